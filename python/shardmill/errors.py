@@ -1,0 +1,27 @@
+"""The exceptions that people see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something that the user can mend. The message says what is wrong, where, and what to do; the CLI prints it and exits 2."""
+
+
+class Stopped(Exception):
+    """A worker was asked to stop (signal). What it had done is in its journal; the CLI exits 75, which means: run it again."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint for a mistyped name: the nearest known ones, or all of them when none is near.
+
+    >>> did_you_mean("captoin", ["caption", "image"])
+    "did you mean 'caption'?"
+    """
+    names = sorted(known)
+    near = get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "known: " + ", ".join(names) if names else "none is known"

@@ -1,0 +1,119 @@
+"""The lexicon of everyday visual objects: what each is called, what it is, and where it is seen.
+
+`lexicon.csv` holds one object per row; lists within a cell are separated by `|`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+
+from shardmill.language.nouns import fold
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One kind of visible thing. `number` is "count", "mass" or "plural"; `shape` and `color` are for a painter."""
+
+    name: str
+    plural: str
+    synonyms: tuple[str, ...]
+    category: str
+    hypernyms: tuple[str, ...]
+    parts: tuple[str, ...]
+    scenes: tuple[str, ...]
+    number: str
+    shape: str
+    color: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and every synonym."""
+        return (self.name, *self.synonyms)
+
+
+class Lexicon:
+    """Entries by name, with lookup by any caption phrase, by scene, and the closure of kinds and parts."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries: dict[str, Entry] = {entry.name: entry for entry in entries}
+        self._by_key: dict[str, Entry] = {fold(name): entry for name, entry in self.entries.items()}
+        for entry in self.entries.values():
+            for synonym in entry.synonyms:
+                self._by_key.setdefault(fold(synonym), entry)
+        self._kinds: dict[str, frozenset[str]] = {}
+        self._parts: dict[str, frozenset[str]] = {}
+
+    def exact(self, phrase: str) -> Entry | None:
+        """The entry that the phrase names or is a synonym of, whatever its case, article and number."""
+        return self._by_key.get(fold(phrase))
+
+    def find(self, phrase: str) -> Entry | None:
+        """The entry for a phrase; "small brown dog" falls back to its head, "dog", and "cup of tea" to "cup"."""
+        key = fold(phrase)
+        while key:
+            if key in self._by_key:
+                return self._by_key[key]
+            if " of " in key:
+                key = fold(key.split(" of ", 1)[0])
+            else:
+                key = key.partition(" ")[2]
+        return None
+
+    def in_scene(self, scene: str) -> tuple[Entry, ...]:
+        """The entries seen in a scene, in the order of the file; none for a scene that is not known."""
+        return self._by_scene.get(scene, ())
+
+    @cached_property
+    def scenes(self) -> tuple[str, ...]:
+        """Every scene name, sorted."""
+        return tuple(sorted(self._by_scene))
+
+    def kinds(self, entry: Entry) -> frozenset[str]:
+        """All that the entry is a kind of, closed: a puppy is a dog, so it is an animal."""
+        if entry.name not in self._kinds:
+            kinds = set(entry.hypernyms)
+            for name in entry.hypernyms:
+                if name in self.entries and name != entry.name:
+                    kinds |= self.kinds(self.entries[name])
+            self._kinds[entry.name] = frozenset(kinds)
+        return self._kinds[entry.name]
+
+    def parts(self, entry: Entry) -> frozenset[str]:
+        """The entry's parts and those of every kind it belongs to: a chef has the hands of a person."""
+        if entry.name not in self._parts:
+            parts = set(entry.parts)
+            for name in self.kinds(entry):
+                if name in self.entries:
+                    parts.update(self.entries[name].parts)
+            self._parts[entry.name] = frozenset(parts)
+        return self._parts[entry.name]
+
+    @cached_property
+    def _by_scene(self) -> dict[str, tuple[Entry, ...]]:
+        scenes: dict[str, list[Entry]] = {}
+        for entry in self.entries.values():
+            for scene in entry.scenes:
+                scenes.setdefault(scene, []).append(entry)
+        return {scene: tuple(entries) for scene, entries in scenes.items()}
+
+
+@cache
+def lexicon() -> Lexicon:
+    """The lexicon that ships with the package, read once."""
+    text = files("shardmill.language").joinpath("lexicon.csv").read_text(encoding="utf-8")
+    return Lexicon(_entry(row) for row in csv.DictReader(text.splitlines()))
+
+
+def _entry(row: dict[str, str]) -> Entry:
+    def cells(column: str) -> tuple[str, ...]:
+        return tuple(part for part in row[column].split("|") if part)
+
+    return Entry(
+        name=row["name"], plural=row["plural"], synonyms=cells("synonyms"), category=row["category"],
+        hypernyms=cells("hypernyms"), parts=cells("parts"), scenes=cells("scenes"),
+        number=row["number"], shape=row["shape"], color=row["color"],
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""The one contract of all models: a lazy stream of requests in, a stream of replies out, in any order.
+
+The model decides how much it keeps in flight. Nothing here knows stages, shards or pipelines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Finish = Literal["stop", "length", "error", "unusable"]
+"""How a reply ended: complete; cut by the token limit; failed in the engine (may be asked again); the request itself can never
+be answered (say, an unreadable image)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a reply cost. `cached_tokens` are the prompt tokens that a prefix cache paid for."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the request of the same key. `result` is text for a text model, `Detections` for a detector.
+
+    For "error" and "unusable", `problem` says in a short stable phrase what happened and `detail` in full.
+    """
+
+    key: str
+    result: Any
+    finish: Finish = "stop"
+    problem: str = ""
+    detail: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+class Chat(Protocol):
+    """A prompt that can be rendered when an engine wants it, and read as plain values by one that does not."""
+
+    @property
+    def task(self) -> str:
+        """The task's name, such as `extract_objects`."""
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The variable values of the prompt."""
+
+    def messages(self, seed: int) -> list[dict[str, str]]:
+        """Chat messages `{"role", "content"}`; the seed chooses the few-shot bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a text model samples. `stop` strings end the answer."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """One completion. `schema` is the JSON schema that the answer is to follow, constrained where the engine can."""
+
+    chat: Chat
+    sampling: Sampling = Sampling()
+    schema: Mapping[str, Any] | None = None
+    key: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DetectRequest:
+    """Look for every name in the image at the path `image`."""
+
+    image: str
+    names: tuple[str, ...]
+    key: str = ""
+    seed: int = 0
+
+
+Request = TextRequest | DetectRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a detector saw of one name: its best score in [0, 1] and boxes (x0, y0, x1, y1) in pixels of the upright image."""
+
+    score: float
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+
+
+Detections = Mapping[str, Finding]
+"""A finding for every name that was asked, keyed by the name as it was asked."""
+
+
+class Model(Protocol):
+    """A loaded model. `stream` may be called many times, one call at a time."""
+
+    def stream(self, requests: Iterable[Any]) -> Iterator[Reply]:
+        """Take requests lazily, give one reply to each, in any order."""

@@ -1,0 +1,51 @@
+"""Models by role and kind. A model's module, and with it any heavy import, is loaded only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from shardmill.errors import UserError, did_you_mean
+from shardmill.models.contract import Model
+
+MODELS = {
+    ("text", "rules"): "shardmill.models.text.rules.engine:RulesModel",
+    ("detect", "scene"): "shardmill.models.detect.scene:SceneDetector",
+}
+
+
+def model_class(role: str, spec: Mapping[str, Any]) -> Any:
+    """The class of the model that `spec` (its `kind` and settings) names. Raises UserError for an unknown kind.
+
+    A model class is built from its settings as keywords and has `identity(**settings)`: what of it shapes its answers, as text
+    by field, found without loading anything heavy.
+    """
+    kind = str(spec.get("kind", ""))
+    known = {name for other, name in MODELS if other == role}
+    if kind not in known:
+        raise UserError(f"there is no {role} model of kind {kind!r}; {did_you_mean(kind, known)}")
+    module, _, name = MODELS[role, kind].partition(":")
+    return getattr(import_module(module), name)
+
+
+def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "kind"}
+
+
+def open_model(role: str, spec: Mapping[str, Any]) -> Model:
+    """Load a model. Raises UserError for settings that it does not have."""
+    factory = model_class(role, spec)
+    try:
+        model: Model = factory(**_settings(spec))
+    except TypeError as error:
+        raise UserError(f"{role} model {spec.get('kind')!r}: {error}") from error
+    return model
+
+
+def model_identity(role: str, spec: Mapping[str, Any]) -> dict[str, str]:
+    """What of a model shapes its answers; part of a stage's fingerprint."""
+    try:
+        return {"kind": str(spec["kind"]), **model_class(role, spec).identity(**_settings(spec))}
+    except TypeError as error:
+        raise UserError(f"{role} model {spec.get('kind')!r}: {error}") from error

@@ -1,0 +1,1 @@
+"""The NegBench pipeline: captions and images to negated captions and multiple-choice questions."""

@@ -1,0 +1,114 @@
+"""Writing that a crash cannot tear: temporary file beside the target, fsync, then a rename or a link."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+from shardmill.errors import UserError
+
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+
+def new_attempt() -> str:
+    """A name for one attempt at a shard: sorts by time, and no two attempts on any host share it."""
+    host = socket.gethostname().split(".")[0] or "host"
+    return f"{time.time_ns() // 1_000_000:013d}-{host}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names just created, linked or removed in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a closed file durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a whole new file and fsync it; not atomic: for names that nobody reads yet."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under `path` whole, replacing what was there, when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{new_attempt()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def link_if_absent(source: Path, target: Path) -> bool:
+    """Give the durable file `source` the name `target` too, unless `target` exists. True when `target` is now `source`.
+
+    The one operation that decides between two writers: of several callers exactly one gets the name. A network file system
+    may report "exists" for a link that it made (the reply was lost), hence the comparison of inodes.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return os.path.samefile(source, target)
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            raise UserError(f"{target.parent} is on a file system without hard links; put the run folder on one that has them") from error
+        raise
+    sync_folder(target.parent)
+    return True
+
+
+def create_if_absent(path: Path, data: bytes) -> bool:
+    """Create `path` whole with `data` unless it exists. True when this call created it."""
+    temporary = path.with_name(f".{path.name}.{new_attempt()}.tmp")
+    try:
+        write_durably(temporary, data)
+        return link_if_absent(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file as hex, read in blocks."""
+    digest = sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def set_aside(path: Path, folder: Path) -> None:
+    """Move a file that no longer counts into `folder`, keeping it; nothing happens when it is gone already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / path.name
+    if target.exists():
+        target = folder / f"{path.name}.{new_attempt()}"
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, target)
+        sync_folder(path.parent)

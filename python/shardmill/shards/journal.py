@@ -1,0 +1,102 @@
+"""The append-only progress of one attempt at a shard.
+
+One line per finished row: eight hex digits of CRC-32, a blank, JSON. A line that is torn (a killed process) or damaged (a lost
+page after a power cut) fails its checksum and is ignored, so the row is simply done again. The first line is a header.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+FLUSH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the rows of a journal were made with. A journal with another fingerprint is of no use to a stage."""
+
+    fingerprint: str
+    round: int = 0
+
+
+@dataclass(frozen=True)
+class Record:
+    """The end of one row: the values that the stage adds (one dict per row that came out), or why it was rejected.
+
+    `key` is (row_id,), or (row_id, sub_id) for a stage that reads several rows of one row_id.
+    """
+
+    key: tuple[int, ...]
+    rows: list[dict[str, Any]] | None = None
+    reject: dict[str, Any] | None = None
+
+
+def _line(value: Any) -> bytes:
+    text = json.dumps(value, separators=(",", ":")).encode("ascii")
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+class Journal:
+    """Writes records of one attempt; every `FLUSH_SECONDS` they reach the operating system's disk queue and are fsynced."""
+
+    def __init__(self, path: Path, header: Header):
+        self._file = open(path, "xb")  # noqa: SIM115 (closed by close())
+        self._flushed = time.monotonic()
+        self._file.write(_line(asdict(header)))
+        self.flush()
+
+    def append(self, record: Record) -> None:
+        body: dict[str, Any] = {"key": record.key}
+        body.update({"rows": record.rows} if record.reject is None else {"reject": record.reject})
+        self._file.write(_line(body))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self.flush()
+            self._file.close()
+
+
+def _values(path: Path) -> Iterator[Any]:
+    """The valid lines of a journal; none when the file has gone meanwhile (another attempt finished the shard)."""
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                checksum, _, text = line.rstrip(b"\n").partition(b" ")
+                if line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(text):
+                    yield json.loads(text)
+    except FileNotFoundError:
+        return
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a journal, or None when not even that was written whole."""
+    first = next(_values(path), None)
+    return Header(**first) if isinstance(first, dict) and "fingerprint" in first else None
+
+
+def read_records(journals: Iterable[Path], fingerprint: str) -> Iterator[Record]:
+    """The finished rows of all journals made with `fingerprint`, oldest journal first; of a row done twice only the first."""
+    seen: set[tuple[int, ...]] = set()
+    for path in journals:
+        header = read_header(path)
+        if header is None or header.fingerprint != fingerprint:
+            continue
+        for value in _values(path):
+            key = tuple(value.get("key", ()))
+            if key and key not in seen:
+                seen.add(key)
+                yield Record(key, value.get("rows"), value.get("reject"))

@@ -1,0 +1,162 @@
+"""The immutable plan of a run: what goes in, how it is cut, and what every stage is made of.
+
+`RUN/plan.json` is created if absent and never edited. `replan` and `--redo` publish a new revision and keep the old one under
+`RUN/superseded/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from shardmill.errors import UserError
+from shardmill.shards.atomic import create_if_absent, replacing
+from shardmill.shards.cells import Kind
+
+NAME = "plan.json"
+
+
+class InputPlan(BaseModel):
+    """The table that was sharded. `columns` are those of the ingest parts, with their kinds; `rows` counts all its records."""
+
+    path: str
+    sha256: str
+    bytes: int
+    rows: int
+    format: str
+    read_with: dict[str, str | None] = Field(default_factory=dict)
+    mapping: dict[str, str] = Field(default_factory=dict)
+    columns: dict[str, Kind]
+    image_root: str
+
+
+class StagePlan(BaseModel):
+    """One stage: which stage it reads from, with which model and options, and the fingerprint of all that shapes its rows."""
+
+    name: str
+    after: str
+    model: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+    attempts: int = 3
+    resources: dict[str, Any] = Field(default_factory=dict)
+    adds: dict[str, Kind] = Field(default_factory=dict)
+    fingerprint: dict[str, str] = Field(default_factory=dict)
+
+
+class Plan(BaseModel):
+    """See the module. `shards` holds the row_id range [start, end) of each shard, in order and without gaps."""
+
+    format: int = 1
+    revision: int = 1
+    pipeline: str
+    seed: int
+    input: InputPlan
+    shards: list[tuple[int, int]]
+    part_format: str = "csv"
+    target_rows: int | None = None
+    stages: list[StagePlan]
+    code_version: str
+    created: str
+
+    def to_bytes(self) -> bytes:
+        return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode("utf-8")
+
+    def shard_of(self, row_id: int) -> int:
+        """The shard that holds a row. Raises UserError for a row_id outside of the input."""
+        for index, (start, end) in enumerate(self.shards):
+            if start <= row_id < end:
+                return index
+        raise UserError(f"there is no row {row_id}: the input has the rows 0 to {self.input.rows - 1}")
+
+
+def cut(rows: int, *, num_shards: int | None = None, rows_per_shard: int | None = None) -> list[tuple[int, int]]:
+    """Row ranges of `num_shards` shards that differ by at most one row, or of shards of `rows_per_shard` rows.
+
+    More shards than rows are cut down to one row each.
+    """
+    if rows_per_shard is not None:
+        return [(start, min(start + rows_per_shard, rows)) for start in range(0, rows, rows_per_shard)]
+    count = max(1, min(num_shards or 1, rows))
+    bounds = [rows * index // count for index in range(count + 1)]
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
+
+
+def load_plan(run: Path) -> Plan:
+    """The plan of a run folder. Raises UserError when there is none or it is damaged."""
+    path = run / NAME
+    try:
+        return Plan.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{run} is no run folder (it has no {NAME}); make one with: shardmill shard INPUT --run {run}") from None
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged: {error.errors()[0]['msg']}; restore it from {run / 'superseded'} or start a new run") from error
+
+
+def create_plan(run: Path, plan: Plan) -> Plan:
+    """Create the plan of a run, or check that the one already there says the same.
+
+    Raises UserError naming the first field that differs. Returns the plan that stands.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"{run} is a file; name a folder for the run") from None
+    if create_if_absent(run / NAME, plan.to_bytes()):
+        return plan
+    standing = load_plan(run)
+    difference = compare(standing, plan)
+    if difference:
+        raise UserError(f"{run} was planned otherwise: {difference}; use another run folder, or shardmill replan / --redo STAGE")
+    return standing
+
+
+def compare(old: Plan, new: Plan) -> str:
+    """The first field in which two plans differ, in words; empty when they agree in all that shapes the result."""
+    for field, before, after in _fields(old, new):
+        if before != after:
+            return f"{field} is {_short(before)} in its plan and {_short(after)} now"
+    return ""
+
+
+def _fields(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
+    fields: list[tuple[str, Any, Any]] = [
+        ("the pipeline", old.pipeline, new.pipeline),
+        ("the seed", old.seed, new.seed),
+        ("the input's sha256", old.input.sha256, new.input.sha256),
+        ("the input's number of rows", old.input.rows, new.input.rows),
+        ("the column mapping", old.input.mapping, new.input.mapping),
+        ("the image folder", old.input.image_root, new.input.image_root),
+        ("the number of shards", len(old.shards), len(new.shards)),
+        ("the row ranges of the shards", old.shards, new.shards),
+        ("the part format", old.part_format, new.part_format),
+        ("the number of target rows", old.target_rows, new.target_rows),
+        ("the list of stages", [s.name for s in old.stages], [s.name for s in new.stages]),
+    ]
+    for before, after in zip(old.stages, new.stages, strict=False):
+        fields.append((f"what stage {before.name} reads from", before.after, after.after))
+        fields.append((f"the attempts per answer of stage {before.name}", before.attempts, after.attempts))
+        for key in before.fingerprint.keys() | after.fingerprint.keys():
+            fields.append((f"{key} of stage {before.name}", before.fingerprint.get(key), after.fingerprint.get(key)))
+    return fields
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def replace_plan(run: Path, plan: Plan) -> Plan:
+    """Publish `plan` as the next revision; the standing one is kept as `superseded/plan-<revision>.json`."""
+    standing = load_plan(run)
+    archive = run / "superseded" / f"plan-{standing.revision:03d}.json"
+    archive.parent.mkdir(exist_ok=True)
+    if not archive.exists():
+        os.link(run / NAME, archive)
+    successor = plan.model_copy(update={"revision": standing.revision + 1})
+    with replacing(run / NAME) as file:
+        file.write(successor.to_bytes())
+    return successor

@@ -1,0 +1,212 @@
+"""What a stage is: a name, the columns it reads and adds, and two functions. The worker does everything else.
+
+A model stage asks and accepts, row by row. A table stage is one Polars expression over the shard.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from random import Random
+from typing import Any, ClassVar
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shardmill.errors import UserError, did_you_mean
+from shardmill.models.contract import Detections, DetectRequest, Reply, Request, TextRequest
+from shardmill.models.registry import model_identity
+from shardmill.models.text.answers import parse_answer
+from shardmill.prompts import Prompt, load_template
+from shardmill.shards.cells import Kind, dump_cell
+
+Row = Mapping[str, Any]
+Check = Callable[[Any], str | None]
+
+
+class Options(BaseModel):
+    """The options of a stage: a subclass with a default and a description for each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage may know besides the row: the run's seed and the folder that relative image paths start from."""
+
+    seed: int = 0
+    image_root: Path = Path(".")
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Why a row does not come out: a short stable reason, which is counted, and a detail for people."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request of a row. `check` judges the parsed answer: None, or the reason to ask again with a new seed.
+
+    Asks of a shard with the same `share` text are sent once; their seed comes from that text instead of the row.
+    """
+
+    request: Request
+    check: Check | None = None
+    share: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The final answer to an ask: a parsed `value`, or the `problem` that was left after the last attempt."""
+
+    value: Any = None
+    problem: str | None = None
+    detail: str = ""
+    raw: str = ""
+    attempts: int = 1
+
+
+class Stage(ABC):
+    """A worker script. Subclass ModelStage (TextStage, DetectStage) or TableStage, not this."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]]
+    adds: ClassVar[Mapping[str, Kind]]
+    role: ClassVar[str | None] = None
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
+        self.context = context or Context()
+        try:
+            self.options = self.Options.model_validate(dict(options or {}))
+        except ValidationError as error:
+            raise UserError(f"stage {self.name}: {_option_problem(error, self.Options)}") from error
+
+    def columns(self) -> dict[str, Kind]:
+        """The columns that the stage adds with its options."""
+        return dict(self.adds)
+
+    def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
+        """All that shapes the stage's rows, by field, as text."""
+        fields = {"version": str(self.version), "options": dump_cell(self.options.model_dump(mode="json"))}
+        if self.role:
+            fields.update({f"model {field}": value for field, value in model_identity(self.role, model).items()})
+        return fields
+
+
+class ModelStage(Stage):
+    """A stage that asks a model about each row."""
+
+    @abstractmethod
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        """The requests that a row needs: none, one or several. `row` has `row_id` and the columns of `reads`."""
+
+    @abstractmethod
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject:
+        """The values of the columns in `adds` (a list of dicts for several rows), or why the row is rejected.
+
+        Called with as many answers as there were asks. When every answer has a problem the row is rejected without a call.
+        """
+
+    def parse(self, reply: Reply) -> Any:
+        """The value of a reply. Raises ValueError when it is malformed."""
+        return reply.result
+
+
+class TextStage(ModelStage):
+    """A stage that asks a text model. `template` names its prompt, `answer` is the pydantic model of the answer."""
+
+    role = "text"
+    template: ClassVar[str]
+    answer: ClassVar[type[BaseModel]]
+
+    def prompt(self, *, check: Check | None = None, share: str | None = None, **values: Any) -> Ask:
+        """An ask with the stage's template and these values."""
+        template = load_template(self.template)
+        schema = self.answer.model_json_schema()
+        return Ask(TextRequest(Prompt(template, values), template.sampling, schema), check, share)
+
+    def parse(self, reply: Reply) -> Any:
+        return parse_answer(reply.result, self.answer)
+
+    def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
+        schema = dump_cell(self.answer.model_json_schema())
+        return {
+            **super().fingerprint(model),
+            "template": load_template(self.template).digest,
+            "answer schema": sha256(schema.encode()).hexdigest(),
+        }
+
+
+class DetectStage(ModelStage):
+    """A stage that asks a detector; an answer's value is `Detections`."""
+
+    role = "detect"
+
+    def look(self, image: str, names: list[str]) -> Ask:
+        """Look for the names in an image; a relative path starts from the run's image folder."""
+        return Ask(DetectRequest(str(self.context.image_root / image), tuple(names)))
+
+    def parse(self, reply: Reply) -> Detections:
+        detections: Detections = reply.result
+        return detections
+
+
+class TableStage(Stage):
+    """A stage without a model: whole columns at once."""
+
+    @abstractmethod
+    def transform(self, table: pl.DataFrame) -> pl.DataFrame:
+        """A frame with `row_id`, a text column `reject_reason` (null for rows that come out) and the columns of `adds`.
+
+        `table` has `row_id` and the columns of `reads`; list and json columns are JSON text there and in the result. A stage
+        that adds `sub_id` may return several rows of one row_id.
+        """
+
+
+def _option_problem(error: ValidationError, options: type[Options]) -> str:
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"no option {name!r}; {did_you_mean(name, options.model_fields)}"
+    return f"option {name}: {first['msg']}"
+
+
+PIPELINES = ("negbench",)
+
+
+def stage_modules(pipeline: str) -> list[str]:
+    """The names of the modules of a pipeline."""
+    package = import_module(f"shardmill.{pipeline}")
+    return sorted(module.name for module in iter_modules(package.__path__))
+
+
+def stage_class(name: str) -> type[Stage]:
+    """The stage `pipeline.stage`. Raises UserError with a hint for an unknown one."""
+    pipeline, _, short = name.partition(".")
+    if pipeline not in PIPELINES:
+        raise UserError(f"there is no pipeline {pipeline!r}; {did_you_mean(pipeline, PIPELINES)}")
+    if re.fullmatch(r"[a-z_]+", short) and short in stage_modules(pipeline):
+        module = import_module(f"shardmill.{pipeline}.{short}")
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Stage) and getattr(value, "name", None) == name:
+                return value
+    raise UserError(f"the pipeline {pipeline} has no stage {short!r}; {did_you_mean(short, _stage_names(pipeline))}")
+
+
+def _stage_names(pipeline: str) -> list[str]:
+    names = []
+    for module_name in stage_modules(pipeline):
+        module = import_module(f"shardmill.{pipeline}.{module_name}")
+        names += [v.name.partition(".")[2] for v in vars(module).values() if isinstance(v, type) and issubclass(v, Stage) and hasattr(v, "name")]
+    return sorted(set(names))
