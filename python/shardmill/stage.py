@@ -68,6 +68,7 @@ class Ask:
 class Answer:
     """The final answer to an ask: a parsed `value`, or the `problem` that was left after the last attempt."""
 
+    ask: Ask
     value: Any = None
     problem: str | None = None
     detail: str = ""
@@ -105,7 +106,13 @@ class Stage(ABC):
 
 
 class ModelStage(Stage):
-    """A stage that asks a model about each row."""
+    """A stage that asks a model about each row.
+
+    A row of which every answer has a problem is rejected with the first of them, unless the stage is `tolerant`: then `accept`
+    decides about that too.
+    """
+
+    tolerant: ClassVar[bool] = False
 
     @abstractmethod
     def ask(self, row: Row, rng: Random) -> list[Ask]:
@@ -115,12 +122,18 @@ class ModelStage(Stage):
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject:
         """The values of the columns in `adds` (a list of dicts for several rows), or why the row is rejected.
 
-        Called with as many answers as there were asks. When every answer has a problem the row is rejected without a call.
+        Called with as many answers as there were asks, in their order.
         """
 
     def parse(self, reply: Reply) -> Any:
         """The value of a reply. Raises ValueError when it is malformed."""
         return reply.result
+
+
+def prompt_value(answer: Answer, name: str) -> Any:
+    """The value that a prompt variable had in the ask of a text stage's answer."""
+    assert isinstance(answer.ask.request, TextRequest)
+    return answer.ask.request.chat.values[name]
 
 
 class TextStage(ModelStage):

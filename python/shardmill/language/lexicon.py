@@ -40,27 +40,28 @@ class Lexicon:
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries: dict[str, Entry] = {entry.name: entry for entry in entries}
-        self._by_key: dict[str, Entry] = {fold(name): entry for name, entry in self.entries.items()}
+        self._by_key: dict[str, tuple[Entry, ...]] = {fold(name): (entry,) for name, entry in self.entries.items()}
         for entry in self.entries.values():
-            for synonym in entry.synonyms:
-                self._by_key.setdefault(fold(synonym), entry)
+            for key in dict.fromkeys(map(fold, entry.synonyms)):
+                self._by_key[key] = (*self._by_key.get(key, ()), entry)
         self._kinds: dict[str, frozenset[str]] = {}
         self._parts: dict[str, frozenset[str]] = {}
 
     def exact(self, phrase: str) -> Entry | None:
         """The entry that the phrase names or is a synonym of, whatever its case, article and number."""
-        return self._by_key.get(fold(phrase))
+        return next(iter(self.senses(phrase)), None)
+
+    def senses(self, phrase: str) -> tuple[Entry, ...]:
+        """All entries that the phrase may name, the likeliest first: "glasses" are drinking glasses or eyeglasses."""
+        return self._by_key.get(fold(phrase), ())
 
     def find(self, phrase: str) -> Entry | None:
         """The entry for a phrase; "small brown dog" falls back to its head, "dog", and "cup of tea" to "cup"."""
         key = fold(phrase)
         while key:
             if key in self._by_key:
-                return self._by_key[key]
-            if " of " in key:
-                key = fold(key.split(" of ", 1)[0])
-            else:
-                key = key.partition(" ")[2]
+                return self._by_key[key][0]
+            key = fold(key.split(" of ", 1)[0]) if " of " in key else key.partition(" ")[2]
         return None
 
     def in_scene(self, scene: str) -> tuple[Entry, ...]:
@@ -83,12 +84,12 @@ class Lexicon:
         return self._kinds[entry.name]
 
     def parts(self, entry: Entry) -> frozenset[str]:
-        """The entry's parts and those of every kind it belongs to: a chef has the hands of a person."""
+        """The entry's parts, those of every kind it belongs to, and theirs: a chef has the fingers of a person."""
         if entry.name not in self._parts:
             parts = set(entry.parts)
-            for name in self.kinds(entry):
-                if name in self.entries:
-                    parts.update(self.entries[name].parts)
+            wholes = [*sorted(self.kinds(entry)), *entry.parts]
+            for whole in (self.entries[name] for name in wholes if name in self.entries):
+                parts |= self.parts(whole)
             self._parts[entry.name] = frozenset(parts)
         return self._parts[entry.name]
 

@@ -9,66 +9,77 @@ import inflection
 
 _CACHE = 1 << 16
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Plurals that `inflection` gets wrong or does not know. A compound follows its last part: bookshelf, firewoman.
 _IRREGULAR = {
-    "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese",
-    "foot": "feet", "tooth": "teeth", "ox": "oxen", "leaf": "leaves", "loaf": "loaves", "shelf": "shelves",
-    "calf": "calves", "half": "halves", "elf": "elves", "wolf": "wolves", "thief": "thieves", "knife": "knives",
-    "wife": "wives", "life": "lives", "scarf": "scarves", "hoof": "hooves", "dwarf": "dwarves", "wharf": "wharves",
-    "cactus": "cacti", "octopus": "octopuses", "platypus": "platypuses", "hippopotamus": "hippopotamuses",
-    "canoe": "canoes", "shoe": "shoes", "toe": "toes", "hoe": "hoes", "oboe": "oboes", "doe": "does", "gas": "gases",
-    "lens": "lenses", "bus": "buses", "canvas": "canvases", "atlas": "atlases", "iris": "irises", "axe": "axes",
-    "quiz": "quizzes", "mosquito": "mosquitoes", "mango": "mangoes", "tomato": "tomatoes", "potato": "potatoes",
-    "hero": "heroes", "domino": "dominoes", "torpedo": "torpedoes", "volcano": "volcanoes", "moustache": "moustaches",
-    "headache": "headaches", "quiche": "quiches", "avalanche": "avalanches", "die": "dice", "passerby": "passersby",
+    "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese", "foot": "feet", "tooth": "teeth", "ox": "oxen", "leaf": "leaves", "loaf": "loaves", "shelf": "shelves", "calf": "calves",
+    "half": "halves", "elf": "elves", "wolf": "wolves", "thief": "thieves", "knife": "knives", "wife": "wives", "life": "lives", "scarf": "scarves", "hoof": "hooves", "dwarf": "dwarves", "wharf": "wharves", "cactus": "cacti", "octopus": "octopuses", "platypus": "platypuses", "hippopotamus": "hippopotamuses", "canoe": "canoes", "shoe": "shoes", "toe": "toes", "hoe": "hoes", "oboe": "oboes", "doe": "does", "gas": "gases", "lens": "lenses", "bus": "buses", "canvas": "canvases", "atlas": "atlases", "iris": "irises", "axe": "axes", "quiz": "quizzes", "mosquito": "mosquitoes",
+    "mango": "mangoes", "tomato": "tomatoes", "potato": "potatoes", "hero": "heroes", "domino": "dominoes", "torpedo": "torpedoes", "volcano": "volcanoes", "moustache": "moustaches", "mustache": "mustaches", "headache": "headaches",
+    "quiche": "quiches", "avalanche": "avalanches", "claus": "clauses", "passerby": "passersby", "rhinoceros": "rhinoceroses", "thermos": "thermoses", "oasis": "oases", "base": "bases", "cow": "cows", "taxi": "taxis", "ski": "skis", "kiwi": "kiwis", "bikini": "bikinis", "safari": "safaris", "chili": "chilis", "chilli": "chillis",
+    "zucchini": "zucchinis", "emu": "emus", "menu": "menus", "tutu": "tutus", "caribou": "caribous",
 }  # fmt: skip
 _SINGULAR_OF = {many: one for one, many in _IRREGULAR.items()}
-_COMPOUNDING = ("man", "woman", "child", "goose", "foot", "tooth", "leaf", "loaf", "shelf", "wolf", "knife", "wife", "scarf",
-                "shoe", "mouse", "bus")  # fmt: skip
-_NOT_COMPOUNDS = frozenset({"human", "caiman", "talisman", "shaman", "ottoman", "german", "roman"})
+_COMPOUNDING = (
+    "man", "woman", "person", "child", "goose", "foot", "tooth", "leaf", "loaf", "shelf", "wolf", "knife", "wife", "scarf",
+    "shoe", "mouse", "bus",
+)  # fmt: skip
+_NOT_COMPOUNDS = _words("human caiman talisman shaman ottoman german roman ramen specimen omen abdomen stamen")
 # Words in -ie whose plural looks like that of a word in -y.
-_IE_WORDS = frozenset(
-    "movie cookie smoothie brownie selfie hoodie zombie birdie genie prairie collie rookie veggie doggie beanie budgie magpie "
-    "tie pie necktie goalie caddie pinkie onesie pixie walkie-talkie lie bookie sortie eerie cootie".split()
+_IE_WORDS = _words(
+    """
+    movie cookie smoothie brownie selfie duckie bowtie hoodie zombie birdie genie prairie collie rookie veggie beanie
+    budgie magpie tie pie necktie goalie caddie pinkie onesie pixie walkie-talkie lie bookie sortie eerie cootie
+    """
 )
-_INVARIANT = frozenset(
-    "sheep fish deer moose bison elk salmon trout shrimp squid swordfish jellyfish starfish goldfish shellfish catfish "
-    "reindeer aircraft spacecraft watercraft hovercraft species series offspring crossroads headquarters barracks".split()
+_SINGULAR_ENDS = ("ss", "us", "is", "'s")
+_INVARIANT = _words(
+    """
+    sheep fish deer moose bison elk salmon trout shrimp squid swordfish jellyfish starfish goldfish shellfish catfish
+    reindeer dice aircraft spacecraft watercraft hovercraft species series offspring crossroads headquarters barracks
+    """
 )
-PLURAL_ONLY = frozenset(
-    "scissors jeans trousers pants shorts sunglasses eyeglasses spectacles goggles binoculars headphones earphones tights "
-    "leggings pyjamas pajamas overalls swim trunks pliers tweezers tongs shears clippers stairs clothes groceries "
-    "fireworks cattle police noodles fries french fries chopsticks bleachers stockings slacks dungarees sweatpants knickers "
-    "panties boxers briefs bagpipes gymnastics-rings ruins outskirts remains surroundings goods belongings".split()
-) - frozenset({"swim", "french"})
-MASS = frozenset(
-    "water snow sand grass ice rain fog mist smoke steam fire mud dirt soil gravel foam moss ivy hay straw wood "
-    "timber lumber firewood driftwood metal gold silver leather fabric wool silk yarn rope paper cardboard plastic money cash "
-    "furniture luggage baggage equipment machinery clothing jewelry jewellery laundry garbage trash rubbish litter graffiti traffic "
-    "seaweed coral bamboo lavender food fruit meat beef pork bacon ham poultry seafood bread toast rice pasta spaghetti "
-    "flour sugar salt pepper butter cheese jam honey ketchup mustard mayonnaise sauce oil vinegar milk cream coffee tea "
-    "juice beer wine whiskey vodka champagne lemonade soda water yogurt yoghurt ice-cream popcorn corn broccoli lettuce spinach "
-    "cabbage celery garlic ginger parsley basil asparagus kale cereal oatmeal granola chocolate tofu sushi caviar soup stew "
-    "porridge guacamole salsa hummus cutlery silverware tableware crockery glassware stationery artwork pottery hair fur blood skin "
-    "toothpaste shampoo soap tissue makeup lipstick perfume sunscreen confetti bunting tinsel lightning sunlight "
-    "sky scenery countryside vegetation foliage greenery shrubbery wheat barley oats cotton tennis football-gear golf chess "
-    "baseball-gear surf space air dust ash lava concrete asphalt pavement brickwork wallpaper carpeting bedding linen "
-    "underwear footwear knitwear lace denim homework music electricity camouflage wildlife livestock mankind".split()
+PLURAL_ONLY = _words(
+    """
+    scissors jeans trousers pants shorts sunglasses eyeglasses spectacles goggles binoculars headphones earphones
+    tights leggings pyjamas pajamas overalls pliers tweezers tongs shears clippers clothes groceries cattle police
+    noodles chopsticks fries woods bleachers slacks dungarees sweatpants knickers panties briefs bagpipes outskirts
+    remains surroundings goods belongings
+    """
+)
+MASS = _words(
+    """
+    water snow sand grass ice rain fog mist smoke steam fire mud dirt soil gravel foam moss ivy hay straw wood timber
+    lumber armor armour firewood driftwood metal gold silver leather fabric wool silk yarn paper cardboard plastic
+    money cash furniture luggage baggage equipment machinery clothing jewelry jewellery laundry garbage trash rubbish
+    litter graffiti traffic seaweed coral bamboo lavender food fruit meat beef pork bacon ham poultry seafood bread
+    toast rice pasta spaghetti macaroni flour sugar salt butter cheese jam honey ketchup mustard mayonnaise sauce oil
+    vinegar milk cream coffee tea juice beer wine whiskey vodka champagne lemonade soda water yogurt yoghurt popcorn
+    corn broccoli lettuce spinach celery garlic ginger parsley basil asparagus kale cereal oatmeal granola chocolate
+    tofu sushi caviar soup stew porridge guacamole salsa hummus cutlery silverware tableware crockery glassware
+    stationery artwork pottery hair fur blood skin chalk toothpaste shampoo soap makeup perfume sunscreen confetti
+    bunting tinsel lightning sunlight sky scenery countryside vegetation foliage greenery shrubbery wheat barley oats
+    cotton tennis golf chess air dust ash lava concrete asphalt pavement brickwork wallpaper carpeting bedding linen
+    underwear footwear knitwear lace denim homework music electricity camouflage wildlife livestock mankind
+    """
 )
 ARTICLES = frozenset({"a", "an", "the"})
-_PLURAL_NUMBERS = frozenset(
-    "two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred several many few both "
-    "multiple various numerous all these those some dozens dozen hundreds thousands couple".split()
+_PLURAL_NUMBERS = _words(
+    """
+    two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred several many few both
+    multiple various numerous all these those some dozens dozen hundreds thousands couple
+    """
 )
-_DETERMINERS = ARTICLES | _PLURAL_NUMBERS | frozenset(
-    "one no any each every another other this that my your his her its our their".split()
-)  # fmt: skip
+_DETERMINERS = ARTICLES | _PLURAL_NUMBERS | _words("one no any each every another other this that my your his her its our their")
 # "a pair of scissors" names scissors; "a cup of coffee" stays a cup.
 _QUANTITY_OF = re.compile(
     r"^(?:pair|group|bunch|couple|lot|number|crowd|flock|herd|pack|pile|stack|heap|set|row|piece|slice|variety|collection|array|"
     r"assortment|handful|dozen|dozens|hundreds|thousands|plenty|swarm|team|series|selection|cluster|kind|type|sort)s? of "
 )
-_AFTER_HEAD = frozenset("of with in on at for from to by under near over behind beside and".split())
+_AFTER_HEAD = _words("of with in on at for from to by under near over behind beside and")
 _NUMERAL = re.compile(r"\d[\d.,]*$")
 _EDGE = " \t\n.,;:!?\"'()[]{}<>*_"
 _AN_ACRONYM = re.compile(r"(?:[AEFHILMNORSX][A-Z0-9]*s?|[aefhilmnorsx])$")
@@ -92,13 +103,15 @@ def singular(word: str) -> str:
         return word
     if word in _SINGULAR_OF:
         return _SINGULAR_OF[word]
-    for one in _COMPOUNDING:
+    for one in () if word in _NOT_COMPOUNDS else _COMPOUNDING:
         if word.endswith(_IRREGULAR[one]):
             return word[: -len(_IRREGULAR[one])] + one
-    if not word.endswith("s") or word.endswith(("ss", "us", "is", "'s")) or len(word) < 4:
+    if not word.endswith("s") or len(word) < 3 or (word.endswith(_SINGULAR_ENDS) and not word.endswith("eaus")):
         return word
-    if word[:-1] in _IE_WORDS or word.endswith("ves"):
+    if word[:-1] in _IE_WORDS or word.endswith(("ves", "fes", "ouses", "eaus")):
         return word[:-1]
+    if word.endswith("uses") and not word.endswith(("auses", "xcuses", "fuses", "muses")):
+        return word[:-2]
     return inflection.singularize(word)
 
 
@@ -166,6 +179,8 @@ def _plural(word: str) -> str:
                 return word[: -len(one)] + _IRREGULAR[one]
     if low.endswith(("us", "is", "ss")):
         return word + "es"
+    if low.endswith(("f", "fe", "um", "ouse")):
+        return word + "s"
     return inflection.pluralize(word)
 
 
@@ -173,9 +188,9 @@ def _without_determiners(words: list[str]) -> list[str]:
     start = 0
     while start < len(words) - 1 and (words[start] in _DETERMINERS or _NUMERAL.match(words[start])):
         start += 1
-    if 0 < start < len(words) and words[start] == "of":
-        start += 1
-    return words[start:] or words
+    if 0 < start < len(words) - 1 and words[start] == "of":
+        return _without_determiners(words[start + 1 :])
+    return words[start:]
 
 
 def _split_head(phrase: str) -> tuple[str, str, str]:

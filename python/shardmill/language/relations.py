@@ -18,9 +18,7 @@ def relation(a: str, b: str) -> str | None:
     first, second = fold(a), fold(b)
     if first == second:
         return "same"
-    words = lexicon()
-    one, other = words.exact(first), words.exact(second)
-    if one and one is other:
+    if set(lexicon().senses(first)) & set(lexicon().senses(second)):
         return "synonym"
     if _is_kind(first, second) or _is_kind(second, first):
         return "hypernym"
@@ -30,7 +28,7 @@ def relation(a: str, b: str) -> str | None:
 
 
 @lru_cache(maxsize=_CACHE)
-def mentions_pattern(name: str) -> tuple[tuple[str, ...], re.Pattern[str]]:
+def _pattern(name: str) -> tuple[tuple[str, ...], re.Pattern[str]]:
     """The spellings that name an object, and a pattern whose group 1 is such a spelling, standing for itself."""
     spellings = _spellings(name)
     longer = sorted(_longer_names(name, spellings), key=lambda text: (-len(text), text))
@@ -45,7 +43,7 @@ def mentions(text: str, name: str) -> list[tuple[int, int]]:
 
     A longer name of something else hides the shorter one in it: "hot dog" is no mention of "dog".
     """
-    spellings, pattern = mentions_pattern(name)
+    spellings, pattern = _pattern(name)
     low = text.lower()
     if not any(_first_word(spelling) in low for spelling in spellings):
         return []
@@ -58,13 +56,12 @@ def _is_kind(narrow: str, wide: str) -> bool:
     entry = words.exact(narrow)
     if entry is None:
         entry = words.find(narrow)
-        if narrow.endswith(" " + wide) or (entry is not None and entry is words.exact(wide)):
+        if (" of " not in narrow and narrow.endswith(" " + wide)) or (entry is not None and entry is words.exact(wide)):
             return True
     if entry is None:
         return False
-    wider = words.exact(wide)
     kinds = words.kinds(entry)
-    return wide in kinds or (wider is not None and wider.name in kinds)
+    return wide in kinds or any(wider.name in kinds for wider in words.senses(wide))
 
 
 def _has_part(whole: str, part: str) -> bool:

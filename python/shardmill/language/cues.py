@@ -1,0 +1,133 @@
+"""The words that carry negation, and the closed classes of words that bound how far it reaches."""
+
+from __future__ import annotations
+
+import re
+
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
+
+
+def _phrases(kind: str, text: str) -> dict[tuple[str, ...], str]:
+    return {tuple(phrase.split()): kind for phrase in text.split("|")}
+
+
+# What a cue does to the words around it; `scopes.py` holds one rule for each kind.
+CUES: dict[tuple[str, ...], str] = {
+    # Stands before what it denies: "no cat", "without a cat", "devoid of cats".
+    **_phrases("before", "no|without|zero|0|nary|sans|minus|lack|lacks|lacked|lacking|lacking in|lack of|lacks of|absence of|"
+               "exclude|excludes|excluded any|excluding|omit|omits|omitting|leave out|leaves out|leaving out|free of|free from|"
+               "devoid of|empty of|clear of|bare of|bereft of|void of|stripped of|absent of|barren of|short of|nothing|"
+               "without so much as|not so much as|instead of|rather than|in place of|as opposed to|in lieu of|not a single|"
+               "not one|not any|not a"),
+    # Denies a verb or a noun after it, or the subject before it: "does not show a cat", "a cat is not visible".
+    **_phrases("not", "not|never|no longer|by no means|in no way|at no point|at no time|fails to|fail to|failed to|failing to|"
+               "anything but|everything but|everything except|forget about"),
+    # Predicate of an absent subject; some take an object as well: "a cat is missing", "the cat is missing a paw".
+    **_phrases("missing", "missing|absent|left out"),
+    **_phrases("gone", "gone|nowhere|invisible|unseen|nonexistent|non-existent|excluded|omitted|removed|out of sight|out of view|"
+               "out of frame|out of shot|out of the picture|out of the frame|out of the image|out of the scene|off camera"),
+    **_phrases("neither", "neither"),
+    **_phrases("nor", "nor"),
+    **_phrases("none", "none"),
+    **_phrases("suffix", "_free|_less"),
+    # Says neither yes nor no.
+    **_phrases("hedge", "hardly any|hardly a|hardly an|barely any|barely a|scarcely any|scarcely a|almost no|nearly no|"
+               "virtually no|practically no|not many|not much"),
+    # Reads like a cue and is none.
+    **_phrases("idle", "not only|not just|not merely|not simply|not all|not every|not always|not necessarily|not alone|not far|"
+               "not unlike|not to mention|not the only|whether or not|if not|no doubt|no matter|no wonder|no fewer than|"
+               "no less than|no more than|no ordinary|no mere|no shortage of|no end of|without a doubt|without doubt|"
+               "without any doubt|without question|without fail|nothing but|nothing except|nothing other than|"
+               "nothing more than|nothing else but|none other than|none but|no person but|no person except|no person other than|"
+               "no sooner|an excluded|duty free"),
+}  # fmt: skip
+_LENGTHS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
+    first: tuple(sorted(((phrase, kind) for phrase, kind in CUES.items() if phrase[0] == first), key=lambda cue: -len(cue[0])))
+    for first in sorted({phrase[0] for phrase in CUES})
+}
+
+DEFINITE = _words("the this that these those his her its their our your my")
+DETERMINERS = DEFINITE | _words("a an any some one two three four five another each every either")
+AUXILIARIES = _words("is are was were be been being am has have had having do does did can could will would may might must shall",
+                     "should ca wo sha there's it's that's here's what's dog's isn aren")  # fmt: skip
+SINGULAR = _words("is was has does")
+VERBS = AUXILIARIES | _words(
+    "feature features featured featuring show shows showing contain contains containing include includes including depict",
+    "depicts depicting display displays displaying present presents presenting hold holds holding sit sits sitting stand stands",
+    "standing run runs lie lies lays play plays sleep sleeps walk walks rest rests appear appears exist exists occupy occupies fill",
+    "fills remain remains see find spot notice expect look looks capture captures capturing reveal reveals wait waits graze grazes",
+    "stay stays ride rides eat eats drink drinks drive drives fly flies float floats swim swims jump jumps hang hangs lean leans",
+    "join joins joined accompany accompanies watch watches follow follows chase chases interrupt interrupts disturb disturbs",
+    "share shares surround surrounds cover covers wear wears wearing carry carries take takes make makes give gives keep keeps",
+    "get gets go goes come comes put puts let lets enjoy enjoys complete completes offer offers feel feels seem seems need needs",
+    "want wants have's boast boasts highlight highlights portray portrays illustrate illustrates focus focuses steal steals",
+    "grace graces fit fits turn turns move moves pass passes cross crosses sail sails bark barks spoil spoils block blocks",
+    "wander wanders linger lingers enter enters belong belongs figure figures emerge emerges lurk lurks leaves mark marks",
+)
+# What a thing does, or is, when it is in the picture.
+SEEN = _words(
+    "present visible shown seen depicted featured included found pictured displayed spotted captured portrayed here there",
+    "around anywhere evident apparent observed detected noticeable available nearby involved photographed represented",
+    "filmed recorded discernible noticed part inside",
+)
+APPEARS = _words("appear appears appeared appearing exist exists figure feature occur show come")
+ADVERBS = _words(
+    "also actually currently even really quite entirely completely totally altogether conspicuously notably clearly notoriously",
+    "simply just still yet now today ever at all evidently apparently obviously curiously strangely sadly otherwise wholly",
+    "visibly fully noticeably however though either too anymore else necessarily directly",
+)
+PRONOUNS = _words("it there we you they i he she one anyone anybody everyone us me them itself here what who")
+PLACES = _words(
+    "in on at near beside besides behind under over above below by next inside outside around along across against beneath",
+    "between through toward towards onto into during from upon within amid amidst among alongside past down up off beyond",
+    "throughout underneath atop opposite with for to about before after until",
+)
+JOINS = _words(
+    "but yet while whereas although though because since so when where who whom whose which that only just instead except",
+    "save if as then than still however despite whilst unless apart aside other both together plus until and/or what how",
+)
+RELATIVES = _words("that which who")
+MEDIA = _words("image photo photograph picture video scene frame clip footage shot view sight setting film snapshot")
+SENTENCE_ENDS = _words(". ; ! ? ( ) [ ]")
+DASHES = _words(": - ,") | SENTENCE_ENDS
+# "the wireless mouse" is no mouse without wires.
+_NOT_WITHOUT = _words("wireless homeless topless tireless matchless spotless heartless pointless paperless unless regardless")
+
+_FOLD = str.maketrans("\u2019\u2018\u02bc\u201c\u201d\u2013\u2014_", "'''\"\"-- ")
+_ASIDE = re.compile(
+    r", (?:however|though|unfortunately|sadly|meanwhile|on the other hand|by contrast|in contrast|of course|alas|in fact),"
+)
+_SUFFIX = re.compile(r"\b(\w{3,}?)(-free|less)\b")
+_NO_ONE = re.compile(r"\bno(?:body|[ -]one)\b")
+# "a no parking sign", "no smoking signs": "no" is part of what the sign says.
+_ON_A_SIGN = re.compile(r"\b(an?|the|this|that|another|one) no\b|\bno(?= \w+ing (?:sign|zone|area|symbol|notice)s?\b)")
+_LEFT_OUT = re.compile(r"\b(leaves?|leaving|left) ((?:[\w-]+ ){1,4})out\b(?! of)")
+_DASH = re.compile(r"(?<=\S)-{2,}(?=\S)|(?<=\s)-+(?=\s)")
+
+
+def normal(sentence: str) -> str:
+    """The sentence in lower case with plain quotes, and with every negation in a word of its own."""
+    text = sentence.translate(_FOLD).lower()
+    if "n't" in text:
+        text = text.replace("n't", " not")
+    if "cannot" in text:
+        text = text.replace("cannot", "can not")
+    if "no" in text:
+        text = _ON_A_SIGN.sub(lambda match: match[1] or "", _NO_ONE.sub("no person", text))
+    if "-free" in text or "less" in text:
+        text = _SUFFIX.sub(lambda match: match[0] if match[0] in _NOT_WITHOUT else f"{match[1]} _{match[2].lstrip('-')}", text)
+    if " out" in text:
+        text = _LEFT_OUT.sub(r"\1 out \2", text)
+    if "--" in text or " -" in text:
+        text = _DASH.sub(" - ", text)
+    return _ASIDE.sub("", text) if ", " in text else text
+
+
+def cue_at(words: list[str], start: int) -> tuple[int, str] | None:
+    """The longest cue that begins at a word: (number of words, kind)."""
+    for phrase, kind in _LENGTHS.get(words[start], ()):
+        if len(phrase) == 1 or tuple(words[start : start + len(phrase)]) == phrase:
+            return len(phrase), kind
+    return None

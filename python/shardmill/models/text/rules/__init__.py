@@ -1,0 +1,1 @@
+"""English by rules: the text model that needs no weights. One file per task."""

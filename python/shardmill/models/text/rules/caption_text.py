@@ -1,0 +1,108 @@
+"""What a caption must be before a sentence can be built around it: clean, short, English prose without a negation of its own."""
+
+from __future__ import annotations
+
+import re
+
+from shardmill.language.cues import ADVERBS, AUXILIARIES, DETERMINERS, JOINS, PLACES, PRONOUNS, RELATIVES, VERBS
+from shardmill.language.lexicon import lexicon
+from shardmill.language.scopes import scopes
+
+_MAX_WORDS = 40
+_PERSON = re.compile(r"<person>", re.IGNORECASE)
+_WORD = re.compile(r"[\w'’-]+")  # noqa: RUF001
+_DEBRIS = re.compile(
+    r"https?:|www\.|\.(?:jpe?g|png|gif|com|org|net)\b|[|#@©®™{}\[\]<>=\\]|\d{5,}|\.\.\.|…|"
+    r"\b(?:stock (?:photo|image|vector|illustration)|royalty|shutterstock|getty|alamy|free download|wallpapers?|clip ?art|pinterest|"
+    r"image \d+|photo \d+|\d+ of \d+|price|sale|buy|coupon|hd|4k|1080p?)\b",
+    re.IGNORECASE,
+)
+_CLOSED = DETERMINERS | PLACES | JOINS | PRONOUNS | ADVERBS | {"and", "or", "of"}
+# Openers of captions that are plain words; what is not known to be one keeps its capital, for it may be a name.
+_OPENERS = _CLOSED | frozenset(
+    "young old elderly senior adult beautiful pretty cute happy smiling little small tiny big large huge tall short long wide black "
+    "white red blue green yellow brown orange pink purple gray grey dark bright colorful colourful vintage antique modern new old "
+    "wooden empty crowded busy abandoned traditional portrait photo picture image photograph illustration painting drawing view "
+    "close close-up closeup aerial front rear back side top interior exterior group couple pair bunch row pile set many several few "
+    "two three four five six seven eight nine ten dozens hundreds people male female delicious fresh homemade wild domestic sunny "
+    "cloudy rainy snowy beautifully freshly various different single lone lots plenty tourists here detail shot scene".split()
+)
+_NOT_VERBS = frozenset("glasses jeans pants its his hers less across towards news series perhaps always sometimes yes".split())
+
+
+def usable(caption: str) -> str | None:
+    """The caption, cleaned and without its full stop; None if no sentence can be built around it."""
+    text = _with_persons(" ".join(caption.split()))
+    text = text.strip("\"'“”‘’ ").rstrip(".!?,;: …-").strip()  # noqa: RUF001
+    words = _WORD.findall(text)
+    if not 2 <= len(words) <= _MAX_WORDS or _DEBRIS.search(text) or text.isupper():
+        return None
+    plain = sum(letter.isascii() and (letter.isalpha() or letter == " ") for letter in text)
+    if plain < 0.85 * len(text):
+        return None
+    return None if _negates(text) else text
+
+
+def lower_first(text: str) -> str:
+    """The text for the middle of a sentence: its first word in lower case if it is a plain word, not a name or an acronym."""
+    first = _WORD.match(text)
+    if first is None or not first[0].istitle():
+        return "a" + text[1:] if text.startswith("A ") else text
+    word = first[0].lower()
+    known = word in _OPENERS or word in VERBS or lexicon().exact(word) is not None
+    second = _WORD.search(text, first.end())
+    named = second is not None and second[0].istitle() and word not in _CLOSED
+    return text[:1].lower() + text[1:] if known and not named else text
+
+
+def kind(text: str) -> str:
+    """ "clause" for a whole sentence, "phrase" for a noun phrase, "any" where it is not sure which."""
+    if re.search(r"[.!?;:]\s", text):
+        return "any"
+    words = [word.lower() for word in _WORD.findall(text)]
+    verbs = [at for at, word in enumerate(words) if at and _finite(word, words[at - 1])]
+    if any(words[at - 1] not in RELATIVES for at in verbs):
+        return "clause" if words[0] in _OPENERS or lexicon().exact(words[0]) else "any"
+    opens = words[0] in DETERMINERS or words[0] in _OPENERS or lexicon().exact(words[0]) is not None
+    if words[0] in PLACES or words[0] in AUXILIARIES or not opens or any(map(_maybe_verb, words[1:])):
+        return "any"
+    return "phrase"
+
+
+def _finite(word: str, before: str) -> bool:
+    if word in {"is", "are", "was", "were", "has", "have"}:
+        return True
+    if word not in VERBS or word in AUXILIARIES or before in DETERMINERS or before in PLACES or before == "of":
+        return False
+    return word.endswith("s") and not word.endswith("ss") and lexicon().exact(word) is None
+
+
+def _maybe_verb(word: str) -> bool:
+    """A verb that is not on our list cannot be told from a noun; an -s that is no known plural may be one."""
+    if word in VERBS and not word.endswith(("ing", "ed")):
+        return True
+    return word.endswith("s") and not word.endswith("ss") and word not in _NOT_VERBS and lexicon().exact(word) is None
+
+
+def _negates(text: str) -> bool:
+    return bool(scopes(text)[1]) or bool(re.search(r"\b(?:no|not|none|never|nor|neither|without|nothing)\b|n['’]t\b", text, re.I))  # noqa: RUF001
+
+
+def _with_persons(text: str) -> str:
+    """`<PERSON>` stands for a name: "a person", or nothing after a noun that says who it is ("actor <PERSON>")."""
+    parts = _PERSON.split(text)
+    built = parts[0]
+    seen = 0
+    for part in parts[1:]:
+        before = _WORD.findall(built)[-1:] or [""]
+        alone = not built.rstrip() or built.rstrip()[-1] in ",;:.(&-\"'" or before[0].lower() in _CLOSED | VERBS
+        if alone and before[0].lower() not in DETERMINERS:
+            name = "another person" if seen else "a person"
+            built += name if built.strip() else name.capitalize()
+            seen += 1
+        elif alone:
+            built += "person"
+        else:
+            built = built.rstrip()
+        built += part
+    return built

@@ -1,0 +1,119 @@
+"""Step 5: captions that affirm what the image shows and negate what it does not.
+
+    python -m shardmill.negbench.caption_negated --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shardmill.standalone import main
+from shardmill.language.polarity import check_negated, cue, form, new_objects
+from shardmill.negbench.answers import NewCaption
+from shardmill.seeding import rng_of
+from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage, prompt_value
+
+FORMS = ("affirmation_first", "negation_first")
+
+
+class CaptionOptions(Options):
+    """Options of `caption_negated`."""
+
+    per_image: int = Field(3, ge=1, description="captions per image, each with another negative; fewer when there are fewer negatives")
+    style: Literal["caption", "retrieval"] = Field(
+        "caption", description='caption: written anew; retrieval: the original caption with "There is no X in the image." before or after it'
+    )
+    medium: Literal["image", "video"] = Field("image", description="the word for what is shown, in style retrieval")
+    max_words: int = Field(60, ge=10, description="longer captions are asked for again; the original's own length is allowed on top")
+
+
+class CaptionNegated(TextStage):
+    """Negated captions of an image, one per negative.
+
+    caption (text), positive_objects (list), negative_objects (list) -> negative_captions (list) and negation_details (json): for
+    each caption {"object", "form", "cue", "template"}. Every caption passes the polarity checker: positives affirmed, the
+    negative inside the scope of a negation cue, no other object added.
+    """
+
+    name = "negbench.caption_negated"
+    reads = ("caption", "positive_objects", "negative_objects")
+    adds = {"negative_captions": "list", "negation_details": "json"}
+    template = "negbench/caption_negated"
+    answer = NewCaption
+    Options = CaptionOptions
+    options: CaptionOptions
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        if self.options.style == "retrieval":
+            return []
+        asks = []
+        for negative, wanted in self.draws(row, rng):
+            def check(answer: NewCaption, negative: str = negative, wanted: str = wanted) -> str | None:
+                return self.problem(row, answer.caption, negative, wanted)
+
+            asks.append(
+                self.prompt(caption=row["caption"][:2_000], objects=row["positive_objects"], negative=negative, form=wanted, check=check)
+            )
+        return asks
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
+        if self.options.style == "retrieval":
+            return self.retrieval(row)
+        captions: list[str] = []
+        details: list[dict[str, Any]] = []
+        for answer in answers:
+            if answer.problem is not None or answer.value.caption.casefold() in map(str.casefold, captions):
+                continue
+            negative = prompt_value(answer, "negative")
+            captions.append(answer.value.caption)
+            details.append(self.details(captions[-1], negative, prompt_value(answer, "form"), self.template))
+        return {"negative_captions": captions, "negation_details": details}
+
+    def draws(self, row: Row, rng: Random) -> list[tuple[str, str]]:
+        """(negative, form) of each caption: other negatives without replacement, forms by the toss of a coin."""
+        negatives = row["negative_objects"]
+        chosen = rng.sample(negatives, min(self.options.per_image, len(negatives)))
+        return [(negative, rng.choice(FORMS)) for negative in chosen]
+
+    def problem(self, row: Row, caption: str, negative: str, wanted: str) -> str | None:
+        """Why a caption is not what was asked for; None when it is."""
+        positives = row["positive_objects"]
+        if len(caption.split()) > self.options.max_words + len(row["caption"].split()):
+            return "caption too long"
+        if caption.casefold().strip(" .") == row["caption"].casefold().strip(" ."):
+            return "copy of the caption"
+        if check_negated(caption, positives, [negative]) is not None:
+            return "wrong polarity"
+        if new_objects(caption, [*positives, negative], source=row["caption"]):
+            return "names another object"
+        if form(caption, positives, [negative]) != wanted:
+            return "other form than asked"
+        return None
+
+    def details(self, caption: str, negative: str, wanted: str, template: str) -> dict[str, Any]:
+        return {"object": negative, "form": wanted, "cue": cue(caption, negative), "template": template}
+
+    def retrieval(self, row: Row) -> dict[str, Any]:
+        """The original caption with a sentence that negates one object, before it or after it."""
+        rng = rng_of(self.context.seed, self.name, row["row_id"], "retrieval")
+        original = row["caption"].strip()
+        sentence = original if original.endswith((".", "!", "?")) else original + "."
+        captions, details = [], []
+        for negative, wanted in self.draws(row, rng):
+            negation = f"There is no {bare(negative)} in the {self.options.medium}."
+            captions.append(f"{negation} {sentence}" if wanted == "negation_first" else f"{sentence} {negation}")
+            details.append(self.details(captions[-1], negative, wanted, f"retrieval {wanted}"))
+        return {"negative_captions": captions, "negation_details": details}
+
+
+def bare(name: str) -> str:
+    """The name without an article, as it stands after "no"."""
+    words = name.split()
+    return " ".join(words[1:]) if len(words) > 1 and words[0].lower() in ("a", "an", "the") else name
+
+
+if __name__ == "__main__":
+    main(CaptionNegated)

@@ -1,0 +1,54 @@
+"""Step 1: the visible objects that a caption names.
+
+    python -m shardmill.negbench.extract_objects --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from pydantic import Field
+
+from shardmill.standalone import main
+from shardmill.language.relations import mentions
+from shardmill.negbench.answers import ObjectList
+from shardmill.negbench.object_names import distinct, form_problem
+from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
+
+
+class ExtractOptions(Options):
+    """Options of `extract_objects`."""
+
+    max_objects: int = Field(12, ge=1, description="keep at most this many objects of a caption, in the order of the caption")
+    max_characters: int = Field(2_000, ge=100, description="read no more than this of a caption; long alt text repeats itself")
+
+
+class ExtractObjects(TextStage):
+    """Visible objects that a caption names.
+
+    caption (text) -> objects (list): each is named in the caption by itself or a listed synonym, none twice after folding
+    case, article and plural. The rules are those of NegBench, step 1, held by code instead of hope.
+    """
+
+    name = "negbench.extract_objects"
+    reads = ("caption",)
+    adds = {"objects": "list"}
+    template = "negbench/extract_objects"
+    answer = ObjectList
+    Options = ExtractOptions
+    options: ExtractOptions
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        return [self.prompt(caption=row["caption"][: self.options.max_characters])]
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
+        offered = distinct(answers[0].value.objects)
+        objects = [name for name in offered if form_problem(name) is None and mentions(row["caption"], name)]
+        if not objects:
+            return Reject("no object", f"none of {offered} is named in the caption" if offered else "the caption names none")
+        return {"objects": objects[: self.options.max_objects]}
+
+
+if __name__ == "__main__":
+    main(ExtractObjects)

@@ -1,0 +1,70 @@
+"""Step 3: keep the objects that a detector sees in the image and the negatives that it does not see.
+
+    python -m shardmill.negbench.filter_objects --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shardmill.standalone import main
+from shardmill.models.contract import Detections
+from shardmill.stage import Answer, Ask, DetectStage, Options, Reject, Row
+
+
+class FilterOptions(Options):
+    """Options of `filter_objects`. A name that scores between the two thresholds is in doubt and dropped either way."""
+
+    present_above: float = Field(0.1, ge=0, le=1, description="an object counts as seen from this score on (0.1 for OWL-ViT)")
+    absent_below: float = Field(0.1, ge=0, le=1, description="a negative counts as absent below this score")
+    unverified: Literal["reject", "keep"] = Field(
+        "reject", description="rows whose image cannot be read: reject them, or keep them unchecked (to rehearse without images)"
+    )
+
+
+class FilterObjects(DetectStage):
+    """Objects and negatives as the image bears them out.
+
+    image (text), objects (list), negatives (list) -> seen_objects (list), unseen_negatives (list), image_checked (bool) and
+    detections (json): {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}} for every name of both lists, boxes in pixels.
+    """
+
+    name = "negbench.filter_objects"
+    reads = ("image", "objects", "negatives")
+    adds = {"seen_objects": "list", "unseen_negatives": "list", "image_checked": "bool", "detections": "json"}
+    tolerant = True
+    Options = FilterOptions
+    options: FilterOptions
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        return [self.look(row["image"], [*row["objects"], *row["negatives"]])] if row["image"] else []
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
+        problem = answers[0].problem if answers else "no image"
+        if problem is not None:
+            if self.options.unverified == "reject":
+                return Reject(problem, answers[0].detail if answers else "the row names no image")
+            return self.outcome(row["objects"], row["negatives"], {}, checked=False)
+        found: Detections = answers[0].value
+        seen = [name for name in row["objects"] if found[name].score >= self.options.present_above]
+        unseen = [name for name in row["negatives"] if found[name].score < self.options.absent_below]
+        if not seen:
+            return Reject("no object seen", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in row["objects"]))
+        if not unseen:
+            return Reject("no negative left", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in row["negatives"]))
+        return self.outcome(seen, unseen, found, checked=True)
+
+    def outcome(self, seen: list[str], unseen: list[str], found: Detections, checked: bool) -> dict[str, Any]:
+        """The values of the added columns; scores to four digits, boxes to a tenth of a pixel."""
+        detections = {
+            name: {"score": round(finding.score, 4), "boxes": [[round(side, 1) for side in box] for box in finding.boxes]}
+            for name, finding in found.items()
+        }
+        return {"seen_objects": seen, "unseen_negatives": unseen, "image_checked": checked, "detections": detections}
+
+
+if __name__ == "__main__":
+    main(FilterObjects)

@@ -1,0 +1,54 @@
+"""What a usable object name is, and how lists of them are cleaned. Shared by the stages that make or check lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from shardmill.language.nouns import fold
+from shardmill.language.relations import mentions, relation
+
+MAX_WORDS = 4
+MAX_CHARACTERS = 40
+MARKS = re.compile(r"[\[\]{}<>|\\\n\r\t:;=#@*\"]")
+SPILL = re.compile(r"\b(?:note|output|caption|answer|example|objects?|sorry|cannot|image|photo|picture|none|n/a)\b", re.IGNORECASE)
+EDGE = " \t\r\n'\"“”‘’.,;:!?-–—*•"
+
+
+def tidy(name: str) -> str:
+    """A name without surrounding blanks, quotes and punctuation, inner blanks single; case as it was."""
+    return " ".join(name.strip(EDGE).split())
+
+
+def form_problem(name: str) -> str | None:
+    """Why a text is no object name by its form alone; None when it may be one."""
+    if not name or not any(character.isalpha() for character in name):
+        return "no word"
+    if len(name) > MAX_CHARACTERS or len(name.split()) > MAX_WORDS:
+        return "too long"
+    if MARKS.search(name):
+        return "stray marks"
+    if SPILL.search(name):
+        return "not an object"
+    return None
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Tidied names without those that fold to one seen before ("the dogs" after "dog")."""
+    seen: dict[str, str] = {}
+    for name in map(tidy, names):
+        key = fold(name)
+        if key and key not in seen:
+            seen[key] = name
+    return list(seen.values())
+
+
+def conflict(name: str, positives: Iterable[str], caption: str) -> str | None:
+    """Why a name cannot be a negative of this row: the caption names it, or it is or belongs to a positive."""
+    if mentions(caption, name):
+        return "named in the caption"
+    for positive in positives:
+        kind = relation(name, positive)
+        if kind is not None:
+            return f"{'same as' if kind == 'same' else kind + ' of'} {positive}"
+    return None

@@ -1,0 +1,61 @@
+"""Step 2: objects that would fit the scene of a caption but are not in it.
+
+    python -m shardmill.negbench.propose_negatives --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from pydantic import Field
+
+from shardmill.standalone import main
+from shardmill.negbench.answers import ObjectList
+from shardmill.negbench.object_names import conflict, distinct, form_problem
+from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
+
+
+class ProposeOptions(Options):
+    """Options of `propose_negatives`."""
+
+    count: int = Field(5, ge=1, description="negatives wanted per caption")
+    at_least: int = Field(2, ge=1, description="fewer usable ones than this are asked for again")
+
+
+class ProposeNegatives(TextStage):
+    """Plausible objects that a caption does not name.
+
+    caption (text), objects (list) -> negatives (list): none is named in the caption, and none is an object of it, a synonym,
+    a kind, a superclass or a part of one.
+    """
+
+    name = "negbench.propose_negatives"
+    reads = ("caption", "objects")
+    adds = {"negatives": "list"}
+    template = "negbench/propose_negatives"
+    answer = ObjectList
+    Options = ProposeOptions
+    options: ProposeOptions
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        def check(answer: ObjectList) -> str | None:
+            usable = len(self.usable(row, answer))
+            return None if usable >= self.options.at_least else "too few negatives"
+
+        return [self.prompt(caption=row["caption"][:2_000], objects=row["objects"], count=self.options.count, check=check)]
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
+        return {"negatives": self.usable(row, answers[0].value)[: self.options.count]}
+
+    def usable(self, row: Row, answer: ObjectList) -> list[str]:
+        """The names of an answer that keep the rules."""
+        return [
+            name
+            for name in distinct(answer.objects)
+            if form_problem(name) is None and conflict(name, row["objects"], row["caption"]) is None
+        ]
+
+
+if __name__ == "__main__":
+    main(ProposeNegatives)

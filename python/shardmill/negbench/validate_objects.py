@@ -1,0 +1,72 @@
+"""Step 4: the lists that captions and questions are made of: only names of visible objects, and no contradiction between them.
+
+    python -m shardmill.negbench.validate_objects --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from shardmill.standalone import main
+from shardmill.language.lexicon import lexicon
+from shardmill.negbench.answers import ObjectList
+from shardmill.negbench.object_names import conflict, distinct, fold, form_problem
+from shardmill.stage import Answer, Ask, Reject, Row, TextStage
+
+
+class ValidateObjects(TextStage):
+    """Names that are fit to be stated as present or absent.
+
+    caption (text), seen_objects (list), unseen_negatives (list) -> positive_objects (list), negative_objects (list) and
+    dropped_objects (json): {name: reason}. Form, doubles and contradictions are decided by code; the model is asked only for
+    names that the lexicon does not know, all of a row at once.
+    """
+
+    name = "negbench.validate_objects"
+    reads = ("caption", "seen_objects", "unseen_negatives")
+    adds = {"positive_objects": "list", "negative_objects": "list", "dropped_objects": "json"}
+    template = "negbench/validate_objects"
+    answer = ObjectList
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        doubtful = self.doubtful(row)
+        return [self.prompt(caption=row["caption"][:2_000], objects=doubtful)] if doubtful else []
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
+        dropped: dict[str, str] = {}
+        doubtful = {fold(name) for name in self.doubtful(row)}
+        confirmed = {fold(name) for answer in answers for name in answer.value.objects}
+
+        def sound(names: list[str]) -> list[str]:
+            for name in names:
+                problem = form_problem(name)
+                if problem is None and fold(name) in doubtful - confirmed:
+                    problem = "not a visible object"
+                if problem is not None:
+                    dropped[name] = problem
+            return distinct(name for name in names if name not in dropped)
+
+        positives = sound(row["seen_objects"])
+        negatives = []
+        for name in sound(row["unseen_negatives"]):
+            reason = conflict(name, positives, row["caption"])
+            if reason is None:
+                negatives.append(name)
+            else:
+                dropped[name] = reason
+        if not positives or not negatives:
+            what = "positive" if not positives else "negative"
+            return Reject(f"no valid {what}", "; ".join(f"{name}: {reason}" for name, reason in dropped.items()))
+        return {"positive_objects": positives, "negative_objects": negatives, "dropped_objects": dropped}
+
+    def doubtful(self, row: Row) -> list[str]:
+        """Well-formed names of both lists that the lexicon does not know."""
+        known = lexicon()
+        return [
+            name for name in distinct([*row["seen_objects"], *row["unseen_negatives"]]) if form_problem(name) is None and known.find(name) is None
+        ]
+
+
+if __name__ == "__main__":
+    main(ValidateObjects)

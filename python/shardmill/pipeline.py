@@ -1,0 +1,122 @@
+"""Pipeline files: which stages a pipeline has, in which order, with which model, options and resources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shardmill.errors import UserError, did_you_mean
+from shardmill.resources import resource_path
+from shardmill.shards.cells import Kind
+from shardmill.shards.plan import StagePlan
+from shardmill.stage import PIPELINES, Context, stage_class
+
+
+class StageEntry(BaseModel):
+    """One stage in a pipeline file. `after` is the stage that it reads from: by default the one above it, at first ingest."""
+
+    model_config = ConfigDict(extra="forbid")
+    stage: str
+    after: str | None = None
+    model: str | dict[str, Any] | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    attempts: int = Field(default=3, ge=1)
+    resources: dict[str, Any] = Field(default_factory=dict)
+
+
+class PipelineFile(BaseModel):
+    """A pipeline file; see `slurm/pipelines/`."""
+
+    model_config = ConfigDict(extra="forbid")
+    pipeline: str
+    stages: list[StageEntry]
+
+
+def load_pipeline(name: str) -> PipelineFile:
+    """A pipeline by name (`negbench`) or by the path of a file of your own. Raises UserError."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else None
+    if path is None:
+        if name not in PIPELINES:
+            raise UserError(f"there is no pipeline {name!r}; {did_you_mean(name, PIPELINES)}")
+        path = resource_path(f"slurm/pipelines/{name}.yaml")
+    try:
+        return PipelineFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"there is no pipeline file {path}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {error}") from error
+
+
+def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
+    """The pipeline with settings of the form `STAGE.OPTION=VALUE`, `STAGE.model=KIND`, `STAGE.model.SETTING=VALUE`, `STAGE.attempts=N`.
+
+    Values are read as YAML. Raises UserError for an unknown stage or a setting without a value; options are checked later.
+    """
+    changed = pipeline.model_copy(deep=True)
+    entries = {entry.stage: entry for entry in changed.stages}
+    for setting in settings:
+        target, found, text = setting.partition("=")
+        stage, dot, key = target.partition(".")
+        if not (found and dot and key):
+            raise UserError(f"--set {setting!r} is not of the form STAGE.OPTION=VALUE")
+        if stage not in entries:
+            raise UserError(f"--set {setting!r}: the pipeline has no stage {stage!r}; {did_you_mean(stage, entries)}")
+        value = yaml.safe_load(text)
+        entry = entries[stage]
+        if key == "model":
+            entry.model = value
+        elif key == "attempts":
+            entry.attempts = value
+        elif key.startswith("model."):
+            entry.model = {**model_spec(entry.model), key.removeprefix("model."): value}
+        else:
+            entry.options[key] = value
+    return changed
+
+
+def model_spec(model: str | dict[str, Any] | None) -> dict[str, Any]:
+    """A model's kind and settings, from its bare kind or a mapping."""
+    if model is None:
+        return {}
+    return {"kind": model} if isinstance(model, str) else dict(model)
+
+
+def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Context) -> list[StagePlan]:
+    """The stages of a run, each checked and with its fingerprint.
+
+    Raises UserError for an unknown stage, option or model, a column that no earlier stage has, or one that two stages add.
+    """
+    available: dict[str, dict[str, Kind]] = {"ingest": dict(columns)}
+    planned: list[StagePlan] = []
+    previous = "ingest"
+    for entry in pipeline.stages:
+        stage = stage_class(f"{pipeline.pipeline}.{entry.stage}")(entry.options, context)
+        after = entry.after or previous
+        if after not in available:
+            raise UserError(f"stage {entry.stage} reads from {after!r}, which is no stage before it; {did_you_mean(after, available)}")
+        spec = model_spec(entry.model)
+        if stage.role and not spec:
+            raise UserError(f"stage {entry.stage} needs a {stage.role} model; name one as `model:` in the pipeline file")
+        for column in stage.reads:
+            if column not in available[after]:
+                raise UserError(f"stage {entry.stage} reads the column {column!r}, which {after} has not; {did_you_mean(column, available[after])}")
+        adds = stage.columns()
+        clash = sorted(adds.keys() & available[after].keys())
+        if clash:
+            raise UserError(f"stage {entry.stage} adds the column {clash[0]!r}, which {after} has already; rename it in the input")
+        planned.append(
+            StagePlan(
+                name=entry.stage, after=after, model=spec, options=stage.options.model_dump(mode="json"), attempts=entry.attempts,
+                resources=entry.resources, adds=adds, fingerprint=stage.fingerprint(spec),
+            )
+        )  # fmt: skip
+        available[entry.stage] = {**available[after], **adds}
+        previous = entry.stage
+    return planned

@@ -1,0 +1,121 @@
+"""Starting a run: look at the input, cut it into shards, fix the plan, ingest. And changing a plan knowingly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from shardmill import __version__
+from shardmill.errors import UserError
+from shardmill.pipeline import PipelineFile, StageEntry, load_pipeline, override, plan_stages
+from shardmill.shards.ingest import ImportProgress, count_records, ingest, map_columns
+from shardmill.shards.plan import NAME, InputPlan, Plan, create_plan, cut, load_plan, replace_plan
+from shardmill.shards.publish import retire
+from shardmill.shards.run_folder import RunFolder
+from shardmill.shards.tables import open_table
+from shardmill.stage import Context
+
+DEFAULT_ROWS_PER_SHARD = 10_000
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What a user says when starting a run. Exactly one of `num_shards` and `rows_per_shard` may be given."""
+
+    input: Path
+    pipeline: str = "negbench"
+    settings: Sequence[str] = ()
+    seed: int = 0
+    num_shards: int | None = None
+    rows_per_shard: int | None = None
+    caption_column: str | None = None
+    image_column: str | None = None
+    image_root: Path | None = None
+    encoding: str | None = None
+    quoting: str = "auto"
+    part_format: str = "csv"
+    target_rows: int | None = None
+    pipeline_file: PipelineFile = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.num_shards is not None and self.rows_per_shard is not None:
+            raise UserError("give --num-shards or --rows-per-shard, not both")
+        for name, value in (("--num-shards", self.num_shards), ("--rows-per-shard", self.rows_per_shard), ("--target-rows", self.target_rows)):
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, not {value}")
+        object.__setattr__(self, "pipeline_file", override(load_pipeline(self.pipeline), self.settings))
+
+
+def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> RunFolder:
+    """Plan a run and ingest its input; with the run there already, check that it is the same and finish its ingest."""
+    plan = create_plan(folder, make_plan(folder, new, progress))
+    run = RunFolder(folder)
+    del plan
+    ingest(run, progress)
+    return run
+
+
+def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> Plan:
+    """The plan that `new` asks for. The records of an input that the standing plan knows by digest are not counted again."""
+    reading = {"encoding": new.encoding, "quoting": new.quoting}
+    table = open_table(new.input, **reading)
+    sha256, size = table.digest()
+    standing = load_plan(folder) if (folder / NAME).exists() else None
+    if standing is not None and standing.input.sha256 == sha256 and standing.input.read_with == reading:
+        rows = standing.input.rows
+    else:
+        rows = count_records(table, progress)
+    if rows == 0:
+        raise UserError(f"{new.input} has no rows below its header")
+    mapping, columns = map_columns(table.columns, new.caption_column, new.image_column)
+    root = (new.image_root or new.input.parent).resolve()
+    if standing is not None and new.num_shards is None and new.rows_per_shard is None:
+        shards = standing.shards
+    elif new.num_shards is not None:
+        shards = cut(rows, num_shards=new.num_shards)
+    else:
+        shards = cut(rows, rows_per_shard=new.rows_per_shard or DEFAULT_ROWS_PER_SHARD)
+    return Plan(
+        pipeline=new.pipeline_file.pipeline, seed=new.seed, shards=shards, part_format=new.part_format, target_rows=new.target_rows,
+        input=InputPlan(
+            path=str(new.input.resolve()), sha256=sha256, bytes=size, rows=rows, format=table.format, read_with=reading, mapping=mapping,
+            columns=columns, image_root=str(root),
+        ),
+        stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root)),
+        code_version=__version__, created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequence[int] | None = None) -> RunFolder:
+    """Set aside what a stage and all after it have made (of some shards only), so that it is made again as code and templates are now.
+
+    What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today.
+    """
+    short = run.stage(name).name
+    stages = [stage for stage in run.downstream(short)]
+    if settings and shards is not None:
+        raise UserError("--set changes a whole stage; leave out --shard")
+    if shards is None:
+        plan = run.plan
+        pipeline = PipelineFile(
+            pipeline=plan.pipeline,
+            stages=[
+                StageEntry(stage=s.name, after=s.after, model=s.model or None, options=s.options, attempts=s.attempts, resources=s.resources)
+                for s in plan.stages
+            ],
+        )
+        context = Context(plan.seed, Path(plan.input.image_root))
+        renewed = {s.name: s for s in plan_stages(override(pipeline, settings), plan.input.columns, context)}
+        kept = [s.name for s in plan.stages if s.name not in stages and renewed[s.name].fingerprint != s.fingerprint]
+        if kept:
+            raise UserError(f"stage {kept[0]}, which is before {short}, changed too; redo from there: shardmill run {run.path} {kept[0]} --redo")
+        replace_plan(run.path, plan.model_copy(update={"stages": [renewed[s.name] for s in plan.stages]}))
+    for stage in stages:
+        for shard in range(run.num_shards) if shards is None else shards:
+            files = run.files(stage, shard)
+            retire(files, run.superseded / stage)
+            for path in files.temporaries():
+                path.unlink(missing_ok=True)
+    return RunFolder(run.path)

@@ -1,0 +1,127 @@
+"""What a stage would do with a few rows: the prompt as sent, the raw answer, the verdict. Nothing outlives the call."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+
+from shardmill.errors import UserError
+from shardmill.models.contract import DetectRequest, Model, Reply, Request, TextRequest
+from shardmill.models.registry import open_model
+from shardmill.planning import NewRun, start_run
+from shardmill.shards.explain import Chapter, explain
+from shardmill.shards.ingest import map_columns
+from shardmill.shards.run_folder import RunFolder
+from shardmill.shards.tables import open_table
+from shardmill.stage import stage_class
+from shardmill.worker import pool_key, run_shard
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request as it was sent, role by role, and the raw answer."""
+
+    sent: list[dict[str, str]]
+    raw: str
+
+
+@dataclass
+class PreviewedRow:
+    """A row, what was asked about it, and what became of it in the stage."""
+
+    row_id: int
+    before: dict[str, Any]
+    exchanges: list[Exchange] = field(default_factory=list)
+    verdict: Chapter | None = None
+
+
+class TracingModel:
+    """A model that also remembers every exchange, by the row that the request's key names."""
+
+    def __init__(self, model: Model):
+        self._model = model
+        self.exchanges: dict[str, list[Exchange]] = {}
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        sent: dict[str, Request] = {}
+
+        def noting() -> Iterator[Request]:
+            for request in requests:
+                sent[request.key] = request
+                yield request
+
+        for reply in self._model.stream(noting()):
+            raw = reply.result if isinstance(reply.result, str) else str(reply.result or f"{reply.problem}: {reply.detail}")
+            self.exchanges.setdefault(reply.key, []).append(Exchange(_as_sent(sent[reply.key]), raw))
+            yield reply
+
+
+def _as_sent(request: Request) -> list[dict[str, str]]:
+    if isinstance(request, TextRequest):
+        return request.chat.messages(request.seed)
+    assert isinstance(request, DetectRequest)
+    return [{"role": "image", "content": request.image}, {"role": "names", "content": ", ".join(request.names)}]
+
+
+def preview(stage: str, new: NewRun, rows: int) -> list[PreviewedRow]:
+    """Run the pipeline up to `stage` over the first `rows` rows of an input, in a temporary folder, and show that stage.
+
+    `stage` may bear its pipeline's name. Raises UserError as a real run would.
+    """
+    short = stage.removeprefix(f"{new.pipeline_file.pipeline}.")
+    stage_class(f"{new.pipeline_file.pipeline}.{short}")
+    with tempfile.TemporaryDirectory(prefix="shardmill-preview-") as folder:
+        head = _first_rows(new, rows, Path(folder))
+        run = start_run(Path(folder) / "run", replace(new, input=head, image_root=new.image_root or new.input.parent, num_shards=1, rows_per_shard=None))
+        for above in _upstream(run, short):
+            run_shard(run, above, 0)
+        return _watch(run, short)
+
+
+def _first_rows(new: NewRun, rows: int, folder: Path) -> Path:
+    """A CSV of the first rows of the input."""
+    if rows < 1:
+        raise UserError(f"--rows must be at least 1, not {rows}")
+    table = open_table(new.input, encoding=new.encoding, quoting=new.quoting)
+    map_columns(table.columns, new.caption_column, new.image_column)
+    batch = next(iter(table.batches()), None)
+    if batch is None or batch.frame.height == 0:
+        raise UserError(f"{new.input} has no readable rows below its header")
+    path = folder / "rows.csv"
+    batch.frame.head(rows).select(table.columns).write_csv(path)
+    return path
+
+
+def _upstream(run: RunFolder, stage: str) -> list[str]:
+    chain: list[str] = []
+    above = run.stage(stage).after
+    while above != "ingest":
+        chain.insert(0, above)
+        above = run.stage(above).after
+    return chain
+
+
+def _watch(run: RunFolder, stage: str) -> list[PreviewedRow]:
+    planned = run.stage(stage)
+    role = stage_class(f"{run.plan.pipeline}.{stage}").role
+    pool: dict[str, Model] = {}
+    tracer = TracingModel(open_model(role, planned.model)) if role else None
+    if role and tracer:
+        pool[pool_key(role, planned.model)] = tracer
+    before, _ = run.read_part(planned.after, 0)
+    run_shard(run, stage, 0, models=pool)
+    shown = []
+    for row in before.unique("row_id", maintain_order=True).iter_rows(named=True):
+        seen = PreviewedRow(row["row_id"], row)
+        for key, exchanges in (tracer.exchanges if tracer else {}).items():
+            if key.split("/")[0] == str(row["row_id"]):
+                seen.exchanges += exchanges
+        seen.verdict = next(chapter for chapter in explain(run, row["row_id"]) if chapter.stage == stage)
+        shown.append(seen)
+    return shown
+
+

@@ -1,0 +1,133 @@
+"""Turning finished rows into a published shard: part, rejects, manifest, with the conservation check before the manifest."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import polars as pl
+
+from shardmill import __version__
+from shardmill.shards.atomic import file_digest, sync_file, write_durably
+from shardmill.shards.cells import DTYPES, Kind
+from shardmill.shards.frames import frame_of, write_frame
+from shardmill.shards.journal import read_records
+from shardmill.shards.layout import ShardFiles, Staged
+from shardmill.shards.manifest import FileRecord, InputRecord, Manifest
+from shardmill.shards.publish import publish
+from shardmill.shards.run_folder import RunFolder, digest_of
+
+JOB_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID", "SLURMD_NODENAME", "SLURM_RESTART_COUNT")
+REJECTS: dict[str, Kind] = {"reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
+
+
+class Unconserved(AssertionError):
+    """Rows were lost or doubled: a fault of the program. Nothing was published."""
+
+
+def finish_shard(
+    run: RunFolder, stage: str, shard: int, table: pl.DataFrame, above: Manifest, attempt: str, *, started: float,
+    transformed: pl.DataFrame | None = None, round: int = 0, usage: Mapping[str, float] | None = None,
+) -> Manifest:  # fmt: skip
+    """Write and publish the shard from its journals, or from the `transformed` frame of a table stage.
+
+    Returns the manifest that stands: another attempt's if that one was faster.
+    """
+    files = run.files(stage, shard)
+    keys: dict[str, Kind] = {name: "int" for name in ("row_id", "sub_id") if name in table.columns}
+    adds = run.stage(stage).adds
+    if transformed is None:
+        added, rejects = _from_journals(files, digest_of(run.fingerprint(stage)), keys, adds, table)
+    else:
+        added, rejects = _from_transform(transformed, keys, adds)
+    out = table.join(added, on=list(keys), how="inner", maintain_order="left_right")
+    order = table.select(keys).with_row_index("#")
+    rejects = rejects.join(order, on=list(keys), how="left").sort("#").drop("#")
+    reject_kinds: dict[str, Kind] = {**keys, **REJECTS}
+    kinds = {name: kind for name, kind in run.kinds(stage).items() if name in out.columns}
+    check_conservation(table, out, rejects, list(keys))
+    staged = files.staged(attempt)
+    write_frame(out, kinds, staged.part, run.plan.part_format)
+    write_frame(rejects, reject_kinds, staged.rejects, "csv")
+    manifest = Manifest(
+        stage=stage, shard=shard, num_shards=files.count,
+        rows_in=table.height, rows_out=out.select(pl.struct(list(keys)).n_unique()).item(), rejected=rejects.height, lines_out=out.height,
+        reasons=dict(sorted(Counter(rejects["reason"].to_list()).items())), columns=kinds,
+        input=InputRecord(stage=above.stage, sha256=above.part.sha256), fingerprint=run.fingerprint(stage), round=round,
+        usage=dict(usage or {}), **staged_records(files, staged), **circumstances(started, attempt),
+    )  # fmt: skip
+    write_durably(staged.manifest, manifest.to_bytes())
+    standing, _ = publish(files, attempt, run.superseded)
+    return standing
+
+
+def staged_records(files: ShardFiles, staged: Staged) -> dict[str, FileRecord]:
+    """The manifest's records of the staged part and rejects, which are made durable first."""
+    records = {}
+    for field, path, final in (("part", staged.part, files.part), ("rejects", staged.rejects, files.rejects)):
+        sync_file(path)
+        records[field] = FileRecord(name=final.name, sha256=file_digest(path), bytes=path.stat().st_size)
+    return records
+
+
+def circumstances(started: float, attempt: str) -> dict[str, Any]:
+    """Where, when and by which job a shard was made."""
+    return {
+        "started": _time(started),
+        "finished": _time(time.time()),
+        "seconds": round(time.time() - started, 3),
+        "host": socket.gethostname(),
+        "job": {name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
+        "attempt": attempt,
+        "code_version": __version__,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+
+
+def check_conservation(table: pl.DataFrame, out: pl.DataFrame, rejects: pl.DataFrame, keys: list[str]) -> None:
+    """Every row that went in came out or was rejected, and not both. Raises Unconserved naming a row."""
+    came_in, came_out, refused = table.select(keys), out.select(keys).unique(), rejects.select(keys)
+    lost = came_in.join(pl.concat([came_out, refused]), on=keys, how="anti")
+    both = came_out.join(refused, on=keys, how="semi")
+    doubled = refused.filter(refused.is_duplicated())
+    foreign = pl.concat([came_out, refused]).join(came_in, on=keys, how="anti")
+    for what, rows in (("neither out nor rejected", lost), ("both out and rejected", both), ("rejected twice", doubled), ("not in the input", foreign)):
+        if rows.height:
+            raise Unconserved(f"{rows.height} rows are {what}, such as {rows.row(0, named=True)}; nothing was published")
+
+
+def _from_journals(
+    files: ShardFiles, digest: str, keys: Mapping[str, Kind], adds: Mapping[str, Kind], table: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What the stage adds, by key, and the rejects, from all journals of the shard."""
+    known = set(table.select(list(keys)).iter_rows())
+    rows: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = []
+    for record in read_records(files.journals(), digest):
+        if record.key not in known:
+            continue
+        key = dict(zip(keys, record.key, strict=True))
+        if record.reject is not None:
+            rejects.append({**key, **record.reject})
+        for row in record.rows or []:
+            rows.append({**row, **key})
+    return frame_of(rows, {**keys, **adds}), frame_of(rejects, {**keys, **REJECTS})
+
+
+def _from_transform(result: pl.DataFrame, keys: Mapping[str, Kind], adds: Mapping[str, Kind]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The same from the frame of a table stage."""
+    accepted = result.filter(pl.col("reject_reason").is_null()).select(
+        *keys, *(pl.col(name).cast(DTYPES[kind]) for name, kind in adds.items() if name not in keys)
+    )
+    rejects = result.filter(pl.col("reject_reason").is_not_null()).select(
+        *keys, pl.col("reject_reason").alias("reason"), pl.lit("").alias("detail"), pl.lit("").alias("raw"), pl.lit(0, pl.Int64).alias("attempts")
+    )
+    return accepted, rejects

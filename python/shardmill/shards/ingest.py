@@ -1,0 +1,200 @@
+"""Cutting a foreign table into the parts of a run. Every record gets its `row_id`, its ordinal in the file, for good."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from shardmill.errors import UserError, did_you_mean
+from shardmill.shards.finish import REJECTS, circumstances, staged_records
+from shardmill.shards.atomic import new_attempt, write_durably
+from shardmill.shards.cells import Kind
+from shardmill.shards.frames import frame_of, write_frame
+from shardmill.shards.manifest import InputRecord, Manifest
+from shardmill.shards.publish import publish, settle
+from shardmill.shards.run_folder import INGEST, RunFolder
+from shardmill.shards.tables import Table, open_table
+
+CAPTION_NAMES = ("caption", "title", "text", "captions", "alt_text", "description")
+IMAGE_NAMES = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file", "img")
+RESERVED = ("row_id", "sub_id", "line")
+INGEST_REJECTS: dict[str, Kind] = {"row_id": "int", "line": "int", **REJECTS}
+
+
+@dataclass(frozen=True)
+class ImportProgress:
+    """How far reading the input is: `doing` is "counting" or "writing"; `total` is None while counting."""
+
+    doing: str
+    rows: int
+    total: int | None
+
+
+Report = Callable[[ImportProgress], None] | None
+
+
+def map_columns(columns: Sequence[str], caption: str | None, image: str | None) -> tuple[dict[str, str], dict[str, Kind]]:
+    """Which input column becomes which column of the run, and the columns of the ingest parts with their kinds.
+
+    The caption column becomes `caption`, the image column `image`; the others keep their names, with `input_` before a name
+    that the run needs itself. Raises UserError when a named column is missing or no caption column can be found.
+    """
+    odd = [column for column in columns if any(mark in column for mark in "\r\n")]
+    if odd:
+        raise UserError(f"the column name {odd[0]!r} has a line break; rename it in the input")
+    caption = _find(columns, caption, CAPTION_NAMES, "--caption-column")
+    if caption is None:
+        raise UserError(f"no column of the input looks like captions (it has: {', '.join(columns)}); name it with --caption-column")
+    image = _find(columns, image, IMAGE_NAMES, "--image-column")
+    mapping = {caption: "caption"}
+    if image is not None:
+        if image == caption:
+            raise UserError(f"the column {image!r} cannot be both caption and image")
+        mapping[image] = "image"
+    for column in columns:
+        if column not in mapping:
+            mapping[column] = f"input_{column}" if column in ("caption", "image", *RESERVED) else column
+    if len(set(mapping.values())) < len(mapping):
+        raise UserError(f"two columns of the input would get one name: {', '.join(sorted(mapping.values()))}; rename one")
+    carried = [name for name in mapping.values() if name not in ("caption", "image")]
+    kinds: dict[str, Kind] = {"row_id": "int", **{name: "text" for name in ("image", "caption", *carried)}}
+    return mapping, kinds
+
+
+def _find(columns: Sequence[str], named: str | None, usual: Sequence[str], option: str) -> str | None:
+    if named is not None:
+        if named not in columns:
+            raise UserError(f"the input has no column {named!r} ({option}); {did_you_mean(named, columns)}")
+        return named
+    lowered = {column.lower(): column for column in reversed(columns)}
+    return next((lowered[name] for name in usual if name in lowered), None)
+
+
+def count_records(table: Table, report: Report = None) -> int:
+    """The number of records, good and bad."""
+    rows = 0
+    for batch in table.batches():
+        rows += batch.frame.height + len(batch.bad)
+        if report:
+            report(ImportProgress("counting", rows, None))
+    return rows
+
+
+def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
+    """Write the ingest parts that are missing; returns the manifests of all shards.
+
+    Raises UserError when the input is no longer what the plan says.
+    """
+    run.folder(INGEST).mkdir(exist_ok=True)
+    standing = [settle(run.files(INGEST, shard), run.superseded / INGEST) for shard in range(run.num_shards)]
+    if all(manifest is not None for manifest in standing):
+        return [manifest for manifest in standing if manifest is not None]
+    planned = run.plan.input
+    table = open_table(planned.path, **planned.read_with)
+    if table.digest()[0] != planned.sha256:
+        raise UserError(f"{planned.path} changed since {run.path} was planned; restore it, or start a new run with it")
+    manifests = []
+    for shard, pieces in groupby(_pieces(table, run), key=lambda piece: piece.shard):
+        found = standing[shard]
+        manifests.append(found if found is not None else _write_shard(run, shard, pieces, report))
+    if len(manifests) != run.num_shards:
+        raise UserError(f"{planned.path} ended after {len(manifests)} of {run.num_shards} shards; it changed while it was read")
+    return manifests
+
+
+@dataclass
+class _Piece:
+    """The part of one batch that belongs to one shard."""
+
+    shard: int
+    frame: pl.DataFrame
+    rejects: list[dict[str, Any]]
+
+
+def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
+    """The batches of the table cut at the shard bounds, columns renamed, records without a caption among the rejects."""
+    mapping, kinds = run.plan.input.mapping, run.plan.input.columns
+    names = [pl.col(source).alias(target) for source, target in mapping.items()]
+    shard = 0
+    for batch in table.batches():
+        frame = batch.frame.select("row_id", "line", *names)
+        if "image" not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, pl.String).alias("image"))
+        empty = pl.col("caption").is_null() | (pl.col("caption").str.strip_chars() == "")
+        rejects = [_reject(bad.row_id, bad.line, bad.reason, bad.detail, bad.raw) for bad in batch.bad]
+        rejects += [_reject(row_id, line, "empty caption") for row_id, line in frame.filter(empty).select("row_id", "line").iter_rows()]
+        rejects.sort(key=lambda reject: reject["row_id"])
+        frame = frame.filter(~empty).select(list(kinds))
+        while frame.height or rejects:
+            end = run.plan.shards[shard][1]
+            here = [reject for reject in rejects if reject["row_id"] < end]
+            rejects = rejects[len(here) :]
+            inside = frame.filter(pl.col("row_id") < end)
+            frame = frame.slice(inside.height)
+            yield _Piece(shard, inside, here)
+            if frame.height or rejects:
+                shard += 1
+
+
+def _reject(row_id: int, line: int, reason: str, detail: str = "", raw: str = "") -> dict[str, Any]:
+    return {"row_id": row_id, "line": line, "reason": reason, "detail": detail, "raw": raw, "attempts": 0}
+
+
+def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: Report) -> Manifest:
+    started, attempt = time.time(), new_attempt()
+    files = run.files(INGEST, shard)
+    staged = files.staged(attempt)
+    kinds = run.kinds(INGEST)
+    rejects: list[dict[str, Any]] = []
+    rows_out = 0
+    start, end = run.plan.shards[shard]
+    with PartWriter(staged.part, kinds, run.plan.part_format) as part:
+        for piece in pieces:
+            part.write(piece.frame)
+            rows_out += piece.frame.height
+            rejects += piece.rejects
+            if report:
+                report(ImportProgress("writing", start + rows_out + len(rejects), run.plan.input.rows))
+    if rows_out + len(rejects) != end - start:
+        raise UserError(f"{run.plan.input.path} gave {rows_out + len(rejects)} records for shard {shard}, not {end - start}; it changed while it was read")
+    write_frame(frame_of(rejects, INGEST_REJECTS), INGEST_REJECTS, staged.rejects, "csv")
+    manifest = Manifest(
+        stage=INGEST, shard=shard, num_shards=files.count, rows_in=end - start, rows_out=rows_out, lines_out=rows_out,
+        rejected=len(rejects), reasons=dict(sorted(Counter(reject["reason"] for reject in rejects).items())), columns=kinds,
+        input=InputRecord(stage="input", sha256=run.plan.input.sha256), fingerprint=run.fingerprint(INGEST),
+        **staged_records(files, staged), **circumstances(started, attempt),
+    )  # fmt: skip
+    write_durably(staged.manifest, manifest.to_bytes())
+    return publish(files, attempt, run.superseded / INGEST)[0]
+
+
+class PartWriter:
+    """Writes a part piece by piece. CSV and JSONL stream; Parquet is written at the end, from the pieces of one shard."""
+
+    def __init__(self, path: Path, kinds: Mapping[str, Kind], format: str):
+        self._kinds, self._format = kinds, format
+        self._file = open(path, "wb")  # noqa: SIM115 (closed by __exit__)
+        self._pieces: list[pl.DataFrame] = []
+        self._first = True
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def write(self, piece: pl.DataFrame) -> None:
+        if self._format == "parquet":
+            self._pieces.append(piece)
+        else:
+            write_frame(piece, self._kinds, self._file, self._format, header=self._first)
+        self._first = False
+
+    def __exit__(self, *error: object) -> None:
+        if self._pieces and not any(error):
+            write_frame(pl.concat(self._pieces), self._kinds, self._file, self._format)
+        self._file.close()

@@ -1,0 +1,63 @@
+"""Opening a finished shard again without losing its rows: its part becomes a journal, and the worker goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import polars as pl
+
+from shardmill.shards.atomic import new_attempt
+from shardmill.shards.cells import Kind, decode
+from shardmill.shards.frames import read_frame
+from shardmill.shards.journal import Header, Journal, Record
+from shardmill.shards.manifest import Manifest
+from shardmill.shards.publish import retire
+from shardmill.shards.run_folder import RunFolder, digest_of
+
+
+def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejects: bool = True) -> Iterator[Record]:
+    """The rows of a finished shard as journal records, in order; without its rejects if so asked."""
+    files = run.files(stage, shard)
+    part = read_frame(files.part, manifest.columns, run.plan.part_format)
+    adds = run.stage(stage).adds
+    keys = _keys(run, stage)
+    names = [*keys, *(name for name in adds if name not in keys)]
+    for key, rows in groupby(part.select(names).iter_rows(named=True), key=lambda row: tuple(row[name] for name in keys)):
+        yield Record(key, rows=[_values(row, adds) for row in rows])
+    if rejects:
+        kinds: dict[str, Kind] = {**{name: "int" for name in keys}, "reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
+        for row in read_frame(files.rejects, kinds, "csv").with_columns(pl.col("detail", "raw").fill_null("")).iter_rows(named=True):
+            yield Record(tuple(row.pop(name) for name in keys), reject=row)
+
+
+def _keys(run: RunFolder, stage: str) -> list[str]:
+    """The columns that key the rows which the stage reads."""
+    above = run.kinds(run.stage(stage).after)
+    return [name for name in ("row_id", "sub_id") if name in above]
+
+
+def _values(row: dict[str, Any], adds: dict[str, Kind]) -> dict[str, Any]:
+    return {name: decode(row[name], kind) for name, kind in adds.items()}
+
+
+def reopen_stale(run: RunFolder, stage: str, shard: int, manifest: Manifest) -> None:
+    """Open a shard whose input part has got more rows since; all its rows are kept and only the new ones will be asked."""
+    _reopen(run, stage, shard, manifest, rejects=True, round=manifest.round)
+
+
+def reopen_rejected(run: RunFolder, stage: str, shard: int, manifest: Manifest) -> int:
+    """Open a shard so that its rejected rows are asked again, with new seeds. Returns how many those are."""
+    if manifest.rejected:
+        _reopen(run, stage, shard, manifest, rejects=False, round=manifest.round + 1)
+    return manifest.rejected
+
+
+def _reopen(run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejects: bool, round: int) -> None:
+    files = run.files(stage, shard)
+    journal = Journal(files.journal(new_attempt()), Header(digest_of(manifest.fingerprint), round))
+    for record in finished_records(run, stage, shard, manifest, rejects=rejects):
+        journal.append(record)
+    journal.close()
+    retire(files, run.superseded / stage)

@@ -1,0 +1,123 @@
+"""Changing the number of shards of a run: finished rows are kept by row_id, only their files are cut anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import polars as pl
+
+from shardmill.errors import UserError
+from shardmill.shards.atomic import new_attempt, write_durably
+from shardmill.shards.finish import circumstances, staged_records
+from shardmill.shards.frames import read_frame, write_frame
+from shardmill.shards.ingest import INGEST_REJECTS
+from shardmill.shards.journal import Header, Journal, Record, read_header, read_records
+from shardmill.shards.layout import ShardFiles
+from shardmill.shards.manifest import InputRecord, Manifest
+from shardmill.shards.plan import cut, replace_plan
+from shardmill.shards.publish import publish, retire
+from shardmill.shards.reopen import finished_records
+from shardmill.shards.run_folder import INGEST, RunFolder, digest_of
+
+
+def replan(run: RunFolder, *, num_shards: int | None = None, rows_per_shard: int | None = None) -> RunFolder:
+    """Cut a run into another number of shards. Nothing may be running on it.
+
+    New ingest parts and, for every stage, journals with the finished rows are written beside the old files under the new
+    names; then the plan changes; then the old files move to `superseded/`. Cut off at any point, it can be run again.
+    """
+    shards = cut(run.plan.input.rows, num_shards=num_shards, rows_per_shard=rows_per_shard)
+    if shards == run.plan.shards:
+        raise UserError(f"{run.path} has {len(shards)} shards already")
+    if len(shards) == run.num_shards:
+        raise UserError(f"{len(shards)} shards with other bounds would get the names of the old ones; choose another number")
+    new = RunFolder(run.path)
+    new.__dict__["plan"] = run.plan.model_copy(update={"shards": shards})
+    for shard in range(run.num_shards):
+        run.read_part(INGEST, shard)
+    for shard in range(new.num_shards):
+        _discard(new, shard)
+        _recut_ingest(run, new, shard)
+        for stage in run.plan.stages:
+            if stage.model:  # table stages are made again in seconds
+                _keep_rows(run, new, stage.name, shard)
+    replace_plan(run.path, new.plan)
+    for stage in [INGEST, *run.stages]:
+        for shard in range(run.num_shards):
+            files = run.files(stage, shard)
+            retire(files, run.superseded / stage)
+            for path in files.temporaries():
+                path.unlink(missing_ok=True)
+    return RunFolder(run.path)
+
+
+def _discard(new: RunFolder, shard: int) -> None:
+    """Remove what an earlier replan that was cut off left under the new names."""
+    for stage in [INGEST, *new.stages]:
+        files = new.files(stage, shard)
+        for path in (files.manifest, files.rejects, files.part, *files.temporaries()):
+            path.unlink(missing_ok=True)
+
+
+def _sources(run: RunFolder, new: RunFolder, shard: int) -> list[int]:
+    """The old shards that share rows with a new one."""
+    start, end = new.plan.shards[shard]
+    return [index for index, (first, last) in enumerate(run.plan.shards) if first < end and start < last]
+
+
+def _recut_ingest(run: RunFolder, new: RunFolder, shard: int) -> None:
+    start, end = new.plan.shards[shard]
+    inside = pl.col("row_id").is_between(start, end, closed="left")
+    old = _sources(run, new, shard)
+    format = run.plan.part_format
+    kinds = run.kinds(INGEST)
+    part = pl.concat([read_frame(run.files(INGEST, index).part, kinds, format) for index in old]).filter(inside)
+    rejects = pl.concat([read_frame(run.files(INGEST, index).rejects, INGEST_REJECTS, "csv") for index in old]).filter(inside)
+    _publish_ingest(new, shard, part, rejects)
+
+
+def _publish_ingest(new: RunFolder, shard: int, part: pl.DataFrame, rejects: pl.DataFrame) -> None:
+    files: ShardFiles = new.files(INGEST, shard)
+    attempt, started = new_attempt(), time.time()
+    staged = files.staged(attempt)
+    write_frame(part, new.kinds(INGEST), staged.part, new.plan.part_format)
+    write_frame(rejects, INGEST_REJECTS, staged.rejects, "csv")
+    start, end = new.plan.shards[shard]
+    counts = rejects["reason"].value_counts().iter_rows() if rejects.height else ()
+    manifest = Manifest(
+        stage=INGEST, shard=shard, num_shards=files.count, rows_in=end - start, rows_out=part.height, lines_out=part.height,
+        rejected=rejects.height, reasons=dict(sorted(counts)), columns=new.kinds(INGEST),
+        input=InputRecord(stage="input", sha256=new.plan.input.sha256), fingerprint=new.fingerprint(INGEST),
+        **staged_records(files, staged), **circumstances(started, attempt),
+    )  # fmt: skip
+    write_durably(staged.manifest, manifest.to_bytes())
+    publish(files, attempt, new.superseded / INGEST)
+
+
+def _keep_rows(run: RunFolder, new: RunFolder, stage: str, shard: int) -> None:
+    """Journals of the new shard with the finished rows of a stage, one per round of asking."""
+    start, end = new.plan.shards[shard]
+    journals: dict[int, Journal] = {}
+    digest = digest_of(run.fingerprint(stage))
+    for old in _sources(run, new, shard):
+        for round, records in _finished(run, stage, old, digest):
+            for record in records:
+                if start <= record.key[0] < end:
+                    if round not in journals:
+                        journals[round] = Journal(new.files(stage, shard).journal(new_attempt()), Header(digest, round))
+                    journals[round].append(record)
+    for journal in journals.values():
+        journal.close()
+
+
+def _finished(run: RunFolder, stage: str, shard: int, digest: str) -> Iterator[tuple[int, Iterator[Record]]]:
+    """The finished rows of an old shard by round: from its part, or from its journals when it was not complete."""
+    manifest = run.manifest(stage, shard)
+    if manifest is not None and manifest.fingerprint == run.fingerprint(stage):
+        yield manifest.round, finished_records(run, stage, shard, manifest)
+        return
+    files = run.files(stage, shard)
+    journals = files.journals()
+    rounds = [header.round for path in journals if (header := read_header(path)) is not None]
+    yield max(rounds, default=0), read_records(journals, digest)

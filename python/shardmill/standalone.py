@@ -1,0 +1,109 @@
+"""One stage on one shard by hand: `python -m shardmill.negbench.extract_objects --run RUN --shard-index 3`."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from shardmill.errors import Stopped, UserError
+from shardmill.shards.manifest import Manifest, summary
+from shardmill.shards.run_folder import RunFolder
+from shardmill.stage import Stage
+from shardmill.worker import ModelPool, Progress, run_shard
+
+EXIT_USER, EXIT_RESUMABLE = 2, 75
+DISK_PROBLEMS = {errno.ENOSPC: "no space left", errno.EROFS: "read-only", errno.EDQUOT: "over quota", errno.EACCES: "no permission"}
+
+
+class StopFlag:
+    """Turns true at SIGTERM, SIGINT or USR2, so that a worker can flush and leave; a second signal acts as usual."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._previous = {number: signal.signal(number, self._set) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)}
+
+    def _set(self, number: int, frame: object) -> None:
+        self.signal = number
+        for each, handler in self._previous.items():
+            signal.signal(each, handler)
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:02:03 or 02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+
+
+class ProgressLine:
+    """A line with rows, rate and ETA: rewritten in place on a terminal, else a new one now and then."""
+
+    def __init__(self, label: str):
+        self._label = label
+        self._started = time.monotonic()
+        self._live = sys.stderr.isatty()
+        self._next = self._started + (0.5 if self._live else 10)
+        self._shown = False
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now < self._next and not (self._shown and progress.rows == progress.total):
+            return
+        self._next = now + (0.5 if self._live else 30)
+        self._shown = True
+        rate = (progress.rows - progress.resumed) / max(now - self._started, 1e-9)
+        eta = f", ETA {clock((progress.total - progress.rows) / rate)}" if rate else ""
+        line = f"{self._label}: {progress.rows:,}/{progress.total:,} rows, {rate:,.0f} rows/s{eta}, rejected {progress.rejected:,}"
+        end = ("\n" if progress.rows == progress.total else "") if self._live else "\n"
+        print(f"\r\033[K{line}" if self._live else line, end=end, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what the user can mend into one line and exit code 2, and a stop on request into exit code 75."""
+    try:
+        yield
+    except UserError as error:
+        click.secho(f"shardmill: {error}", err=True, fg="red")
+        sys.exit(EXIT_USER)
+    except Stopped as stopped:
+        click.echo(f"shardmill: stopped; {stopped}. Run the same command again to go on.", err=True)
+        sys.exit(EXIT_RESUMABLE)
+    except OSError as error:
+        if error.errno not in DISK_PROBLEMS:
+            raise
+        click.secho(f"shardmill: {DISK_PROBLEMS[error.errno]}: {error.filename or error}; nothing that was finished is touched", err=True, fg="red")
+        sys.exit(EXIT_USER)
+
+
+def run_and_tell(run: RunFolder, stage: str, shard: int, models: ModelPool, should_stop: Callable[[], bool]) -> Manifest:
+    """Run one shard with a progress line, and print its closing line."""
+    label = f"{run.stage(stage).name} {shard}/{run.num_shards}"
+    manifest = run_shard(run, stage, shard, models=models, report=ProgressLine(label), should_stop=should_stop)
+    click.echo(f"{label}: {summary(manifest.rows_in, manifest.rows_out, manifest.reasons, manifest.lines_out)}")
+    return manifest
+
+
+def main(stage: type[Stage]) -> None:
+    """The command line of a stage's module."""
+
+    @click.command(help=(stage.__doc__ or "").replace("\n\n", "\n\n"))
+    @click.option("--run", "run", type=click.Path(path_type=Path), required=True, help="the run folder, made by `shardmill shard`")
+    @click.option("--shard-index", type=int, required=True, help="which shard, from 0")
+    def command(run: Path, shard_index: int) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        with user_errors():
+            run_and_tell(RunFolder(run), stage.name, shard_index, {}, StopFlag())
+
+    command()

@@ -1,0 +1,325 @@
+"""The loop that runs one stage on one shard: read, resume, ask, retry, journal, count, publish."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from shardmill.errors import Stopped, UserError
+from shardmill.shards.finish import finish_shard
+from shardmill.models.contract import Model, Reply
+from shardmill.models.registry import open_model
+from shardmill.seeding import rng_of, seed_of
+from shardmill.shards.atomic import new_attempt
+from shardmill.shards.cells import Kind, decode
+from shardmill.shards.journal import Header, Journal, Record, read_header, read_records
+from shardmill.shards.manifest import Manifest
+from shardmill.shards.publish import settle
+from shardmill.shards.reopen import reopen_stale
+from shardmill.shards.run_folder import RunFolder, digest_of
+from shardmill.stage import Answer, Ask, Context, ModelStage, Reject, Stage, TableStage, stage_class
+
+log = logging.getLogger("shardmill")
+
+SUSPICIOUS_ROWS = 20
+"""When this many rows in a row make the stage itself raise, it is the stage that is broken, not the rows."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a shard is. `rows` counts finished rows of `total`, `resumed` those that an earlier attempt did."""
+
+    rows: int
+    total: int
+    resumed: int
+    rejected: int
+
+
+Report = Callable[[Progress], None]
+ModelPool = dict[str, Model]
+
+
+def pool_key(role: str, spec: Mapping[str, Any]) -> str:
+    """The name of a loaded model in a `ModelPool`: stages that use the same model share it."""
+    return f"{role} {sorted(spec.items())}"
+
+
+def check_fingerprint(run: RunFolder, stage: Stage) -> dict[str, str]:
+    """The planned fingerprint of a stage, which must be what its code, template and model are now.
+
+    Raises UserError naming the first field that changed since the run was planned.
+    """
+    short = stage.name.partition(".")[2]
+    planned = run.stage(short)
+    now = stage.fingerprint(planned.model)
+    for name in sorted(planned.fingerprint.keys() | now.keys()):
+        before, after = planned.fingerprint.get(name), now.get(name)
+        if before != after:
+            raise UserError(
+                f"{name} of stage {short} changed since {run.path} was planned (from {_short(before)} to {_short(after)}); restore it, "
+                f"or do the stage and all after it again with: shardmill run {run.path} {short} --redo"
+            )
+    return planned.fingerprint
+
+
+def _short(value: str | None) -> str:
+    return "nothing" if value is None else value if len(value) <= 70 else value[:12] + "…"
+
+
+def open_stage(run: RunFolder, name: str) -> Stage:
+    """The stage of a run with its planned options. Raises UserError for an unknown stage."""
+    planned = run.stage(name)
+    plan = run.plan
+    context = Context(plan.seed, Path(plan.input.image_root))
+    return stage_class(f"{plan.pipeline}.{planned.name}")(planned.options, context)
+
+
+def run_shard(
+    run: RunFolder, name: str, shard: int, *, models: ModelPool | None = None, report: Report | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Manifest:  # fmt: skip
+    """Bring one shard of one stage to its manifest, from wherever earlier attempts left it.
+
+    `models` keeps loaded models from shard to shard. Raises UserError for anything the user can mend, and Stopped when
+    `should_stop` turned true; then all finished rows are in the journal.
+    """
+    stage = open_stage(run, name)
+    short = run.stage(name).name
+    files = run.files(short, shard)
+    files.folder.mkdir(parents=True, exist_ok=True)
+    fingerprint = check_fingerprint(run, stage)
+    manifest = settle(files, run.superseded)
+    if manifest is not None:
+        if manifest.fingerprint != fingerprint:
+            raise UserError(f"{files.part} was made with another fingerprint than planned; run: shardmill run {run.path} {short} --redo")
+        if not run.is_stale(short, shard, manifest):
+            return manifest
+        reopen_stale(run, short, shard, manifest)
+    started = time.time()
+    table, above = run.read_part(run.stage(short).after, shard)
+    attempt = new_attempt()
+    if isinstance(stage, TableStage):
+        result = stage.transform(_decoded_columns(stage, table))
+        return finish_shard(run, short, shard, table, above, attempt, started=started, transformed=result)
+    assert isinstance(stage, ModelStage)
+    work = ShardWork(run, stage, short, shard, table, attempt, fingerprint)
+    usage = work.do(models if models is not None else {}, report or (lambda progress: None), should_stop)
+    return finish_shard(run, short, shard, table, above, attempt, started=started, round=work.round, usage=usage)
+
+
+def _decoded_columns(stage: Stage, table: pl.DataFrame) -> pl.DataFrame:
+    keys = [name for name in ("row_id", "sub_id") if name in table.columns]
+    return table.select(*keys, *(name for name in stage.reads if name not in keys))
+
+
+@dataclass
+class _Pending:
+    """A row that waits for answers."""
+
+    key: tuple[int, ...]
+    row: Mapping[str, Any]
+    answers: list[Answer | None]
+    missing: int
+
+
+@dataclass
+class _Flight:
+    """A request under way and the places that wait for its answer."""
+
+    ask: Ask
+    origin: str
+    attempt: int = 1
+    waiting: list[tuple[_Pending, int]] = field(default_factory=list)
+
+
+class ShardWork:
+    """The rows of one shard of a model stage that are not finished yet."""
+
+    def __init__(
+        self, run: RunFolder, stage: ModelStage, short: str, shard: int, table: pl.DataFrame, attempt: str, fingerprint: Mapping[str, str]
+    ):
+        self.run, self.stage, self.table = run, stage, table
+        self.planned = run.stage(short)
+        self.kinds: dict[str, Kind] = run.kinds(self.planned.after)
+        self.key_columns = [name for name in ("row_id", "sub_id") if name in table.columns]
+        files = run.files(short, shard)
+        digest = digest_of(dict(fingerprint))
+        journals = files.journals()
+        self.done = {record.key for record in read_records(journals, digest)}
+        self.round = max((header.round for path in journals if (header := read_header(path))), default=0)
+        self.journal = Journal(files.journal(attempt), Header(digest, self.round))
+        self.flights: dict[str, _Flight] = {}
+        self.shared: dict[str, Answer] = {}
+        self.again: deque[str] = deque()
+        self.usage: dict[str, float] = {"requests": 0, "retries": 0, "prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0}
+        self.rejected = 0
+        self.faults = 0
+
+    def do(self, models: ModelPool, report: Report, should_stop: Callable[[], bool]) -> dict[str, float]:
+        """Finish every row into the journal; returns the usage. The model is loaded only if a row has something to ask."""
+        keys = set(self.table.select(self.key_columns).iter_rows())
+        self.done &= keys
+        resumed, total = len(self.done), self.table.height
+        with closing(self.journal):
+            requests = self._requests(should_stop)
+            while (first := next(requests, None)) is not None:
+                model = self._model(models)
+                for reply in model.stream(_chain(first, requests)):
+                    self._take(reply)
+                    if should_stop():
+                        raise Stopped(f"{len(self.done):,} of {total:,} rows are in the journal")
+                    report(Progress(len(self.done), total, resumed, self.rejected))
+                requests = self._requests(should_stop, rows=False)
+            if should_stop() and len(self.done) < total:
+                raise Stopped(f"{len(self.done):,} of {total:,} rows are in the journal")
+            if self.flights:
+                raise UserError(f"the model gave no reply to {len(self.flights)} requests, such as {next(iter(self.flights))}")
+            report(Progress(len(self.done), total, resumed, self.rejected))
+        return self.usage
+
+    def _model(self, models: ModelPool) -> Model:
+        assert self.stage.role is not None
+        name = pool_key(self.stage.role, self.planned.model)
+        if name not in models:
+            models[name] = open_model(self.stage.role, self.planned.model)
+        return models[name]
+
+    def _requests(self, should_stop: Callable[[], bool], rows: bool = True) -> Iterator[Any]:
+        """Requests for the model: answers to ask again first, then the asks of the next row."""
+        pending = self._unfinished_rows() if rows else iter(())
+        while not should_stop():
+            while self.again:
+                yield self._request(self.again.popleft())
+            row = next(pending, None)
+            if row is None:
+                return
+            for key in self._open_row(row):
+                yield self._request(key)
+
+    def _unfinished_rows(self) -> Iterator[dict[str, Any]]:
+        names = [*self.key_columns, *(name for name in self.stage.reads if name not in self.key_columns)]
+        for row in self.table.select(names).iter_rows(named=True):
+            if tuple(row[name] for name in self.key_columns) not in self.done:
+                yield row
+
+    def _open_row(self, row: dict[str, Any]) -> list[str]:
+        """Ask what the row needs; returns the keys of new flights. A row that asks nothing is finished at once."""
+        key = tuple(row[name] for name in self.key_columns)
+        try:
+            decoded = {name: decode(value, self.kinds[name]) for name, value in row.items()}
+        except ValueError as error:
+            self._finish(key, Reject("unreadable cell", str(error)))
+            return []
+        try:
+            asks = self.stage.ask(decoded, rng_of(self.run.plan.seed, self.stage.name, *key, self.round))
+        except Exception as error:
+            self._fault(key, error)
+            return []
+        pending = _Pending(key, decoded, [None] * len(asks), len(asks))
+        opened = []
+        for index, ask in enumerate(asks):
+            flight_key = self._launch(pending, index, ask)
+            if flight_key is not None:
+                opened.append(flight_key)
+        if pending.missing == 0:
+            self._close_row(pending)
+        return opened
+
+    def _launch(self, pending: _Pending, index: int, ask: Ask) -> str | None:
+        """Put an ask under way, or attach it to one that is or was; returns the key of a new flight."""
+        if ask.share is not None and ask.share in self.shared:
+            pending.answers[index] = self.shared[ask.share]
+            pending.missing -= 1
+            return None
+        origin = "/".join(map(str, (*pending.key, index))) if ask.share is None else f"shared {ask.share}"
+        flight = self.flights.get(origin)
+        if flight is not None:
+            flight.waiting.append((pending, index))
+            return None
+        self.flights[origin] = _Flight(ask, origin, waiting=[(pending, index)])
+        return origin
+
+    def _request(self, origin: str) -> Any:
+        flight = self.flights[origin]
+        self.usage["requests"] += 1
+        seed = seed_of(self.run.plan.seed, self.stage.name, origin, self.round, flight.attempt)
+        return replace(flight.ask.request, key=origin, seed=seed)
+
+    def _take(self, reply: Reply) -> None:
+        """Judge a reply: ask again with a new seed while attempts are left, else hand the answer to who waits."""
+        flight = self.flights[reply.key]
+        for name in ("prompt_tokens", "cached_tokens", "completion_tokens"):
+            self.usage[name] += getattr(reply.usage, name)
+        answer = self._judge(flight, reply)
+        if answer.problem is not None and reply.finish != "unusable" and flight.attempt < self.planned.attempts:
+            flight.attempt += 1
+            self.usage["retries"] += 1
+            self.again.append(reply.key)
+            return
+        del self.flights[reply.key]
+        if flight.ask.share is not None:
+            self.shared[flight.ask.share] = answer
+        for pending, index in flight.waiting:
+            pending.answers[index] = answer
+            pending.missing -= 1
+            if pending.missing == 0:
+                self._close_row(pending)
+
+    def _judge(self, flight: _Flight, reply: Reply) -> Answer:
+        raw = reply.result if isinstance(reply.result, str) else ""
+        failed = Answer(flight.ask, problem=reply.problem or "model error", detail=reply.detail, raw=raw, attempts=flight.attempt)
+        if reply.finish in ("error", "unusable"):
+            return failed
+        if reply.finish == "length":
+            return replace(failed, problem="cut by the token limit")
+        try:
+            value = self.stage.parse(reply)
+        except ValueError as error:
+            return replace(failed, problem="malformed answer", detail=str(error))
+        problem = flight.ask.check(value) if flight.ask.check else None
+        return Answer(flight.ask, value, problem, "", raw, flight.attempt)
+
+    def _close_row(self, pending: _Pending) -> None:
+        answers = [answer for answer in pending.answers if answer is not None]
+        problems = [answer for answer in answers if answer.problem is not None]
+        if answers and len(problems) == len(answers) and not self.stage.tolerant:
+            first = problems[0]
+            self._finish(pending.key, Reject(first.problem or "", first.detail), first.raw, first.attempts)
+            return
+        try:
+            outcome = self.stage.accept(pending.row, answers)
+        except Exception as error:
+            self._fault(pending.key, error)
+            return
+        raw = "\n".join(answer.raw for answer in answers if answer.raw)
+        self._finish(pending.key, outcome, raw, max((answer.attempts for answer in answers), default=0))
+
+    def _fault(self, key: tuple[int, ...], error: Exception) -> None:
+        """A row made the stage raise: reject that row, but stop when it is every row."""
+        log.exception("stage %s failed on row %s", self.stage.name, key)
+        self.faults += 1
+        if self.faults >= SUSPICIOUS_ROWS and self.faults == self.rejected + 1 == len(self.done) + 1:
+            raise UserError(f"stage {self.stage.name} failed on each of the first {self.faults} rows: {type(error).__name__}: {error}") from error
+        self._finish(key, Reject("stage error", f"{type(error).__name__}: {error}"))
+
+    def _finish(self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0) -> None:
+        if isinstance(outcome, Reject):
+            self.rejected += 1
+            reject = {"reason": outcome.reason, "detail": outcome.detail, "raw": raw[:20_000], "attempts": attempts}
+            self.journal.append(Record(key, reject=reject))
+        else:
+            self.journal.append(Record(key, rows=[outcome] if isinstance(outcome, dict) else list(outcome)))
+        self.done.add(key)
+
+
+def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest

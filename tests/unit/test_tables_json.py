@@ -1,0 +1,179 @@
+"""JSON lines and JSON documents as tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shardmill.errors import UserError
+from shardmill.shards.tables import MALFORMED_JSON, NOT_AN_OBJECT, UNDECODABLE, BadRecord, Table, open_table
+from shardmill.shards.tables.json_stream import JsonTable
+from shardmill.shards.tables.jsonl import JsonlTable
+
+VALUES = st.one_of(st.text(max_size=5), st.integers(), st.booleans(), st.none(), st.lists(st.integers(), max_size=3))
+RECORDS = st.lists(st.dictionaries(st.sampled_from(["a", "b", "é\n"]), VALUES), max_size=8)
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def read(table: Table) -> tuple[list[dict[str, Any]], list[BadRecord]]:
+    batches = list(table.batches())
+    return [row for batch in batches for row in batch.frame.to_dicts()], [record for batch in batches for record in batch.bad]
+
+
+def text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    return None if value is None else json.dumps(value, separators=(",", ":"))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    records=RECORDS,
+    indent=st.sampled_from([None, 0, 2]),
+    ascii_only=st.booleans(),
+    block=st.sampled_from([1, 5, 64]),
+)
+def test_a_document_is_read_back_with_its_lines_wherever_blocks_end(
+    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]], indent: int | None, ascii_only: bool, block: int
+) -> None:
+    content = json.dumps(records, indent=indent, ensure_ascii=ascii_only)
+    table = JsonTable(write(tmp_path_factory.mktemp("json") / "t.json", content), block_size=block)
+
+    rows, bad = read(table)
+
+    assert bad == []
+    assert table.columns == list(dict.fromkeys(name for record in records for name in record))
+    line = 1 if indent is None else 2
+    for row_id, (row, record) in enumerate(zip(rows, records, strict=True)):
+        assert row == {"row_id": row_id, "line": line, **{name: text(record.get(name)) for name in table.columns}}
+        if indent is not None:
+            line += json.dumps(record, indent=indent).count("\n") + 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(records=RECORDS, block=st.sampled_from([1, 5, 64]), blank=st.sampled_from(["", "\n", " \r\n"]))
+def test_json_lines_are_read_back_with_their_lines_wherever_blocks_end(
+    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]], block: int, blank: str
+) -> None:
+    content = "".join(json.dumps(record, ensure_ascii=False) + "\n" + blank for record in records)
+    table = JsonlTable(write(tmp_path_factory.mktemp("json") / "t.jsonl", content), block_size=block)
+
+    rows, bad = read(table)
+
+    assert bad == []
+    step = 2 if blank else 1
+    for row_id, (row, record) in enumerate(zip(rows, records, strict=True)):
+        assert row == {"row_id": row_id, "line": 1 + step * row_id, **{name: text(record.get(name)) for name in table.columns}}
+
+
+def test_numbers_booleans_and_nested_values_become_text_and_nan_is_missing(tmp_path: Path) -> None:
+    line = '{"a": 12345678901234567890, "b": 1.5, "c": true, "d": {"x": [1, "é"]}, "e": NaN, "f": ""}'
+    rows, _ = read(open_table(write(tmp_path / "t.jsonl", line)))
+    expected = {"a": "12345678901234567890", "b": "1.5", "c": "true", "d": '{"x":[1,"é"]}', "e": None, "f": None}
+    assert rows == [{"row_id": 0, "line": 1, **expected}]
+
+
+def test_bad_lines_are_set_aside_with_their_reason(tmp_path: Path) -> None:
+    lines = [b'{"a": 1}', b'{"a": 1', b'"caption"', b'{"a": "\\ud800"}', b"[" * 100_000, b'{"a": ' + b"1" * 5000 + b"}"]
+    lines += [b'{"a": "caf\xe9"}', *[b'{"a": 2}'] * 200]
+    rows, bad = read(open_table(write(tmp_path / "t.jsonl", b"\n".join(lines))))
+    assert [row["row_id"] for row in rows] == [0, *range(7, 207)]
+    reasons = [MALFORMED_JSON, NOT_AN_OBJECT, MALFORMED_JSON, MALFORMED_JSON, MALFORMED_JSON, UNDECODABLE]
+    assert [(record.row_id, record.line, record.reason) for record in bad] == [(i, i + 1, r) for i, r in enumerate(reasons, 1)]
+    assert bad[0].raw == '{"a": 1'
+    assert len(bad[3].raw) == 2000
+
+
+def test_keys_seen_only_after_the_first_thousand_records_are_ignored_and_named(tmp_path: Path) -> None:
+    lines = ['{"a": 1}'] * 999 + ['{"b": 1}', '{"a": 1, "late": 2}']
+    table = open_table(write(tmp_path / "t.jsonl", "\n".join(lines)))
+    rows, _ = read(table)
+    assert table.columns == ["a", "b"]
+    assert table.ignored_keys == {"late"}
+    assert rows[-1] == {"row_id": 1000, "line": 1001, "a": "1", "b": None}
+
+
+def test_json_lines_of_strings_are_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"line 1: not an object"):
+        open_table(write(tmp_path / "t.jsonl", '"a"\n"b"\n'))
+
+
+def test_json_lines_in_another_encoding_say_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", b'{"a": "caf\xe9"}\n' * 3)
+    with pytest.raises(UserError, match=r"not UTF-8.*--encoding"):
+        open_table(path)
+    assert read(open_table(path, encoding="cp1252"))[0][2]["a"] == "café"
+
+
+def test_an_object_of_captions_gives_id_and_caption_even_for_duplicate_ids(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path / "t.json", '{"x": "one",\n"y": ["two", "three"],\n\n "x": null}\n'))
+    assert table.columns == ["id", "caption"]
+    assert read(table)[0] == [
+        {"row_id": 0, "line": 1, "id": "x", "caption": "one"},
+        {"row_id": 1, "line": 2, "id": "y", "caption": '["two","three"]'},
+        {"row_id": 2, "line": 4, "id": "x", "caption": None},
+    ]
+
+
+def test_an_object_of_objects_gives_id_and_their_keys(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path / "t.json", '{"x": {"c": "one", "id": 5}, "y": 7, "z": {"d": 1}}'))
+    assert table.columns == ["id", "c", "d"]
+    rows, bad = read(table)
+    assert [(row["id"], row["c"], row["d"]) for row in rows] == [("x", "one", None), ("z", None, "1")]
+    assert [(record.row_id, record.reason, record.raw) for record in bad] == [(1, NOT_AN_OBJECT, '"y": 7')]
+
+
+def test_elements_that_are_no_objects_or_not_utf8_are_set_aside(tmp_path: Path) -> None:
+    content = b'[{"a": 1}, "x", {"a": "\\udfff"}, {"a": "caf\xe9"}' + b', {"a": "\xc3\xa9"}' * 200 + b"]"
+    rows, bad = read(open_table(write(tmp_path / "t.json", content)))
+    assert [row["row_id"] for row in rows] == [0, *range(4, 204)]
+    assert [(record.row_id, record.reason) for record in bad] == [(1, NOT_AN_OBJECT), (2, MALFORMED_JSON), (3, UNDECODABLE)]
+    assert bad[2].raw == '{"a": "caf\\xe9"}'
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('[\n{"a": 1},\n{"a": }]', 3),
+        ('[{"a": 1}\n{"a": 2}]', 2),
+        ('[{"a": 1},\n', 2),
+        ('[{"a": 1}]\n\n[]', 3),
+        ('{"a": "x",\n5: "y"}', 2),
+        ('[{"a": 1}, {"a": "open\n', 1),
+        ("text", 1),
+    ],
+)
+def test_a_fault_in_a_document_names_its_line(tmp_path: Path, content: str, line: int) -> None:
+    with pytest.raises(UserError, match=f"line {line}:"):
+        read(open_table(write(tmp_path / "t.json", content)))
+
+
+def test_a_fault_behind_the_first_records_ends_the_reading(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path / "t.json", "[" + '{"a": 1},\n' * 2000 + "oops]"))
+    with pytest.raises(UserError, match="line 2001:"):
+        read(table)
+
+
+def test_records_under_a_key_are_refused_naming_the_key(tmp_path: Path) -> None:
+    content = json.dumps({"info": {"year": 2014}, "annotations": [{"id": 1, "caption": "x"}]})
+    with pytest.raises(UserError, match="'annotations'"):
+        open_table(write(tmp_path / "t.json", content))
+
+
+def test_an_empty_list_has_no_columns_and_no_batches(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path / "t.json", "[ ]\n"))
+    assert (table.columns, list(table.batches())) == ([], [])
+
+
+def test_many_records_come_in_several_batches(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path / "t.jsonl", '{"a": "x"}\n' * 45_000))
+    assert [batch.frame.height for batch in table.batches()] == [20_000, 20_000, 5_000]

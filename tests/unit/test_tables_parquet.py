@@ -1,0 +1,76 @@
+"""Parquet as a table of text."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shardmill.errors import UserError
+from shardmill.shards.tables import UNDECODABLE, BadRecord, open_table
+from shardmill.shards.tables.parquet import ParquetTable
+
+
+def test_every_type_becomes_text_and_missing_values_null(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "text": ["007", "", None],
+            "whole": [1, None, 2**60],
+            "real": [1.5, float("nan"), None],
+            "flag": [True, False, None],
+            "day": [date(2020, 1, 2), None, None],
+            "kind": pl.Series(["x", "y", None], dtype=pl.Categorical),
+            "list": [["é", 'q"'], [], None],
+            "object": [{"a": 1, "b": None}, None, {"a": 2, "b": [1.5]}],
+            "bytes": [b"abc", "é".encode(), None],
+        }
+    )
+    frame.write_parquet(tmp_path / "t.parquet")
+
+    table = open_table(tmp_path / "t.parquet")
+    (batch,) = table.batches()
+
+    assert table.format == "parquet"
+    assert table.columns == frame.columns
+    assert batch.bad == []
+    assert batch.frame.rows() == [
+        (0, 1, "007", "1", "1.5", "true", "2020-01-02", "x", '["é","q\\""]', '{"a":1,"b":null}', "abc"),
+        (1, 2, None, None, None, "false", None, "y", "[]", None, "é"),
+        (2, 3, None, str(2**60), None, None, None, None, None, '{"a":2,"b":[1.5]}', None),
+    ]
+    assert batch.frame.schema == {"row_id": pl.Int64, "line": pl.Int64} | dict.fromkeys(table.columns, pl.String)
+
+
+def test_row_groups_are_streamed_in_order(tmp_path: Path) -> None:
+    pl.DataFrame({"a": range(10_000)}).write_parquet(tmp_path / "t.parquet", row_group_size=700)
+    batches = list(ParquetTable(tmp_path / "t.parquet", batch_rows=1000).batches())
+    frame = pl.concat([batch.frame for batch in batches])
+    assert len(batches) >= 10
+    assert frame["row_id"].to_list() == list(range(10_000))
+    assert frame["a"].to_list() == [str(i) for i in range(10_000)]
+
+
+def test_columns_of_images_are_left_out_and_named(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"jpg": [b"\xff\xd8"], "image": [{"bytes": b"\xff", "path": "x"}], "caption": ["a dog"]})
+    frame.write_parquet(tmp_path / "t.parquet")
+    table = open_table(tmp_path / "t.parquet")
+    assert table.columns == ["caption"]
+    assert table.ignored_keys == {"jpg", "image"}
+    assert next(iter(table.batches())).frame.rows() == [(0, 1, "a dog")]
+
+
+def test_undecodable_bytes_in_a_text_column_are_set_aside(tmp_path: Path) -> None:
+    pl.DataFrame({"a": [b"x"] * 1500 + [b"caf\xe9", b"y"]}).write_parquet(tmp_path / "t.parquet")
+    (batch,) = open_table(tmp_path / "t.parquet").batches()
+    assert batch.bad == [BadRecord(1500, 1501, UNDECODABLE, "column a is not UTF-8", "caf\\xe9")]
+    assert batch.frame.rows()[-1] == (1501, 1502, "y")
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"a": range(1000)}).write_parquet(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="cannot be read as Parquet"):
+        open_table(path)
