@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-WORDS = ["a", "the", "of", "on", "in", "with", "and", "dog", "cat", "man", "street", "red", "stock", "photo", "table", "café", "old"]
+WORDS = ["a", "the", "of", "on", "in", "with", "and", "dog", "cat", "man", "street", "red", "stock", "photo", "café", "old"]
 PANDAS_CHUNK = 100_000
 
 

@@ -20,7 +20,7 @@ RELATIONS = [
     ("wheel", "car", "part"), ("red cars", "wheels", "part"), ("hand", "chef", "part"), ("cup of coffee", "coffee", "part"),
     ("tree", "leaves", "part"), ("bicycle", "handlebar", "part"), ("taxi", "tyre", "part"), ("house", "window", "part"),
     ("bird", "bird house", None), ("dog", "hot dog", None), ("dog", "cat", None), ("bear", "teddy bear", None),
-    ("man", "woman", None),
+    ("man", "woman", None), ("mother", "father", None),
     ("ferry", "rowing boat", None), ("quixotry", "dog", None), ("red car", "blue car", None), ("ferry", "anchor", None),
     ("car", "car park", None), ("fire", "fire hydrant", None), ("water", "water bottle", None), ("dog", "", None),
 ]  # fmt: skip

@@ -15,7 +15,8 @@ from shardmill.shards.tables import MALFORMED_JSON, NOT_AN_OBJECT, UNDECODABLE, 
 from shardmill.shards.tables.json_stream import JsonTable
 from shardmill.shards.tables.jsonl import JsonlTable
 
-VALUES = st.one_of(st.text(max_size=5), st.integers(), st.booleans(), st.none(), st.lists(st.integers(), max_size=3))
+NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False))
+VALUES = st.one_of(NUMBERS, st.text(max_size=5), st.booleans(), st.none(), st.lists(st.integers(), max_size=3))
 RECORDS = st.lists(st.dictionaries(st.sampled_from(["a", "b", "é\n"]), VALUES), max_size=8)
 
 
@@ -122,6 +123,27 @@ def test_an_object_of_captions_gives_id_and_caption_even_for_duplicate_ids(tmp_p
         {"row_id": 1, "line": 2, "id": "y", "caption": '["two","three"]'},
         {"row_id": 2, "line": 4, "id": "x", "caption": None},
     ]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    captions=st.dictionaries(st.text(max_size=3), st.one_of(NUMBERS, st.text(max_size=5)), min_size=1),
+    block=st.integers(1, 9),
+)
+def test_an_object_is_read_back_wherever_blocks_end(
+    tmp_path_factory: pytest.TempPathFactory, captions: dict[str, Any], block: int
+) -> None:
+    path = write(tmp_path_factory.mktemp("json") / "t.json", json.dumps(captions))
+    rows, _ = read(JsonTable(path, block_size=block))
+    assert [(row["id"], row["caption"]) for row in rows] == [(key or None, text(value)) for key, value in captions.items()]
+
+
+@pytest.mark.parametrize("depth", range(900, 1010, 2))
+def test_values_nested_too_deep_are_set_aside_at_any_depth(tmp_path: Path, depth: int) -> None:
+    deep = '{"a": ' + "[" * depth + "]" * depth + "}"
+    rows, bad = read(open_table(write(tmp_path / "t.jsonl", '{"a": 1}\n' + deep)))
+    assert len(rows) + len(bad) == 2
+    assert all(record.reason == MALFORMED_JSON for record in bad)
 
 
 def test_an_object_of_objects_gives_id_and_their_keys(tmp_path: Path) -> None:

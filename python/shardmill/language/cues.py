@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 
-def _words(*lines: str) -> frozenset[str]:
+def word_set(*lines: str) -> frozenset[str]:
+    """The words of some lines."""
     return frozenset(" ".join(lines).split())
 
 
@@ -48,52 +49,55 @@ _LENGTHS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
     for first in sorted({phrase[0] for phrase in CUES})
 }
 
-DEFINITE = _words("the this that these those his her its their our your my")
-DETERMINERS = DEFINITE | _words("a an any some one two three four five another each every either")
-AUXILIARIES = _words("is are was were be been being am has have had having do does did can could will would may might must shall",
-                     "should ca wo sha there's it's that's here's what's dog's isn aren")  # fmt: skip
-SINGULAR = _words("is was has does")
-VERBS = AUXILIARIES | _words(
+DEFINITE = word_set("the this that these those his her its their our your my")
+DETERMINERS = DEFINITE | word_set("a an any some one two three four five another each every either")
+AUXILIARIES = word_set(
+    "is are was were be been being am has have had having do does did can could will would may might must shall should ca wo",
+    "sha there's it's that's here's what's dog's isn aren",
+)
+SINGULAR = word_set("is was has does")
+VERBS = AUXILIARIES | word_set(
     "feature features featured featuring show shows showing contain contains containing include includes including depict",
-    "depicts depicting display displays displaying present presents presenting hold holds holding sit sits sitting stand stands",
-    "standing run runs lie lies lays play plays sleep sleeps walk walks rest rests appear appears exist exists occupy occupies fill",
-    "fills remain remains see find spot notice expect look looks capture captures capturing reveal reveals wait waits graze grazes",
-    "stay stays ride rides eat eats drink drinks drive drives fly flies float floats swim swims jump jumps hang hangs lean leans",
-    "join joins joined accompany accompanies watch watches follow follows chase chases interrupt interrupts disturb disturbs",
-    "share shares surround surrounds cover covers wear wears wearing carry carries take takes make makes give gives keep keeps",
-    "get gets go goes come comes put puts let lets enjoy enjoys complete completes offer offers feel feels seem seems need needs",
-    "want wants have's boast boasts highlight highlights portray portrays illustrate illustrates focus focuses steal steals",
-    "grace graces fit fits turn turns move moves pass passes cross crosses sail sails bark barks spoil spoils block blocks",
-    "wander wanders linger lingers enter enters belong belongs figure figures emerge emerges lurk lurks leaves mark marks",
+    "depicts depicting display displays displaying present presents presenting hold holds holding sit sits sitting stand",
+    "stands standing run runs lie lies lays play plays sleep sleeps walk walks rest rests appear appears exist exists occupy",
+    "occupies fill fills remain remains see find spot notice expect look looks capture captures capturing reveal reveals wait",
+    "waits graze grazes stay stays ride rides eat eats drink drinks drive drives fly flies float floats swim swims jump jumps",
+    "hang hangs lean leans join joins joined accompany accompanies watch watches follow follows chase chases interrupt",
+    "interrupts disturb disturbs share shares surround surrounds cover covers wear wears wearing carry carries take takes",
+    "make makes give gives keep keeps get gets go goes come comes put puts let lets enjoy enjoys complete completes offer",
+    "offers feel feels seem seems need needs want wants have's boast boasts highlight highlights portray portrays illustrate",
+    "illustrates focus focuses steal steals grace graces fit fits turn turns move moves pass passes cross crosses sail sails",
+    "bark barks spoil spoils block blocks wander wanders linger lingers enter enters belong belongs figure figures emerge",
+    "emerges lurk lurks leaves mark marks",
 )
 # What a thing does, or is, when it is in the picture.
-SEEN = _words(
+SEEN = word_set(
     "present visible shown seen depicted featured included found pictured displayed spotted captured portrayed here there",
-    "around anywhere evident apparent observed detected noticeable available nearby involved photographed represented",
-    "filmed recorded discernible noticed part inside",
+    "around anywhere evident apparent observed detected noticeable available nearby involved photographed represented filmed",
+    "recorded discernible noticed part inside",
 )
-APPEARS = _words("appear appears appeared appearing exist exists figure feature occur show come")
-ADVERBS = _words(
-    "also actually currently even really quite entirely completely totally altogether conspicuously notably clearly notoriously",
-    "simply just still yet now today ever at all evidently apparently obviously curiously strangely sadly otherwise wholly",
-    "visibly fully noticeably however though either too anymore else necessarily directly",
+APPEARS = word_set("appear appears appeared appearing exist exists figure feature occur show come")
+ADVERBS = word_set(
+    "also actually currently even really quite entirely completely totally altogether conspicuously notably clearly",
+    "notoriously simply just still yet now today ever at all evidently apparently obviously curiously strangely sadly",
+    "otherwise wholly visibly fully noticeably however though either too anymore else necessarily directly",
 )
-PRONOUNS = _words("it there we you they i he she one anyone anybody everyone us me them itself here what who")
-PLACES = _words(
+PRONOUNS = word_set("it there we you they i he she one anyone anybody everyone us me them itself here what who")
+PLACES = word_set(
     "in on at near beside besides behind under over above below by next inside outside around along across against beneath",
     "between through toward towards onto into during from upon within amid amidst among alongside past down up off beyond",
     "throughout underneath atop opposite with for to about before after until",
 )
-JOINS = _words(
+JOINS = word_set(
     "but yet while whereas although though because since so when where who whom whose which that only just instead except",
     "save if as then than still however despite whilst unless apart aside other both together plus until and/or what how",
 )
-RELATIVES = _words("that which who")
-MEDIA = _words("image photo photograph picture video scene frame clip footage shot view sight setting film snapshot")
-SENTENCE_ENDS = _words(". ; ! ? ( ) [ ]")
-DASHES = _words(": - ,") | SENTENCE_ENDS
+RELATIVES = word_set("that which who")
+MEDIA = word_set("image photo photograph picture video scene frame clip footage shot view sight setting film snapshot")
+SENTENCE_ENDS = word_set(". ; ! ? ( ) [ ]")
+DASHES = word_set(": - ,") | SENTENCE_ENDS
 # "the wireless mouse" is no mouse without wires.
-_NOT_WITHOUT = _words("wireless homeless topless tireless matchless spotless heartless pointless paperless unless regardless")
+_NOT_WITHOUT = word_set("wireless homeless topless tireless matchless spotless heartless pointless paperless unless regardless")
 
 _FOLD = str.maketrans("\u2019\u2018\u02bc\u201c\u201d\u2013\u2014_", "'''\"\"-- ")
 _ASIDE = re.compile(

@@ -11,7 +11,7 @@ from shardmill.language.nouns import plural
 _WORD = re.compile(r"\w+(?:['-]\w+)*")
 # Words that name objects elsewhere, in phrases about the picture itself.
 _FIGURES_OF_SPEECH = re.compile(
-    r"\b(?:(?:this|the|that|a|your) (?:\w+ )?(?:image|photo|photograph|picture|video|frame|shot|clip|film|screen)(?! frame)"
+    r"\b(?:(?:this|the|that|your) (?:image|photo|photograph|picture|video|frame|shot|clip|film)(?! frame)"
     r"|(?:cent(?:er|re) |the |on )stage|(?:the )?spotlights?|on the (?:one|other) hand|at hand|hand in hand"
     r"|signs? of|trace of|shadow of|eye[- ]catching|(?:the|our|your) eyes?|at first light|in (?:a|the) new light|brings? to light"
     r"|in frame|the star of|face to face)\b",
@@ -21,7 +21,7 @@ _FIGURES_OF_SPEECH = re.compile(
 
 def named_objects(text: str) -> list[Entry]:
     """The lexicon entries that the text names, each once, in order; the longest name wins: a hot dog is no dog."""
-    words = _WORD.findall(_FIGURES_OF_SPEECH.sub(" ; ", text).lower().replace("’", "'"))
+    words = _WORD.findall(_FIGURES_OF_SPEECH.sub(" ; ", text).lower().replace("\u2019", "'"))
     index = _by_first_word()
     found: dict[str, Entry] = {}
     at = 0

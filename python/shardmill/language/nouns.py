@@ -16,11 +16,20 @@ def _words(text: str) -> frozenset[str]:
 
 # Plurals that `inflection` gets wrong or does not know. A compound follows its last part: bookshelf, firewoman.
 _IRREGULAR = {
-    "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese", "foot": "feet", "tooth": "teeth", "ox": "oxen", "leaf": "leaves", "loaf": "loaves", "shelf": "shelves", "calf": "calves",
-    "half": "halves", "elf": "elves", "wolf": "wolves", "thief": "thieves", "knife": "knives", "wife": "wives", "life": "lives", "scarf": "scarves", "hoof": "hooves", "dwarf": "dwarves", "wharf": "wharves", "cactus": "cacti", "octopus": "octopuses", "platypus": "platypuses", "hippopotamus": "hippopotamuses", "canoe": "canoes", "shoe": "shoes", "toe": "toes", "hoe": "hoes", "oboe": "oboes", "doe": "does", "gas": "gases", "lens": "lenses", "bus": "buses", "canvas": "canvases", "atlas": "atlases", "iris": "irises", "axe": "axes", "quiz": "quizzes", "mosquito": "mosquitoes",
-    "mango": "mangoes", "tomato": "tomatoes", "potato": "potatoes", "hero": "heroes", "domino": "dominoes", "torpedo": "torpedoes", "volcano": "volcanoes", "moustache": "moustaches", "mustache": "mustaches", "headache": "headaches",
-    "quiche": "quiches", "avalanche": "avalanches", "claus": "clauses", "passerby": "passersby", "rhinoceros": "rhinoceroses", "thermos": "thermoses", "oasis": "oases", "base": "bases", "cow": "cows", "taxi": "taxis", "ski": "skis", "kiwi": "kiwis", "bikini": "bikinis", "safari": "safaris", "chili": "chilis", "chilli": "chillis",
-    "zucchini": "zucchinis", "emu": "emus", "menu": "menus", "tutu": "tutus", "caribou": "caribous",
+    "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese",
+    "foot": "feet", "tooth": "teeth", "ox": "oxen", "leaf": "leaves", "loaf": "loaves", "shelf": "shelves",
+    "calf": "calves", "half": "halves", "elf": "elves", "wolf": "wolves", "thief": "thieves", "knife": "knives",
+    "wife": "wives", "life": "lives", "scarf": "scarves", "hoof": "hooves", "dwarf": "dwarves", "wharf": "wharves",
+    "cactus": "cacti", "octopus": "octopuses", "platypus": "platypuses", "hippopotamus": "hippopotamuses",
+    "canoe": "canoes", "shoe": "shoes", "toe": "toes", "hoe": "hoes", "oboe": "oboes", "doe": "does", "gas": "gases",
+    "lens": "lenses", "bus": "buses", "canvas": "canvases", "atlas": "atlases", "iris": "irises", "axe": "axes",
+    "quiz": "quizzes", "mosquito": "mosquitoes", "mango": "mangoes", "tomato": "tomatoes", "potato": "potatoes",
+    "hero": "heroes", "domino": "dominoes", "torpedo": "torpedoes", "volcano": "volcanoes", "moustache": "moustaches",
+    "mustache": "mustaches", "headache": "headaches", "quiche": "quiches", "avalanche": "avalanches", "claus": "clauses",
+    "passerby": "passersby", "rhinoceros": "rhinoceroses", "thermos": "thermoses", "oasis": "oases", "base": "bases",
+    "cow": "cows", "taxi": "taxis", "ski": "skis", "kiwi": "kiwis", "bikini": "bikinis", "safari": "safaris",
+    "chili": "chilis", "chilli": "chillis", "zucchini": "zucchinis", "emu": "emus", "menu": "menus", "tutu": "tutus",
+    "caribou": "caribous",
 }  # fmt: skip
 _SINGULAR_OF = {many: one for one, many in _IRREGULAR.items()}
 _COMPOUNDING = (
@@ -84,7 +93,7 @@ _NUMERAL = re.compile(r"\d[\d.,]*$")
 _EDGE = " \t\n.,;:!?\"'()[]{}<>*_"
 _AN_ACRONYM = re.compile(r"(?:[AEFHILMNORSX][A-Z0-9]*s?|[aefhilmnorsx])$")
 _ACRONYM = re.compile(r"(?:[A-Z][A-Z0-9]+s?|[A-Za-z])$")
-_SOUNDS_YOU = re.compile(r"(?:uni(?!n|m)|us[aeu]|ut[eio]|uk[eu]|u[rb][aio]|eu|ewe|one(?![a-z])|once)", re.I)
+_SOUNDS_YOU = re.compile(r"(?:uni(?![dmn])|us[aeu]|ut[eio]|uk[eu]|u[rb][aio]|eu|ewe|one(?![a-z])|once)", re.I)
 _SILENT_H = re.compile(r"(?:hour|heir|hono|honest)", re.I)
 
 

@@ -105,6 +105,8 @@ def file_digest(path: Path) -> str:
 
 def set_aside(path: Path, folder: Path) -> None:
     """Move a file that no longer counts into `folder`, keeping it; nothing happens when it is gone already."""
+    if not path.exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / path.name
     if target.exists():

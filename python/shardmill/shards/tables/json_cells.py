@@ -12,15 +12,16 @@ from shardmill.errors import UserError
 from shardmill.shards.tables.base import UNDECODABLE, BadRecord, Batch, BatchBuilder, not_utf8
 
 SCHEMA_RECORDS = 1_000
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 SURROGATE = "half of a surrogate pair"
 
 
 class JsonRecord:
-    """An object of a JSON file, where it stands and how long its text is."""
+    """An object of a JSON file as text cells by key, where it stands and how long its text is."""
 
     __slots__ = ("line", "row_id", "size", "values")
 
-    def __init__(self, row_id: int, line: int, values: dict[str, Any], size: int) -> None:
+    def __init__(self, row_id: int, line: int, values: dict[str, str | None], size: int) -> None:
         self.row_id = row_id
         self.line = line
         self.values = values
@@ -32,17 +33,15 @@ def constant(name: str) -> str | None:
     return None if name == "NaN" else name
 
 
-def cell_text(value: Any) -> str | None:
+def cell_texts(values: dict[str, Any]) -> dict[str, str | None]:
     """Text as it is, numbers and booleans as JSON writes them, lists and objects as compact JSON."""
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return {name: value if value is None or isinstance(value, str) else _ENCODER.encode(value) for name, value in values.items()}
 
 
-def is_unicode(values: object) -> bool:
+def is_unicode(texts: dict[str, str | None]) -> bool:
     """False where a text holds half of a surrogate pair, which JSON can write as an escape but no encoding can hold."""
     try:
-        json.dumps(values, ensure_ascii=False).encode()
+        "".join(name + (text or "") for name, text in texts.items()).encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -71,7 +70,7 @@ def batched(records: Iterable[JsonRecord | BadRecord], columns: Sequence[str], i
         else:
             if not record.values.keys() <= known:
                 ignored.update(record.values.keys() - known)
-            cells = [cell_text(record.values.get(name)) for name in columns]
+            cells = [record.values.get(name) for name in columns]
             builder.add(record.row_id, record.line, cells, record.size)
         if builder.full:
             yield builder.take()

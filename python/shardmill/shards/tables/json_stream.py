@@ -20,12 +20,13 @@ from shardmill.shards.tables.base import (
     Table,
     raw_text,
 )
-from shardmill.shards.tables.json_cells import SURROGATE, JsonRecord, batched, cell_text, column_names, constant, is_unicode
+from shardmill.shards.tables.json_cells import SURROGATE, JsonRecord, batched, cell_texts, column_names, constant, is_unicode
 from shardmill.shards.tables.source import Source
 
 BLOCK_SIZE = 2**20
 ID = "id"
 CAPTION = "caption"
+NUMBER_TAIL = 2  # "1e+5" cut before its 5 reads as 1 with two characters behind it
 _SPACE = re.compile(r"[ \t\r\n]*")
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _DECODER = json.JSONDecoder(parse_constant=constant)
@@ -97,7 +98,7 @@ class _Document:
                     "Save that list as a file of its own."
                 )
             of_objects = isinstance(value, dict) if row_id == 0 else of_objects
-            values = value if of_objects else {CAPTION: cell_text(value)}
+            values = value if of_objects else {CAPTION: value}
             if isinstance(values, dict):
                 values = {ID: key} | values | {ID: key}
             yield _record(row_id, line, values, f"{raw_key}: {raw}")
@@ -135,7 +136,7 @@ class _Document:
             fault: json.JSONDecodeError | None = None
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
-                if end < len(self._text) or self._ended:
+                if end + NUMBER_TAIL < len(self._text) or self._ended:
                     raw = self._text[self._at : end]
                     self._advance(end)
                     return value, raw
@@ -189,6 +190,10 @@ def _record(row_id: int, line: int, value: Any, raw: str) -> JsonRecord | BadRec
         return bad(UNDECODABLE, "it holds bytes that are not UTF-8")
     if not isinstance(value, dict):
         return bad(NOT_AN_OBJECT, f"a JSON {type(value).__name__}")
-    if "\\u" in raw and not is_unicode(value):
+    try:
+        texts = cell_texts(value)
+    except RecursionError as error:
+        return bad(MALFORMED_JSON, str(error))
+    if "\\u" in raw and not is_unicode(texts):
         return bad(MALFORMED_JSON, SURROGATE)
-    return JsonRecord(row_id, line, value, len(raw))
+    return JsonRecord(row_id, line, texts, len(raw))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shardmill.errors import UserError
 from shardmill.shards.tables.base import MALFORMED_JSON, MAX_RECORD, NOT_AN_OBJECT, UNDECODABLE, BadRecord, Batch, Table, raw_text
-from shardmill.shards.tables.json_cells import SURROGATE, JsonRecord, batched, column_names, constant, is_unicode
+from shardmill.shards.tables.json_cells import SURROGATE, JsonRecord, batched, cell_texts, column_names, constant, is_unicode
 from shardmill.shards.tables.source import Source
 
 BLOCK_SIZE = 4 * 2**20
@@ -58,14 +58,15 @@ def _record(row_id: int, number: int, line: bytes) -> JsonRecord | BadRecord:
 
     try:
         values = _DECODER.decode(line.decode())
+        texts = cell_texts(values) if isinstance(values, dict) else None
     except UnicodeDecodeError as error:
         return bad(UNDECODABLE, f"byte 0x{line[error.start]:02x} is not UTF-8")
     except json.JSONDecodeError as error:
         return bad(MALFORMED_JSON, f"{error.msg} at column {error.colno}")
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         return bad(MALFORMED_JSON, str(error))
-    if not isinstance(values, dict):
+    if texts is None:
         return bad(NOT_AN_OBJECT, f"a JSON {type(values).__name__}")
-    if b"\\u" in line and not is_unicode(values):
+    if b"\\u" in line and not is_unicode(texts):
         return bad(MALFORMED_JSON, SURROGATE)
-    return JsonRecord(row_id, number, values, len(line))
+    return JsonRecord(row_id, number, texts, len(line))

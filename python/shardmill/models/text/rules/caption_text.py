@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
-from shardmill.language.cues import ADVERBS, AUXILIARIES, DETERMINERS, JOINS, PLACES, PRONOUNS, RELATIVES, VERBS
+from shardmill.language.cues import ADVERBS, AUXILIARIES, DETERMINERS, JOINS, MEDIA, PLACES, PRONOUNS, RELATIVES, VERBS, word_set
 from shardmill.language.lexicon import lexicon
 from shardmill.language.scopes import scopes
 
 _MAX_WORDS = 40
+_QUOTES = "\"'\u2018\u2019\u201c\u201d"
 _PERSON = re.compile(r"<person>", re.IGNORECASE)
-_WORD = re.compile(r"[\w'’-]+")  # noqa: RUF001
+_WORD = re.compile("[\\w'\u2019-]+")
 _DEBRIS = re.compile(
     r"https?:|www\.|\.(?:jpe?g|png|gif|com|org|net)\b|[|#@©®™{}\[\]<>=\\]|\d{5,}|\.\.\.|…|"
-    r"\b(?:stock (?:photo|image|vector|illustration)|royalty|shutterstock|getty|alamy|free download|wallpapers?|clip ?art|pinterest|"
-    r"image \d+|photo \d+|\d+ of \d+|price|sale|buy|coupon|hd|4k|1080p?)\b",
+    r"\b(?:stock (?:photo|image|vector|illustration)|royalty|shutterstock|getty|alamy|free download|wallpapers?|clip ?art|"
+    r"pinterest|image \d+|photo \d+|\d+ of \d+|price|sale|buy|coupon|hd|4k|1080p?)\b",
     re.IGNORECASE,
 )
+_NEGATION = re.compile("\\b(?:no|not|none|never|nor|neither|without|nothing)\\b|n['\u2019]t\\b", re.IGNORECASE)
 _CLOSED = DETERMINERS | PLACES | JOINS | PRONOUNS | ADVERBS | {"and", "or", "of"}
 # Openers of captions that are plain words; what is not known to be one keeps its capital, for it may be a name.
-_OPENERS = _CLOSED | frozenset(
-    "young old elderly senior adult beautiful pretty cute happy smiling little small tiny big large huge tall short long wide black "
-    "white red blue green yellow brown orange pink purple gray grey dark bright colorful colourful vintage antique modern new old "
-    "wooden empty crowded busy abandoned traditional portrait photo picture image photograph illustration painting drawing view "
-    "close close-up closeup aerial front rear back side top interior exterior group couple pair bunch row pile set many several few "
-    "two three four five six seven eight nine ten dozens hundreds people male female delicious fresh homemade wild domestic sunny "
-    "cloudy rainy snowy beautifully freshly various different single lone lots plenty tourists here detail shot scene".split()
+_OPENERS = _CLOSED | word_set(
+    "young old elderly senior adult beautiful pretty cute happy smiling little small tiny big large huge tall short long wide",
+    "black white red blue green yellow brown orange pink purple gray grey dark bright colorful colourful vintage antique",
+    "modern new wooden empty crowded busy abandoned traditional portrait photo picture image photograph illustration painting",
+    "drawing view close close-up closeup aerial front rear back side top interior exterior group couple pair bunch row pile",
+    "set many several few two three four five six seven eight nine ten dozens hundreds people male female delicious fresh",
+    "homemade wild domestic sunny cloudy rainy snowy beautifully freshly various different single lone lots plenty tourists",
+    "here detail shot scene",
 )
-_NOT_VERBS = frozenset("glasses jeans pants its his hers less across towards news series perhaps always sometimes yes".split())
+_NOT_VERBS = word_set("glasses jeans pants its his hers less across towards news series perhaps always sometimes yes")
 
 
 def usable(caption: str) -> str | None:
     """The caption, cleaned and without its full stop; None if no sentence can be built around it."""
-    text = _with_persons(" ".join(caption.split()))
-    text = text.strip("\"'“”‘’ ").rstrip(".!?,;: …-").strip()  # noqa: RUF001
+    text = _with_persons(" ".join(unescape(caption).split()))
+    text = text.strip(_QUOTES + " ").rstrip(".!?,;: -").strip()
     words = _WORD.findall(text)
     if not 2 <= len(words) <= _MAX_WORDS or _DEBRIS.search(text) or text.isupper():
         return None
@@ -63,10 +67,10 @@ def kind(text: str) -> str:
     verbs = [at for at, word in enumerate(words) if at and _finite(word, words[at - 1])]
     if any(words[at - 1] not in RELATIVES for at in verbs):
         return "clause" if words[0] in _OPENERS or lexicon().exact(words[0]) else "any"
-    opens = words[0] in DETERMINERS or words[0] in _OPENERS or lexicon().exact(words[0]) is not None
-    if words[0] in PLACES or words[0] in AUXILIARIES or not opens or any(map(_maybe_verb, words[1:])):
-        return "any"
-    return "phrase"
+    opens = words[0] in _OPENERS - PLACES or lexicon().exact(words[0]) is not None
+    of_itself = any(word in MEDIA for word in words[:2])
+    named = lower_first(text)[0].isupper()
+    return "any" if not opens or of_itself or named or any(map(_maybe_verb, words[1:])) else "phrase"
 
 
 def _finite(word: str, before: str) -> bool:
@@ -85,7 +89,7 @@ def _maybe_verb(word: str) -> bool:
 
 
 def _negates(text: str) -> bool:
-    return bool(scopes(text)[1]) or bool(re.search(r"\b(?:no|not|none|never|nor|neither|without|nothing)\b|n['’]t\b", text, re.I))  # noqa: RUF001
+    return bool(scopes(text)[1]) or _NEGATION.search(text) is not None
 
 
 def _with_persons(text: str) -> str:

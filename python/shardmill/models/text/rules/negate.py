@@ -46,7 +46,7 @@ def _shuffled(wanted: str, suits: str, rng: random.Random) -> list[str]:
 
 def _of_objects(objects: Sequence[str], negative: str) -> str:
     named = [with_article(name) for name in objects if name != negative][:_MOST_OBJECTS]
-    return f"A photo of {joined(named, 'and')}" if named else ""
+    return capital(joined(named, "and"))
 
 
 def _in_number(name: str, rng: random.Random) -> str:
@@ -66,5 +66,6 @@ def _words(base: str, name: str) -> dict[str, str]:
         "bare": name,
         "many": as_plural(name),
         "is": be(name),
+        "isnt": f"{be(name)}n't",
         "appears": "appear" if is_plural(name) else "appears",
     }

@@ -46,7 +46,7 @@ _UNFIT_NAMES = frozenset({
     "food", "forest", "fruit", "furniture", "insect", "jewelry", "lightning", "meat", "mountain", "musical instrument",
     "musician", "person", "plant", "power line", "rain", "sky", "smoke", "star", "stage", "sun", "sunset", "tool",
     "toy", "tree", "vegetable", "vehicle", "worker", "teenager", "sign", "couple", "spectator", "parent", "boy", "girl",
-    "man", "woman", "child", "light",
+    "man", "woman", "child", "light", "seafood", "nut",
 })  # fmt: skip
 # Roles fit everywhere; without this weight they would fill the lists.
 _ROLE_WEIGHT = 0.35

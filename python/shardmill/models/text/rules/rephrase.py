@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shardmill.language.nouns import is_plural, with_article
+from shardmill.language.nouns import with_article
 from shardmill.language.polarity import NEGATION_FIRST, check_polarity, form, new_objects
 from shardmill.language.relations import mentions
 from shardmill.models.text.rules.phrases import bare, be, capital, joined, patterns
@@ -30,16 +30,15 @@ def paraphrase(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
     words = _words(names, objects, _medium(sentence))
     caption = sentence
     for pattern in _shuffled(said, names, rng):
-        caption = _joined(parts, pattern.format(**words), keep, rng)
-        if _right(caption, sentence, objects):
+        saying = capital(pattern.format(**words))
+        caption = _joined(parts, saying, keep, rng)
+        if saying.casefold() not in sentence.casefold() and _right(caption, sentence, objects):
             break
     return {"caption": caption}
 
 
 def _right(caption: str, sentence: str, objects: Mapping[str, bool]) -> bool:
-    if caption.casefold() == sentence.strip().casefold() or check_polarity(caption, objects):
-        return False
-    return not new_objects(caption, objects, sentence)
+    return check_polarity(caption, objects) is None and not new_objects(caption, objects, sentence)
 
 
 def _parts(sentence: str, objects: Mapping[str, bool]) -> tuple[str, bool] | None:
@@ -100,7 +99,7 @@ def _words(names: Sequence[str], objects: Mapping[str, bool], medium: str) -> di
     yes = [with_article(name) for name in names if objects[name]]
     denied = [bare(name) for name in names if not objects[name]]
     no = [with_article(name) for name in denied]
-    are = "are" if yes and is_plural(yes[0]) or len(yes) > 1 else "is"
+    are = "are" if len(yes) > 1 else be("".join(yes))
     return {
         "yes": joined(yes, "and"),
         "Yes": capital(joined(yes, "and")),

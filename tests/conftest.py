@@ -1,0 +1,52 @@
+"""Fixtures for all tests: small input tables and runs in a temporary folder."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from shardmill.planning import NewRun, start_run
+from shardmill.shards.run_folder import RunFolder
+
+CAPTIONS = [
+    "A dog runs on the beach with a red ball.",
+    "Two cats sleep on a sofa next to a lamp.",
+    "A man rides a bicycle past a parked car.",
+    "A bowl of fruit and a cup of coffee on a wooden table",
+    "Children fly a kite in the park near a tree.",
+    "A white boat near the pier at sunset",
+    "A woman in a hat reads a book on a bench.",
+    "The meaning of true happiness",
+    'A sign that says "stop", next to a fire hydrant',
+    "A horse and a cow in a field,\nbehind a fence",
+    "None",
+    "",
+]
+
+
+def write_captions(path: Path, captions: Sequence[str], image: str = "{index}.png") -> Path:
+    """A CSV with the columns filepath, caption, source."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["filepath", "caption", "source"])
+        for index, caption in enumerate(captions):
+            writer.writerow([image.format(index=index), caption, "test"])
+    return path
+
+
+@pytest.fixture
+def captions_csv(tmp_path: Path) -> Path:
+    return write_captions(tmp_path / "captions.csv", CAPTIONS * 5)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, captions_csv: Path) -> Callable[..., RunFolder]:
+    """Starts a NegBench run that needs no images; keywords are those of `NewRun`."""
+
+    def make(name: str = "run", **options: object) -> RunFolder:
+        settings = ("filter_objects.unverified=keep", *options.pop("settings", ()))  # type: ignore[misc]
+        return start_run(tmp_path / name, NewRun(**{"input": captions_csv, "num_shards": 4, **options}, settings=settings))  # type: ignore[arg-type]
+
+    return make

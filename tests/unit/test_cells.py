@@ -1,0 +1,37 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shardmill.shards.cells import dump_cell, encode, parse_list
+
+
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]))))
+def test_lists_come_back_from_json_and_from_python_literals(items: list[str]) -> None:
+    assert parse_list(dump_cell(items)) == items
+    assert parse_list(json.dumps(items)) == items
+    assert parse_list(repr(items)) == items
+
+
+@pytest.mark.parametrize("cell", [None, "", "  "])
+def test_an_empty_cell_is_an_empty_list(cell: str | None) -> None:
+    assert parse_list(cell) == []
+
+
+@pytest.mark.parametrize(
+    "cell", ["dog", "__import__('os').system('true')", "[1, 2]", "{'a': 1}", "[" * 5000, "[x for x in 'ab']", "(" * 100, "['a'" * 50_000]
+)
+def test_anything_else_is_refused_and_nothing_is_run(cell: str) -> None:
+    with pytest.raises(ValueError):
+        parse_list(cell)
+
+
+@pytest.mark.parametrize(("value", "kind"), [("a", "int"), (True, "int"), (1, "text"), (["a", 1], "list"), ("a", "list"), (1, "bool")])
+def test_a_value_of_the_wrong_kind_is_refused(value: object, kind: str) -> None:
+    with pytest.raises(TypeError):
+        encode(value, kind)  # type: ignore[arg-type]
+
+
+def test_lone_surrogates_become_storable() -> None:
+    assert encode("a\ud800b", "text") == "a?b"
+    assert encode(["\udfff"], "list") == '["?"]'

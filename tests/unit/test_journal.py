@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+from shardmill.shards.journal import Header, Journal, Record, read_header, read_records
+
+ROWS = [Record((1,), rows=[{"objects": ["dog"]}]), Record((2,), reject={"reason": "no object"}), Record((3, 1), rows=[])]
+
+
+def written(path: Path, records: list[Record], fingerprint: str = "f", round: int = 0) -> Path:
+    journal = Journal(path, Header(fingerprint, round))
+    for record in records:
+        journal.append(record)
+    journal.close()
+    return path
+
+
+def test_records_come_back_as_they_were(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.journal", ROWS, round=2)
+    assert list(read_records([path], "f")) == ROWS
+    assert read_header(path) == Header("f", 2)
+
+
+@pytest.mark.parametrize("cut", range(1, 60))
+def test_a_torn_tail_costs_only_the_torn_rows(tmp_path: Path, cut: int) -> None:
+    path = written(tmp_path / "a.journal", ROWS)
+    data = path.read_bytes()
+    path.write_bytes(data[:-cut])
+    kept = list(read_records([path], "f"))
+    assert kept == ROWS[: len(kept)]
+    whole_lines = data[:-cut].count(b"\n") - 1
+    assert len(kept) == max(whole_lines, 0)
+
+
+def test_a_damaged_line_is_skipped_and_those_after_it_are_kept(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.journal", ROWS)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[1] = b"\0" * (len(lines[1]) - 1) + b"\n"
+    path.write_bytes(b"".join(lines))
+    assert list(read_records([path], "f")) == ROWS[1:]
+
+
+def test_journals_of_another_fingerprint_do_not_count(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.journal", ROWS, fingerprint="old")
+    assert list(read_records([path], "new")) == []
+
+
+def test_of_a_row_done_twice_the_first_counts(tmp_path: Path) -> None:
+    first = written(tmp_path / "1.journal", [Record((1,), rows=[{"a": "first"}])])
+    second = written(tmp_path / "2.journal", [Record((1,), rows=[{"a": "second"}]), Record((2,), rows=[])])
+    assert list(read_records([first, second], "f")) == [Record((1,), rows=[{"a": "first"}]), Record((2,), rows=[])]
+
+
+def test_a_journal_that_is_gone_counts_as_empty(tmp_path: Path) -> None:
+    assert list(read_records([tmp_path / "gone.journal"], "f")) == []
