@@ -71,7 +71,9 @@ def new_run(input: Path, pipeline: str, options: dict[str, Any]) -> Any:
 @cli.command()
 @click.argument("input", type=FILE)
 @click.option("--run", "folder", type=FOLDER, required=True, help="the run folder to make")
-@click.option("--pipeline", default="negbench", show_default=True, help="a pipeline by name, or the path of a pipeline file of yours")
+@click.option(
+    "--pipeline", default="negbench", show_default=True, help="a pipeline by name, or the path of a pipeline file of yours"
+)
 @input_options
 def shard(input: Path, folder: Path, pipeline: str, **options: Any) -> None:
     """Cut INPUT (CSV, TSV, JSONL, JSON, Parquet) into the shards of a new run, and fix the run's plan."""
@@ -113,8 +115,18 @@ def note_images(run: Any) -> None:
 @click.argument("folder", type=FOLDER, metavar="RUN")
 @click.argument("stage")
 @click.option("--shard", "shards", type=int, multiple=True, help="which shard, from 0; may be repeated (all shards if not given)")
-@click.option("--redo", is_flag=True, help="set aside what this stage and all after it have made, and make it again as code and templates are now")
-@click.option("--set", "settings", multiple=True, metavar="STAGE.OPTION=VALUE", help="with --redo: change an option of this stage or a later one")
+@click.option(
+    "--redo",
+    is_flag=True,
+    help="set aside what this stage and all after it have made, and make it again as code and templates are now",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="STAGE.OPTION=VALUE",
+    help="with --redo: change an option of this stage or a later one",
+)
 def run_stage(folder: Path, stage: str, shards: Sequence[int], redo: bool, settings: Sequence[str]) -> None:
     """Run one STAGE on some shards in this process: what a job on the cluster does.
 
@@ -150,7 +162,15 @@ def run_stage(folder: Path, stage: str, shards: Sequence[int], redo: bool, setti
 @input_options
 @click.pass_context
 def launch(
-    ctx: click.Context, pipeline: str, input: Path | None, folder: Path, site: str, workers: int, redo: str | None, build: bool, **options: Any
+    ctx: click.Context,
+    pipeline: str,
+    input: Path | None,
+    folder: Path,
+    site: str,
+    workers: int,
+    redo: str | None,
+    build: bool,
+    **options: Any,
 ) -> None:
     """Run all stages of PIPELINE over all shards that are not finished, then build the datasets.
 
@@ -234,7 +254,13 @@ def status(folder: Path, as_json: bool) -> None:
 @cli.command()
 @click.argument("folder", type=FOLDER, metavar="RUN", required=False)
 @click.argument("stage", required=False)
-@click.option("--ranges", "ranges", type=FILE, multiple=True, help="instead of a run: CSVs named prefix_START_END.csv; may be repeated or a glob in quotes")
+@click.option(
+    "--ranges",
+    "ranges",
+    type=FILE,
+    multiple=True,
+    help="instead of a run: CSVs named prefix_START_END.csv; may be repeated or a glob in quotes",
+)
 @click.option("--out", type=FILE, required=True, help="a .csv, .jsonl or .parquet file")
 @click.option("--allow-missing", is_flag=True, help="write what there is, under a name that says so")
 def combine(folder: Path | None, stage: str | None, ranges: Sequence[Path], out: Path, allow_missing: bool) -> None:
@@ -308,7 +334,11 @@ def retry(folder: Path, stage: str, rejects: bool) -> None:
     short = run.stage(stage).name
     if not run.stage(stage).model:
         raise UserError(f"{short} asks no model: it would reject the same rows again; change its options with --redo --set")
-    opened = [reopen_rejected(run, short, index, manifest) for index in range(run.num_shards) if (manifest := run.manifest(short, index))]
+    opened = [
+        reopen_rejected(run, short, index, manifest)
+        for index in range(run.num_shards)
+        if (manifest := run.manifest(short, index))
+    ]
     click.echo(f"{sum(opened):,} rejected rows of {sum(1 for rows in opened if rows)} shards will be asked again")
     click.echo(f"next: shardmill launch {run.plan.pipeline} --run {folder}")
 

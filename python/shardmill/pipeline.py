@@ -100,17 +100,23 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
         stage = stage_class(f"{pipeline.pipeline}.{entry.stage}")(entry.options, context)
         after = entry.after or previous
         if after not in available:
-            raise UserError(f"stage {entry.stage} reads from {after!r}, which is no stage before it; {did_you_mean(after, available)}")
+            raise UserError(
+                f"stage {entry.stage} reads from {after!r}, which is no stage before it; {did_you_mean(after, available)}"
+            )
         spec = model_spec(entry.model)
         if stage.role and not spec:
             raise UserError(f"stage {entry.stage} needs a {stage.role} model; name one as `model:` in the pipeline file")
         for column in stage.reads:
             if column not in available[after]:
-                raise UserError(f"stage {entry.stage} reads the column {column!r}, which {after} has not; {did_you_mean(column, available[after])}")
+                raise UserError(
+                    f"stage {entry.stage} reads the column {column!r}, which {after} has not; {did_you_mean(column, available[after])}"
+                )
         adds = stage.columns()
         clash = sorted(adds.keys() & available[after].keys())
         if clash:
-            raise UserError(f"stage {entry.stage} adds the column {clash[0]!r}, which {after} has already; rename it in the input")
+            raise UserError(
+                f"stage {entry.stage} adds the column {clash[0]!r}, which {after} has already; rename it in the input"
+            )
         planned.append(
             StagePlan(
                 name=entry.stage, after=after, model=spec, options=stage.options.model_dump(mode="json"), attempts=entry.attempts,

@@ -42,7 +42,11 @@ class NewRun:
     def __post_init__(self) -> None:
         if self.num_shards is not None and self.rows_per_shard is not None:
             raise UserError("give --num-shards or --rows-per-shard, not both")
-        for name, value in (("--num-shards", self.num_shards), ("--rows-per-shard", self.rows_per_shard), ("--target-rows", self.target_rows)):
+        for name, value in (
+            ("--num-shards", self.num_shards),
+            ("--rows-per-shard", self.rows_per_shard),
+            ("--target-rows", self.target_rows),
+        ):
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
         object.__setattr__(self, "pipeline_file", override(load_pipeline(self.pipeline), self.settings))
@@ -102,7 +106,14 @@ def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequen
         pipeline = PipelineFile(
             pipeline=plan.pipeline,
             stages=[
-                StageEntry(stage=s.name, after=s.after, model=s.model or None, options=s.options, attempts=s.attempts, resources=s.resources)
+                StageEntry(
+                    stage=s.name,
+                    after=s.after,
+                    model=s.model or None,
+                    options=s.options,
+                    attempts=s.attempts,
+                    resources=s.resources,
+                )
                 for s in plan.stages
             ],
         )
@@ -110,7 +121,9 @@ def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequen
         renewed = {s.name: s for s in plan_stages(override(pipeline, settings), plan.input.columns, context)}
         kept = [s.name for s in plan.stages if s.name not in stages and renewed[s.name].fingerprint != s.fingerprint]
         if kept:
-            raise UserError(f"stage {kept[0]}, which is before {short}, changed too; redo from there: shardmill run {run.path} {kept[0]} --redo")
+            raise UserError(
+                f"stage {kept[0]}, which is before {short}, changed too; redo from there: shardmill run {run.path} {kept[0]} --redo"
+            )
         replace_plan(run.path, plan.model_copy(update={"stages": [renewed[s.name] for s in plan.stages]}))
     for stage in stages:
         for shard in range(run.num_shards) if shards is None else shards:

@@ -76,7 +76,10 @@ def preview(stage: str, new: NewRun, rows: int) -> list[PreviewedRow]:
     stage_class(f"{new.pipeline_file.pipeline}.{short}")
     with tempfile.TemporaryDirectory(prefix="shardmill-preview-") as folder:
         head = _first_rows(new, rows, Path(folder))
-        run = start_run(Path(folder) / "run", replace(new, input=head, image_root=new.image_root or new.input.parent, num_shards=1, rows_per_shard=None))
+        run = start_run(
+            Path(folder) / "run",
+            replace(new, input=head, image_root=new.image_root or new.input.parent, num_shards=1, rows_per_shard=None),
+        )
         for above in _upstream(run, short):
             run_shard(run, above, 0)
         return _watch(run, short)
@@ -123,5 +126,3 @@ def _watch(run: RunFolder, stage: str) -> list[PreviewedRow]:
         seen.verdict = next(chapter for chapter in explain(run, row["row_id"]) if chapter.stage == stage)
         shown.append(seen)
     return shown
-
-

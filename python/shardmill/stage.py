@@ -221,5 +221,9 @@ def _stage_names(pipeline: str) -> list[str]:
     names = []
     for module_name in stage_modules(pipeline):
         module = import_module(f"shardmill.{pipeline}.{module_name}")
-        names += [v.name.partition(".")[2] for v in vars(module).values() if isinstance(v, type) and issubclass(v, Stage) and hasattr(v, "name")]
+        names += [
+            v.name.partition(".")[2]
+            for v in vars(module).values()
+            if isinstance(v, type) and issubclass(v, Stage) and hasattr(v, "name")
+        ]
     return sorted(set(names))

@@ -20,7 +20,12 @@ from shardmill.stage import Stage
 from shardmill.worker import ModelPool, Progress, run_shard
 
 EXIT_USER, EXIT_RESUMABLE = 2, 75
-DISK_PROBLEMS = {errno.ENOSPC: "no space left", errno.EROFS: "read-only", errno.EDQUOT: "over quota", errno.EACCES: "no permission"}
+DISK_PROBLEMS = {
+    errno.ENOSPC: "no space left",
+    errno.EROFS: "read-only",
+    errno.EDQUOT: "over quota",
+    errno.EACCES: "no permission",
+}
 
 
 class StopFlag:
@@ -64,7 +69,9 @@ class ProgressLine:
         self._shown = True
         rate = (progress.rows - progress.resumed) / max(now - self._started, 1e-9)
         eta = f", ETA {clock((progress.total - progress.rows) / rate)}" if rate else ""
-        line = f"{self._label}: {progress.rows:,}/{progress.total:,} rows, {rate:,.0f} rows/s{eta}, rejected {progress.rejected:,}"
+        line = (
+            f"{self._label}: {progress.rows:,}/{progress.total:,} rows, {rate:,.0f} rows/s{eta}, rejected {progress.rejected:,}"
+        )
         end = ("\n" if progress.rows == progress.total else "") if self._live else "\n"
         print(f"\r\033[K{line}" if self._live else line, end=end, file=sys.stderr, flush=True)
 
@@ -83,7 +90,11 @@ def user_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK_PROBLEMS:
             raise
-        click.secho(f"shardmill: {DISK_PROBLEMS[error.errno]}: {error.filename or error}; nothing that was finished is touched", err=True, fg="red")
+        click.secho(
+            f"shardmill: {DISK_PROBLEMS[error.errno]}: {error.filename or error}; nothing that was finished is touched",
+            err=True,
+            fg="red",
+        )
         sys.exit(EXIT_USER)
 
 
@@ -99,7 +110,9 @@ def main(stage: type[Stage]) -> None:
     """The command line of a stage's module."""
 
     @click.command(help=(stage.__doc__ or "").replace("\n\n", "\n\n"))
-    @click.option("--run", "run", type=click.Path(path_type=Path), required=True, help="the run folder, made by `shardmill shard`")
+    @click.option(
+        "--run", "run", type=click.Path(path_type=Path), required=True, help="the run folder, made by `shardmill shard`"
+    )
     @click.option("--shard-index", type=int, required=True, help="which shard, from 0")
     def command(run: Path, shard_index: int) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

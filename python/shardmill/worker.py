@@ -99,7 +99,9 @@ def run_shard(
     manifest = settle(files, run.superseded)
     if manifest is not None:
         if manifest.fingerprint != fingerprint:
-            raise UserError(f"{files.part} was made with another fingerprint than planned; run: shardmill run {run.path} {short} --redo")
+            raise UserError(
+                f"{files.part} was made with another fingerprint than planned; run: shardmill run {run.path} {short} --redo"
+            )
         if not run.is_stale(short, shard, manifest):
             return manifest
         reopen_stale(run, short, shard, manifest)
@@ -144,7 +146,14 @@ class ShardWork:
     """The rows of one shard of a model stage that are not finished yet."""
 
     def __init__(
-        self, run: RunFolder, stage: ModelStage, short: str, shard: int, table: pl.DataFrame, attempt: str, fingerprint: Mapping[str, str]
+        self,
+        run: RunFolder,
+        stage: ModelStage,
+        short: str,
+        shard: int,
+        table: pl.DataFrame,
+        attempt: str,
+        fingerprint: Mapping[str, str],
     ):
         self.run, self.stage, self.table = run, stage, table
         self.planned = run.stage(short)
@@ -159,7 +168,13 @@ class ShardWork:
         self.flights: dict[str, _Flight] = {}
         self.shared: dict[str, Answer] = {}
         self.again: deque[str] = deque()
-        self.usage: dict[str, float] = {"requests": 0, "retries": 0, "prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0}
+        self.usage: dict[str, float] = {
+            "requests": 0,
+            "retries": 0,
+            "prompt_tokens": 0,
+            "cached_tokens": 0,
+            "completion_tokens": 0,
+        }
         self.rejected = 0
         self.faults = 0
 
@@ -307,7 +322,9 @@ class ShardWork:
         log.exception("stage %s failed on row %s", self.stage.name, key)
         self.faults += 1
         if self.faults >= SUSPICIOUS_ROWS and self.faults == self.rejected + 1 == len(self.done) + 1:
-            raise UserError(f"stage {self.stage.name} failed on each of the first {self.faults} rows: {type(error).__name__}: {error}") from error
+            raise UserError(
+                f"stage {self.stage.name} failed on each of the first {self.faults} rows: {type(error).__name__}: {error}"
+            ) from error
         self._finish(key, Reject("stage error", f"{type(error).__name__}: {error}"))
 
     def _finish(self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0) -> None:

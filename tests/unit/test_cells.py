@@ -19,14 +19,17 @@ def test_an_empty_cell_is_an_empty_list(cell: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["dog", "__import__('os').system('true')", "[1, 2]", "{'a': 1}", "[" * 5000, "[x for x in 'ab']", "(" * 100, "['a'" * 50_000]
+    "cell",
+    ["dog", "__import__('os').system('true')", "[1, 2]", "{'a': 1}", "[" * 5000, "[x for x in 'ab']", "(" * 100, "['a'" * 50_000],
 )
 def test_anything_else_is_refused_and_nothing_is_run(cell: str) -> None:
     with pytest.raises(ValueError):
         parse_list(cell)
 
 
-@pytest.mark.parametrize(("value", "kind"), [("a", "int"), (True, "int"), (1, "text"), (["a", 1], "list"), ("a", "list"), (1, "bool")])
+@pytest.mark.parametrize(
+    ("value", "kind"), [("a", "int"), (True, "int"), (1, "text"), (["a", 1], "list"), ("a", "list"), (1, "bool")]
+)
 def test_a_value_of_the_wrong_kind_is_refused(value: object, kind: str) -> None:
     with pytest.raises(TypeError):
         encode(value, kind)  # type: ignore[arg-type]

@@ -57,7 +57,9 @@ def test_the_first_attempt_wins_and_the_late_one_discards_its_own(files: ShardFi
 
 
 @pytest.mark.parametrize("published", [1, 2, 3])
-def test_a_publication_cut_off_after_any_step_is_finished_with_the_same_files(files: ShardFiles, tmp_path: Path, published: int) -> None:
+def test_a_publication_cut_off_after_any_step_is_finished_with_the_same_files(
+    files: ShardFiles, tmp_path: Path, published: int
+) -> None:
     dead = stage_attempt(files, "dead")
     staged = files.staged(dead)
     steps = [(staged.part, files.part), (staged.rejects, files.rejects), (staged.manifest, files.manifest)]

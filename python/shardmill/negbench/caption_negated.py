@@ -1,6 +1,6 @@
 """Step 5: captions that affirm what the image shows and negate what it does not.
 
-    python -m shardmill.negbench.caption_negated --run RUN --shard-index 3
+python -m shardmill.negbench.caption_negated --run RUN --shard-index 3
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ FORMS = ("affirmation_first", "negation_first")
 class CaptionOptions(Options):
     """Options of `caption_negated`."""
 
-    per_image: int = Field(3, ge=1, description="captions per image, each with another negative; fewer when there are fewer negatives")
+    per_image: int = Field(
+        3, ge=1, description="captions per image, each with another negative; fewer when there are fewer negatives"
+    )
     style: Literal["caption", "retrieval"] = Field(
-        "caption", description='caption: written anew; retrieval: the original caption with "There is no X in the image." before or after it'
+        "caption",
+        description='caption: written anew; retrieval: the original caption with "There is no X in the image." before or after it',
     )
     medium: Literal["image", "video"] = Field("image", description="the word for what is shown, in style retrieval")
-    max_words: int = Field(60, ge=10, description="longer captions are asked for again; the original's own length is allowed on top")
+    max_words: int = Field(
+        60, ge=10, description="longer captions are asked for again; the original's own length is allowed on top"
+    )
 
 
 class CaptionNegated(TextStage):
@@ -51,11 +56,14 @@ class CaptionNegated(TextStage):
             return []
         asks = []
         for negative, wanted in self.draws(row, rng):
+
             def check(answer: NewCaption, negative: str = negative, wanted: str = wanted) -> str | None:
                 return self.problem(row, answer.caption, negative, wanted)
 
             asks.append(
-                self.prompt(caption=row["caption"][:2_000], objects=row["positive_objects"], negative=negative, form=wanted, check=check)
+                self.prompt(
+                    caption=row["caption"][:2_000], objects=row["positive_objects"], negative=negative, form=wanted, check=check
+                )
             )
         return asks
 

@@ -1,6 +1,6 @@
 """Step 1: the visible objects that a caption names.
 
-    python -m shardmill.negbench.extract_objects --run RUN --shard-index 3
+python -m shardmill.negbench.extract_objects --run RUN --shard-index 3
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Step 3: keep the objects that a detector sees in the image and the negatives that it does not see.
 
-    python -m shardmill.negbench.filter_objects --run RUN --shard-index 3
+python -m shardmill.negbench.filter_objects --run RUN --shard-index 3
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class FilterObjects(DetectStage):
         if not seen:
             return Reject("no object seen", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in row["objects"]))
         if not unseen:
-            return Reject("no negative left", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in row["negatives"]))
+            return Reject(
+                "no negative left", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in row["negatives"])
+            )
         return self.outcome(seen, unseen, found, checked=True)
 
     def outcome(self, seen: list[str], unseen: list[str], found: Detections, checked: bool) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from shardmill.language.relations import mentions, relation
 MAX_WORDS = 4
 MAX_CHARACTERS = 40
 MARKS = re.compile(r"[\[\]{}<>|\\\n\r\t:;=#@*\"]")
-SPILL = re.compile(r"\b(?:note|output|caption|answer|example|objects?|sorry|cannot|image|photo|picture|none|n/a)\b", re.IGNORECASE)
+SPILL = re.compile(
+    r"\b(?:note|output|caption|answer|example|objects?|sorry|cannot|image|photo|picture|none|n/a)\b", re.IGNORECASE
+)
 EDGE = " \t\r\n'\"“”‘’.,;:!?-–—*•"
 
 

@@ -1,6 +1,6 @@
 """Step 2: objects that would fit the scene of a caption but are not in it.
 
-    python -m shardmill.negbench.propose_negatives --run RUN --shard-index 3
+python -m shardmill.negbench.propose_negatives --run RUN --shard-index 3
 """
 
 from __future__ import annotations

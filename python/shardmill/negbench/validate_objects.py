@@ -1,6 +1,6 @@
 """Step 4: the lists that captions and questions are made of: only names of visible objects, and no contradiction between them.
 
-    python -m shardmill.negbench.validate_objects --run RUN --shard-index 3
+python -m shardmill.negbench.validate_objects --run RUN --shard-index 3
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class ValidateObjects(TextStage):
         """Well-formed names of both lists that the lexicon does not know."""
         known = lexicon()
         return [
-            name for name in distinct([*row["seen_objects"], *row["unseen_negatives"]]) if form_problem(name) is None and known.find(name) is None
+            name
+            for name in distinct([*row["seen_objects"], *row["unseen_negatives"]])
+            if form_problem(name) is None and known.find(name) is None
         ]
 
 

@@ -78,7 +78,9 @@ def link_if_absent(source: Path, target: Path) -> bool:
         return os.path.samefile(source, target)
     except OSError as error:
         if error.errno in NO_LINKS:
-            raise UserError(f"{target.parent} is on a file system without hard links; put the run folder on one that has them") from error
+            raise UserError(
+                f"{target.parent} is on a file system without hard links; put the run folder on one that has them"
+            ) from error
         raise
     sync_folder(target.parent)
     return True

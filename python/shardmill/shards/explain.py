@@ -45,7 +45,9 @@ def _fates(run: RunFolder, stage: str, shard: int, row_id: int) -> Iterator[Chap
     if manifest is not None:
         out = _rows(scan_frame(files.part, manifest.columns, run.plan.part_format), row_id)
         if out:
-            names = list(run.plan.input.columns) if stage == INGEST else [n for n in manifest.columns if n in run.stage(stage).adds]
+            names = (
+                list(run.plan.input.columns) if stage == INGEST else [n for n in manifest.columns if n in run.stage(stage).adds]
+            )
             yield Chapter(stage, "out", [{name: decode(row[name], manifest.columns[name]) for name in names} for row in out])
         kinds = INGEST_REJECTS if stage == INGEST else {"row_id": "int", **REJECTS}
         rejected = _rows(scan_frame(files.rejects, kinds, "csv"), row_id)

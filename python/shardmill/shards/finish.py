@@ -22,7 +22,14 @@ from shardmill.shards.manifest import FileRecord, InputRecord, Manifest
 from shardmill.shards.publish import publish
 from shardmill.shards.run_folder import RunFolder, digest_of
 
-JOB_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID", "SLURMD_NODENAME", "SLURM_RESTART_COUNT")
+JOB_VARIABLES = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_PROCID",
+    "SLURMD_NODENAME",
+    "SLURM_RESTART_COUNT",
+)
 REJECTS: dict[str, Kind] = {"reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
 
 
@@ -99,7 +106,12 @@ def check_conservation(table: pl.DataFrame, out: pl.DataFrame, rejects: pl.DataF
     both = came_out.join(refused, on=keys, how="semi")
     doubled = refused.filter(refused.is_duplicated())
     foreign = pl.concat([came_out, refused]).join(came_in, on=keys, how="anti")
-    for what, rows in (("neither out nor rejected", lost), ("both out and rejected", both), ("rejected twice", doubled), ("not in the input", foreign)):
+    for what, rows in (
+        ("neither out nor rejected", lost),
+        ("both out and rejected", both),
+        ("rejected twice", doubled),
+        ("not in the input", foreign),
+    ):
         if rows.height:
             raise Unconserved(f"{rows.height} rows are {what}, such as {rows.row(0, named=True)}; nothing was published")
 
@@ -122,12 +134,18 @@ def _from_journals(
     return frame_of(rows, {**keys, **adds}), frame_of(rejects, {**keys, **REJECTS})
 
 
-def _from_transform(result: pl.DataFrame, keys: Mapping[str, Kind], adds: Mapping[str, Kind]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _from_transform(
+    result: pl.DataFrame, keys: Mapping[str, Kind], adds: Mapping[str, Kind]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The same from the frame of a table stage."""
     accepted = result.filter(pl.col("reject_reason").is_null()).select(
         *keys, *(pl.col(name).cast(DTYPES[kind]) for name, kind in adds.items() if name not in keys)
     )
     rejects = result.filter(pl.col("reject_reason").is_not_null()).select(
-        *keys, pl.col("reject_reason").alias("reason"), pl.lit("").alias("detail"), pl.lit("").alias("raw"), pl.lit(0, pl.Int64).alias("attempts")
+        *keys,
+        pl.col("reject_reason").alias("reason"),
+        pl.lit("").alias("detail"),
+        pl.lit("").alias("raw"),
+        pl.lit(0, pl.Int64).alias("attempts"),
     )
     return accepted, rejects

@@ -51,7 +51,9 @@ def map_columns(columns: Sequence[str], caption: str | None, image: str | None) 
         raise UserError(f"the column name {odd[0]!r} has a line break; rename it in the input")
     caption = _find(columns, caption, CAPTION_NAMES, "--caption-column")
     if caption is None:
-        raise UserError(f"no column of the input looks like captions (it has: {', '.join(columns)}); name it with --caption-column")
+        raise UserError(
+            f"no column of the input looks like captions (it has: {', '.join(columns)}); name it with --caption-column"
+        )
     image = _find(columns, image, IMAGE_NAMES, "--image-column")
     mapping = {caption: "caption"}
     if image is not None:
@@ -129,7 +131,9 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
             frame = frame.with_columns(pl.lit(None, pl.String).alias("image"))
         empty = pl.col("caption").is_null() | (pl.col("caption").str.strip_chars() == "")
         rejects = [_reject(bad.row_id, bad.line, bad.reason, bad.detail, bad.raw) for bad in batch.bad]
-        rejects += [_reject(row_id, line, "empty caption") for row_id, line in frame.filter(empty).select("row_id", "line").iter_rows()]
+        rejects += [
+            _reject(row_id, line, "empty caption") for row_id, line in frame.filter(empty).select("row_id", "line").iter_rows()
+        ]
         rejects.sort(key=lambda reject: reject["row_id"])
         frame = frame.filter(~empty).select(list(kinds))
         while frame.height or rejects:
@@ -163,7 +167,9 @@ def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: R
             if report:
                 report(ImportProgress("writing", start + rows_out + len(rejects), run.plan.input.rows))
     if rows_out + len(rejects) != end - start:
-        raise UserError(f"{run.plan.input.path} gave {rows_out + len(rejects)} records for shard {shard}, not {end - start}; it changed while it was read")
+        raise UserError(
+            f"{run.plan.input.path} gave {rows_out + len(rejects)} records for shard {shard}, not {end - start}; it changed while it was read"
+        )
     write_frame(frame_of(rejects, INGEST_REJECTS), INGEST_REJECTS, staged.rejects, "csv")
     manifest = Manifest(
         stage=INGEST, shard=shard, num_shards=files.count, rows_in=end - start, rows_out=rows_out, lines_out=rows_out,

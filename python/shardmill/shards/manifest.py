@@ -86,7 +86,15 @@ def summary(rows_in: int, rows_out: int, reasons: dict[str, int], lines_out: int
 
 def totals(manifests: Iterable[Manifest]) -> dict[str, Any]:
     """Sums over shards: rows_in, rows_out, lines_out, rejected, seconds, reasons, usage."""
-    total: dict[str, Any] = {"rows_in": 0, "rows_out": 0, "lines_out": 0, "rejected": 0, "seconds": 0.0, "reasons": {}, "usage": {}}
+    total: dict[str, Any] = {
+        "rows_in": 0,
+        "rows_out": 0,
+        "lines_out": 0,
+        "rejected": 0,
+        "seconds": 0.0,
+        "reasons": {},
+        "usage": {},
+    }
     for manifest in manifests:
         for field in ("rows_in", "rows_out", "lines_out", "rejected", "seconds"):
             total[field] += getattr(manifest, field)

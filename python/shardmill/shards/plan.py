@@ -93,7 +93,9 @@ def load_plan(run: Path) -> Plan:
     except FileNotFoundError:
         raise UserError(f"{run} is no run folder (it has no {NAME}); make one with: shardmill shard INPUT --run {run}") from None
     except ValidationError as error:
-        raise UserError(f"{path} is damaged: {error.errors()[0]['msg']}; restore it from {run / 'superseded'} or start a new run") from error
+        raise UserError(
+            f"{path} is damaged: {error.errors()[0]['msg']}; restore it from {run / 'superseded'} or start a new run"
+        ) from error
 
 
 def create_plan(run: Path, plan: Plan) -> Plan:

@@ -104,4 +104,3 @@ def range_faults(files: Sequence[RangeFile]) -> list[str]:
     if overlaps:
         faults.append(f"more than one file has the rows {', '.join(overlaps)}")
     return faults + counts
-

@@ -27,8 +27,16 @@ def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest,
     for key, rows in groupby(part.select(names).iter_rows(named=True), key=lambda row: tuple(row[name] for name in keys)):
         yield Record(key, rows=[_values(row, adds) for row in rows])
     if rejects:
-        kinds: dict[str, Kind] = {**{name: "int" for name in keys}, "reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
-        for row in read_frame(files.rejects, kinds, "csv").with_columns(pl.col("detail", "raw").fill_null("")).iter_rows(named=True):
+        kinds: dict[str, Kind] = {
+            **{name: "int" for name in keys},
+            "reason": "text",
+            "detail": "text",
+            "raw": "text",
+            "attempts": "int",
+        }
+        for row in (
+            read_frame(files.rejects, kinds, "csv").with_columns(pl.col("detail", "raw").fill_null("")).iter_rows(named=True)
+        ):
             yield Record(tuple(row.pop(name) for name in keys), reject=row)
 
 

@@ -56,7 +56,9 @@ class RunFolder:
         for stage in self.plan.stages:
             if stage.name == short:
                 return stage
-        raise UserError(f"the {self.plan.pipeline} run {self.path} has no stage {name!r}; {did_you_mean(short, [INGEST, *self.stages])}")
+        raise UserError(
+            f"the {self.plan.pipeline} run {self.path} has no stage {name!r}; {did_you_mean(short, [INGEST, *self.stages])}"
+        )
 
     def after(self, name: str) -> str | None:
         """The stage that `name` reads from; None for ingest."""
@@ -96,7 +98,9 @@ class RunFolder:
     def is_complete(self, stage: str, shard: int) -> bool:
         """The shard stands, with the planned fingerprint, made from the part that its input stage has now."""
         manifest = self.manifest(stage, shard)
-        return manifest is not None and manifest.fingerprint == self.fingerprint(stage) and not self.is_stale(stage, shard, manifest)
+        return (
+            manifest is not None and manifest.fingerprint == self.fingerprint(stage) and not self.is_stale(stage, shard, manifest)
+        )
 
     def is_stale(self, stage: str, shard: int, manifest: Manifest) -> bool:
         """The input part is another one than the manifest names: rows were added to it by `shardmill retry`."""

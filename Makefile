@@ -1,0 +1,55 @@
+# make demo: the whole NegBench pipeline over the bundled sample, on this machine. make test: everything that is tested.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUN ?= data/runs/demo
+
+.PHONY: demo test lint types bench samples lock clean
+
+demo: $(VENV)/core.stamp
+	$(BIN)/shardmill launch negbench --input data/samples/captions.csv --run $(RUN) --num-shards 8 --workers 2
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/test.stamp
+	$(BIN)/mypy
+
+# Quality and speed of the embedded models, and of the table work beside plain pandas.
+bench: $(VENV)/test.stamp
+	$(BIN)/python tests/bench/extract_objects.py
+	$(BIN)/python tests/bench/scene.py
+	$(BIN)/python tests/bench/tables.py --rows 1000000
+	$(BIN)/python tests/bench/mcq.py --rows 1000000
+
+# Paints the pictures of the bundled sample again.
+samples: $(VENV)/core.stamp
+	$(BIN)/python data/samples/paint.py
+
+# Writes the lock files anew from pyproject.toml.
+lock: $(VENV)/test.stamp
+	$(PIP) install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -q -o env/core.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -q -o env/test.lock
+
+$(VENV)/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Shardmill needs Python 3.10 or later; name one: make PYTHON=python3.11 demo")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/core.stamp: $(VENV)/made.stamp env/core.lock pyproject.toml
+	$(PIP) install --quiet --require-hashes -r env/core.lock
+	$(PIP) install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/core.stamp env/test.lock
+	$(PIP) install --quiet --require-hashes -r env/test.lock
+	@touch $@
+
+clean:
+	rm -rf $(VENV) data/runs

@@ -1,0 +1,130 @@
+"""A worker process of the local launcher: `python -m shardmill.launch.local_worker RUN REPLY_FD`.
+
+Tasks come as JSON lines on stdin; progress and results go as JSON lines to the pipe REPLY_FD, since libraries print to stdout.
+Both streams of a task are written to its log. The process stays, with its models, until stdin is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from shardmill.errors import Stopped, UserError
+from shardmill.shards.run_folder import RunFolder
+from shardmill.standalone import DISK_PROBLEMS, StopFlag
+from shardmill.worker import ModelPool, Progress, run_shard
+
+REPORT_SECONDS = 0.5
+GRACE_SECONDS = 30.0
+"""A worker that was told to leave and is stuck in a library call is killed after this; its journal keeps what is done."""
+
+
+class Inbox:
+    """Tasks from stdin, read beside the work, so that the end of stdin (the launcher left or died) is noticed at once."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+        self._tasks: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with os.fdopen(os.dup(0), encoding="utf-8") as lines:
+            for line in lines:
+                self._tasks.put(json.loads(line))
+        self.closed.set()
+        self._tasks.put(None)
+        time.sleep(GRACE_SECONDS)
+        os.killpg(os.getpgid(0), signal.SIGKILL) if os.getpgid(0) == os.getpid() else os._exit(1)
+
+    def next(self) -> dict[str, Any] | None:
+        """The next task; None when the launcher wants no more."""
+        return self._tasks.get()
+
+
+class Outbox:
+    """Messages to the launcher. One that has gone hears nothing; the end of stdin tells of that."""
+
+    def __init__(self, handle: int):
+        os.set_inheritable(handle, False)  # a model's own processes must not keep the pipe open after this one died
+        self._handle = handle
+        self._next = 0.0
+
+    def send(self, **message: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._handle, (json.dumps(message) + "\n").encode("utf-8"))
+
+    def progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now >= self._next or progress.rows == progress.total:
+            self._next = now + REPORT_SECONDS
+            self.send(progress=asdict(progress))
+
+
+def write_to(log: Path, header: str) -> None:
+    """Append all that this process prints from now on to `log`, after a header line."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    print(f"=== {now} {header} on {socket.gethostname()}, process {os.getpid()}", file=sys.stderr, flush=True)
+
+
+def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Outbox, should_stop: StopTest) -> dict[str, str]:
+    """Run one task; how it ended: `end` is done, stopped, refused (the user can mend it) or error, with a message."""
+    try:
+        run_shard(run, task["stage"], task["shard"], models=models, report=outbox.progress, should_stop=should_stop)
+    except Stopped as stopped:
+        logging.info("stopped: %s", stopped)
+        return {"end": "stopped", "message": str(stopped)}
+    except UserError as error:
+        logging.error("%s", error)
+        return {"end": "refused", "message": str(error)}
+    except Exception as error:
+        logging.exception("%s shard %s failed", task["stage"], task["shard"])
+        if isinstance(error, OSError) and error.errno in DISK_PROBLEMS:
+            return {"end": "refused", "message": f"{DISK_PROBLEMS[error.errno]}: {error.filename or error}"}
+        return {"end": "error", "message": f"{type(error).__name__}: {error}"}
+    return {"end": "done", "message": ""}
+
+
+class StopTest:
+    """True after a signal, or when the launcher has gone."""
+
+    def __init__(self, inbox: Inbox):
+        self._inbox, self._signalled = inbox, StopFlag()
+
+    def __call__(self) -> bool:
+        return self._signalled() or self._inbox.closed.is_set()
+
+
+def main(run_path: str, reply_handle: str) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    faulthandler.enable()
+    inbox = Inbox()
+    should_stop = StopTest(inbox)
+    outbox = Outbox(int(reply_handle))
+    run, models = RunFolder(Path(run_path)), ModelPool()
+    outbox.send(ready=os.getpid())
+    while (task := inbox.next()) is not None and not should_stop():
+        write_to(Path(task["log"]), f"{task['stage']} shard {task['shard']}")
+        outbox.send(**do_task(run, task, models, outbox, should_stop))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

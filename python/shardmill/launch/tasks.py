@@ -1,0 +1,153 @@
+"""Which tasks of a run are done, ready and needed. A task is one stage on one shard; no stage waits for all shards of another.
+
+Nothing here starts a process: the state comes from the manifests, and the launcher says what it starts and how it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from shardmill.errors import UserError
+from shardmill.shards.manifest import Manifest
+from shardmill.shards.run_folder import INGEST, RunFolder
+
+
+class Task(NamedTuple):
+    """One stage on one shard."""
+
+    stage: str
+    shard: int
+
+    def __str__(self) -> str:
+        return f"{self.stage} shard {self.shard}"
+
+
+def shards_for(target: int | None, num_shards: int, leaves: Iterable[str], rows_out: Callable[[Task], int | None]) -> int:
+    """How many shards, from shard 0 on, give `target` rows in each leaf stage; all of them while that is not known.
+
+    `rows_out` tells the rows of a finished task and None for any other.
+    """
+    if target is None:
+        return num_shards
+    needed = 1
+    for leaf in leaves:
+        rows, shard = 0, 0
+        while rows < target and shard < num_shards:
+            here = rows_out(Task(leaf, shard))
+            if here is None:
+                return num_shards
+            rows, shard = rows + here, shard + 1
+        needed = max(needed, shard)
+    return needed
+
+
+def complete_manifest(run: RunFolder, task: Task) -> Manifest | None:
+    """The manifest of a task that is complete. A damaged manifest counts as none: running the task tells what to do about it."""
+    try:
+        return run.manifest(*task) if run.is_complete(*task) else None
+    except UserError:
+        return None
+
+
+def needed_shards(run: RunFolder) -> int:
+    """How many shards, from shard 0 on, the run needs for its `target_rows`, as far as its manifests tell."""
+
+    def rows_out(task: Task) -> int | None:
+        manifest = complete_manifest(run, task)
+        return None if manifest is None else manifest.rows_out
+
+    return shards_for(run.plan.target_rows, run.num_shards, run.leaves(), rows_out)
+
+
+class TaskBoard:
+    """The tasks of a run and their state, in the order of the pipeline.
+
+    `after` names the stage that each stage reads from, in pipeline order; `done` has the manifests of the finished tasks.
+    """
+
+    def __init__(self, after: Mapping[str, str], num_shards: int, done: Mapping[Task, Manifest], target: int | None = None):
+        self.after = dict(after)
+        self.num_shards = num_shards
+        self.target = target
+        self.done = dict(done)
+        self.failed: set[Task] = set()
+        self.running: set[Task] = set()
+        read = set(self.after.values())
+        self._leaves = [stage for stage in self.after if stage not in read]
+        self._deepest_first = list(reversed(self.after))
+
+    @property
+    def stages(self) -> list[str]:
+        return list(self.after)
+
+    @property
+    def needed(self) -> int:
+        """How many shards are needed. One that failed counts as empty, or one failure would make the launcher run all others."""
+        return shards_for(self.target, self.num_shards, self._leaves, self._rows_out)
+
+    def _rows_out(self, task: Task) -> int | None:
+        if task in self.done:
+            return self.done[task].rows_out
+        return 0 if self.is_blocked(task) else None
+
+    def is_blocked(self, task: Task) -> bool:
+        """The task failed, or one that it depends on."""
+        return task in self.failed or (task.stage in self.after and self.is_blocked(Task(self.after[task.stage], task.shard)))
+
+    def next(self) -> Task | None:
+        """The ready task to start now: of the earliest shard the deepest stage, so that results come early."""
+        for shard in range(self.needed):
+            for stage in self._deepest_first:
+                task = Task(stage, shard)
+                if self._is_open(task) and self._has_input(task):
+                    return task
+        return None
+
+    def _is_open(self, task: Task) -> bool:
+        return task not in self.done and task not in self.failed and task not in self.running
+
+    def _has_input(self, task: Task) -> bool:
+        return self.after[task.stage] == INGEST or Task(self.after[task.stage], task.shard) in self.done
+
+    def start(self, task: Task) -> None:
+        self.running.add(task)
+
+    def finish(self, task: Task, manifest: Manifest) -> None:
+        self.running.discard(task)
+        self.done[task] = manifest
+
+    def fail(self, task: Task) -> None:
+        self.running.discard(task)
+        self.failed.add(task)
+
+    def give_back(self, task: Task) -> None:
+        """The task ended without a result and is to be started again."""
+        self.running.discard(task)
+
+    def skipped(self) -> list[Task]:
+        """The needed tasks that cannot be started because one that they depend on failed."""
+        tasks = (Task(stage, shard) for shard in range(self.needed) for stage in self.after)
+        return [task for task in tasks if self._is_open(task) and self.is_blocked(task)]
+
+
+def board_of(run: RunFolder, stop_after: str | None = None) -> TaskBoard:
+    """The board of a run as its files tell, with the stages up to `stop_after` only if one is named.
+
+    Raises UserError for an unknown stage, or when ingest has not finished.
+    """
+    after = {stage.name: stage.after for stage in run.plan.stages}
+    if stop_after is not None:
+        after = {name: source for name, source in after.items() if run.stage(stop_after).name in run.downstream(name)}
+    for shard in range(run.num_shards):
+        if not run.is_complete(INGEST, shard):
+            raise UserError(f"shard {shard} is not ingested yet; run: shardmill shard {run.plan.input.path} --run {run.path}")
+    done: dict[Task, Manifest] = {}
+    for shard in range(run.num_shards):
+        for stage, source in after.items():
+            task = Task(stage, shard)
+            if source == INGEST or Task(source, shard) in done:
+                manifest = complete_manifest(run, task)
+                if manifest is not None:
+                    done[task] = manifest
+    return TaskBoard(after, run.num_shards, done, run.plan.target_rows)
