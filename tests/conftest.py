@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 from shardmill.planning import NewRun, start_run
 from shardmill.shards.run_folder import RunFolder
 

@@ -1,4 +1,4 @@
-"""The `shardmill` command: thin, everything it does is a function elsewhere. Imports stand in the commands, so that help is quick."""
+"""The `shardmill` command: thin, what it does are functions elsewhere. Imports stand in the commands, so that help is quick."""
 
 from __future__ import annotations
 
@@ -45,18 +45,45 @@ def cli() -> None:
 def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how to read an input and what to make of it."""
     options = [
-        click.option("--set", "settings", multiple=True, metavar="STAGE.OPTION=VALUE", help="change an option, e.g. create_mcq.style=original, filter_objects.model.miss_rate=0.05; may be repeated"),
-        click.option("--seed", type=int, default=0, show_default=True, help="every random choice comes from it and the row, so one seed gives one dataset"),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="STAGE.OPTION=VALUE",
+            help="change an option, e.g. create_mcq.style=original; may be repeated",
+        ),
+        click.option(
+            "--seed",
+            type=int,
+            default=0,
+            show_default=True,
+            help="all random choices come from it and the row: one seed, one dataset",
+        ),
         click.option("--num-shards", type=int, help="cut into this many shards; aim at 10 to 30 minutes of work each"),
         click.option("--rows-per-shard", type=int, help="or cut into shards of this many rows (10,000 if neither is given)"),
-        click.option("--caption-column", help="the column with the captions, if it is not called caption, title, text or the like"),
-        click.option("--image-column", help="the column with the image paths, if it is not called image, filepath, path or the like"),
+        click.option("--caption-column", help="the column with the captions (guessed if not given)"),
+        click.option("--image-column", help="the column with the image paths (guessed if not given)"),
         click.option("--image-root", type=FOLDER, help="where relative image paths start (the folder of the input if not given)"),
         click.option("--encoding", help="the input's encoding if it is not UTF-8, e.g. latin-1"),
-        click.option("--quoting", type=click.Choice(["auto", "standard", "none"]), default="auto", show_default=True, help='none: quotes in the input are plain text (raw TSV exports)'),
-        click.option("--format", "part_format", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True, help="of the part files"),
-        click.option("--target-rows", type=int, help="stop when this many rows are accepted; the same rows for any number of shards"),
-    ]  # fmt: skip
+        click.option(
+            "--quoting",
+            type=click.Choice(["auto", "standard", "none"]),
+            default="auto",
+            show_default=True,
+            help="none: quotes in the input are plain text",
+        ),
+        click.option(
+            "--format",
+            "part_format",
+            type=click.Choice(["csv", "jsonl", "parquet"]),
+            default="csv",
+            show_default=True,
+            help="of the part files",
+        ),
+        click.option(
+            "--target-rows", type=int, help="stop when this many rows are accepted; the same rows for any number of shards"
+        ),
+    ]
     for option in reversed(options):
         command = option(command)
     return command
@@ -105,8 +132,8 @@ def import_progress() -> Callable[[Any], None]:
 def note_images(run: Any) -> None:
     if "image" not in run.plan.input.mapping.values():
         click.echo(
-            "note: the input has no image column, so the image check will reject every row. Name it with --image-column, or rehearse "
-            "without images: --set filter_objects.unverified=keep",
+            "note: the input has no image column, so the image check will reject every row. Name it with --image-column, "
+            "or rehearse without images: --set filter_objects.unverified=keep",
             err=True,
         )
 

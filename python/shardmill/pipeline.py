@@ -55,7 +55,7 @@ def load_pipeline(name: str) -> PipelineFile:
 
 
 def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
-    """The pipeline with settings of the form `STAGE.OPTION=VALUE`, `STAGE.model=KIND`, `STAGE.model.SETTING=VALUE`, `STAGE.attempts=N`.
+    """The pipeline with settings: `STAGE.OPTION=VALUE`, `STAGE.model=KIND`, `STAGE.model.SETTING=VALUE`, `STAGE.attempts=N`.
 
     Values are read as YAML. Raises UserError for an unknown stage or a setting without a value; options are checked later.
     """
@@ -119,10 +119,16 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
             )
         planned.append(
             StagePlan(
-                name=entry.stage, after=after, model=spec, options=stage.options.model_dump(mode="json"), attempts=entry.attempts,
-                resources=entry.resources, adds=adds, fingerprint=stage.fingerprint(spec),
+                name=entry.stage,
+                after=after,
+                model=spec,
+                options=stage.options.model_dump(mode="json"),
+                attempts=entry.attempts,
+                resources=entry.resources,
+                adds=adds,
+                fingerprint=stage.fingerprint(spec),
             )
-        )  # fmt: skip
+        )
         available[entry.stage] = {**available[after], **adds}
         previous = entry.stage
     return planned

@@ -11,7 +11,7 @@ from shardmill import __version__
 from shardmill.errors import UserError
 from shardmill.pipeline import PipelineFile, StageEntry, load_pipeline, override, plan_stages
 from shardmill.shards.ingest import ImportProgress, count_records, ingest, map_columns
-from shardmill.shards.plan import NAME, InputPlan, Plan, create_plan, cut, load_plan, replace_plan
+from shardmill.shards.plan import NAME, InputPlan, Plan, Reading, create_plan, cut, load_plan, replace_plan
 from shardmill.shards.publish import retire
 from shardmill.shards.run_folder import RunFolder
 from shardmill.shards.tables import open_table
@@ -54,20 +54,19 @@ class NewRun:
 
 def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> RunFolder:
     """Plan a run and ingest its input; with the run there already, check that it is the same and finish its ingest."""
-    plan = create_plan(folder, make_plan(folder, new, progress))
+    create_plan(folder, make_plan(folder, new, progress))
     run = RunFolder(folder)
-    del plan
     ingest(run, progress)
     return run
 
 
 def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> Plan:
     """The plan that `new` asks for. The records of an input that the standing plan knows by digest are not counted again."""
-    reading = {"encoding": new.encoding, "quoting": new.quoting}
-    table = open_table(new.input, **reading)
+    reading = Reading(encoding=new.encoding, quoting=new.quoting)
+    table = open_table(new.input, new.encoding, new.quoting)
     sha256, size = table.digest()
     standing = load_plan(folder) if (folder / NAME).exists() else None
-    if standing is not None and standing.input.sha256 == sha256 and standing.input.read_with == reading:
+    if standing is not None and standing.input.sha256 == sha256 and standing.input.reading == reading:
         rows = standing.input.rows
     else:
         rows = count_records(table, progress)
@@ -82,14 +81,26 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
     else:
         shards = cut(rows, rows_per_shard=new.rows_per_shard or DEFAULT_ROWS_PER_SHARD)
     return Plan(
-        pipeline=new.pipeline_file.pipeline, seed=new.seed, shards=shards, part_format=new.part_format, target_rows=new.target_rows,
+        pipeline=new.pipeline_file.pipeline,
+        seed=new.seed,
+        shards=shards,
+        part_format=new.part_format,
+        target_rows=new.target_rows,
         input=InputPlan(
-            path=str(new.input.resolve()), sha256=sha256, bytes=size, rows=rows, format=table.format, read_with=reading, mapping=mapping,
-            columns=columns, image_root=str(root),
+            path=str(new.input.resolve()),
+            sha256=sha256,
+            bytes=size,
+            rows=rows,
+            format=table.format,
+            reading=reading,
+            mapping=mapping,
+            columns=columns,
+            image_root=str(root),
         ),
         stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root)),
-        code_version=__version__, created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    )  # fmt: skip
+        code_version=__version__,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
 
 
 def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequence[int] | None = None) -> RunFolder:
@@ -98,7 +109,7 @@ def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequen
     What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today.
     """
     short = run.stage(name).name
-    stages = [stage for stage in run.downstream(short)]
+    stages = run.downstream(short)
     if settings and shards is not None:
         raise UserError("--set changes a whole stage; leave out --shard")
     if shards is None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-
 from shardmill.errors import UserError
 from shardmill.models.contract import DetectRequest, Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model

@@ -14,12 +14,12 @@ from typing import Any
 import polars as pl
 
 from shardmill.errors import Stopped, UserError
-from shardmill.shards.finish import finish_shard
 from shardmill.models.contract import Model, Reply
 from shardmill.models.registry import open_model
 from shardmill.seeding import rng_of, seed_of
 from shardmill.shards.atomic import new_attempt
 from shardmill.shards.cells import Kind, decode
+from shardmill.shards.finish import finish_shard
 from shardmill.shards.journal import Header, Journal, Record, read_header, read_records
 from shardmill.shards.manifest import Manifest
 from shardmill.shards.publish import settle
@@ -83,9 +83,14 @@ def open_stage(run: RunFolder, name: str) -> Stage:
 
 
 def run_shard(
-    run: RunFolder, name: str, shard: int, *, models: ModelPool | None = None, report: Report | None = None,
+    run: RunFolder,
+    name: str,
+    shard: int,
+    *,
+    models: ModelPool | None = None,
+    report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Manifest:  # fmt: skip
+) -> Manifest:
     """Bring one shard of one stage to its manifest, from wherever earlier attempts left it.
 
     `models` keeps loaded models from shard to shard. Raises UserError for anything the user can mend, and Stopped when

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+
 from conftest import CAPTIONS, write_captions
 from shardmill.shards.run_folder import INGEST, RunFolder
 from shardmill.shards.verify import check_stage

@@ -23,9 +23,19 @@ def stage_attempt(files: ShardFiles, text: str) -> str:
         for name, path, final in (("part", staged.part, files.part), ("rejects", staged.rejects, files.rejects))
     }
     manifest = Manifest(
-        stage="s", shard=0, num_shards=1, rows_in=0, rows_out=0, rejected=0, lines_out=0, columns={}, fingerprint={},
-        input=InputRecord(stage="ingest", sha256=""), attempt=attempt, **records,
-    )  # fmt: skip
+        stage="s",
+        shard=0,
+        num_shards=1,
+        rows_in=0,
+        rows_out=0,
+        rejected=0,
+        lines_out=0,
+        columns={},
+        fingerprint={},
+        input=InputRecord(stage="ingest", sha256=""),
+        attempt=attempt,
+        **records,
+    )
     write_durably(staged.manifest, manifest.to_bytes())
     files.journal(attempt).touch()
     return attempt

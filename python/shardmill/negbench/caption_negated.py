@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shardmill.standalone import main
 from shardmill.language.polarity import check_negated, cue, form, new_objects
 from shardmill.negbench.answers import NewCaption
 from shardmill.seeding import rng_of
 from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage, prompt_value
+from shardmill.standalone import main
 
 FORMS = ("affirmation_first", "negation_first")
 
@@ -27,7 +27,7 @@ class CaptionOptions(Options):
     )
     style: Literal["caption", "retrieval"] = Field(
         "caption",
-        description='caption: written anew; retrieval: the original caption with "There is no X in the image." before or after it',
+        description='caption: written anew; retrieval: the original with "There is no X in the image." before or after it',
     )
     medium: Literal["image", "video"] = Field("image", description="the word for what is shown, in style retrieval")
     max_words: int = Field(

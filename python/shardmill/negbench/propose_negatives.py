@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.standalone import main
 from shardmill.negbench.answers import ObjectList
 from shardmill.negbench.object_names import conflict, distinct, form_problem
 from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
+from shardmill.standalone import main
 
 
 class ProposeOptions(Options):

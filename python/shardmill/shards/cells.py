@@ -17,8 +17,14 @@ Kind = Literal["text", "int", "float", "bool", "list", "json"]
 Kinds = Mapping[str, Kind]
 
 DTYPES: dict[str, pl.DataType] = {
-    "text": pl.String(), "int": pl.Int64(), "float": pl.Float64(), "bool": pl.Boolean(), "list": pl.String(), "json": pl.String(),
-}  # fmt: skip
+    "text": pl.String(),
+    "int": pl.Int64(),
+    "float": pl.Float64(),
+    "bool": pl.Boolean(),
+    "list": pl.String(),
+    "json": pl.String(),
+}
+PYTHON_TYPES = {"text": str, "int": int, "bool": bool}
 MAX_LITERAL = 100_000
 """Longest Python-literal cell that is parsed; deeper or longer ones are not lists that any tool wrote."""
 
@@ -71,11 +77,10 @@ def encode(value: Any, kind: Kind) -> Any:
         if kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)):
             raise TypeError(f"not a list of texts: {value!r}")
         return storable(dump_cell(list(value) if kind == "list" else value))
-    expected = {"text": str, "int": int, "float": (int, float), "bool": bool}[kind]
-    if not isinstance(value, expected) or (kind in ("int", "float") and isinstance(value, bool)):
-        raise TypeError(f"not of kind {kind}: {value!r}")
-    if kind == "float":
+    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
+    if type(value) is not PYTHON_TYPES.get(kind):
+        raise TypeError(f"not of kind {kind}: {value!r}")
     return storable(value) if isinstance(value, str) else value
 
 

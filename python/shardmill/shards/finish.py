@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from shardmill import __version__
 from shardmill.shards.atomic import file_digest, sync_file, write_durably
-from shardmill.shards.cells import DTYPES, Kind
+from shardmill.shards.cells import DTYPES, Kind, Kinds
 from shardmill.shards.frames import frame_of, write_frame
 from shardmill.shards.journal import read_records
-from shardmill.shards.layout import ShardFiles, Staged
+from shardmill.shards.layout import ShardFiles
 from shardmill.shards.manifest import FileRecord, InputRecord, Manifest
 from shardmill.shards.publish import publish
 from shardmill.shards.run_folder import RunFolder, digest_of
@@ -38,9 +41,18 @@ class Unconserved(AssertionError):
 
 
 def finish_shard(
-    run: RunFolder, stage: str, shard: int, table: pl.DataFrame, above: Manifest, attempt: str, *, started: float,
-    transformed: pl.DataFrame | None = None, round: int = 0, usage: Mapping[str, float] | None = None,
-) -> Manifest:  # fmt: skip
+    run: RunFolder,
+    stage: str,
+    shard: int,
+    table: pl.DataFrame,
+    above: Manifest,
+    attempt: str,
+    *,
+    started: float,
+    transformed: pl.DataFrame | None = None,
+    round: int = 0,
+    usage: Mapping[str, float] | None = None,
+) -> Manifest:
     """Write and publish the shard from its journals, or from the `transformed` frame of a table stage.
 
     Returns the manifest that stands: another attempt's if that one was faster.
@@ -58,41 +70,86 @@ def finish_shard(
     reject_kinds: dict[str, Kind] = {**keys, **REJECTS}
     kinds = {name: kind for name, kind in run.kinds(stage).items() if name in out.columns}
     check_conservation(table, out, rejects, list(keys))
+    write_frame(out, kinds, files.staged(attempt).part, run.plan.part_format)
+    counts = Counts(table.height, out.select(pl.struct(list(keys)).n_unique()).item(), out.height)
+    source = InputRecord(stage=above.stage, sha256=above.part.sha256)
+    return seal(
+        run,
+        stage,
+        shard,
+        attempt,
+        counts,
+        rejects,
+        reject_kinds,
+        source,
+        columns=kinds,
+        started=started,
+        round=round,
+        usage=usage,
+    )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Distinct rows that went in, distinct rows that came out, and lines of the part."""
+
+    rows_in: int
+    rows_out: int
+    lines_out: int
+
+
+def seal(
+    run: RunFolder,
+    stage: str,
+    shard: int,
+    attempt: str,
+    counts: Counts,
+    rejects: pl.DataFrame,
+    reject_kinds: Kinds,
+    source: InputRecord,
+    *,
+    columns: Kinds,
+    started: float,
+    round: int = 0,
+    usage: Mapping[str, float] | None = None,
+) -> Manifest:
+    """Put rejects and manifest beside the part that `attempt` has staged, and publish all three; returns the manifest that stands."""
+    files = run.files(stage, shard)
     staged = files.staged(attempt)
-    write_frame(out, kinds, staged.part, run.plan.part_format)
     write_frame(rejects, reject_kinds, staged.rejects, "csv")
+    seconds = math.ceil((time.time() - started) * 1000) / 1000
     manifest = Manifest(
-        stage=stage, shard=shard, num_shards=files.count,
-        rows_in=table.height, rows_out=out.select(pl.struct(list(keys)).n_unique()).item(), rejected=rejects.height, lines_out=out.height,
-        reasons=dict(sorted(Counter(rejects["reason"].to_list()).items())), columns=kinds,
-        input=InputRecord(stage=above.stage, sha256=above.part.sha256), fingerprint=run.fingerprint(stage), round=round,
-        usage=dict(usage or {}), **staged_records(files, staged), **circumstances(started, attempt),
-    )  # fmt: skip
+        stage=stage,
+        shard=shard,
+        num_shards=files.count,
+        rows_in=counts.rows_in,
+        rows_out=counts.rows_out,
+        lines_out=counts.lines_out,
+        rejected=rejects.height,
+        reasons=dict(sorted(Counter(rejects["reason"].to_list()).items())),
+        columns=dict(columns),
+        part=_durable(staged.part, files.part),
+        rejects=_durable(staged.rejects, files.rejects),
+        input=source,
+        fingerprint=run.fingerprint(stage),
+        round=round,
+        usage=dict(usage or {}),
+        started=_time(started),
+        finished=_time(time.time()),
+        seconds=seconds,
+        host=socket.gethostname(),
+        attempt=attempt,
+        code_version=__version__,
+        job={name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
+    )
     write_durably(staged.manifest, manifest.to_bytes())
-    standing, _ = publish(files, attempt, run.superseded)
-    return standing
+    return publish(files, attempt, run.superseded / stage)[0]
 
 
-def staged_records(files: ShardFiles, staged: Staged) -> dict[str, FileRecord]:
-    """The manifest's records of the staged part and rejects, which are made durable first."""
-    records = {}
-    for field, path, final in (("part", staged.part, files.part), ("rejects", staged.rejects, files.rejects)):
-        sync_file(path)
-        records[field] = FileRecord(name=final.name, sha256=file_digest(path), bytes=path.stat().st_size)
-    return records
-
-
-def circumstances(started: float, attempt: str) -> dict[str, Any]:
-    """Where, when and by which job a shard was made."""
-    return {
-        "started": _time(started),
-        "finished": _time(time.time()),
-        "seconds": round(time.time() - started, 3),
-        "host": socket.gethostname(),
-        "job": {name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
-        "attempt": attempt,
-        "code_version": __version__,
-    }
+def _durable(path: Path, final: Path) -> FileRecord:
+    """The record of a staged file, which is made durable first."""
+    sync_file(path)
+    return FileRecord(name=final.name, sha256=file_digest(path), bytes=path.stat().st_size)
 
 
 def _time(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,12 +12,12 @@ from typing import Any
 import polars as pl
 
 from shardmill.errors import UserError, did_you_mean
-from shardmill.shards.finish import REJECTS, circumstances, staged_records
-from shardmill.shards.atomic import new_attempt, write_durably
+from shardmill.shards.atomic import new_attempt
 from shardmill.shards.cells import Kind
+from shardmill.shards.finish import REJECTS, Counts, seal
 from shardmill.shards.frames import frame_of, write_frame
 from shardmill.shards.manifest import InputRecord, Manifest
-from shardmill.shards.publish import publish, settle
+from shardmill.shards.publish import settle
 from shardmill.shards.run_folder import INGEST, RunFolder
 from shardmill.shards.tables import Table, open_table
 
@@ -66,7 +65,7 @@ def map_columns(columns: Sequence[str], caption: str | None, image: str | None) 
     if len(set(mapping.values())) < len(mapping):
         raise UserError(f"two columns of the input would get one name: {', '.join(sorted(mapping.values()))}; rename one")
     carried = [name for name in mapping.values() if name not in ("caption", "image")]
-    kinds: dict[str, Kind] = {"row_id": "int", **{name: "text" for name in ("image", "caption", *carried)}}
+    kinds: dict[str, Kind] = {"row_id": "int", **dict.fromkeys(("image", "caption", *carried), "text")}
     return mapping, kinds
 
 
@@ -99,7 +98,7 @@ def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
     if all(manifest is not None for manifest in standing):
         return [manifest for manifest in standing if manifest is not None]
     planned = run.plan.input
-    table = open_table(planned.path, **planned.read_with)
+    table = open_table(planned.path, planned.reading.encoding, planned.reading.quoting)
     if table.digest()[0] != planned.sha256:
         raise UserError(f"{planned.path} changed since {run.path} was planned; restore it, or start a new run with it")
     manifests = []
@@ -153,13 +152,11 @@ def _reject(row_id: int, line: int, reason: str, detail: str = "", raw: str = ""
 
 def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: Report) -> Manifest:
     started, attempt = time.time(), new_attempt()
-    files = run.files(INGEST, shard)
-    staged = files.staged(attempt)
     kinds = run.kinds(INGEST)
     rejects: list[dict[str, Any]] = []
     rows_out = 0
     start, end = run.plan.shards[shard]
-    with PartWriter(staged.part, kinds, run.plan.part_format) as part:
+    with PartWriter(run.files(INGEST, shard).staged(attempt).part, kinds, run.plan.part_format) as part:
         for piece in pieces:
             part.write(piece.frame)
             rows_out += piece.frame.height
@@ -170,15 +167,10 @@ def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: R
         raise UserError(
             f"{run.plan.input.path} gave {rows_out + len(rejects)} records for shard {shard}, not {end - start}; it changed while it was read"
         )
-    write_frame(frame_of(rejects, INGEST_REJECTS), INGEST_REJECTS, staged.rejects, "csv")
-    manifest = Manifest(
-        stage=INGEST, shard=shard, num_shards=files.count, rows_in=end - start, rows_out=rows_out, lines_out=rows_out,
-        rejected=len(rejects), reasons=dict(sorted(Counter(reject["reason"] for reject in rejects).items())), columns=kinds,
-        input=InputRecord(stage="input", sha256=run.plan.input.sha256), fingerprint=run.fingerprint(INGEST),
-        **staged_records(files, staged), **circumstances(started, attempt),
-    )  # fmt: skip
-    write_durably(staged.manifest, manifest.to_bytes())
-    return publish(files, attempt, run.superseded / INGEST)[0]
+    counts = Counts(end - start, rows_out, rows_out)
+    source = InputRecord(stage="input", sha256=run.plan.input.sha256)
+    refused = frame_of(rejects, INGEST_REJECTS)
+    return seal(run, INGEST, shard, attempt, counts, refused, INGEST_REJECTS, source, columns=kinds, started=started)
 
 
 class PartWriter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ from shardmill.shards.cells import Kind
 NAME = "plan.json"
 
 
+class Reading(BaseModel):
+    """How the input is read; see `tables.open_table`."""
+
+    encoding: str | None = None
+    quoting: str = "auto"
+
+
 class InputPlan(BaseModel):
     """The table that was sharded. `columns` are those of the ingest parts, with their kinds; `rows` counts all its records."""
 
@@ -28,7 +36,7 @@ class InputPlan(BaseModel):
     bytes: int
     rows: int
     format: str
-    read_with: dict[str, str | None] = Field(default_factory=dict)
+    reading: Reading = Reading()
     mapping: dict[str, str] = Field(default_factory=dict)
     columns: dict[str, Kind]
     image_root: str
@@ -82,7 +90,7 @@ def cut(rows: int, *, num_shards: int | None = None, rows_per_shard: int | None 
         return [(start, min(start + rows_per_shard, rows)) for start in range(0, rows, rows_per_shard)]
     count = max(1, min(num_shards or 1, rows))
     bounds = [rows * index // count for index in range(count + 1)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))
 
 
 def load_plan(run: Path) -> Plan:
@@ -130,6 +138,7 @@ def _fields(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
         ("the seed", old.seed, new.seed),
         ("the input's sha256", old.input.sha256, new.input.sha256),
         ("the input's number of rows", old.input.rows, new.input.rows),
+        ("how the input is read", old.input.reading.model_dump(), new.input.reading.model_dump()),
         ("the column mapping", old.input.mapping, new.input.mapping),
         ("the image folder", old.input.image_root, new.input.image_root),
         ("the number of shards", len(old.shards), len(new.shards)),

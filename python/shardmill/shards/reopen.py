@@ -28,7 +28,7 @@ def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest,
         yield Record(key, rows=[_values(row, adds) for row in rows])
     if rejects:
         kinds: dict[str, Kind] = {
-            **{name: "int" for name in keys},
+            **dict.fromkeys(keys, "int"),
             "reason": "text",
             "detail": "text",
             "raw": "text",

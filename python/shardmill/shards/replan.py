@@ -8,15 +8,14 @@ from collections.abc import Iterator
 import polars as pl
 
 from shardmill.errors import UserError
-from shardmill.shards.atomic import new_attempt, write_durably
-from shardmill.shards.finish import circumstances, staged_records
+from shardmill.shards.atomic import new_attempt
+from shardmill.shards.finish import Counts, seal
 from shardmill.shards.frames import read_frame, write_frame
 from shardmill.shards.ingest import INGEST_REJECTS
 from shardmill.shards.journal import Header, Journal, Record, read_header, read_records
-from shardmill.shards.layout import ShardFiles
-from shardmill.shards.manifest import InputRecord, Manifest
+from shardmill.shards.manifest import InputRecord
 from shardmill.shards.plan import cut, replace_plan
-from shardmill.shards.publish import publish, retire
+from shardmill.shards.publish import retire
 from shardmill.shards.reopen import finished_records
 from shardmill.shards.run_folder import INGEST, RunFolder, digest_of
 
@@ -43,10 +42,10 @@ def replan(run: RunFolder, *, num_shards: int | None = None, rows_per_shard: int
             if stage.model:  # table stages are made again in seconds
                 _keep_rows(run, new, stage.name, shard)
     replace_plan(run.path, new.plan)
-    for stage in [INGEST, *run.stages]:
+    for name in [INGEST, *run.stages]:
         for shard in range(run.num_shards):
-            files = run.files(stage, shard)
-            retire(files, run.superseded / stage)
+            files = run.files(name, shard)
+            retire(files, run.superseded / name)
             for path in files.temporaries():
                 path.unlink(missing_ok=True)
     return RunFolder(run.path)
@@ -74,25 +73,11 @@ def _recut_ingest(run: RunFolder, new: RunFolder, shard: int) -> None:
     kinds = run.kinds(INGEST)
     part = pl.concat([read_frame(run.files(INGEST, index).part, kinds, format) for index in old]).filter(inside)
     rejects = pl.concat([read_frame(run.files(INGEST, index).rejects, INGEST_REJECTS, "csv") for index in old]).filter(inside)
-    _publish_ingest(new, shard, part, rejects)
-
-
-def _publish_ingest(new: RunFolder, shard: int, part: pl.DataFrame, rejects: pl.DataFrame) -> None:
-    files: ShardFiles = new.files(INGEST, shard)
     attempt, started = new_attempt(), time.time()
-    staged = files.staged(attempt)
-    write_frame(part, new.kinds(INGEST), staged.part, new.plan.part_format)
-    write_frame(rejects, INGEST_REJECTS, staged.rejects, "csv")
-    start, end = new.plan.shards[shard]
-    counts = rejects["reason"].value_counts().iter_rows() if rejects.height else ()
-    manifest = Manifest(
-        stage=INGEST, shard=shard, num_shards=files.count, rows_in=end - start, rows_out=part.height, lines_out=part.height,
-        rejected=rejects.height, reasons=dict(sorted(counts)), columns=new.kinds(INGEST),
-        input=InputRecord(stage="input", sha256=new.plan.input.sha256), fingerprint=new.fingerprint(INGEST),
-        **staged_records(files, staged), **circumstances(started, attempt),
-    )  # fmt: skip
-    write_durably(staged.manifest, manifest.to_bytes())
-    publish(files, attempt, new.superseded / INGEST)
+    write_frame(part, kinds, new.files(INGEST, shard).staged(attempt).part, format)
+    counts = Counts(end - start, part.height, part.height)
+    source = InputRecord(stage="input", sha256=run.plan.input.sha256)
+    seal(new, INGEST, shard, attempt, counts, rejects, INGEST_REJECTS, source, columns=kinds, started=started)
 
 
 def _keep_rows(run: RunFolder, new: RunFolder, stage: str, shard: int) -> None:
