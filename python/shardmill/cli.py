@@ -388,6 +388,26 @@ def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> 
 
 
 @cli.command()
+@click.argument("input", type=FILE)
+@click.option("--out", type=FOLDER, required=True, help="the folder for captions.csv and images/")
+@click.option("--rows", type=click.IntRange(1), default=1_000, show_default=True, help="how many captions, from the top")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--caption-column", help="the column with the captions (guessed if not given)")
+def paint(input: Path, out: Path, rows: int, seed: int, caption_column: str | None) -> None:
+    """Paint simple pictures for the captions of INPUT, to try a pipeline on them without photos and without a GPU."""
+    from shardmill.rehearsal import paint_captions
+    from shardmill.standalone import ProgressLine
+    from shardmill.worker import Progress
+
+    line = ProgressLine("painting")
+    done = paint_captions(
+        input, out, rows=rows, seed=seed, caption_column=caption_column, report=lambda count: line(Progress(count, rows, 0, 0))
+    )
+    click.echo(f"{done.table}: {done.painted:,} pictures, {done.unpaintable:,} captions without a known object")
+    click.echo(f"next: shardmill launch negbench --input {done.table} --run data/runs/rehearsal")
+
+
+@cli.command()
 @click.argument("stage")
 @click.option("--input", "input", type=FILE, required=True, help="a table of captions")
 @click.option("--rows", type=int, default=5, show_default=True, help="how many rows, from the top")

@@ -109,7 +109,8 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
         for column in stage.reads:
             if column not in available[after]:
                 raise UserError(
-                    f"stage {entry.stage} reads the column {column!r}, which {after} has not; {did_you_mean(column, available[after])}"
+                    f"stage {entry.stage} reads the column {column!r}, which {after} has not; "
+                    f"{did_you_mean(column, available[after])}"
                 )
         adds = stage.columns()
         clash = sorted(adds.keys() & available[after].keys())

@@ -104,7 +104,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
 
 
 def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequence[int] | None = None) -> RunFolder:
-    """Set aside what a stage and all after it have made (of some shards only), so that it is made again as code and templates are now.
+    """Set aside what a stage and all after it have made (of some shards only), to be made again as code and templates are now.
 
     What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today.
     """
@@ -133,7 +133,8 @@ def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequen
         kept = [s.name for s in plan.stages if s.name not in stages and renewed[s.name].fingerprint != s.fingerprint]
         if kept:
             raise UserError(
-                f"stage {kept[0]}, which is before {short}, changed too; redo from there: shardmill run {run.path} {kept[0]} --redo"
+                f"stage {kept[0]}, which is before {short}, changed too; redo from there: "
+                f"shardmill run {run.path} {kept[0]} --redo"
             )
         replace_plan(run.path, plan.model_copy(update={"stages": [renewed[s.name] for s in plan.stages]}))
     for stage in stages:

@@ -64,8 +64,8 @@ def check_fingerprint(run: RunFolder, stage: Stage) -> dict[str, str]:
         before, after = planned.fingerprint.get(name), now.get(name)
         if before != after:
             raise UserError(
-                f"{name} of stage {short} changed since {run.path} was planned (from {_short(before)} to {_short(after)}); restore it, "
-                f"or do the stage and all after it again with: shardmill run {run.path} {short} --redo"
+                f"{name} of stage {short} changed since {run.path} was planned (from {_short(before)} to {_short(after)}); "
+                f"restore it, or do the stage and all after it again with: shardmill run {run.path} {short} --redo"
             )
     return planned.fingerprint
 

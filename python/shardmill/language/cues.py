@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 
 def word_set(*lines: str) -> frozenset[str]:
     """The words of some lines."""
@@ -17,9 +15,9 @@ def _phrases(kind: str, text: str) -> dict[tuple[str, ...], str]:
 # What a cue does to the words around it; `scopes.py` holds one rule for each kind.
 CUES: dict[tuple[str, ...], str] = {
     # Stands before what it denies: "no cat", "without a cat", "devoid of cats".
-    **_phrases("before", "no|without|zero|0|nary|sans|minus|lack|lacks|lacked|lacking|lacking in|lack of|lacks of|absence of|"
-               "exclude|excludes|excluded any|excluding|omit|omits|omitting|leave out|leaves out|leaving out|free of|free from|"
-               "devoid of|empty of|clear of|bare of|bereft of|void of|stripped of|absent of|barren of|short of|nothing|"
+    **_phrases("before", "no|without|zero|nary|sans|minus|lack|lacks|lacked|lacking|lacking in|lack of|lacks of|absence of|"
+               "exclude|excludes|excluding|omit|omits|omitting|leave out|leaves out|leaving out|free of|free from|"
+               "devoid of|empty of|clear of|bare of|bereft of|void of|stripped of|absent of|barren of|unaccompanied by|nothing|"
                "without so much as|not so much as|instead of|rather than|in place of|as opposed to|in lieu of|not a single|"
                "not one|not any|not a"),
     # Denies a verb or a noun after it, or the subject before it: "does not show a cat", "a cat is not visible".
@@ -42,7 +40,7 @@ CUES: dict[tuple[str, ...], str] = {
                "no less than|no more than|no ordinary|no mere|no shortage of|no end of|without a doubt|without doubt|"
                "without any doubt|without question|without fail|nothing but|nothing except|nothing other than|"
                "nothing more than|nothing else but|none other than|none but|no person but|no person except|no person other than|"
-               "no sooner|an excluded|duty free"),
+               "no sooner"),
 }  # fmt: skip
 _LENGTHS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
     first: tuple(sorted(((phrase, kind) for phrase, kind in CUES.items() if phrase[0] == first), key=lambda cue: -len(cue[0])))
@@ -96,37 +94,6 @@ RELATIVES = word_set("that which who")
 MEDIA = word_set("image photo photograph picture video scene frame clip footage shot view sight setting film snapshot")
 SENTENCE_ENDS = word_set(". ; ! ? ( ) [ ]")
 DASHES = word_set(": - ,") | SENTENCE_ENDS
-# "the wireless mouse" is no mouse without wires.
-_NOT_WITHOUT = word_set("wireless homeless topless tireless matchless spotless heartless pointless paperless unless regardless")
-
-_FOLD = str.maketrans("\u2019\u2018\u02bc\u201c\u201d\u2013\u2014_", "'''\"\"-- ")
-_ASIDE = re.compile(
-    r", (?:however|though|unfortunately|sadly|meanwhile|on the other hand|by contrast|in contrast|of course|alas|in fact),"
-)
-_SUFFIX = re.compile(r"\b(\w{3,}?)(-free|less)\b")
-_NO_ONE = re.compile(r"\bno(?:body|[ -]one)\b")
-# "a no parking sign", "no smoking signs": "no" is part of what the sign says.
-_ON_A_SIGN = re.compile(r"\b(an?|the|this|that|another|one) no\b|\bno(?= \w+ing (?:sign|zone|area|symbol|notice)s?\b)")
-_LEFT_OUT = re.compile(r"\b(leaves?|leaving|left) ((?:[\w-]+ ){1,4})out\b(?! of)")
-_DASH = re.compile(r"(?<=\S)-{2,}(?=\S)|(?<=\s)-+(?=\s)")
-
-
-def normal(sentence: str) -> str:
-    """The sentence in lower case with plain quotes, and with every negation in a word of its own."""
-    text = sentence.translate(_FOLD).lower()
-    if "n't" in text:
-        text = text.replace("n't", " not")
-    if "cannot" in text:
-        text = text.replace("cannot", "can not")
-    if "no" in text:
-        text = _ON_A_SIGN.sub(lambda match: match[1] or "", _NO_ONE.sub("no person", text))
-    if "-free" in text or "less" in text:
-        text = _SUFFIX.sub(lambda match: match[0] if match[0] in _NOT_WITHOUT else f"{match[1]} _{match[2].lstrip('-')}", text)
-    if " out" in text:
-        text = _LEFT_OUT.sub(r"\1 out \2", text)
-    if "--" in text or " -" in text:
-        text = _DASH.sub(" - ", text)
-    return _ASIDE.sub("", text) if ", " in text else text
 
 
 def cue_at(words: list[str], start: int) -> tuple[int, str] | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from shardmill.language.cues import AUXILIARIES
 from shardmill.language.lexicon import Entry, lexicon
 from shardmill.language.nouns import plural
 
-_WORD = re.compile(r"\w+(?:['-]\w+)*")
+_WORD = re.compile(r"\w+(?:['-]+\w+)*")
 # Words that name objects elsewhere, in phrases about the picture itself.
 _FIGURES_OF_SPEECH = re.compile(
     r"\b(?:(?:this|the|that|your) (?:image|photo|photograph|picture|video|frame|shot|clip|film)(?! frame)"
@@ -41,5 +42,7 @@ def _by_first_word() -> dict[str, tuple[tuple[tuple[str, ...], Entry], ...]]:
     for entry in lexicon().entries.values():
         for form in (entry.name, entry.plural, *entry.synonyms, *map(plural, entry.synonyms)):
             words = tuple(_WORD.findall(form.lower()))
+            if len(words) == 1 and words[0] in AUXILIARIES:
+                continue
             names.setdefault(words[0], {}).setdefault(words, entry)
     return {first: tuple(sorted(forms.items(), key=lambda form: -len(form[0]))) for first, forms in names.items()}

@@ -5,14 +5,17 @@ Our own few dozen rules and no model; `tests/data/polarity_sentences.csv` is wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
+from shardmill.language.cues import AUXILIARIES
 from shardmill.language.naming import named_objects
 from shardmill.language.relations import mentions, relation
 from shardmill.language.scopes import Scope, scopes
 
 AFFIRMED, NEGATED, ABSENT, MIXED = "affirmed", "negated", "absent", "mixed"
 AFFIRMATION_FIRST, NEGATION_FIRST, OTHER = "affirmation_first", "negation_first", "other"
+_ARTICLE = re.compile(r"\b(?:an?|the|no|any) $")
 _KIN = frozenset({"same", "synonym", "hypernym"})
 
 
@@ -78,7 +81,7 @@ def _named(sentence: str, name: str) -> list[tuple[int, str, list[Scope]]]:
     """Each mention of the object: (where it starts, its polarity, the scopes that hold it)."""
     text, all_scopes = scopes(sentence)
     found = []
-    for start, _ in mentions(text, name):
+    for start in _starts(text, name):
         governing = [scope for scope in all_scopes if scope.start <= start < scope.end]
         way = NEGATED if len(governing) % 2 else AFFIRMED
         if any(scope.hedge for scope in governing):
@@ -89,5 +92,10 @@ def _named(sentence: str, name: str) -> list[tuple[int, str, list[Scope]]]:
 
 def _first(sentence: str, names: Iterable[str]) -> int | None:
     text, _ = scopes(sentence)
-    starts = [spans[0][0] for name in names if (spans := mentions(text, name))]
-    return min(starts, default=None)
+    return min((start for name in names for start in _starts(text, name)[:1]), default=None)
+
+
+def _starts(text: str, name: str) -> list[int]:
+    """Where the text names the object; "can be seen" names no can and "does not" no deer."""
+    spans = mentions(text, name)
+    return [start for start, end in spans if text[start:end] not in AUXILIARIES or _ARTICLE.search(text, 0, start)]

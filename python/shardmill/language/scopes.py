@@ -6,7 +6,6 @@ No parser: a scope is a noun phrase list after the cue, or the subject before it
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,18 +26,24 @@ from shardmill.language.cues import (
     SINGULAR,
     VERBS,
     cue_at,
-    normal,
 )
+from shardmill.language.tokens import normal, tokens
 
-_TOKEN = re.compile(r"\w+(?:['-]\w+)*|[^\w\s]")
 _QUOTES = frozenset("'\"")
 _STOPS = PLACES | JOINS
+_ENDS_ITEM = DASHES | {"and", "or", "nor"}
 _LEADING = (VERBS | ADVERBS | PRONOUNS | SEEN) - DETERMINERS | {"one", "to", "of"}
 # Words after which a new article does not begin a new clause.
 _OPEN = frozenset({"of", "or", "and", "like", ",", "as", "nor", "resembling"})
 # Cues that another negation reaches through: "no lack of", "not without".
 _THROUGH = frozenset({"before", "missing"})
+# "is not among the animals", "does not accompany the dog": the subject is what is missing.
+_WITH_THE_REST = frozenset({"among", "amongst", "accompany", "join"})
+# Cues that say what one noun is without; a participle after them belongs to that noun: "a man with no shirt throwing a ball".
+_ONE_ONLY = frozenset({"no", "zero", "nary", "not"})
+_ATTACHED = frozenset({"without", "sans", "minus", "lacking"})
 _ANAPHORS = frozenset({"one", "any", "it", "them", "either", "some"})
+_ARTICLES = frozenset({"a", "an", "the", "no"})
 _LIST_WORDS = 6
 
 
@@ -56,16 +61,19 @@ class Scope:
 def scopes(sentence: str) -> tuple[str, tuple[Scope, ...]]:
     """The normal text of a sentence and the scopes of its cues, in order."""
     text = normal(sentence)
-    tokens = [(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(text)]
-    clause = _Sentence([token[0] for token in tokens])
+    marked = tokens(text)
+    clause = _Sentence([token[0] for token in marked])
     found = []
     for first, count, kind in clause.cues:
         words = clause.range_of(first, count, kind)
         if words and words[0] < words[1]:
-            start, end = tokens[words[0]][1], tokens[words[1] - 1][2]
-            label = " ".join(clause.words[first : first + count]).replace("_", "-")
-            found.append(Scope(start, end, label, kind == "hedge"))
+            start, end = marked[words[0]][1], marked[words[1] - 1][2]
+            found.append(Scope(start, end, _label(clause.words[first : first + count]), kind == "hedge"))
     return text, tuple(found)
+
+
+def _label(words: list[str]) -> str:
+    return "not" if words[0] == "not" else " ".join(words).replace("_", "-")
 
 
 class _Sentence:
@@ -87,10 +95,9 @@ class _Sentence:
         """The words that the cue at `first` governs, as a half-open range."""
         after = first + count
         if kind == "before" or kind == "hedge":
-            end = self._list_end(after, one_only=self.words[first] in {"no", "zero", "nary", "not"})
-            if end == after and self._ends_at(after):
+            if self.words[first] == "no" and (self._word(after) or ".") in DASHES:
                 return self._antecedent(first)
-            return after, end
+            return after, self._list_end(after, first)
         if kind == "missing" or kind == "gone":
             if kind == "missing" and self._noun_at(after):
                 return after, self._list_end(after)
@@ -152,13 +159,16 @@ class _Sentence:
             return following is None or following in DASHES or following == "up" or (following in _STOPS and following != "to")
         if word in SEEN:
             return not self._noun_at(at + 1)
-        if word in {"among", "amongst"}:
+        if word in _WITH_THE_REST:
             return True
         return word in {"in", "within", "inside"} and any(self._word(at + step) in MEDIA for step in (1, 2, 3))
 
     def _forward(self, start: int) -> tuple[int, int]:
         """The objects of a denied verb, or the denied noun itself. A denied place counts unless it is a known one ("the")."""
-        start = self._skip(start, _LEADING)
+        begin, start = start, self._skip(start, _LEADING)
+        noun_like = start > begin and self.words[start - 1] not in AUXILIARIES | ADVERBS | SEEN
+        if noun_like and (self._word(start) or ".") in _ENDS_ITEM:
+            return start - 1, start
         if self._word(start) in PLACES and self._word(start + 1) not in DEFINITE:
             start += 1
         return start, self._list_end(start)
@@ -186,7 +196,7 @@ class _Sentence:
         """The subject of the clause whose predicate begins at `first`, or None if nothing stands there."""
         at = first - 1
         singular = False
-        while at >= 0 and (self.words[at] in AUXILIARIES or self.words[at] in ADVERBS or self._kinds.get(at) in {"not", "gone"}):
+        while at >= 0 and self._before_predicate(at):
             singular = singular or self.words[at] in SINGULAR
             at -= 1
         if at >= 0 and self.words[at] in RELATIVES:
@@ -199,6 +209,14 @@ class _Sentence:
         if start >= end or self.words[start:end] in (["there"], ["it"]):
             return None
         return self._without_place(start, end)
+
+    def _after_article(self, at: int) -> bool:
+        return self._word(at - 1) in _ARTICLES
+
+    def _before_predicate(self, at: int) -> bool:
+        if self._after_article(at):
+            return False
+        return self.words[at] in AUXILIARIES or self.words[at] in ADVERBS or self._kinds.get(at) in {"not", "gone"}
 
     def _before_relative(self, start: int, end: int) -> int:
         """The end of the noun that a relative clause belongs to: "the chair that should be here is missing"."""
@@ -219,7 +237,7 @@ class _Sentence:
                 listed = listed or (not singular and self._word(start) in {"and", "or"})
                 if not listed:
                     break
-            elif (word == "and" and singular) or word == "with" or self._bounds(word):
+            elif ((word == "and" and singular) or word == "with" or self._bounds(word)) and not self._after_article(start - 1):
                 break
             start -= 1
         return start
@@ -260,8 +278,10 @@ class _Sentence:
         idle = _LEADING | DETERMINERS | MEDIA | _STOPS | {"and", "or"}
         return any(word not in idle for word in self.words[start:end])
 
-    def _list_end(self, start: int, one_only: bool = False) -> int:
-        """Where the list of noun phrases that begins at `start` ends. `one_only`: "no cat and a dog" denies the cat alone."""
+    def _list_end(self, start: int, cue: int | None = None) -> int:
+        """Where the list of noun phrases that begins at `start` ends: "no cat and a dog" denies the cat alone."""
+        one_only = cue is not None and self.words[cue] in _ONE_ONLY
+        attached = cue is not None and (self.words[cue] in _ATTACHED or self._word(cue - 1) == "with")
         named = False
         at = start
         while at < len(self.words):
@@ -278,22 +298,27 @@ class _Sentence:
                     break
                 named = False
             elif word in DETERMINERS:
-                if named and not self._open_before(at, word):
+                if named and not self._open_before(at, word, attached):
                     break
             elif at in self._kinds:
                 if word in {"no", "nor", "not", "never"} or (named and self._kinds[at] not in _THROUGH):
                     break
                 named = False
-            elif word in _STOPS or word in DASHES or ((word in VERBS or word in SEEN) and named) or word in AUXILIARIES:
+            elif word in DASHES or ((word in VERBS or word in SEEN) and named) or self._bounds_after(at):
                 break
             else:
                 named = word not in _OPEN
             at += 1
         return at
 
-    def _open_before(self, at: int, word: str) -> bool:
+    def _bounds_after(self, at: int) -> bool:
+        """Whether the word ends a noun phrase; never right after an article: "a can", "a down jacket"."""
+        word = self.words[at]
+        return (word in _STOPS or word in AUXILIARIES) and not self._after_article(at)
+
+    def _open_before(self, at: int, word: str, attached: bool) -> bool:
         before = self.words[at - 1]
-        return before in _OPEN or (before.endswith("ing") and word not in DEFINITE)
+        return before in _OPEN or (before.endswith("ing") and word not in DEFINITE and not attached)
 
     def _joined(self, at: int, one_only: bool) -> bool:
         """Whether the word after "and" or "or" belongs to the list."""

@@ -113,7 +113,7 @@ def seal(
     round: int = 0,
     usage: Mapping[str, float] | None = None,
 ) -> Manifest:
-    """Put rejects and manifest beside the part that `attempt` has staged, and publish all three; returns the manifest that stands."""
+    """Put rejects and manifest beside the part that `attempt` has staged, and publish them; returns the manifest that stands."""
     files = run.files(stage, shard)
     staged = files.staged(attempt)
     write_frame(rejects, reject_kinds, staged.rejects, "csv")

@@ -165,7 +165,8 @@ def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: R
                 report(ImportProgress("writing", start + rows_out + len(rejects), run.plan.input.rows))
     if rows_out + len(rejects) != end - start:
         raise UserError(
-            f"{run.plan.input.path} gave {rows_out + len(rejects)} records for shard {shard}, not {end - start}; it changed while it was read"
+            f"{run.plan.input.path} gave {rows_out + len(rejects)} records for shard {shard}, not {end - start}; "
+            "it changed while it was read"
         )
     counts = Counts(end - start, rows_out, rows_out)
     source = InputRecord(stage="input", sha256=run.plan.input.sha256)

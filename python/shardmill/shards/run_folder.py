@@ -123,6 +123,7 @@ class RunFolder:
             raise UserError(f"{stage} has not finished shard {shard}; run: shardmill run {self.path} {stage} --shard {shard}")
         if not files.part.exists() or file_digest(files.part) != manifest.part.sha256:
             raise UserError(
-                f"{files.part} is not what its manifest says (missing or changed); run: shardmill run {self.path} {stage} --shard {shard} --redo"
+                f"{files.part} is not what its manifest says (missing or changed); "
+                f"run: shardmill run {self.path} {stage} --shard {shard} --redo"
             )
         return read_frame(files.part, manifest.columns, self.plan.part_format), manifest

@@ -72,7 +72,8 @@ def refuse(run: RunFolder, check: StageCheck) -> None:
     if check.faults:
         what, shards = next(iter(check.faults.items()))
         raise UserError(
-            f"{check.stage}: shards {numbers(shards)}: {what}; do them again: {mend(run, check.stage, shards, redo='older' not in what)}"
+            f"{check.stage}: shards {numbers(shards)}: {what}; "
+            f"do them again: {mend(run, check.stage, shards, redo='older' not in what)}"
         )
     if check.missing:
         raise UserError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shardmill.language.nouns import with_article
@@ -27,7 +27,7 @@ def paraphrase(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
     denied = {name: False for name, there in objects.items() if not there}
     said = "negated" if parts else _cell(sentence, objects, keep, rng)
     names = _ordered(sentence, denied if parts else objects, keep, rng)
-    words = _words(names, objects, _medium(sentence))
+    words = _words(names, objects, _medium(sentence, objects))
     caption = sentence
     for pattern in _shuffled(said, names, rng):
         saying = capital(pattern.format(**words))
@@ -90,9 +90,10 @@ def _ordered(sentence: str, objects: Mapping[str, bool], keep: bool, rng: random
     return sorted(objects, key=lambda name: spans[name][0][0] if spans[name] else len(sentence))
 
 
-def _medium(sentence: str) -> str:
-    found = _MEDIUM.findall(sentence)
-    return found[-1].lower() if found else "image"
+def _medium(sentence: str, objects: Iterable[str]) -> str:
+    """What the sentence calls the picture; a "photograph" that is one of the objects is none."""
+    found = (word.lower() for word in reversed(_MEDIUM.findall(sentence)))
+    return next((word for word in found if not any(mentions(word, name) for name in objects)), "image")
 
 
 def _words(names: Sequence[str], objects: Mapping[str, bool], medium: str) -> dict[str, str]:
