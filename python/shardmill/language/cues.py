@@ -93,7 +93,7 @@ JOINS = word_set(
 RELATIVES = word_set("that which who")
 MEDIA = word_set("image photo photograph picture video scene frame clip footage shot view sight setting film snapshot")
 SENTENCE_ENDS = word_set(". ; ! ? ( ) [ ]")
-DASHES = word_set(": - ,") | SENTENCE_ENDS
+PAUSES = word_set(": - ,") | SENTENCE_ENDS
 
 
 def cue_at(words: list[str], start: int) -> tuple[int, str] | None:

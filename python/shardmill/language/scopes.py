@@ -13,11 +13,11 @@ from shardmill.language.cues import (
     ADVERBS,
     APPEARS,
     AUXILIARIES,
-    DASHES,
     DEFINITE,
     DETERMINERS,
     JOINS,
     MEDIA,
+    PAUSES,
     PLACES,
     PRONOUNS,
     RELATIVES,
@@ -31,7 +31,7 @@ from shardmill.language.tokens import normal, tokens
 
 _QUOTES = frozenset("'\"")
 _STOPS = PLACES | JOINS
-_ENDS_ITEM = DASHES | {"and", "or", "nor"}
+_ENDS_ITEM = PAUSES | {"and", "or", "nor"}
 _LEADING = (VERBS | ADVERBS | PRONOUNS | SEEN) - DETERMINERS | {"one", "to", "of"}
 # Words after which a new article does not begin a new clause.
 _OPEN = frozenset({"of", "or", "and", "like", ",", "as", "nor", "resembling"})
@@ -95,7 +95,7 @@ class _Sentence:
         """The words that the cue at `first` governs, as a half-open range."""
         after = first + count
         if kind == "before" or kind == "hedge":
-            if self.words[first] == "no" and (self._word(after) or ".") in DASHES:
+            if self.words[first] == "no" and (self._word(after) or ".") in PAUSES:
                 return self._antecedent(first)
             return after, self._list_end(after, first)
         if kind == "missing" or kind == "gone":
@@ -115,7 +115,7 @@ class _Sentence:
     def _not(self, first: int, after: int) -> tuple[int, int] | None:
         at = self._skip(after, ADVERBS)
         word = self._word(at)
-        if word is None or word in DASHES or word in JOINS:
+        if word is None or word in PAUSES or word in JOINS:
             return self._subject(first) or self._antecedent(first)
         if self._kinds.get(at) in {"missing", "gone"} and not self._noun_at(at + 1):
             return self.range_of(at, 1, "gone")
@@ -128,7 +128,7 @@ class _Sentence:
 
     def _neither(self, first: int, after: int) -> tuple[int, int] | None:
         word = self._word(after)
-        if word is None or word in DASHES or word in PLACES:
+        if word is None or word in PAUSES or word in PLACES:
             return self._antecedent(first)
         if word == "of":
             return self._members(first, after)
@@ -156,7 +156,7 @@ class _Sentence:
         word = self._word(at)
         if word in APPEARS:
             following = self._word(at + 1)
-            return following is None or following in DASHES or following == "up" or (following in _STOPS and following != "to")
+            return following is None or following in PAUSES or following == "up" or (following in _STOPS and following != "to")
         if word in SEEN:
             return not self._noun_at(at + 1)
         if word in _WITH_THE_REST:
@@ -182,7 +182,7 @@ class _Sentence:
             word = self.words[at]
             if word in AUXILIARIES or word == ":":
                 return self._forward(at + 1)
-            if word in DASHES:
+            if word in PAUSES:
                 break
         return None
 
@@ -221,7 +221,7 @@ class _Sentence:
     def _before_relative(self, start: int, end: int) -> int:
         """The end of the noun that a relative clause belongs to: "the chair that should be here is missing"."""
         for at in range(start - 1, -1, -1):
-            if self.words[at] in DASHES:
+            if self.words[at] in PAUSES:
                 break
             if self.words[at] in RELATIVES:
                 return at
@@ -272,7 +272,7 @@ class _Sentence:
         return (start, end) if start < end else None
 
     def _parts(self, at: int) -> bool:
-        return self.words[at] in DASHES or (self.words[at] in JOINS and self.words[at] not in {"as", "where", "if", "when"})
+        return self.words[at] in PAUSES or (self.words[at] in JOINS and self.words[at] not in {"as", "where", "if", "when"})
 
     def _names_something(self, start: int, end: int) -> bool:
         idle = _LEADING | DETERMINERS | MEDIA | _STOPS | {"and", "or"}
@@ -304,7 +304,7 @@ class _Sentence:
                 if word in {"no", "nor", "not", "never"} or (named and self._kinds[at] not in _THROUGH):
                     break
                 named = False
-            elif word in DASHES or ((word in VERBS or word in SEEN) and named) or self._bounds_after(at):
+            elif word in PAUSES or ((word in VERBS or word in SEEN) and named) or self._bounds_after(at):
                 break
             else:
                 named = word not in _OPEN
@@ -331,7 +331,7 @@ class _Sentence:
         for word in self.words[at : at + _LIST_WORDS]:
             if word in VERBS:
                 return True
-            if word in DASHES or word in _STOPS:
+            if word in PAUSES or word in _STOPS:
                 return False
         return False
 
@@ -347,7 +347,7 @@ class _Sentence:
                 return bare and self._joined(here + 1, one_only) and self._word(here + 1) not in DETERMINERS
             if word == ",":
                 run = 0
-            elif word in _STOPS or word in VERBS or word in DASHES or word in SEEN or here in self._kinds or run == _LIST_WORDS:
+            elif word in _STOPS or word in VERBS or word in PAUSES or word in SEEN or here in self._kinds or run == _LIST_WORDS:
                 return False
             else:
                 bare = bare and word not in DETERMINERS
@@ -356,13 +356,13 @@ class _Sentence:
 
     def _noun_at(self, at: int) -> bool:
         word = self._word(at)
-        if word is None or word in DASHES or at in self._kinds or word in {"and", "or", "of"}:
+        if word is None or word in PAUSES or at in self._kinds or word in {"and", "or", "of"}:
             return False
         return word in DETERMINERS or not (word in _STOPS or word in VERBS or word in ADVERBS or word in PRONOUNS or word in SEEN)
 
     def _ends_at(self, at: int) -> bool:
         word = self._word(at)
-        return word is None or word in DASHES or word in _STOPS
+        return word is None or word in PAUSES or word in _STOPS
 
     def _bounds(self, word: str) -> bool:
         return word in SENTENCE_ENDS or word == ":" or word == "-" or word in JOINS or word in VERBS or word == ","
