@@ -1,6 +1,6 @@
 """Rows per second and peak memory of reading a CC12M-like CSV: this reader, pandas in chunks, and Python's csv module.
 
-    python tests/bench/read_tables.py [--rows 1000000] [--folder /tmp]
+python tests/bench/read_tables.py [--rows 1000000] [--folder /tmp]
 """
 
 from __future__ import annotations

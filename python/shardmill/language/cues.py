@@ -60,13 +60,13 @@ VERBS = AUXILIARIES | word_set(
     "stands standing run runs lie lies lays play plays sleep sleeps walk walks rest rests appear appears exist exists occupy",
     "occupies fill fills remain remains see find spot notice expect look looks capture captures capturing reveal reveals wait",
     "waits graze grazes stay stays ride rides eat eats drink drinks drive drives fly flies float floats swim swims jump jumps",
-    "hang hangs lean leans join joins joined accompany accompanies watch watches follow follows chase chases interrupt",
-    "interrupts disturb disturbs share shares surround surrounds cover covers wear wears wearing carry carries take takes",
-    "make makes give gives keep keeps get gets go goes come comes put puts let lets enjoy enjoys complete completes offer",
-    "offers feel feels seem seems need needs want wants have's boast boasts highlight highlights portray portrays illustrate",
-    "illustrates focus focuses steal steals grace graces fit fits turn turns move moves pass passes cross crosses sail sails",
-    "bark barks spoil spoils block blocks wander wanders linger lingers enter enters belong belongs figure figures emerge",
-    "emerges lurk lurks leaves mark marks",
+    "hang hangs lean leans join joins joined accompany accompanied accompanies watch watches follow follows chase chases",
+    "interrupt interrupts disturb disturbs share shares surround surrounds cover covers wear wears wearing carry carries take",
+    "takes make makes give gives keep keeps get gets go goes come comes put puts let lets enjoy enjoys complete completes",
+    "offer offers feel feels seem seems need needs want wants have's boast boasts highlight highlights portray portrays",
+    "illustrate illustrates focus focuses steal steals grace graces fit fits turn turns move moves pass passes cross crosses",
+    "sail sails bark barks spoil spoils block blocks wander wanders linger lingers enter enters belong belongs figure figures",
+    "emerge emerges lurk lurks leaves mark marks",
 )
 # What a thing does, or is, when it is in the picture.
 SEEN = word_set(
@@ -76,7 +76,7 @@ SEEN = word_set(
 )
 APPEARS = word_set("appear appears appeared appearing exist exists figure feature occur show come")
 ADVERBS = word_set(
-    "also actually currently even really quite entirely completely totally altogether conspicuously notably clearly",
+    "also both actually currently even really quite entirely completely totally altogether conspicuously notably clearly",
     "notoriously simply just still yet now today ever at all evidently apparently obviously curiously strangely sadly",
     "otherwise wholly visibly fully noticeably however though either too anymore else necessarily directly",
 )
@@ -88,7 +88,7 @@ PLACES = word_set(
 )
 JOINS = word_set(
     "but yet while whereas although though because since so when where who whom whose which that only just instead except",
-    "save if as then than still however despite whilst unless apart aside other both together plus until and/or what how",
+    "save if as then than still however despite whilst unless apart aside other together plus until and/or what how",
 )
 RELATIVES = word_set("that which who")
 MEDIA = word_set("image photo photograph picture video scene frame clip footage shot view sight setting film snapshot")

@@ -39,6 +39,7 @@ _OPEN = frozenset({"of", "or", "and", "like", ",", "as", "nor", "resembling"})
 _THROUGH = frozenset({"before", "missing"})
 # "is not among the animals", "does not accompany the dog": the subject is what is missing.
 _WITH_THE_REST = frozenset({"among", "amongst", "accompany", "join"})
+_MAKES_IT = frozenset({("make", "the", "cut"), ("make", "an", "appearance"), ("make", "it", "into"), ("make", "it", "in")})
 # Cues that say what one noun is without; a participle after them belongs to that noun: "a man with no shirt throwing a ball".
 _ONE_ONLY = frozenset({"no", "zero", "nary", "not"})
 _ATTACHED = frozenset({"without", "sans", "minus", "lacking"})
@@ -159,7 +160,7 @@ class _Sentence:
             return following is None or following in PAUSES or following == "up" or (following in _STOPS and following != "to")
         if word in SEEN:
             return not self._noun_at(at + 1)
-        if word in _WITH_THE_REST:
+        if word in _WITH_THE_REST or tuple(self.words[at : at + 3]) in _MAKES_IT:
             return True
         return word in {"in", "within", "inside"} and any(self._word(at + step) in MEDIA for step in (1, 2, 3))
 
@@ -169,7 +170,7 @@ class _Sentence:
         noun_like = start > begin and self.words[start - 1] not in AUXILIARIES | ADVERBS | SEEN
         if noun_like and (self._word(start) or ".") in _ENDS_ITEM:
             return start - 1, start
-        if self._word(start) in PLACES and self._word(start + 1) not in DEFINITE:
+        if self._word(start) in PLACES and (self._word(start) == "by" or self._word(start + 1) not in DEFINITE):
             start += 1
         return start, self._list_end(start)
 
@@ -195,6 +196,8 @@ class _Sentence:
     def _subject(self, first: int) -> tuple[int, int] | None:
         """The subject of the clause whose predicate begins at `first`, or None if nothing stands there."""
         at = first - 1
+        if self.words[first] == "nowhere" and self._word(at) == "," and "," in self.words[max(0, at - _LIST_WORDS) : at]:
+            at -= 1
         singular = False
         while at >= 0 and self._before_predicate(at):
             singular = singular or self.words[at] in SINGULAR
@@ -206,7 +209,9 @@ class _Sentence:
         if not self._names_something(start, end):
             end = self._before_relative(start, end)
             start = self._clause_start(end, singular)
-        if start >= end or self.words[start:end] in (["there"], ["it"]):
+        if self.words[start:end] in (["it"], ["they"]):
+            return self._antecedent(first)
+        if start >= end or self.words[start:end] == ["there"]:
             return None
         return self._without_place(start, end)
 
@@ -294,7 +299,7 @@ class _Sentence:
                     break
                 named = False
             elif word == "or" or word == "and":
-                if not self._joined(at + 1, one_only if word == "and" else False):
+                if not self._joined(at + 1, one_only if word == "and" else False) or self._begins_alike(at, cue):
                     break
                 named = False
             elif word in DETERMINERS:
@@ -307,7 +312,7 @@ class _Sentence:
             elif word in PAUSES or ((word in VERBS or word in SEEN) and named) or self._bounds_after(at):
                 break
             else:
-                named = word not in _OPEN
+                named = word not in _OPEN and (named or word not in ADVERBS)
             at += 1
         return at
 
@@ -326,6 +331,10 @@ class _Sentence:
         if word is None or word in VERBS or word in _STOPS or word in PRONOUNS - DETERMINERS or at in self._kinds:
             return False
         return word not in DETERMINERS or not (one_only or self._clause_at(at))
+
+    def _begins_alike(self, at: int, cue: int | None) -> bool:
+        """Whether the next item has the same cue of its own: "dogs without cats and birds without trees"."""
+        return cue is not None and self.words[cue] in self.words[at + 2 : at + _LIST_WORDS]
 
     def _clause_at(self, at: int) -> bool:
         for word in self.words[at : at + _LIST_WORDS]:

@@ -15,6 +15,7 @@ _LISTED = PLACES | JOINS | VERBS | SEEN | ADVERBS | {"and", "or"}
 _NOT_WITHOUT = frozenset(
     {
         "wireless",
+        "stainless",
         "homeless",
         "topless",
         "tireless",

@@ -35,7 +35,7 @@ def parse_block(data: bytes, layout: Layout, place: Place) -> Parsed | None:
     """Parses the complete records at the start of `data`; None where the careful parser has to look."""
     text = np.frombuffer(data, np.uint8)
     marks = _find_marks(text, layout)
-    if marks is None or data.startswith(_BOM) or not well_formed(text, marks.quotes, layout.delimiter):
+    if marks is None or not well_formed(text, marks.quotes, layout.delimiter):
         return None
     if b"\r" in data and _lone_returns(text, marks.quotes):
         return None
@@ -118,6 +118,8 @@ def _parse(body: bytes, layout: Layout, records: int) -> pl.DataFrame | None:
     schema = {name: pl.String() for name in layout.columns}
     if not records:
         return pl.DataFrame(schema=schema)
+    if body.startswith(_BOM):
+        return None
     quote = '"' if layout.quoted else None
     try:
         frame = pl.read_csv(

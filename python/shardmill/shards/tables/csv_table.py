@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shardmill.errors import UserError
-from shardmill.shards.tables.base import MAX_RECORD, Batch, Table, not_utf8
+from shardmill.shards.tables.base import LINE, MAX_RECORD, ROW_ID, Batch, Table, not_utf8
 from shardmill.shards.tables.csv_blocks import parse_block, well_formed
 from shardmill.shards.tables.csv_careful import (
     CarefulParser,
@@ -100,10 +100,17 @@ def _read_header(path: Path, source: Source, layout: Layout) -> tuple[list[str],
     except IncompleteRecord:
         raise UserError(f"{path}: no header ends in its first {SAMPLE // 2**20} MB. Is it a table?") from None
     try:
-        columns = [cell.decode() for cell in cells]
+        columns = [_usable(cell.decode(), place) for place, cell in enumerate(cells, 1)]
     except UnicodeDecodeError:
         raise not_utf8(path, 1 + data.count(b"\n", 0, start)) from None
     return columns, end, 1 + data.count(b"\n", 0, end)
+
+
+def _usable(name: str, place: int) -> str:
+    """A header cell as a column name. pandas leaves its index column without one; ours come back as `input_row_id`."""
+    if not name.strip():
+        return f"column_{place}"
+    return f"input_{name}" if name in (ROW_ID, LINE) else name
 
 
 def _quotes_have_meaning(path: Path, encoding: str | None, delimiter: str) -> bool:

@@ -38,7 +38,7 @@ class JsonlTable(Table):
 def _lines(path: Path, encoding: str | None, block_size: int) -> Iterator[tuple[int, bytes]]:
     number, size = 1, block_size
     with Source(path, encoding) as source:
-        while (data := source.peek(size)[0]):
+        while data := source.peek(size)[0]:
             end = data.rfind(b"\n") + 1
             if end:
                 size = block_size

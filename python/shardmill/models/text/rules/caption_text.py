@@ -7,6 +7,7 @@ from html import unescape
 
 from shardmill.language.cues import ADVERBS, AUXILIARIES, DETERMINERS, JOINS, MEDIA, PLACES, PRONOUNS, RELATIVES, VERBS, word_set
 from shardmill.language.lexicon import lexicon
+from shardmill.language.nouns import is_mass, is_plural
 from shardmill.language.scopes import scopes
 
 _MAX_WORDS = 40
@@ -19,6 +20,7 @@ _DEBRIS = re.compile(
     r"pinterest|image \d+|photo \d+|\d+ of \d+|price|sale|buy|coupon|hd|4k|1080p?)\b",
     re.IGNORECASE,
 )
+_DECORATION = re.compile("</?\\w+>|[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 _NEGATION = re.compile("\\b(?:no|not|none|never|nor|neither|without|nothing)\\b|n['\u2019]t\\b", re.IGNORECASE)
 _CLOSED = DETERMINERS | PLACES | JOINS | PRONOUNS | ADVERBS | {"and", "or", "of"}
 # Openers of captions that are plain words; what is not known to be one keeps its capital, for it may be a name.
@@ -31,12 +33,14 @@ _OPENERS = _CLOSED | word_set(
     "homemade wild domestic sunny cloudy rainy snowy beautifully freshly various different single lone lots plenty tourists",
     "here detail shot scene",
 )
+_DETERMINED = DETERMINERS | word_set("several many few six seven eight nine ten")
+_SUBORDINATES = RELATIVES | word_set("as while when where because")
 _NOT_VERBS = word_set("glasses jeans pants its his hers less across towards news series perhaps always sometimes yes")
 
 
 def usable(caption: str) -> str | None:
     """The caption, cleaned and without its full stop; None if no sentence can be built around it."""
-    text = _with_persons(" ".join(unescape(caption).split()))
+    text = " ".join(_DECORATION.sub("", _with_persons(unescape(caption))).split())
     text = text.strip(_QUOTES + " ").rstrip(".!?,;: -").strip()
     words = _WORD.findall(text)
     if not 2 <= len(words) <= _MAX_WORDS or _DEBRIS.search(text) or text.isupper():
@@ -51,7 +55,7 @@ def lower_first(text: str) -> str:
     """The text for the middle of a sentence: its first word in lower case if it is a plain word, not a name or an acronym."""
     first = _WORD.match(text)
     if first is None or not first[0].istitle():
-        return "a" + text[1:] if text.startswith("A ") else text
+        return text
     word = first[0].lower()
     known = word in _OPENERS or word in VERBS or lexicon().exact(word) is not None
     second = _WORD.search(text, first.end())
@@ -60,17 +64,16 @@ def lower_first(text: str) -> str:
 
 
 def kind(text: str) -> str:
-    """ "clause" for a whole sentence, "phrase" for a noun phrase, "any" where it is not sure which."""
-    if re.search(r"[.!?;:]\s", text):
-        return "any"
+    """ "clause" for a whole sentence, "phrase" for a noun phrase with its article, "any" where it is not sure which."""
     words = [word.lower() for word in _WORD.findall(text)]
-    verbs = [at for at, word in enumerate(words) if at and _finite(word, words[at - 1])]
-    if any(words[at - 1] not in RELATIVES for at in verbs):
-        return "clause" if words[0] in _OPENERS or lexicon().exact(words[0]) else "any"
-    opens = words[0] in _OPENERS - PLACES or lexicon().exact(words[0]) is not None
-    of_itself = any(word in MEDIA for word in words[:2])
-    named = lower_first(text)[0].isupper()
-    return "any" if not opens or of_itself or named or any(map(_maybe_verb, words[1:])) else "phrase"
+    whole = words[0] in _DETERMINED or words[0] == "there" or is_plural(words[0]) or is_mass(words[0])
+    if not whole or re.search(r"[.!?;:]\s", text):
+        return "any"
+    main = next((at for at, word in enumerate(words) if word in _SUBORDINATES), len(words))
+    if any(_finite(words[at], words[at - 1]) for at in range(1, main)):
+        return "clause"
+    named = lower_first(text)[0].isupper() or any(word in MEDIA for word in words[:2])
+    return "any" if named or any(_maybe_verb(words, at) for at in range(1, len(words))) else "phrase"
 
 
 def _finite(word: str, before: str) -> bool:
@@ -81,15 +84,23 @@ def _finite(word: str, before: str) -> bool:
     return word.endswith("s") and not word.endswith("ss") and lexicon().exact(word) is None
 
 
-def _maybe_verb(word: str) -> bool:
-    """A verb that is not on our list cannot be told from a noun; an -s that is no known plural may be one."""
-    if word in VERBS and not word.endswith(("ing", "ed")):
+def _maybe_verb(words: list[str], at: int) -> bool:
+    """Whether a verb may stand here. One that is not on our list cannot be told from a noun, so any sign of it counts:
+    an -s that is no known plural, a new noun phrase with nothing to join it, a plain word after a plural noun."""
+    word, before = words[at], words[at - 1]
+    joined = before in _CLOSED or before in VERBS or before.endswith(("ing", "ed"))
+    if word in _CLOSED - DETERMINERS or word.endswith(("ing", "ed")):
+        return False
+    if word in VERBS or (word in DETERMINERS and not joined):
         return True
-    return word.endswith("s") and not word.endswith("ss") and word not in _NOT_VERBS and lexicon().exact(word) is None
+    if word.endswith("s") and not word.endswith("ss") and word not in _NOT_VERBS and lexicon().exact(word) is None:
+        return True
+    return not joined and is_plural(before) and lexicon().exact(before) is not None
 
 
 def _negates(text: str) -> bool:
-    return bool(scopes(text)[1]) or _NEGATION.search(text) is not None
+    """Whether the caption has a negation of its own; a "leafless tree" is no matter."""
+    return any(not scope.cue.startswith("-") for scope in scopes(text)[1]) or _NEGATION.search(text) is not None
 
 
 def _with_persons(text: str) -> str:
