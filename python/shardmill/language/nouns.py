@@ -36,7 +36,7 @@ _COMPOUNDING = (
     "man", "woman", "person", "child", "goose", "foot", "tooth", "leaf", "loaf", "shelf", "wolf", "knife", "wife", "scarf",
     "shoe", "mouse", "bus",
 )  # fmt: skip
-_NOT_COMPOUNDS = _words("human caiman talisman shaman ottoman german roman ramen specimen omen abdomen stamen")
+_NOT_COMPOUNDS = _words("human caiman talisman shaman ottoman german roman specimen omen abdomen stamen")
 # Words in -ie whose plural looks like that of a word in -y.
 _IE_WORDS = _words(
     """
@@ -182,10 +182,11 @@ def _plural(word: str) -> str:
         return word
     if low in _IRREGULAR:
         return _IRREGULAR[low]
-    if low not in _NOT_COMPOUNDS:
-        for one in _COMPOUNDING:
-            if low.endswith(one):
-                return word[: -len(one)] + _IRREGULAR[one]
+    if low in _NOT_COMPOUNDS:
+        return word + "s"
+    for one in _COMPOUNDING:
+        if low.endswith(one):
+            return word[: -len(one)] + _IRREGULAR[one]
     if low.endswith(("us", "is", "ss")):
         return word + "es"
     if low.endswith(("f", "fe", "um", "ouse")):
