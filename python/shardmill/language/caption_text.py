@@ -16,17 +16,21 @@ _FILE = re.compile(r"\S+\.(?:jpe?g|png|gif|webp|tiff?|bmp|svg|heic|pdf|psd|eps|m
 _CAMERA_NAME = re.compile(r"\b(?:img|dscn?|dscf|pict?|p|wp|pxl|screenshot)[_-]?\d[\d_-]*\b", re.I)
 _HASHTAG = re.compile(r"#\w+")
 _QUOTED = re.compile(r'["“”«»][^"“”«»]{1,200}["“”«»]')
-_TOKEN = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*\.?(?=\w)|[^\W\d_]+(?:[-'][^\W\d_]+)*|\d[\d.,:/]*(?:-?[a-zA-Z]+\b)?|[.,;:!?()\[\]|/&+'–—]|-(?=\s)")
+_TOKEN = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*|'(?=\s)|\d[\d.,:/]*(?:-?[a-zA-Z]+\b)?|[.,;:!?()\[\]|/&+–—]|-(?=\s)")
 _POSSESSIVE = re.compile(r"^(.+?)('s)$")
 _SENTENCE_ENDS = frozenset(".!?|:")
 _TITLE_SHARE = 0.6
 
 
 class Token(NamedTuple):
-    """One word in lower case. `proper`: it is written with a capital where plain English would not have one."""
+    """One word in lower case.
+
+    `proper`: it is written with a capital where plain English would not have one. `capital`: it is written with a capital.
+    """
 
     text: str
     proper: bool
+    capital: bool
 
 
 def tokens(caption: str) -> list[Token]:
@@ -39,11 +43,13 @@ def tokens(caption: str) -> list[Token]:
     if sum(char < "\u0250" for char in letters) * 2 < len(letters):
         return []
     raw = [piece for match in _TOKEN.finditer(text) for piece in _pieces(match.group())]
-    telling = _capitals_tell(raw)
+    telling, shouted = _capitals_tell(raw), sum(word.isupper() for word in raw) * 2 > len(raw)
     found: list[Token] = []
     for word in raw:
         starts = not found or found[-1].text in _SENTENCE_ENDS
-        found.append(Token(word.lower(), telling and not starts and word[0].isupper()))
+        capital = word[0].isupper()
+        initials = not shouted and word.isupper() and 1 < len(word) < 4
+        found.append(Token(word.lower(), capital and (initials or (telling and not starts)), capital))
     return found
 
 

@@ -36,7 +36,7 @@ _COMPOUNDING = (
     "man", "woman", "person", "child", "goose", "foot", "tooth", "leaf", "loaf", "shelf", "wolf", "knife", "wife", "scarf",
     "shoe", "mouse", "bus",
 )  # fmt: skip
-_NOT_COMPOUNDS = _words("human caiman talisman shaman ottoman german roman specimen omen abdomen stamen")
+_NOT_COMPOUNDS = _words("human caiman talisman shaman ottoman german roman ramen specimen omen abdomen stamen")
 # Words in -ie whose plural looks like that of a word in -y.
 _IE_WORDS = _words(
     """

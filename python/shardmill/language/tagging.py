@@ -5,52 +5,291 @@ Captions are full of words that are both noun and verb ("a dog watches a watch")
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from shardmill.language.caption_text import Token
 from shardmill.language.lexicon import lexicon
-from shardmill.language.nouns import ARTICLES, PLURAL_ONLY, plural, singular
-from shardmill.language.visibility import is_known, is_visible_word
+from shardmill.language.nouns import PLURAL_ONLY, plural, singular
+from shardmill.language.visibility import is_known, is_thing_in_ing
+from shardmill.language.visibility_words import word_set
 
 NOUN, ADJECTIVE, VERB, GERUND, PARTICIPLE = "noun", "adjective", "verb", "gerund", "participle"
 DETERMINER, NUMBER, PREPOSITION, CONJUNCTION, POSSESSIVE = "determiner", "number", "preposition", "conjunction", "possessive"
 PRONOUN, ADVERB, MARK = "pronoun", "adverb", "mark"
 
 _PENN = {
-    "NN": NOUN, "NNS": NOUN, "NNP": NOUN, "NNPS": NOUN, "FW": NOUN, "JJ": ADJECTIVE, "JJR": ADJECTIVE, "JJS": ADJECTIVE, "VB": VERB,
-    "VBP": VERB, "VBZ": VERB, "MD": VERB, "VBG": GERUND, "VBN": PARTICIPLE, "VBD": PARTICIPLE, "DT": DETERMINER, "PDT": DETERMINER,
-    "PRP$": DETERMINER, "WP$": DETERMINER, "WDT": PRONOUN, "CD": NUMBER, "IN": PREPOSITION, "TO": PREPOSITION, "CC": CONJUNCTION,
-    "POS": POSSESSIVE, "PRP": PRONOUN, "WP": PRONOUN, "EX": PRONOUN, "RB": ADVERB, "RBR": ADVERB, "RBS": ADVERB, "RP": ADVERB,
-    "WRB": CONJUNCTION,
+    "NN": NOUN, "NNS": NOUN, "NNP": NOUN, "NNPS": NOUN, "FW": NOUN, "JJ": ADJECTIVE, "JJR": ADJECTIVE, "JJS": ADJECTIVE,
+    "VB": VERB, "VBP": VERB, "VBZ": VERB, "MD": VERB, "VBG": GERUND, "VBN": PARTICIPLE, "VBD": PARTICIPLE, "DT": DETERMINER,
+    "PDT": DETERMINER, "PRP$": DETERMINER, "WP$": DETERMINER, "WDT": PRONOUN, "CD": NUMBER, "IN": PREPOSITION,
+    "TO": PREPOSITION, "CC": CONJUNCTION, "POS": POSSESSIVE, "PRP": PRONOUN, "WP": PRONOUN, "EX": PRONOUN, "RB": ADVERB,
+    "RBR": ADVERB, "RBS": ADVERB, "RP": ADVERB, "WRB": CONJUNCTION,
 }  # fmt: skip
+_FIXED_TEXT = {
+    DETERMINER: "a an the this these those some any every each no another both all several many few various multiple numerous "
+    "his her its their my your our half",
+    NUMBER: "one two three four five six seven eight nine ten eleven twelve dozen hundred thousand million",
+    PREPOSITION: "in on at of with without from to by for near like into onto upon over under above below behind beside besides "
+    "beneath underneath between among amongst amid amidst across along alongside around through throughout toward towards "
+    "against past during inside outside off via per atop aboard within opposite than",
+    CONJUNCTION: "and or but & + while as that when where if because who which so how why",
+    ADVERB: "up down out away together next very just only there here also too now then not",
+    VERB: "is are was were be been has have had do does did can will would could should might must seems appears sits stands "
+    "wears holds looks gets goes makes takes comes lies runs contains includes consists depicts",
+    ADJECTIVE: "red blue green yellow white black brown grey gray pink purple beige golden silver gold tan colorful colourful "
+    "other different same own more most less new old young little small large big huge tiny tall short long front top bottom "
+    "back side middle left right male female adult main senior elderly fresh raw hot cold wet dry wooden metal stainless "
+    "ceramic plastic antique vintage free stock good great nice cute pretty beautiful lovely happy empty full open close "
+    "public giant mini modern assorted flat multi chinese japanese american indian african asian european british french "
+    "italian mexican german english spanish russian korean caucasian hispanic professional digital electric electronic double "
+    "single tropical floral stylish outdoor indoor commercial sunny rainy snowy cartoon bald baked grilled round square deep",
+}
+_FIXED = {word: kind for kind, words in _FIXED_TEXT.items() for word in words.split()}
+
+# Nouns that are as often a verb in captions, by their base form.
+_VERBS = word_set(
+    """
+    balance bat bathe battle bike bite board bow box brush butt can carry cast catch change chase chat check cheer chop
+    circle clap climb clip coach comb compete cook cover crash crawl cross crowd cup cut cycle dance direct display dive
+    dock dress drink drive drop eat enjoy exercise face fan feature feed fence field fight fill film fish fix flag flash
+    flip float fly fold fork frame gather glance glide graze grill grip groom guard guide hang head hike hit hold hop
+    hug hunt jog jump kick kiss ladder land laugh lead lean leap lick lie light line look lounge march mix model mount
+    move mow nap near nest pack paddle paint park pass patrol paw pedal peek peer perch pet phone pick picture pitch
+    place plant play plow point pose post pour practice preen prepare present press protest pull punch push race rake
+    rally reach read relax remove rest return ride ring rise rock roll row run rush sail salute saw scale scratch sell
+    serve set shade shake share ship shoot shop show sign sink sit skate ski sled sleep slice slide smile smoke snap
+    sniff snow soar spin splash spot spray spread spring squat stack stage stand stare start steam steer step stick stir
+    stop stretch strike stroll study support surf surround sweep swim swing talk taste tend test throw tie top toss
+    touch tour tow trail train travel trick trot try turn type use view visit vote wade wait walk wander wash watch
+    water wave wear wheel work wrap yawn
+    """
+)
+# What something is for: "a frying pan". The noun after it is a thing, never a person or an animal.
+_PURPOSES = word_set(
+    """
+    dining cutting swimming washing shopping parking frying rocking walking baking sleeping living rolling mixing
+    serving sewing measuring boxing bowling hiking running wedding racing fishing skating skiing surfing camping
+    training riding cooking drinking changing waiting reading writing vending landing diving welding climbing steering
+    ironing filing folding hanging sailing rowing meeting shaving gardening knitting watering carving chopping seating
+    mooring playing building railing painting ceiling jogging cycling operating drawing sitting dressing packing
+    """
+)
+_ACTIVITY_GEAR = word_set(
+    """
+    board room table chair machine pan pool cart lot stick bag pin bowl cup spoon shoe boot ring dress cake gown rod
+    boat pole rink glass lamp desk paper suit gear helmet strip wheel knife net mat trunk cap area court station ground
+    hall field track tent platform rope fork set cabinet alley ball glove can iron tape tower light needle case space
+    tray dish mask torch wall frame basket arch bouquet car bike stand store sheet oil
+    """
+)
+_PLURAL_MODIFIERS = frozenset({"sports", "clothes", "glasses", "jeans", "arms", "goods", "news", "stairs", "gymnastics", "games"})
+_SINGULAR_DETERMINERS = frozenset({"a", "an", "one", "each", "every", "another", "this"})
+_PLURAL_DETERMINERS = word_set("several many few various multiple numerous both these those all some")
+# After a portion or a holder, "of" starts a name of its own: "bottle of water" names a bottle, and water.
+_HOLDERS = word_set("ball bar bottle bowl box can bale loaf spool cup glass")
+_TO_PLACES = word_set(
+    """
+    next close attached belonging connected adjacent due back up according trip way road path door
+    """
+)
 
 
-def _fixed() -> dict[str, str]:
-    words = {
-        DETERMINER: "a an the this that these those some any every each no another both all several many few various multiple "
-        "numerous his her its their my your our half",
-        NUMBER: "one two three four five six seven eight nine ten eleven twelve dozen hundred thousand million first-class",
-        PREPOSITION: "in on at of with without from to by for near like into onto upon over under above below behind beside besides "
-        "beneath underneath between among amongst amid amidst across along alongside around through throughout toward towards "
-        "against past during inside outside off via per atop aboard within opposite w/ than",
-        CONJUNCTION: "and or but & + while as that when where if because who which plus so",
-        ADVERB: "up down out away together next very just only there here back not also too now then off-screen close along-side "
-        "how why ahead",
-        VERB: "is are was were be been has have had do does did can will would could should may might must seems appears sits stands "
-        "wears holds eats looks gets goes makes takes comes lies runs contains includes consists depicts",
-        ADJECTIVE: "red blue green yellow white black brown grey gray pink purple beige golden silver gold tan colorful colourful other "
-        "different same own more most less new old young little small large big huge tiny tall short long front top bottom back "
-        "side middle left right male female adult main several senior elderly baby-blue fresh raw hot cold wet dry wooden metal "
-        "stainless ceramic plastic antique vintage free stock good great nice cute pretty beautiful lovely happy empty full open "
-        "flat-screen close-up-of public giant mini modern various assorted living multi flat chinese japanese american indian african "
-        "asian european british french italian mexican german english spanish russian korean caucasian hispanic professional "
-        "digital electric electronic double single tropical floral stylish outdoor indoor commercial sunny rainy snowy".split(),
-    }
-    return {
-        word: kind for kind, text in words.items() for word in (text if isinstance(text, list) else text.split())
-    }
+@dataclass
+class Word:
+    """A word, or several that the lexicon knows as one name, with its class in the caption."""
+
+    text: str
+    kind: str
+    proper: bool = False
+    listed: bool = False
+    """The lexicon lists it: as one name where it is several words."""
+
+    @property
+    def many(self) -> bool:
+        """Whether it is a plural noun."""
+        last = self.text.rpartition(" ")[2]
+        return last in PLURAL_ONLY or singular(last) != last
 
 
-_FIXED = _fixed()
+def tag(tokens: Sequence[Token]) -> list[Word]:
+    """The words of a caption with their classes; names of several words that the lexicon knows are joined."""
+    words = _joined(_general(tokens))
+    determiner = ""
+    for index, word in enumerate(words):
+        before = words[index - 1] if index else None
+        after = words[index + 1] if index + 1 < len(words) else None
+        if word.kind in (DETERMINER, NUMBER):
+            determiner = word.text
+        elif word.kind in (PREPOSITION, CONJUNCTION, MARK, POSSESSIVE, PRONOUN):
+            determiner = ""
+        elif " " in word.text or word.kind == ADVERB:
+            continue
+        elif word.kind == NOUN and before and before.text == "to" and _is_infinitive(word, words[:index]):
+            word.kind = VERB
+        elif word.kind == NOUN and before and before.kind == NOUN and _is_predicate(before, word, after, determiner):
+            word.kind, determiner = VERB, ""
+        elif word.kind == NOUN and word.text.endswith("ing") and not is_thing_in_ing(word.text):
+            word.kind = GERUND
+        elif word.kind == GERUND:
+            word.kind = NOUN if is_thing_in_ing(word.text) and _starts_noun(before) and not _is_noun(after) else GERUND
+        elif word.kind in (VERB, PARTICIPLE, ADJECTIVE) and word.text not in _FIXED:
+            word.kind = _rescued(word, words[:index], after)
+    return words
+
+
+def _general(tokens: Sequence[Token]) -> list[Word]:
+    from textblob.en import lexicon as general  # 0.3 s that only those pay who extract
+    from textblob.en import tag as penn_tag
+
+    text = " ".join(token.text.replace("/", "|") for token in tokens)
+    tagged = penn_tag(text, tokenize=False) if text else []
+    if len(tagged) != len(tokens):
+        raise AssertionError(f"the tagger made {len(tagged)} words of {len(tokens)}")
+    return [
+        Word(token.text, _kind(token.text, penn), token.proper or (token.capital and _only_name(token.text, general)))
+        for token, (_, penn) in zip(tokens, tagged, strict=True)
+    ]
+
+
+def _only_name(text: str, general: Mapping[str, str]) -> bool:
+    """Whether the tagger's lexicon has the word as a proper name alone."""
+    return text not in general and general.get(text.capitalize(), "").startswith("NNP") and not is_known(text)
+
+
+def _kind(text: str, penn: str) -> str:
+    if text in _FIXED:
+        return _FIXED[text]
+    if text == "'s" or text == "'":
+        return POSSESSIVE
+    if text[0].isdigit():
+        return NUMBER
+    if not text[0].isalpha():
+        return MARK
+    if text.endswith("proof") or ("-" in text and text.endswith(("ed", "ing", "style"))):
+        return ADJECTIVE
+    if "-" in text:
+        last = text.rpartition("-")[2]
+        return NOUN if is_known(text) or is_known(last) else ADJECTIVE
+    return _PENN.get(penn, NOUN if penn[:1].isalpha() else MARK)
+
+
+@cache
+def _phrases() -> dict[str, tuple[int, frozenset[str]]]:
+    """Lexicon names of several words, in both numbers, by their first word, with the length of the longest."""
+    found: dict[str, set[str]] = {}
+    for entry in lexicon().entries.values():
+        for name in entry.names:
+            spaced = name.replace("-", " ")
+            for text in (name, spaced):
+                if " " in text and not (" of " in text and text.split()[0] in _HOLDERS):
+                    found.setdefault(text.split()[0], set()).update((text, plural(text)))
+    for scene in lexicon().scenes:
+        if " " in scene:
+            found.setdefault(scene.split()[0], set()).update((scene, plural(scene)))
+    return {first: (max(len(text.split()) for text in texts), frozenset(texts)) for first, texts in found.items()}
+
+
+def _joined(words: list[Word]) -> list[Word]:
+    phrases = _phrases()
+    joined: list[Word] = []
+    index = 0
+    while index < len(words):
+        size = _phrase_size(words, index, joined, phrases) if words[index].text in phrases else 1
+        if size > 1:
+            text = " ".join(word.text for word in words[index : index + size])
+            joined.append(Word(text, NOUN, listed=True))
+        else:
+            word = words[index]
+            word.listed = word.kind != MARK and is_known(word.text)
+            joined.append(word)
+        index += size
+    return joined
+
+
+def _phrase_size(words: list[Word], index: int, before: list[Word], phrases: dict[str, tuple[int, frozenset[str]]]) -> int:
+    longest, texts = phrases[words[index].text]
+    for size in range(min(longest, len(words) - index), 1, -1):
+        run = words[index : index + size]
+        if " ".join(word.text for word in run) in texts and not _reads_as_clause(run, before):
+            return size
+    return 1
+
+
+def _reads_as_clause(run: list[Word], before: list[Word]) -> bool:
+    """"a bus stops" is no bus stop, and a man washing machines has no washing machine."""
+    previous = before[-1] if before else None
+    if run[0].text.endswith("ing") and previous and (previous.kind in (NOUN, PRONOUN) or previous.text in ("is", "are")):
+        return True
+    last = run[-1].text
+    single = previous is not None and previous.text in _SINGULAR_DETERMINERS
+    return single and last not in PLURAL_ONLY and singular(last) != last and singular(last) in _VERBS
+
+
+def _is_predicate(subject: Word, word: Word, after: Word | None, determiner: str) -> bool:
+    """Whether a word after a noun is the verb of it, by agreement: "a man ties", "two men tie", never "a man tie"."""
+    stem = singular(word.text)
+    if word.text != stem and word.text not in PLURAL_ONLY:
+        if determiner in _SINGULAR_DETERMINERS:
+            return not subject.many
+        if subject.many or stem not in _VERBS:
+            return False
+        if determiner and determiner not in _PLURAL_DETERMINERS and not determiner[0].isdigit():
+            return True
+        followed_by_noun = after is not None and after.kind in (NOUN, ADJECTIVE) and after.listed
+        return (_is_agent(subject) and not followed_by_noun) or (after is not None and after.kind == DETERMINER)
+    takes_object = after is not None and after.kind == DETERMINER
+    return subject.many and subject.text not in _PLURAL_MODIFIERS and (word.text in _VERBS or takes_object)
+
+
+def _is_agent(word: Word) -> bool:
+    entry = lexicon().exact(word.text)
+    return entry is not None and entry.category in ("person", "animal")
+
+
+def makes_compound(words: Sequence[Word], index: int) -> bool:
+    """Whether a gerund says what the noun after it is for, as in "a frying pan", and not what somebody does to it."""
+    word = words[index]
+    if word.kind != GERUND or word.text not in _PURPOSES or index + 1 >= len(words):
+        return False
+    head = words[index + 1]
+    if head.kind != NOUN or singular(head.text) not in _ACTIVITY_GEAR:
+        return False
+    return index == 0 or words[index - 1].kind in (DETERMINER, ADJECTIVE, NUMBER, POSSESSIVE, PREPOSITION, MARK, CONJUNCTION)
+
+
+def _starts_noun(before: Word | None) -> bool:
+    return before is not None and before.kind in (DETERMINER, ADJECTIVE, NUMBER, POSSESSIVE)
+
+
+def _is_noun(word: Word | None) -> bool:
+    return word is not None and word.kind == NOUN
+
+
+def _is_infinitive(word: Word, before: Sequence[Word]) -> bool:
+    to_a_place = len(before) > 1 and before[-2].text in _TO_PLACES
+    return word.text in _VERBS and not (to_a_place and word.listed)
+
+
+def _rescued(word: Word, before: Sequence[Word], after: Word | None) -> str:
+    """The class of a known object's name that the tagger took for a verb or an adjective."""
+    previous = before[-1] if before else None
+    if word.kind == VERB and previous is not None:
+        if previous.kind == DETERMINER or (previous.kind in (ADJECTIVE, NUMBER, POSSESSIVE) and not _is_noun(after)):
+            return NOUN
+        if previous.kind == PREPOSITION and previous.text != "to":
+            return NOUN
+        if previous.kind in (VERB, GERUND) and word.listed and word.many:
+            return NOUN
+    if not word.listed or _is_noun(after) or (after is not None and after.kind in (ADJECTIVE, DETERMINER)):
+        return word.kind
+    if previous is None or previous.kind in (DETERMINER, ADJECTIVE, NUMBER, POSSESSIVE, MARK, CONJUNCTION):
+        return NOUN
+    if previous.kind == PREPOSITION and (previous.text != "to" or (len(before) > 1 and before[-2].text in _TO_PLACES)):
+        return NOUN
+    return word.kind
+
+
+def is_plain_adjective(word: str) -> bool:
+    """Whether a word is one of the common adjectives of captions: colours, sizes, ages, places of origin."""
+    return _FIXED.get(word) == ADJECTIVE

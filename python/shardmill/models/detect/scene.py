@@ -16,7 +16,7 @@ class SceneDetector:
     """A detector for `scene` pictures. `miss_rate` and `false_alarm_rate` are the shares of names that it gets wrong."""
 
     def __init__(self, miss_rate: float = 0.0, false_alarm_rate: float = 0.0, seed: int = 0):
-        self._rates = {"miss_rate": float(miss_rate), "false_alarm_rate": float(false_alarm_rate), "seed": int(seed)}
+        self._rates = float(miss_rate), float(false_alarm_rate), int(seed)
 
     @classmethod
     def identity(cls, miss_rate: float = 0.0, false_alarm_rate: float = 0.0, seed: int = 0) -> dict[str, str]:
@@ -30,7 +30,7 @@ class SceneDetector:
 
         for request in requests:
             try:
-                found = read(open_image(request.image), request.names, **self._rates)
+                found = read(open_image(request.image), request.names, *self._rates)
             except UnreadableImage as error:
                 yield Reply(request.key, None, "unusable", "unreadable image", str(error))
             except NotAScene as error:

@@ -1,0 +1,143 @@
+"""The visible things that a caption names: noun phrases, cut down to the noun and what makes it a compound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shardmill.language.caption_text import tokens
+from shardmill.language.nouns import fold
+from shardmill.language.tagging import (
+    ADJECTIVE,
+    DETERMINER,
+    GERUND,
+    NOUN,
+    NUMBER,
+    POSSESSIVE,
+    Word,
+    makes_compound,
+    tag,
+)
+from shardmill.language.visibility import PARTITIVES, is_visible
+from shardmill.language.visibility_words import TIMES, word_set
+
+MAX_WORDS = 4
+
+# What a thing is made of, or looks like: it describes the noun after it, unless the lexicon lists both as one name.
+_MATERIALS = word_set(
+    """
+    steel stone concrete leather glass brick marble gravel wool bamboo paper cardboard silk cotton ceramic metal iron
+    rubber denim velvet lace straw gold silver bronze copper brass clay porcelain crystal granite oak pine wicker rattan
+    canvas linen suede nylon aluminum aluminium foam plastic wood vinyl tile fur chrome cement satin felt fabric wire
+    dirt cobblestone plaid orange rose lavender peach cream salmon turquoise teal navy maroon khaki burgundy lime mint
+    olive charcoal coral
+    """
+)
+_DESCRIBING = _MATERIALS | PARTITIVES | TIMES
+_SPORTS_THAT_ARE_BALLS = frozenset({"baseball", "basketball", "football", "volleyball", "cricket", "softball"})
+_PARTITIVE_FORMS = PARTITIVES | {word + "s" for word in PARTITIVES} | {"bunches", "batches", "loaves", "halves", "series"}
+_MODIFYING_PLURALS = frozenset({"sports", "clothes", "arms", "goods", "news", "games", "jeans"})
+_STARTERS = frozenset({DETERMINER, ADJECTIVE, NUMBER, POSSESSIVE})
+
+
+def extract_objects(caption: str) -> list[str]:
+    """The visible things that a caption names, as singular names in the order of the text, each once.
+
+    Articles, numbers, colours, sizes and opinions are left out; compounds stay whole ("fire hydrant").
+    Only the first `caption_text.MAX_CHARS` characters are read.
+    """
+    words = tag(tokens(caption))
+    names: dict[str, None] = {}
+    for start, end in _noun_runs(words):
+        run = words[start:end]
+        if end < len(words) and words[end].text == "of" and run[-1].text.rpartition(" ")[2] in _PARTITIVE_FORMS:
+            run = run[:-1]
+        for part in _split(run):
+            name = _name(part, words)
+            if name:
+                names.setdefault(name)
+    return list(names)
+
+
+def _noun_runs(words: Sequence[Word]) -> list[tuple[int, int]]:
+    """Where nouns stand together, with a gerund before them that makes a compound ("frying pan")."""
+    runs = []
+    index = 0
+    while index < len(words):
+        start = index
+        if makes_compound(words, index):
+            index += 1
+        while index < len(words) and words[index].kind == NOUN:
+            index += 1
+        if index > start:
+            runs.append((start, index))
+        else:
+            index += 1
+    return runs
+
+
+def _split(run: Sequence[Word]) -> list[Sequence[Word]]:
+    """Names that stand together without a comma: after a plural, and between what is and what is not a proper name."""
+    parts: list[list[Word]] = []
+    for word in run:
+        previous = parts[-1][-1] if parts else None
+        if previous is None or _ends_name(previous, word):
+            parts.append([])
+        parts[-1].append(word)
+    return list(parts)
+
+
+def _ends_name(word: Word, after: Word) -> bool:
+    if "person" in (word.text, after.text):
+        return True
+    if word.kind == NOUN and word.proper != after.proper and not after.listed:
+        return True
+    return word.many and word.kind == NOUN and not word.text.endswith(("ss", "us")) and word.text not in _MODIFYING_PLURALS
+
+
+def _name(part: Sequence[Word], words: Sequence[Word]) -> str | None:
+    """The name of one thing: without words that are no part of it at its end and at its start."""
+    rest = list(part)
+    while rest and not _is_thing(rest[-1], words):
+        rest.pop()
+        if rest and not rest[-1].listed:
+            return None
+    if not rest or (rest[-1].proper and not rest[-1].listed):
+        return None
+    kept = [rest.pop()]
+    while rest and len(kept) < MAX_WORDS and _compounds(rest[-1], kept[0]):
+        kept.insert(0, rest.pop())
+    text = " ".join(word.text for word in kept)
+    return _folded(text, kept[0], words)
+
+
+def _is_thing(word: Word, words: Sequence[Word]) -> bool:
+    if len(word.text) < 2:
+        return False
+    if word.text in _SPORTS_THAT_ARE_BALLS:
+        place = _place(word, words)
+        return place > 0 and words[place - 1].kind in _STARTERS
+    return is_visible(word.text)
+
+
+def _compounds(modifier: Word, head: Word) -> bool:
+    """Whether a noun before the head belongs to the name; a head of several words is a whole name already."""
+    if modifier.kind == GERUND:
+        return True
+    if " " in head.text or modifier.proper or len(modifier.text) < 2:
+        return False
+    return modifier.text not in _DESCRIBING
+
+
+def _folded(text: str, first: Word, words: Sequence[Word]) -> str:
+    """The singular name; glasses that nobody counts or fills are worn, and stay plural."""
+    if text != "glasses":
+        return fold(text)
+    place = _place(first, words)
+    before = words[place - 1] if place else None
+    counted = before is not None and before.kind in (NUMBER, DETERMINER) and before.text not in ("his", "her", "the")
+    filled = place + 1 < len(words) and words[place + 1].text == "of"
+    return "glass" if counted or filled else text
+
+
+def _place(word: Word, words: Sequence[Word]) -> int:
+    return next(index for index, other in enumerate(words) if other is word)
