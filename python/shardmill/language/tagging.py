@@ -5,7 +5,8 @@ Captions are full of words that are both noun and verb ("a dog watches a watch")
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -138,14 +139,21 @@ def tag(tokens: Sequence[Token]) -> list[Word]:
     return words
 
 
-def _general(tokens: Sequence[Token]) -> list[Word]:
-    from textblob.en import lexicon as general  # 0.3 s that only those pay who extract
-    from textblob.en import tag as penn_tag
+@cache
+def _tagger() -> tuple[Callable[[list[str]], list[list[str]]], Mapping[str, str]]:
+    """The general tagger, and its lexicon; 0.1 s and 20 MB that only those pay who extract."""
+    from textblob.en import lexicon as general
+    from textblob.en import parser
 
-    text = " ".join(token.text.replace("/", "|") for token in tokens)
-    tagged = penn_tag(text, tokenize=False) if text else []
-    if len(tagged) != len(tokens):
-        raise AssertionError(f"the tagger made {len(tagged)} words of {len(tokens)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the files of its lexicon to the garbage collector
+        parser.find_tags(["a", "dog"])
+    return parser.find_tags, general
+
+
+def _general(tokens: Sequence[Token]) -> list[Word]:
+    find_tags, general = _tagger()
+    tagged = find_tags([token.text for token in tokens])
     return [
         Word(token.text, _kind(token.text, penn), token.proper or (token.capital and _only_name(token.text, general)))
         for token, (_, penn) in zip(tokens, tagged, strict=True)

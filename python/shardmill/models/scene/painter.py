@@ -34,8 +34,16 @@ INDOORS = {
     "hospital",
     "workshop",
 }
-WALLS = [(between(226, 206, 186), between(186, 146, 106)), (between(206, 226, 206), between(186, 166, 126)), (between(226, 226, 206), between(166, 126, 86))]  # fmt: skip
-SKIES = [(between(186, 226, 246), between(206, 226, 166)), (between(206, 226, 246), between(226, 206, 146)), (between(226, 206, 206), between(186, 206, 146))]  # fmt: skip
+WALLS = [
+    (between(224, 208, 192), between(192, 144, 112)),
+    (between(208, 224, 208), between(192, 160, 128)),
+    (between(224, 224, 208), between(160, 128, 80)),
+]
+SKIES = [
+    (between(192, 224, 255), between(208, 224, 160)),
+    (between(208, 224, 255), between(224, 208, 144)),
+    (between(224, 208, 208), between(192, 208, 144)),
+]
 
 
 def layout(objects: Objects, seed: int, size: tuple[int, int] = (320, 240)) -> list[tuple[str, Box]]:

@@ -1,85 +1,24 @@
-"""The shapes that objects are painted with, as data: strokes over a unit square, y downwards, the ground at 1.
-
-A stroke is (kind, ink, numbers): `e` an ellipse and `r` a rounded rectangle in the box x0, y0, x1, y1; `p` a polygon and `l` a
-line through x, y pairs; `a` the upper half of an ellipse. Inks: b the body colour of the object, o outline, d dark, w light,
-m middle grey. The body of every shape is one colour, so that the reader can find it.
-"""
+"""The shapes that objects are painted with; `shapes.yaml` says how they are written."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import yaml
+
 Stroke = tuple[str, str, tuple[float, ...]]
-
-
-def _parse(text: str) -> tuple[Stroke, ...]:
-    strokes = []
-    for part in text.split(";"):
-        kind, ink, *numbers = part.split()
-        strokes.append((kind, ink, tuple(float(number) / 100 for number in numbers)))
-    return tuple(strokes)
-
-
-_SHAPES = {
-    "person": "l o 42 70 40 97; l o 58 70 60 97; l o 34 44 22 66; l o 66 44 78 66; p b 34 36 66 36 70 74 30 74; e w 37 6 63 34; e d 43 17 46 20; e d 54 17 57 20; l d 45 26 55 26; a d 37 3 63 22",
-    "quadruped": "l o 24 68 22 96; l o 36 70 36 96; l o 62 70 62 96; l o 74 68 76 96; l o 14 50 4 36; e b 10 40 80 76; e b 66 22 96 52; p b 70 30 72 12 82 24; p b 84 24 92 12 94 32; e d 84 32 88 36; e d 93 38 98 43",
-    "bird": "l o 46 76 44 96; l o 56 76 58 96; p b 4 44 30 56 22 70; e b 18 36 74 78; e b 60 16 86 44; p d 84 28 99 33 84 37; e d 73 25 77 29; p m 30 50 58 50 40 66",
-    "fish": "p b 4 30 28 50 4 72; e b 18 28 96 74; e w 78 42 86 50; e d 80 44 84 48; l o 60 38 56 62; l o 48 36 44 64",
-    "insect": "l o 30 50 12 34; l o 30 58 10 58; l o 32 66 14 82; l o 66 50 86 34; l o 68 58 90 58; l o 66 66 86 82; l o 44 20 36 6; l o 54 20 62 6; e b 26 36 72 92; e b 36 16 62 42; l o 49 40 49 90; e w 34 54 44 64; e w 54 54 64 64",
-    "snake": "p b 4 78 20 62 40 76 60 58 78 70 80 50 70 44 74 30 92 34 96 54 90 86 62 76 42 92 20 80 8 92; e d 80 38 84 42",
-    "tree": "r m 43 58 57 98; e b 14 30 60 72; e b 40 26 88 70; e b 26 4 76 52",
-    "bush": "e b 4 44 46 92; e b 30 28 74 90; e b 56 44 98 92; r b 20 70 80 94",
-    "flower": "l o 50 48 50 98; p m 50 84 72 68 74 80; e b 34 6 66 34; e b 14 22 46 50; e b 54 22 86 50; e b 22 40 52 68; e b 48 40 78 68; e w 38 26 62 50",
-    "fruit": "l o 50 26 56 8; p m 56 14 76 6 74 20; e b 14 22 60 92; e b 40 22 86 92; r b 36 40 64 88",
-    "round": "e b 8 12 92 94; e w 26 26 42 40",
-    "box": "p b 10 30 50 14 90 30 90 84 50 98 10 84; l o 10 30 50 46; l o 90 30 50 46; l o 50 46 50 98",
-    "bottle": "r d 42 2 58 12; r b 41 10 59 40; r b 28 30 72 98; r w 34 52 66 76",
-    "cup": "e o 64 40 94 74; e w 70 48 86 66; r b 14 28 74 92; e m 16 22 72 36",
-    "bowl": "e m 6 36 94 58; p b 6 48 94 48 78 86 62 94 38 94 22 86",
-    "plate": "e b 4 34 96 88; e w 22 46 78 76",
-    "tool": "p m 56 44 66 34 98 70 88 80; p m 48 50 58 42 94 84 84 94; p b 6 34 34 6 62 34 50 48 34 34 20 48",
-    "car": "p b 4 58 20 54 32 30 70 30 84 54 97 58 97 82 4 82; p w 36 36 49 36 49 54 28 54; p w 54 36 67 36 76 54 54 54; e d 14 70 36 94; e d 66 70 88 94; e m 20 76 30 88; e m 72 76 82 88",
-    "truck": "r b 4 24 66 78; p m 68 38 86 38 97 58 97 78 68 78; p w 74 44 84 44 90 58 74 58; e d 12 70 32 94; e d 44 70 64 94; e d 74 70 94 94",
-    "bus": "r b 4 20 96 82; r w 10 30 26 50; r w 32 30 48 50; r w 54 30 70 50; r w 76 30 90 50; e d 16 72 36 96; e d 64 72 84 96",
-    "train": "r b 4 22 96 78; r w 12 32 30 52; r w 38 32 56 52; r w 64 32 90 52; l o 2 92 98 92; e d 12 72 28 90; e d 36 72 52 90; e d 72 72 88 90",
-    "plane": "p b 42 46 10 76 22 78 62 52; p b 46 42 22 14 34 14 66 42; e b 4 38 96 58; p b 6 44 4 20 16 24 24 42; e d 82 43 88 48; e d 66 43 71 48; e d 54 43 59 48",
-    "boat": "l o 50 6 50 66; p w 53 10 84 58 53 58; p m 47 18 22 58 47 58; p b 4 64 96 64 80 92 20 92",
-    "bicycle": "e o 2 46 44 94; e w 8 53 38 87; e o 56 46 98 94; e w 62 53 92 87; p b 22 68 38 34 74 34 79 68 70 70 62 46 46 46 50 72 40 72 34 56 28 72; l o 74 36 70 18 82 18; r d 28 26 46 33",
-    "chair": "l o 26 60 22 98; l o 74 60 78 98; r b 22 54 80 68; r b 22 4 36 60; l o 34 18 34 50",
-    "table": "l o 16 48 14 98; l o 84 48 86 98; p b 4 34 96 34 96 50 4 50; l o 30 50 30 92; l o 70 50 70 92",
-    "sofa": "r b 12 24 88 70; r b 2 44 20 84; r b 80 44 98 84; r b 14 58 86 84; l o 50 58 50 80; r d 10 84 18 94; r d 82 84 90 94",
-    "bed": "r o 4 24 10 92; r o 90 46 96 92; r b 8 54 94 82; r w 12 42 38 58; l o 40 54 40 80",
-    "lamp": "l o 50 46 50 88; p b 30 8 70 8 86 50 14 50; e m 28 84 72 98",
-    "screen": "r b 4 12 96 78; r w 10 18 90 70; r m 40 78 60 88; r m 26 88 74 95",
-    "building": "r b 16 6 84 98; r w 24 16 38 28; r w 44 16 58 28; r w 64 16 78 28; r w 24 38 38 50; r w 44 38 58 50; r w 64 38 78 50; r w 24 60 38 72; r w 64 60 78 72; r d 44 74 58 98",
-    "house": "p d 2 46 50 6 98 46; r b 12 44 88 97; r w 22 56 40 72; r m 56 60 74 97",
-    "tower": "p d 34 20 50 2 66 20; p b 34 20 66 20 74 98 26 98; r w 44 32 56 44; r w 44 54 56 66; r d 42 80 58 98",
-    "sign": "r m 46 54 54 98; p b 34 6 66 6 86 22 86 44 66 60 34 60 14 44 14 22; l w 28 34 72 34",
-    "ball": "e b 10 12 90 92; l o 14 38 86 38; l o 14 66 86 66; l o 50 12 50 92",
-    "hat": "r b 24 26 76 74; e b 2 60 98 86; l d 24 62 76 62",
-    "shirt": "p b 30 12 42 20 58 20 70 12 96 34 84 52 74 44 74 94 26 94 26 44 16 52 4 34; l o 50 34 50 90; e w 47 44 53 50",
-    "trousers": "p b 26 6 74 6 82 96 60 96 50 40 40 96 18 96; l d 26 12 74 12",
-    "shoe": "p b 8 26 36 26 46 52 86 60 96 80 8 80; r w 6 80 97 90; l w 44 46 52 40",
-    "bag": "e o 30 4 70 50; e w 37 12 63 44; r b 12 34 88 96; l o 12 52 88 52; r w 44 48 56 60",
-    "umbrella": "l o 50 46 50 94; l o 50 94 38 94; a b 4 10 96 98; e w 4 48 35 60; e w 35 48 65 60; e w 65 48 96 60",
-    "instrument": "r o 47 2 53 44; r d 42 2 58 12; e b 28 36 72 66; e b 20 56 80 98; e d 41 58 59 76; l w 50 40 50 92",
-    "book": "p b 4 24 50 34 50 92 4 82; p b 96 24 50 34 50 92 96 82; l o 50 34 50 92; l w 14 42 40 48; l w 60 48 86 42; l w 14 56 40 62; l w 60 62 86 56",
-    "phone": "r b 26 4 74 96; r w 32 14 68 78; e d 45 82 55 92",
-    "clock": "e b 6 8 94 94; e w 18 20 82 82; l d 50 51 50 28; l d 50 51 66 58",
-    "rock": "p b 6 90 14 56 34 34 58 28 82 44 95 74 92 92; l o 34 34 44 56; l o 58 28 66 50",
-    "mountain": "p b 2 96 38 22 56 56 70 38 98 96; p w 38 22 46 37 39 44 30 38; p w 70 38 76 51 66 52",
-    "cloud": "e b 4 46 44 86; e b 24 22 70 74; e b 54 40 96 86; r b 20 60 80 86",
-    "water": "r b 2 44 98 92; l w 8 56 22 50 36 56 50 50 64 56 78 50 92 56; l w 8 74 22 68 36 74 50 68 64 74 78 68 92 74",
-    "ground": "p b 2 92 10 64 40 54 74 58 96 70 98 92; e d 30 70 34 73; e d 62 76 66 79; e d 48 82 52 85",
-    "food": "e m 4 66 96 94; a b 12 26 88 120; l o 30 50 40 36; l o 50 50 60 36; l o 68 56 74 44",
-    "stick": "p b 8 86 80 8 94 20 20 96; l o 78 22 70 14",
-    "kite": "p b 50 4 86 38 50 76 14 38; l o 50 4 50 76; l o 14 38 86 38; l d 50 76 60 86 48 92 58 99",
-    "bridge": "l o 22 20 22 96; l o 78 20 78 96; l o 2 58 22 22 50 56 78 22 98 58; r b 2 58 98 76",
-    "fence": "r b 6 26 22 96; r b 30 26 46 96; r b 54 26 70 96; r b 78 26 94 96; r b 2 40 98 52; r b 2 70 98 82",
-    "door": "r o 20 2 80 99; r b 25 6 75 99; r m 33 14 67 44; e d 64 54 71 61",
-    "window": "r b 8 8 92 92; r w 16 16 46 46; r w 54 16 84 46; r w 16 54 46 84; r w 54 54 84 84",
-    "wheel": "e b 6 8 94 94; e w 24 26 76 76; e m 42 44 58 58; l o 50 26 50 76; l o 24 51 76 51",
-    "cloth": "p b 8 14 92 14 92 80 78 90 64 80 50 90 36 80 22 90 8 80; l w 10 30 90 30",
-    "heart": "e b 4 10 54 60; e b 46 10 96 60; p b 8 48 92 48 50 96; r b 36 34 64 56",
-    "star": "p b 50 4 62 36 97 38 69 59 80 95 50 74 20 95 31 59 3 38 38 36",
-}
-SHAPES: dict[str, tuple[Stroke, ...]] = {name: _parse(text) for name, text in _SHAPES.items()}
 DEFAULT = "box"
+
+
+def _parse(stroke: str) -> Stroke:
+    kind, ink, *numbers = stroke.split()
+    return kind, ink, tuple(float(number) / 100 for number in numbers)
+
+
+def _load() -> dict[str, tuple[Stroke, ...]]:
+    shapes = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    return {name: tuple(map(_parse, strokes)) for name, strokes in shapes.items()}
+
+
+SHAPES = _load()
+"""Strokes (kind, ink, numbers over the unit square) by shape."""
