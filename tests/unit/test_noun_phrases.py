@@ -102,6 +102,18 @@ def test_web_debris_is_read_through(caption: str, objects: list[str]) -> None:
     assert extract_objects(caption) == objects
 
 
+@pytest.mark.parametrize(
+    ("caption", "objects"),
+    [
+        ("a beach with no dog", ["beach"]),
+        ("a plate without any big spoons, next to a fork", ["plate", "fork"]),
+        ("no dogs on the beach", ["beach"]),
+    ],
+)  # fmt: skip
+def test_what_the_caption_says_is_absent_is_not_named(caption: str, objects: list[str]) -> None:
+    assert extract_objects(caption) == objects
+
+
 @pytest.mark.parametrize("caption", ["", " \n\t", "🐶", "赤い車と犬", "собака и кошка", "123 456", "love and happiness", "..."])
 def test_a_caption_that_names_nothing_gives_nothing(caption: str) -> None:
     assert extract_objects(caption) == []

@@ -35,27 +35,42 @@ _MATERIALS = word_set(
 _DESCRIBING = _MATERIALS | PARTITIVES | TIMES
 _SPORTS_THAT_ARE_BALLS = frozenset({"baseball", "basketball", "football", "volleyball", "cricket", "softball"})
 _PARTITIVE_FORMS = PARTITIVES | {word + "s" for word in PARTITIVES} | {"bunches", "batches", "loaves", "halves", "series"}
-_MODIFYING_PLURALS = frozenset({"sports", "clothes", "arms", "goods", "news", "games", "jeans"})
+_MODIFYING_PLURALS = frozenset({"sports", "clothes", "arms", "goods", "news", "games", "jeans", "farmers"})
+# "a rainbow colored kite" shows no rainbow.
+_LOOKING = word_set("colored coloured shaped sized themed styled style inspired flavored flavoured")
 _STARTERS = frozenset({DETERMINER, ADJECTIVE, NUMBER, POSSESSIVE})
 
 
 def extract_objects(caption: str) -> list[str]:
     """The visible things that a caption names, as singular names in the order of the text, each once.
 
-    Articles, numbers, colours, sizes and opinions are left out; compounds stay whole ("fire hydrant").
+    Articles, numbers, colours, sizes and opinions are left out; compounds stay whole ("fire hydrant"). What the caption
+    says is absent ("no dog", "without a dog") is not named.
     Only the first `caption_text.MAX_CHARS` characters are read.
     """
     words = tag(tokens(caption))
     names: dict[str, None] = {}
     for start, end in _noun_runs(words):
+        if _is_denied(words, start):
+            continue
         run = words[start:end]
-        if end < len(words) and words[end].text == "of" and run[-1].text.rpartition(" ")[2] in _PARTITIVE_FORMS:
+        if end < len(words) and _is_counter(run[-1], words[end]):
             run = run[:-1]
-        for part in _split(run):
-            name = _name(part, words)
-            if name:
-                names.setdefault(name)
+        found = (_name(part, words) for part in _split(run))
+        names.update(dict.fromkeys(name for name in found if name))
     return list(names)
+
+
+def _is_counter(noun: Word, after: Word) -> bool:
+    """Whether a noun counts, places or describes another and names nothing: "slice of", "front of", "rainbow colored"."""
+    return after.text in _LOOKING or (after.text == "of" and noun.text.rpartition(" ")[2] in _PARTITIVE_FORMS)
+
+
+def _is_denied(words: Sequence[Word], start: int) -> bool:
+    """Whether the caption says that the thing is absent: "no dog", "without a big dog"."""
+    while start and words[start - 1].kind in (DETERMINER, ADJECTIVE) and words[start - 1].text != "no":
+        start -= 1
+    return start > 0 and words[start - 1].text in ("no", "without")
 
 
 def _noun_runs(words: Sequence[Word]) -> list[tuple[int, int]]:

@@ -51,11 +51,11 @@ _FIXED = {word: kind for kind, words in _FIXED_TEXT.items() for word in words.sp
 # Nouns that are as often a verb in captions, by their base form.
 _VERBS = word_set(
     """
-    balance bat bathe battle bike bite board bow box brush butt can carry cast catch change chase chat check cheer chop
+    balance bat bathe battle bike bite blow board bow box brush butt can carry cast catch change chase chat check cheer chop
     circle clap climb clip coach comb compete cook cover crash crawl cross crowd cup cut cycle dance direct display dive
     dock dress drink drive drop eat enjoy exercise face fan feature feed fence field fight fill film fish fix flag flash
-    flip float fly fold fork frame gather glance glide graze grill grip groom guard guide hang head hike hit hold hop
-    hug hunt jog jump kick kiss ladder land laugh lead lean leap lick lie light line look lounge march mix model mount
+    flip float fly fold fork frame gather glance glide graze grill grin grind grip groom guard guide hang head hike hit hold hop
+    hug hunt jog jump kick kiss knit ladder land laugh lead lean leap lick lie light line look lounge march mix model mount
     move mow nap near nest pack paddle paint park pass patrol paw pedal peek peer perch pet phone pick picture pitch
     place plant play plow point pose post pour practice preen prepare present press protest pull punch push race rake
     rally reach read relax remove rest return ride ring rise rock roll row run rush sail salute saw scale scratch sell
@@ -63,7 +63,7 @@ _VERBS = word_set(
     sniff snow soar spin splash spot spray spread spring squat stack stage stand stare start steam steer step stick stir
     stop stretch strike stroll study support surf surround sweep swim swing talk taste tend test throw tie top toss
     touch tour tow trail train travel trick trot try turn type use view visit vote wade wait walk wander wash watch
-    water wave wear wheel work wrap yawn
+    water wave wear wheel wind work wrap yawn
     """
 )
 # What something is for: "a frying pan". The noun after it is a thing, never a person or an animal.
@@ -244,8 +244,7 @@ def _is_predicate(subject: Word, word: Word, after: Word | None, determiner: str
             return False
         if determiner and determiner not in _PLURAL_DETERMINERS and not determiner[0].isdigit():
             return True
-        followed_by_noun = after is not None and after.kind in (NOUN, ADJECTIVE) and after.listed
-        return (_is_agent(subject) and not followed_by_noun) or (after is not None and after.kind == DETERMINER)
+        return _is_agent(subject) or (after is not None and after.kind == DETERMINER)
     takes_object = after is not None and after.kind == DETERMINER
     return subject.many and subject.text not in _PLURAL_MODIFIERS and (word.text in _VERBS or takes_object)
 

@@ -34,7 +34,7 @@ PLACE_IN_IMAGE = word_set(
 QUANTITIES = word_set(
     """
     pair group bunch couple lot number variety assortment array collection selection series set piece slice bit amount
-    handful dozen hundred thousand million ton plenty majority kind type sort form style size shape color colour shade
+    handful dollop dozen hundred thousand million ton plenty majority kind type sort form style size shape color colour shade
     tone hue stack pile heap pack flock herd swarm team trio duo quartet range mix mixture combination host load
     quantity unit total chunk sheet scoop dash spread layer length loaf bar sea body flight clump cluster litter school
     pride wedge strip row line assembly batch class crew portion bundle crowd family lump serving helping splash gang

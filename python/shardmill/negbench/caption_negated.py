@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from shardmill.language.nouns import fold
 from shardmill.language.polarity import check_negated, cue, form, new_objects
+from shardmill.language.relations import mentions
 from shardmill.negbench.answers import NewCaption
 from shardmill.seeding import rng_of
 from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage, prompt_value
@@ -38,13 +40,14 @@ class CaptionOptions(Options):
 class CaptionNegated(TextStage):
     """Negated captions of an image, one per negative.
 
-    caption (text), positive_objects (list), negative_objects (list) -> negative_captions (list) and negation_details (json): for
-    each caption {"object", "form", "cue", "template"}. Every caption passes the polarity checker: positives affirmed, the
-    negative inside the scope of a negation cue, no other object added.
+    caption (text), objects (list), seen_objects (list), positive_objects (list), negative_objects (list) -> negative_captions
+    (list) and negation_details (json): for each caption {"object", "form", "cue", "template"}. Every caption passes the polarity
+    checker: positives affirmed, the negative inside the scope of a negation cue, no other object added, and none named that the
+    detector did not see.
     """
 
     name = "negbench.caption_negated"
-    reads = ("caption", "positive_objects", "negative_objects")
+    reads = ("caption", "objects", "seen_objects", "positive_objects", "negative_objects")
     adds = {"negative_captions": "list", "negation_details": "json"}
     template = "negbench/caption_negated"
     answer = NewCaption
@@ -54,18 +57,18 @@ class CaptionNegated(TextStage):
     def ask(self, row: Row, rng: Random) -> list[Ask]:
         if self.options.style == "retrieval":
             return []
-        asks = []
-        for negative, wanted in self.draws(row, rng):
+        return [self.caption_ask(row, negative, wanted) for negative, wanted in self.draws(row, rng)]
 
-            def check(answer: NewCaption, negative: str = negative, wanted: str = wanted) -> str | None:
-                return self.problem(row, answer.caption, negative, wanted)
-
-            asks.append(
-                self.prompt(
-                    caption=row["caption"][:2_000], objects=row["positive_objects"], negative=negative, form=wanted, check=check
-                )
-            )
-        return asks
+    def caption_ask(self, row: Row, negative: str, wanted: str) -> Ask:
+        """The ask for one caption."""
+        return self.prompt(
+            caption=row["caption"][:2_000],
+            objects=row["positive_objects"],
+            unconfirmed=unconfirmed_objects(row),
+            negative=negative,
+            form=wanted,
+            check=lambda answer: self.problem(row, answer.caption, negative, wanted),
+        )
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         if self.options.style == "retrieval":
@@ -95,6 +98,8 @@ class CaptionNegated(TextStage):
             return "copy of the caption"
         if check_negated(caption, positives, [negative]) is not None:
             return "wrong polarity"
+        if any(mentions(caption, name) for name in unconfirmed_objects(row)):
+            return "names an unseen object"
         if new_objects(caption, [*positives, negative], source=row["caption"]):
             return "names another object"
         if form(caption, positives, [negative]) != wanted:
@@ -104,8 +109,11 @@ class CaptionNegated(TextStage):
     def details(self, caption: str, negative: str, wanted: str, template: str) -> dict[str, Any]:
         return {"object": negative, "form": wanted, "cue": cue(caption, negative), "template": template}
 
-    def retrieval(self, row: Row) -> dict[str, Any]:
+    def retrieval(self, row: Row) -> dict[str, Any] | Reject:
         """The original caption with a sentence that negates one object, before it or after it."""
+        unconfirmed = unconfirmed_objects(row)
+        if unconfirmed:
+            return Reject("caption names an unseen object", ", ".join(unconfirmed))
         rng = rng_of(self.context.seed, self.name, row["row_id"], "retrieval")
         original = row["caption"].strip()
         sentence = original if original.endswith((".", "!", "?")) else original + "."
@@ -115,6 +123,12 @@ class CaptionNegated(TextStage):
             captions.append(f"{negation} {sentence}" if wanted == "negation_first" else f"{sentence} {negation}")
             details.append(self.details(captions[-1], negative, wanted, f"retrieval {wanted}"))
         return {"negative_captions": captions, "negation_details": details}
+
+
+def unconfirmed_objects(row: Row) -> list[str]:
+    """Objects that the original caption names and the detector did not see."""
+    seen = {fold(name) for name in row["seen_objects"]}
+    return [name for name in row["objects"] if fold(name) not in seen]
 
 
 def bare(name: str) -> str:

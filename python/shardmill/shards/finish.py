@@ -65,7 +65,7 @@ def finish_shard(
     else:
         added, rejects = _from_transform(transformed, keys, adds)
     out = table.join(added, on=list(keys), how="inner", maintain_order="left_right")
-    order = table.select(keys).with_row_index("#")
+    order = table.select(list(keys)).with_row_index("#")
     rejects = rejects.join(order, on=list(keys), how="left").sort("#").drop("#")
     reject_kinds: dict[str, Kind] = {**keys, **REJECTS}
     kinds = {name: kind for name, kind in run.kinds(stage).items() if name in out.columns}

@@ -21,18 +21,17 @@ FRAME = 5
 LABEL = 12
 SCALE = 2
 INDOORS = {
+    "bathroom",
+    "bedroom",
+    "classroom",
+    "dining",
+    "gym",
+    "hospital",
     "kitchen",
     "living room",
-    "bedroom",
-    "bathroom",
-    "dining room",
-    "dining",
     "office",
-    "classroom",
-    "gym",
+    "restaurant",
     "shop",
-    "hospital",
-    "workshop",
 }
 WALLS = [
     (between(224, 208, 192), between(192, 144, 112)),

@@ -19,7 +19,7 @@ Box = tuple[float, float, float, float]
 Codes = NDArray[np.int32]
 MIN_AREA = 8
 MAT_TOLERANCE = 12
-GAP = 3
+GAP = 7
 """Instances of one object are told apart by so many empty columns or rows between them."""
 
 

@@ -16,13 +16,15 @@ _PLURAL_SHARE = 0.35
 
 
 def caption_negated(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
-    """{"caption", "objects" (present), "negative", "form"} -> {"caption"} in that form, which the polarity checker accepts.
+    """{"caption", "objects" (present), "unconfirmed", "negative", "form"} -> {"caption"} in that form, of right polarity.
 
-    The caption is kept where a sentence can be built around it, otherwise one is made of the objects. Where no pattern
+    The caption is kept where a sentence can be built around it, otherwise (and where it names something unconfirmed) one is
+    made of the objects. Where no pattern
     passes the checker (the caption names the negative object), the last attempt comes back for the caller to judge.
     """
     objects, negative = list(values["objects"]), str(values["negative"])
-    bases = [text for text in (usable(str(values["caption"])), _of_objects(objects, negative)) if text]
+    original = "" if values.get("unconfirmed") else usable(str(values["caption"]))
+    bases = [text for text in (original, _of_objects(objects, negative)) if text]
     caption = ""
     for base in bases:
         for pattern in _shuffled(values["form"], kind(base), rng):
