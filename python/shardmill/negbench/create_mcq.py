@@ -1,0 +1,328 @@
+"""Step 6: one question of four options per image, answerable only by looking.
+
+python -m shardmill.negbench.create_mcq --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import Field
+
+from shardmill.errors import UserError
+from shardmill.language.nouns import with_article
+from shardmill.language.relations import relation
+from shardmill.negbench.mcq_forms import CELLS, FAMILIES, ORIGINAL, TRUTHS, cell_text, fill
+from shardmill.seeding import below, uniform
+from shardmill.shards.frames import LIST
+from shardmill.stage import Options, TableStage
+from shardmill.standalone import main
+
+PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+MOST_OBJECTS = 64
+QUESTION = (
+    "correct_answer",
+    "caption_0",
+    "caption_1",
+    "caption_2",
+    "caption_3",
+    "correct_answer_template",
+    "mcq_objects",
+    "option_truths",
+)
+
+
+class McqOptions(Options):
+    """Options of `create_mcq`."""
+
+    style: Literal["balanced", "original"] = Field(
+        "balanced", description="original: the published format, which gives itself away"
+    )
+    questions_per_image: int = Field(1, ge=1, le=3, description="more questions about other objects, as far as there are any")
+    medium: Literal["image", "video", "photo"] = Field("image", description="the word for what is shown")
+    negative_draw: Literal["uniform", "matched"] = Field(
+        "uniform", description="matched: prefer negatives that are positives elsewhere, so that the object alone tells less"
+    )
+    object_counts: str | None = Field(
+        None, description="for matched: a CSV with object,positives,negatives, as `shardmill build` writes"
+    )
+
+
+class CreateMcq(TableStage):
+    """Multiple-choice questions, one true option and three false ones.
+
+    positive_objects (list), negative_objects (list) -> sub_id (int, the number of the question), correct_answer (int, 0-3),
+    caption_0 .. caption_3 (text), correct_answer_template (text), mcq_objects (json): [{"name", "present"}] and option_truths
+    (json): for each option what it claims, {name: present}.
+
+    Style balanced: over two objects X and Y the options are the four cells of their truth table, and the true cell is drawn
+    uniformly, taking two positives, one of each, or two negatives as the cell needs. A row must have two positives and two
+    negatives, or the cells that it can have would be more frequent than the others, and a reader could tell.
+    """
+
+    name = "negbench.create_mcq"
+    reads = ("positive_objects", "negative_objects")
+    adds = {
+        "sub_id": "int", "correct_answer": "int", "caption_0": "text", "caption_1": "text", "caption_2": "text", "caption_3": "text",
+        "correct_answer_template": "text", "mcq_objects": "json", "option_truths": "json",
+    }  # fmt: skip
+    Options = McqOptions
+    options: McqOptions
+
+    def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
+        fields = super().fingerprint(model)
+        if self.options.negative_draw == "matched":
+            fields["object counts"] = sha256(self.counts_file().read_bytes()).hexdigest()
+        return fields
+
+    def transform(self, table: pl.DataFrame) -> pl.DataFrame:
+        needed = 2 if self.options.style == "balanced" else 1
+        words = {1: "no", 2: "fewer than two"}[needed]
+        lists = table.select(
+            "row_id",
+            pl.col("positive_objects").str.json_decode(LIST).list.head(MOST_OBJECTS).alias("positives"),
+            pl.col("negative_objects").str.json_decode(LIST).list.head(MOST_OBJECTS).alias("negatives"),
+        ).with_columns(
+            reject_reason=pl.when(pl.col("positives").list.len() < needed).then(pl.lit(f"{words} positives"))
+            .when(pl.col("negatives").list.len() < needed).then(pl.lit(f"{words} negatives"))
+        )  # fmt: skip
+        usable = lists.filter(pl.col("reject_reason").is_null())
+        make = self.balanced if self.options.style == "balanced" else self.original
+        questions = make(usable.drop("reject_reason"))
+        without = usable.join(questions, on="row_id", how="anti").select("row_id", reject_reason=pl.lit("no unrelated pair"))
+        rejects = pl.concat([lists.filter(pl.col("reject_reason").is_not_null()).select("row_id", "reject_reason"), without])
+        made = questions.select("row_id", "sub_id", *QUESTION).with_columns(reject_reason=pl.lit(None, pl.String))
+        return pl.concat([made, rejects], how="diagonal").sort("row_id", "sub_id")
+
+    def seed(self, *purpose: object) -> tuple[object, ...]:
+        return (self.context.seed, self.name, *purpose)
+
+    def shuffled(self, usable: pl.DataFrame, column: str, *purpose: object) -> pl.DataFrame:
+        """row_id and the list of a column in an order of its own per row, by weight for matched negatives."""
+        elements = usable.select("row_id", pl.col(column).alias("name"), pl.int_ranges(pl.col(column).list.len()).alias("place"))
+        elements = elements.explode("name", "place")
+        key = uniform(pl.col("row_id") * MOST_OBJECTS + pl.col("place"), *self.seed(column, *purpose))
+        if column == "negatives" and self.options.negative_draw == "matched":
+            elements = elements.join(self.weights(), on="name", how="left")
+            key = key ** (
+                1 / pl.col("weight").fill_null(1.0)
+            )  # Efraimidis & Spirakis 2006: the largest u^(1/w) is a draw by weight
+        return elements.group_by("row_id").agg(pl.col("name").sort_by(key, descending=True).alias(column))
+
+    def counts_file(self) -> Path:
+        if self.options.object_counts is None or not Path(self.options.object_counts).is_file():
+            raise UserError(
+                f"create_mcq.object_counts names no file: {self.options.object_counts}; `shardmill build` writes object_counts.csv"
+            )
+        return Path(self.options.object_counts)
+
+    def weights(self) -> pl.DataFrame:
+        """How much oftener than as a negative each object is a positive."""
+        counts = pl.read_csv(self.counts_file(), columns=["object", "positives", "negatives"])
+        weight = (pl.col("positives") + 1) / (pl.col("negatives") + 1)
+        return counts.select(pl.col("object").alias("name"), weight.clip(0.01, 100.0).alias("weight"))
+
+    def balanced(self, usable: pl.DataFrame) -> pl.DataFrame:
+        """Questions over pairs; the k-th of a row asks about another pair than those before it."""
+        asked: list[pl.DataFrame] = []
+        for k in range(self.options.questions_per_image):
+            lists = self.shuffled(usable, "positives", k).join(self.shuffled(usable, "negatives", k), on="row_id")
+            for cell in (0, 1, 3):  # a row that lacks a pair for one cell would make the others more frequent
+                able = pick_pairs(lists.with_columns(cell=pl.lit(cell, pl.Int64)), asked)
+                lists = lists.join(able, on="row_id", how="semi")
+            lists = lists.with_columns(cell=below(pl.col("row_id"), 4, *self.seed("cell", k)))
+            pairs = pick_pairs(lists, asked)
+            swap = uniform(pl.col("row_id"), *self.seed("order", k)) < 0.5
+            one_of_each = pl.col("cell").is_in([1, 2])
+            # the pair is (positive, negative) for a mixed cell: the positive is X in first_only and Y in second_only
+            turned = pl.when(one_of_each).then(pl.col("cell") == 2).otherwise(swap)
+            pairs = pairs.with_columns(
+                x=pl.when(turned).then("b").otherwise("a"), y=pl.when(turned).then("a").otherwise("b"), sub_id=pl.lit(k, pl.Int64)
+            )
+            asked.append(pairs)
+        return self.options_of_cells(pl.concat(asked))
+
+    def options_of_cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """The four options of each pair in a random order."""
+        names = phrases(pl.concat([pairs["x"], pairs["y"]]).unique())
+        for column in ("x", "y"):
+            renamed = names.rename({"name": column, "phrase": f"{column}_phrase", "quoted": f"{column}_quoted"})
+            pairs = pairs.join(renamed, on=column, how="left")
+        key = pl.col("row_id") * 4 + pl.col("sub_id")
+        draws = {f"u{index}": uniform(key, *self.seed("position", index)) for index in range(4)}
+        pairs = pairs.with_columns(**draws, family=below(key, len(FAMILIES), *self.seed("family")))
+        texts = {
+            f"text{index}": cell_text(cell, self.options.medium, pl.col("family"), "x_phrase", "y_phrase")
+            for index, cell in enumerate(CELLS)
+        }
+        truths = {f"truth{index}": claims(*TRUTHS[cell]) for index, cell in enumerate(CELLS)}
+        ranks = {
+            f"rank{index}": pl.sum_horizontal([(pl.col(f"u{other}") < pl.col(f"u{index}")).cast(pl.Int64) for other in range(4)])
+            for index in range(4)
+        }
+        pairs = pairs.with_columns(**texts, **truths, **ranks)
+        return pairs.with_columns(
+            *(at_position("text", place).alias(f"caption_{place}") for place in range(4)),
+            option_truths=pl.concat_str(
+                pl.lit("["), pl.concat_str([at_position("truth", p) for p in range(4)], separator=","), pl.lit("]")
+            ),
+            correct_answer=pl.coalesce([pl.when(pl.col("cell") == index).then(f"rank{index}") for index in range(4)]),
+            correct_answer_template=pl.col("cell").replace_strict(list(range(4)), list(CELLS), return_dtype=pl.String),
+            mcq_objects=listed([("x_quoted", pl.col("cell").is_in([0, 1])), ("y_quoted", pl.col("cell").is_in([0, 2]))]),
+        )
+
+    def original(self, usable: pl.DataFrame) -> pl.DataFrame:
+        """Questions in the published format: A and B positives, N a negative; further questions have another N."""
+        lists = self.shuffled(usable, "positives").join(self.shuffled(usable, "negatives"), on="row_id")
+        asked = []
+        for k in range(self.options.questions_per_image):
+            rows = lists.filter(pl.col("negatives").list.len() > k).select(
+                "row_id",
+                a=pl.col("positives").list.get(0),
+                b=pl.col("positives").list.get(1, null_on_oob=True),
+                n=pl.col("negatives").list.get(k, null_on_oob=True),
+                sub_id=pl.lit(k, pl.Int64),
+                draw=below(pl.col("row_id"), 3, *self.seed("template", k)),
+            )
+            asked.append(rows)
+        rows = pl.concat(asked)
+        for column in ("a", "b"):
+            pairs = unrelated(rows.select(a=column, b="n").drop_nulls()).rename({"a": column, "b": "n"})
+            sound = rows.join(pairs, on=[column, "n"], how="semi")
+            rows = sound if column == "a" else pl.concat([sound, rows.filter(pl.col("b").is_null())])
+        return self.original_options(rows)
+
+    def original_options(self, rows: pl.DataFrame) -> pl.DataFrame:
+        key = pl.col("row_id") * 4 + pl.col("sub_id")
+        two, one = ["positive", "negative", "hybrid"], ["negative", "hybrid", "modified_positive"]
+        chosen = pl.when(pl.col("b").is_not_null()).then(pl.col("draw").replace_strict([0, 1, 2], two, return_dtype=pl.String))
+        rows = rows.with_columns(
+            template=chosen.otherwise(pl.col("draw").replace_strict([0, 1, 2], one, return_dtype=pl.String)),
+            correct_answer=below(key, 4, *self.seed("position")),
+        )
+        quoted = phrases(pl.concat([rows["a"], rows["b"].drop_nulls(), rows["n"]]).unique())
+        for column in ("a", "b", "n"):
+            rows = rows.join(
+                quoted.select(pl.col("name").alias(column), pl.col("quoted").alias(f"{column}_quoted")), on=column, how="left"
+            )
+        texts = {name: fill(pattern, self.options.medium, a="a", b="b", n="n") for name, pattern in ORIGINAL.items()}
+        right = pl.coalesce([pl.when(pl.col("template") == name).then(texts[name]) for name in (*two, "modified_positive")])
+        a, b, n = "a_quoted", "b_quoted", "n_quoted"
+        right_truth = (
+            pl.when(pl.col("template") == "positive").then(claim([(a, True), (b, True)]))
+            .when(pl.col("template") == "negative").then(claim([(n, False)]))
+            .when(pl.col("template") == "hybrid").then(claim([(a, True), (n, False)]))
+            .otherwise(claim([(a, True)]))
+        )  # fmt: skip
+        rows = rows.with_columns(
+            text0=right, text1=texts["false_hybrid"], text2=texts["false_positive"], text3=texts["false_negative"],
+            truth0=right_truth, truth1=claim([(n, True), (a, False)]), truth2=claim([(n, True)]), truth3=claim([(a, False)]),
+        )  # fmt: skip
+        # the three false options follow the right one around the circle, so that each position holds each of them equally often
+        ranks = {f"rank{index}": (pl.col("correct_answer") + index) % 4 for index in range(4)}
+        has_b = pl.col("b").is_not_null()
+        with_b, without_b = [(a, pl.lit(True)), (b, pl.lit(True)), (n, pl.lit(False))], [(a, pl.lit(True)), (n, pl.lit(False))]
+        return rows.with_columns(**ranks).with_columns(
+            *(at_position("text", place).alias(f"caption_{place}") for place in range(4)),
+            option_truths=pl.concat_str(
+                pl.lit("["), pl.concat_str([at_position("truth", p) for p in range(4)], separator=","), pl.lit("]")
+            ),
+            correct_answer_template=pl.col("template"),
+            mcq_objects=pl.when(has_b).then(listed(with_b)).otherwise(listed(without_b)),
+        )
+
+
+def pick_pairs(lists: pl.DataFrame, asked: list[pl.DataFrame]) -> pl.DataFrame:
+    """row_id, cell and a pair (a, b) that suits the cell: unrelated, and not asked about before. Rows without one are left out.
+
+    Tried in rounds over the shuffled lists, so that relations are looked up once per distinct pair and never row by row.
+    """
+    taken = pl.concat([frame.select("row_id", pair=pair_key()) for frame in asked]) if asked else None
+    found: list[pl.DataFrame] = []
+    for i, j in PAIRS:
+        positive, negative = pl.col("positives").list, pl.col("negatives").list
+        mixed = pl.col("cell").is_in([1, 2])
+        # a mixed pair takes the i-th positive and the (j-1)-th negative, so that the first round is (0, 0)
+        a = pl.when(pl.col("cell") == 3).then(negative.get(i, null_on_oob=True)).otherwise(positive.get(i, null_on_oob=True))
+        b = (
+            pl.when(pl.col("cell") == 0).then(positive.get(j, null_on_oob=True))
+            .when(mixed).then(negative.get(j - 1, null_on_oob=True))
+            .otherwise(negative.get(j, null_on_oob=True))
+        )  # fmt: skip
+        tried = lists.select("row_id", "cell", a=a, b=b).drop_nulls()
+        tried = tried.join(unrelated(tried), on=["a", "b"], how="semi")
+        if taken is not None:
+            tried = tried.with_columns(pair=pair_key()).join(taken, on=["row_id", "pair"], how="anti").drop("pair")
+        found.append(tried)
+        lists = lists.join(tried, on="row_id", how="anti")
+        if not lists.height:
+            break
+    return pl.concat(found)
+
+
+def pair_key() -> pl.Expr:
+    """A text that is the same for (a, b) and (b, a)."""
+    return pl.concat_str(pl.min_horizontal("a", "b"), pl.max_horizontal("a", "b"), separator="\x1f")
+
+
+def unrelated(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The distinct pairs (a, b) of objects of which neither is, is a kind of, or belongs to the other."""
+    distinct = pairs.select("a", "b").unique()
+    return distinct.filter(pl.Series([_related(a, b) is None for a, b in distinct.iter_rows()], dtype=pl.Boolean))
+
+
+@lru_cache(maxsize=1_000_000)
+def _related(a: str, b: str) -> str | None:
+    return relation(a, b)
+
+
+def phrases(names: pl.Series) -> pl.DataFrame:
+    """For each name its phrase with an article, and itself as a JSON string."""
+    values = names.to_list()
+    return pl.DataFrame(
+        {
+            "name": values,
+            "phrase": [with_article(name) for name in values],
+            "quoted": [json.dumps(name, ensure_ascii=False) for name in values],
+        },
+        schema={"name": pl.String, "phrase": pl.String, "quoted": pl.String},
+    )
+
+
+def at_position(prefix: str, place: int) -> pl.Expr:
+    """Of four columns `prefix0` .. `prefix3` the one whose rank is `place`."""
+    return pl.coalesce([pl.when(pl.col(f"rank{index}") == place).then(f"{prefix}{index}") for index in range(4)])
+
+
+def claims(x: bool, y: bool) -> pl.Expr:
+    """JSON of what an option claims of X and Y."""
+    return claim([("x_quoted", x), ("y_quoted", y)])
+
+
+def claim(objects: list[tuple[str, bool]]) -> pl.Expr:
+    """A JSON object {name: present} from columns of quoted names."""
+    pieces = [pl.concat_str(pl.col(column), pl.lit(":true" if present else ":false")) for column, present in objects]
+    return pl.concat_str(pl.lit("{"), pl.concat_str(pieces, separator=","), pl.lit("}"))
+
+
+def listed(objects: list[tuple[str, pl.Expr]]) -> pl.Expr:
+    """A JSON list [{"name": .., "present": ..}] from columns of quoted names."""
+    pieces = [
+        pl.concat_str(
+            pl.lit('{"name":'),
+            pl.col(column),
+            pl.when(present).then(pl.lit(',"present":true}')).otherwise(pl.lit(',"present":false}')),
+        )
+        for column, present in objects
+    ]
+    return pl.concat_str(pl.lit("["), pl.concat_str(pieces, separator=","), pl.lit("]"))
+
+
+if __name__ == "__main__":
+    main(CreateMcq)
