@@ -1,0 +1,96 @@
+"""Step 7: the options of a question in other words, each object keeping its polarity.
+
+python -m shardmill.negbench.paraphrase_mcq --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from pydantic import Field
+
+from shardmill.language.polarity import check_polarity, new_objects
+from shardmill.negbench.answers import NewCaption
+from shardmill.shards.cells import dump_cell
+from shardmill.stage import Answer, Ask, Options, Row, TextStage
+from shardmill.standalone import main
+
+OPTIONS = range(4)
+
+
+class ParaphraseOptions(Options):
+    """Options of `paraphrase_mcq`."""
+
+    variants: int = Field(4, ge=1, description="ways in which one and the same sentence may be paraphrased over the data set")
+    max_words: int = Field(30, ge=8, description="a longer paraphrase is asked for again")
+
+
+class ParaphraseMcq(TextStage):
+    """Paraphrases of the four options of a question.
+
+    caption_0 .. caption_3 (text), option_truths (json) -> paraphrase_0 .. paraphrase_3 (text) and paraphrased (json): which of
+    them are new; the others fell back to the template's sentence, because no good paraphrase came or two would be equal. Equal
+    sentences are asked once per shard, and get the same paraphrases in any shard.
+    """
+
+    name = "negbench.paraphrase_mcq"
+    reads = ("caption_0", "caption_1", "caption_2", "caption_3", "option_truths")
+    adds = {"paraphrase_0": "text", "paraphrase_1": "text", "paraphrase_2": "text", "paraphrase_3": "text", "paraphrased": "json"}
+    template = "negbench/paraphrase_mcq"
+    answer = NewCaption
+    tolerant = True
+    Options = ParaphraseOptions
+    options: ParaphraseOptions
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        return [self.option_ask(row[f"caption_{index}"], row["option_truths"][index], rng) for index in OPTIONS]
+
+    def option_ask(self, sentence: str, truth: Mapping[str, bool], rng: Random) -> Ask:
+        """The ask for one of the variants of a sentence."""
+        return self.prompt(
+            sentence=sentence,
+            objects=truth,
+            order="free",
+            check=lambda answer: self.problem(answer.caption, sentence, truth),
+            share=f"{rng.randrange(self.options.variants)} {sentence} {dump_cell(truth)}",
+        )
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
+        originals = [row[f"caption_{index}"] for index in OPTIONS]
+        texts = [
+            original if answer.problem else answer.value.caption for original, answer in zip(originals, answers, strict=True)
+        ]
+        while len(set(map(plain, texts))) < len(texts):
+            clash = next(
+                index for index in OPTIONS if texts[index] != originals[index] and plain(texts[index]) in others(texts, index)
+            )
+            texts[clash] = originals[clash]
+        changed = [text != original for text, original in zip(texts, originals, strict=True)]
+        return {**{f"paraphrase_{index}": texts[index] for index in OPTIONS}, "paraphrased": changed}
+
+    def problem(self, caption: str, sentence: str, truth: Mapping[str, bool]) -> str | None:
+        """Why a paraphrase is not one; None when it is."""
+        if plain(caption) == plain(sentence):
+            return "copy of the sentence"
+        if len(caption.split()) > self.options.max_words:
+            return "paraphrase too long"
+        if check_polarity(caption, truth) is not None:
+            return "wrong polarity"
+        if new_objects(caption, truth, source=sentence):
+            return "names another object"
+        return None
+
+
+def plain(text: str) -> str:
+    """The text's letters and digits alone, case folded: two options that agree in them look the same."""
+    return "".join(character for character in text.casefold() if character.isalnum())
+
+
+def others(texts: list[str], index: int) -> set[str]:
+    return {plain(text) for place, text in enumerate(texts) if place != index}
+
+
+if __name__ == "__main__":
+    main(ParaphraseMcq)
