@@ -119,7 +119,7 @@ def test_the_images_open_but_for_the_broken_and_the_missing(scenes: list[dict[st
             picture.load()
             assert (picture.mode, picture.size) == ("RGB", (320, 240))
     for image in BROKEN:
-        with pytest.raises(OSError, match="truncated|cannot identify"), Image.open(SAMPLES / image) as picture:
+        with pytest.raises(OSError, match=r"truncated|cannot identify"), Image.open(SAMPLES / image) as picture:
             picture.load()
     assert not any((SAMPLES / image).exists() for image in MISSING)
 

@@ -1,0 +1,114 @@
+"""The datasets of a finished run: NegCap, NegMCQ and NegFull in the formats that trainers read, with a card.
+
+shardmill build RUN
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+
+from shardmill.errors import UserError
+from shardmill.negbench.card import write_card
+from shardmill.negbench.datasets import FILES, Shard, object_counts
+from shardmill.shards.atomic import replacing
+from shardmill.shards.combine import partial_name
+from shardmill.shards.run_folder import RunFolder
+from shardmill.shards.verify import check_stage, refuse
+
+CAPTIONS, QUESTIONS, LISTS = "caption_negated", "paraphrase_mcq", "validate_objects"
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """The files written, with their number of rows (None for the card), and the shards that were left out on demand."""
+
+    files: dict[Path, int | None]
+    missing: list[int]
+
+
+def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
+    """Write all datasets into `out` (RUN/datasets), shard by shard, in the order of the input.
+
+    With the plan's `target_rows`, each dataset holds the first so many accepted rows. Raises UserError naming the shards that
+    are not finished; `allow_missing` leaves them out and says so in the file names.
+    """
+    absent = [stage for stage in (CAPTIONS, QUESTIONS) if stage not in run.stages]
+    if absent:
+        raise UserError(f"the run {run.path} has no stage {absent[0]}, which the datasets are made of")
+    out = out or run.path / "datasets"
+    shards, missing = choose_shards(run, allow_missing)
+    paths = {name: out / name for name in (*FILES, "object_counts.csv")}
+    if missing:
+        paths = {name: partial_name(path, len(shards), len(shards) + len(missing)) for name, path in paths.items()}
+    counts = _write(run, shards, paths)
+    files: dict[Path, int | None] = {path: counts[name] for name, path in paths.items()}
+    card = write_card(run, out / "dataset.json", shards, missing, files)
+    return BuildResult({**files, card: None}, missing)
+
+
+def choose_shards(run: RunFolder, allow_missing: bool) -> tuple[list[int], list[int]]:
+    """The shards to build from, and those left out. Raises UserError unless all that are needed stand."""
+    wanted = needed_shards(run)
+    finished = set(wanted)
+    for stage in (CAPTIONS, QUESTIONS):
+        check = check_stage(run, stage, wanted)
+        if allow_missing:
+            finished -= set(check.missing)
+            check.missing = []
+        refuse(run, check)
+    if not finished:
+        raise UserError(f"no shard of {run.path} is finished yet; run: shardmill launch {run.plan.pipeline} --run {run.path}")
+    return sorted(finished), sorted(set(wanted) - finished)
+
+
+def needed_shards(run: RunFolder) -> list[int]:
+    """All shards; with `target_rows` those from 0 on that hold so many accepted rows of captions and of questions."""
+    target = run.plan.target_rows
+    if target is None:
+        return list(range(run.num_shards))
+    rows = {CAPTIONS: 0, QUESTIONS: 0}
+    for shard in range(run.num_shards):
+        for stage in rows:
+            manifest = run.manifest(stage, shard)
+            rows[stage] += manifest.rows_out if manifest else 0
+        if min(rows.values()) >= target:
+            return list(range(shard + 1))
+    return list(range(run.num_shards))
+
+
+def _write(run: RunFolder, shards: list[int], paths: dict[str, Path]) -> dict[str, int]:
+    counts = dict.fromkeys(paths, 0)
+    left = dict.fromkeys((CAPTIONS, QUESTIONS), run.plan.target_rows)
+    seen: list[pl.DataFrame] = []
+    with ExitStack() as stack:
+        files: dict[str, IO[bytes]] = {name: stack.enter_context(replacing(path)) for name, path in paths.items()}
+        for index, number in enumerate(shards):
+            tables = {stage: _first(run.read_part(stage, number)[0], stage, left) for stage in (CAPTIONS, QUESTIONS)}
+            shard = Shard(tables[CAPTIONS], tables[QUESTIONS], list(run.plan.input.columns))
+            for name, write in FILES.items():
+                counts[name] += write(shard, files[name], index == 0)
+            seen.append(object_counts(run.read_part(LISTS, number)[0]))
+        objects = (
+            pl.concat(seen)
+            .group_by("object")
+            .sum()
+            .sort(pl.col("positives") + pl.col("negatives"), "object", descending=[True, False])
+        )
+        objects.write_csv(files["object_counts.csv"])
+        counts["object_counts.csv"] = objects.height
+    return counts
+
+
+def _first(table: pl.DataFrame, stage: str, left: dict[str, int | None]) -> pl.DataFrame:
+    """The rows of a part that the target still has room for; the room shrinks by them."""
+    room = left[stage]
+    if room is None:
+        return table
+    kept = table.filter(pl.col("row_id").is_in(table["row_id"].unique(maintain_order=True).head(room).implode()))
+    left[stage] = room - kept["row_id"].n_unique()
+    return kept
