@@ -224,8 +224,8 @@ def launch(
     from rich.console import Console
 
     Console().print(final_table(run))
-    for stage, index, message, log in result.failed:
-        click.secho(f"failed: {stage} shard {index}: {message} (log: {log})", fg="red", err=True)
+    for failure in result.failed:
+        click.secho(f"failed: {failure.stage} shard {failure.shard}: {failure.message} (log: {failure.log})", fg="red", err=True)
     if result.failed:
         click.echo(f"the rest is finished; mend the cause and run again: shardmill launch {pipeline} --run {folder}", err=True)
         ctx.exit(1)

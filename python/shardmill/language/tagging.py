@@ -225,7 +225,7 @@ def _phrase_size(words: list[Word], index: int, before: list[Word], phrases: dic
 
 
 def _reads_as_clause(run: list[Word], before: list[Word]) -> bool:
-    """"a bus stops" is no bus stop, and a man washing machines has no washing machine."""
+    """ "a bus stops" is no bus stop, and a man washing machines has no washing machine."""
     previous = before[-1] if before else None
     if run[0].text.endswith("ing") and previous and (previous.kind in (NOUN, PRONOUN) or previous.text in ("is", "are")):
         return True

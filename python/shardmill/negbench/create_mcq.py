@@ -69,9 +69,16 @@ class CreateMcq(TableStage):
     name = "negbench.create_mcq"
     reads = ("positive_objects", "negative_objects")
     adds = {
-        "sub_id": "int", "correct_answer": "int", "caption_0": "text", "caption_1": "text", "caption_2": "text", "caption_3": "text",
-        "correct_answer_template": "text", "mcq_objects": "json", "option_truths": "json",
-    }  # fmt: skip
+        "sub_id": "int",
+        "correct_answer": "int",
+        "caption_0": "text",
+        "caption_1": "text",
+        "caption_2": "text",
+        "caption_3": "text",
+        "correct_answer_template": "text",
+        "mcq_objects": "json",
+        "option_truths": "json",
+    }
     Options = McqOptions
     options: McqOptions
 
@@ -117,9 +124,7 @@ class CreateMcq(TableStage):
 
     def counts_file(self) -> Path:
         if self.options.object_counts is None or not Path(self.options.object_counts).is_file():
-            raise UserError(
-                f"create_mcq.object_counts names no file: {self.options.object_counts}; `shardmill build` writes object_counts.csv"
-            )
+            raise UserError(f"create_mcq.object_counts names no file: {self.options.object_counts}; `shardmill build` writes one")
         return Path(self.options.object_counts)
 
     def weights(self) -> pl.DataFrame:

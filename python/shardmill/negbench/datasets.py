@@ -101,7 +101,7 @@ def negfull_jsonl(shard: Shard, file: IO[bytes], first: bool) -> int:
 
 def negfull_tsv(shard: Shard, file: IO[bytes], first: bool) -> int:
     """NegFull for open_clip: every caption that is true of its image, original ones only if all their objects were seen."""
-    confirmed = pl.col("objects").str.json_decode(LIST).list.len() == pl.col("seen_objects").str.json_decode(LIST).list.len()
+    confirmed = equally_long("objects", "seen_objects")
     pieces = [
         shard.captions.filter(confirmed).select("row_id", order=pl.lit(0), filepath="image", title="caption"),
         shard.captions.select("row_id", order=pl.lit(1), filepath="image", title=pl.col("negative_captions").str.json_decode(LIST))
@@ -126,6 +126,11 @@ FILES: Mapping[str, Callable[[Shard, IO[bytes], bool], int]] = MappingProxyType(
     }
 )
 """What each dataset file gets from a shard; a writer returns how many rows it wrote."""
+
+
+def equally_long(first: str, second: str) -> pl.Expr:
+    """Whether two list columns hold equally many items: nothing of the first was dropped on the way to the second."""
+    return pl.col(first).str.json_decode(LIST).list.len() == pl.col(second).str.json_decode(LIST).list.len()
 
 
 def object_counts(table: pl.DataFrame) -> pl.DataFrame:

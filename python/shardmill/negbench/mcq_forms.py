@@ -71,7 +71,4 @@ def cell_text(cell: str, medium: str, family: pl.Expr, x: str, y: str) -> pl.Exp
         else:
             yes, no = (x, y) if cell == "first_only" else (y, x)
             texts.append(fill(wording["one"], medium, yes=yes, no=no))
-    chosen = pl.when(family == 0).then(texts[0])
-    for index, text in enumerate(texts[1:], 1):
-        chosen = chosen.when(family == index).then(text)
-    return chosen.otherwise(None)
+    return pl.coalesce([pl.when(family == index).then(text) for index, text in enumerate(texts)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +141,7 @@ def instances(mask: NDArray[np.bool_]) -> list[Box]:
     return sorted(boxes)
 
 
-def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _runs(line: Any) -> list[tuple[int, int]]:
     """The stretches of a line that are set, joining those with gaps under `GAP`."""
     places = np.flatnonzero(line)
     if not len(places):
