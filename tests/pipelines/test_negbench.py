@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from shardmill.language.polarity import check_negated, check_polarity
 from shardmill.language.relations import mentions, relation
 from shardmill.negbench.build import build

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from shardmill.shards.cells import Kind
 from shardmill.shards.frames import FORMATS, frame_of, read_frame, write_frame
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
 from shardmill.models.images import UnreadableImage, open_image
 
 
@@ -24,7 +25,10 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert open_image(str(tmp_path / "turned.jpg")).size == (20, 30)
 
 
-@pytest.mark.parametrize(("mode", "suffix"), [("CMYK", "jpg"), ("L", "png"), ("RGBA", "png"), ("P", "gif"), ("1", "png"), ("I;16", "png")])
+MODES = [("CMYK", "jpg"), ("L", "png"), ("RGBA", "png"), ("P", "gif"), ("1", "png"), ("I;16", "png")]
+
+
+@pytest.mark.parametrize(("mode", "suffix"), MODES)
 def test_every_mode_becomes_rgb(tmp_path: Path, mode: str, suffix: str) -> None:
     path = tmp_path / f"image.{suffix}"
     Image.new(mode, (8, 8)).save(path)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from shardmill.shards.journal import Header, Journal, Record, read_header, read_records
 
 ROWS = [Record((1,), rows=[{"objects": ["dog"]}]), Record((2,), reject={"reason": "no object"}), Record((3, 1), rows=[])]

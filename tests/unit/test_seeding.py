@@ -1,4 +1,5 @@
 import polars as pl
+
 from shardmill.seeding import below, rng_of, seed_of, uniform
 
 MASK = (1 << 64) - 1

@@ -83,7 +83,7 @@ def needed_shards(run: RunFolder) -> list[int]:
 
 def _write(run: RunFolder, shards: list[int], paths: dict[str, Path]) -> dict[str, int]:
     counts = dict.fromkeys(paths, 0)
-    left = dict.fromkeys((CAPTIONS, QUESTIONS), run.plan.target_rows)
+    left: dict[str, int | None] = {CAPTIONS: run.plan.target_rows, QUESTIONS: run.plan.target_rows}
     seen: list[pl.DataFrame] = []
     with ExitStack() as stack:
         files: dict[str, IO[bytes]] = {name: stack.enter_context(replacing(path)) for name, path in paths.items()}

@@ -14,6 +14,7 @@ from shardmill.shards.frames import LIST, json_lines
 
 OBJECTS = pl.List(pl.Struct({"name": pl.String, "present": pl.Boolean}))
 BREAKS = r"[\t\r\n]+"
+NEGATED = pl.col("negative_captions").str.json_decode(LIST)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def negmcq_table(shard: Shard, file: IO[bytes], first: bool) -> int:
 
 def retrieval_table(shard: Shard, file: IO[bytes], first: bool) -> int:
     """Retrieval: filepath and captions, a list of the original and its negated captions."""
-    captions = pl.concat_list(pl.col("caption"), pl.col("negative_captions").str.json_decode(LIST))
+    captions = pl.concat_list(pl.col("caption"), NEGATED)
     text = pl.struct(v=captions).struct.json_encode()
     return _csv(shard.captions.select(filepath="image", captions=text.str.slice(5, text.str.len_chars() - 6)), file, first)
 
@@ -104,8 +105,7 @@ def negfull_tsv(shard: Shard, file: IO[bytes], first: bool) -> int:
     confirmed = equally_long("objects", "seen_objects")
     pieces = [
         shard.captions.filter(confirmed).select("row_id", order=pl.lit(0), filepath="image", title="caption"),
-        shard.captions.select("row_id", order=pl.lit(1), filepath="image", title=pl.col("negative_captions").str.json_decode(LIST))
-        .explode("title").drop_nulls("title"),
+        shard.captions.select("row_id", order=pl.lit(1), filepath="image", title=NEGATED).explode("title").drop_nulls("title"),
         shard.questions.select(
             "row_id", order=pl.lit(2), filepath="image",
             title=pl.coalesce([pl.when(pl.col("correct_answer") == index).then(f"paraphrase_{index}") for index in range(4)]),

@@ -1,0 +1,109 @@
+"""Making questions: rows/s and peak memory of the stage, beside the original way (a loop over rows with parsed cells).
+
+python tests/bench/mcq.py --rows 1000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+ROWS_PER_SHARD = 500_000
+LOOP_SHARE = 20
+"""The loop over rows does one in so many rows: its time is proportional to them."""
+
+
+def generate(path: Path, rows: int) -> None:
+    """Object lists as validate_objects leaves them: two to four positives and negatives."""
+    from shardmill.language.lexicon import lexicon
+
+    rng = Random(0)
+    names = list(lexicon().entries)
+    lists = [json.dumps(rng.sample(names, rng.randint(2, 4))).replace('"', '""') for _ in range(20_000)]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("row_id,positive_objects,negative_objects\n")
+        for row in range(rows):
+            file.write(f'{row},"{rng.choice(lists)}","{rng.choice(lists)}"\n')
+
+
+def stage(path: Path) -> int:
+    """The stage over one shard after another, reading and writing CSV."""
+    import polars as pl
+
+    from shardmill.negbench.create_mcq import CreateMcq
+    from shardmill.stage import Context
+
+    work = CreateMcq({}, Context(seed=0))
+    total = 0
+    reader = pl.scan_csv(path).collect_batches(chunk_size=ROWS_PER_SHARD)
+    for index, shard in enumerate(reader):
+        made = work.transform(shard)
+        made.write_csv(path.with_name(f"questions-{index}.csv"))
+        total += shard.height
+    return total
+
+
+def loop(path: Path) -> int:
+    """One row at a time in pandas, lists parsed from the cells, all questions held in a list."""
+    import pandas as pd
+
+    rng = Random(0)
+    table = pd.read_csv(path)
+    table = table.iloc[: max(len(table) // LOOP_SHARE, 1)]
+    questions = []
+    for _, row in table.iterrows():
+        positives, negatives = ast.literal_eval(row["positive_objects"]), ast.literal_eval(row["negative_objects"])
+        a, b = rng.sample(positives, 2)
+        negative = rng.choice(negatives)
+        options = [
+            f"This image features {a} and {b}.",
+            f"This image features {negative}, but not {a}.",
+            f"This image features {negative}.",
+            f"This image does not feature {a}.",
+        ]
+        right = options[0]
+        rng.shuffle(options)
+        questions.append({"answer": options.index(right), **{f"caption_{index}": text for index, text in enumerate(options)}})
+    pd.DataFrame(questions).to_csv(path.with_name("loop.csv"), index=False)
+    return len(table)
+
+
+WAYS = {"shardmill": stage, "row loop": loop}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        started = time.perf_counter()
+        rows = WAYS[options.child[0]](Path(options.child[1]))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"rate": rows / (time.perf_counter() - started), "peak_mb": peak}))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "lists.csv"
+        generate(path, options.rows)
+        figures = {}
+        for way in WAYS:
+            command = [sys.executable, __file__, "--child", way, str(path)]
+            figures[way] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+            print(
+                f"{options.rows:,} rows  {way:10} {figures[way]['rate']:>10,.0f} rows/s {figures[way]['peak_mb']:>8,.0f} MB peak"
+            )
+        print(
+            f"ratio {figures['shardmill']['rate'] / figures['row loop']['rate']:.1f} x faster (reading and writing CSV included)"
+        )
+
+
+if __name__ == "__main__":
+    main()
