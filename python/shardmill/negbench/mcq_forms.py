@@ -23,9 +23,9 @@ FAMILIES: tuple[Mapping[str, str], ...] = (
         "neither": "The {medium} shows neither {x} nor {y}.",
     },
     {
-        "both": "Both {x} and {y} can be seen in this {medium}.",
-        "one": "In this {medium}, {yes} can be seen, but not {no}.",
-        "neither": "Neither {x} nor {y} can be seen in this {medium}.",
+        "both": "Visible in this {medium}: both {x} and {y}.",
+        "one": "Visible in this {medium}: {yes}, but not {no}.",
+        "neither": "Visible in this {medium}: neither {x} nor {y}.",
     },
     {
         "both": "One can see {x} as well as {y} in this {medium}.",

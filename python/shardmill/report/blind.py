@@ -15,7 +15,6 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
 
@@ -135,7 +134,10 @@ def agree(first: Truth, second: Truth) -> int:
 
 
 class BagOfWords:
-    """Logistic regression over hashed words and word pairs of an option, trained to tell the right options from the others."""
+    """Logistic regression over the hashed words of an option, trained to tell the right options from the others.
+
+    Single words only: pairs such as "no dog" would measure the object prior, which is a baseline of its own.
+    """
 
     def __init__(self, train: Sequence[Question]):
         self._weights: NDArray[np.float64] = np.zeros(BUCKETS)
@@ -156,9 +158,7 @@ class BagOfWords:
 
 
 def _features(text: str) -> NDArray[np.int64]:
-    words = WORD.findall(text.lower())
-    pairs = [f"{first} {second}" for first, second in pairwise(words)]
-    return np.array([crc32(feature.encode()) % BUCKETS for feature in {*words, *pairs}], dtype=np.int64)
+    return np.array([crc32(word.encode()) % BUCKETS for word in sorted(set(WORD.findall(text.lower())))], dtype=np.int64)
 
 
 class ObjectPrior:
