@@ -204,7 +204,7 @@ def launch(
     Launching again is how to resume: after a crash, a kill, or a full disk, run the same command.
     """
     from shardmill.launch.local import launch_local
-    from shardmill.launch.progress import final_table
+    from shardmill.launch.progress import closing_lines, final_table
     from shardmill.planning import redo as redo_stage
     from shardmill.planning import start_run
     from shardmill.shards.run_folder import RunFolder
@@ -224,6 +224,8 @@ def launch(
     from rich.console import Console
 
     Console().print(final_table(run))
+    for line in closing_lines(run):
+        click.echo(line)
     for failure in result.failed:
         click.secho(f"failed: {failure.stage} shard {failure.shard}: {failure.message} (log: {failure.log})", fg="red", err=True)
     if result.failed:

@@ -176,7 +176,7 @@ class DetectStage(ModelStage):
 
 
 class TableStage(Stage):
-    """A stage without a model: whole columns at once."""
+    """A stage without a model: whole columns at once. What becomes of a row must not depend on the other rows."""
 
     @abstractmethod
     def transform(self, table: pl.DataFrame) -> pl.DataFrame:

@@ -43,6 +43,9 @@ class Progress:
     rejected: int
 
 
+TABLE_SLICE = 100_000
+"""Rows that a table stage gets at a time: enough to be fast, few enough to fit."""
+
 Report = Callable[[Progress], None]
 ModelPool = dict[str, Model]
 
@@ -114,7 +117,9 @@ def run_shard(
     table, above = run.read_part(run.stage(short).after, shard)
     attempt = new_attempt()
     if isinstance(stage, TableStage):
-        result = stage.transform(_decoded_columns(stage, table))
+        columns = _decoded_columns(stage, table)
+        slices = [stage.transform(piece) for piece in columns.iter_slices(TABLE_SLICE)]
+        result = pl.concat(slices) if slices else stage.transform(columns)
         return finish_shard(run, short, shard, table, above, attempt, started=started, transformed=result)
     assert isinstance(stage, ModelStage)
     work = ShardWork(run, stage, short, shard, table, attempt, fingerprint)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from random import Random
 
-ROWS_PER_SHARD = 500_000
+ROWS_PER_SLICE = 100_000
 LOOP_SHARE = 20
 """The loop over rows does one in so many rows: its time is proportional to them."""
 
@@ -35,7 +35,7 @@ def generate(path: Path, rows: int) -> None:
 
 
 def stage(path: Path) -> int:
-    """The stage over one shard after another, reading and writing CSV."""
+    """The stage slice by slice as the worker does it, reading and writing CSV."""
     import polars as pl
 
     from shardmill.negbench.create_mcq import CreateMcq
@@ -43,7 +43,7 @@ def stage(path: Path) -> int:
 
     work = CreateMcq({}, Context(seed=0))
     total = 0
-    reader = pl.scan_csv(path).collect_batches(chunk_size=ROWS_PER_SHARD)
+    reader = pl.scan_csv(path).collect_batches(chunk_size=ROWS_PER_SLICE)
     for index, shard in enumerate(reader):
         made = work.transform(shard)
         made.write_csv(path.with_name(f"questions-{index}.csv"))

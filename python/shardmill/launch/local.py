@@ -100,11 +100,15 @@ class Worker:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
-    def close(self) -> None:
-        """Let the process go: it leaves when its stdin is closed."""
+    def dismiss(self) -> None:
+        """No more tasks: an idle worker waits for its stdin and hears no signal, so that is what must end."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.close()
+
+    def close(self) -> None:
+        """Let the process go: it leaves when its stdin is closed."""
+        self.dismiss()
         os.close(self.replies)
         self.process.wait()
 
@@ -222,6 +226,7 @@ class _Launcher:
         """Ask the workers to flush and leave, and wait for them. A signal now acts as usual."""
         for worker in self.workers.values():
             worker.stop()
+            worker.dismiss()
         while any(worker.process.poll() is None for worker in self.workers.values()):
             time.sleep(0.05)
         raise Stopped("all workers have flushed what they had done")

@@ -121,7 +121,7 @@ def main(run_path: str, reply_handle: str) -> None:
     outbox = Outbox(int(reply_handle))
     run, models = RunFolder(Path(run_path)), ModelPool()
     outbox.send(ready=os.getpid())
-    while (task := inbox.next()) is not None and not should_stop():
+    while not should_stop() and (task := inbox.next()) is not None:
         write_to(Path(task["log"]), f"{task['stage']} shard {task['shard']}")
         outbox.send(**do_task(run, task, models, outbox, should_stop))
 

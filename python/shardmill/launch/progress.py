@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from shardmill.launch.tasks import Task, TaskBoard
-from shardmill.shards.manifest import Manifest, totals
+from shardmill.shards.manifest import Manifest, summary, totals
 from shardmill.shards.run_folder import INGEST, RunFolder
 from shardmill.standalone import clock
 from shardmill.worker import Progress
@@ -121,6 +121,25 @@ def final_table(run: RunFolder) -> Table:
             f"{sums['seconds']:,.1f}",
         )
     return table
+
+
+def closing_lines(run: RunFolder) -> list[str]:
+    """For each leaf stage what became of the input on the way to it: `caption_negated: 542 in = 482 out + 60 rejected (...)`."""
+    lines = []
+    for leaf in run.leaves():
+        path = [leaf]
+        while (above := run.after(path[0])) is not None:
+            path.insert(0, above)
+        reasons: dict[str, int] = {}
+        for stage in path:
+            sums = totals(finished(run, stage))
+            for reason, count in sums["reasons"].items():
+                reasons[reason] = reasons.get(reason, 0) + count
+            if sums["lines_out"] != sums["rows_out"]:  # several rows of one from here on: the rows of the input end here
+                break
+        start = totals(finished(run, INGEST))["rows_in"]
+        lines.append(f"{path[-1]}: {summary(start, sums['rows_out'], reasons, sums['lines_out'])}")
+    return lines
 
 
 def finished(run: RunFolder, stage: str) -> list[Manifest]:

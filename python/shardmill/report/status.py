@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from shardmill.errors import UserError
+from shardmill.launch.progress import closing_lines
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.launch.tasks import Task, needed_shards
-from shardmill.shards.manifest import Manifest, summary, totals
+from shardmill.shards.manifest import Manifest, totals
 from shardmill.shards.run_folder import INGEST, RunFolder
 from shardmill.standalone import clock
 
@@ -51,6 +52,7 @@ class RunStatus:
     pipeline: str
     rows: int
     stages: list[StageStatus]
+    closing: list[str]
     next: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def read_status(run: RunFolder) -> RunStatus:
     logs = TaskLogs(run)
     needed = needed_shards(run)
     stages = [_stage_status(run, stage, needed, logs) for stage in [INGEST, *run.stages]]
-    return RunStatus(str(run.path), run.plan.pipeline, run.plan.input.rows, stages, _next_step(run, stages))
+    return RunStatus(str(run.path), run.plan.pipeline, run.plan.input.rows, stages, closing_lines(run), _next_step(run, stages))
 
 
 def _stage_status(run: RunFolder, stage: str, needed: int, logs: TaskLogs) -> StageStatus:
@@ -153,6 +155,6 @@ def render_status(status: RunStatus) -> Group:
             clock(stage.eta_seconds) if stage.eta_seconds else "",
             ", ".join(f"{reason} {count:,}" for reason, count in list(stage.reasons.items())[:TOP_REASONS]),
         )  # fmt: skip
-    lines = [f"{stage.stage}: {summary(stage.rows_in, stage.rows_out, stage.reasons)}" for stage in status.stages[-1:]]
+    lines = list(status.closing)
     lines += [f"{stage.stage} {failure}" for stage in status.stages for failure in stage.failures]
     return Group(table, *(Text(line) for line in lines), Text(f"next: {status.next}"))
