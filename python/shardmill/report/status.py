@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -20,8 +21,6 @@ from shardmill.standalone import clock
 
 ALIVE_SECONDS = 120.0
 """An unfinished shard whose journal was written to within this time counts as running."""
-
-TOP_REASONS = 5
 
 
 @dataclass
@@ -131,30 +130,25 @@ def _next_step(run: RunFolder, stages: list[StageStatus]) -> str:
 
 def render_status(status: RunStatus) -> Group:
     """The status for a terminal."""
-    table = Table(title=f"{status.run} ({status.pipeline}, {status.rows:,} input rows)", title_justify="left")
-    for name in (
-        "stage",
-        "done",
-        "running",
-        "failed",
-        "waiting",
-        "rows in",
-        "rows out",
-        "rejected",
-        "rows/s",
-        "ETA",
-        "why rejected",
-    ):
-        table.add_column(name, justify="left" if name in ("stage", "why rejected") else "right")
+    table = Table(title=f"{status.run} ({status.pipeline}, {status.rows:,} input rows)", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("stage", "shards", "rows in", "rows out", "rejected", "rows/s", "ETA"):
+        table.add_column(name, justify="left" if name in ("stage", "shards") else "right", no_wrap=name == "stage")
     for stage in status.stages:
         table.add_row(
-            stage.stage, f"{stage.done}/{stage.shards}",
-            *(f"{count}" if count else "" for count in (stage.running, stage.failed, stage.waiting)),
-            f"{stage.rows_in + stage.rows_running:,}", f"{stage.rows_out:,}", f"{stage.rejected:,}",
+            stage.stage,
+            _shards(stage),
+            f"{stage.rows_in + stage.rows_running:,}",
+            f"{stage.rows_out:,}",
+            f"{stage.rejected:,}",
             "" if stage.rows_per_second is None else f"{stage.rows_per_second:,.0f}",
             clock(stage.eta_seconds) if stage.eta_seconds else "",
-            ", ".join(f"{reason} {count:,}" for reason, count in list(stage.reasons.items())[:TOP_REASONS]),
-        )  # fmt: skip
+        )
     lines = list(status.closing)
     lines += [f"{stage.stage} {failure}" for stage in status.stages for failure in stage.failures]
     return Group(table, *(Text(line) for line in lines), Text(f"next: {status.next}"))
+
+
+def _shards(stage: StageStatus) -> str:
+    """`5/8 done, 2 running, 1 failed`."""
+    counts = {"running": stage.running, "failed": stage.failed}
+    return ", ".join([f"{stage.done}/{stage.shards} done", *(f"{count} {what}" for what, count in counts.items() if count)])
