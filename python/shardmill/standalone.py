@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import signal
 import sys
 import time
@@ -76,6 +77,17 @@ class ProgressLine:
         print(f"\r\033[K{line}" if self._live else line, end=end, file=sys.stderr, flush=True)
 
 
+def disk_problem(error: Exception) -> str | None:
+    """What is wrong with the disk, if that is what an error says. Polars gives the system's number in its message only."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (told := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(told[1])
+    if number not in DISK_PROBLEMS:
+        return None
+    name = getattr(error, "filename", None)
+    return DISK_PROBLEMS[number] + (f": {name}" if name else " on the run folder's disk")
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turn what the user can mend into one line and exit code 2, and a stop on request into exit code 75."""
@@ -87,13 +99,12 @@ def user_errors() -> Iterator[None]:
     except Stopped as stopped:
         click.echo(f"shardmill: stopped; {stopped}. Run the same command again to go on.", err=True)
         sys.exit(EXIT_RESUMABLE)
-    except OSError as error:
-        if error.errno not in DISK_PROBLEMS:
+    except Exception as error:
+        problem = disk_problem(error)
+        if problem is None:
             raise
         click.secho(
-            f"shardmill: {DISK_PROBLEMS[error.errno]}: {error.filename or error}; nothing that was finished is touched",
-            err=True,
-            fg="red",
+            f"shardmill: {problem}; nothing that was finished is touched, run it again when that is mended", err=True, fg="red"
         )
         sys.exit(EXIT_USER)
 

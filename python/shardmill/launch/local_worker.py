@@ -24,7 +24,7 @@ from typing import Any
 
 from shardmill.errors import Stopped, UserError
 from shardmill.shards.run_folder import RunFolder
-from shardmill.standalone import DISK_PROBLEMS, StopFlag
+from shardmill.standalone import StopFlag, disk_problem
 from shardmill.worker import ModelPool, Progress, run_shard
 
 REPORT_SECONDS = 0.5
@@ -97,8 +97,8 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
         return {"end": "refused", "message": str(error)}
     except Exception as error:
         logging.exception("%s shard %s failed", task["stage"], task["shard"])
-        if isinstance(error, OSError) and error.errno in DISK_PROBLEMS:
-            return {"end": "refused", "message": f"{DISK_PROBLEMS[error.errno]}: {error.filename or error}"}
+        if (problem := disk_problem(error)) is not None:
+            return {"end": "refused", "message": problem}
         return {"end": "error", "message": f"{type(error).__name__}: {error}"}
     return {"end": "done", "message": ""}
 

@@ -1,0 +1,58 @@
+"""Imports run one way: cli, launch and report, pipelines, stage and worker, models and shards, and what all may use."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import shardmill
+
+ROOT = Path(shardmill.__file__).parent
+LAYERS = {
+    "cli": 6, "__main__": 6,
+    "launch": 5, "report": 5,
+    "negbench": 4,
+    "preview": 3, "planning": 3, "pipeline": 3, "standalone": 3, "rehearsal": 3, "worker": 3, "stage": 3, "prompts": 3,
+    "models": 2, "shards": 2,
+    "language": 1,
+    "errors": 0, "resources": 0, "seeding": 0, "__init__": 0,
+}  # fmt: skip
+
+
+def imports() -> list[tuple[str, str]]:
+    """(importing, imported) top names within the package, from the code alone."""
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        importing = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                names = [f"shardmill.{alias.name}" for alias in node.names] if node.module == "shardmill" else [node.module or ""]
+            found += [(importing, name.split(".")[1]) for name in names if name.startswith("shardmill.")]
+    return found
+
+
+def test_imports_only_run_down() -> None:
+    assert {name for pair in imports() for name in pair} - {"__version__"} <= LAYERS.keys()
+    upward = {(a, b) for a, b in imports() if b in LAYERS and LAYERS[b] > LAYERS[a]}
+    assert upward == set()
+
+
+def test_neighbours_do_not_know_each_other() -> None:
+    pairs = set(imports())
+    assert ("models", "shards") not in pairs
+    assert ("shards", "models") not in pairs
+    assert ("launch", "report") not in pairs
+
+
+def test_importing_the_package_is_quick_and_light() -> None:
+    code = (
+        "import sys, time; start = time.process_time(); import shardmill; spent = time.process_time() - start; "
+        "heavy = [n for n in ('torch', 'vllm', 'matplotlib', 'polars', 'textblob') if n in sys.modules]; print(spent, heavy)"
+    )
+    spent, heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split(maxsplit=1)
+    assert float(spent) < 0.3
+    assert heavy.strip() == "[]"
