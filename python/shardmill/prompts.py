@@ -94,8 +94,11 @@ def load_template(name: str) -> Template:
         header = Header.model_validate(yaml.safe_load(head))
         template = ENVIRONMENT.from_string(body.strip())
         prefixes = [_prefix(header, template, bundle) for bundle in header.bundles or [[]]]
-    except (ValidationError, yaml.YAMLError, jinja2.TemplateError) as error:
-        raise UserError(f"templates/{name}.md: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"templates/{name}.md: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (yaml.YAMLError, jinja2.TemplateError) as error:
+        raise UserError(f"templates/{name}.md: {' '.join(str(error).split())}") from error
     return Template(name, header, template, sha256(text.encode()).hexdigest(), prefixes)
 
 

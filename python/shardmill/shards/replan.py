@@ -8,14 +8,13 @@ from collections.abc import Iterator
 import polars as pl
 
 from shardmill.errors import UserError
-from shardmill.shards.atomic import new_attempt
+from shardmill.shards.atomic import new_attempt, set_aside
 from shardmill.shards.finish import Counts, seal
 from shardmill.shards.frames import read_frame, write_frame
 from shardmill.shards.ingest import INGEST_REJECTS
 from shardmill.shards.journal import Header, Journal, Record, read_header, read_records
 from shardmill.shards.manifest import InputRecord
 from shardmill.shards.plan import cut, replace_plan
-from shardmill.shards.publish import retire
 from shardmill.shards.reopen import finished_records
 from shardmill.shards.run_folder import INGEST, RunFolder, digest_of
 
@@ -26,6 +25,7 @@ def replan(run: RunFolder, *, num_shards: int | None = None, rows_per_shard: int
     New ingest parts and, for every stage, journals with the finished rows are written beside the old files under the new
     names; then the plan changes; then the old files move to `superseded/`. Cut off at any point, it can be run again.
     """
+    _swept(run)
     shards = cut(run.plan.input.rows, num_shards=num_shards, rows_per_shard=rows_per_shard)
     if shards == run.plan.shards:
         raise UserError(f"{run.path} has {len(shards)} shards already")
@@ -42,13 +42,19 @@ def replan(run: RunFolder, *, num_shards: int | None = None, rows_per_shard: int
             if stage.model:  # table stages are made again in seconds
                 _keep_rows(run, new, stage.name, shard)
     replace_plan(run.path, new.plan)
-    for name in [INGEST, *run.stages]:
-        for shard in range(run.num_shards):
-            files = run.files(name, shard)
-            retire(files, run.superseded / name)
-            for path in files.temporaries():
-                path.unlink(missing_ok=True)
-    return RunFolder(run.path)
+    return _swept(RunFolder(run.path))
+
+
+def _swept(run: RunFolder) -> RunFolder:
+    """Move the files of other shard counts away: parts to `superseded/`, what attempts left to nowhere."""
+    for stage in [INGEST, *run.stages]:
+        for path in run.folder(stage).glob("part-*-of-*"):
+            if f"-of-{run.num_shards:05d}." not in path.name:
+                if path.suffix in (".journal", ".tmp"):
+                    path.unlink(missing_ok=True)
+                else:
+                    set_aside(path, run.superseded / stage)
+    return run
 
 
 def _discard(new: RunFolder, shard: int) -> None:

@@ -15,6 +15,7 @@ FENCE = re.compile(r"```[\w-]*\s*\n(.*?)```", re.DOTALL)
 TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 ITEM_MARK = re.compile(r"^\s*(?:[-*•·]|\(?\d{1,3}[.):])\s*")
 LABEL = re.compile(r"^\s*[A-Za-z][A-Za-z _-]{0,30}:\s*")
+NOTHING = {"null", "none", "n/a", "nothing"}
 MAX_ANSWER = 200_000
 MAX_ITEM_WORDS = 8
 """A longer piece of a comma list is prose, not an item."""
@@ -55,10 +56,9 @@ def parse_answer(text: str, model: type[Answer]) -> Answer:
 
 def _json_values(text: str) -> Iterator[Any]:
     candidates = [text, *FENCE.findall(text)]
-    for opener in "{[":
-        start = text.find(opener)
-        if start > 0:
-            candidates.append(text[start:])
+    start = min((place for opener in "{[" if (place := text.find(opener)) >= 0), default=0)
+    if start > 0:
+        candidates.append(text[start:])
     for candidate in candidates:
         for variant in (candidate, TRAILING_COMMA.sub(r"\1", candidate)):
             try:
@@ -80,7 +80,7 @@ def _shapes(value: Any, model: type[BaseModel]) -> Iterator[Any]:
 
 def _plain(text: str, model: type[BaseModel]) -> dict[str, Any] | None:
     """A text without JSON as the only field of the model; None when it does not look like that field."""
-    if len(model.model_fields) != 1 or text.lstrip().startswith(("{", "[", "```")):
+    if len(model.model_fields) != 1 or text.startswith(("{", "[", "```")) or text.lower() in NOTHING:
         return None
     name, field = next(iter(model.model_fields.items()))
     if field.annotation is str:

@@ -1,0 +1,110 @@
+"""Answers as models really give them, read as what was asked for, or refused with the reason."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardmill.models.text.answers import Malformed, parse_answer
+from shardmill.negbench.answers import NewCaption, ObjectList
+
+LISTS = [
+    '{"objects": ["dog", "red ball"]}',
+    ' \n{"objects": ["dog", "red ball"]}\n\n',
+    '{"objects":["dog","red ball"],"note":"two things"}',
+    '```json\n{"objects": ["dog", "red ball"]}\n```',
+    '```\n{"objects": ["dog", "red ball"]}\n```',
+    'Sure! Here it is:\n```json\n{"objects": ["dog", "red ball"]}\n```\nAnything else?',
+    'Here is the list: {"objects": ["dog", "red ball"]} I hope it helps.',
+    '{"objects": ["dog", "red ball",]}',
+    '{"objects": ["dog", "red ball"],}',
+    '{\n  "objects": [\n    "dog",\n    "red ball",\n  ],\n}',
+    '["dog", "red ball"]',
+    'Answer: ["dog", "red ball"]',
+    '```python\n["dog", "red ball"]\n```',
+    "dog, red ball",
+    "dog, red ball.",
+    "dog,red ball,",
+    "Objects: dog, red ball",
+    '"dog", "red ball"',
+    "'dog', 'red ball'",
+    "1. dog\n2. red ball",
+    "1) dog\n2) red ball",
+    "(1) dog\n(2) red ball",
+    "- dog\n- red ball",
+    "* dog\n* red ball\n",
+    "• dog\n\n• red ball",
+    "  1. dog.\n  2. red ball.",
+    "dog, red ball\n\nNext caption: a cat",
+    '{"objects": ["dog", "red ball"]}{"objects": ["cat"]}',
+    '{"objects": ["dog", "red ball"]}\n{"objects": ["dog", "red ball"]}',
+    "dog, “red ball”",
+]
+SENTENCES = [
+    ('{"caption": "A dog, no cat."}', "A dog, no cat."),
+    ('```json\n{"caption": "A dog, no cat."}\n```', "A dog, no cat."),
+    ('{"caption": "A dog,\x01 no cat."}', "A dog,\x01 no cat."),
+    ('{"caption": "A dog,\n no cat."}', "A dog,\n no cat."),
+    ('{"caption": "A dog, \\"no\\" cat."}', 'A dog, "no" cat.'),
+    ("A dog, no cat.", "A dog, no cat."),
+    ('"A dog, no cat."', "A dog, no cat."),
+    ("Caption: A dog, no cat.", "A dog, no cat."),
+    ("New caption: “A dog, no cat.”", "A dog, no cat."),
+    ("A dog, no cat.\nA cat, no dog.", "A dog, no cat."),
+    ('Here: {"caption": "A dog, no cat."}', "A dog, no cat."),
+    ('{"caption": "un chien \\u00e9"}', "un chien é"),
+]
+REFUSED = [
+    "",
+    "   \n",
+    "{",
+    '{"objects": ["dog", "red b',
+    '{"objects": "dog"}',
+    '{"objects": [1, 2]}',
+    '{"objects": [["dog"]]}',
+    '{"objects": null}',
+    '{"things": ["dog"]}',
+    "null",
+    "[1, 2]",
+    "{}",
+    "I am sorry, but I cannot see any picture here and so I cannot list what is in it for you today",
+    "```json\n```",
+    "[" * 10_000,
+    '{"a":' * 10_000,
+]
+
+
+@pytest.mark.parametrize("text", LISTS)
+def test_lists_are_read(text: str) -> None:
+    assert parse_answer(text, ObjectList).objects == ["dog", "red ball"]
+
+
+@pytest.mark.parametrize(("text", "caption"), SENTENCES)
+def test_sentences_are_read(text: str, caption: str) -> None:
+    assert parse_answer(text, NewCaption).caption == caption
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_is_no_list_is_refused(text: str) -> None:
+    with pytest.raises(Malformed):
+        parse_answer(text, ObjectList)
+
+
+def test_a_megabyte_is_refused_at_once() -> None:
+    started = time.process_time()
+    for text in ("x" * 1_000_000, "[{" * 500_000, '{"objects": ["' + "a" * 1_000_000):
+        with pytest.raises(Malformed):
+            parse_answer(text, ObjectList)
+    assert time.process_time() - started < 2
+
+
+@given(st.text())
+def test_no_text_does_more_than_parse_or_be_refused(text: str) -> None:
+    for model in (ObjectList, NewCaption):
+        try:
+            assert isinstance(parse_answer(text, model), model)
+        except Malformed as error:
+            assert str(error)

@@ -1,0 +1,122 @@
+"""Combine is a verifier: it writes whole stages, or names the shards and the command that mends them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shardmill.errors import UserError
+from shardmill.shards.combine import combine
+from shardmill.shards.reopen import reopen_rejected
+from shardmill.shards.run_folder import RunFolder
+from shardmill.worker import run_shard
+
+STAGE = "extract_objects"
+
+
+@pytest.fixture
+def run(make_run: Callable[..., RunFolder]) -> RunFolder:
+    run = make_run()
+    for shard in range(4):
+        run_shard(run, STAGE, shard)
+    return run
+
+
+def refused(run: RunFolder, out: Path) -> str:
+    with pytest.raises(UserError) as error:
+        combine(run, STAGE, out)
+    assert not out.exists()
+    return str(error.value)
+
+
+def mend(message: str) -> None:
+    command = shlex.split(message.rpartition(": ")[2])
+    assert command[0] == "shardmill"
+    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+
+
+def test_every_format_holds_the_same_rows(run: RunFolder, tmp_path: Path) -> None:
+    csv = pl.read_csv(combine(run, STAGE, tmp_path / "x.csv").path)
+    lines = (combine(run, STAGE, tmp_path / "x.jsonl").path).read_text().splitlines()
+    parquet = pl.read_parquet(combine(run, STAGE, tmp_path / "x.parquet").path)
+    assert csv["row_id"].to_list() == parquet["row_id"].to_list() == [json.loads(line)["row_id"] for line in lines]
+    assert (
+        [json.loads(cell) for cell in csv["objects"]]
+        == parquet["objects"].to_list()
+        == [json.loads(line)["objects"] for line in lines]
+    )
+    assert csv["row_id"].is_sorted() and csv["row_id"].n_unique() == csv.height
+
+
+@pytest.mark.parametrize("part_format", ["jsonl", "parquet"])
+def test_parts_of_any_format_combine_to_the_same_csv(
+    run: RunFolder, make_run: Callable[..., RunFolder], tmp_path: Path, part_format: str
+) -> None:
+    other = make_run(part_format, part_format=part_format)
+    for shard in range(4):
+        run_shard(other, STAGE, shard)
+    assert (
+        combine(other, STAGE, tmp_path / "other.csv").path.read_bytes()
+        == combine(run, STAGE, tmp_path / "x.csv").path.read_bytes()
+    )
+
+
+def test_a_missing_shard_is_named_and_can_be_left_out_under_another_name(run: RunFolder, tmp_path: Path) -> None:
+    for path in (run.files(STAGE, 2).manifest, run.files(STAGE, 2).part, run.files(STAGE, 2).rejects):
+        path.unlink()
+    assert "shards 2 of 4 are not finished" in refused(run, tmp_path / "x.csv")
+    result = combine(run, STAGE, tmp_path / "x.csv", allow_missing=True)
+    assert result.path.name == "x.partial-3-of-4.csv" and result.missing == [2]
+    assert not (tmp_path / "x.csv").exists()
+
+
+@pytest.mark.parametrize("fault", ["part changed", "part gone", "rejects changed", "rejects gone", "row taken away"])
+def test_damage_is_named_and_the_command_in_the_message_mends_it(run: RunFolder, tmp_path: Path, fault: str) -> None:
+    whole = combine(run, STAGE, tmp_path / "whole.csv").path.read_bytes()
+    files = run.files(STAGE, 1)
+    path = files.part if fault.startswith(("part", "row")) else files.rejects
+    if fault.endswith("gone"):
+        path.unlink()
+    elif fault == "row taken away":
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    else:
+        data = bytearray(path.read_bytes())
+        data[-3] ^= 1
+        path.write_bytes(data)
+    message = refused(run, tmp_path / "x.csv")
+    assert "shards 1:" in message and "--shard 1 --redo" in message
+    mend(message)
+    assert combine(RunFolder(run.path), STAGE, tmp_path / "x.csv").path.read_bytes() == whole
+
+
+def test_a_shard_of_another_fingerprint_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    manifest = run.files(STAGE, 3).manifest
+    manifest.write_text(manifest.read_text().replace(run.fingerprint(STAGE)["template"], "0" * 64))
+    assert "another fingerprint" in refused(run, tmp_path / "x.csv")
+
+
+def test_a_shard_made_from_an_older_part_is_refused_and_mended(run: RunFolder, tmp_path: Path) -> None:
+    for shard in range(4):
+        run_shard(run, "propose_negatives", shard)
+    manifest = run.manifest(STAGE, 0)
+    assert manifest is not None and reopen_rejected(run, STAGE, 0, manifest)
+    run_shard(run, STAGE, 0)
+    part = run.files(STAGE, 0)
+    again = part.manifest.read_text().replace(run.manifest(STAGE, 0).part.sha256, "f" * 64)  # type: ignore[union-attr]
+    part.manifest.write_text(again)
+    with pytest.raises(UserError, match="older input part"):
+        combine(run, "propose_negatives", tmp_path / "x.csv")
+
+
+def test_an_unknown_suffix_and_a_folder_are_refused(run: RunFolder, tmp_path: Path) -> None:
+    assert ".csv" in refused(run, tmp_path / "x.xlsx")
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(UserError, match="is a folder"):
+        combine(run, STAGE, tmp_path / "x.csv")

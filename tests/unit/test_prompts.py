@@ -1,0 +1,80 @@
+"""Prompts: rendered as chats with the row last, and whatever a caption holds stays a value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardmill.errors import UserError
+from shardmill.prompts import Prompt, load_template
+from shardmill.resources import REPOSITORY
+from shardmill.stage import TextStage, stage_class, stage_modules
+
+STAGES = [
+    stage_class(f"negbench.{name}")
+    for name in stage_modules("negbench")
+    if (REPOSITORY / "templates" / "negbench" / f"{name}.md").exists()
+]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_every_example_is_an_answer_in_form(stage: type[TextStage]) -> None:
+    template = load_template(stage.template)
+    assert len(template.header.bundles) >= 2
+    for bundle in template.header.bundles:
+        for example in bundle:
+            assert stage.answer.model_validate(example.answer)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_all_that_is_the_same_for_every_row_comes_first(stage: type[TextStage]) -> None:
+    template = load_template(stage.template)
+    values = template.header.bundles[0][0].values
+    chats = [Prompt(template, {**values, "caption": caption, "sentence": caption}).messages(0) for caption in ("first", "second")]
+    assert chats[0][:-1] == chats[1][:-1]
+    assert chats[0][0]["role"] == "system" and chats[0][-1]["role"] == "user"
+
+
+def test_a_seed_picks_one_of_the_bundles() -> None:
+    prompt = Prompt(load_template("negbench/extract_objects"), {"caption": "x"})
+    count = len(prompt.template.header.bundles)
+    assert len({json.dumps(prompt.messages(seed)) for seed in range(20)}) == count
+    assert prompt.messages(1) == prompt.messages(1 + count)
+
+
+@given(
+    st.text(alphabet=st.characters(exclude_categories=["Cs"]))
+    | st.sampled_from(["{{ 7 * 7 }}", "{% raw %}", '"}}', "\u202e\x00", "x" * 10_000])
+)
+def test_a_caption_is_never_parsed_as_a_template(caption: str) -> None:
+    rendered = Prompt(load_template("negbench/extract_objects"), {"caption": caption}).messages(0)[-1]["content"]
+    assert json.loads(rendered.removeprefix("Caption: "), strict=False) == caption
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("no header", "no header"),
+        ("---\ntask: x\nversion: 1\nsystem: s\nsampling: {heat: 1}\n---\nbody", "heat"),
+        ("---\ntask: x\nversion: 1\nsystem: s\n---\n{{ oops", "unexpected"),
+        ("---\ntask: [\n---\nbody", "while parsing"),
+        ("---\ntask: x\nversion: 1\nsystem: s\nbundles: [[{values: {}, answer: {}}]]\n---\n{{ missing }}", "missing"),
+    ],
+)
+def test_a_malformed_template_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, fault: str) -> None:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "mine.md").write_text(text)
+    monkeypatch.setattr("shardmill.resources.REPOSITORY", tmp_path)
+    load_template.cache_clear()
+    with pytest.raises(UserError, match=rf"templates/mine\.md.*{fault}"):
+        load_template("mine")
+    load_template.cache_clear()
+
+
+def test_an_unknown_template_gets_a_suggestion() -> None:
+    with pytest.raises(UserError, match="did you mean 'extract_objects'"):
+        load_template("negbench/extract_object")
