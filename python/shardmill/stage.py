@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_origin
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -210,20 +210,15 @@ def stage_class(name: str) -> type[Stage]:
     if pipeline not in PIPELINES:
         raise UserError(f"there is no pipeline {pipeline!r}; {did_you_mean(pipeline, PIPELINES)}")
     if re.fullmatch(r"[a-z_]+", short) and short in stage_modules(pipeline):
-        module = import_module(f"shardmill.{pipeline}.{short}")
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Stage) and getattr(value, "name", None) == name:
-                return value
-    raise UserError(f"the pipeline {pipeline} has no stage {short!r}; {did_you_mean(short, _stage_names(pipeline))}")
+        for stage in _stages_in(pipeline, short):
+            if stage.name == name:
+                return stage
+    names = [stage.name.partition(".")[2] for module in stage_modules(pipeline) for stage in _stages_in(pipeline, module)]
+    raise UserError(f"the pipeline {pipeline} has no stage {short!r}; {did_you_mean(short, names)}")
 
 
-def _stage_names(pipeline: str) -> list[str]:
-    names = []
-    for module_name in stage_modules(pipeline):
-        module = import_module(f"shardmill.{pipeline}.{module_name}")
-        names += [
-            v.name.partition(".")[2]
-            for v in vars(module).values()
-            if isinstance(v, type) and issubclass(v, Stage) and hasattr(v, "name")
-        ]
-    return sorted(set(names))
+def _stages_in(pipeline: str, module: str) -> list[type[Stage]]:
+    """The stages that a module of a pipeline defines."""
+    values = vars(import_module(f"shardmill.{pipeline}.{module}")).values()
+    classes = [value for value in values if isinstance(value, type) and get_origin(value) is None]
+    return [value for value in classes if issubclass(value, Stage) and hasattr(value, "name")]

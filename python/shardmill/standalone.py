@@ -26,6 +26,10 @@ DISK_PROBLEMS = {
     errno.EROFS: "read-only",
     errno.EDQUOT: "over quota",
     errno.EACCES: "no permission",
+    errno.ENOTDIR: "a file where a folder is needed",
+    errno.EEXIST: "a file where a folder is needed",
+    errno.EISDIR: "a folder where a file is needed",
+    errno.ENAMETOOLONG: "name too long",
 }
 
 
@@ -122,7 +126,7 @@ def main(stage: type[Stage]) -> None:
 
     @click.command(help=(stage.__doc__ or "").replace("\n\n", "\n\n"))
     @click.option(
-        "--run", "run", type=click.Path(path_type=Path), required=True, help="the run folder, made by `shardmill shard`"
+        "--run", "run", type=click.Path(path_type=Path, file_okay=False), required=True, help="the run folder, made by `shardmill shard`"
     )
     @click.option("--shard-index", type=int, required=True, help="which shard, from 0")
     def command(run: Path, shard_index: int) -> None:

@@ -18,7 +18,7 @@ from shardmill.models.contract import Model, Reply
 from shardmill.models.registry import open_model
 from shardmill.seeding import rng_of, seed_of
 from shardmill.shards.atomic import new_attempt
-from shardmill.shards.cells import Kind, decode
+from shardmill.shards.cells import Kind, decode, encode
 from shardmill.shards.finish import finish_shard
 from shardmill.shards.journal import Header, Journal, Record, read_header, read_records
 from shardmill.shards.manifest import Manifest
@@ -31,6 +31,7 @@ log = logging.getLogger("shardmill")
 
 SUSPICIOUS_ROWS = 20
 """When this many rows in a row make the stage itself raise, it is the stage that is broken, not the rows."""
+STAGE_ERROR = "stage error"
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,8 @@ class ShardWork:
             "completion_tokens": 0,
         }
         self.rejected = 0
-        self.faults = 0
+        self.faults: list[tuple[tuple[int, ...], Exception]] = []
+        self.sound = False
 
     def do(self, models: ModelPool, report: Report, should_stop: Callable[[], bool]) -> dict[str, float]:
         """Finish every row into the journal; returns the usage. The model is loaded only if a row has something to ask."""
@@ -207,6 +209,7 @@ class ShardWork:
                 raise Stopped(f"{len(self.done):,} of {total:,} rows are in the journal")
             if self.flights:
                 raise UserError(f"the model gave no reply to {len(self.flights)} requests, such as {next(iter(self.flights))}")
+            self._reject_faults()
             report(Progress(len(self.done), total, resumed, self.rejected))
         return self.usage
 
@@ -280,7 +283,9 @@ class ShardWork:
 
     def _take(self, reply: Reply) -> None:
         """Judge a reply: ask again with a new seed while attempts are left, else hand the answer to who waits."""
-        flight = self.flights[reply.key]
+        flight = self.flights.get(reply.key)
+        if flight is None:
+            raise UserError(f"the model gave a second reply, or one that nobody asked for, to {reply.key!r}")
         for name in ("prompt_tokens", "cached_tokens", "completion_tokens"):
             self.usage[name] += getattr(reply.usage, name)
         answer = self._judge(flight, reply)
@@ -309,7 +314,11 @@ class ShardWork:
             value = self.stage.parse(reply)
         except ValueError as error:
             return replace(failed, problem="malformed answer", detail=str(error))
-        problem = flight.ask.check(value) if flight.ask.check else None
+        try:
+            problem = flight.ask.check(value) if flight.ask.check else None
+        except Exception as error:
+            log.exception("stage %s failed on the answer to %s", self.stage.name, flight.origin)
+            return replace(failed, problem=STAGE_ERROR, detail=f"{type(error).__name__}: {error}")
         return Answer(flight.ask, value, problem, "", raw, flight.attempt)
 
     def _close_row(self, pending: _Pending) -> None:
@@ -321,6 +330,7 @@ class ShardWork:
             return
         try:
             outcome = self.stage.accept(pending.row, answers)
+            check_values(outcome, self.planned.adds)
         except Exception as error:
             self._fault(pending.key, error)
             return
@@ -328,16 +338,31 @@ class ShardWork:
         self._finish(pending.key, outcome, raw, max((answer.attempts for answer in answers), default=0))
 
     def _fault(self, key: tuple[int, ...], error: Exception) -> None:
-        """A row made the stage raise: reject that row, but stop when it is every row."""
-        log.exception("stage %s failed on row %s", self.stage.name, key)
-        self.faults += 1
-        if self.faults >= SUSPICIOUS_ROWS and self.faults == self.rejected + 1 == len(self.done) + 1:
+        """A row made the stage raise: reject that row, but stop when it is every row.
+
+        The first faults are only held until a row is finished in the usual way: those of a broken stage must not stay in the
+        journal when the stage is mended.
+        """
+        log.error("stage %s failed on row %s", self.stage.name, key, exc_info=error)
+        self.faults.append((key, error))
+        if self.sound:
+            self._reject_faults()
+        elif len(self.faults) >= SUSPICIOUS_ROWS:
             raise UserError(
-                f"stage {self.stage.name} failed on each of the first {self.faults} rows: {type(error).__name__}: {error}"
+                f"stage {self.stage.name} failed on each of the first {len(self.faults)} rows: {type(error).__name__}: {error}"
             ) from error
-        self._finish(key, Reject("stage error", f"{type(error).__name__}: {error}"))
+
+    def _reject_faults(self) -> None:
+        faults, self.faults = self.faults, []
+        for key, error in faults:
+            self._record(key, Reject(STAGE_ERROR, f"{type(error).__name__}: {error}"))
 
     def _finish(self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0) -> None:
+        self.sound = True
+        self._reject_faults()
+        self._record(key, outcome, raw, attempts)
+
+    def _record(self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0) -> None:
         if isinstance(outcome, Reject):
             self.rejected += 1
             reject = {"reason": outcome.reason, "detail": outcome.detail, "raw": raw[:20_000], "attempts": attempts}
@@ -345,6 +370,17 @@ class ShardWork:
         else:
             self.journal.append(Record(key, rows=[outcome] if isinstance(outcome, dict) else list(outcome)))
         self.done.add(key)
+
+
+def check_values(outcome: Any, adds: Mapping[str, Kind]) -> None:
+    """Raises TypeError for a column that the stage does not add or a value that is not of its kind: no part could hold it."""
+    if isinstance(outcome, Reject):
+        return
+    for row in [outcome] if isinstance(outcome, dict) else outcome:
+        for name, value in row.items():
+            if name not in adds:
+                raise TypeError(f"column {name} is none that the stage adds")
+            encode(value, adds[name])
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

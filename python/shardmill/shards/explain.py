@@ -10,7 +10,6 @@ import polars as pl
 
 from shardmill.shards.cells import decode
 from shardmill.shards.finish import REJECTS
-from shardmill.shards.frames import scan_frame
 from shardmill.shards.ingest import INGEST_REJECTS
 from shardmill.shards.journal import read_records
 from shardmill.shards.run_folder import INGEST, RunFolder, digest_of
@@ -43,14 +42,14 @@ def _fates(run: RunFolder, stage: str, shard: int, row_id: int) -> Iterator[Chap
     files = run.files(stage, shard)
     manifest = run.manifest(stage, shard)
     if manifest is not None:
-        out = _rows(scan_frame(files.part, manifest.columns, run.plan.part_format), row_id)
+        out = _rows(run.read_part(stage, shard)[0], row_id)
         if out:
             names = (
                 list(run.plan.input.columns) if stage == INGEST else [n for n in manifest.columns if n in run.stage(stage).adds]
             )
             yield Chapter(stage, "out", [{name: decode(row[name], manifest.columns[name]) for name in names} for row in out])
         kinds = INGEST_REJECTS if stage == INGEST else {"row_id": "int", **REJECTS}
-        rejected = _rows(scan_frame(files.rejects, kinds, "csv"), row_id)
+        rejected = _rows(run.read_rejects(stage, shard, manifest, kinds), row_id)
         if rejected:
             yield Chapter(stage, "rejected", rejected)
     elif stage != INGEST:
@@ -59,5 +58,5 @@ def _fates(run: RunFolder, stage: str, shard: int, row_id: int) -> Iterator[Chap
                 yield Chapter(stage, "in the journal", record.rows or [record.reject or {}])
 
 
-def _rows(frame: pl.LazyFrame, row_id: int) -> list[dict[str, Any]]:
-    return frame.filter(pl.col("row_id") == row_id).collect().to_dicts()
+def _rows(frame: pl.DataFrame, row_id: int) -> list[dict[str, Any]]:
+    return frame.filter(pl.col("row_id") == row_id).to_dicts()

@@ -113,8 +113,10 @@ def create_plan(run: Path, plan: Plan) -> Plan:
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise UserError(f"{run} is a file; name a folder for the run") from None
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{run} is a file, or in one; name a folder for the run") from None
+    except FileNotFoundError:
+        raise UserError(f"no folder can be made at {run}; name another for the run") from None
     if create_if_absent(run / NAME, plan.to_bytes()):
         return plan
     standing = load_plan(run)
@@ -150,7 +152,7 @@ def _fields(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
     for before, after in zip(old.stages, new.stages, strict=False):
         fields.append((f"what stage {before.name} reads from", before.after, after.after))
         fields.append((f"the attempts per answer of stage {before.name}", before.attempts, after.attempts))
-        for key in before.fingerprint.keys() | after.fingerprint.keys():
+        for key in sorted(before.fingerprint.keys() | after.fingerprint.keys()):
             fields.append((f"{key} of stage {before.name}", before.fingerprint.get(key), after.fingerprint.get(key)))
     return fields
 

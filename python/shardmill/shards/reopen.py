@@ -10,7 +10,6 @@ import polars as pl
 
 from shardmill.shards.atomic import new_attempt
 from shardmill.shards.cells import Kind, decode
-from shardmill.shards.frames import read_frame
 from shardmill.shards.journal import Header, Journal, Record
 from shardmill.shards.manifest import Manifest
 from shardmill.shards.publish import retire
@@ -18,9 +17,11 @@ from shardmill.shards.run_folder import RunFolder, digest_of
 
 
 def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejects: bool = True) -> Iterator[Record]:
-    """The rows of a finished shard as journal records, in order; without its rejects if so asked."""
-    files = run.files(stage, shard)
-    part = read_frame(files.part, manifest.columns, run.plan.part_format)
+    """The rows of a finished shard as journal records, in order; without its rejects if so asked.
+
+    Raises UserError when its files are not what the manifest says: damage must not pass into a journal.
+    """
+    part, _ = run.read_part(stage, shard)
     adds = run.stage(stage).adds
     keys = _keys(run, stage)
     names = [*keys, *(name for name in adds if name not in keys)]
@@ -34,9 +35,8 @@ def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest,
             "raw": "text",
             "attempts": "int",
         }
-        for row in (
-            read_frame(files.rejects, kinds, "csv").with_columns(pl.col("detail", "raw").fill_null("")).iter_rows(named=True)
-        ):
+        refused = run.read_rejects(stage, shard, manifest, kinds).with_columns(pl.col("detail", "raw").fill_null(""))
+        for row in refused.iter_rows(named=True):
             yield Record(tuple(row.pop(name) for name in keys), reject=row)
 
 

@@ -78,12 +78,18 @@ def _recut_ingest(run: RunFolder, new: RunFolder, shard: int) -> None:
     format = run.plan.part_format
     kinds = run.kinds(INGEST)
     part = pl.concat([read_frame(run.files(INGEST, index).part, kinds, format) for index in old]).filter(inside)
-    rejects = pl.concat([read_frame(run.files(INGEST, index).rejects, INGEST_REJECTS, "csv") for index in old]).filter(inside)
+    rejects = pl.concat([_ingest_rejects(run, index) for index in old]).filter(inside)
     attempt, started = new_attempt(), time.time()
     write_frame(part, kinds, new.files(INGEST, shard).staged(attempt).part, format)
     counts = Counts(end - start, part.height, part.height)
     source = InputRecord(stage="input", sha256=run.plan.input.sha256)
     seal(new, INGEST, shard, attempt, counts, rejects, INGEST_REJECTS, source, columns=kinds, started=started)
+
+
+def _ingest_rejects(run: RunFolder, shard: int) -> pl.DataFrame:
+    manifest = run.manifest(INGEST, shard)
+    assert manifest is not None, "checked before anything is cut"
+    return run.read_rejects(INGEST, shard, manifest, INGEST_REJECTS)
 
 
 def _keep_rows(run: RunFolder, new: RunFolder, stage: str, shard: int) -> None:

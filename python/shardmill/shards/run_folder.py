@@ -15,7 +15,7 @@ from shardmill.shards.atomic import file_digest
 from shardmill.shards.cells import Kind
 from shardmill.shards.frames import read_frame
 from shardmill.shards.layout import ShardFiles
-from shardmill.shards.manifest import Manifest, read_manifest
+from shardmill.shards.manifest import FileRecord, Manifest, read_manifest
 from shardmill.shards.plan import Plan, StagePlan, load_plan
 
 INGEST = "ingest"
@@ -56,6 +56,8 @@ class RunFolder:
         for stage in self.plan.stages:
             if stage.name == short:
                 return stage
+        if short == INGEST:
+            raise UserError(f"ingest asks no model and has no options; to cut the input again: shardmill run {self.path} ingest --redo")
         raise UserError(
             f"the {self.plan.pipeline} run {self.path} has no stage {name!r}; {did_you_mean(short, [INGEST, *self.stages])}"
         )
@@ -121,9 +123,18 @@ class RunFolder:
         manifest = read_manifest(files.manifest)
         if manifest is None:
             raise UserError(f"{stage} has not finished shard {shard}; run: shardmill run {self.path} {stage} --shard {shard}")
-        if not files.part.exists() or file_digest(files.part) != manifest.part.sha256:
+        self._check_file(stage, shard, files.part, manifest.part)
+        return read_frame(files.part, manifest.columns, self.plan.part_format), manifest
+
+    def read_rejects(self, stage: str, shard: int, manifest: Manifest, kinds: dict[str, Kind]) -> pl.DataFrame:
+        """The rejects of a finished shard, checked in the same way."""
+        files = self.files(stage, shard)
+        self._check_file(stage, shard, files.rejects, manifest.rejects)
+        return read_frame(files.rejects, kinds, "csv")
+
+    def _check_file(self, stage: str, shard: int, path: Path, record: FileRecord) -> None:
+        if not path.exists() or file_digest(path) != record.sha256:
             raise UserError(
-                f"{files.part} is not what its manifest says (missing or changed); "
+                f"{path} is not what its manifest says (missing or changed); "
                 f"run: shardmill run {self.path} {stage} --shard {shard} --redo"
             )
-        return read_frame(files.part, manifest.columns, self.plan.part_format), manifest

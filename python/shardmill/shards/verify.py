@@ -32,7 +32,8 @@ def check_stage(run: RunFolder, stage: str, shards: Sequence[int] | None = None,
     check = StageCheck(short)
     for shard in range(run.num_shards) if shards is None else shards:
         manifest = run.manifest(short, shard)
-        if manifest is None:
+        source = run.after(short)
+        if manifest is None or (source is not None and run.manifest(source, shard) is None):
             check.missing.append(shard)
             continue
         fault = _fault(run, short, shard, manifest, digests)
@@ -64,7 +65,8 @@ def _rows_offered(run: RunFolder, stage: str, shard: int) -> int:
         start, end = run.plan.shards[shard]
         return end - start
     above = run.manifest(source, shard)
-    return above.lines_out if above is not None else -1
+    assert above is not None, "a shard without its input shard is reported as missing"
+    return above.lines_out
 
 
 def refuse(run: RunFolder, check: StageCheck) -> None:
