@@ -157,21 +157,27 @@ def note_images(run: Any) -> None:
 def run_stage(folder: Path, stage: str, shards: Sequence[int], redo: bool, settings: Sequence[str]) -> None:
     """Run one STAGE on some shards in this process: what a job on the cluster does.
 
-    The same as python -m shardmill.negbench.STAGE --run RUN --shard-index N.
+    The same as python -m shardmill.negbench.STAGE --run RUN --shard-index N. The stage `ingest` cuts the input again.
     """
     from shardmill.planning import redo as redo_stage
-    from shardmill.shards.run_folder import RunFolder
+    from shardmill.shards.ingest import ingest
+    from shardmill.shards.run_folder import INGEST, RunFolder
     from shardmill.standalone import StopFlag, run_and_tell
     from shardmill.worker import ModelPool
 
     run = RunFolder(folder)
-    run.stage(stage)
+    if stage != INGEST:
+        run.stage(stage)
     for index in shards:
         run.files(stage, index)
     if settings and not redo:
         raise UserError("--set changes what is planned; add --redo")
     if redo:
         run = redo_stage(run, stage, settings, shards or None)
+    if stage == INGEST:
+        ingest(run, import_progress())
+        click.echo(f"{run.num_shards} shards in {run.folder(INGEST)}")
+        return
     models: ModelPool = {}
     stop = StopFlag()
     for index in shards or range(run.num_shards):

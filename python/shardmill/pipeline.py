@@ -50,8 +50,8 @@ def load_pipeline(name: str) -> PipelineFile:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
@@ -68,7 +68,10 @@ def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
             raise UserError(f"--set {setting!r} is not of the form STAGE.OPTION=VALUE")
         if stage not in entries:
             raise UserError(f"--set {setting!r}: the pipeline has no stage {stage!r}; {did_you_mean(stage, entries)}")
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"--set {setting!r}: {text!r} is not YAML; put it in quotes") from None
         entry = entries[stage]
         if key == "model":
             entry.model = value
@@ -78,6 +81,10 @@ def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
             entry.model = {**model_spec(entry.model), key.removeprefix("model."): value}
         else:
             entry.options[key] = value
+        try:
+            StageEntry.model_validate(entry.model_dump(warnings=False))
+        except ValidationError as error:
+            raise UserError(f"--set {setting!r}: {error.errors()[0]['msg']}") from error
     return changed
 
 
@@ -97,6 +104,8 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
     planned: list[StagePlan] = []
     previous = "ingest"
     for entry in pipeline.stages:
+        if entry.stage in available:
+            raise UserError(f"stage {entry.stage} is in the pipeline twice; take one out")
         stage = stage_class(f"{pipeline.pipeline}.{entry.stage}")(entry.options, context)
         after = entry.after or previous
         if after not in available:
@@ -106,6 +115,8 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
         spec = model_spec(entry.model)
         if stage.role and not spec:
             raise UserError(f"stage {entry.stage} needs a {stage.role} model; name one as `model:` in the pipeline file")
+        if spec and not stage.role:
+            raise UserError(f"stage {entry.stage} asks no model; leave out its `model:`")
         for column in stage.reads:
             if column not in available[after]:
                 raise UserError(

@@ -13,7 +13,7 @@ from shardmill.pipeline import PipelineFile, StageEntry, load_pipeline, override
 from shardmill.shards.ingest import ImportProgress, count_records, ingest, map_columns
 from shardmill.shards.plan import NAME, InputPlan, Plan, Reading, create_plan, cut, load_plan, replace_plan
 from shardmill.shards.publish import retire
-from shardmill.shards.run_folder import RunFolder
+from shardmill.shards.run_folder import INGEST, RunFolder
 from shardmill.shards.tables import open_table
 from shardmill.stage import Context
 
@@ -107,7 +107,13 @@ def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequen
     """Set aside what a stage and all after it have made (of some shards only), to be made again as code and templates are now.
 
     What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today.
+    To redo ingest is to cut the same input in the same way, so the stages keep what they made.
     """
+    if name == INGEST:
+        if settings:
+            raise UserError("ingest has no options to --set")
+        _set_aside(run, [INGEST], shards)
+        return run
     short = run.stage(name).name
     stages = run.downstream(short)
     if settings and shards is not None:
@@ -137,10 +143,15 @@ def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequen
                 f"shardmill run {run.path} {kept[0]} --redo"
             )
         replace_plan(run.path, plan.model_copy(update={"stages": [renewed[s.name] for s in plan.stages]}))
-    for stage in stages:
+    _set_aside(run, stages, shards)
+    return RunFolder(run.path)
+
+
+def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | None) -> None:
+    """The last stage first: cut off at any point, what is left stands on what it was made from."""
+    for stage in reversed(stages):
         for shard in range(run.num_shards) if shards is None else shards:
             files = run.files(stage, shard)
             retire(files, run.superseded / stage)
             for path in files.temporaries():
                 path.unlink(missing_ok=True)
-    return RunFolder(run.path)

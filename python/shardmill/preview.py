@@ -12,12 +12,14 @@ from shardmill.errors import UserError
 from shardmill.models.contract import DetectRequest, Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.planning import NewRun, start_run
+from shardmill.seeding import rng_of
+from shardmill.shards.cells import decode
 from shardmill.shards.explain import Chapter, explain
 from shardmill.shards.ingest import map_columns
 from shardmill.shards.run_folder import RunFolder
 from shardmill.shards.tables import open_table
-from shardmill.stage import stage_class
-from shardmill.worker import pool_key, run_shard
+from shardmill.stage import ModelStage, stage_class
+from shardmill.worker import open_stage, origin_of, pool_key, run_shard
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class PreviewedRow:
 
 
 class TracingModel:
-    """A model that also remembers every exchange, by the row that the request's key names."""
+    """A model that also remembers every exchange, by the request's key."""
 
     def __init__(self, model: Model):
         self._model = model
@@ -77,7 +79,15 @@ def preview(stage: str, new: NewRun, rows: int) -> list[PreviewedRow]:
         head = _first_rows(new, rows, Path(folder))
         run = start_run(
             Path(folder) / "run",
-            replace(new, input=head, image_root=new.image_root or new.input.parent, num_shards=1, rows_per_shard=None),
+            replace(
+                new,
+                input=head,
+                encoding=None,
+                quoting="standard",
+                image_root=new.image_root or new.input.parent,
+                num_shards=1,
+                rows_per_shard=None,
+            ),
         )
         for above in _upstream(run, short):
             run_shard(run, above, 0)
@@ -116,12 +126,26 @@ def _watch(run: RunFolder, stage: str) -> list[PreviewedRow]:
         pool[pool_key(role, planned.model)] = tracer
     before, _ = run.read_part(planned.after, 0)
     run_shard(run, stage, 0, models=pool)
-    shown = []
-    for row in before.unique("row_id", maintain_order=True).iter_rows(named=True):
-        seen = PreviewedRow(row["row_id"], row)
-        for key, exchanges in (tracer.exchanges if tracer else {}).items():
-            if key.split("/")[0] == str(row["row_id"]):
-                seen.exchanges += exchanges
-        seen.verdict = next(chapter for chapter in explain(run, row["row_id"]) if chapter.stage == stage)
-        shown.append(seen)
-    return shown
+    shown: dict[int, PreviewedRow] = {}
+    for row in before.iter_rows(named=True):
+        row_id = row["row_id"]
+        if row_id not in shown:
+            verdict = next(chapter for chapter in explain(run, row_id) if chapter.stage == stage)
+            shown[row_id] = PreviewedRow(row_id, row, verdict=verdict)
+        for origin in _origins(run, stage, row) if tracer else ():
+            shown[row_id].exchanges += tracer.exchanges.get(origin, []) if tracer else []
+    return list(shown.values())
+
+
+def _origins(run: RunFolder, name: str, row: dict[str, Any]) -> list[str]:
+    """The keys of the requests that a row waited for, its own and those that it shares with other rows."""
+    stage = open_stage(run, name)
+    assert isinstance(stage, ModelStage)
+    kinds = run.kinds(run.stage(name).after)
+    key = tuple(row[column] for column in ("row_id", "sub_id") if column in row)
+    try:
+        decoded = {column: decode(row[column], kinds[column]) for column in dict.fromkeys(("row_id", *stage.reads))}
+    except ValueError:
+        return []
+    asks = stage.ask(decoded, rng_of(run.plan.seed, stage.name, *key, 0))
+    return [origin_of(key, index, ask) for index, ask in enumerate(asks)]

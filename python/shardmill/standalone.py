@@ -126,7 +126,11 @@ def main(stage: type[Stage]) -> None:
 
     @click.command(help=(stage.__doc__ or "").replace("\n\n", "\n\n"))
     @click.option(
-        "--run", "run", type=click.Path(path_type=Path, file_okay=False), required=True, help="the run folder, made by `shardmill shard`"
+        "--run",
+        "run",
+        type=click.Path(path_type=Path, file_okay=False),
+        required=True,
+        help="the run folder, made by `shardmill shard`",
     )
     @click.option("--shard-index", type=int, required=True, help="which shard, from 0")
     def command(run: Path, shard_index: int) -> None:

@@ -133,6 +133,11 @@ def _decoded_columns(stage: Stage, table: pl.DataFrame) -> pl.DataFrame:
     return table.select(*keys, *(name for name in stage.reads if name not in keys))
 
 
+def origin_of(key: tuple[int, ...], index: int, ask: Ask) -> str:
+    """The key of a request: that of its row and its place among the row's asks, or the text by which rows share it."""
+    return "/".join(map(str, (*key, index))) if ask.share is None else f"shared {ask.share}"
+
+
 @dataclass
 class _Pending:
     """A row that waits for answers."""
@@ -267,7 +272,7 @@ class ShardWork:
             pending.answers[index] = self.shared[ask.share]
             pending.missing -= 1
             return None
-        origin = "/".join(map(str, (*pending.key, index))) if ask.share is None else f"shared {ask.share}"
+        origin = origin_of(pending.key, index, ask)
         flight = self.flights.get(origin)
         if flight is not None:
             flight.waiting.append((pending, index))

@@ -45,6 +45,12 @@ class McqOptions(Options):
         "balanced", description="original: the published format, which gives itself away"
     )
     questions_per_image: int = Field(1, ge=1, le=3, description="more questions about other objects, as far as there are any")
+    single_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.75,
+        description="for balanced: the share of rows with one positive, to use these too (0: reject them)",
+    )
     medium: Literal["image", "video", "photo"] = Field("image", description="the word for what is shown")
     negative_draw: Literal["uniform", "matched"] = Field(
         "uniform", description="matched: prefer negatives that are positives elsewhere, so that the object alone tells less"
@@ -63,7 +69,9 @@ class CreateMcq(TableStage):
 
     Style balanced: over two objects X and Y the options are the four cells of their truth table, and the true cell is drawn
     uniformly, taking two positives, one of each, or two negatives as the cell needs. A row must have two positives and two
-    negatives, or the cells that it can have would be more frequent than the others, and a reader could tell.
+    negatives, or the cells that it can have would be more frequent than the others, and a reader could tell. With `single_share`
+    f, rows with one positive get one of the three cells that they can have, and the others get "both" with odds of 0.25 / (1 - f)
+    instead of 0.25: all cells are equally frequent again if f is the share of such rows in the data.
     """
 
     name = "negbench.create_mcq"
@@ -89,18 +97,19 @@ class CreateMcq(TableStage):
         return fields
 
     def transform(self, table: pl.DataFrame) -> pl.DataFrame:
-        needed = 2 if self.options.style == "balanced" else 1
-        words = {1: "no", 2: "fewer than two"}[needed]
+        balanced = self.options.style == "balanced"
+        positives, negatives = (1 if self.options.single_share or not balanced else 2), (2 if balanced else 1)
+        words = {1: "no", 2: "fewer than two"}
         lists = table.select(
             "row_id",
             pl.col("positive_objects").str.json_decode(LIST).list.head(MOST_OBJECTS).alias("positives"),
             pl.col("negative_objects").str.json_decode(LIST).list.head(MOST_OBJECTS).alias("negatives"),
         ).with_columns(
-            reject_reason=pl.when(pl.col("positives").list.len() < needed).then(pl.lit(f"{words} positives"))
-            .when(pl.col("negatives").list.len() < needed).then(pl.lit(f"{words} negatives"))
+            reject_reason=pl.when(pl.col("positives").list.len() < positives).then(pl.lit(f"{words[positives]} positives"))
+            .when(pl.col("negatives").list.len() < negatives).then(pl.lit(f"{words[negatives]} negatives"))
         )  # fmt: skip
         usable = lists.filter(pl.col("reject_reason").is_null())
-        make = self.balanced if self.options.style == "balanced" else self.original
+        make = self.balanced if balanced else self.original
         questions = make(usable.drop("reject_reason"))
         without = usable.join(questions, on="row_id", how="anti").select("row_id", reject_reason=pl.lit("no unrelated pair"))
         rejects = pl.concat([lists.filter(pl.col("reject_reason").is_not_null()).select("row_id", "reject_reason"), without])
@@ -138,11 +147,12 @@ class CreateMcq(TableStage):
         asked: list[pl.DataFrame] = []
         for k in range(self.options.questions_per_image):
             lists = self.shuffled(usable, "positives", k).join(self.shuffled(usable, "negatives", k), on="row_id")
+            lists = lists.with_columns(single=pl.col("positives").list.len() == 1)
             for cell in (0, 1, 3):  # a row that lacks a pair for one cell would make the others more frequent
                 able = pick_pairs(lists.with_columns(cell=pl.lit(cell, pl.Int64)), asked)
-                lists = lists.join(able, on="row_id", how="semi")
-            lists = lists.with_columns(cell=below(pl.col("row_id"), 4, *self.seed("cell", k)))
-            pairs = pick_pairs(lists, asked)
+                excused = lists.filter(pl.col("single") & (cell == 0)).select("row_id")
+                lists = lists.join(pl.concat([able.select("row_id"), excused]), on="row_id", how="semi")
+            pairs = pick_pairs(lists.with_columns(cell=self.cell(k)), asked)
             swap = uniform(pl.col("row_id"), *self.seed("order", k)) < 0.5
             one_of_each = pl.col("cell").is_in([1, 2])
             # the pair is (positive, negative) for a mixed cell: the positive is X in first_only and Y in second_only
@@ -152,6 +162,12 @@ class CreateMcq(TableStage):
             )
             asked.append(pairs)
         return self.options_of_cells(pl.concat(asked))
+
+    def cell(self, k: int) -> pl.Expr:
+        """The true cell: uniform over all questions, though rows with a single positive cannot have the first."""
+        draw = uniform(pl.col("row_id"), *self.seed("cell", k))
+        both = pl.when(pl.col("single")).then(0.0).otherwise(0.25 / (1 - self.options.single_share))
+        return pl.when(draw < both).then(0).otherwise(1 + ((draw - both) / (1 - both) * 3).floor()).cast(pl.Int64)
 
     def options_of_cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """The four options of each pair in a random order."""

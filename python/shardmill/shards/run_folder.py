@@ -57,7 +57,9 @@ class RunFolder:
             if stage.name == short:
                 return stage
         if short == INGEST:
-            raise UserError(f"ingest asks no model and has no options; to cut the input again: shardmill run {self.path} ingest --redo")
+            raise UserError(
+                f"ingest asks no model and has no options; to cut the input again: shardmill run {self.path} ingest --redo"
+            )
         raise UserError(
             f"the {self.plan.pipeline} run {self.path} has no stage {name!r}; {did_you_mean(short, [INGEST, *self.stages])}"
         )

@@ -15,6 +15,11 @@ FENCE = re.compile(r"```[\w-]*\s*\n(.*?)```", re.DOTALL)
 TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 ITEM_MARK = re.compile(r"^\s*(?:[-*•·]|\(?\d{1,3}[.):])\s*")
 LABEL = re.compile(r"^\s*[A-Za-z][A-Za-z _-]{0,30}:\s*")
+EDGE = " \t\"'“”.*`"
+JSON_MARK = re.compile(r'[{}]|```|\[\s*"')
+REFUSAL = re.compile(
+    r"(?:I['’]?m|I am) (?:sorry|unable|not able)|I (?:cannot|can['’]?t|can not|won['’]?t)\b|Sorry\b|As an AI\b|Unfortunately\b"
+)
 NOTHING = {"null", "none", "n/a", "nothing"}
 MAX_ANSWER = 200_000
 MAX_ITEM_WORDS = 8
@@ -29,9 +34,11 @@ def parse_answer(text: str, model: type[Answer]) -> Answer:
     """The answer as an instance of `model`.
 
     Tried in this order: the whole text as JSON, fenced blocks, the first balanced object or array in prose, each also without
-    trailing commas; then, for a model with one field, a bare list (numbered, bulleted, comma separated) or a bare sentence.
-    Raises Malformed when none of them fits.
+    trailing commas; then, for a model with one field and a text without any JSON, a bare list (numbered, bulleted, a line or a
+    comma between items) or a bare sentence. Raises Malformed when none of them fits.
     """
+    if not isinstance(text, str):
+        raise Malformed("no text in the answer")
     text = text.strip()
     if not text:
         raise Malformed("empty answer")
@@ -45,6 +52,8 @@ def parse_answer(text: str, model: type[Answer]) -> Answer:
             except ValidationError as error:
                 first = error.errors()[0]
                 problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    if REFUSAL.match(text):
+        raise Malformed("the model declined")
     plain = _plain(text, model)
     if plain is None:
         raise Malformed(problem)
@@ -80,7 +89,7 @@ def _shapes(value: Any, model: type[BaseModel]) -> Iterator[Any]:
 
 def _plain(text: str, model: type[BaseModel]) -> dict[str, Any] | None:
     """A text without JSON as the only field of the model; None when it does not look like that field."""
-    if len(model.model_fields) != 1 or text.startswith(("{", "[", "```")) or text.lower() in NOTHING:
+    if len(model.model_fields) != 1 or text.startswith("[") or JSON_MARK.search(text) or text.lower() in NOTHING:
         return None
     name, field = next(iter(model.model_fields.items()))
     if field.annotation is str:
@@ -93,12 +102,17 @@ def _plain(text: str, model: type[BaseModel]) -> dict[str, Any] | None:
 
 
 def _items(text: str) -> list[str]:
-    """Items of a numbered, bulleted or comma separated list; empty when a piece is too long to be an item."""
+    """Items of a list in plain text; empty when a piece is too long to be an item. Words around the list are left out."""
     lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and all(ITEM_MARK.match(line) for line in lines):
-        pieces = [ITEM_MARK.sub("", line) for line in lines]
+    if len(lines) > 1 and lines[0].rstrip(" *").endswith(":"):
+        lines = lines[1:]
+    marked = [line for line in lines if ITEM_MARK.match(line)]
+    if len(lines) > 1 and marked:
+        pieces = marked
+    elif len(lines) > 1 and "," not in text:
+        pieces = lines
     else:
         pieces = LABEL.sub("", lines[0], count=1).split(",")
-    items = [ITEM_MARK.sub("", piece).strip().strip("\"'“”.").strip() for piece in pieces]
+    items = [ITEM_MARK.sub("", piece).strip(EDGE).removeprefix("and ").strip(EDGE) for piece in pieces]
     items = [item for item in items if item]
     return items if all(len(item.split()) <= MAX_ITEM_WORDS for item in items) else []
