@@ -42,6 +42,13 @@ LISTS = [
     '{"objects": ["dog", "red ball"]}{"objects": ["cat"]}',
     '{"objects": ["dog", "red ball"]}\n{"objects": ["dog", "red ball"]}',
     "dog, “red ball”",
+    "Objects:\n- dog\n- red ball",
+    "Here are the objects that I found:\n\n1. dog\n2. red ball\n\nLet me know if you need more.",
+    "**Objects:**\n* **dog**\n* **red ball**",
+    "dog\nred ball",
+    "dog, and red ball",
+    "\ufeff" + '{"objects": ["dog", "red ball"]}',
+    '```json {"objects": ["dog", "red ball"]} ```',
 ]
 SENTENCES = [
     ('{"caption": "A dog, no cat."}', "A dog, no cat."),
@@ -55,6 +62,8 @@ SENTENCES = [
     ("New caption: “A dog, no cat.”", "A dog, no cat."),
     ("A dog, no cat.\nA cat, no dog.", "A dog, no cat."),
     ('Here: {"caption": "A dog, no cat."}', "A dog, no cat."),
+    ("Here is the caption:\nA dog, no cat.", "A dog, no cat."),
+    ("Caption:\n\n“A dog, no cat.”\n\nIt names both.", "A dog, no cat."),
     ('{"caption": "un chien \\u00e9"}', "un chien é"),
 ]
 REFUSED = [
@@ -74,6 +83,25 @@ REFUSED = [
     "```json\n```",
     "[" * 10_000,
     '{"a":' * 10_000,
+    "I'm sorry, I can't do that.",
+    "I cannot help with this, sorry",
+    "Unfortunately, no",
+    "{'objects': ['dog', 'red ball']}",
+    'Objects: {"objects": ["dog", "red b',
+    "Objects:",
+]
+NO_SENTENCES = [
+    "",
+    "none",
+    "I’m sorry, I can’t write that.",
+    "As an AI, I have no opinion on dogs.",
+    'Here is the JSON: {"caption": "A dog, no c',
+    '```json\n{"caption": "A dog, no c',
+    '{"caption": ["A dog, no cat."]}',
+    '["A dog, no cat."]',
+    '{"caption": null}',
+    '{"text": "A dog, no cat."}',
+    '"”"',
 ]
 
 
@@ -91,6 +119,17 @@ def test_sentences_are_read(text: str, caption: str) -> None:
 def test_what_is_no_list_is_refused(text: str) -> None:
     with pytest.raises(Malformed):
         parse_answer(text, ObjectList)
+
+
+@pytest.mark.parametrize("text", NO_SENTENCES)
+def test_what_is_no_sentence_is_refused(text: str) -> None:
+    with pytest.raises(Malformed):
+        parse_answer(text, NewCaption)
+
+
+def test_an_answer_that_is_no_text_at_all_is_malformed() -> None:
+    with pytest.raises(Malformed):
+        parse_answer(None, ObjectList)  # type: ignore[arg-type]
 
 
 def test_a_megabyte_is_refused_at_once() -> None:

@@ -13,7 +13,7 @@ from shardmill.errors import UserError
 from shardmill.language.lexicon import lexicon
 from shardmill.models.text.rules.rephrase import paraphrase
 from shardmill.negbench.create_mcq import CreateMcq
-from shardmill.report.blind import Question, blind_baselines, read_questions, wilson
+from shardmill.report.blind import Question, blind_baselines, claims_of, masked, odd_one_out, read_questions, wilson
 from shardmill.stage import Context
 
 ROWS = 3_000
@@ -75,6 +75,61 @@ def test_wilson_is_wide_for_few_and_narrow_for_many() -> None:
     assert high - low > 0.3
     low, high = wilson(5_000, 20_000)
     assert high - low < 0.013
+
+
+def table_of(path: Path, rows: list[dict[str, object]]) -> Path:
+    pl.DataFrame(rows).write_csv(path)
+    return path
+
+
+def test_a_published_table_is_read_from_its_texts_alone(tmp_path: Path) -> None:
+    false = ("This image features crane, but not ferry.", "This image features crane.", "This image does not feature ferry.")
+    texts = {f"caption_{index}": text for index, text in enumerate([*false, "This image features ferry, but not crane."])}
+    path = table_of(tmp_path / "published.csv", [{"image_path": "7.jpg", "correct_answer": 3, **texts}] * 8)
+    question = read_questions(path)[0]
+    assert question.truths == (
+        {"crane": True, "ferry": False},
+        {"crane": True},
+        {"ferry": False},
+        {"crane": False, "ferry": True},
+    )
+    assert odd_one_out(question) == 3
+
+
+def test_the_claims_read_from_texts_are_those_that_were_stored() -> None:
+    for rephrased in (False, True):
+        asked = questions("balanced", rephrased=rephrased)[:400]
+        names = [{lexicon().find(name) for name in question.truths[0]} for question in asked]
+        sound = [question for question, entries in zip(asked, names, strict=True) if None not in entries]
+        assert sum(claims_of(question.texts) == question.truths for question in sound) > 0.97 * len(sound)
+
+
+def test_the_questions_of_an_image_are_in_one_half(tmp_path: Path) -> None:
+    texts = {f"caption_{index}": f"There is a {name}." for index, name in enumerate(["dog", "cat", "cup", "car"])}
+    for key in ("row_id", "image_path"):
+        rows = [{key: f"{number // 3}", "correct_answer": 0, **texts} for number in range(300)]
+        halves = [question.half for question in read_questions(table_of(tmp_path / f"{key}.csv", rows))]
+        assert 60 < sum(halves) < 240
+        assert all(len(set(halves[start : start + 3])) == 1 for start in range(0, 300, 3))
+
+
+def test_the_bag_of_words_learns_from_word_order_but_not_from_objects() -> None:
+    rng = Random(4)
+
+    def asked(pattern: str, other: str) -> list[Question]:
+        made = []
+        for number in range(800):
+            x, y = rng.sample(["dog", "cat", "cup", "car"], 2)
+            answer = rng.randrange(4)
+            texts = tuple((pattern if index == answer else other).format(x=x, y=y) for index in range(4))
+            made.append(Question(texts, ({x: True, y: False},) * 4, answer, number % 2))
+        return made
+
+    def accuracy(made: list[Question]) -> float:
+        return {baseline.name: baseline for baseline in blind_baselines(made)}["bag of words"].accuracy
+
+    assert accuracy(asked("Here only {x} is, and {y} is not.", "Here is only {x}, and {y} is not.")) > 0.95
+    assert masked("A dog, but no dogs or hot dogs.", ["dog"]) == "A _, but no _ or hot dogs."
 
 
 def test_a_table_that_holds_no_questions_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from shardmill.language.lexicon import lexicon
 from shardmill.language.polarity import check_polarity
 from shardmill.language.relations import relation
 from shardmill.negbench.create_mcq import CreateMcq
+from shardmill.negbench.mcq_forms import CELLS
 from shardmill.stage import Context
 
 NAMES = list(lexicon().entries)
@@ -79,14 +80,49 @@ def test_cells_and_positions_are_uniform() -> None:
         assert sum((count - expected) ** 2 / expected for count in counts.values()) < 16.3  # chi square, 3 degrees, p = 0.001
 
 
-def test_the_pair_of_a_question_is_unrelated_and_no_pair_is_asked_twice() -> None:
-    seen: set[tuple] = set()
-    for question in accepted(rows(3_000), questions_per_image=3):
+def test_rows_with_one_positive_can_be_used_without_giving_the_cell_away() -> None:
+    table = rows(24_000)
+    single = table["positive_objects"].str.json_decode(pl.List(pl.String)).list.len() == 1
+    able = table["negative_objects"].str.json_decode(pl.List(pl.String)).list.len() >= 2
+    share = table.filter(single & able).height / table.filter(able).height
+    assert 0.2 < share < 0.3
+    made = accepted(table, single_share=share)
+    assert len(made) > 1.2 * len(accepted(table))
+    cells = Counter(question["correct_answer_template"] for question in made)
+    expected = len(made) / 4
+    assert sum((count - expected) ** 2 / expected for count in cells.values()) < 16.3
+
+
+def test_the_pair_of_a_question_is_unrelated() -> None:
+    for question in accepted(rows(3_000)):
         x, y = (item["name"] for item in json.loads(question["mcq_objects"]))
         assert relation(x, y) is None
-        key = (question["row_id"], *sorted((x, y)))
-        assert key not in seen
-        seen.add(key)
+
+
+def test_how_many_questions_an_image_has_tells_nothing_about_their_answers() -> None:
+    made = pl.DataFrame(accepted(rows(40_000, most=6), questions_per_image=3))
+    made = made.join(made.group_by("row_id").agg(asked=pl.len()), on="row_id")
+    groups = made.partition_by("asked", "sub_id")
+    assert len(groups) == 6
+    for group in groups:
+        counts = Counter(group["correct_answer_template"])
+        expected = group.height / 4
+        assert expected > 50
+        assert sum((counts[cell] - expected) ** 2 / expected for cell in CELLS) < 22.1  # chi square, 3 degrees, p = 0.00006
+
+
+def test_the_questions_of_an_image_are_about_other_objects() -> None:
+    made = pl.DataFrame(accepted(rows(3_000, most=6), questions_per_image=3))
+    assert made["sub_id"].max() == 2
+    named: dict[int, list[str]] = {}
+    for row_id, objects in made.select("row_id", "mcq_objects").iter_rows():
+        named.setdefault(row_id, []).extend(item["name"] for item in json.loads(objects))
+    assert all(len(names) == len(set(names)) for names in named.values())
+
+
+def test_two_spellings_of_one_name_are_no_pair() -> None:
+    lists = {"positive_objects": ['["zorb ball"]'], "negative_objects": ['["zorb-ball"]']}
+    assert make(pl.DataFrame({"row_id": [1], **lists}), style="original")["reject_reason"].to_list() == ["no unrelated pair"]
 
 
 @pytest.mark.parametrize("options", STYLES)
@@ -143,3 +179,8 @@ def test_matched_draws_prefer_negatives_that_are_positives_elsewhere(tmp_path: P
 def test_matched_draws_need_their_counts() -> None:
     with pytest.raises(UserError, match="object_counts"):
         make(rows(10), negative_draw="matched")
+
+
+def test_rows_with_one_positive_cannot_be_mixed_with_further_questions() -> None:
+    with pytest.raises(UserError, match=r"single_share: .*questions_per_image=1 only"):
+        CreateMcq({"single_share": 0.2, "questions_per_image": 2})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -17,6 +18,8 @@ from shardmill.errors import Stopped, UserError
 from shardmill.models import registry
 from shardmill.models.contract import Reply, TextRequest, Usage
 from shardmill.models.text.rules.extract import extract_objects
+from shardmill.negbench.answers import NewCaption
+from shardmill.negbench.create_mcq import CreateMcq
 from shardmill.negbench.extract_objects import ExtractObjects
 from shardmill.shards.combine import combine
 from shardmill.shards.finish import Unconserved, check_conservation
@@ -235,3 +238,135 @@ def test_equal_questions_of_a_shard_are_asked_once(make_run: MakeRun, tmp_path: 
     part, _ = run.read_part("paraphrase_mcq", 0)
     sentences = {part[f"caption_{index}"][row] for index in range(4) for row in range(part.height)}
     assert manifest.usage["requests"] <= 4 * len(sentences)
+
+
+def test_a_broken_stage_stops_each_time_and_leaves_no_trace_when_it_is_mended(
+    make_run: MakeRun, scripted: type[Scripted], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = write_captions(tmp_path / "dogs.csv", [CAPTIONS[0]] * 60)
+    run = make_run("broken", input=source, num_shards=1, settings=["extract_objects.model=scripted"])
+    monkeypatch.setattr(ExtractObjects, "accept", lambda self, row, answers: 1 / 0)
+    for _ in range(3):
+        with pytest.raises(UserError, match="failed on each of the first 20 rows: ZeroDivisionError"):
+            run_shard(run, "extract_objects", 0)
+    monkeypatch.undo()
+    monkeypatch.setitem(registry.MODELS, ("text", "scripted"), "test_worker:Scripted")
+    monkeypatch.setitem(__import__("sys").modules, "test_worker", __import__("sys").modules[__name__])
+    assert run_shard(run, "extract_objects", 0).reasons == {}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "detail"),
+    [
+        ({"objects": "dog"}, "not a list of texts"),
+        ({"objects": [1]}, "not a list of texts"),
+        ({"object": ["dog"]}, "column object is none that the stage adds"),
+        ("dog", "AttributeError"),
+    ],
+)
+def test_a_row_whose_outcome_fits_no_column_is_rejected_and_the_others_come_out(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, outcome: Any, detail: str
+) -> None:
+    accept = ExtractObjects.accept
+    monkeypatch.setattr(
+        ExtractObjects, "accept", lambda self, row, answers: outcome if "boat" in row["caption"] else accept(self, row, answers)
+    )
+    manifest = run_shard(run, "extract_objects", 0)
+    assert manifest.reasons["stage error"] == 1 and manifest.rows_out > 5
+    assert detail in next(row["detail"] for row in rejects(run, 0) if row["reason"] == "stage error")
+
+
+def test_a_check_that_raises_costs_only_its_row(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = ExtractObjects.ask
+
+    def checked(self: ExtractObjects, row: Any, rng: Random) -> list[Any]:
+        def check(answer: Any) -> str | None:
+            return answer.missing if "boat" in row["caption"] else None
+
+        return [replace(ask(self, row, rng)[0], check=check)]
+
+    monkeypatch.setattr(ExtractObjects, "ask", checked)
+    manifest = run_shard(run, "extract_objects", 0)
+    rejected = {row["row_id"]: row["reason"] for row in rejects(run, 0)}
+    assert rejected[5] == "stage error"
+    assert manifest.rows_out > 5
+
+
+def test_a_reply_that_holds_no_text_is_a_malformed_answer(run: RunFolder, scripted: type[Scripted]) -> None:
+    behave(scripted, lambda request, answer: Reply(request.key, None))
+    manifest = run_shard(run, "extract_objects", 0)
+    assert manifest.reasons == {"malformed answer": manifest.rows_in}
+
+
+@pytest.mark.parametrize("stray", ["twice", "unknown"])
+def test_a_reply_to_nothing_that_was_asked_is_found_out(
+    run: RunFolder, scripted: type[Scripted], monkeypatch: pytest.MonkeyPatch, stray: str
+) -> None:
+    whole = scripted.stream
+
+    def talkative(self: Scripted, requests: Iterable[TextRequest]) -> Iterator[Reply]:
+        for reply in whole(self, requests):
+            yield reply
+            yield reply if stray == "twice" else replace(reply, key="999/0")
+
+    monkeypatch.setattr(scripted, "stream", talkative)
+    with pytest.raises(UserError, match="second reply, or one that nobody asked for"):
+        run_shard(run, "extract_objects", 0)
+    assert not run.is_complete("extract_objects", 0)
+
+
+def test_one_odd_shard_loses_nothing_when_most_replies_fail_in_turn(run: RunFolder, scripted: type[Scripted]) -> None:
+    """Every second reply is bad in its own way; a row is either out or rejected for the reason of its last answer."""
+    kinds = [
+        lambda request, answer: Reply(request.key, "```json\n" + answer + "\n```"),
+        lambda request, answer: Reply(request.key, answer[: len(answer) // 2]),
+        lambda request, answer: Reply(request.key, answer + answer),
+        lambda request, answer: Reply(request.key, answer, "length"),
+        lambda request, answer: Reply(request.key, None, "error", "engine failed"),
+    ]
+    behave(scripted, lambda request, answer: kinds[request.seed % len(kinds)](request, answer))
+    manifest = run_shard(run, "extract_objects", 2)
+    assert manifest.conserved() and manifest.rows_out > manifest.rejected
+    assert set(manifest.reasons) <= {"no object", "malformed answer", "cut by the token limit", "engine failed"}
+
+
+def test_a_bad_table_stage_publishes_nothing(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    for stage in ("extract_objects", "propose_negatives", "filter_objects", "validate_objects"):
+        run_shard(run, stage, 0)
+    transform = CreateMcq.transform
+    monkeypatch.setattr(CreateMcq, "transform", lambda self, table: transform(self, table).slice(1))
+    with pytest.raises(Unconserved, match="neither out nor rejected.*row_id.*nothing was published"):
+        run_shard(run, "create_mcq", 0)
+    assert list(run.folder("create_mcq").iterdir()) == []
+    monkeypatch.undo()
+    assert run_shard(run, "create_mcq", 0).conserved()
+
+
+def test_a_change_of_code_template_option_or_model_after_planning_is_refused_by_name(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+
+    def refusal(stage: str) -> str:
+        with pytest.raises(UserError) as error:
+            run_shard(run, stage, 0)
+        assert f"shardmill run {run.path} {stage} --redo" in str(error.value)
+        return str(error.value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExtractObjects, "version", 99)
+        assert refusal("extract_objects").startswith("version of stage extract_objects changed")
+    with monkeypatch.context() as patch:
+        patch.setattr(ExtractObjects, "template", "negbench/validate_objects")
+        assert refusal("extract_objects").startswith("template of stage extract_objects changed")
+    with monkeypatch.context() as patch:
+        patch.setattr(ExtractObjects, "answer", NewCaption)
+        assert refusal("extract_objects").startswith("answer schema of stage extract_objects changed")
+    with monkeypatch.context() as patch:
+        patch.setattr("shardmill.models.text.rules.engine.VERSION", 99)
+        assert refusal("extract_objects").startswith("model version of stage extract_objects changed")
+    run.stage("filter_objects").model["miss_rate"] = 0.5
+    assert refusal("filter_objects").startswith("model error rates of stage filter_objects changed")
+    run.stage("create_mcq").options["style"] = "original"
+    assert refusal("create_mcq").startswith("options of stage create_mcq changed")

@@ -38,7 +38,7 @@ def open_model(role: str, spec: Mapping[str, Any]) -> Model:
     factory = model_class(role, spec)
     try:
         model: Model = factory(**_settings(spec))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"{role} model {spec.get('kind')!r}: {error}") from error
     return model
 
@@ -47,5 +47,5 @@ def model_identity(role: str, spec: Mapping[str, Any]) -> dict[str, str]:
     """What of a model shapes its answers; part of a stage's fingerprint."""
     try:
         return {"kind": str(spec["kind"]), **model_class(role, spec).identity(**_settings(spec))}
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"{role} model {spec.get('kind')!r}: {error}") from error

@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from shardmill.errors import UserError
 from shardmill.language.nouns import with_article
 from shardmill.language.relations import relation
-from shardmill.negbench.mcq_forms import CELLS, FAMILIES, ORIGINAL, TRUTHS, cell_text, fill
+from shardmill.negbench.mcq_forms import CELLS, FAMILIES, ORIGINAL, TRUTHS, cell_text, fill, plain
 from shardmill.seeding import below, uniform
 from shardmill.shards.frames import LIST
 from shardmill.stage import Options, TableStage
 from shardmill.standalone import main
+
+BOTH, MIXED, NEITHER = ("positives", "positives"), ("positives", "negatives"), ("negatives", "negatives")
+"""Which lists the two objects of a question come from, by the cell that is true."""
 
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 MOST_OBJECTS = 64
@@ -59,6 +62,14 @@ class McqOptions(Options):
         None, description="for matched: a CSV with object,positives,negatives, as `shardmill build` writes"
     )
 
+    @field_validator("single_share")
+    @classmethod
+    def one_question_each(cls, share: float, info: ValidationInfo) -> float:
+        """Rows with one positive never get a second question, so their number would tell which rows cannot be "both"."""
+        if share and info.data.get("questions_per_image", 1) > 1:
+            raise ValueError("goes with questions_per_image=1 only")
+        return share
+
 
 class CreateMcq(TableStage):
     """Multiple-choice questions, one true option and three false ones.
@@ -72,9 +83,13 @@ class CreateMcq(TableStage):
     negatives, or the cells that it can have would be more frequent than the others, and a reader could tell. With `single_share`
     f, rows with one positive get one of the three cells that they can have, and the others get "both" with odds of 0.25 / (1 - f)
     instead of 0.25: all cells are equally frequent again if f is the share of such rows in the data.
+
+    A further question needs two positives and two negatives of which no earlier question of the image can have named any:
+    otherwise the number of an image's questions, or an object that comes back, would tell something about their answers.
     """
 
     name = "negbench.create_mcq"
+    version = 2
     reads = ("positive_objects", "negative_objects")
     adds = {
         "sub_id": "int",
@@ -119,16 +134,20 @@ class CreateMcq(TableStage):
     def seed(self, *purpose: object) -> tuple[object, ...]:
         return (self.context.seed, self.name, *purpose)
 
-    def shuffled(self, usable: pl.DataFrame, column: str, *purpose: object) -> pl.DataFrame:
-        """row_id and the list of a column in an order of its own per row, by weight for matched negatives."""
+    def shuffled(self, usable: pl.DataFrame, column: str, *purpose: object, without: pl.DataFrame | None = None) -> pl.DataFrame:
+        """row_id and the list of a column in an order of its own per row, by weight for matched negatives.
+
+        The names of `without` (row_id, name) are left out.
+        """
         elements = usable.select("row_id", pl.col(column).alias("name"), pl.int_ranges(pl.col(column).list.len()).alias("place"))
         elements = elements.explode("name", "place")
+        if without is not None:
+            elements = elements.join(without, on=["row_id", "name"], how="anti")
         key = uniform(pl.col("row_id") * MOST_OBJECTS + pl.col("place"), *self.seed(column, *purpose))
         if column == "negatives" and self.options.negative_draw == "matched":
             elements = elements.join(self.weights(), on="name", how="left")
-            key = key ** (
-                1 / pl.col("weight").fill_null(1.0)
-            )  # Efraimidis & Spirakis 2006: the largest u^(1/w) is a draw by weight
+            # Efraimidis & Spirakis 2006: the largest u^(1/w) is a draw by weight
+            key = key ** (1 / pl.col("weight").fill_null(1.0))
         return elements.group_by("row_id").agg(pl.col("name").sort_by(key, descending=True).alias(column))
 
     def counts_file(self) -> Path:
@@ -143,25 +162,33 @@ class CreateMcq(TableStage):
         return counts.select(pl.col("object").alias("name"), weight.clip(0.01, 100.0).alias("weight"))
 
     def balanced(self, usable: pl.DataFrame) -> pl.DataFrame:
-        """Questions over pairs; the k-th of a row asks about another pair than those before it."""
+        """Questions over pairs; the k-th of a row asks about other objects than those before it could."""
         asked: list[pl.DataFrame] = []
+        taken: pl.DataFrame | None = None
         for k in range(self.options.questions_per_image):
-            lists = self.shuffled(usable, "positives", k).join(self.shuffled(usable, "negatives", k), on="row_id")
-            lists = lists.with_columns(single=pl.col("positives").list.len() == 1)
-            for cell in (0, 1, 3):  # a row that lacks a pair for one cell would make the others more frequent
-                able = pick_pairs(lists.with_columns(cell=pl.lit(cell, pl.Int64)), asked)
-                excused = lists.filter(pl.col("single") & (cell == 0)).select("row_id")
-                lists = lists.join(pl.concat([able.select("row_id"), excused]), on="row_id", how="semi")
-            pairs = pick_pairs(lists.with_columns(cell=self.cell(k)), asked)
-            swap = uniform(pl.col("row_id"), *self.seed("order", k)) < 0.5
-            one_of_each = pl.col("cell").is_in([1, 2])
-            # the pair is (positive, negative) for a mixed cell: the positive is X in first_only and Y in second_only
-            turned = pl.when(one_of_each).then(pl.col("cell") == 2).otherwise(swap)
-            pairs = pairs.with_columns(
-                x=pl.when(turned).then("b").otherwise("a"), y=pl.when(turned).then("a").otherwise("b"), sub_id=pl.lit(k, pl.Int64)
-            )
-            asked.append(pairs)
+            positives = self.shuffled(usable, "positives", k, without=taken)
+            lists = positives.join(self.shuffled(usable, "negatives", k, without=taken), on="row_id")
+            kinds = [pick_pairs(lists, kind) for kind in (BOTH, MIXED, NEITHER)]
+            asked.append(self.draw_cells(lists, kinds, k))
+            named = [kind.select("row_id", name=column) for kind in kinds for column in ("a", "b")]
+            taken = pl.concat(named if taken is None else [taken, *named])
         return self.options_of_cells(pl.concat(asked))
+
+    def draw_cells(self, lists: pl.DataFrame, kinds: list[pl.DataFrame], k: int) -> pl.DataFrame:
+        """Of the pairs of each row the one for the cell that is drawn, as row_id, cell, x, y and sub_id."""
+        lists = lists.select("row_id", single=pl.lit(self.options.single_share > 0) & (pl.col("positives").list.len() == 1))
+        both, mixed, neither = kinds
+        able = pl.concat([both.select("row_id"), lists.filter("single").select("row_id")])
+        for rows in (able, mixed, neither):  # a row that lacks a pair for one cell would make the others more frequent
+            lists = lists.join(rows, on="row_id", how="semi")
+        drawn = lists.select("row_id", cell=self.cell(k))
+        cells = ((both, [0]), (mixed, [1, 2]), (neither, [3]))
+        pairs = pl.concat([kind.join(drawn.filter(pl.col("cell").is_in(own)), on="row_id") for kind, own in cells])
+        swap = uniform(pl.col("row_id"), *self.seed("order", k)) < 0.5
+        # a mixed pair is (positive, negative): the positive is X in first_only and Y in second_only
+        turned = pl.when(pl.col("cell").is_in([1, 2])).then(pl.col("cell") == 2).otherwise(swap)
+        x, y = pl.when(turned).then("b").otherwise("a"), pl.when(turned).then("a").otherwise("b")
+        return pairs.select("row_id", "cell", x=x, y=y, sub_id=pl.lit(k, pl.Int64))
 
     def cell(self, k: int) -> pl.Expr:
         """The true cell: uniform over all questions, though rows with a single positive cannot have the first."""
@@ -259,37 +286,23 @@ class CreateMcq(TableStage):
         )
 
 
-def pick_pairs(lists: pl.DataFrame, asked: list[pl.DataFrame]) -> pl.DataFrame:
-    """row_id, cell and a pair (a, b) that suits the cell: unrelated, and not asked about before. Rows without one are left out.
+def pick_pairs(lists: pl.DataFrame, kind: tuple[str, str]) -> pl.DataFrame:
+    """row_id and an unrelated pair (a, b) from the two columns that `kind` names. Rows without one are left out.
 
     Tried in rounds over the shuffled lists, so that relations are looked up once per distinct pair and never row by row.
     """
-    taken = pl.concat([frame.select("row_id", pair=pair_key()) for frame in asked]) if asked else None
     found: list[pl.DataFrame] = []
+    first, second = (pl.col(column).list for column in kind)
     for i, j in PAIRS:
-        positive, negative = pl.col("positives").list, pl.col("negatives").list
-        mixed = pl.col("cell").is_in([1, 2])
-        # a mixed pair takes the i-th positive and the (j-1)-th negative, so that the first round is (0, 0)
-        a = pl.when(pl.col("cell") == 3).then(negative.get(i, null_on_oob=True)).otherwise(positive.get(i, null_on_oob=True))
-        b = (
-            pl.when(pl.col("cell") == 0).then(positive.get(j, null_on_oob=True))
-            .when(mixed).then(negative.get(j - 1, null_on_oob=True))
-            .otherwise(negative.get(j, null_on_oob=True))
-        )  # fmt: skip
-        tried = lists.select("row_id", "cell", a=a, b=b).drop_nulls()
+        # from two different lists the pair (i, j - 1), so that the first round is (0, 0)
+        place = j if kind[0] == kind[1] else j - 1
+        tried = lists.select("row_id", a=first.get(i, null_on_oob=True), b=second.get(place, null_on_oob=True)).drop_nulls()
         tried = tried.join(unrelated(tried), on=["a", "b"], how="semi")
-        if taken is not None:
-            tried = tried.with_columns(pair=pair_key()).join(taken, on=["row_id", "pair"], how="anti").drop("pair")
         found.append(tried)
         lists = lists.join(tried, on="row_id", how="anti")
         if not lists.height:
             break
     return pl.concat(found)
-
-
-def pair_key() -> pl.Expr:
-    """A text that is the same for (a, b) and (b, a)."""
-    return pl.concat_str(pl.min_horizontal("a", "b"), pl.max_horizontal("a", "b"), separator="\x1f")
 
 
 def unrelated(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -300,7 +313,7 @@ def unrelated(pairs: pl.DataFrame) -> pl.DataFrame:
 
 @lru_cache(maxsize=1_000_000)
 def _related(a: str, b: str) -> str | None:
-    return relation(a, b)
+    return "same" if plain(a) == plain(b) else relation(a, b)
 
 
 def phrases(names: pl.Series) -> pl.DataFrame:

@@ -72,3 +72,8 @@ def cell_text(cell: str, medium: str, family: pl.Expr, x: str, y: str) -> pl.Exp
             yes, no = (x, y) if cell == "first_only" else (y, x)
             texts.append(fill(wording["one"], medium, yes=yes, no=no))
     return pl.coalesce([pl.when(family == index).then(text) for index, text in enumerate(texts)])
+
+
+def plain(text: str) -> str:
+    """The text's letters and digits alone, case folded: two options, or two names, that agree in them look the same."""
+    return "".join(character for character in text.casefold() if character.isalnum())

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from shardmill.language.polarity import check_polarity, new_objects
 from shardmill.negbench.answers import NewCaption
+from shardmill.negbench.mcq_forms import plain
 from shardmill.shards.cells import dump_cell
 from shardmill.stage import Answer, Ask, Options, Row, TextStage
 from shardmill.standalone import main
@@ -62,10 +63,7 @@ class ParaphraseMcq(TextStage):
         texts = [
             original if answer.problem else answer.value.caption for original, answer in zip(originals, answers, strict=True)
         ]
-        while len(set(map(plain, texts))) < len(texts):
-            clash = next(
-                index for index in OPTIONS if texts[index] != originals[index] and plain(texts[index]) in others(texts, index)
-            )
+        while (clash := first_clash(texts, originals)) is not None:
             texts[clash] = originals[clash]
         changed = [text != original for text, original in zip(texts, originals, strict=True)]
         return {**{f"paraphrase_{index}": texts[index] for index in OPTIONS}, "paraphrased": changed}
@@ -83,13 +81,10 @@ class ParaphraseMcq(TextStage):
         return None
 
 
-def plain(text: str) -> str:
-    """The text's letters and digits alone, case folded: two options that agree in them look the same."""
-    return "".join(character for character in text.casefold() if character.isalnum())
-
-
-def others(texts: list[str], index: int) -> set[str]:
-    return {plain(text) for place, text in enumerate(texts) if place != index}
+def first_clash(texts: list[str], originals: list[str]) -> int | None:
+    """The first paraphrase that looks the same as another option."""
+    looks = [plain(text) for text in texts]
+    return next((index for index in OPTIONS if texts[index] != originals[index] and looks.count(looks[index]) > 1), None)
 
 
 if __name__ == "__main__":

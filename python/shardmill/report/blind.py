@@ -15,6 +15,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
 
@@ -25,13 +26,16 @@ from rich.console import Console
 from rich.table import Table
 
 from shardmill.errors import UserError
+from shardmill.language.naming import named_objects
+from shardmill.language.polarity import AFFIRMED, NEGATED, polarity
+from shardmill.language.relations import mentions
 from shardmill.shards.cells import parse_json_cell
 
 OPTIONS = range(4)
 CHANCE = 0.25
 TOLERANCE = 0.03
-WORD = re.compile(r"[a-z']+")
-BUCKETS = 1 << 14
+WORD = re.compile(r"[a-z']+|_")
+BUCKETS = 1 << 16
 EPOCHS = 5
 
 Truth = dict[str, bool]
@@ -64,19 +68,32 @@ class Baseline:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """The questions of a negmcq.csv. Raises UserError for a table that is not one."""
+    """The questions of a negmcq.csv. What the options claim is read from the texts where the table has no option_truths.
+
+    Raises UserError for a table that is not one.
+    """
     questions = []
     with open(path, newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file)):
             try:
                 texts = tuple(row[f"caption_{index}"] for index in OPTIONS)
-                truths = tuple(parse_json_cell(row["option_truths"]))
-                questions.append(Question(texts, truths, int(row["correct_answer"]), crc32(str(number).encode()) & 1))
+                stored = row.get("option_truths")
+                truths = tuple(parse_json_cell(stored)) if stored else claims_of(texts)
+                image = row.get("row_id") or row.get("image_path") or str(number)
+                questions.append(Question(texts, truths, int(row["correct_answer"]), crc32(image.encode()) & 1))
             except (KeyError, TypeError, ValueError) as error:
-                raise UserError(f"{path}, question {number}: no NegMCQ table with option_truths ({error})") from error
+                raise UserError(f"{path}, question {number}: no NegMCQ table ({error})") from error
     if not questions:
         raise UserError(f"{path} has no questions")
     return questions
+
+
+def claims_of(texts: Sequence[str]) -> tuple[Truth, ...]:
+    """What each text says of the lexicon objects that more than one of them names; no other can be compared."""
+    named = Counter(entry.name for text in texts for entry in named_objects(text))
+    names = sorted(name for name, count in named.items() if count > 1)
+    said = [{name: polarity(text, name) for name in names} for text in texts]
+    return tuple({name: way == AFFIRMED for name, way in ways.items() if way in (AFFIRMED, NEGATED)} for ways in said)
 
 
 def blind_baselines(questions: Sequence[Question]) -> list[Baseline]:
@@ -134,31 +151,48 @@ def agree(first: Truth, second: Truth) -> int:
 
 
 class BagOfWords:
-    """Logistic regression over the hashed words of an option, trained to tell the right options from the others.
+    """Logistic regression over the hashed words and word pairs of an option, trained to tell the right options from the others.
 
-    Single words only: pairs such as "no dog" would measure the object prior, which is a baseline of its own.
+    In word pairs every object is the same: pairs such as "no dog" would measure the object prior, a baseline of its own.
     """
 
     def __init__(self, train: Sequence[Question]):
         self._weights: NDArray[np.float64] = np.zeros(BUCKETS)
+        known = [(_options(question), question.answer) for question in train]
         rate = 0.5
         for _ in range(EPOCHS):
-            for question in train:
-                features = [_features(text) for text in question.texts]
+            for features, answer in known:
                 scores = np.array([self._weights[places].sum() for places in features])
                 shares = np.exp(scores - scores.max())
                 shares /= shares.sum()
                 for index in OPTIONS:
-                    step = rate * ((index == question.answer) - shares[index]) / max(len(features[index]), 1)
+                    step = rate * ((index == answer) - shares[index]) / max(len(features[index]), 1)
                     np.add.at(self._weights, features[index], step)
             rate *= 0.6
 
     def answer(self, question: Question) -> int:
-        return int(np.argmax([self._weights[_features(text)].sum() for text in question.texts]))
+        return int(np.argmax([self._weights[places].sum() for places in _options(question)]))
 
 
-def _features(text: str) -> NDArray[np.int64]:
-    return np.array([crc32(word.encode()) % BUCKETS for word in sorted(set(WORD.findall(text.lower())))], dtype=np.int64)
+def _options(question: Question) -> list[NDArray[np.int64]]:
+    names = sorted({name for truth in question.truths for name in truth})
+    return [_features(text, names) for text in question.texts]
+
+
+def _features(text: str, names: Sequence[str]) -> NDArray[np.int64]:
+    words = set(WORD.findall(text.lower()))
+    pairs = {f"{first} {second}" for first, second in pairwise(WORD.findall(masked(text, names).lower()))}
+    return np.array([crc32(gram.encode()) % BUCKETS for gram in sorted(words | pairs)], dtype=np.int64)
+
+
+def masked(text: str, names: Sequence[str]) -> str:
+    """The text with "_" for every object that it names."""
+    pieces, at = [], 0
+    for start, end in sorted(span for name in names for span in mentions(text, name)):
+        if start >= at:
+            pieces += [text[at:start], "_"]
+            at = end
+    return "".join([*pieces, text[at:]])
 
 
 class ObjectPrior:

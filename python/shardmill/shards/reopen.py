@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import groupby
 from typing import Any
 
@@ -64,8 +65,7 @@ def reopen_rejected(run: RunFolder, stage: str, shard: int, manifest: Manifest) 
 
 def _reopen(run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejects: bool, round: int) -> None:
     files = run.files(stage, shard)
-    journal = Journal(files.journal(new_attempt()), Header(digest_of(manifest.fingerprint), round))
-    for record in finished_records(run, stage, shard, manifest, rejects=rejects):
-        journal.append(record)
-    journal.close()
+    with closing(Journal(files.journal(new_attempt()), Header(digest_of(manifest.fingerprint), round))) as journal:
+        for record in finished_records(run, stage, shard, manifest, rejects=rejects):
+            journal.append(record)
     retire(files, run.superseded / stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 
 import polars as pl
 
@@ -97,15 +98,15 @@ def _keep_rows(run: RunFolder, new: RunFolder, stage: str, shard: int) -> None:
     start, end = new.plan.shards[shard]
     journals: dict[int, Journal] = {}
     digest = digest_of(run.fingerprint(stage))
-    for old in _sources(run, new, shard):
-        for round, records in _finished(run, stage, old, digest):
-            for record in records:
-                if start <= record.key[0] < end:
-                    if round not in journals:
-                        journals[round] = Journal(new.files(stage, shard).journal(new_attempt()), Header(digest, round))
-                    journals[round].append(record)
-    for journal in journals.values():
-        journal.close()
+    with ExitStack() as stack:
+        for old in _sources(run, new, shard):
+            for round, records in _finished(run, stage, old, digest):
+                for record in records:
+                    if start <= record.key[0] < end:
+                        if round not in journals:
+                            journal = Journal(new.files(stage, shard).journal(new_attempt()), Header(digest, round))
+                            journals[round] = stack.enter_context(closing(journal))
+                        journals[round].append(record)
 
 
 def _finished(run: RunFolder, stage: str, shard: int, digest: str) -> Iterator[tuple[int, Iterator[Record]]]:

@@ -93,19 +93,23 @@ def _plain(text: str, model: type[BaseModel]) -> dict[str, Any] | None:
         return None
     name, field = next(iter(model.model_fields.items()))
     if field.annotation is str:
-        line = LABEL.sub("", text.splitlines()[0], count=1).strip() if "\n" in text else LABEL.sub("", text, count=1).strip()
-        return {name: line.strip('"“”').strip()}
+        line = LABEL.sub("", _lines(text)[0], count=1).strip(' \t"“”')
+        return {name: line} if line else None
     if get_origin(field.annotation) is list and get_args(field.annotation) == (str,):
         items = _items(text)
         return {name: items} if items else None
     return None
 
 
+def _lines(text: str) -> list[str]:
+    """The lines of a text that hold anything, without a first one that only announces the rest ("Here it is:")."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[1:] if len(lines) > 1 and lines[0].rstrip(" *").endswith(":") else lines
+
+
 def _items(text: str) -> list[str]:
     """Items of a list in plain text; empty when a piece is too long to be an item. Words around the list are left out."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].rstrip(" *").endswith(":"):
-        lines = lines[1:]
+    lines = _lines(text)
     marked = [line for line in lines if ITEM_MARK.match(line)]
     if len(lines) > 1 and marked:
         pieces = marked

@@ -1,0 +1,69 @@
+"""`shardmill replan` beside what test_reworking.py says of it: damage, rejects, and rows of every round are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shardmill.errors import Stopped, UserError
+from shardmill.shards.combine import combine
+from shardmill.shards.reopen import reopen_rejected
+from shardmill.shards.replan import replan
+from shardmill.shards.run_folder import RunFolder
+from shardmill.worker import run_shard
+
+MakeRun = Callable[..., RunFolder]
+
+
+def rejects(run: RunFolder, stage: str) -> list[dict[str, object]]:
+    return [row for shard in range(run.num_shards) for row in pl.read_csv(run.files(stage, shard).rejects).to_dicts()]
+
+
+def test_each_row_is_asked_once_over_a_replan_in_the_middle(make_run: MakeRun, tmp_path: Path) -> None:
+    run, calm = make_run("run"), make_run("calm", num_shards=6)
+    looks = iter(range(100))
+    with pytest.raises(Stopped) as stopped:
+        run_shard(run, "extract_objects", 0, should_stop=lambda: next(looks) > 12)
+    kept = int(str(stopped.value).split()[0]) + run_shard(run, "extract_objects", 1).rows_in
+    run = replan(run, num_shards=6)
+    asked = sum(run_shard(run, "extract_objects", shard).usage["requests"] for shard in range(6))
+    rows = sum(run_shard(calm, "extract_objects", shard).rows_in for shard in range(6))
+    assert kept + asked == rows
+    assert combine(run, "extract_objects", tmp_path / "a.csv").path.read_bytes() == (
+        combine(calm, "extract_objects", tmp_path / "b.csv").path.read_bytes()
+    )
+    assert rejects(run, "ingest") == rejects(calm, "ingest")
+    assert rejects(run, "extract_objects") == rejects(calm, "extract_objects")
+
+
+@pytest.mark.parametrize(("stage", "what"), [("ingest", "part"), ("ingest", "rejects"), ("extract_objects", "part")])
+def test_damage_does_not_pass_into_the_new_shards(make_run: MakeRun, stage: str, what: str) -> None:
+    run = make_run()
+    for shard in range(4):
+        run_shard(run, "extract_objects", shard)
+    path: Path = getattr(run.files(stage, 2), what)
+    path.write_bytes(path.read_bytes()[:-2] + b"\n\n")
+    with pytest.raises(UserError, match=f"{path.name} is not what its manifest says.*{stage} --shard 2 --redo"):
+        replan(run, num_shards=3)
+    assert RunFolder(run.path).num_shards == 4
+
+
+def test_an_unfinished_retry_keeps_its_round(make_run: MakeRun) -> None:
+    run = make_run()
+    for shard in range(4):
+        run_shard(run, "extract_objects", shard)
+        manifest = run.manifest("extract_objects", shard)
+        assert manifest is not None and reopen_rejected(run, "extract_objects", shard, manifest)
+    run = replan(run, num_shards=2)
+    manifests = [run_shard(run, "extract_objects", shard) for shard in range(2)]
+    assert [manifest.round for manifest in manifests] == [1, 1]
+    assert sum(manifest.usage["requests"] for manifest in manifests) == sum(manifest.rejected for manifest in manifests)
+
+
+def test_rows_per_shard_and_bounds_that_would_keep_the_names(make_run: MakeRun) -> None:
+    assert replan(make_run("run"), rows_per_shard=25).plan.shards == [(0, 25), (25, 50), (50, 60)]
+    with pytest.raises(UserError, match="choose another number"):
+        replan(make_run("other"), rows_per_shard=16)
