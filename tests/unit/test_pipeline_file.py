@@ -116,7 +116,7 @@ def test_an_input_column_that_a_stage_would_overwrite_is_refused(tmp_path: Path)
 def test_unknown_pipelines_and_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no pipeline 'negbnch'; did you mean 'negbench'"):
         load_pipeline("negbnch")
-    with pytest.raises(UserError, match="no pipeline file nowhere.yaml"):
+    with pytest.raises(UserError, match=r"no pipeline file nowhere.yaml"):
         load_pipeline("nowhere.yaml")
     for name, data in (("empty.yaml", b""), ("binary.yaml", b"\xff\xfe\x00a"), ("list.yaml", b"[1, 2]")):
         (tmp_path / name).write_bytes(data)

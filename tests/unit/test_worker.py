@@ -336,7 +336,7 @@ def test_a_bad_table_stage_publishes_nothing(make_run: MakeRun, monkeypatch: pyt
         run_shard(run, stage, 0)
     transform = CreateMcq.transform
     monkeypatch.setattr(CreateMcq, "transform", lambda self, table: transform(self, table).slice(1))
-    with pytest.raises(Unconserved, match="neither out nor rejected.*row_id.*nothing was published"):
+    with pytest.raises(Unconserved, match=r"neither out nor rejected.*row_id.*nothing was published"):
         run_shard(run, "create_mcq", 0)
     assert list(run.folder("create_mcq").iterdir()) == []
     monkeypatch.undo()
