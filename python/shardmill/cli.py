@@ -130,7 +130,8 @@ def import_progress() -> Callable[[Any], None]:
 
 
 def note_images(run: Any) -> None:
-    if "image" not in run.plan.input.mapping.values():
+    checked = any(stage.options.get("unverified") == "reject" for stage in run.plan.stages)
+    if checked and "image" not in run.plan.input.mapping.values():
         click.echo(
             "note: the input has no image column, so the image check will reject every row. Name it with --image-column, "
             "or rehearse without images: --set filter_objects.unverified=keep",

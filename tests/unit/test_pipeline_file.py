@@ -99,7 +99,7 @@ def test_a_setting_that_cannot_be_is_refused_by_name(setting: str, fault: str) -
         ("- {stage: extract_objects, modle: rules}", "modle"),
         ("- {stage: extract_objects, model: rules, attempts: 0}", "greater than or equal to 1"),
         ("- {stage: [", "is not YAML"),
-        ("stage", "stages"),
+        ("  stage", "stages: Input should be a valid list"),
     ],
 )
 def test_a_pipeline_file_that_cannot_be_is_refused_by_name(tmp_path: Path, stages: str, fault: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def write_card(
     plan = run.plan
     card = {
         "format": FORMAT,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "pipeline": plan.pipeline,
         "code_version": __version__,
         "seed": plan.seed,
