@@ -11,7 +11,7 @@ from shardmill import __version__
 from shardmill.errors import UserError
 from shardmill.pipeline import PipelineFile, StageEntry, load_pipeline, override, plan_stages
 from shardmill.shards.ingest import ImportProgress, count_records, ingest, map_columns
-from shardmill.shards.plan import NAME, InputPlan, Plan, Reading, create_plan, cut, load_plan, replace_plan
+from shardmill.shards.plan import NAME, InputPlan, Plan, Reading, StagePlan, create_plan, cut, load_plan, replace_plan
 from shardmill.shards.publish import retire
 from shardmill.shards.run_folder import INGEST, RunFolder
 from shardmill.shards.tables import open_table
@@ -115,36 +115,39 @@ def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequen
         _set_aside(run, [INGEST], shards)
         return run
     short = run.stage(name).name
-    stages = run.downstream(short)
     if settings and shards is not None:
         raise UserError("--set changes a whole stage; leave out --shard")
-    if shards is None:
-        plan = run.plan
-        pipeline = PipelineFile(
-            pipeline=plan.pipeline,
-            stages=[
-                StageEntry(
-                    stage=s.name,
-                    after=s.after,
-                    model=s.model or None,
-                    options=s.options,
-                    attempts=s.attempts,
-                    resources=s.resources,
-                )
-                for s in plan.stages
-            ],
-        )
-        context = Context(plan.seed, Path(plan.input.image_root))
-        renewed = {s.name: s for s in plan_stages(override(pipeline, settings), plan.input.columns, context)}
-        kept = [s.name for s in plan.stages if s.name not in stages and renewed[s.name].fingerprint != s.fingerprint]
-        if kept:
-            raise UserError(
-                f"stage {kept[0]}, which is before {short}, changed too; redo from there: "
-                f"shardmill run {run.path} {kept[0]} --redo"
-            )
-        replace_plan(run.path, plan.model_copy(update={"stages": [renewed[s.name] for s in plan.stages]}))
-    _set_aside(run, stages, shards)
+    stage_plans = _stages_of_today(run, short, settings) if shards is None else None
+    _set_aside(run, run.downstream(short), shards)
+    if stage_plans is not None:  # last: cut off before this, nothing on disk disagrees with the plan that stands
+        replace_plan(run.path, run.plan.model_copy(update={"stages": stage_plans}))
     return RunFolder(run.path)
+
+
+def _stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[StagePlan]:
+    """The planned stages as code and templates are now, with `settings`. Raises UserError when one before `name` differs."""
+    plan = run.plan
+    entries = [
+        StageEntry(
+            stage=stage.name,
+            after=stage.after,
+            model=stage.model or None,
+            options=stage.options,
+            attempts=stage.attempts,
+            resources=stage.resources,
+        )
+        for stage in plan.stages
+    ]
+    pipeline = override(PipelineFile(pipeline=plan.pipeline, stages=entries), settings)
+    renewed = plan_stages(pipeline, plan.input.columns, Context(plan.seed, Path(plan.input.image_root)))
+    for before, now in zip(plan.stages, renewed, strict=True):
+        same = (before.fingerprint, before.attempts) == (now.fingerprint, now.attempts)
+        if before.name not in run.downstream(name) and not same:
+            raise UserError(
+                f"stage {before.name}, which is before {name}, changed too; redo from there: "
+                f"shardmill run {run.path} {before.name} --redo"
+            )
+    return renewed
 
 
 def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | None) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from shardmill.errors import UserError
 from shardmill.models.contract import DetectRequest, Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model
@@ -95,7 +97,7 @@ def preview(stage: str, new: NewRun, rows: int) -> list[PreviewedRow]:
 
 
 def _first_rows(new: NewRun, rows: int, folder: Path) -> Path:
-    """A CSV of the first rows of the input."""
+    """A CSV of the first readable rows of the input. They keep their row_ids, and with them the seeds of a real run."""
     if rows < 1:
         raise UserError(f"--rows must be at least 1, not {rows}")
     table = open_table(new.input, encoding=new.encoding, quoting=new.quoting)
@@ -104,7 +106,9 @@ def _first_rows(new: NewRun, rows: int, folder: Path) -> Path:
     if batch is None or batch.frame.height == 0:
         raise UserError(f"{new.input} has no readable rows below its header")
     path = folder / "rows.csv"
-    batch.frame.head(rows).select(table.columns).write_csv(path)
+    head = batch.frame.head(rows)
+    numbers = pl.DataFrame({"row_id": range(head["row_id"][-1] + 1)}, schema={"row_id": pl.Int64})
+    numbers.join(head, on="row_id", how="left", maintain_order="left").select(pl.col(table.columns).fill_null("")).write_csv(path)
     return path
 
 

@@ -18,8 +18,8 @@ from shardmill.models.contract import Model, Reply
 from shardmill.models.registry import open_model
 from shardmill.seeding import rng_of, seed_of
 from shardmill.shards.atomic import new_attempt
-from shardmill.shards.cells import Kind, decode, encode
-from shardmill.shards.finish import finish_shard
+from shardmill.shards.cells import Kind, check_cells, decode
+from shardmill.shards.finish import Unconserved, finish_shard
 from shardmill.shards.journal import Header, Journal, Record, read_header, read_records
 from shardmill.shards.manifest import Manifest
 from shardmill.shards.publish import settle
@@ -105,7 +105,7 @@ def run_shard(
     files = run.files(short, shard)
     files.folder.mkdir(parents=True, exist_ok=True)
     fingerprint = check_fingerprint(run, stage)
-    manifest = settle(files, run.superseded)
+    manifest = settle(files, run.superseded / short)
     if manifest is not None:
         if manifest.fingerprint != fingerprint:
             raise UserError(
@@ -117,15 +117,23 @@ def run_shard(
     started = time.time()
     table, above = run.read_part(run.stage(short).after, shard)
     attempt = new_attempt()
+    made: dict[str, Any]
     if isinstance(stage, TableStage):
         columns = _decoded_columns(stage, table)
         slices = [stage.transform(piece) for piece in columns.iter_slices(TABLE_SLICE)]
-        result = pl.concat(slices) if slices else stage.transform(columns)
-        return finish_shard(run, short, shard, table, above, attempt, started=started, transformed=result)
-    assert isinstance(stage, ModelStage)
-    work = ShardWork(run, stage, short, shard, table, attempt, fingerprint)
-    usage = work.do(models if models is not None else {}, report or (lambda progress: None), should_stop)
-    return finish_shard(run, short, shard, table, above, attempt, started=started, round=work.round, usage=usage)
+        made = {"transformed": pl.concat(slices) if slices else stage.transform(columns)}
+    else:
+        assert isinstance(stage, ModelStage)
+        work = ShardWork(run, stage, short, shard, table, attempt, fingerprint)
+        usage = work.do(models if models is not None else {}, report or (lambda progress: None), should_stop)
+        made = {"round": work.round, "usage": usage}
+    try:
+        return finish_shard(run, short, shard, table, above, attempt, started=started, **made)
+    except (Unconserved, FileNotFoundError):
+        manifest = settle(files, run.superseded / short)
+        if manifest is None:
+            raise
+        return manifest  # of another worker on this shard, which was faster and has tidied this one's files away
 
 
 def _decoded_columns(stage: Stage, table: pl.DataFrame) -> pl.DataFrame:
@@ -335,7 +343,8 @@ class ShardWork:
             return
         try:
             outcome = self.stage.accept(pending.row, answers)
-            check_values(outcome, self.planned.adds)
+            for values in [] if isinstance(outcome, Reject) else _rows(outcome):
+                check_cells(values, self.planned.adds)
         except Exception as error:
             self._fault(pending.key, error)
             return
@@ -345,8 +354,8 @@ class ShardWork:
     def _fault(self, key: tuple[int, ...], error: Exception) -> None:
         """A row made the stage raise: reject that row, but stop when it is every row.
 
-        The first faults are only held until a row is finished in the usual way: those of a broken stage must not stay in the
-        journal when the stage is mended.
+        Until some row is finished in the usual way faults are held back: those of a broken stage must not stay in the journal
+        when the stage is mended.
         """
         log.error("stage %s failed on row %s", self.stage.name, key, exc_info=error)
         self.faults.append((key, error))
@@ -364,7 +373,6 @@ class ShardWork:
 
     def _finish(self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0) -> None:
         self.sound = True
-        self._reject_faults()
         self._record(key, outcome, raw, attempts)
 
     def _record(self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0) -> None:
@@ -373,19 +381,15 @@ class ShardWork:
             reject = {"reason": outcome.reason, "detail": outcome.detail, "raw": raw[:20_000], "attempts": attempts}
             self.journal.append(Record(key, reject=reject))
         else:
-            self.journal.append(Record(key, rows=[outcome] if isinstance(outcome, dict) else list(outcome)))
+            self.journal.append(Record(key, rows=_rows(outcome)))
         self.done.add(key)
 
 
-def check_values(outcome: Any, adds: Mapping[str, Kind]) -> None:
-    """Raises TypeError for a column that the stage does not add or a value that is not of its kind: no part could hold it."""
-    if isinstance(outcome, Reject):
-        return
-    for row in [outcome] if isinstance(outcome, dict) else outcome:
-        for name, value in row.items():
-            if name not in adds:
-                raise TypeError(f"column {name} is none that the stage adds")
-            encode(value, adds[name])
+def _rows(outcome: Any) -> list[dict[str, Any]]:
+    rows = [outcome] if isinstance(outcome, dict) else list(outcome)
+    if not rows:
+        raise ValueError("neither a row nor a reason to reject it")
+    return rows
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

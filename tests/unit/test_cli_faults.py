@@ -1,4 +1,4 @@
-"""Faults that the command meets while it works: one line on stderr, exit code 2, and the same command goes on when they are mended."""
+"""Faults that the command meets while it works: one line, exit code 2, and the same command goes on when they are mended."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from shardmill.errors import UserError
 from shardmill.language.lexicon import lexicon
 from shardmill.language.polarity import check_polarity
 from shardmill.language.relations import relation
-from shardmill.negbench.create_mcq import CreateMcq
+from shardmill.negbench.create_mcq import PLANS, CreateMcq
 from shardmill.negbench.mcq_forms import CELLS
 from shardmill.stage import Context
 
@@ -113,11 +113,29 @@ def test_how_many_questions_an_image_has_tells_nothing_about_their_answers() -> 
 
 def test_the_questions_of_an_image_are_about_other_objects() -> None:
     made = pl.DataFrame(accepted(rows(3_000, most=6), questions_per_image=3))
-    assert made["sub_id"].max() == 2
     named: dict[int, list[str]] = {}
     for row_id, objects in made.select("row_id", "mcq_objects").iter_rows():
         named.setdefault(row_id, []).extend(item["name"] for item in json.loads(objects))
     assert all(len(names) == len(set(names)) for names in named.values())
+
+
+def test_an_image_gets_as_many_questions_as_it_has_pairs_of_objects() -> None:
+    table = rows(3_000, most=6)
+    counts = [table[column].str.json_decode(pl.List(pl.String)).list.len() for column in ("positive_objects", "negative_objects")]
+    pairs = dict(zip(table["row_id"], map(min, *counts), strict=True))
+    asked = Counter(question["row_id"] for question in accepted(table, questions_per_image=3))
+    assert all(count <= pairs[row_id] for row_id, count in asked.items())
+    able = [row_id for row_id, least in pairs.items() if least >= 2]
+    assert sum(asked[row_id] == min(pairs[row_id], 3) for row_id in able) > 0.9 * len(able)
+
+
+def test_every_place_of_a_plan_has_each_cell_equally_often() -> None:
+    for count, plans in PLANS.items():
+        for plan in plans:
+            assert len({place for pair in plan for place in pair}) == 2 * count
+        for k in range(count):
+            kinds = Counter(plan[k][0][0] + plan[k][1][0] for plan in plans)
+            assert {kind: share / len(plans) for kind, share in kinds.items()} == {"pp": 0.25, "nn": 0.25, "pn": 0.5}
 
 
 def test_two_spellings_of_one_name_are_no_pair() -> None:

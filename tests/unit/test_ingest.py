@@ -238,7 +238,7 @@ def test_an_input_that_changed_since_planning_is_not_ingested(make_run: MakeRun,
         path.unlink()
     data = captions_csv.read_bytes()
     captions_csv.write_bytes(data.replace(b"dog", b"fox"))
-    with pytest.raises(UserError, match="changed since .* was planned; restore it, or start a new run"):
+    with pytest.raises(UserError, match=r"changed since .* was planned; restore it, or start a new run"):
         ingest(run)
     captions_csv.write_bytes(data)
     assert len(ingest(run)) == 4

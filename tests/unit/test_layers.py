@@ -56,3 +56,32 @@ def test_importing_the_package_is_quick_and_light() -> None:
     spent, heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split(maxsplit=1)
     assert float(spent) < 0.3
     assert heavy.strip() == "[]"
+
+
+HEAVY = {"torch", "vllm", "transformers", "diffusers", "groundingdino", "matplotlib", "textblob", "pandas"}
+LIGHT = {"click", "shardmill"}
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """Top names that a module imports when it is imported itself, so outside of functions."""
+    names: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            nodes += ast.iter_child_nodes(node)
+    return names
+
+
+def test_heavy_packages_are_imported_only_inside_functions() -> None:
+    for path in sorted(ROOT.rglob("*.py")):
+        assert imported_at_once(path) & HEAVY == set(), path
+
+
+def test_the_command_imports_nothing_that_makes_its_help_slow() -> None:
+    assert imported_at_once(ROOT / "cli.py") - sys.stdlib_module_names <= LIGHT
+    assert imported_at_once(ROOT / "launch" / "__init__.py") - sys.stdlib_module_names <= LIGHT

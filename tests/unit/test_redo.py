@@ -120,8 +120,9 @@ def test_a_redo_cut_off_at_any_point_leaves_nothing_that_stands_on_something_gon
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("shardmill.planning.retire", cutting_off(after, calls))
             with pytest.raises(KeyboardInterrupt):
-                redo(run, "extract_objects")
+                redo(run, "extract_objects", ["extract_objects.max_objects=2"])
         run = RunFolder(run.path)
+        assert all(not check_stage(run, stage).faults for stage in STAGES)
         for shard in range(4):
             assert run.is_complete("extract_objects", shard) or not run.is_complete("propose_negatives", shard)
         finish(run)
@@ -166,3 +167,9 @@ def test_a_redo_after_a_replan_works_on_the_new_shards(run: RunFolder) -> None:
     run = redo(run, "propose_negatives")
     assert [run.is_complete("propose_negatives", shard) for shard in range(2)] == [False, False]
     assert all(run.is_complete("extract_objects", shard) for shard in range(2))
+
+
+def test_a_redo_does_not_change_attempts_of_an_earlier_stage(run: RunFolder) -> None:
+    with pytest.raises(UserError, match="extract_objects, which is before propose_negatives, changed too"):
+        redo(run, "propose_negatives", ["extract_objects.attempts=9"])
+    assert redo(run, "propose_negatives", ["propose_negatives.attempts=9"]).stage("propose_negatives").attempts == 9

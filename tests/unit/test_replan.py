@@ -67,3 +67,21 @@ def test_rows_per_shard_and_bounds_that_would_keep_the_names(make_run: MakeRun) 
     assert replan(make_run("run"), rows_per_shard=25).plan.shards == [(0, 25), (25, 50), (50, 60)]
     with pytest.raises(UserError, match="choose another number"):
         replan(make_run("other"), rows_per_shard=16)
+
+
+def test_rows_with_several_questions_are_kept_with_each_of_them(make_run: MakeRun, tmp_path: Path) -> None:
+    settings = ["create_mcq.questions_per_image=3"]
+    run, calm = make_run("run", settings=settings), make_run("calm", settings=settings, num_shards=3)
+    for each in (run, calm):
+        for stage in each.stages:
+            for shard in range(each.num_shards):
+                run_shard(each, stage, shard)
+    run = replan(run, num_shards=3)
+    for stage in run.stages:
+        manifests = [run_shard(run, stage, shard) for shard in range(3)]
+        assert sum(manifest.usage.get("requests", 0) for manifest in manifests) == 0, stage
+        whole = [combine(each, stage, tmp_path / f"{each.path.name}.csv").path.read_bytes() for each in (run, calm)]
+        assert whole[0] == whole[1], stage
+        assert rejects(run, stage) == rejects(calm, stage)
+    rows = pl.read_csv(tmp_path / "run.csv")
+    assert rows.select("row_id", "sub_id").is_duplicated().sum() == 0 and set(rows["sub_id"]) > {0}

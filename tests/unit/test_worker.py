@@ -202,9 +202,9 @@ def test_a_row_that_breaks_the_stage_is_rejected_and_a_broken_stage_stops(
 
 def test_a_table_that_loses_or_doubles_rows_is_never_published() -> None:
     table = pl.DataFrame({"row_id": [1, 2, 3]})
-    out, refused = pl.DataFrame({"row_id": [1, 1, 2]}), pl.DataFrame({"row_id": [3]})
+    out, refused = pl.DataFrame({"row_id": [1, 1, 2], "sub_id": [0, 1, 0]}), pl.DataFrame({"row_id": [3]})
     check_conservation(table, out, refused, ["row_id"])
-    for wrong_out, wrong_refused in (([1], [3]), ([1, 2, 3], [3]), ([1, 2], [3, 3]), ([1, 2, 9], [3])):
+    for wrong_out, wrong_refused in (([1], [3]), ([1, 2, 3], [3]), ([1, 2], [3, 3]), ([1, 2, 9], [3]), ([1, 1, 2], [3])):
         with pytest.raises(Unconserved):
             check_conservation(table, pl.DataFrame({"row_id": wrong_out}), pl.DataFrame({"row_id": wrong_refused}), ["row_id"])
 
@@ -260,8 +260,9 @@ def test_a_broken_stage_stops_each_time_and_leaves_no_trace_when_it_is_mended(
     [
         ({"objects": "dog"}, "not a list of texts"),
         ({"objects": [1]}, "not a list of texts"),
-        ({"object": ["dog"]}, "column object is none that the stage adds"),
+        ({"object": ["dog"]}, "column object is none of objects"),
         ("dog", "AttributeError"),
+        ([], "neither a row nor a reason"),
     ],
 )
 def test_a_row_whose_outcome_fits_no_column_is_rejected_and_the_others_come_out(
@@ -370,3 +371,38 @@ def test_a_change_of_code_template_option_or_model_after_planning_is_refused_by_
     assert refusal("filter_objects").startswith("model error rates of stage filter_objects changed")
     run.stage("create_mcq").options["style"] = "original"
     assert refusal("create_mcq").startswith("options of stage create_mcq changed")
+
+
+@pytest.mark.parametrize("moment", [1, 5, 12])
+def test_a_worker_that_another_one_overtakes_ends_with_the_part_of_the_other(
+    run: RunFolder, scripted: type[Scripted], moment: int
+) -> None:
+    def overtaken(request: TextRequest, answer: str) -> Reply:
+        if sum(scripted.asked.values()) == moment:
+            run_shard(run, "extract_objects", 0)
+        return Reply(request.key, answer)
+
+    behave(scripted, overtaken)
+    manifest = run_shard(run, "extract_objects", 0)
+    assert manifest == run.manifest("extract_objects", 0)
+    assert manifest.conserved() and manifest.rows_out > 5
+    assert not run.files("extract_objects", 0).temporaries()
+
+
+@pytest.mark.parametrize("looks", [1, 2, 12, 13, 14, 29])
+def test_stopped_again_and_again_it_comes_to_the_same_end(make_run: MakeRun, scripted: type[Scripted], looks: int) -> None:
+    calm, hasty = (make_run(name, num_shards=1, settings=["extract_objects.model=scripted"]) for name in ("calm", "hasty"))
+    behave(scripted, lambda request, answer: Reply(request.key, answer if request.seed % 3 else answer[:-2]))
+    run_shard(calm, "extract_objects", 0)
+    stops = 0
+    while not hasty.is_complete("extract_objects", 0):
+        patience = iter(range(looks + stops))
+        try:
+            run_shard(hasty, "extract_objects", 0, should_stop=lambda patience=patience: next(patience, None) is None)
+        except Stopped:
+            stops += 1
+        assert stops < 100
+    assert stops > 1
+    for name in ("part", "rejects"):
+        paths = [getattr(run.files("extract_objects", 0), name) for run in (calm, hasty)]
+        assert paths[0].read_bytes() == paths[1].read_bytes()

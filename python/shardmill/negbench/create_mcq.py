@@ -5,10 +5,10 @@ python -m shardmill.negbench.create_mcq --run RUN --shard-index 3
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
+from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +16,21 @@ import polars as pl
 from pydantic import Field, ValidationInfo, field_validator
 
 from shardmill.errors import UserError
-from shardmill.language.nouns import with_article
 from shardmill.language.relations import relation
-from shardmill.negbench.mcq_forms import CELLS, FAMILIES, ORIGINAL, TRUTHS, cell_text, fill, plain
+from shardmill.negbench.mcq_forms import (
+    CELLS,
+    FAMILIES,
+    ORIGINAL,
+    TRUTHS,
+    at_position,
+    cell_text,
+    claim,
+    claims,
+    fill,
+    listed,
+    phrases,
+    plain,
+)
 from shardmill.seeding import below, uniform
 from shardmill.shards.frames import LIST
 from shardmill.stage import Options, TableStage
@@ -26,6 +38,14 @@ from shardmill.standalone import main
 
 BOTH, MIXED, NEITHER = ("positives", "positives"), ("positives", "negatives"), ("negatives", "negatives")
 """Which lists the two objects of a question come from, by the cell that is true."""
+
+PLANS = {
+    2: (*permutations((("p0", "p1"), ("n0", "n1"))), *[(("p0", "n0"), ("p1", "n1"))] * 2),
+    3: (*permutations((("p0", "p1"), ("n0", "n1"), ("p2", "n2"))), *[(("p0", "n0"), ("p1", "n1"), ("p2", "n2"))] * 2),
+}
+"""Equally likely ways to ask several questions about the first positives p0, p1, .. and negatives n0, n1, .. of a row.
+
+In each place one plan in four has two positives, one in four two negatives, and two in four one of each."""
 
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 MOST_OBJECTS = 64
@@ -84,12 +104,13 @@ class CreateMcq(TableStage):
     f, rows with one positive get one of the three cells that they can have, and the others get "both" with odds of 0.25 / (1 - f)
     instead of 0.25: all cells are equally frequent again if f is the share of such rows in the data.
 
-    A further question needs two positives and two negatives of which no earlier question of the image can have named any:
-    otherwise the number of an image's questions, or an object that comes back, would tell something about their answers.
+    The questions of an image are about different objects: k of them take k positives and k negatives, split into pairs by one of
+    PLANS, which make the cell of each question uniform. An object that came back would tell something about the answers, and so
+    would a number of questions that depended on them.
     """
 
     name = "negbench.create_mcq"
-    version = 2
+    version = 3
     reads = ("positive_objects", "negative_objects")
     adds = {
         "sub_id": "int",
@@ -134,15 +155,10 @@ class CreateMcq(TableStage):
     def seed(self, *purpose: object) -> tuple[object, ...]:
         return (self.context.seed, self.name, *purpose)
 
-    def shuffled(self, usable: pl.DataFrame, column: str, *purpose: object, without: pl.DataFrame | None = None) -> pl.DataFrame:
-        """row_id and the list of a column in an order of its own per row, by weight for matched negatives.
-
-        The names of `without` (row_id, name) are left out.
-        """
+    def shuffled(self, usable: pl.DataFrame, column: str, *purpose: object) -> pl.DataFrame:
+        """row_id and the list of a column in an order of its own per row, by weight for matched negatives."""
         elements = usable.select("row_id", pl.col(column).alias("name"), pl.int_ranges(pl.col(column).list.len()).alias("place"))
         elements = elements.explode("name", "place")
-        if without is not None:
-            elements = elements.join(without, on=["row_id", "name"], how="anti")
         key = uniform(pl.col("row_id") * MOST_OBJECTS + pl.col("place"), *self.seed(column, *purpose))
         if column == "negatives" and self.options.negative_draw == "matched":
             elements = elements.join(self.weights(), on="name", how="left")
@@ -162,37 +178,69 @@ class CreateMcq(TableStage):
         return counts.select(pl.col("object").alias("name"), weight.clip(0.01, 100.0).alias("weight"))
 
     def balanced(self, usable: pl.DataFrame) -> pl.DataFrame:
-        """Questions over pairs; the k-th of a row asks about other objects than those before it could."""
+        """As many questions as wanted about the rows that have the objects for them, fewer about the others."""
+        lists = self.shuffled(usable, "positives", 0).join(self.shuffled(usable, "negatives", 0), on="row_id")
         asked: list[pl.DataFrame] = []
-        taken: pl.DataFrame | None = None
-        for k in range(self.options.questions_per_image):
-            positives = self.shuffled(usable, "positives", k, without=taken)
-            lists = positives.join(self.shuffled(usable, "negatives", k, without=taken), on="row_id")
-            kinds = [pick_pairs(lists, kind) for kind in (BOTH, MIXED, NEITHER)]
-            asked.append(self.draw_cells(lists, kinds, k))
-            named = [kind.select("row_id", name=column) for kind in kinds for column in ("a", "b")]
-            taken = pl.concat(named if taken is None else [taken, *named])
+        for count in range(self.options.questions_per_image, 1, -1):
+            asked.append(self.several(lists, count))
+            lists = lists.join(asked[-1], on="row_id", how="anti")
+        asked.append(self.one(lists))
         return self.options_of_cells(pl.concat(asked))
 
-    def draw_cells(self, lists: pl.DataFrame, kinds: list[pl.DataFrame], k: int) -> pl.DataFrame:
-        """Of the pairs of each row the one for the cell that is drawn, as row_id, cell, x, y and sub_id."""
+    def several(self, lists: pl.DataFrame, count: int) -> pl.DataFrame:
+        """`count` questions about each row that has the objects, no two of them in one question related."""
+        places = {
+            f"{column[0]}{place}": pl.col(column).list.get(place, null_on_oob=True)
+            for column in ("positives", "negatives")
+            for place in range(count)
+        }
+        lists = lists.select("row_id", **places).drop_nulls()
+        plans = PLANS[count]
+        for a, b in sorted({pair for plan in plans for pair in plan}):
+            sound = unrelated(lists.select(a=a, b=b))
+            lists = lists.join(sound, left_on=[a, b], right_on=["a", "b"], how="semi")
+        lists = lists.with_columns(plan=below(pl.col("row_id"), len(plans), *self.seed("plan", count)))
+        questions = []
+        for k in range(count):
+            mixed = 1 + below(pl.col("row_id"), 2, *self.seed("mixed", count, k))
+            choices = [(pl.col("plan") == index, plan[k]) for index, plan in enumerate(plans)]
+            pairs = lists.select(
+                "row_id",
+                a=pl.coalesce([pl.when(chosen).then(a) for chosen, (a, _) in choices]),
+                b=pl.coalesce([pl.when(chosen).then(b) for chosen, (_, b) in choices]),
+                cell=pl.coalesce(
+                    [pl.when(chosen).then(mixed if a[0] != b[0] else 0 if a[0] == "p" else 3) for chosen, (a, b) in choices]
+                ),
+            )
+            questions.append(self.in_order(pairs, k))
+        return pl.concat(questions)
+
+    def one(self, lists: pl.DataFrame) -> pl.DataFrame:
+        """A question about each row that has a pair for every cell."""
+        both, mixed, neither = (pick_pairs(lists, kind) for kind in (BOTH, MIXED, NEITHER))
         lists = lists.select("row_id", single=pl.lit(self.options.single_share > 0) & (pl.col("positives").list.len() == 1))
-        both, mixed, neither = kinds
         able = pl.concat([both.select("row_id"), lists.filter("single").select("row_id")])
         for rows in (able, mixed, neither):  # a row that lacks a pair for one cell would make the others more frequent
             lists = lists.join(rows, on="row_id", how="semi")
-        drawn = lists.select("row_id", cell=self.cell(k))
+        drawn = lists.select("row_id", cell=self.cell())
         cells = ((both, [0]), (mixed, [1, 2]), (neither, [3]))
-        pairs = pl.concat([kind.join(drawn.filter(pl.col("cell").is_in(own)), on="row_id") for kind, own in cells])
+        return self.in_order(
+            pl.concat([pairs.join(drawn.filter(pl.col("cell").is_in(own)), on="row_id") for pairs, own in cells]), 0
+        )
+
+    def in_order(self, pairs: pl.DataFrame, k: int) -> pl.DataFrame:
+        """Question k about the pairs (a, b), as row_id, cell, x, y and sub_id: which object is X follows from the cell or a coin.
+
+        A mixed pair is (positive, negative): the positive is X in first_only and Y in second_only.
+        """
         swap = uniform(pl.col("row_id"), *self.seed("order", k)) < 0.5
-        # a mixed pair is (positive, negative): the positive is X in first_only and Y in second_only
         turned = pl.when(pl.col("cell").is_in([1, 2])).then(pl.col("cell") == 2).otherwise(swap)
         x, y = pl.when(turned).then("b").otherwise("a"), pl.when(turned).then("a").otherwise("b")
-        return pairs.select("row_id", "cell", x=x, y=y, sub_id=pl.lit(k, pl.Int64))
+        return pairs.select("row_id", pl.col("cell").cast(pl.Int64), x=x, y=y, sub_id=pl.lit(k, pl.Int64))
 
-    def cell(self, k: int) -> pl.Expr:
+    def cell(self) -> pl.Expr:
         """The true cell: uniform over all questions, though rows with a single positive cannot have the first."""
-        draw = uniform(pl.col("row_id"), *self.seed("cell", k))
+        draw = uniform(pl.col("row_id"), *self.seed("cell", 0))
         both = pl.when(pl.col("single")).then(0.0).otherwise(0.25 / (1 - self.options.single_share))
         return pl.when(draw < both).then(0).otherwise(1 + ((draw - both) / (1 - both) * 3).floor()).cast(pl.Int64)
 
@@ -314,48 +362,6 @@ def unrelated(pairs: pl.DataFrame) -> pl.DataFrame:
 @lru_cache(maxsize=1_000_000)
 def _related(a: str, b: str) -> str | None:
     return "same" if plain(a) == plain(b) else relation(a, b)
-
-
-def phrases(names: pl.Series) -> pl.DataFrame:
-    """For each name its phrase with an article, and itself as a JSON string."""
-    values = names.to_list()
-    return pl.DataFrame(
-        {
-            "name": values,
-            "phrase": [with_article(name) for name in values],
-            "quoted": [json.dumps(name, ensure_ascii=False) for name in values],
-        },
-        schema={"name": pl.String, "phrase": pl.String, "quoted": pl.String},
-    )
-
-
-def at_position(prefix: str, place: int) -> pl.Expr:
-    """Of four columns `prefix0` .. `prefix3` the one whose rank is `place`."""
-    return pl.coalesce([pl.when(pl.col(f"rank{index}") == place).then(f"{prefix}{index}") for index in range(4)])
-
-
-def claims(x: bool, y: bool) -> pl.Expr:
-    """JSON of what an option claims of X and Y."""
-    return claim([("x_quoted", x), ("y_quoted", y)])
-
-
-def claim(objects: list[tuple[str, bool]]) -> pl.Expr:
-    """A JSON object {name: present} from columns of quoted names."""
-    pieces = [pl.concat_str(pl.col(column), pl.lit(":true" if present else ":false")) for column, present in objects]
-    return pl.concat_str(pl.lit("{"), pl.concat_str(pieces, separator=","), pl.lit("}"))
-
-
-def listed(objects: list[tuple[str, pl.Expr]]) -> pl.Expr:
-    """A JSON list [{"name": .., "present": ..}] from columns of quoted names."""
-    pieces = [
-        pl.concat_str(
-            pl.lit('{"name":'),
-            pl.col(column),
-            pl.when(present).then(pl.lit(',"present":true}')).otherwise(pl.lit(',"present":false}')),
-        )
-        for column, present in objects
-    ]
-    return pl.concat_str(pl.lit("["), pl.concat_str(pieces, separator=","), pl.lit("]"))
 
 
 if __name__ == "__main__":

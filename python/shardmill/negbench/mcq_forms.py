@@ -1,10 +1,14 @@
-"""The sentences of multiple-choice options, as Polars expressions over columns of object phrases."""
+"""The sentences of multiple-choice options and what they claim, as Polars expressions over columns of objects."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 
 import polars as pl
+
+from shardmill.language.nouns import with_article
 
 CELLS = ("both", "first_only", "second_only", "neither")
 """The four cells of the truth table over two objects (X, Y); exactly one is true of any picture."""
@@ -74,6 +78,49 @@ def cell_text(cell: str, medium: str, family: pl.Expr, x: str, y: str) -> pl.Exp
     return pl.coalesce([pl.when(family == index).then(text) for index, text in enumerate(texts)])
 
 
+def phrases(names: pl.Series) -> pl.DataFrame:
+    """For each name its phrase with an article, and itself as a JSON string."""
+    values = names.to_list()
+    return pl.DataFrame(
+        {
+            "name": values,
+            "phrase": [with_article(name) for name in values],
+            "quoted": [json.dumps(name, ensure_ascii=False) for name in values],
+        },
+        schema={"name": pl.String, "phrase": pl.String, "quoted": pl.String},
+    )
+
+
+def at_position(prefix: str, place: int) -> pl.Expr:
+    """Of four columns `prefix0` .. `prefix3` the one whose rank is `place`."""
+    return pl.coalesce([pl.when(pl.col(f"rank{index}") == place).then(f"{prefix}{index}") for index in range(4)])
+
+
+def claims(x: bool, y: bool) -> pl.Expr:
+    """JSON of what an option claims of X and Y."""
+    return claim([("x_quoted", x), ("y_quoted", y)])
+
+
+def claim(objects: list[tuple[str, bool]]) -> pl.Expr:
+    """A JSON object {name: present} from columns of quoted names."""
+    pieces = [pl.concat_str(pl.col(column), pl.lit(":true" if present else ":false")) for column, present in objects]
+    return pl.concat_str(pl.lit("{"), pl.concat_str(pieces, separator=","), pl.lit("}"))
+
+
+def listed(objects: list[tuple[str, pl.Expr]]) -> pl.Expr:
+    """A JSON list [{"name": .., "present": ..}] from columns of quoted names."""
+    pieces = [
+        pl.concat_str(
+            pl.lit('{"name":'),
+            pl.col(column),
+            pl.when(present).then(pl.lit(',"present":true}')).otherwise(pl.lit(',"present":false}')),
+        )
+        for column, present in objects
+    ]
+    return pl.concat_str(pl.lit("["), pl.concat_str(pieces, separator=","), pl.lit("]"))
+
+
+@lru_cache(maxsize=1 << 16)
 def plain(text: str) -> str:
     """The text's letters and digits alone, case folded: two options, or two names, that agree in them look the same."""
     return "".join(character for character in text.casefold() if character.isalnum())

@@ -84,6 +84,14 @@ def encode(value: Any, kind: Kind) -> Any:
     return storable(value) if isinstance(value, str) else value
 
 
+def check_cells(values: Mapping[str, Any], kinds: Kinds) -> None:
+    """Raises TypeError for a column that is none of `kinds` or a value that is not of its kind: no table could hold it."""
+    for name, value in values.items():
+        if name not in kinds:
+            raise TypeError(f"column {name} is none of {', '.join(kinds)}")
+        encode(value, kinds[name])
+
+
 def storable(text: str) -> str:
     """The text with lone surrogates (which JSON escapes in model output can hold, and UTF-8 cannot) replaced by "?"."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -157,16 +157,21 @@ def _time(seconds: float) -> str:
 
 
 def check_conservation(table: pl.DataFrame, out: pl.DataFrame, rejects: pl.DataFrame, keys: list[str]) -> None:
-    """Every row that went in came out or was rejected, and not both. Raises Unconserved naming a row."""
+    """Every row that went in came out or was rejected, and not both; several rows of one have a sub_id each.
+
+    Raises Unconserved naming a row.
+    """
     came_in, came_out, refused = table.select(keys), out.select(keys).unique(), rejects.select(keys)
     lost = came_in.join(pl.concat([came_out, refused]), on=keys, how="anti")
     both = came_out.join(refused, on=keys, how="semi")
     doubled = refused.filter(refused.is_duplicated())
     foreign = pl.concat([came_out, refused]).join(came_in, on=keys, how="anti")
+    named = out.select(name for name in ("row_id", "sub_id") if name in out.columns)
     for what, rows in (
         ("neither out nor rejected", lost),
         ("both out and rejected", both),
         ("rejected twice", doubled),
+        ("out twice under one name", named.filter(named.is_duplicated())),
         ("not in the input", foreign),
     ):
         if rows.height:

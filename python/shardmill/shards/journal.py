@@ -50,7 +50,11 @@ class Journal:
         self._file = open(path, "xb")  # noqa: SIM115 (closed by close())
         self._flushed = time.monotonic()
         self._file.write(_line(asdict(header)))
-        self.flush()
+        try:
+            self.flush()
+        except OSError:
+            self.close()
+            raise
 
     def append(self, record: Record) -> None:
         body: dict[str, Any] = {"key": record.key}
@@ -66,8 +70,10 @@ class Journal:
 
     def close(self) -> None:
         if not self._file.closed:
-            self.flush()
-            self._file.close()
+            try:
+                self.flush()
+            finally:
+                self._file.close()
 
 
 def _values(path: Path) -> Iterator[Any]:

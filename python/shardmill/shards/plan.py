@@ -115,7 +115,7 @@ def create_plan(run: Path, plan: Plan) -> Plan:
         run.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"{run} is a file, or in one; name a folder for the run") from None
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise UserError(f"no folder can be made at {run}; name another for the run") from None
     if create_if_absent(run / NAME, plan.to_bytes()):
         return plan
