@@ -20,6 +20,7 @@ from shardmill.shards.combine import partial_name
 from shardmill.shards.run_folder import RunFolder
 from shardmill.shards.verify import check_stage, refuse
 
+CARD = "dataset.json"
 CAPTIONS, QUESTIONS, LISTS = "caption_negated", "paraphrase_mcq", "validate_objects"
 
 
@@ -42,12 +43,13 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
         raise UserError(f"the run {run.path} has no stage {absent[0]}, which the datasets are made of")
     out = out or run.path / "datasets"
     shards, missing = choose_shards(run, allow_missing)
-    paths = {name: out / name for name in (*FILES, "object_counts.csv")}
+    paths = {name: out / name for name in (*FILES, "object_counts.csv", CARD)}
     if missing:
         paths = {name: partial_name(path, len(shards), len(shards) + len(missing)) for name, path in paths.items()}
+    card = paths.pop(CARD)
     counts = _write(run, shards, paths)
     files: dict[Path, int | None] = {path: counts[name] for name, path in paths.items()}
-    card = write_card(run, out / "dataset.json", shards, missing, files)
+    write_card(run, card, shards, missing, files)
     return BuildResult({**files, card: None}, missing)
 
 
