@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from shardmill.errors import UserError
-from shardmill.shards.tables.base import UNDECODABLE, BadRecord, Batch, BatchBuilder, not_utf8
+from shardmill.shards.tables.base import UNDECODABLE, BadRecord, Batch, BatchBuilder, Table, not_utf8
 
 SCHEMA_RECORDS = 1_000
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -75,3 +76,19 @@ def batched(records: Iterable[JsonRecord | BadRecord], columns: Sequence[str], i
         if builder.full:
             yield builder.take()
     yield builder.take()
+
+
+class RecordTable(Table):
+    """A table of JSON objects, whose columns are the keys of its first records."""
+
+    usual_block: int
+
+    def __init__(self, path: Path, encoding: str | None = None, block_size: int | None = None) -> None:
+        self._block_size = block_size or self.usual_block
+        super().__init__(path, column_names(path, self._records(path, encoding)), encoding)
+
+    @abstractmethod
+    def _records(self, path: Path, encoding: str | None) -> Iterator[JsonRecord | BadRecord]: ...
+
+    def _batches(self) -> Iterator[Batch]:
+        return batched(self._records(self.path, self.encoding), self.columns, self.ignored_keys)

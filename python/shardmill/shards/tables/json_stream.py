@@ -16,11 +16,9 @@ from shardmill.shards.tables.base import (
     RAW_LIMIT,
     UNDECODABLE,
     BadRecord,
-    Batch,
-    Table,
     raw_text,
 )
-from shardmill.shards.tables.json_cells import SURROGATE, JsonRecord, batched, cell_texts, column_names, constant, is_unicode
+from shardmill.shards.tables.json_cells import SURROGATE, JsonRecord, RecordTable, cell_texts, constant, is_unicode
 from shardmill.shards.tables.source import Source
 
 BLOCK_SIZE = 2**20
@@ -32,7 +30,7 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 _DECODER = json.JSONDecoder(parse_constant=constant)
 
 
-class JsonTable(Table):
+class JsonTable(RecordTable):
     """Columns are the keys of the first 1,000 records, after `id` where the document is an object.
 
     A fault in the document ends the reading with UserError: what follows it cannot be told apart.
@@ -40,12 +38,7 @@ class JsonTable(Table):
 
     format = "json"
 
-    def __init__(self, path: Path, encoding: str | None = None, block_size: int | None = None) -> None:
-        self._block_size = block_size or BLOCK_SIZE
-        super().__init__(path, column_names(path, self._records(path, encoding)), encoding)
-
-    def _batches(self) -> Iterator[Batch]:
-        return batched(self._records(self.path, self.encoding), self.columns, self.ignored_keys)
+    usual_block = BLOCK_SIZE
 
     def _records(self, path: Path, encoding: str | None) -> Iterator[JsonRecord | BadRecord]:
         with Source(path, encoding) as source:

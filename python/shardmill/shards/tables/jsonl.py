@@ -7,25 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shardmill.errors import UserError
-from shardmill.shards.tables.base import MALFORMED_JSON, MAX_RECORD, NOT_AN_OBJECT, UNDECODABLE, BadRecord, Batch, Table, raw_text
-from shardmill.shards.tables.json_cells import SURROGATE, JsonRecord, batched, cell_texts, column_names, constant, is_unicode
+from shardmill.shards.tables.base import MALFORMED_JSON, MAX_RECORD, NOT_AN_OBJECT, UNDECODABLE, BadRecord, raw_text
+from shardmill.shards.tables.json_cells import SURROGATE, JsonRecord, RecordTable, cell_texts, constant, is_unicode
 from shardmill.shards.tables.source import Source
 
 BLOCK_SIZE = 4 * 2**20
 _DECODER = json.JSONDecoder(parse_constant=constant)
 
 
-class JsonlTable(Table):
+class JsonlTable(RecordTable):
     """Columns are the keys of the first 1,000 records; keys seen only later are left out and named in `ignored_keys`."""
 
     format = "jsonl"
 
-    def __init__(self, path: Path, encoding: str | None = None, block_size: int | None = None) -> None:
-        self._block_size = block_size or BLOCK_SIZE
-        super().__init__(path, column_names(path, self._records(path, encoding)), encoding)
-
-    def _batches(self) -> Iterator[Batch]:
-        return batched(self._records(self.path, self.encoding), self.columns, self.ignored_keys)
+    usual_block = BLOCK_SIZE
 
     def _records(self, path: Path, encoding: str | None) -> Iterator[JsonRecord | BadRecord]:
         row_id = 0
