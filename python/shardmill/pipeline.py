@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shardmill.errors import UserError, did_you_mean
 from shardmill.resources import resource_path
 from shardmill.shards.cells import Kind
-from shardmill.shards.plan import StagePlan
+from shardmill.shards.plan import Resources, StagePlan
 from shardmill.stage import PIPELINES, Context, stage_class
 
 
@@ -25,7 +25,7 @@ class StageEntry(BaseModel):
     model: str | dict[str, Any] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     attempts: int = Field(default=3, ge=1)
-    resources: dict[str, Any] = Field(default_factory=dict)
+    resources: Resources = Resources()
 
 
 class PipelineFile(BaseModel):

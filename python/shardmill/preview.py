@@ -15,13 +15,14 @@ from shardmill.models.contract import DetectRequest, Model, Reply, Request, Text
 from shardmill.models.registry import open_model
 from shardmill.planning import NewRun, start_run
 from shardmill.seeding import rng_of
+from shardmill.shard_work import origin_of, pool_key
 from shardmill.shards.cells import decode
 from shardmill.shards.explain import Chapter, explain
 from shardmill.shards.ingest import map_columns
 from shardmill.shards.run_folder import RunFolder
 from shardmill.shards.tables import open_table
 from shardmill.stage import ModelStage, stage_class
-from shardmill.worker import open_stage, origin_of, pool_key, run_shard
+from shardmill.worker import open_stage, run_shard
 
 
 @dataclass(frozen=True)

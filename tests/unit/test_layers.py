@@ -14,7 +14,7 @@ LAYERS = {
     "cli": 6, "__main__": 6,
     "launch": 5, "report": 5,
     "negbench": 4,
-    "preview": 3, "planning": 3, "pipeline": 3, "standalone": 3, "rehearsal": 3, "worker": 3, "stage": 3, "prompts": 3,
+    "preview": 3, "planning": 3, "pipeline": 3, "standalone": 3, "rehearsal": 3, "worker": 3, "shard_work": 3, "stage": 3, "prompts": 3,
     "models": 2, "shards": 2,
     "language": 1,
     "errors": 0, "resources": 0, "seeding": 0, "__init__": 0,

@@ -12,10 +12,11 @@ import pytest
 from shardmill.errors import UserError
 from shardmill.models.contract import Model, Reply, TextRequest
 from shardmill.models.registry import open_model
+from shardmill.shard_work import pool_key
 from shardmill.shards.combine import combine
 from shardmill.shards.reopen import reopen_rejected
 from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import pool_key, run_shard
+from shardmill.worker import run_shard
 
 RULES = {"kind": "rules"}
 

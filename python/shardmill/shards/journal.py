@@ -11,6 +11,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,17 +82,49 @@ def _values(path: Path) -> Iterator[Any]:
     try:
         with open(path, "rb") as file:
             for line in file:
-                checksum, _, text = line.rstrip(b"\n").partition(b" ")
-                if line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(text):
-                    yield json.loads(text)
+                value = _value(line)
+                if value is not None:
+                    yield value
     except FileNotFoundError:
         return
+
+
+def _value(line: bytes) -> Any:
+    """What a line says; None for a torn or damaged one."""
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    return json.loads(text) if line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(text) else None
 
 
 def read_header(path: Path) -> Header | None:
     """The header of a journal, or None when not even that was written whole."""
     first = next(_values(path), None)
     return Header(**first) if isinstance(first, dict) and "fingerprint" in first else None
+
+
+class JournalReader:
+    """Reads the journals of a shard as they grow: each call of `new_keys` goes on where the last one ended."""
+
+    def __init__(self, fingerprint: str):
+        self._fingerprint = fingerprint
+        self._read: dict[Path, int] = {}
+
+    def new_keys(self, journals: Iterable[Path]) -> Iterator[tuple[int, ...]]:
+        """The keys of rows finished since the last call, in journals made with the fingerprint. A row may come twice."""
+        for path in journals:
+            if path not in self._read:
+                header = read_header(path)
+                if header is None or header.fingerprint != self._fingerprint:
+                    continue
+                self._read[path] = 0
+            with suppress(FileNotFoundError), open(path, "rb") as file:
+                file.seek(self._read[path])
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._read[path] += len(line)
+                    value = _value(line)
+                    if isinstance(value, dict) and value.get("key"):
+                        yield tuple(value["key"])
 
 
 def read_records(journals: Iterable[Path], fingerprint: str) -> Iterator[Record]:

@@ -49,9 +49,13 @@ class ShardFiles:
         found = self.folder.glob(f"{self.stem}.*.manifest.tmp")
         return sorted(match[1] for path in found if (match := ATTEMPT.search(path.name)))
 
+    def claims(self) -> list[Path]:
+        """The claims on blocks of rows of this shard."""
+        return sorted(self.folder.glob(f"{self.stem}.block-*.claim"))
+
     def temporaries(self) -> list[Path]:
         """Everything that attempts leave and that is of no use once the manifest stands."""
-        return self.journals() + sorted(self.folder.glob(f"{self.stem}.*.tmp"))
+        return self.journals() + self.claims() + sorted(self.folder.glob(f"{self.stem}.*.tmp"))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shardmill.errors import UserError
 from shardmill.shards.atomic import create_if_absent, replacing
@@ -42,6 +42,20 @@ class InputPlan(BaseModel):
     image_root: str
 
 
+class Resources(BaseModel):
+    """What a worker of a stage is given on a cluster. `minutes` is for one shard; a worker takes `shards_per_task`, in turn."""
+
+    model_config = ConfigDict(extra="forbid")
+    gpus_per_worker: int = Field(default=0, ge=0)
+    cpus_per_worker: int = Field(default=1, ge=1)
+    memory_gb: float = Field(default=4, gt=0)
+    minutes: float = Field(default=60, gt=0)
+    shards_per_task: int = Field(default=1, ge=1)
+
+    def __str__(self) -> str:
+        return f"{self.gpus_per_worker} GPUs, {self.cpus_per_worker} CPUs, {self.memory_gb:g} GB"
+
+
 class StagePlan(BaseModel):
     """One stage: which stage it reads from, with which model and options, and the fingerprint of all that shapes its rows."""
 
@@ -50,7 +64,7 @@ class StagePlan(BaseModel):
     model: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
     attempts: int = 3
-    resources: dict[str, Any] = Field(default_factory=dict)
+    resources: Resources = Resources()
     adds: dict[str, Kind] = Field(default_factory=dict)
     fingerprint: dict[str, str] = Field(default_factory=dict)
 

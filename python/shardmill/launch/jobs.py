@@ -1,0 +1,234 @@
+"""What launching knows of a run, on disk in `RUN/jobs/`: launches, nodes held, failures, bad nodes.
+
+Each record is a small JSON file of its own that is created once, so writers on many nodes never share a file. The shards
+themselves are judged by their manifests; nothing here says that a shard is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from shardmill.errors import UserError
+from shardmill.launch.tasks import Task
+from shardmill.shards.atomic import create_if_absent, new_attempt, replacing
+from shardmill.shards.run_folder import RunFolder
+
+MOST_FAILURES = 3
+"""A shard that fails so often without progress in between is quarantined."""
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+class ArrayRecord(BaseModel):
+    """A submitted job array: element k works on the shards `elements[k]` of `stage` with `workers` workers on one node."""
+
+    job: str
+    stage: str
+    elements: list[list[int]]
+    workers: int
+    gpus: int
+    cpus: int
+    minutes: int
+    depends: str = ""
+    parallel: int = 0
+
+    def ids(self) -> list[str]:
+        """The job id of each element. An array of one element is a plain job to submitit."""
+        return [self.job] if len(self.elements) == 1 else [f"{self.job}_{index}" for index in range(len(self.elements))]
+
+
+class Submission(BaseModel):
+    """One `shardmill launch`: its arrays in the order of the pipeline, and the job that builds the datasets at the end."""
+
+    created: str = Field(default_factory=now)
+    site: str
+    max_parallel: int | None = None
+    arrays: list[ArrayRecord] = Field(default_factory=list)
+    finish: str | None = None
+
+
+class Allocation(BaseModel):
+    """A node held by one element. It lasts until `ended`, or until the file was last touched."""
+
+    stage: str
+    job: str
+    restart: int = 0
+    node: str
+    gpus: int
+    cpus: int
+    started: float
+    ended: float | None = None
+    outcome: str = ""
+
+
+class Failure(BaseModel):
+    """A failed attempt at a shard. `died`: its worker did; `error`: the program failed; `refused`: something to be mended;
+    `stuck`: its job was stopped again and again without progress."""
+
+    stage: str
+    shard: int
+    kind: Literal["died", "error", "refused", "stuck"]
+    message: str
+    node: str
+    job: str = ""
+    restart: int = 0
+    log: str = ""
+    progressed: bool = False
+    time: str = Field(default_factory=now)
+
+
+class BadNode(BaseModel):
+    """A node that fails its health check, or everything it gets. Its failures do not count against the shards."""
+
+    node: str
+    reason: str
+    stage: str
+    job: str = ""
+    restart: int = 0
+    time: str = Field(default_factory=now)
+
+
+@dataclass(frozen=True)
+class JobsFolder:
+    """`RUN/jobs/`."""
+
+    run: RunFolder
+
+    @property
+    def path(self) -> Path:
+        return self.run.path / "jobs"
+
+    def submissions(self) -> list[Submission]:
+        """All launches on the cluster, oldest first."""
+        return [record for _, record in _read(self.path / "submissions", "*.json", Submission)]
+
+    def add_submission(self, submission: Submission) -> Path:
+        """Record a launch; returns its file, which `update_submission` replaces while arrays are being submitted."""
+        folder = self.path / "submissions"
+        folder.mkdir(parents=True, exist_ok=True)
+        number = len(list(folder.glob("*.json")))
+        while not create_if_absent(path := folder / f"{number:04d}.json", _bytes(submission)):
+            number += 1
+        return path
+
+    def update_submission(self, path: Path, submission: Submission) -> None:
+        with replacing(path) as file:
+            file.write(_bytes(submission))
+
+    def allocations(self) -> list[Allocation]:
+        """Every node that was held so far. One without an end ended when its file was last touched."""
+        found = []
+        for path, record in _read(self.path / "allocations", "*.json", Allocation):
+            if record.ended is None:
+                with suppress(FileNotFoundError):
+                    record.ended = max(path.stat().st_mtime, record.started)
+            found.append(record)
+        return found
+
+    def allocation_file(self, job: str, restart: int) -> Path:
+        return self.path / "allocations" / f"{job}.{restart}.json"
+
+    def note_failure(self, failure: Failure) -> None:
+        self._create(self.path / "failures" / failure.stage / f"{failure.shard:05d}.{new_attempt()}.json", failure)
+
+    def failures(self, stage: str, shard: int | None = None) -> list[Failure]:
+        """The failures of a stage, or of one of its shards, oldest first."""
+        pattern = "*.json" if shard is None else f"{shard:05d}.*.json"
+        return [record for _, record in _read(self.path / "failures" / stage, pattern, Failure)]
+
+    def forget_failures(self, stage: str, shards: Iterable[int] | None = None) -> None:
+        """Give shards (all of the stage if none are named) their attempts back."""
+        folder = self.path / "failures" / stage
+        patterns = ["*.json"] if shards is None else [f"{shard:05d}.*.json" for shard in shards]
+        for pattern in patterns:
+            for path in folder.glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def quarantined(self, stage: str) -> dict[int, Failure]:
+        """The unfinished shards of a stage that failed too often, each with its last failure."""
+        blamed = {(bad.node, bad.job, bad.restart) for bad in self.bad_nodes()}
+        counts: dict[int, int] = {}
+        last: dict[int, Failure] = {}
+        for failure in self.failures(stage):
+            if failure.job and (failure.node, failure.job, failure.restart) in blamed:
+                continue
+            counts[failure.shard] = (0 if failure.progressed else counts.get(failure.shard, 0)) + attempts_spent(failure)
+            last[failure.shard] = failure
+        return {shard: last[shard] for shard, count in counts.items() if count >= MOST_FAILURES and not self._done(stage, shard)}
+
+    def _done(self, stage: str, shard: int) -> bool:
+        return self.run.is_complete(*Task(stage, shard))
+
+    def note_bad_node(self, bad: BadNode) -> None:
+        self._create(self.path / "nodes" / f"{bad.node}.{new_attempt()}.json", bad)
+
+    def bad_nodes(self) -> list[BadNode]:
+        """The nodes to keep away from, and why."""
+        return [record for _, record in _read(self.path / "nodes", "*.json", BadNode)]
+
+    def clear_nodes(self, nodes: Iterable[str]) -> None:
+        """Trust nodes again: what they failed failed elsewhere too."""
+        for node in nodes:
+            for path in (self.path / "nodes").glob("*.json"):
+                if path.name.startswith(f"{node}."):
+                    path.unlink(missing_ok=True)
+
+    def _create(self, path: Path, record: BaseModel) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        create_if_absent(path, _bytes(record))
+
+
+def attempts_spent(failure: Failure) -> int:
+    """What is to be mended is not tried again on its own; an error may be chance once; a death twice."""
+    return {"refused": MOST_FAILURES, "stuck": MOST_FAILURES, "error": 2, "died": 1}[failure.kind]
+
+
+class HeldNode:
+    """The record of a node that an element holds, kept up to date while it does."""
+
+    def __init__(self, jobs: JobsFolder, allocation: Allocation):
+        self._path = jobs.allocation_file(allocation.job, allocation.restart)
+        self._allocation = allocation
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._write()
+
+    def touch(self) -> None:
+        with suppress(FileNotFoundError):
+            os.utime(self._path)
+
+    def end(self, outcome: str) -> None:
+        self._allocation = self._allocation.model_copy(update={"ended": time.time(), "outcome": outcome})
+        self._write()
+
+    def _write(self) -> None:
+        with replacing(self._path) as file:
+            file.write(_bytes(self._allocation))
+
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+def _read(folder: Path, pattern: str, kind: type[Record]) -> Iterator[tuple[Path, Record]]:
+    """The records of a folder in the order of their names. One that is gone meanwhile is left out."""
+    for path in sorted(folder.glob(pattern)):
+        try:
+            yield path, kind.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except ValidationError as error:
+            raise UserError(f"{path} is damaged ({error.errors()[0]['msg']}); remove it, shards are judged without it") from None
+
+
+def _bytes(record: BaseModel) -> bytes:
+    return (record.model_dump_json(indent=1) + "\n").encode("utf-8")

@@ -1,0 +1,109 @@
+"""Site files: what a cluster is like. See `slurm/sites/example.yaml`, which explains every entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shardmill.errors import UserError, did_you_mean
+from shardmill.resources import resource_path
+from shardmill.shards.plan import Plan, Resources, StagePlan
+
+
+class Queue(BaseModel):
+    """Where jobs are sent: the `sbatch` options of the same names."""
+
+    model_config = ConfigDict(extra="forbid")
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    reservation: str | None = None
+    exclude: str | None = None
+
+
+class Site(Queue):
+    """One cluster. `cpu` is the queue of jobs without a GPU, for all that differs there; `stages` changes resources by stage."""
+
+    name: str = ""
+    cpu: Queue = Queue()
+    gpus_per_node: int = Field(default=8, ge=0)
+    gpu_type: str | None = None
+    cpus_per_node: int = Field(default=64, ge=1)
+    memory_gb_per_node: int = Field(default=512, ge=1)
+    cpu_workers_per_node: int = Field(default=8, ge=1)
+    exclusive: bool = False
+    max_minutes: int = Field(default=24 * 60, ge=1)
+    max_array_size: int | None = Field(default=None, ge=2)
+    max_parallel: int | None = Field(default=None, ge=1)
+    signal_seconds: int = Field(default=90, ge=5)
+    environment: Path | None = None
+    scratch: str | None = None
+    sbatch: dict[str, Any] = Field(default_factory=dict)
+    stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def queue(self, gpu: bool) -> Queue:
+        """The queue of a job that needs a GPU, or of one that does not."""
+        own = {name: getattr(self, name) for name in Queue.model_fields}
+        return Queue(**own) if gpu else Queue(**{**own, **self.cpu.model_dump(exclude_none=True)})
+
+    def resources(self, stage: StagePlan) -> Resources:
+        """What a worker of a stage gets here: what the pipeline file says, but for what this site changes."""
+        return Resources.model_validate({**stage.resources.model_dump(), **self.stages.get(stage.name, {})})
+
+    def workers_per_node(self, resources: Resources) -> int:
+        """How many workers of a stage fit on one node: its GPUs shared out, or for CPU stages as many as the site allows.
+
+        Raises UserError when not even one fits.
+        """
+        gpus = resources.gpus_per_worker
+        limits = {
+            "GPUs": self.gpus_per_node // gpus if gpus else self.cpu_workers_per_node,
+            "CPUs": self.cpus_per_node // resources.cpus_per_worker,
+            "memory": int(self.memory_gb_per_node // resources.memory_gb),
+        }
+        scarce = min(limits, key=lambda name: limits[name])
+        if limits[scarce] == 0:
+            raise UserError(f"a worker with {resources} does not fit on a node of the site {self.name}: too few {scarce}")
+        return limits[scarce]
+
+    def check(self, plan: Plan) -> None:
+        """Raises UserError for resources of a stage that the plan does not have, that are misspelt or that do not fit."""
+        known = [stage.name for stage in plan.stages]
+        for name in self.stages:
+            if name not in known:
+                raise UserError(f"site {self.name}: stages: no stage {name!r} in this run; {did_you_mean(name, known)}")
+        for stage in plan.stages:
+            try:
+                self.workers_per_node(self.resources(stage))
+            except ValidationError as error:
+                raise UserError(f"site {self.name}: stages: {stage.name}: {_first(error, Resources)}") from None
+
+
+def load_site(name: str) -> Site:
+    """A site by the path of its file, or by name from `slurm/sites/`. Raises UserError naming the file and the entry."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else resource_path(f"slurm/sites/{name}.yaml")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        site = Site.model_validate(values)
+    except FileNotFoundError:
+        raise UserError(f"there is no site file {path}; copy slurm/sites/example.yaml and fill it in") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first(error, Site)}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if site.environment is not None and not site.environment.is_absolute():
+        site.environment = (path.resolve().parent / site.environment).resolve()
+    return site if site.name else site.model_copy(update={"name": path.stem})
+
+
+def _first(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first fault of a validation in words, with a hint for a mistyped name."""
+    fault = error.errors()[0]
+    where = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"there is no entry {where!r}; {did_you_mean(str(fault['loc'][-1]), model.model_fields)}"
+    return f"{where}: {fault['msg']}"

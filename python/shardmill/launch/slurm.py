@@ -1,0 +1,154 @@
+"""What SLURM says and is told: every SLURM command that Shardmill runs, and the reading of the answers.
+
+States come from `squeue`, which knows ended jobs for some minutes, and from `sacct` only where there is accounting.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from shardmill.errors import UserError
+
+TIMEOUT_SECONDS = 60
+WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "SUSPENDED", "RESV_DEL_HOLD"}
+RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING", "STOPPED"}
+NEVER = "DependencyNeverSatisfied"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job, or one element of a job array: its id as `12` or `12_3`, SLURM's state of it, its node and why it waits."""
+
+    id: str
+    state: str
+    node: str = ""
+    reason: str = ""
+
+    @property
+    def waiting(self) -> bool:
+        return self.state in WAITING
+
+    @property
+    def running(self) -> bool:
+        return self.state in RUNNING
+
+    @property
+    def live(self) -> bool:
+        """It runs, or will. A preempted job or one of a failed node may be requeued in the next second."""
+        return self.waiting or self.running
+
+
+def available() -> bool:
+    """Whether SLURM's commands are here."""
+    return all(shutil.which(name) for name in ("sbatch", "squeue", "scontrol", "scancel"))
+
+
+def command(*argv: str, timeout: float = TIMEOUT_SECONDS) -> str:
+    """What a SLURM command prints. Raises UserError with its complaint when it fails, is missing, or does not answer."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, errors="replace")
+    except FileNotFoundError:
+        raise UserError(f"there is no command {argv[0]} here; run this on a login node of the cluster") from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{argv[0]} did not answer within {timeout:.0f} s; the SLURM controller may be down, try again") from None
+    if done.returncode != 0:
+        complaint = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        raise UserError(f"{argv[0]} {argv[1] if len(argv) > 1 else ''}: {complaint}")
+    return done.stdout
+
+
+def settings() -> dict[str, str]:
+    """The cluster's configuration, as `scontrol show config` names it."""
+    lines = command("scontrol", "show", "config").splitlines()
+    pairs = (line.split("=", 1) for line in lines if "=" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def max_array_size() -> int:
+    """MaxArraySize: the highest index of an array is one less."""
+    return int(settings().get("MaxArraySize", "1001"))
+
+
+def queue(arrays: Collection[str]) -> dict[str, Job]:
+    """The jobs of these array or job ids that `squeue` knows, by id, one for each element."""
+    if not arrays:
+        return {}
+    wanted = {str(job) for job in arrays}
+    text = command("squeue", "-h", "-r", "-a", "--states=all", "-u", getpass.getuser(), "-o", "%i|%T|%N|%r")
+    jobs = {}
+    for line in text.splitlines():
+        job, state, node, reason = (field.strip() for field in line.split("|", 3))
+        if job.partition("_")[0] in wanted:
+            jobs[job] = Job(job, state, node, reason)
+    return jobs
+
+
+def history(arrays: Collection[str]) -> dict[str, Job] | None:
+    """How the jobs of these ids ended, from the accounting; None where there is none."""
+    if not arrays or not shutil.which("sacct"):
+        return None
+    ids = ",".join(sorted(str(job) for job in arrays))
+    try:
+        text = command("sacct", "-X", "-n", "-P", "-j", ids, "-o", "JobID,State,NodeList")
+    except UserError:
+        return None
+    found = {}
+    for line in text.splitlines():
+        job, state, node = line.split("|", 2)
+        for each in expand(job):
+            found[each] = Job(each, state.split()[0] if state else "UNKNOWN", node)
+    return found
+
+
+def expand(job: str) -> list[str]:
+    """The elements that an id stands for.
+
+    >>> expand("12_[3,5-6%4]")
+    ['12_3', '12_5', '12_6']
+    """
+    match = re.fullmatch(r"(\d+)_\[([^\]%]*)(?:%\d+)?\]", job)
+    if match is None:
+        return [job]
+    elements: list[str] = []
+    for piece in match[2].split(","):
+        first, _, last = piece.partition("-")
+        if first.isdigit():
+            elements += [f"{match[1]}_{index}" for index in range(int(first), int(last or first) + 1)]
+    return elements
+
+
+def cancel(jobs: Iterable[str]) -> None:
+    """Cancel jobs or single elements; those that have ended already are no error."""
+    ids = list(jobs)
+    for start in range(0, len(ids), 500):
+        command("scancel", "--quiet", *ids[start : start + 500])
+
+
+def requeue(job: str, exclude: Collection[str] = ()) -> None:
+    """Put a job back into the queue, away from the nodes in `exclude`. Called inside that job, SIGTERM must be ignored before."""
+    command("scontrol", "requeue", job)
+    if exclude:
+        exclude_nodes(job, exclude)
+
+
+def exclude_nodes(job: str, nodes: Collection[str]) -> None:
+    """Keep a waiting job away from nodes."""
+    command("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join(sorted(nodes))}")
+
+
+def set_parallel(array: str, count: int) -> None:
+    """Let at most `count` elements of an array run at once."""
+    command("scontrol", "update", f"JobId={array}", f"ArrayTaskThrottle={count}")
+
+
+def job_id(environment: dict[str, str] | None = None) -> str | None:
+    """The id of the job that this process is in, `12_3` for an element of an array; None outside of SLURM."""
+    values = os.environ if environment is None else environment
+    array, element = values.get("SLURM_ARRAY_JOB_ID"), values.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{element}" if array and element else values.get("SLURM_JOB_ID")
