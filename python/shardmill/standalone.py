@@ -34,14 +34,20 @@ DISK_PROBLEMS = {
 
 
 class StopFlag:
-    """Turns true at SIGTERM, SIGINT or USR2, so that a worker can flush and leave; a second signal acts as usual."""
+    """Turns true at SIGTERM, SIGINT or USR2, so that a worker can flush and leave; a second signal acts as usual.
 
-    def __init__(self) -> None:
+    A `patient` one ignores more signals: a launcher watches over that process, and SLURM sends several.
+    """
+
+    def __init__(self, *, patient: bool = False) -> None:
         self.signal: int | None = None
+        self._patient = patient
         self._previous = {number: signal.signal(number, self._set) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)}
 
     def _set(self, number: int, frame: object) -> None:
-        self.signal = number
+        self.signal = number if self.signal is None else self.signal
+        if self._patient:
+            return
         for each, handler in self._previous.items():
             signal.signal(each, handler)
 

@@ -55,7 +55,7 @@ def workers_of(run: RunFolder) -> list[int]:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"shardmill.launch.local_worker" in words and str(run.path).encode() in words:
+            if b"shardmill.launch.worker_main" in words and str(run.path).encode() in words:
                 found.append(int(entry.name))
     return found
 

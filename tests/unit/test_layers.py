@@ -11,10 +11,11 @@ import shardmill
 
 ROOT = Path(shardmill.__file__).parent
 LAYERS = {
-    "cli": 6, "__main__": 6,
+    "cli": 6, "commands": 6, "__main__": 6,
     "launch": 5, "report": 5,
     "negbench": 4,
-    "preview": 3, "planning": 3, "pipeline": 3, "standalone": 3, "rehearsal": 3, "worker": 3, "shard_work": 3, "stage": 3, "prompts": 3,
+    "preview": 3, "planning": 3, "pipeline": 3, "standalone": 3, "rehearsal": 3, "worker": 3,
+    "shard_work": 3, "stage": 3, "prompts": 3,
     "models": 2, "shards": 2,
     "language": 1,
     "errors": 0, "resources": 0, "seeding": 0, "__init__": 0,
@@ -83,5 +84,7 @@ def test_heavy_packages_are_imported_only_inside_functions() -> None:
 
 
 def test_the_command_imports_nothing_that_makes_its_help_slow() -> None:
-    assert imported_at_once(ROOT / "cli.py") - sys.stdlib_module_names <= LIGHT
+    for path in [ROOT / "cli.py", *(ROOT / "commands").glob("*.py")]:
+        assert imported_at_once(path) - sys.stdlib_module_names <= LIGHT
+        assert loaded_at_once(path) <= {"commands", "errors", "__version__"}
     assert imported_at_once(ROOT / "launch" / "__init__.py") - sys.stdlib_module_names <= LIGHT

@@ -7,6 +7,7 @@ themselves are judged by their manifests; nothing here says that a shard is comp
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -22,6 +23,7 @@ from shardmill.launch.tasks import Task
 from shardmill.shards.atomic import create_if_absent, new_attempt, replacing
 from shardmill.shards.run_folder import RunFolder
 
+BEAT_SECONDS = 20.0
 MOST_FAILURES = 3
 """A shard that fails so often without progress in between is quarantined."""
 
@@ -41,6 +43,7 @@ class ArrayRecord(BaseModel):
     cpus: int
     minutes: int
     depends: str = ""
+    chained_to: list[str] = Field(default_factory=list)
     parallel: int = 0
 
     def ids(self) -> list[str]:
@@ -53,6 +56,7 @@ class Submission(BaseModel):
 
     created: str = Field(default_factory=now)
     site: str
+    group: int = 0
     max_parallel: int | None = None
     arrays: list[ArrayRecord] = Field(default_factory=list)
     finish: str | None = None
@@ -139,6 +143,22 @@ class JobsFolder:
     def allocation_file(self, job: str, restart: int) -> Path:
         return self.path / "allocations" / f"{job}.{restart}.json"
 
+    def mark_sound(self, node: str, job: str, restart: int) -> None:
+        """Note that a node did something right in a job: what it fails then is not its own fault."""
+        path = self._sound(node, job, restart)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def is_sound(self, node: str, job: str, restart: int) -> bool:
+        return self._sound(node, job, restart).exists()
+
+    def _sound(self, node: str, job: str, restart: int) -> Path:
+        return self.path / "allocations" / f"{job or 'none'}.{restart}.{node}.sound"
+
+    def got_on(self, job: str, restarts: Iterable[int]) -> bool:
+        """Whether a job finished a row in one of these starts, on whichever node."""
+        return any(True for restart in restarts for _ in (self.path / "allocations").glob(f"{job}.{restart}.*.sound"))
+
     def note_failure(self, failure: Failure) -> None:
         self._create(self.path / "failures" / failure.stage / f"{failure.shard:05d}.{new_attempt()}.json", failure)
 
@@ -195,21 +215,30 @@ def attempts_spent(failure: Failure) -> int:
 
 
 class HeldNode:
-    """The record of a node that an element holds, kept up to date while it does."""
+    """The record of a node that an element holds. Used as a context: it is kept up to date inside it, and closed at its end."""
+
+    outcome = "failed"
 
     def __init__(self, jobs: JobsFolder, allocation: Allocation):
         self._path = jobs.allocation_file(allocation.job, allocation.restart)
         self._allocation = allocation
+        self._end = threading.Event()
+
+    def __enter__(self) -> HeldNode:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._write()
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
 
-    def touch(self) -> None:
-        with suppress(FileNotFoundError):
-            os.utime(self._path)
-
-    def end(self, outcome: str) -> None:
-        self._allocation = self._allocation.model_copy(update={"ended": time.time(), "outcome": outcome})
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        self._allocation = self._allocation.model_copy(update={"ended": time.time(), "outcome": self.outcome})
         self._write()
+
+    def _beat(self) -> None:
+        while not self._end.wait(BEAT_SECONDS):
+            with suppress(OSError):
+                os.utime(self._path)
 
     def _write(self) -> None:
         with replacing(self._path) as file:

@@ -6,14 +6,10 @@ never done again, so launching again is resuming.
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import signal
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from shardmill.errors import Stopped
 from shardmill.launch.progress import LiveView
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.launch.tasks import Task, TaskBoard, board_of
+from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
 from shardmill.shards.run_folder import RunFolder
 from shardmill.standalone import StopFlag
 from shardmill.worker import Progress
@@ -49,68 +46,6 @@ class LaunchResult:
     failed: list[Failure] = field(default_factory=list)
     skipped: list[Task] = field(default_factory=list)
     ran: int = 0
-
-
-class Worker:
-    """A child process that takes one task at a time and keeps its models between them."""
-
-    def __init__(self, run: RunFolder, logs: TaskLogs, environment: dict[str, str]):
-        logs.folder.mkdir(parents=True, exist_ok=True)
-        self.task: Task | None = None
-        self._pending = b""
-        receive, send = os.pipe()
-        with open(logs.startup, "ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "shardmill.launch.local_worker", str(run.path), str(send)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                pass_fds=[send],
-                env=environment,
-                start_new_session=True,
-            )
-        os.close(send)
-        os.set_blocking(receive, False)
-        self.replies = receive
-
-    def take(self, task: Task, log: Path) -> None:
-        """Hand over a task. A worker that is dead already is noticed at its closed pipe."""
-        self.task = task
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.write((json.dumps({"stage": task.stage, "shard": task.shard, "log": str(log)}) + "\n").encode())
-            self.process.stdin.flush()
-
-    def messages(self) -> tuple[list[dict[str, Any]], bool]:
-        """What the worker said since the last look, and whether it has died."""
-        closed = False
-        while True:
-            try:
-                data = os.read(self.replies, 1 << 16)
-            except BlockingIOError:
-                break
-            if not data:
-                closed = True
-                break
-            self._pending += data
-        *lines, self._pending = self._pending.split(b"\n")
-        return [json.loads(line) for line in lines], closed
-
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def dismiss(self) -> None:
-        """No more tasks: an idle worker waits for its stdin and hears no signal, so that is what must end."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.close()
-
-    def close(self) -> None:
-        """Let the process go: it leaves when its stdin is closed."""
-        self.dismiss()
-        os.close(self.replies)
-        self.process.wait()
 
 
 def launch_local(run: RunFolder, workers: int, *, quiet: bool = False, stop_after: str | None = None) -> LaunchResult:
@@ -161,7 +96,7 @@ class _Launcher:
             if worker.task is None:
                 return worker
         slot = next(number for number in range(self.wanted) if number not in self.slots.values())
-        worker = Worker(self.run, self.logs, slot_environment(slot))
+        worker = Worker(self.run, self.logs.startup, slot_environment(slot))
         self.workers[worker.replies] = worker
         self.slots[worker.replies] = slot
         self.selector.register(worker.replies, selectors.EVENT_READ)
@@ -237,23 +172,6 @@ class _Launcher:
                 worker.stop(signal.SIGKILL)
             worker.close()
         self.selector.close()
-
-
-def journal_bytes(run: RunFolder, task: Task) -> int:
-    """How much the attempts at a task have written: more of it is progress."""
-    sizes = (path.stat().st_size for path in run.files(*task).journals())
-    return sum(size for size in sizes if size > HEADER_BYTES)
-
-
-HEADER_BYTES = 120
-
-
-def how_it_died(code: int) -> str:
-    """A process's exit code in words."""
-    if code >= 0:
-        return f"exit code {code}"
-    name = signal.Signals(-code).name
-    return f"{name}: out of memory, or killed by hand" if name == "SIGKILL" else name
 
 
 def slot_environment(slot: int) -> dict[str, str]:

@@ -42,6 +42,7 @@ class Site(Queue):
     signal_seconds: int = Field(default=90, ge=5)
     environment: Path | None = None
     scratch: str | None = None
+    health_check: list[str] = Field(default_factory=list)
     sbatch: dict[str, Any] = Field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

@@ -18,6 +18,7 @@ from shardmill.errors import UserError
 TIMEOUT_SECONDS = 60
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "SUSPENDED", "RESV_DEL_HOLD"}
 RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING", "STOPPED"}
+USABLE = {"idle", "mixed", "allocated", "completing", "reserved", "planned"}
 NEVER = "DependencyNeverSatisfied"
 
 
@@ -89,6 +90,13 @@ def queue(arrays: Collection[str]) -> dict[str, Job]:
     return jobs
 
 
+def named(prefix: str) -> set[str]:
+    """The ids of the user's live jobs and arrays whose names begin with `prefix` and a dot."""
+    text = command("squeue", "-h", "-a", "-u", getpass.getuser(), "-o", "%F|%j|%T")
+    rows = (line.split("|", 2) for line in text.splitlines())
+    return {job for job, name, state in rows if name.startswith(f"{prefix}.") and state in WAITING | RUNNING}
+
+
 def history(arrays: Collection[str]) -> dict[str, Job] | None:
     """How the jobs of these ids ended, from the accounting; None where there is none."""
     if not arrays or not shutil.which("sacct"):
@@ -121,6 +129,13 @@ def expand(job: str) -> list[str]:
         if first.isdigit():
             elements += [f"{match[1]}_{index}" for index in range(int(first), int(last or first) + 1)]
     return elements
+
+
+def nodes(partition: str | None = None) -> set[str]:
+    """The nodes of a partition (of all, if none is named) that are not down or drained."""
+    where = ["-p", partition] if partition else []
+    lines = command("sinfo", "-h", "-N", *where, "-o", "%N|%T").splitlines()
+    return {node for node, state in (line.split("|") for line in lines) if state.rstrip("*~#!%$@^-") in USABLE}
 
 
 def cancel(jobs: Iterable[str]) -> None:

@@ -79,7 +79,7 @@ def blocks(rows: int) -> list[tuple[int, int]]:
 
 
 def claim_path(files: ShardFiles, block: int) -> Path:
-    return files.folder / f"{files.stem}.block-{block:02d}.claim"
+    return files.claims_folder / f"{files.stem}.block-{block:02d}.claim"
 
 
 def read_claims(files: ShardFiles) -> Iterator[tuple[int, Holder, float]]:
@@ -106,11 +106,12 @@ class Claims:
 
     def __init__(self, files: ShardFiles, holder: Holder):
         self.files, self.holder = files, holder
-        self._card = files.folder / f"{files.stem}.{holder.attempt}.card.tmp"
+        self._card = files.claims_folder / f"{files.stem}.{holder.attempt}.card.tmp"
         self._held: set[int] = set()
         self._end = threading.Event()
 
     def __enter__(self) -> Claims:
+        self.files.claims_folder.mkdir(parents=True, exist_ok=True)
         self._card.write_text(json.dumps(asdict(self.holder)) + "\n", encoding="utf-8")
         threading.Thread(target=self._beat, daemon=True).start()
         return self

@@ -32,6 +32,8 @@ JOB_VARIABLES = (
     "SLURM_PROCID",
     "SLURMD_NODENAME",
     "SLURM_RESTART_COUNT",
+    "SHARDMILL_NODE",
+    "SHARDMILL_LOG",
 )
 REJECTS: dict[str, Kind] = {"reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
 

@@ -51,11 +51,21 @@ class ShardFiles:
 
     def claims(self) -> list[Path]:
         """The claims on blocks of rows of this shard."""
-        return sorted(self.folder.glob(f"{self.stem}.block-*.claim"))
+        return sorted(self.claims_folder.glob(f"{self.stem}.block-*.claim"))
+
+    @property
+    def claims_folder(self) -> Path:
+        """Not the stage's own folder: this one is listed often, and has few files."""
+        return self.folder.parent / "jobs" / "claims" / self.folder.name
 
     def temporaries(self) -> list[Path]:
         """Everything that attempts leave and that is of no use once the manifest stands."""
-        return self.journals() + self.claims() + sorted(self.folder.glob(f"{self.stem}.*.tmp"))
+        return [
+            *self.journals(),
+            *sorted(self.folder.glob(f"{self.stem}.*.tmp")),
+            *self.claims(),
+            *sorted(self.claims_folder.glob(f"{self.stem}.*.tmp")),
+        ]
 
 
 @dataclass(frozen=True)

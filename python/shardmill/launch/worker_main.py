@@ -1,4 +1,4 @@
-"""A worker process of the local launcher: `python -m shardmill.launch.local_worker RUN REPLY_FD`.
+"""A worker process: `python -m shardmill.launch.worker_main RUN REPLY_FD`, started by a launcher on the same node.
 
 Tasks come as JSON lines on stdin; progress and results go as JSON lines to the pipe REPLY_FD, since libraries print to stdout.
 Both streams of a task are written to its log. The process stays, with its models, until stdin is closed.
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.errors import Stopped, UserError
+from shardmill.shards.claims import Held, this_process
 from shardmill.shards.run_folder import RunFolder
 from shardmill.standalone import StopFlag, disk_problem
 from shardmill.worker import ModelPool, Progress, run_shard
@@ -77,6 +78,7 @@ def write_to(log: Path, header: str) -> None:
     """Append all that this process prints from now on to `log`, after a header line."""
     sys.stdout.flush()
     sys.stderr.flush()
+    os.environ["SHARDMILL_LOG"] = str(log)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
@@ -86,9 +88,18 @@ def write_to(log: Path, header: str) -> None:
 
 
 def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Outbox, should_stop: StopTest) -> dict[str, str]:
-    """Run one task; how it ended: `end` is done, stopped, refused (the user can mend it) or error, with a message."""
+    """Run one task; how it ended, with a message.
+
+    `end` is done, held (other workers have what is left), stopped, refused (the user can mend it) or error.
+    """
     try:
-        run_shard(run, task["stage"], task["shard"], models=models, report=outbox.progress, should_stop=should_stop)
+        holder = None if task["share"] is None else this_process(**task["share"])
+        run_shard(
+            run, task["stage"], task["shard"], models=models, report=outbox.progress, should_stop=should_stop, holder=holder
+        )
+    except Held as held:
+        logging.info("%s", held)
+        return {"end": "held", "message": str(held)}
     except Stopped as stopped:
         logging.info("stopped: %s", stopped)
         return {"end": "stopped", "message": str(stopped)}
@@ -107,7 +118,7 @@ class StopTest:
     """True after a signal, or when the launcher has gone."""
 
     def __init__(self, inbox: Inbox):
-        self._inbox, self._signalled = inbox, StopFlag()
+        self._inbox, self._signalled = inbox, StopFlag(patient=True)
 
     def __call__(self) -> bool:
         return self._signalled() or self._inbox.closed.is_set()

@@ -1,0 +1,177 @@
+"""Commands that look at data and change its shape: shard, build, combine, explain, replan, paint, preview."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shardmill.commands.base import FILE, FOLDER, cli, import_progress, input_options, new_run, note_images
+from shardmill.errors import UserError
+
+
+@cli.command()
+@click.argument("input", type=FILE)
+@click.option("--run", "folder", type=FOLDER, required=True, help="the run folder to make")
+@click.option(
+    "--pipeline", default="negbench", show_default=True, help="a pipeline by name, or the path of a pipeline file of yours"
+)
+@input_options
+def shard(input: Path, folder: Path, pipeline: str, **options: Any) -> None:
+    """Cut INPUT (CSV, TSV, JSONL, JSON, Parquet) into the shards of a new run, and fix the run's plan."""
+    from shardmill.planning import start_run
+    from shardmill.shards.manifest import summary, totals
+    from shardmill.shards.run_folder import INGEST
+
+    run = start_run(folder, new_run(input, pipeline, options), import_progress())
+    sums = totals(manifest for index in range(run.num_shards) if (manifest := run.manifest(INGEST, index)))
+    click.echo(f"{run.num_shards} shards in {folder / INGEST}")
+    click.echo(summary(sums["rows_in"], sums["rows_out"], sums["reasons"]))
+    note_images(run)
+    click.echo(f"next: shardmill launch {run.plan.pipeline} --run {folder}")
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER, metavar="RUN")
+@click.option("--out", type=FOLDER, help="where to write (RUN/datasets if not given)")
+@click.option("--allow-missing", is_flag=True, help="use the shards that are finished; the file names say so")
+def build(folder: Path, out: Path | None, allow_missing: bool) -> None:
+    """Make the datasets of a finished run: for negbench NegCap, NegMCQ and NegFull with a card."""
+    from shardmill.launch.finish import build_datasets
+    from shardmill.shards.run_folder import RunFolder
+
+    build_datasets(RunFolder(folder), out, allow_missing)
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER, metavar="RUN", required=False)
+@click.argument("stage", required=False)
+@click.option(
+    "--ranges",
+    "ranges",
+    type=FILE,
+    multiple=True,
+    help="instead of a run: CSVs named prefix_START_END.csv; may be repeated or a glob in quotes",
+)
+@click.option("--out", type=FILE, required=True, help="a .csv, .jsonl or .parquet file")
+@click.option("--allow-missing", is_flag=True, help="write what there is, under a name that says so")
+def combine(folder: Path | None, stage: str | None, ranges: Sequence[Path], out: Path, allow_missing: bool) -> None:
+    """Concatenate all parts of STAGE, verified against their manifests, into one file.
+
+    Refuses (exit code 2) a stage with missing, damaged or mixed shards, naming them and the command that mends them.
+    """
+    from shardmill.shards.combine import combine as combine_stage
+    from shardmill.shards.manifest import summary
+    from shardmill.shards.ranges import merge_ranges
+    from shardmill.shards.run_folder import RunFolder
+
+    if ranges:
+        merged = merge_ranges(matching(ranges), out, allow_gaps=allow_missing)
+        for fault in merged.faults:
+            click.secho(f"warning: {fault}", fg="yellow", err=True)
+        click.echo(f"{merged.path}: {merged.rows:,} rows of {len(merged.files)} files")
+        return
+    if folder is None or stage is None:
+        raise UserError("name RUN and STAGE, or foreign files with --ranges")
+    result = combine_stage(RunFolder(folder), stage, out, allow_missing=allow_missing)
+    if result.missing:
+        click.secho(f"warning: {len(result.missing)} shards are missing", fg="yellow", err=True)
+    click.echo(f"{result.path}: {result.lines:,} lines")
+    click.echo(summary(result.rows_in, result.rows_out, result.reasons, result.lines))
+
+
+def matching(patterns: Sequence[Path]) -> list[Path]:
+    """The files that paths or glob patterns name."""
+    from glob import glob
+
+    found: list[Path] = []
+    for pattern in patterns:
+        paths = [pattern] if pattern.exists() else [Path(path) for path in sorted(glob(str(pattern)))]
+        if not paths:
+            raise UserError(f"no file matches {pattern}")
+        found += paths
+    return found
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER, metavar="RUN")
+@click.argument("row_id", type=int)
+@click.option("--json", "as_json", is_flag=True, help="for scripts")
+def explain(folder: Path, row_id: int, as_json: bool) -> None:
+    """One row's life over all stages: what each added to it, or why it was rejected."""
+    from shardmill.shards.explain import explain as chapters_of
+    from shardmill.shards.run_folder import RunFolder
+
+    chapters = chapters_of(RunFolder(folder), row_id)
+    if as_json:
+        click.echo(json.dumps([vars(chapter) for chapter in chapters], indent=1, ensure_ascii=False))
+        return
+    for chapter in chapters:
+        click.secho(f"{chapter.stage}: {chapter.fate}", bold=True, fg={"out": "green", "rejected": "red"}.get(chapter.fate))
+        for row in chapter.rows:
+            for name, value in row.items():
+                click.echo(f"    {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER, metavar="RUN")
+@click.option("--num-shards", type=click.IntRange(1), help="the new number of shards")
+@click.option("--rows-per-shard", type=click.IntRange(1), help="or the new number of rows of a shard")
+def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> None:
+    """Change the number of shards of a run. Finished rows are kept, by row_id. Nothing may be running on it meanwhile."""
+    from shardmill.shards.replan import replan as change
+    from shardmill.shards.run_folder import RunFolder
+
+    if (num_shards is None) == (rows_per_shard is None):
+        raise UserError("give --num-shards or --rows-per-shard")
+    before = RunFolder(folder)
+    run = change(before, num_shards=num_shards, rows_per_shard=rows_per_shard)
+    click.echo(f"{before.num_shards} shards became {run.num_shards}; the old files are in {before.superseded}")
+    click.echo(f"next: shardmill launch {run.plan.pipeline} --run {folder}")
+
+
+@cli.command()
+@click.argument("input", type=FILE)
+@click.option("--out", type=FOLDER, required=True, help="the folder for captions.csv and images/")
+@click.option("--rows", type=click.IntRange(1), default=1_000, show_default=True, help="how many captions, from the top")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--caption-column", help="the column with the captions (guessed if not given)")
+def paint(input: Path, out: Path, rows: int, seed: int, caption_column: str | None) -> None:
+    """Paint simple pictures for the captions of INPUT, to try a pipeline on them without photos and without a GPU."""
+    from shardmill.rehearsal import paint_captions
+    from shardmill.standalone import ProgressLine
+    from shardmill.worker import Progress
+
+    line = ProgressLine("painting")
+    done = paint_captions(
+        input, out, rows=rows, seed=seed, caption_column=caption_column, report=lambda count: line(Progress(count, rows, 0, 0))
+    )
+    click.echo(f"{done.table}: {done.painted:,} pictures, {done.unpaintable:,} captions without a known object")
+    click.echo(f"next: shardmill launch negbench --input {done.table} --run data/runs/rehearsal")
+
+
+@cli.command()
+@click.argument("stage")
+@click.option("--input", "input", type=FILE, required=True, help="a table of captions")
+@click.option("--rows", type=int, default=5, show_default=True, help="how many rows, from the top")
+@click.option("--pipeline", default="negbench", show_default=True)
+@input_options
+def preview(stage: str, input: Path, rows: int, pipeline: str, **options: Any) -> None:
+    """Show what STAGE does with the first rows of a table: prompt as sent, raw answer, verdict. Writes nothing."""
+    from shardmill.preview import preview as look
+
+    for row in look(stage, new_run(input, pipeline, options), rows):
+        click.secho(f"row {row.row_id}: {row.before.get('caption')}", bold=True)
+        for exchange in row.exchanges:
+            for message in exchange.sent:
+                click.secho(f"  {message['role']}:", fg="blue")
+                click.echo("    " + message["content"].replace("\n", "\n    "))
+            click.secho("  answer:", fg="blue")
+            click.echo("    " + exchange.raw.replace("\n", "\n    "))
+        if row.verdict is not None:
+            click.secho(f"  verdict: {row.verdict.fate}", fg={"out": "green", "rejected": "red"}.get(row.verdict.fate))
+            for values in row.verdict.rows:
+                click.echo("    " + json.dumps(values, ensure_ascii=False))

@@ -1,0 +1,252 @@
+"""Commands that have work done: run, launch, retry, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shardmill.commands.base import FILE, FOLDER, cli, import_progress, input_options, new_run, note_images
+from shardmill.errors import UserError
+
+if TYPE_CHECKING:
+    from shardmill.shards.run_folder import RunFolder
+
+
+@cli.command("run")
+@click.argument("folder", type=FOLDER, metavar="RUN")
+@click.argument("stage")
+@click.option("--shard", "shards", type=int, multiple=True, help="which shard, from 0; may be repeated (all shards if not given)")
+@click.option(
+    "--redo",
+    is_flag=True,
+    help="set aside what this stage and all after it have made, and make it again as code and templates are now",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="STAGE.OPTION=VALUE",
+    help="with --redo: change an option of this stage or a later one",
+)
+def run_stage(folder: Path, stage: str, shards: Sequence[int], redo: bool, settings: Sequence[str]) -> None:
+    """Run one STAGE on some shards in this process: what a job on the cluster does.
+
+    The same as python -m shardmill.negbench.STAGE --run RUN --shard-index N. The stage `ingest` cuts the input again.
+    """
+    from shardmill.planning import redo as redo_stage
+    from shardmill.shards.ingest import ingest
+    from shardmill.shards.run_folder import INGEST, RunFolder
+    from shardmill.standalone import StopFlag, run_and_tell
+    from shardmill.worker import ModelPool
+
+    run = RunFolder(folder)
+    if stage != INGEST:
+        run.stage(stage)
+    for index in shards:
+        run.files(stage, index)
+    if settings and not redo:
+        raise UserError("--set changes what is planned; add --redo")
+    if redo:
+        run = redo_stage(run, stage, settings, shards or None)
+    if stage == INGEST:
+        ingest(run, import_progress())
+        click.echo(f"{run.num_shards} shards in {run.folder(INGEST)}")
+        return
+    models: ModelPool = {}
+    stop = StopFlag()
+    for index in shards or range(run.num_shards):
+        run_and_tell(run, stage, index, models, stop)
+
+
+@cli.command()
+@click.argument("pipeline")
+@click.option("--input", "input", type=FILE, help="the table to start from; not needed to go on with a run")
+@click.option("--run", "folder", type=FOLDER, required=True, help="the run folder; an existing one is gone on with")
+@click.option(
+    "--site", default="local", show_default=True, help="local: on this machine; else a site file, or its name in slurm/sites/"
+)
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="worker processes on this machine")
+@click.option("--max-parallel", type=click.IntRange(1), help="on a cluster: never more nodes than this at once, over all stages")
+@click.option(
+    "--shards-per-node", type=click.IntRange(1), help="on a cluster: shards of one array element (as many as a node has workers)"
+)
+@click.option("--dry-run", is_flag=True, help="on a cluster: print the plan and the job scripts, submit nothing")
+@click.option("--redo", help="first set aside what this stage and all after it have made")
+@click.option("--build/--no-build", default=True, help="make the datasets at the end", show_default=True)
+@input_options
+@click.pass_context
+def launch(
+    ctx: click.Context,
+    pipeline: str,
+    input: Path | None,
+    folder: Path,
+    site: str,
+    workers: int,
+    max_parallel: int | None,
+    shards_per_node: int | None,
+    dry_run: bool,
+    redo: str | None,
+    build: bool,
+    **options: Any,
+) -> None:
+    """Run all stages of PIPELINE over all shards that are not finished, then build the datasets.
+
+    Launching again is how to resume: after a crash, a kill, or a full disk, run the same command. On a cluster it submits job
+    arrays and returns; what is under way is never submitted twice.
+    """
+    from shardmill.planning import redo as redo_stage
+
+    if site == "local" and (dry_run or max_parallel or shards_per_node):
+        raise UserError("--dry-run, --max-parallel and --shards-per-node are for a cluster; name its site file with --site")
+    run = open_run(ctx, pipeline, input, folder, options, redo)
+    if redo:
+        run = redo_stage(run, redo, options["settings"] if input is None else ())
+    if site == "local":
+        ctx.exit(launch_here(run, workers, build))
+    launch_there(run, site, max_parallel, shards_per_node, dry_run, build)
+
+
+def open_run(
+    ctx: click.Context, pipeline: str, input: Path | None, folder: Path, options: dict[str, Any], redo: str | None
+) -> RunFolder:
+    """The run to work on: a new one made from `input`, or the one that stands."""
+    from shardmill.pipeline import load_pipeline
+    from shardmill.planning import start_run
+    from shardmill.shards.run_folder import RunFolder
+
+    if input is not None:
+        run = start_run(folder, new_run(input, pipeline, options), import_progress())
+        note_images(run)
+        return run
+    given = [name for name in options if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE]
+    if given and not (redo and given == ["settings"]):
+        raise UserError(f"--{given[0].replace('_', '-')} belongs to a new run; name its table with --input")
+    run = RunFolder(folder)
+    name = load_pipeline(pipeline).pipeline
+    if run.plan.pipeline != name:
+        raise UserError(f"{run.path} is a run of the pipeline {run.plan.pipeline}, not {name}; use another run folder")
+    return run
+
+
+def launch_here(run: RunFolder, workers: int, build: bool) -> int:
+    """Run everything on this machine; returns the exit code."""
+    from rich.console import Console
+
+    from shardmill.launch.finish import build_datasets
+    from shardmill.launch.local import launch_local
+    from shardmill.launch.progress import closing_lines, final_table
+
+    result = launch_local(run, workers)
+    Console().print(final_table(run))
+    for line in closing_lines(run):
+        click.echo(line)
+    for failure in result.failed:
+        click.secho(f"failed: {failure.stage} shard {failure.shard}: {failure.message} (log: {failure.log})", fg="red", err=True)
+    if result.failed:
+        again = f"shardmill launch {run.plan.pipeline} --run {run.path}"
+        click.echo(f"the rest is finished; mend the cause and run again: {again}", err=True)
+        return 1
+    if build:
+        build_datasets(run)
+    click.echo(f"next: shardmill status {run.path}; one row's life: shardmill explain {run.path} ROW_ID")
+    return 0
+
+
+def launch_there(
+    run: RunFolder, site: str, max_parallel: int | None, shards_per_node: int | None, dry_run: bool, build: bool
+) -> None:
+    """Submit to a cluster what is not finished and not under way, or only print it."""
+    from rich.console import Console
+
+    from shardmill.launch.cluster_plan import plan_launch
+    from shardmill.launch.describe import describe, scripts
+    from shardmill.launch.site import load_site
+    from shardmill.launch.submit import submit
+
+    plan = plan_launch(run, load_site(site), max_parallel=max_parallel, group=shards_per_node)
+    console = Console()
+    console.print(describe(plan))
+    if dry_run:
+        for text in scripts(plan):
+            click.echo(text)
+        click.echo("nothing was submitted; leave out --dry-run to submit it")
+        return
+    if plan.arrays or (plan.complete and build and not plan.live):
+        submit(plan, click.echo, build=build)
+    click.echo(f"next: shardmill status {run.path} --watch")
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER, metavar="RUN")
+@click.argument("stage", required=False)
+@click.option("--rejects", is_flag=True, help="ask the rejected rows of finished shards of STAGE again, with new seeds")
+@click.option(
+    "--launch/--no-launch", "again", default=True, show_default=True, help="go on at once, on the cluster that it ran on"
+)
+def retry(folder: Path, stage: str | None, rejects: bool, again: bool) -> None:
+    """Give failed shards their attempts back, when the cause is mended, and go on with them.
+
+    With --rejects: open finished shards of STAGE again for their rejected rows. Accepted rows are kept, here and in all later
+    stages.
+    """
+    from shardmill.launch.jobs import JobsFolder
+    from shardmill.shards.run_folder import RunFolder
+
+    run = RunFolder(folder)
+    jobs = JobsFolder(run)
+    if rejects:
+        reopen_rejects(run, stage)
+    else:
+        stages = [run.stage(stage).name] if stage else run.stages
+        failed = {name: sorted(aside) for name in stages if (aside := jobs.quarantined(name))}
+        for name in stages:
+            jobs.forget_failures(name)
+        jobs.clear_nodes({bad.node for bad in jobs.bad_nodes()})
+        for name, shards in failed.items():
+            click.echo(f"{name}: {len(shards)} shards will be tried again: {shards[:8]}")
+        if not failed:
+            click.echo("no shard is quarantined")
+    submissions = jobs.submissions()
+    if submissions and again:
+        launch_there(run, submissions[-1].site, submissions[-1].max_parallel, None, False, True)
+    else:
+        site = f" --site {submissions[-1].site}" if submissions else ""
+        click.echo(f"next: shardmill launch {run.plan.pipeline} --run {folder}{site}")
+
+
+def reopen_rejects(run: RunFolder, stage: str | None) -> None:
+    """Open the finished shards of a stage for their rejected rows."""
+    from shardmill.shards.reopen import reopen_rejected
+
+    if stage is None:
+        raise UserError("name the stage whose rejected rows are to be asked again")
+    short = run.stage(stage).name
+    if not run.stage(stage).model:
+        raise UserError(f"{short} asks no model: it would reject the same rows again; change its options with --redo --set")
+    opened = [
+        reopen_rejected(run, short, index, manifest)
+        for index in range(run.num_shards)
+        if (manifest := run.manifest(short, index))
+    ]
+    click.echo(f"{sum(opened):,} rejected rows of {sum(1 for rows in opened if rows)} shards will be asked again")
+
+
+@cli.command()
+@click.argument("folder", type=FOLDER, metavar="RUN")
+def cancel(folder: Path) -> None:
+    """Cancel all jobs of RUN on the cluster, running and waiting. What is finished stays; launch again to go on."""
+    from shardmill.launch import slurm
+    from shardmill.launch.jobs import JobsFolder
+    from shardmill.shards.run_folder import RunFolder
+
+    run = RunFolder(folder)
+    submissions = JobsFolder(run).submissions()
+    ids = {array.job for each in submissions for array in each.arrays} | {each.finish for each in submissions if each.finish}
+    live = sorted({job.partition("_")[0] for job, state in slurm.queue(ids).items() if state.live})
+    slurm.cancel(live)
+    click.echo(f"{len(live)} jobs cancelled" if live else "no job of this run is in the queue")
+    if submissions:
+        click.echo(f"to go on: shardmill launch {run.plan.pipeline} --run {folder} --site {submissions[-1].site}")

@@ -1,0 +1,120 @@
+"""Which job arrays a run needs: elements of shards, chained stage by stage, under one limit of nodes. Pure: nothing is submitted.
+
+An element is one node's worth of work: a fixed group of shards, the same group in every stage, so that element k of one array
+can wait for element k of another (`aftercorr`). Elements that need the same stages and wait for the same older jobs share arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+Live = Mapping[tuple[str, int], Sequence[str]]
+"""For each (stage, shard) that has a live job from an earlier launch: the ids of that job."""
+
+IsOpen = Callable[[str, int], bool]
+"""Whether a shard needs work in a stage."""
+
+
+@dataclass
+class Array:
+    """An array to submit. Element k works on the shards `elements[k]`; it starts after element k of the array `after`, if
+    there is one, after the old jobs `waits_for`, and after all of the array `chained_to`, which keeps the limit of nodes."""
+
+    stage: str
+    elements: list[list[int]]
+    after: Array | None = None
+    waits_for: tuple[str, ...] = ()
+    chained_to: Array | str | None = None
+    parallel: int = 0
+    job: str = ""
+
+    @property
+    def shards(self) -> int:
+        return sum(len(element) for element in self.elements)
+
+
+@dataclass
+class _Chain:
+    """Elements that need the same stages and wait for the same old jobs."""
+
+    stages: tuple[str, ...]
+    waits: tuple[tuple[str, ...], ...]
+    elements: list[dict[str, list[int]]] = field(default_factory=list)
+
+
+def groups(num_shards: int, size: int) -> list[range]:
+    """The shards of each element: `size` in a row."""
+    return [range(start, min(start + size, num_shards)) for start in range(0, num_shards, size)]
+
+
+def arrays_of(
+    after: Mapping[str, str],
+    shard_groups: Sequence[Collection[int]],
+    is_open: IsOpen,
+    live: Live,
+    largest: int,
+) -> list[Array]:
+    """The arrays for all open shards, none longer than `largest`, in an order in which they can be submitted.
+
+    `after` names the stage that each stage reads from, in pipeline order. Shards with a `live` job in a stage are left to it.
+    """
+    arrays: list[Array] = []
+    for chain in _chains(after, shard_groups, is_open, live):
+        for start in range(0, len(chain.elements), largest):
+            window = chain.elements[start : start + largest]
+            made: dict[str, Array] = {}
+            for stage, waits in zip(chain.stages, chain.waits, strict=True):
+                made[stage] = Array(stage, [element[stage] for element in window], made.get(after[stage]), waits)
+            arrays += made.values()
+    order = list(after)
+    return sorted(arrays, key=lambda array: order.index(array.stage))
+
+
+def _chains(after: Mapping[str, str], shard_groups: Sequence[Collection[int]], is_open: IsOpen, live: Live) -> list[_Chain]:
+    chains: dict[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]], _Chain] = {}
+    for group in shard_groups:
+        todo: dict[str, list[int]] = {}
+        waits: list[tuple[str, ...]] = []
+        for stage, source in after.items():
+            shards = [shard for shard in group if is_open(stage, shard) and (stage, shard) not in live]
+            if shards:
+                todo[stage] = shards
+                waits.append(tuple(sorted({job for shard in group for job in live.get((source, shard), ())})))
+        if todo:
+            key = (tuple(todo), tuple(waits))
+            chains.setdefault(key, _Chain(*key)).elements.append(todo)
+    return list(chains.values())
+
+
+def limit(arrays: Sequence[Array], live: Mapping[str, int], most: int | None) -> dict[str, int]:
+    """Set `parallel` of each array so that all arrays of a run together never hold more than `most` nodes.
+
+    Every array gets at least one node. If there are more arrays than nodes, array j waits for all of array j - `most` (in
+    submission order, `live` arrays of earlier launches first), so at most `most` are open at once. `live` has the limits that
+    the live arrays have now; returns those that must be lowered first.
+    """
+    if most is None:
+        for array in arrays:
+            array.parallel = len(array.elements)
+        return {}
+    lowered: dict[str, int] = {}
+    room = most - sum(live.values())
+    if room < min(len(arrays), most):
+        lowered = {job: 1 for job, width in live.items() if width > 1}
+        room = most - len(live)
+    lane: list[Array | str] = [*live, *arrays]
+    for index, array in enumerate(arrays, start=len(live)):
+        array.parallel = 1
+        array.chained_to = lane[index - most] if index >= most else None
+    spare = room - len(arrays)
+    for array in arrays:  # the first stages get what is over; share_limit() moves it on as they empty
+        if spare > 0:
+            more = min(spare, len(array.elements) - 1)
+            array.parallel, spare = 1 + more, spare - more
+    return lowered
+
+
+def minutes_of(shards: int, workers: int, minutes: float, most: int) -> int:
+    """The time limit of an element: its shards in turns over its workers; a longer one is requeued when it gets there."""
+    return max(1, min(round(minutes * -(-shards // workers)), most))

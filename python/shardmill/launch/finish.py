@@ -1,0 +1,37 @@
+"""The end of a run: the datasets, if every shard stands."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shardmill.launch.jobs import JobsFolder
+from shardmill.launch.tasks import needed_shards
+from shardmill.shards.run_folder import RunFolder
+
+
+def finish(path: Path) -> int:
+    """Build the datasets of a run when nothing is missing; else say what is, and what to do; returns the exit code."""
+    run = RunFolder(path)
+    jobs = JobsFolder(run)
+    missing = {stage: [shard for shard in range(needed_shards(run)) if not run.is_complete(stage, shard)] for stage in run.stages}
+    if not any(missing.values()):
+        build_datasets(run)
+        return 0
+    for stage, shards in missing.items():
+        if shards:
+            aside = jobs.quarantined(stage)
+            click.echo(f"{stage}: {len(shards)} shards are missing, {len(aside)} of them quarantined: {shards[:8]}", err=True)
+    click.echo(f"no dataset was built; see: shardmill failures {run.path}, then: shardmill retry {run.path}", err=True)
+    return 1
+
+
+def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool = False) -> Any:
+    """Make the datasets of a run with its pipeline's `build`, and print them."""
+    result = import_module(f"shardmill.{run.plan.pipeline}.build").build(run, out, allow_missing=allow_missing)
+    for path, rows in result.files.items():
+        click.echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")
+    return result

@@ -1,0 +1,323 @@
+"""A slot: one worker's place on a node, with its own GPUs: what each SLURM task of an element is.
+
+It hands the shards of its element to a worker process, one after another; replaces a worker that dies; quarantines a shard that
+kills every worker; leaves a node that fails everything; and at a signal has the worker save what it has and queues the job again.
+What the slots of a node share is on disk: manifests, claims and the records in `RUN/jobs/`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shardmill.errors import UserError
+from shardmill.launch import slurm
+from shardmill.launch.health import node_problem
+from shardmill.launch.jobs import Allocation, BadNode, Failure, HeldNode, JobsFolder
+from shardmill.launch.tasks import Task
+from shardmill.launch.throttle import share_limit
+from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
+from shardmill.shards.claims import blocks, live_blocks
+from shardmill.shards.run_folder import RunFolder
+from shardmill.standalone import ProgressLine
+from shardmill.worker import Progress
+
+POLL_SECONDS = 2.0
+GRACE_SECONDS = 25.0
+MOST_FRUITLESS = 3
+"""A job that was stopped so often without finishing a row is not queued again: its time limit is too short."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What an element of a job array is to do: these shards of this stage, and how its node is to be judged."""
+
+    run: str
+    stage: str
+    shards: tuple[int, ...]
+    logs: str
+    gpus_per_worker: int = 0
+    cpus: int = 0
+    scratch: str | None = None
+    health_check: tuple[str, ...] = ()
+    partition: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a slot is: its node, its job (as `12_3`, empty without SLURM), its number among the `slots` of the node, its GPUs."""
+
+    node: str
+    job: str
+    restart: int
+    slot: int
+    slots: int
+    gpus: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What its log is named by."""
+        return f"{self.job or self.node}-{self.slot}"
+
+
+def here(gpus_per_worker: int) -> Place:
+    """The place of this process, from the variables that SLURM sets, or that `run_node` sets instead."""
+    env = os.environ
+    slot = int(env.get("SHARDMILL_SLOT") or env.get("SLURM_LOCALID") or 0)
+    slots = int(env.get("SHARDMILL_SLOTS") or env.get("SLURM_STEP_NUM_TASKS") or env.get("SLURM_NTASKS") or 1)
+    visible = [gpu for gpu in env.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    if len(visible) > gpus_per_worker:  # the task sees all GPUs of the node, not only its own
+        visible = visible[slot * gpus_per_worker : (slot + 1) * gpus_per_worker]
+    node = env.get("SHARDMILL_NODE") or env.get("SLURMD_NODENAME") or socket.gethostname()
+    return Place(node, slurm.job_id() or "", int(env.get("SLURM_RESTART_COUNT") or 0), slot, slots, tuple(visible))
+
+
+class Signals:
+    """Notes the signals that SLURM sends, and lets none of them end the process."""
+
+    def __init__(self) -> None:
+        self.seen: set[int] = set()
+        for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda which, frame: self.seen.add(which))
+
+    @property
+    def stop(self) -> bool:
+        return bool(self.seen)
+
+    @property
+    def queue_again(self) -> bool:
+        """USR2 comes before a time limit or a preemption; SIGTERM alone is `scancel`, or SLURM requeues the job by itself."""
+        return signal.SIGUSR2 in self.seen
+
+
+@dataclass
+class Slot:
+    """See the module."""
+
+    work: Assignment
+    place: Place
+    signals: Signals
+    run: RunFolder = field(init=False)
+    worker: Worker | None = None
+    exhausted: dict[int, frozenset[int]] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        self.run = RunFolder(Path(self.work.run))
+        self.jobs = JobsFolder(self.run)
+        self.log = Path(self.work.logs) / f"{self.work.stage}-{self.place.label}.log"
+        self.share = {"node": self.place.node, "job": self.place.job, "restart": self.place.restart, "log": str(self.log)}
+
+    def __call__(self) -> int:
+        """Work until every shard of the element is finished or given up; returns the exit code."""
+        problem = node_problem(self.run, self.place.gpus, self.work.gpus_per_worker, self.work.scratch, self.work.health_check)
+        if problem is not None:
+            return self._leave_node(problem)
+        leads = self.place.slot == 0 and bool(self.place.job)
+        with ExitStack() as stack:
+            held = stack.enter_context(HeldNode(self.jobs, self._allocation())) if leads else None
+            stack.callback(self._dismiss)
+            code = self._work()
+            if held is not None:
+                held.outcome = "stopped" if self.signals.stop else "done" if code == 0 else "failed"
+        if leads:
+            share_limit(self.jobs)
+        return code
+
+    def _work(self) -> int:
+        while not self.signals.stop:
+            left = self._left()
+            if not left:
+                return self._close()
+            shard = self._next(left)
+            if shard is None:
+                time.sleep(POLL_SECONDS)
+            elif not self._do(Task(self.work.stage, shard)):
+                return self._leave_node(self.reason)
+        return self._stop()
+
+    def _allocation(self) -> Allocation:
+        gpus = self.work.gpus_per_worker * self.place.slots
+        place = self.place
+        return Allocation(
+            stage=self.work.stage, job=place.job, restart=place.restart, node=place.node,
+            gpus=gpus, cpus=self.work.cpus, started=time.time(),
+        )  # fmt: skip
+
+    def _left(self) -> list[int]:
+        """The shards that can be worked on, those with the most rows first."""
+        stage = self.work.stage
+        source = self.run.after(stage)
+        assert source is not None
+        self.done |= {shard for shard in self.work.shards if shard not in self.done and self.run.is_complete(stage, shard)}
+        aside = self.jobs.quarantined(stage)
+        rows = {
+            shard: above.lines_out
+            for shard in self.work.shards
+            if shard not in self.done and shard not in aside and (above := self.run.manifest(source, shard)) is not None
+        }
+        return sorted(rows, key=lambda shard: -rows[shard])
+
+    def _next(self, left: Sequence[int]) -> int | None:
+        """A shard that nobody is at, else one whose rows can be shared; None when all that is left is in other hands."""
+        order = [left[(self.place.slot + index) % len(left)] for index in range(len(left))]
+        live = {shard: frozenset(live_blocks(self.run.files(self.work.stage, shard))) for shard in order}
+        for shard in order:
+            if not live[shard]:
+                return shard
+        source = self.run.after(self.work.stage)
+        assert source is not None
+        for shard in order:
+            above = self.run.manifest(source, shard)
+            free = len(blocks(above.lines_out)) - len(live[shard]) if above is not None else 0
+            if free > 0 and self.exhausted.get(shard) != live[shard]:
+                return shard
+        return None
+
+    def _do(self, task: Task) -> bool:
+        """Have the worker do a task; False when the node must be left."""
+        before = journal_bytes(self.run, task)
+        end, message = self._have_done(task)
+        if end == "done":
+            self._progressed()
+        elif end == "held":
+            self.exhausted[task.shard] = frozenset(live_blocks(self.run.files(*task)))
+        elif end != "stopped" and not self.signals.stop:
+            return self._note_failure(task, end, message, journal_bytes(self.run, task) > before)
+        return True
+
+    def _note_failure(self, task: Task, end: str, message: str, progressed: bool) -> bool:
+        if progressed:
+            self._progressed()
+        kind: Any = {"refused": "refused", "error": "error"}.get(end, "died")
+        place = self.place
+        self.jobs.note_failure(
+            Failure(
+                stage=task.stage, shard=task.shard, kind=kind, message=message, node=place.node, job=place.job,
+                restart=place.restart, log=str(self.log), progressed=progressed,
+            )
+        )  # fmt: skip
+        self._say(f"{task}: {message}")
+        if task.shard not in self.jobs.quarantined(task.stage):
+            return True
+        if place.job and not self.jobs.is_sound(place.node, place.job, place.restart):
+            earlier = {bad.node for bad in self.jobs.bad_nodes() if bad.job == place.job and bad.node != place.node}
+            if not earlier:
+                self.reason = f"nothing that it was given succeeded; the last was {task}: {message}"
+                return False
+            self.jobs.clear_nodes(earlier)  # the same fails here: it was not the node
+        self._say(f"{task} is quarantined; mend the cause, then: shardmill retry {self.run.path}")
+        return True
+
+    def _have_done(self, task: Task) -> tuple[str, str]:
+        """How a task ended: `end` and `message` of the worker, or `died`."""
+        if self.worker is None:
+            environment = dict(os.environ)
+            if self.work.gpus_per_worker:
+                environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.place.gpus)
+            self.worker = Worker(self.run, self.log, environment)
+        worker = self.worker
+        worker.take(task, self.log, self.share)
+        line = ProgressLine(str(task))
+        deadline: float | None = None
+        while True:
+            select.select([worker.replies], [], [], 0.5)
+            messages, died = worker.messages()
+            for message in messages:
+                if "progress" in message:
+                    progress = Progress(**message["progress"])
+                    line(progress)
+                    if progress.rows > progress.resumed:
+                        self._progressed()
+                elif "end" in message:
+                    return message["end"], message["message"]
+            if died:
+                self.worker = None
+                worker.close()
+                return "died", f"its worker died ({how_it_died(worker.process.returncode)})"
+            if self.signals.stop and deadline is None:
+                deadline = time.monotonic() + GRACE_SECONDS
+                worker.dismiss()
+            if deadline is not None and time.monotonic() > deadline:
+                worker.stop(signal.SIGKILL)
+
+    def _progressed(self) -> None:
+        self.jobs.mark_sound(self.place.node, self.place.job, self.place.restart)
+
+    def _close(self) -> int:
+        """Nothing is left to do: the next stage may go on with what is finished."""
+        stage, aside = self.work.stage, self.jobs.quarantined(self.work.stage)
+        source = self.run.after(stage)
+        open_shards = [s for s in self.work.shards if s not in self.done and s not in aside]
+        waiting = [s for s in open_shards if s not in self._given_up(source)]
+        if aside:
+            self._say(f"{len(aside)} shards are quarantined: {sorted(aside)[:8]}")
+        if waiting:
+            self._say(f"{source} has not finished the shards {waiting[:8]}; run that stage first")
+            return 1
+        return 0
+
+    def _given_up(self, stage: str | None) -> set[int]:
+        """The shards that a stage or one before it gave up."""
+        found: set[int] = set()
+        while stage is not None and self.run.after(stage) is not None:
+            found |= self.jobs.quarantined(stage).keys()
+            stage = self.run.after(stage)
+        return found
+
+    def _stop(self) -> int:
+        """A signal came and the worker has saved its rows: queue the job again, if that is for us to do."""
+        self._say("stopped by a signal; what is finished is saved")
+        place = self.place
+        if not (self.signals.queue_again and place.job and place.slot == 0 and self._left()):
+            return 75
+        latest = range(place.restart + 1)[-MOST_FRUITLESS:]
+        if len(latest) == MOST_FRUITLESS and not self.jobs.got_on(place.job, latest):
+            message = f"its job was stopped {MOST_FRUITLESS} times before a row was finished; give the stage more minutes"
+            for shard in self._left():
+                self.jobs.note_failure(
+                    Failure(stage=self.work.stage, shard=shard, kind="stuck", message=message, node=place.node, job=place.job,
+                            restart=place.restart, log=str(self.log))
+                )  # fmt: skip
+            self._say(message)
+            return 1
+        return self._queue_again(())
+
+    def _leave_node(self, reason: str) -> int:
+        """Name this node as bad and have the element done elsewhere."""
+        place = self.place
+        self._say(f"node {place.node}: {reason}")
+        self.jobs.note_bad_node(
+            BadNode(node=place.node, reason=reason, stage=self.work.stage, job=place.job, restart=place.restart)
+        )
+        bad_nodes = {bad.node for bad in self.jobs.bad_nodes()}
+        if not place.job or not slurm.nodes(self.work.partition) - bad_nodes:
+            return 1
+        return self._queue_again(bad_nodes)
+
+    def _queue_again(self, exclude: Sequence[str] | set[str]) -> int:
+        for number in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            slurm.requeue(self.place.job, exclude)
+        except UserError as error:
+            self._say(f"cannot be queued again ({error}); launch again to go on")
+            return 1
+        return 75
+
+    def _dismiss(self) -> None:
+        if self.worker is not None:
+            self.worker.close()
+
+    def _say(self, line: str) -> None:
+        print(f"=== {line}", file=sys.stderr, flush=True)

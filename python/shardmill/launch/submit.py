@@ -1,0 +1,218 @@
+"""Launching on a SLURM cluster: one submitit job array per stage, chained element by element, and a last job that builds.
+
+Nothing here imports a model, and nothing stays running: the jobs need no launcher. What was submitted is noted in `RUN/jobs/`
+before and after each `sbatch`, so that launching again submits what is missing and never what is under way.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from shardmill.errors import UserError
+from shardmill.launch import slurm
+from shardmill.launch.cluster_plan import ClusterPlan
+from shardmill.launch.element_job import ElementJob, FinishJob
+from shardmill.launch.elements import Array
+from shardmill.launch.environment import setup_lines
+from shardmill.launch.jobs import ArrayRecord, JobsFolder, Submission
+from shardmill.launch.site import Queue
+from shardmill.launch.slot import Assignment
+from shardmill.launch.task_logs import TaskLogs
+from shardmill.shards.run_folder import RunFolder
+
+FINISH_MINUTES = 120
+FINISH_MEMORY_GB = 16
+
+
+def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True) -> Submission:
+    """Submit the arrays of a plan and the job that builds at the end. Raises UserError when `sbatch` refuses one."""
+    jobs = JobsFolder(plan.run)
+    earlier = jobs.submissions()
+    submission = Submission(site=plan.site.name, group=plan.group, max_parallel=plan.max_parallel)
+    path = jobs.add_submission(submission)
+    with outside_of_jobs():
+        for job, share in plan.lowered.items():
+            slurm.set_parallel(job, share)
+        for array in plan.arrays:
+            array.job = _sbatch(plan, array)
+            submission.arrays.append(_record(plan, array))
+            jobs.update_submission(path, submission)
+            say(f"{array.stage}: job {array.job}, {len(array.elements)} elements, {array.shards} shards")
+        if build:
+            old = [each.finish for each in earlier if each.finish]
+            slurm.cancel(job for job in slurm.queue(old) if job in old)
+            submission.finish = _submit_finish(plan, submission, earlier)
+            jobs.update_submission(path, submission)
+            say(f"build: job {submission.finish}, after all of them")
+    return submission
+
+
+def _record(plan: ClusterPlan, array: Array) -> ArrayRecord:
+    resources, workers = plan.resources(array.stage), plan.workers(array.stage)
+    return ArrayRecord(
+        job=array.job,
+        stage=array.stage,
+        elements=array.elements,
+        workers=workers,
+        gpus=resources.gpus_per_worker * workers,
+        cpus=resources.cpus_per_worker * workers,
+        minutes=plan.minutes(array),
+        depends=dependency(array) or "",
+        chained_to=[job_of(array.chained_to)] if array.chained_to is not None else [],
+        parallel=array.parallel,
+    )
+
+
+def job_of(array: Array | str) -> str:
+    return array if isinstance(array, str) else array.job or f"<job of {array.stage}>"
+
+
+def dependency(array: Array) -> str | None:
+    """What sbatch is told to wait for. A job whose condition cannot come true any more is removed, not left pending."""
+    parts = []
+    if array.after is not None:
+        parts.append(f"{'aftercorr' if len(array.elements) > 1 else 'afterok'}:{job_of(array.after)}")
+    if array.waits_for:
+        parts.append("afterany:" + ":".join(array.waits_for))
+    if array.chained_to is not None:
+        parts.append(f"afterany:{job_of(array.chained_to)}")
+    return ",".join(parts) or None
+
+
+def parameters(plan: ClusterPlan, array: Array) -> dict[str, Any]:
+    """The sbatch parameters of an array, by submitit's names."""
+    site, resources, workers = plan.site, plan.resources(array.stage), plan.workers(array.stage)
+    gpus = resources.gpus_per_worker * workers
+    asked: dict[str, Any] = {
+        "job_name": f"{plan.job_name}.{array.stage}",
+        "ntasks_per_node": workers,
+        "cpus_per_task": resources.cpus_per_worker,
+        "mem": f"{round(resources.memory_gb * workers * 1024)}M",
+        "time": plan.minutes(array),
+        "signal_delay_s": site.signal_seconds,
+        "array_parallelism": array.parallel,
+        "dependency": dependency(array),
+    }
+    if gpus:
+        asked["gres"] = ":".join(filter(None, ["gpu", site.gpu_type, str(gpus)]))
+    return asked | _common(plan, gpu=bool(gpus))
+
+
+def _common(plan: ClusterPlan, gpu: bool) -> dict[str, Any]:
+    site = plan.site
+    queue = site.queue(gpu)
+    extra: dict[str, Any] = {"requeue": True, "kill_on_invalid_dep": "yes", **site.sbatch}
+    if queue.reservation:
+        extra["reservation"] = queue.reservation
+    return {
+        **{name: getattr(queue, name) for name in Queue.model_fields if name not in ("reservation", "exclude")},
+        "exclude": ",".join(filter(None, [queue.exclude, *plan.bad_nodes])) or None,
+        "exclusive": site.exclusive or None,
+        "nodes": 1,
+        "setup": setup_lines(site) or None,
+        "stderr_to_stdout": True,
+        "wckey": None,
+        "additional_parameters": extra,
+    }
+
+
+def assignment(plan: ClusterPlan, array: Array, shards: list[int]) -> Assignment:
+    resources, site = plan.resources(array.stage), plan.site
+    return Assignment(
+        run=str(plan.run.path.resolve()),
+        stage=array.stage,
+        shards=tuple(shards),
+        logs=str(TaskLogs(plan.run).folder.resolve()),
+        gpus_per_worker=resources.gpus_per_worker,
+        cpus=resources.cpus_per_worker * plan.workers(array.stage),
+        scratch=site.scratch,
+        health_check=tuple(site.health_check),
+        partition=site.queue(bool(resources.gpus_per_worker)).partition,
+    )
+
+
+def script(plan: ClusterPlan, array: Array) -> str:
+    """The text of the job script, as it is given to sbatch."""
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    folder = _pickles(plan.run)
+    command = f"{sys.executable} -u -m submitit.core._submit {folder}"
+    count = len(array.elements) if len(array.elements) > 1 else None
+    text: str = _make_sbatch_string(command=command, folder=folder, map_count=count, **parameters(plan, array))
+    return text
+
+
+def _pickles(run: RunFolder) -> Path:
+    """Where submitit keeps the scripts and pickles of each array, in a folder named by its job id."""
+    return run.path.resolve() / "jobs" / "submitit" / "%A"
+
+
+def _executor(run: RunFolder, asked: dict[str, Any]) -> Any:
+    import submitit
+
+    executor = submitit.SlurmExecutor(_pickles(run), max_num_timeout=0)
+    executor.update_parameters(**asked)
+    return executor
+
+
+def _sbatch(plan: ClusterPlan, array: Array) -> str:
+    return _job_id(
+        f"the array of {array.stage}",
+        lambda: _executor(plan.run, parameters(plan, array)).map_array(
+            _call, [ElementJob(assignment(plan, array, shards)) for shards in array.elements]
+        )[0],
+    )
+
+
+def _call(job: ElementJob | FinishJob) -> None:
+    job()
+
+
+def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Submission]) -> str:
+    live = {job.partition("_")[0] for job in plan.live}
+    waited = [array.job for array in submission.arrays]
+    waited += [array.job for each in earlier for array in each.arrays if array.job in live]
+    asked = {
+        "job_name": f"{plan.job_name}.build",
+        "ntasks_per_node": 1,
+        "cpus_per_task": min(4, plan.site.cpus_per_node),
+        "mem": f"{min(FINISH_MEMORY_GB, plan.site.memory_gb_per_node)}G",
+        "time": min(FINISH_MINUTES, plan.site.max_minutes),
+        "dependency": "afterany:" + ":".join(waited) if waited else None,
+        **_common(plan, gpu=False),
+    }
+    log = TaskLogs(plan.run).folder.resolve() / "build.log"
+    job = FinishJob(str(plan.run.path.resolve()), str(log))
+    return _job_id("the job that builds", lambda: _executor(plan.run, asked).submit(_call, job))
+
+
+def _job_id(what: str, send: Callable[[], Any]) -> str:
+    """The id of what `send` submits. submitit prints where it writes; that is of no use here."""
+    import submitit.core.utils as submitit_errors
+
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            job = send()
+    except (submitit_errors.FailedJobError, submitit_errors.FailedSubmissionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"sbatch refused {what}: {reason}; what was submitted before it runs, so mend it and launch again"
+        ) from None
+    return str(job.job_id).partition("_")[0]
+
+
+@contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Hide the variables of the job that this process may be in: sbatch would take them for options of the new job."""
+    hidden = {
+        name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("SLURM_", "SBATCH_")) and name != "SLURM_CONF"
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
