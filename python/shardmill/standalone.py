@@ -70,12 +70,14 @@ class ProgressLine:
         self._started = time.monotonic()
         self._live = sys.stderr.isatty()
         self._next = self._started + (0.5 if self._live else 10)
-        self._shown = False
+        self._shown = self._ended = False
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if now < self._next and not (self._shown and progress.rows == progress.total):
+        ends = self._shown and progress.rows == progress.total
+        if self._ended or (now < self._next and not ends):
             return
+        self._ended = ends
         self._next = now + (0.5 if self._live else 30)
         self._shown = True
         rate = (progress.rows - progress.resumed) / max(now - self._started, 1e-9)

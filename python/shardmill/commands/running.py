@@ -174,9 +174,12 @@ def launch_there(
             click.echo(text)
         click.echo("nothing was submitted; leave out --dry-run to submit it")
         return
-    if plan.arrays or (plan.complete and build and not plan.live):
+    if plan.arrays:
         submit(plan, click.echo, build=build)
-    click.echo(f"next: shardmill status {run.path} --watch")
+    if plan.complete:
+        click.echo(f"next: shardmill build {run.path} (if the last job has not done it)")
+    else:
+        click.echo(f"next: shardmill status {run.path} --watch")
 
 
 @cli.command()

@@ -1,0 +1,19 @@
+#!/usr/bin/env python3
+"""Launch a pipeline on a SLURM cluster: the same as `shardmill launch`, for a checkout that is not installed.
+
+    python slurm/launch.py negbench --input captions.csv --run data/runs/first --site slurm/sites/mine.yaml
+
+It submits one job array per stage with submitit and returns; launching again submits only what is neither finished nor under way.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+
+from shardmill.commands.running import launch
+from shardmill.standalone import user_errors
+
+if __name__ == "__main__":
+    with user_errors():
+        launch(prog_name="launch.py")

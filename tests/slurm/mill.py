@@ -1,0 +1,97 @@
+"""Driving Shardmill on a test cluster from outside, as a user does, and looking at what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+from slurm.cluster import Cluster
+
+from shardmill.launch.jobs import JobsFolder
+from shardmill.shards.run_folder import RunFolder
+from shardmill.shards.verify import verify_stage
+
+SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "captions.csv"
+FAULTS = Path(__file__).with_name("faults")
+SITE: dict[str, Any] = {
+    "partition": "main",
+    "gpus_per_node": 8,
+    "cpus_per_node": 64,
+    "memory_gb_per_node": 256,
+    "signal_seconds": 60,
+}
+
+
+@dataclass
+class Mill:
+    """A run on a cluster. `env` reaches the jobs too."""
+
+    cluster: Cluster
+    folder: Path
+    run: RunFolder
+
+    @property
+    def jobs(self) -> JobsFolder:
+        return JobsFolder(self.run)
+
+    def fresh(self) -> RunFolder:
+        """The run as its files tell now."""
+        return RunFolder(self.run.path)
+
+    def site(self, **changes: Any) -> Path:
+        path = self.folder / "site.yaml"
+        path.write_text(yaml.safe_dump({**SITE, **changes}))
+        return path
+
+    def break_things(self, **faults: Any) -> None:
+        """What the workers suffer from now on; see faults/sitecustomize.py."""
+        path = self.folder / "faults.json"
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(faults))
+        fresh.replace(path)
+        self.cluster.env["SHARDMILL_FAULTS"] = str(path)
+        self.cluster.env["PYTHONPATH"] = str(FAULTS)
+
+    def launch(self, *options: str, **site: Any) -> str:
+        """`shardmill launch` on the cluster; returns what it printed."""
+        return self.shardmill("launch", "negbench", "--run", self.run.path, "--site", self.site(**site), *options)
+
+    def shardmill(self, *words: str | Path) -> str:
+        return self.cluster.run("shardmill", *map(str, words), cwd=self.folder)
+
+    def element(self, stage: str, index: int = 0, launch: int = -1) -> str:
+        """The job id of an element of a stage in the latest (or another) launch."""
+        arrays = [array for array in self.jobs.submissions()[launch].arrays if array.stage == stage]
+        return arrays[0].ids()[index]
+
+    def rows_done(self, stage: str, shard: int) -> int:
+        """Rows of an unfinished shard that are in its journals."""
+        return sum(max(path.read_bytes().count(b"\n") - 1, 0) for path in self.run.files(stage, shard).journals())
+
+    def is_complete(self, stages: Sequence[str] | None = None) -> bool:
+        run = self.fresh()
+        return all(run.is_complete(stage, shard) for stage in stages or run.stages for shard in range(run.num_shards))
+
+    def wait_complete(self, seconds: float = 120, stages: Sequence[str] | None = None) -> None:
+        self.cluster.wait_until(lambda: self.is_complete(stages), seconds, "every shard is complete")
+
+    def check_conservation(self) -> None:
+        """Every part is as its manifest says, and every row that went in came out or was rejected."""
+        run = self.fresh()
+        for stage in run.stages:
+            verify_stage(run, stage)
+
+    def digests(self) -> dict[str, str]:
+        """What the run made: each part, and each dataset file but the card, which has a date."""
+        run = self.fresh()
+        parts = [run.files(stage, shard).part for stage in run.stages for shard in range(run.num_shards)]
+        made = [path for path in sorted((run.path / "datasets").glob("*")) if path.suffix != ".md"]
+        return {str(path.relative_to(run.path)): sha256(path.read_bytes()).hexdigest() for path in [*parts, *made]}
+
+
+MakeMill = Callable[..., Mill]
