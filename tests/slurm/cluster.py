@@ -169,7 +169,9 @@ class Cluster:
         return not self.squeue() and set(self.node_states().values()) == {"idle"}
 
     def _script(self, *argv: str) -> None:
-        done = subprocess.run(["bash", SCRIPT, *argv], env=self.script_env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            ["bash", SCRIPT, *argv], env=self.script_env, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
         assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
 
     def _describe(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
 from slurm.cluster import CannotRun, Cluster, start_cluster
 
 NO_CLUSTER = "no SLURM cluster here: "

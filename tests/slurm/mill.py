@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
-from slurm.cluster import Cluster
 
 from shardmill.launch.jobs import JobsFolder
+from shardmill.planning import NewRun, start_run
 from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import verify_stage
+from shardmill.shards.verify import check_stage
+from shardmill.worker import ModelPool, run_shard
+from slurm.cluster import Cluster
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "captions.csv"
 FAULTS = Path(__file__).with_name("faults")
@@ -84,7 +87,8 @@ class Mill:
         """Every part is as its manifest says, and every row that went in came out or was rejected."""
         run = self.fresh()
         for stage in run.stages:
-            verify_stage(run, stage)
+            check = check_stage(run, stage)
+            assert (check.missing, check.faults) == ([], {}), stage
 
     def digests(self) -> dict[str, str]:
         """What the run made: each part, and each dataset file but the card, which has a date."""
@@ -94,4 +98,47 @@ class Mill:
         return {str(path.relative_to(run.path)): sha256(path.read_bytes()).hexdigest() for path in [*parts, *made]}
 
 
-MakeMill = Callable[..., Mill]
+TWO_STAGES = """
+pipeline: negbench
+stages:
+  - {stage: extract_objects, model: rules, resources: {minutes: 30}}
+  - {stage: propose_negatives, model: rules, resources: {minutes: 30}}
+"""
+
+
+def new_mill(cluster: Cluster, folder: Path, *, rows: int = 64, shards: int = 4, stages: str = TWO_STAGES) -> Mill:
+    """A run of made-up captions, its pipeline being two stages unless `stages` is another pipeline file's text."""
+    pipeline = folder / "pipeline.yaml"
+    pipeline.write_text(stages)
+    table = folder / "captions.csv"
+    table.write_text("caption\n" + "".join(f"A dog and a {THINGS[row % len(THINGS)]} in room {row}.\n" for row in range(rows)))
+    run = start_run(folder / "run", NewRun(input=table, pipeline=str(pipeline), num_shards=shards))
+    return Mill(cluster, folder, run)
+
+
+THINGS = ("cat", "ball", "lamp", "chair", "bicycle", "cup", "tree")
+
+
+def sample_mill(cluster: Cluster, folder: Path, shards: int) -> Mill:
+    """A run of the whole pipeline on the bundled sample."""
+    return Mill(cluster, folder, start_run(folder / "run", NewRun(input=SAMPLE, num_shards=shards)))
+
+
+def local_digests(mill: Mill) -> dict[str, str]:
+    """What the same input gives on this machine, in one process."""
+    run = start_run(
+        mill.folder / "local",
+        NewRun(input=Path(mill.run.plan.input.path), pipeline=str(pipeline_of(mill)), num_shards=mill.run.num_shards),
+    )
+    models: ModelPool = {}
+    for stage in run.stages:
+        for shard in range(run.num_shards):
+            run_shard(run, stage, shard, models=models)
+    if len(run.stages) == 7:
+        import_module("shardmill.negbench.build").build(run, None)
+    return Mill(mill.cluster, mill.folder, run).digests()
+
+
+def pipeline_of(mill: Mill) -> str | Path:
+    own = mill.folder / "pipeline.yaml"
+    return own if own.exists() else "negbench"

@@ -16,7 +16,7 @@ IsOpen = Callable[[str, int], bool]
 """Whether a shard needs work in a stage."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Array:
     """An array to submit. Element k works on the shards `elements[k]`; it starts after element k of the array `after`, if
     there is one, after the old jobs `waits_for`, and after all of the array `chained_to`, which keeps the limit of nodes."""

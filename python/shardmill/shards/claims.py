@@ -45,10 +45,10 @@ class Holder:
     log: str = ""
 
     def is_dead(self, seen_by: Holder) -> bool:
-        """Known for certain: its process is gone from this machine, or its job was started again, as `seen_by`."""
-        if self.machine == seen_by.machine:
-            return process_start(self.pid) != self.started
-        return bool(self.job) and self.job == seen_by.job and self.restart < seen_by.restart
+        """Its process is gone from this machine, or SLURM has given its job up and started it again, as `seen_by`."""
+        if self.job and self.job == seen_by.job and self.restart < seen_by.restart:
+            return True
+        return self.machine == seen_by.machine and process_start(self.pid) != self.started
 
 
 def this_process(attempt: str = "", node: str = "", job: str = "", restart: int = 0, log: str = "") -> Holder:
