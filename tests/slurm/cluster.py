@@ -22,6 +22,16 @@ PORT_BLOCKS = range(27000, 30000, 40)
 CANNOT_RUN = 69
 UP = {"idle", "mixed", "allocated", "completing"}
 
+# Dependencies, as SLURM 22.05 treats them here:
+# - `aftercorr` on an array without the index: the element waits for the whole array, and starts when all of it succeeded.
+# - `aftercorr` with a plain job on either side: like `afterok`; a plain job after an array waits for the whole array.
+# - `aftercorr:A,afterany:B` combine: element k starts when element k of A succeeded and B has ended.
+# - A job id that SLURM never knew, or forgot (MinJobAge after its end), counts as met: sbatch accepts it and even `afterok`
+#   of a job that failed starts at once. While SLURM knows the failed job, the new one is DependencyNeverSatisfied.
+# `--signal=USR2@60` under srun reaches every process that descends from a task, `setsid` ones too; the batch script gets
+# none. At the time limit SIGTERM goes to the tasks and their descendants twice (for the step and for the job), and to the batch
+# script; SIGKILL follows 5 s later.
+
 T = TypeVar("T")
 
 
@@ -72,7 +82,7 @@ class Cluster:
         return subprocess.run(argv, env=self.env, cwd=cwd, capture_output=True, text=True, timeout=300, **where)  # type: ignore[call-overload]
 
     def submit(self, script: str, *options: str) -> str:
-        """Hand lines of bash to sbatch; returns the job's id. Output goes to the test cluster's folder unless an option says where."""
+        """Hand lines of bash to sbatch; returns the job's id. Output goes to the cluster's folder unless an option says where."""
         header = f"#!/bin/bash\n#SBATCH --output={self.folder}/log/job-%A_%a.out\n"
         return self.run("sbatch", "--parsable", *options, stdin=header + script).strip()
 
@@ -182,9 +192,9 @@ class Cluster:
 
 @contextmanager
 def start_cluster(*, nodes: int = 2, accounting: bool = True, **settings: object) -> Iterator[Cluster]:
-    """A new cluster, brought down at the end, also when this process is killed. Settings are those of cluster.sh, in small letters.
+    """A new cluster, brought down at the end, also when this process is killed. Raises CannotRun where it cannot run.
 
-    Raises CannotRun where this machine cannot run one.
+    Settings are those of cluster.sh, in small letters: `start_cluster(nodes=4, minjobage=20)`.
     """
     values = {name.upper(): str(value) for name, value in settings.items()} | {"NODES": str(nodes), "ACCT": str(int(accounting))}
     with _port_block() as (port, lock):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -58,7 +59,7 @@ class Mill:
         fresh.write_text(json.dumps(faults))
         fresh.replace(path)
         self.cluster.env["SHARDMILL_FAULTS"] = str(path)
-        self.cluster.env["PYTHONPATH"] = str(FAULTS)
+        self.cluster.env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(FAULTS), os.environ.get("PYTHONPATH")]))
 
     def launch(self, *options: str, **site: Any) -> str:
         """`shardmill launch` on the cluster; returns what it printed."""

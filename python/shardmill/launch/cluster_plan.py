@@ -62,7 +62,7 @@ def plan_launch(run: RunFolder, site: Site, *, max_parallel: int | None = None, 
     submissions = jobs.submissions()
     most = max_parallel or site.max_parallel
     group = group or (submissions[-1].group if submissions else 0) or default_group(run, site)
-    plan = ClusterPlan(run, site, group, most, bad_nodes=sorted({bad.node for bad in jobs.bad_nodes()}))
+    plan = ClusterPlan(run, site, group, most, bad_nodes=_to_avoid(jobs, site))
     records = [record for submission in submissions for record in submission.arrays]
     queue = slurm.queue([record.job for record in records])
     unknown = slurm.named(plan.job_name) - {record.job for record in records} - {each.finish for each in submissions}
@@ -94,6 +94,13 @@ def plan_launch(run: RunFolder, site: Site, *, max_parallel: int | None = None, 
     live_arrays = {job.partition("_")[0] for job in plan.live}
     plan.lowered = limit(plan.arrays, {job: shares[job] for job in shares if job in live_arrays}, most)
     return plan
+
+
+def _to_avoid(jobs: JobsFolder, site: Site) -> list[str]:
+    """The bad nodes, unless no other would be left: a job that no node may take would wait for ever."""
+    bad = {node.node for node in jobs.bad_nodes()}
+    partitions = {site.queue(gpu).partition for gpu in (True, False)} if bad else set()
+    return sorted(bad) if all(slurm.nodes(partition) - bad for partition in partitions) else []
 
 
 def default_group(run: RunFolder, site: Site) -> int:

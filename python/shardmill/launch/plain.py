@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from shardmill.errors import UserError
+from shardmill.launch.place import Assignment
 from shardmill.launch.site import Site
-from shardmill.launch.slot import Assignment
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.shards.run_folder import RunFolder
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -23,10 +22,11 @@ from shardmill.errors import UserError
 from shardmill.launch import slurm
 from shardmill.launch.health import node_problem
 from shardmill.launch.jobs import Allocation, BadNode, Failure, HeldNode, JobsFolder
-from shardmill.launch.tasks import Task
+from shardmill.launch.place import Assignment, Place, Signals
+from shardmill.launch.tasks import Task, needed_shards
 from shardmill.launch.throttle import share_limit
 from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
-from shardmill.shards.claims import blocks, live_blocks
+from shardmill.shards.claims import blocks, live_blocks, this_process
 from shardmill.shards.run_folder import RunFolder
 from shardmill.standalone import ProgressLine
 from shardmill.worker import Progress
@@ -35,68 +35,6 @@ POLL_SECONDS = 2.0
 GRACE_SECONDS = 25.0
 MOST_FRUITLESS = 3
 """A job that was stopped so often without finishing a row is not queued again: its time limit is too short."""
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What an element of a job array is to do: these shards of this stage, and how its node is to be judged."""
-
-    run: str
-    stage: str
-    shards: tuple[int, ...]
-    logs: str
-    gpus_per_worker: int = 0
-    cpus: int = 0
-    scratch: str | None = None
-    health_check: tuple[str, ...] = ()
-    partition: str | None = None
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a slot is: its node, its job (as `12_3`, empty without SLURM), its number among the `slots` of the node, its GPUs."""
-
-    node: str
-    job: str
-    restart: int
-    slot: int
-    slots: int
-    gpus: tuple[str, ...]
-
-    @property
-    def label(self) -> str:
-        """What its log is named by."""
-        return f"{self.job or self.node}-{self.slot}"
-
-
-def here(gpus_per_worker: int) -> Place:
-    """The place of this process, from the variables that SLURM sets, or that `run_node` sets instead."""
-    env = os.environ
-    slot = int(env.get("SHARDMILL_SLOT") or env.get("SLURM_LOCALID") or 0)
-    slots = int(env.get("SHARDMILL_SLOTS") or env.get("SLURM_STEP_NUM_TASKS") or env.get("SLURM_NTASKS") or 1)
-    visible = [gpu for gpu in env.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    if len(visible) > gpus_per_worker:  # the task sees all GPUs of the node, not only its own
-        visible = visible[slot * gpus_per_worker : (slot + 1) * gpus_per_worker]
-    node = env.get("SHARDMILL_NODE") or env.get("SLURMD_NODENAME") or socket.gethostname()
-    return Place(node, slurm.job_id() or "", int(env.get("SLURM_RESTART_COUNT") or 0), slot, slots, tuple(visible))
-
-
-class Signals:
-    """Notes the signals that SLURM sends, and lets none of them end the process."""
-
-    def __init__(self) -> None:
-        self.seen: set[int] = set()
-        for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda which, frame: self.seen.add(which))
-
-    @property
-    def stop(self) -> bool:
-        return bool(self.seen)
-
-    @property
-    def queue_again(self) -> bool:
-        """USR2 comes before a time limit or a preemption; SIGTERM alone is `scancel`, or SLURM requeues the job by itself."""
-        return signal.SIGUSR2 in self.seen
 
 
 @dataclass
@@ -111,12 +49,19 @@ class Slot:
     exhausted: dict[int, frozenset[int]] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     reason: str = ""
+    sound: bool = False
 
     def __post_init__(self) -> None:
         self.run = RunFolder(Path(self.work.run))
         self.jobs = JobsFolder(self.run)
         self.log = Path(self.work.logs) / f"{self.work.stage}-{self.place.label}.log"
-        self.share = {"node": self.place.node, "job": self.place.job, "restart": self.place.restart, "log": str(self.log)}
+        self.share: dict[str, Any] = {
+            "node": self.place.node,
+            "job": self.place.job,
+            "restart": self.place.restart,
+            "log": str(self.log),
+        }
+        self.me = this_process(**self.share)
 
     def __call__(self) -> int:
         """Work until every shard of the element is finished or given up; returns the exit code."""
@@ -161,17 +106,21 @@ class Slot:
         assert source is not None
         self.done |= {shard for shard in self.work.shards if shard not in self.done and self.run.is_complete(stage, shard)}
         aside = self.jobs.quarantined(stage)
+        needed = needed_shards(self.run)
         rows = {
             shard: above.lines_out
             for shard in self.work.shards
-            if shard not in self.done and shard not in aside and (above := self.run.manifest(source, shard)) is not None
+            if shard < needed
+            and shard not in self.done
+            and shard not in aside
+            and (above := self.run.manifest(source, shard)) is not None
         }
         return sorted(rows, key=lambda shard: -rows[shard])
 
     def _next(self, left: Sequence[int]) -> int | None:
         """A shard that nobody is at, else one whose rows can be shared; None when all that is left is in other hands."""
         order = [left[(self.place.slot + index) % len(left)] for index in range(len(left))]
-        live = {shard: frozenset(live_blocks(self.run.files(self.work.stage, shard))) for shard in order}
+        live = {shard: frozenset(live_blocks(self.run.files(self.work.stage, shard), self.me)) for shard in order}
         for shard in order:
             if not live[shard]:
                 return shard
@@ -191,7 +140,7 @@ class Slot:
         if end == "done":
             self._progressed()
         elif end == "held":
-            self.exhausted[task.shard] = frozenset(live_blocks(self.run.files(*task)))
+            self.exhausted[task.shard] = frozenset(live_blocks(self.run.files(*task), self.me))
         elif end != "stopped" and not self.signals.stop:
             return self._note_failure(task, end, message, journal_bytes(self.run, task) > before)
         return True
@@ -212,7 +161,7 @@ class Slot:
             return True
         if place.job and not self.jobs.is_sound(place.node, place.job, place.restart):
             earlier = {bad.node for bad in self.jobs.bad_nodes() if bad.job == place.job and bad.node != place.node}
-            if not earlier:
+            if not earlier and self._elsewhere():
                 self.reason = f"nothing that it was given succeeded; the last was {task}: {message}"
                 return False
             self.jobs.clear_nodes(earlier)  # the same fails here: it was not the node
@@ -252,7 +201,9 @@ class Slot:
                 worker.stop(signal.SIGKILL)
 
     def _progressed(self) -> None:
-        self.jobs.mark_sound(self.place.node, self.place.job, self.place.restart)
+        if not self.sound:
+            self.sound = True
+            self.jobs.mark_sound(self.place.node, self.place.job, self.place.restart)
 
     def _close(self) -> int:
         """Nothing is left to do: the next stage may go on with what is finished."""
@@ -300,10 +251,13 @@ class Slot:
         self.jobs.note_bad_node(
             BadNode(node=place.node, reason=reason, stage=self.work.stage, job=place.job, restart=place.restart)
         )
-        bad_nodes = {bad.node for bad in self.jobs.bad_nodes()}
-        if not place.job or not slurm.nodes(self.work.partition) - bad_nodes:
+        if not place.job or not self._elsewhere():
             return 1
-        return self._queue_again(bad_nodes)
+        return self._queue_again({bad.node for bad in self.jobs.bad_nodes()})
+
+    def _elsewhere(self) -> set[str]:
+        """The nodes that the element could go to."""
+        return slurm.nodes(self.work.partition) - {bad.node for bad in self.jobs.bad_nodes()} - {self.place.node}
 
     def _queue_again(self, exclude: Sequence[str] | set[str]) -> int:
         for number in (signal.SIGTERM, signal.SIGUSR2):

@@ -20,8 +20,8 @@ from shardmill.launch.element_job import ElementJob, FinishJob
 from shardmill.launch.elements import Array
 from shardmill.launch.environment import setup_lines
 from shardmill.launch.jobs import ArrayRecord, JobsFolder, Submission
+from shardmill.launch.place import Assignment
 from shardmill.launch.site import Queue
-from shardmill.launch.slot import Assignment
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.shards.run_folder import RunFolder
 
