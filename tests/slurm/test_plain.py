@@ -14,14 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_stage_as_a_plain_job_array(cluster: Cluster, tmp_path: Path) -> None:
     mill = new_mill(cluster, tmp_path, rows=100, shards=5)
-    options = [
-        "sbatch",
-        "--parsable",
-        "--array=0-1",
-        "--ntasks-per-node=2",
-        "--cpus-per-task=1",
-        f"--output={tmp_path}/%A_%a.out",
-    ]
+    sbatch = ["sbatch", "--parsable", f"--output={tmp_path}/%A_%a.out", "--ntasks-per-node=2", "--cpus-per-task=1", "--array=0-1"]
     first = cluster.run(*sbatch, "slurm/stage.sbatch", mill.run.path, "extract_objects", cwd=ROOT).strip()
     after = [f"--dependency=aftercorr:{first}", "--kill-on-invalid-dep=yes"]
     second = cluster.run(*sbatch, *after, "slurm/stage.sbatch", mill.run.path, "propose_negatives", cwd=ROOT).strip()
@@ -38,10 +31,8 @@ def test_a_stage_as_a_plain_job_array(cluster: Cluster, tmp_path: Path) -> None:
 
 def test_a_stage_before_its_input_fails_and_says_what_to_run_first(cluster: Cluster, tmp_path: Path) -> None:
     mill = new_mill(cluster, tmp_path)
-    options = ["--array=0-0", "--ntasks-per-node=1", "--cpus-per-task=1", f"--output={tmp_path}/%A_%a.out"]
-    job = cluster.run(
-        "sbatch", "--parsable", *options, "slurm/stage.sbatch", mill.run.path, "propose_negatives", cwd=ROOT
-    ).strip()
+    sbatch = ["sbatch", "--parsable", f"--output={tmp_path}/%A_%a.out", "--ntasks-per-node=1", "--array=0-0"]
+    job = cluster.run(*sbatch, "slurm/stage.sbatch", mill.run.path, "propose_negatives", cwd=ROOT).strip()
     cluster.wait_for_state(f"{job}_0", "FAILED")
     log = mill.shardmill("logs", mill.run.path, "propose_negatives")
     assert "extract_objects has not finished" in log
