@@ -5,7 +5,6 @@ Every cluster of a machine has a block of TCP ports, and its state in a folder n
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import subprocess
@@ -15,12 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 PORT_BLOCKS = range(27000, 30000, 40)
-CANNOT_RUN = 69
-UP = {"idle", "mixed", "allocated", "completing"}
+CANNOT_RUN, HELD = 69, 75
 
 # Dependencies, as SLURM 22.05 treats them here:
 # - `aftercorr` on an array without the index: the element waits for the whole array, and starts when all of it succeeded.
@@ -136,7 +134,7 @@ class Cluster:
         self.run("scontrol", "update", f"JobId={job}", f"EndTime={end:%Y-%m-%dT%H:%M:%S}")
 
     def set_partition(self, name: str, **settings: object) -> None:
-        """Change a partition until the end of the test, such as `set_partition("spot", GraceTime=3)`."""
+        """Change a partition until the end of the test: `set_partition("spot", GraceTime=3)` (looked at every 30 s)."""
         self._changed_partitions = True
         self.run("scontrol", "update", f"PartitionName={name}", *(f"{key}={value}" for key, value in settings.items()))
 
@@ -152,9 +150,9 @@ class Cluster:
         """Back from either."""
         self._script("node-up", node)
 
-    def kill_controller(self) -> None:
+    def stop_controller(self) -> None:
         """SLURM's commands fail from here on; jobs run on."""
-        self._script("ctld-kill")
+        self._script("ctld-down")
 
     def raise_controller(self) -> None:
         self._script("ctld-up")
@@ -162,11 +160,8 @@ class Cluster:
     def heal(self) -> None:
         """No job is left, all nodes are idle and the partitions are as at the start."""
         self.raise_controller()
-        states = self.node_states()
-        for node, state in states.items():
+        for node in self.node_states():
             self.raise_node(node)
-            if state.startswith(("down", "drain", "fail")):
-                self.attempt("scontrol", "update", f"NodeName={node}", "State=RESUME")
         if self._changed_partitions:
             self.run("scontrol", "reconfigure")
             self._changed_partitions = False
@@ -176,7 +171,11 @@ class Cluster:
         left = {each.id.partition("_")[0] for each in self.squeue() if each.state != "COMPLETING"}
         if left:
             self.attempt("scancel", "--quiet", *left)
-        return not self.squeue() and set(self.node_states().values()) == {"idle"}
+        states = self.node_states()
+        for node, state in states.items():
+            if state.startswith(("down", "drain", "fail")):
+                self.attempt("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        return not self.squeue() and set(states.values()) == {"idle"}
 
     def _script(self, *argv: str) -> None:
         done = subprocess.run(
@@ -197,53 +196,44 @@ def start_cluster(*, nodes: int = 2, accounting: bool = True, **settings: object
     Settings are those of cluster.sh, in small letters: `start_cluster(nodes=4, minjobage=20)`.
     """
     values = {name.upper(): str(value) for name, value in settings.items()} | {"NODES": str(nodes), "ACCT": str(int(accounting))}
-    with _port_block() as (port, lock):
-        cluster = Cluster(Path(f"/tmp/shardmill-slurm-{port}"), port, values)
-        cluster._script("down")  # what a session left that was killed together with the holder of its cluster
-        with _held(cluster, lock):
-            yield cluster
-
-
-@contextmanager
-def _held(cluster: Cluster, lock: IO[str]) -> Iterator[None]:
-    """The cluster is up while a process of its own session reads from us; our end, of whatever kind, ends it too."""
-    holder = subprocess.Popen(
-        ["bash", SCRIPT, "hold"],
-        env=cluster.script_env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        pass_fds=[lock.fileno()],
-    )
-    assert holder.stdin is not None and holder.stdout is not None
-    with holder:
-        if not holder.stdout.readline():
-            complaint = holder.communicate()[1].strip()
-            if holder.returncode == CANNOT_RUN:
-                raise CannotRun(complaint.splitlines()[-1].removeprefix("test cluster: "))
-            raise RuntimeError(f"the test cluster did not start:\n{complaint}")
-        try:
-            yield
-        finally:
-            holder.communicate()
-
-
-@contextmanager
-def _port_block() -> Iterator[tuple[int, IO[str]]]:
-    """The first of 40 ports that no other cluster uses, and the lock that says so."""
     for port in PORT_BLOCKS:
-        with open(f"/tmp/shardmill-slurm-{port}.lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            if not Path(f"/tmp/shardmill-slurm-{port}").exists() and not all(map(_is_free, range(port, port + 20))):
-                continue
-            yield port, lock
-            return
+        folder = Path(f"/tmp/shardmill-slurm-{port}")
+        if not folder.exists() and not all(map(_is_free, range(port, port + 12 + nodes))):
+            continue
+        cluster = Cluster(folder, port, values)
+        with _holder(cluster) as holder:
+            if holder.stdout and holder.stdout.readline():
+                try:
+                    yield cluster
+                finally:
+                    holder.communicate()
+                return
+            complaint = holder.communicate()[1].strip()
+        if holder.returncode == CANNOT_RUN:
+            raise CannotRun(complaint.splitlines()[-1].removeprefix("test cluster: "))
+        if holder.returncode != HELD:
+            raise RuntimeError(f"the test cluster did not start:\n{complaint}")
     raise RuntimeError("no free block of ports for a test cluster")
+
+
+def _holder(cluster: Cluster) -> subprocess.Popen[str]:
+    """Keeps the cluster up while it reads from us: our end, of whatever kind, is the cluster's end too.
+
+    In a session of its own, it lives on when Ctrl-C ends us.
+    """
+    pipe = subprocess.PIPE
+    command = ["bash", str(SCRIPT), "hold"]
+    return subprocess.Popen(
+        command, env=cluster.script_env, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )
+
+
+def is_alive(process: int | str) -> bool:
+    """Whether a process of this host runs still; a zombie does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 def _is_free(port: int) -> bool:

@@ -4,13 +4,13 @@
 #   cluster.sh up              install what is missing, start the cluster, wait until its nodes are idle
 #   cluster.sh down            cancel all jobs, stop every daemon, remove the state directory
 #   cluster.sh down --keep     the same, but keep the state (job ids, accounting, logs) for the next `up`
-#   cluster.sh hold            up, then wait for the end of standard input, then down
+#   cluster.sh hold            up, then down at the end of standard input; for one holder of DIR at a time
 #   cluster.sh status          what runs; exit code 0 only when the whole cluster answers
 #   cluster.sh env             print `export SLURM_CONF=...`, which is all that SLURM's commands need
 #   cluster.sh node-kill NAME  power loss: kill the node's slurmd, its steps and the processes of its jobs
 #   cluster.sh node-drop NAME  lost contact: kill the node's slurmd only; its jobs run on unseen
 #   cluster.sh node-up NAME    start the node's slurmd again
-#   cluster.sh ctld-kill       kill the controller; jobs run on
+#   cluster.sh ctld-down       stop the controller; jobs run on
 #   cluster.sh ctld-up         start the controller again
 #
 # One slurmctld and several slurmd (nodes n1, n2, ...) on this host. The nodes' GPUs exist by name only. Unless told not
@@ -30,12 +30,12 @@
 #   SHARDMILL_SLURM_ACCT       1: accounting (slurmdbd and MariaDB), 0: none     1
 #   SHARDMILL_SLURM_MAXARRAY   one more than the highest index of an array       10001
 #   SHARDMILL_SLURM_MINJOBAGE  seconds for which squeue knows an ended job       300
-#   SHARDMILL_SLURM_REQUEUE    seconds that a requeued job waits                 10
+#   SHARDMILL_SLURM_REQUEUE    seconds that a requeued job waits                 5
 #   SHARDMILL_SLURM_MEMKILL    1: measure memory and kill a job above its --mem  0
 #   SHARDMILL_SLURM_INSTALL    1: apt-get install what is missing                1
 #   SHARDMILL_SLURM_WAIT       seconds to wait for each daemon                   60
 #
-# Exit code 69: it cannot run on this machine. 1: it should run here, but something failed.
+# Exit code 69: it cannot run on this machine. 75: another one holds DIR. 1: it should run here, but something failed.
 set -euo pipefail
 
 DIR=${SHARDMILL_SLURM_DIR:-/tmp/shardmill-slurm}
@@ -47,7 +47,7 @@ MEM=${SHARDMILL_SLURM_MEM:-1048576}
 ACCT=${SHARDMILL_SLURM_ACCT:-1}
 MAXARRAY=${SHARDMILL_SLURM_MAXARRAY:-10001}
 MINJOBAGE=${SHARDMILL_SLURM_MINJOBAGE:-300}
-REQUEUE=${SHARDMILL_SLURM_REQUEUE:-10}
+REQUEUE=${SHARDMILL_SLURM_REQUEUE:-5}
 MEMKILL=${SHARDMILL_SLURM_MEMKILL:-0}
 INSTALL=${SHARDMILL_SLURM_INSTALL:-1}
 WAIT=${SHARDMILL_SLURM_WAIT:-60}
@@ -56,6 +56,9 @@ PATH=$PATH:/usr/sbin:/sbin
 CONF=$DIR/etc/slurm.conf
 export SLURM_CONF=$CONF
 CANNOT_RUN=69
+HELD=75
+
+. "$(dirname "$0")/cluster_config.sh"
 
 say() { printf 'test cluster: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -109,7 +112,7 @@ missing_packages() {
 }
 
 install_packages() {
-    local missing policy=/usr/sbin/policy-rc.d made=
+    local missing lock policy=/usr/sbin/policy-rc.d made=
     missing=$(missing_packages | xargs)
     [ -n "$missing" ] || return 0
     [ "$INSTALL" = 1 ] || cannot "missing packages: $missing"
@@ -139,124 +142,6 @@ make_folders() {
     # Without a character device SLURM counts GPUs, but does not set CUDA_VISIBLE_DEVICES. Their numbers are in the names.
     for ((i = 0; i < GPUS; i++)); do ln -sfn /dev/null "$DIR/dev/nvidia$i"; done
     [ -s "$DIR/munge/key" ] || (umask 077 && head -c 128 /dev/urandom >"$DIR/munge/key")
-}
-
-write_config() {
-    local host
-    host=$(hostname -s)
-    cat >"$CONF" <<END
-ClusterName=test
-SlurmctldHost=$host(127.0.0.1)
-SlurmctldPort=$((PORT + 1))
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-# cred_expire is also how long a requeued job waits; 120 s if not set.
-AuthInfo=socket=$DIR/run/munge.socket,cred_expire=$REQUEUE
-StateSaveLocation=$DIR/ctld
-SlurmdSpoolDir=$DIR/spool/%n
-SlurmctldPidFile=$DIR/run/slurmctld.pid
-SlurmdPidFile=$DIR/run/slurmd-%n.pid
-SlurmctldLogFile=$DIR/log/slurmctld.log
-SlurmdLogFile=$DIR/log/slurmd-%n.log
-MailProg=/bin/true
-MpiDefault=none
-
-# The nodes share one host, which may have no cgroup to give.
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-$([ "$MEMKILL" = 1 ] && printf 'JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=task=1\nJobAcctGatherParams=OverMemoryKill' \
-        || echo JobAcctGatherType=jobacct_gather/none)
-# The nodes declare more CPUs and memory than this host has.
-SlurmdParameters=config_overrides
-
-SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=2,batch_sched_delay=0,sched_interval=5
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
-# Without it a job that asks for no memory takes the whole node's.
-DefMemPerCPU=256
-GresTypes=gpu
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-SlurmctldParameters=preempt_send_user_signal
-PriorityType=priority/basic
-JobRequeue=1
-MaxArraySize=$MAXARRAY
-MaxJobCount=$((MAXARRAY * 4))
-MinJobAge=$MINJOBAGE
-
-# Failures are noticed soon.
-ReturnToService=2
-SlurmctldTimeout=30
-SlurmdTimeout=15
-MessageTimeout=20
-KillWait=5
-InactiveLimit=0
-WaitTime=0
-CompleteWait=0
-
-NodeName=n[1-$NODES] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((PORT + 11))-$((PORT + 10 + NODES))] CPUs=$CPUS RealMemory=$MEM Gres=gpu:$GPUS State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=60 PriorityTier=10 PreemptMode=OFF State=UP
-PartitionName=urgent Nodes=ALL MaxTime=INFINITE DefaultTime=60 PriorityTier=100 PreemptMode=OFF State=UP
-PartitionName=spot Nodes=ALL MaxTime=INFINITE DefaultTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=20 State=UP
-PartitionName=spotkill Nodes=ALL MaxTime=INFINITE DefaultTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 State=UP
-END
-    # The flag keeps out the variables of other makers' GPUs.
-    echo "NodeName=n[1-$NODES] Name=gpu Flags=nvidia_gpu_env File=$DIR/dev/nvidia[0-$((GPUS - 1))]" >"$DIR/etc/gres.conf"
-    if [ "$ACCT" = 1 ]; then write_accounting_config; else echo AccountingStorageType=accounting_storage/none >>"$CONF"; fi
-}
-
-write_accounting_config() {
-    # The password is the socket of munge: sacct and slurmctld do not use AuthInfo to reach slurmdbd.
-    cat >>"$CONF" <<END
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort=$((PORT + 2))
-AccountingStoragePass=$DIR/run/munge.socket
-AccountingStorageTRES=gres/gpu
-END
-    (umask 077 && cat >"$DIR/etc/slurmdbd.conf") <<END
-AuthType=auth/munge
-AuthInfo=socket=$DIR/run/munge.socket
-DbdHost=localhost
-DbdAddr=127.0.0.1
-DbdPort=$((PORT + 2))
-SlurmUser=root
-PidFile=$DIR/run/slurmdbd.pid
-LogFile=$DIR/log/slurmdbd.log
-StorageType=accounting_storage/mysql
-StorageHost=127.0.0.1
-StoragePort=$((PORT + 3))
-StorageUser=slurm
-StoragePass=slurm
-StorageLoc=slurm_acct_db
-END
-    # Its data need not outlive a crash.
-    cat >"$DIR/etc/my.cnf" <<END
-[mariadbd]
-user=root
-datadir=$DIR/db
-socket=$DIR/run/mariadb.sock
-pid-file=$DIR/run/mariadb.pid
-log-error=$DIR/log/mariadb.log
-port=$((PORT + 3))
-bind-address=127.0.0.1
-skip-log-bin
-skip-name-resolve
-performance-schema=off
-innodb-buffer-pool-size=64M
-innodb-log-file-size=16M
-innodb-lock-wait-timeout=900
-innodb-flush-log-at-trx-commit=0
-innodb-doublewrite=0
-max-allowed-packet=16M
-END
-    cat >"$DIR/etc/init.sql" <<END
-CREATE DATABASE IF NOT EXISTS slurm_acct_db;
-CREATE USER IF NOT EXISTS 'slurm'@'127.0.0.1' IDENTIFIED BY 'slurm';
-GRANT ALL ON slurm_acct_db.* TO 'slurm'@'127.0.0.1';
-END
 }
 
 start_munge() {
@@ -301,16 +186,21 @@ start_node() {
 
 nodes_ready() { [ "$(sinfo -h -N -p main -o '%N %T' | grep -Ec ' (idle|mixed|allocated|completing)$')" = "$NODES" ]; }
 
-up() {
-    local node
+check_machine() {
     [ "$(uname -s)" = Linux ] || cannot "needs Debian 12"
     [ "$(id -u)" = 0 ] || cannot "needs root"
+}
+
+up() {
+    local node
+    check_machine
     [ ${#DIR} -le 60 ] || die "SHARDMILL_SLURM_DIR is too long: the path of a Unix socket has room for 107 characters"
+    [ -r "$DIR/shape" ] || [ -z "$(ls -A "$DIR" 2>/dev/null)" ] || die "$DIR holds other things; name another SHARDMILL_SLURM_DIR"
     mkdir -p "$DIR/log"
     load_shape
+    save_shape
     install_packages
     make_folders
-    save_shape
     write_config
     start_munge
     [ "$ACCT" = 0 ] || start_accounting
@@ -347,7 +237,7 @@ queue_empty() { [ -z "$(squeue -h -a)" ]; }
 
 down() { # [--keep]
     local node
-    [ -r "$DIR/shape" ] || { rm -rf -- "$DIR"; return 0; }
+    [ -r "$DIR/shape" ] || return 0
     load_shape
     if [ -n "$(ctld_pid)" ]; then
         squeue -h -a -o %A 2>/dev/null | sort -u | xargs -r scancel --quiet 2>/dev/null || true
@@ -364,8 +254,14 @@ down() { # [--keep]
 }
 
 hold() {
-    trap down EXIT
-    up
+    check_machine
+    exec 9>"$DIR.lock"
+    flock -n 9 || exit $HELD
+    down # what a killed holder left
+    # A dead parent reads nothing, and a message to it would end this script before its work is done.
+    trap 'exec >/dev/null 2>&1; down' EXIT
+    # Daemons must not inherit the lock: they may outlive a killed holder.
+    up </dev/null 9>&-
     cat >/dev/null
 }
 
@@ -405,7 +301,8 @@ case ${1:-} in
     down) down "${2:-}" ;;
     env) env_line ;;
     node-kill | node-drop | node-up) node_verb "$1" "${2:-}" ;;
-    ctld-kill) load_shape; kill_all "$(ctld_pid)" ;;
+    # Not SIGKILL: the controller would forget the latest job ids and give them out again.
+    ctld-down) load_shape; stop_daemon slurmctld "$(ctld_pid)" ;;
     ctld-up) load_shape; start_ctld ;;
     *) sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

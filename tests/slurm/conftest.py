@@ -42,9 +42,11 @@ def _cluster_or_skip(accounting: bool) -> Iterator[Cluster]:
         with start_cluster(accounting=accounting) as made:
             yield made
     except CannotRun as error:
-        if os.environ.get("SHARDMILL_REQUIRE_SLURM") == "1":
-            pytest.fail(f"{NO_CLUSTER}{error}", pytrace=False)
-        pytest.skip(f"{NO_CLUSTER}{error}")
+        give_up = pytest.fail if os.environ.get("SHARDMILL_REQUIRE_SLURM") == "1" else pytest.skip
+        reason = f"{NO_CLUSTER}{error}"
+    else:
+        return
+    give_up(reason)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

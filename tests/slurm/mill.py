@@ -107,12 +107,16 @@ stages:
 """
 
 
-def new_mill(cluster: Cluster, folder: Path, *, rows: int = 64, shards: int = 4, stages: str = TWO_STAGES) -> Mill:
-    """A run of made-up captions, its pipeline being two stages unless `stages` is another pipeline file's text."""
+def new_mill(
+    cluster: Cluster, folder: Path, *, rows: int = 64, shards: int = 4, stages: str = TWO_STAGES, turtles: int = 0
+) -> Mill:
+    """A run of made-up captions, the first of them with turtles; two stages unless `stages` is another pipeline file's text."""
     pipeline = folder / "pipeline.yaml"
     pipeline.write_text(stages)
     table = folder / "captions.csv"
-    table.write_text("caption\n" + "".join(f"A dog and a {THINGS[row % len(THINGS)]} in room {row}.\n" for row in range(rows)))
+    captions = [f"A dog and a {THINGS[row % len(THINGS)]} in room {row}." for row in range(rows)]
+    captions[:turtles] = [caption.replace("dog", "turtle") for caption in captions[:turtles]]
+    table.write_text("\n".join(["caption", *captions]) + "\n")
     run = start_run(folder / "run", NewRun(input=table, pipeline=str(pipeline), num_shards=shards))
     return Mill(cluster, folder, run)
 

@@ -190,3 +190,20 @@ def test_leftovers_of_submitit_do_not_hold_a_job_up(mill: Mill) -> None:
     check_all_is_well(mill)
     mill.cluster.wait_for_empty(60)
     assert {each.state for each in mill.cluster.sacct(job)} <= {"REQUEUED", "COMPLETED"}
+
+
+def test_idle_workers_take_rows_of_the_shard_that_is_left(cluster: Cluster, tmp_path: Path) -> None:
+    mill = new_mill(cluster, tmp_path, rows=512, shards=4, turtles=128)
+    mill.break_things(slow=0.3, slow_word="turtle")
+    mill.launch("--shards-per-node", "4")
+    files = mill.run.files(STAGE, 0)
+
+    def writers() -> int:
+        return sum(path.read_bytes().count(b"\n") > 1 for path in files.journals() if path.exists())
+
+    cluster.wait_until(lambda: writers() >= 3, 60, "three workers write rows of the slow shard")
+    mill.wait_complete(60)
+    mill.check_conservation()
+    assert mill.digests() == local_digests(mill)
+    cluster.env.pop("SHARDMILL_FAULTS")
+    cluster.env.pop("PYTHONPATH")

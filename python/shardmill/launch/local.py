@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import socket
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from shardmill.errors import Stopped
+from shardmill.errors import Stopped, UserError
+from shardmill.launch.gpus import share_of, visible_gpus
+from shardmill.launch.jobs import Failure, JobsFolder
 from shardmill.launch.progress import LiveView
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.launch.tasks import Task, TaskBoard, board_of
@@ -23,20 +25,7 @@ from shardmill.shards.run_folder import RunFolder
 from shardmill.standalone import StopFlag
 from shardmill.worker import Progress
 
-MOST_DEATHS = 3
-"""A task whose worker dies so often without finishing a row is set aside."""
-
 POLL_SECONDS = 0.25
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A task that was given up, why, and the log to read."""
-
-    stage: str
-    shard: int
-    message: str
-    log: Path
 
 
 @dataclass
@@ -61,17 +50,20 @@ def launch_local(run: RunFolder, workers: int, *, quiet: bool = False, stop_afte
 class _Launcher:
     def __init__(self, run: RunFolder, workers: int, board: TaskBoard, view: LiveView):
         self.run, self.board, self.view = run, board, view
-        self.wanted = workers
+        self.gpus = gpus_of_slots(run, workers)
+        self.wanted = len(self.gpus)
+        self.jobs = JobsFolder(run)
         self.logs = TaskLogs(run)
         self.selector = selectors.DefaultSelector()
         self.workers: dict[int, Worker] = {}
         self.slots: dict[int, int] = {}
-        self.deaths: dict[Task, int] = {}
         self.grown: dict[Task, int] = {}
         self.result = LaunchResult()
 
     def run_all(self) -> LaunchResult:
         stop = StopFlag()
+        for stage in self.board.stages:
+            self.jobs.forget_failures(stage)
         with self.view.showing(self.board):
             try:
                 while self._feed():
@@ -96,7 +88,10 @@ class _Launcher:
             if worker.task is None:
                 return worker
         slot = next(number for number in range(self.wanted) if number not in self.slots.values())
-        worker = Worker(self.run, self.logs.startup, slot_environment(slot))
+        environment = dict(os.environ)
+        if self.gpus[slot]:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus[slot])
+        worker = Worker(self.run, self.logs.startup, environment)
         self.workers[worker.replies] = worker
         self.slots[worker.replies] = slot
         self.selector.register(worker.replies, selectors.EVENT_READ)
@@ -125,14 +120,11 @@ class _Launcher:
             manifest = self.run.manifest(*task)
             assert manifest is not None
             self.board.finish(task, manifest)
-            self.logs.forget_failure(task)
             self.result.ran += 1
         elif message["end"] == "stopped":
             self.board.give_back(task)
-        elif message["end"] == "refused":
-            self._fail(task, message["message"])
         else:
-            self._try_again(task, message["message"], most=2)
+            self._failed(task, message["end"], message["message"])
 
     def _bury(self, worker: Worker) -> None:
         """Forget a dead worker; its task goes back, unless it has killed too many."""
@@ -141,21 +133,21 @@ class _Launcher:
         worker.close()
         if worker.task is not None:
             self.view.ended(worker.task)
-            self._try_again(worker.task, f"its worker died ({how_it_died(worker.process.returncode)})", most=MOST_DEATHS)
+            self._failed(worker.task, "died", f"its worker died ({how_it_died(worker.process.returncode)})")
 
-    def _try_again(self, task: Task, message: str, most: int) -> None:
-        grown = journal_bytes(self.run, task) > self.grown[task]
-        self.deaths[task] = 1 if grown else self.deaths.get(task, 0) + 1
-        if self.deaths[task] >= most:
-            self._fail(task, f"{message}, {self.deaths[task]} times without progress")
+    def _failed(self, task: Task, kind: Any, message: str) -> None:
+        """Note a failed attempt; the task is given up when there were too many without progress."""
+        log = self.logs.log(task)
+        failure = Failure(
+            stage=task.stage, shard=task.shard, kind=kind, message=message, node=socket.gethostname(),
+            log=str(log if log.exists() else self.logs.startup), progressed=journal_bytes(self.run, task) > self.grown[task],
+        )  # fmt: skip
+        self.jobs.note_failure(failure)
+        if task.shard in self.jobs.quarantined(task.stage):
+            self.board.fail(task)
+            self.result.failed.append(failure)
         else:
             self.board.give_back(task)
-
-    def _fail(self, task: Task, message: str) -> None:
-        self.board.fail(task)
-        self.logs.note_failure(task, message)
-        log = self.logs.log(task)
-        self.result.failed.append(Failure(task.stage, task.shard, message, log if log.exists() else self.logs.startup))
 
     def _stop_all(self) -> None:
         """Ask the workers to flush and leave, and wait for them. A signal now acts as usual."""
@@ -174,10 +166,15 @@ class _Launcher:
         self.selector.close()
 
 
-def slot_environment(slot: int) -> dict[str, str]:
-    """The environment of a worker: of several GPUs that this process may use, one is its own."""
-    environment = dict(os.environ)
-    gpus = [gpu for gpu in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    if len(gpus) > 1:
-        environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-    return environment
+def gpus_of_slots(run: RunFolder, workers: int) -> list[tuple[str, ...]]:
+    """The GPUs of each worker, as many as the stage that needs most; fewer workers than asked for if there are not enough GPUs.
+
+    Raises UserError when there are too few for one worker.
+    """
+    each = max(stage.resources.gpus_per_worker for stage in run.plan.stages)
+    if not each:
+        return [()] * workers
+    gpus = visible_gpus()
+    if len(gpus) < each:
+        raise UserError(f"a worker of this pipeline needs {each} GPUs and this machine shows {len(gpus)}; see: shardmill doctor")
+    return [share_of(gpus, slot, each) for slot in range(min(workers, len(gpus) // each))]

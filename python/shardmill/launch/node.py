@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from shardmill.errors import UserError
+from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.plain import part
 from shardmill.launch.site import Site, load_site
@@ -75,9 +76,10 @@ def _environment(slot: int, slots: int, node: int, nodes: int, site: Site, gpus:
         "SHARDMILL_SLOTS": str(slots),
         "SHARDMILL_ELEMENT": str(node),
         "SHARDMILL_ELEMENTS": str(nodes),
+        "SHARDMILL_GPUS_PER_WORKER": str(gpus),
     }
-    if gpus and not environment.get("CUDA_VISIBLE_DEVICES"):
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(site.gpus_per_node)))
+    if gpus and "CUDA_VISIBLE_DEVICES" not in environment:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(visible_gpus() or map(str, range(site.gpus_per_node)))
     return environment
 
 

@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass
 
 from shardmill.launch import slurm
+from shardmill.launch.gpus import share_of, visible_gpus
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ def here(gpus_per_worker: int) -> Place:
     env = os.environ
     slot = int(env.get("SHARDMILL_SLOT") or env.get("SLURM_LOCALID") or 0)
     slots = int(env.get("SHARDMILL_SLOTS") or env.get("SLURM_STEP_NUM_TASKS") or env.get("SLURM_NTASKS") or 1)
-    visible = [gpu for gpu in env.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    if len(visible) > gpus_per_worker:  # the task sees all GPUs of the node, not only its own
-        visible = visible[slot * gpus_per_worker : (slot + 1) * gpus_per_worker]
+    gpus = visible_gpus() if gpus_per_worker else []
+    if len(gpus) != gpus_per_worker:  # the task sees all GPUs of the node, not only its own
+        gpus = list(share_of(gpus, slot, gpus_per_worker))
     node = env.get("SHARDMILL_NODE") or env.get("SLURMD_NODENAME") or socket.gethostname()
-    return Place(node, slurm.job_id() or "", int(env.get("SLURM_RESTART_COUNT") or 0), slot, slots, tuple(visible))
+    return Place(node, slurm.job_id() or "", int(env.get("SLURM_RESTART_COUNT") or 0), slot, slots, tuple(gpus))
 
 
 class Signals:

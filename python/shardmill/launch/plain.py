@@ -7,7 +7,6 @@ from pathlib import Path
 
 from shardmill.errors import UserError
 from shardmill.launch.place import Assignment
-from shardmill.launch.site import Site
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.shards.run_folder import RunFolder
 
@@ -30,7 +29,7 @@ def assignment_here(run_path: str, stage: str) -> Assignment:
         stage=planned.name,
         shards=tuple(part(run.num_shards, index, count)),
         logs=str(TaskLogs(run).folder),
-        gpus_per_worker=Site().resources(planned).gpus_per_worker,
+        gpus_per_worker=int(env.get("SHARDMILL_GPUS_PER_WORKER") or planned.resources.gpus_per_worker),
         cpus=int(env.get("SLURM_CPUS_ON_NODE", "0")),
         partition=env.get("SLURM_JOB_PARTITION"),
     )

@@ -106,16 +106,17 @@ class Slot:
         assert source is not None
         self.done |= {shard for shard in self.work.shards if shard not in self.done and self.run.is_complete(stage, shard)}
         aside = self.jobs.quarantined(stage)
-        needed = needed_shards(self.run)
         rows = {
             shard: above.lines_out
-            for shard in self.work.shards
-            if shard < needed
-            and shard not in self.done
-            and shard not in aside
-            and (above := self.run.manifest(source, shard)) is not None
+            for shard in self._needed()
+            if shard not in self.done and shard not in aside and (above := self.run.manifest(source, shard)) is not None
         }
         return sorted(rows, key=lambda shard: -rows[shard])
+
+    def _needed(self) -> list[int]:
+        """The shards of the element, but for those after the run's target is reached."""
+        needed = needed_shards(self.run)
+        return [shard for shard in self.work.shards if shard < needed]
 
     def _next(self, left: Sequence[int]) -> int | None:
         """A shard that nobody is at, else one whose rows can be shared; None when all that is left is in other hands."""
@@ -209,7 +210,7 @@ class Slot:
         """Nothing is left to do: the next stage may go on with what is finished."""
         stage, aside = self.work.stage, self.jobs.quarantined(self.work.stage)
         source = self.run.after(stage)
-        open_shards = [s for s in self.work.shards if s not in self.done and s not in aside]
+        open_shards = [s for s in self._needed() if s not in self.done and s not in aside]
         waiting = [s for s in open_shards if s not in self._given_up(source)]
         if aside:
             self._say(f"{len(aside)} shards are quarantined: {sorted(aside)[:8]}")

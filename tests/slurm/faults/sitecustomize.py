@@ -1,8 +1,9 @@
 """Faults for worker processes: with this folder on PYTHONPATH, the `rules` model does what the file SHARDMILL_FAULTS says.
 
 The file is JSON and is read again for every request, so that a test can change it while workers run:
-`slow`: seconds per request; `poison`: a word that kills the worker of a request that holds it; `hungry`: a word that makes it eat
-memory; `bad_nodes`: nodes where every worker dies; `stage_error`: a word that makes the model raise.
+`slow`: seconds per request, of those that hold `slow_word` if there is one; `poison`: a word that kills the worker of a request
+that holds it; `hungry`: a word that makes it eat memory; `bad_nodes`: nodes where every worker dies; `stage_error`: a word that
+makes the model raise.
 """
 
 import json
@@ -37,7 +38,8 @@ if "SHARDMILL_FAULTS" in os.environ and "shardmill.launch.worker_main" in sys.or
             hoard = []
             while True:
                 hoard.append(bytearray(os.urandom(1 << 20) * 16))
-        time.sleep(told.get("slow", 0))
+        if told.get("slow_word", "") in text:
+            time.sleep(told.get("slow", 0))
 
     class Finder(importlib.abc.MetaPathFinder):
         def find_spec(self, name, path, target=None):
