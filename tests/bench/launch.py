@@ -55,9 +55,8 @@ def main() -> None:
         print(f"launching again finds all of it under way in {time.perf_counter() - again:.2f} s")
         slurm.cancel([array.job for array in submission.arrays])
         each = one_by_one(folder)
-        print(
-            f"one sbatch per shard and stage: {each * 1000:.1f} ms each, {each * jobs:.1f} s for all; ratio {each * jobs / took:.1f}"
-        )
+        alone = each * jobs
+        print(f"one sbatch per shard and stage: {each * 1000:.1f} ms each, {alone:.1f} s for all; ratio {alone / took:.1f}")
 
 
 def one_by_one(folder: Path) -> float:
