@@ -5,7 +5,6 @@ States come from `squeue`, which knows ended jobs for some minutes, and from `sa
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import shutil
@@ -81,7 +80,7 @@ def queue(arrays: Collection[str]) -> dict[str, Job]:
     if not arrays:
         return {}
     wanted = {str(job) for job in arrays}
-    text = command("squeue", "-h", "-r", "-a", "--states=all", "-u", getpass.getuser(), "-o", "%i|%T|%N|%r")
+    text = command("squeue", "-h", "-r", "-a", "--states=all", "-u", str(os.getuid()), "-o", "%i|%T|%N|%r")
     jobs = {}
     for line in text.splitlines():
         job, state, node, reason = (field.strip() for field in line.split("|", 3))
@@ -92,7 +91,7 @@ def queue(arrays: Collection[str]) -> dict[str, Job]:
 
 def named(prefix: str) -> set[str]:
     """The ids of the user's live jobs and arrays whose names begin with `prefix` and a dot."""
-    text = command("squeue", "-h", "-a", "-u", getpass.getuser(), "-o", "%F|%j|%T")
+    text = command("squeue", "-h", "-a", "-u", str(os.getuid()), "-o", "%F|%j|%T")
     rows = (line.split("|", 2) for line in text.splitlines())
     return {job for job, name, state in rows if name.startswith(f"{prefix}.") and state in WAITING | RUNNING}
 
