@@ -13,7 +13,10 @@ from shardmill.launch.gpus import share_of, visible_gpus
 
 @dataclass(frozen=True)
 class Assignment:
-    """What an element of a job array is to do: these shards of this stage, and how its node is to be judged."""
+    """What an element of a job array is to do: these shards of this stage, and how its node is to be judged.
+
+    If it is `chained` to the stage before, shards without input are those given up there; else that stage was not run yet.
+    """
 
     run: str
     stage: str
@@ -24,6 +27,7 @@ class Assignment:
     scratch: str | None = None
     health_check: tuple[str, ...] = ()
     partition: str | None = None
+    chained: bool = True
 
 
 @dataclass(frozen=True)

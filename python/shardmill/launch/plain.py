@@ -32,6 +32,7 @@ def assignment_here(run_path: str, stage: str) -> Assignment:
         gpus_per_worker=int(env.get("SHARDMILL_GPUS_PER_WORKER") or planned.resources.gpus_per_worker),
         cpus=int(env.get("SLURM_CPUS_ON_NODE", "0")),
         partition=env.get("SLURM_JOB_PARTITION"),
+        chained=False,
     )
 
 

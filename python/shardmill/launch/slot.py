@@ -208,23 +208,22 @@ class Slot:
 
     def _close(self) -> int:
         """Nothing is left to do: the next stage may go on with what is finished."""
-        stage, aside = self.work.stage, self.jobs.quarantined(self.work.stage)
-        source = self.run.after(stage)
-        open_shards = [s for s in self._needed() if s not in self.done and s not in aside]
-        waiting = [s for s in open_shards if s not in self._given_up(source)]
+        stage = self.work.stage
+        aside = self.jobs.quarantined(stage)
         if aside:
             self._say(f"{len(aside)} shards are quarantined: {sorted(aside)[:8]}")
-        if waiting:
-            self._say(f"{source} has not finished the shards {waiting[:8]}; run that stage first")
-            return 1
-        return 0
+        known = self.done | aside.keys() | self._given_up(self.run.after(stage))
+        without = [shard for shard in self._needed() if shard not in known]
+        if without:
+            self._say(f"{self.run.after(stage)} has not finished the shards {without[:8]}; run that stage first")
+        return int(bool(without) and not self.work.chained)
 
     def _given_up(self, stage: str | None) -> set[int]:
         """The shards that a stage or one before it gave up."""
         found: set[int] = set()
-        while stage is not None and self.run.after(stage) is not None:
+        while stage is not None and (source := self.run.after(stage)) is not None:
             found |= self.jobs.quarantined(stage).keys()
-            stage = self.run.after(stage)
+            stage = source
         return found
 
     def _stop(self) -> int:
