@@ -92,10 +92,10 @@ class Mill:
             assert (check.missing, check.faults) == ([], {}), stage
 
     def digests(self) -> dict[str, str]:
-        """What the run made: each part, and each dataset file but the card, which has a date."""
+        """What the run made: each part, and each dataset file but the card, which has a date and paths."""
         run = self.fresh()
         parts = [run.files(stage, shard).part for stage in run.stages for shard in range(run.num_shards)]
-        made = [path for path in sorted((run.path / "datasets").glob("*")) if path.suffix != ".md"]
+        made = [path for path in sorted((run.path / "datasets").glob("*")) if path.name != "dataset.json"]
         return {str(path.relative_to(run.path)): sha256(path.read_bytes()).hexdigest() for path in [*parts, *made]}
 
 

@@ -82,6 +82,13 @@ def test_an_element_has_as_many_shards_as_the_stage_with_the_most_workers_takes(
     assert default_group(run, Site(stages={"extract_objects": {"shards_per_task": 3}})) == 24
 
 
+def test_a_site_is_found_again_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text("partition: gpu")
+    monkeypatch.chdir(tmp_path)
+    assert load_site("mine.yaml").reference == str(tmp_path / "mine.yaml")
+    assert load_site("example").reference == "example"
+
+
 def test_an_environment_is_relative_to_the_site_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("environment: ../cluster.env")
     assert load_site(str(tmp_path / "mine.yaml")).environment == tmp_path.parent / "cluster.env"

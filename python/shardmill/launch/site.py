@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from shardmill.errors import UserError, did_you_mean
 from shardmill.resources import resource_path
@@ -45,6 +45,13 @@ class Site(Queue):
     health_check: list[str] = Field(default_factory=list)
     sbatch: dict[str, Any] = Field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    _reference: str = PrivateAttr("")
+
+    @property
+    def reference(self) -> str:
+        """What `--site` is told to mean this site, from any folder."""
+        return self._reference or self.name
 
     def queue(self, gpu: bool) -> Queue:
         """The queue of a job that needs a GPU, or of one that does not."""
@@ -98,7 +105,9 @@ def load_site(name: str) -> Site:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if site.environment is not None and not site.environment.is_absolute():
         site.environment = (path.resolve().parent / site.environment).resolve()
-    return site if site.name else site.model_copy(update={"name": path.stem})
+    site.name = site.name or path.stem
+    site._reference = name if name == path.stem else str(path.resolve())
+    return site
 
 
 def _first(error: ValidationError, model: type[BaseModel]) -> str:

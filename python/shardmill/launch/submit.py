@@ -33,7 +33,7 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
     """Submit the arrays of a plan and the job that builds at the end. Raises UserError when `sbatch` refuses one."""
     jobs = JobsFolder(plan.run)
     earlier = jobs.submissions()
-    submission = Submission(site=plan.site.name, group=plan.group, max_parallel=plan.max_parallel)
+    submission = Submission(site=plan.site.reference, group=plan.group, max_parallel=plan.max_parallel)
     path = jobs.add_submission(submission)
     with outside_of_jobs():
         for job, share in plan.lowered.items():
