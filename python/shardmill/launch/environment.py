@@ -1,15 +1,84 @@
-"""Being written."""
+"""The environment file of a site: checked on the login node before anything is submitted, and sourced by every job.
+
+Its lines are data: `env/activate.sh` reads them in the same way, and nothing in them is ever run.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from pathlib import Path
 
+from shardmill.errors import UserError, did_you_mean
 from shardmill.launch.site import Site
+from shardmill.resources import resource_path
+
+FOLDERS = ("BASE_DIR", "VENV", "CONDA_ENV", "CONDA_ROOT", "HF_HOME")
+PATHS = (*FOLDERS, "TMP_DIR", "PIP_CACHE_DIR", "HF_TOKEN_FILE")
+KEYS = (*PATHS, "MODULES", "HF_HUB_OFFLINE")
+LINE = re.compile(r"([A-Z_]+)=(.*)")
+PLACEHOLDER = re.compile(r"<.*>")
 
 
 def check_environment(path: Path) -> dict[str, str]:
-    return {}
+    """The values of an environment file, paths made absolute.
+
+    Raises UserError naming file, line and key for whatever would fail in a job: a missing file or folder, an unknown key, a
+    placeholder that was not filled in, no Python environment, a token file that cannot be read.
+    """
+    values: dict[str, str] = {}
+    where: dict[str, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the environment file {path} cannot be read ({error}); copy env/cluster.example.env to it") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.strip().startswith("#"):
+            continue
+        match = LINE.fullmatch(line.strip())
+        if match is None:
+            raise UserError(f"{path} line {number}: this is not KEY=value")
+        key, value = match[1], _unquoted(match[2])
+        if key not in KEYS:
+            raise UserError(f"{path} line {number}: there is no key {key}; {did_you_mean(key, KEYS)}")
+        if key in PATHS and PLACEHOLDER.search(value):
+            raise UserError(f"{path} line {number}: {key} is still a placeholder; fill it in, or take the line out")
+        where[key] = f"{path} line {number}: {key}"
+        values[key] = value
+    _check_values(path, values, where)
+    return values
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def _check_values(path: Path, values: dict[str, str], where: dict[str, str]) -> None:
+    base = values.get("BASE_DIR", "")
+    for key in PATHS:
+        if values.get(key) and key != "BASE_DIR" and not values[key].startswith("/"):
+            values[key] = f"{base}/{values[key]}"
+    for key in FOLDERS:
+        if values.get(key) and not Path(values[key]).is_dir():
+            raise UserError(f"{where[key]}: there is no folder {values[key]}; make it, or name another")
+    if not values.get("VENV") and not values.get("CONDA_ENV"):
+        raise UserError(f"{path}: neither VENV nor CONDA_ENV says which Python environment jobs run in (env/README.md)")
+    if values.get("CONDA_ENV") and not values.get("VENV") and not values.get("CONDA_ROOT"):
+        raise UserError(f"{path}: CONDA_ENV needs CONDA_ROOT, the folder of the conda that made it")
+    token = values.get("HF_TOKEN_FILE")
+    if token and not os.access(token, os.R_OK):
+        raise UserError(
+            f"{where['HF_TOKEN_FILE']}: there is no file {token} that you can read; take the line out if none is needed"
+        )
 
 
 def setup_lines(site: Site) -> list[str]:
-    return []
+    """What a job script does first: makes the site's environment, or ends with what is wrong with it. Empty without one."""
+    if site.environment is None:
+        return []
+    activate = resource_path("env/activate.sh")
+    return [
+        f"export SHARDMILL_ENV_FILE={shlex.quote(str(site.environment))}",
+        f"source {shlex.quote(str(activate))} || exit 1",
+    ]

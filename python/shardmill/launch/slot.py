@@ -71,6 +71,8 @@ class Slot:
         leads = self.place.slot == 0 and bool(self.place.job)
         with ExitStack() as stack:
             held = stack.enter_context(HeldNode(self.jobs, self._allocation())) if leads else None
+            if leads:
+                share_limit(self.jobs)
             stack.callback(self._dismiss)
             code = self._work()
             if held is not None:

@@ -7,6 +7,7 @@ before and after each `sbatch`, so that launching again submits what is missing 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -21,7 +22,7 @@ from shardmill.launch.elements import Array
 from shardmill.launch.environment import setup_lines
 from shardmill.launch.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.launch.place import Assignment
-from shardmill.launch.site import Queue
+from shardmill.launch.site import Queue, Site
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.shards.run_folder import RunFolder
 
@@ -96,11 +97,18 @@ def parameters(plan: ClusterPlan, array: Array) -> dict[str, Any]:
         "time": plan.minutes(array),
         "signal_delay_s": site.signal_seconds,
         "array_parallelism": array.parallel,
+        "srun_args": srun_options(resources.cpus_per_worker),
         "dependency": dependency(array),
     }
     if gpus:
         asked["gres"] = ":".join(filter(None, ["gpu", site.gpu_type, str(gpus)]))
     return asked | _common(plan, gpu=bool(gpus))
+
+
+def srun_options(cpus: int) -> list[str]:
+    """What `srun` is told besides: from SLURM 22.05 on it does not take --cpus-per-task from `sbatch`; and whatever the site's
+    defaults, a slot that ends early or badly must not end the others."""
+    return ["--cpus-per-task", str(cpus), "--kill-on-bad-exit=0", "--wait=0"]
 
 
 def _common(plan: ClusterPlan, gpu: bool) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def script(plan: ClusterPlan, array: Array) -> str:
     from submitit.slurm.slurm import _make_sbatch_string
 
     folder = _pickles(plan.run)
-    command = f"{sys.executable} -u -m submitit.core._submit {folder}"
+    command = f"{job_python(plan.site)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     count = len(array.elements) if len(array.elements) > 1 else None
     text: str = _make_sbatch_string(command=command, folder=folder, map_count=count, **parameters(plan, array))
     return text
@@ -152,10 +160,15 @@ def _pickles(run: RunFolder) -> Path:
     return run.path.resolve() / "jobs" / "submitit" / "%A"
 
 
-def _executor(run: RunFolder, asked: dict[str, Any]) -> Any:
+def job_python(site: Site) -> str:
+    """The Python of a job: that of the site's environment, which the job activates, else this one."""
+    return "python" if site.environment is not None else shlex.quote(sys.executable)
+
+
+def _executor(plan: ClusterPlan, asked: dict[str, Any]) -> Any:
     import submitit
 
-    executor = submitit.SlurmExecutor(_pickles(run), max_num_timeout=0)
+    executor = submitit.SlurmExecutor(_pickles(plan.run), max_num_timeout=0, python=job_python(plan.site))
     executor.update_parameters(**asked)
     return executor
 
@@ -163,7 +176,7 @@ def _executor(run: RunFolder, asked: dict[str, Any]) -> Any:
 def _sbatch(plan: ClusterPlan, array: Array) -> str:
     return _job_id(
         f"the array of {array.stage}",
-        lambda: _executor(plan.run, parameters(plan, array)).map_array(
+        lambda: _executor(plan, parameters(plan, array)).map_array(
             _call, [ElementJob(assignment(plan, array, shards)) for shards in array.elements]
         )[0],
     )
@@ -188,7 +201,7 @@ def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Subm
     }
     log = TaskLogs(plan.run).folder.resolve() / "build.log"
     job = FinishJob(str(plan.run.path.resolve()), str(log))
-    return _job_id("the job that builds", lambda: _executor(plan.run, asked).submit(_call, job))
+    return _job_id("the job that builds", lambda: _executor(plan, asked).submit(_call, job))
 
 
 def _job_id(what: str, send: Callable[[], Any]) -> str:
