@@ -25,7 +25,9 @@ def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_jso
     """
     from rich.console import Console
 
-    from shardmill.report.status import exit_code, read_status, render_status, watch_status
+    from shardmill.report.status import exit_code, read_status
+    from shardmill.report.status_view import render_status
+    from shardmill.report.status_view import watch as watch_status
     from shardmill.shards.run_folder import RunFolder
 
     run = RunFolder(folder)

@@ -159,7 +159,7 @@ def _notes(run: RunFolder, site: Site | None, made: Estimate, group: int) -> lis
                 f"{GOOD_MINUTES[1]} are best: shardmill replan {run.path} --rows-per-shard {min(better, run.plan.input.rows)}"
             )
     for stage in made.stages if site else []:
-        limit = site.resources(run.stage(stage.stage)).minutes
+        limit = (site.resources(run.stage(stage.stage)) if site else run.stage(stage.stage).resources).minutes
         if stage.minutes_per_shard > limit:
             notes.append(
                 f"a shard of {stage.stage} takes longer than its {limit:g} minutes: its jobs will be requeued and go on; "
@@ -176,7 +176,7 @@ def _notes(run: RunFolder, site: Site | None, made: Estimate, group: int) -> lis
 def render(made: Estimate) -> Group:
     """The estimate for a terminal."""
     table = Table(title=f"{made.run}: {made.shards:,} shards", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("stage", "rows in", "worker-hours", "range", "per node", "GPU-hours", "a shard", "disk"):
+    for name in ("stage", "rows in", "work h", "low-high", "GPU h", "a shard", "disk"):
         table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
     for stage in made.stages:
         known = stage.measured_shards > 1
@@ -185,7 +185,6 @@ def render(made: Estimate) -> Group:
             f"{stage.rows:,}",
             _hours(stage.worker_hours),
             f"{_hours(stage.worker_hours_low)}-{_hours(stage.worker_hours_high)}" if known else "?",
-            f"{stage.workers_per_node} x {stage.gpus_per_worker}",
             _hours(stage.gpu_hours),
             clock(stage.minutes_per_shard * 60),
             _size(stage.bytes),

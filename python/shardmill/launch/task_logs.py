@@ -1,4 +1,4 @@
-"""Where the logs of a run's tasks are, and the notes about tasks that failed, which `shardmill status` reads."""
+"""Where the logs of a run's tasks are."""
 
 from __future__ import annotations
 
@@ -25,20 +25,3 @@ class TaskLogs:
 
     def log(self, task: Task) -> Path:
         return self.folder / f"{task.stage}-{task.shard:05d}.log"
-
-    def _note(self, task: Task) -> Path:
-        return self.folder / f"{task.stage}-{task.shard:05d}.failed"
-
-    def note_failure(self, task: Task, message: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._note(task).write_text(message + "\n", encoding="utf-8")
-
-    def forget_failure(self, task: Task) -> None:
-        self._note(task).unlink(missing_ok=True)
-
-    def failure(self, task: Task) -> str | None:
-        """Why the last attempt at a task failed, if it did."""
-        try:
-            return self._note(task).read_text(encoding="utf-8").rstrip("\n")
-        except FileNotFoundError:
-            return None

@@ -1,36 +1,50 @@
-"""How far a run is, told from its files alone: right while workers run, while none does, and wherever they run."""
+"""How far a run is: told from its files first, then from SLURM; right while workers run, and while none does."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
-from shardmill.errors import UserError
+from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.progress import closing_lines
-from shardmill.launch.task_logs import TaskLogs
-from shardmill.launch.tasks import Task, needed_shards
+from shardmill.launch.tasks import needed_shards
+from shardmill.report.cluster_state import ClusterState, read_cluster
+from shardmill.shards.claims import live_blocks
 from shardmill.shards.manifest import Manifest, totals
 from shardmill.shards.run_folder import INGEST, RunFolder
-from shardmill.standalone import clock
 
 ALIVE_SECONDS = 120.0
 """An unfinished shard whose journal was written to within this time counts as running."""
+SHOWN_SLOW = 3
+
+
+@dataclass
+class SlowShard:
+    """A shard that took longest for its stage: its seconds, and how many times the median that is."""
+
+    shard: int
+    seconds: float
+    times_median: float
+    host: str
 
 
 @dataclass
 class StageStatus:
-    """One stage. `rows_running` are finished rows of unfinished shards; `eta_seconds` is for one worker at the rate so far."""
+    """One stage. A shard is done, running, queued (its job waits, or has not come to it), failed (quarantined), or waiting.
+
+    `rows_running` are finished rows of unfinished shards; `rows_per_second` is what one worker does, `eta_seconds` is for the
+    workers that run now (for one, if none does). `held_hours` counts nodes held times their hours, `gpu_hours` their GPUs.
+    """
 
     stage: str
     shards: int
     done: int = 0
     running: int = 0
+    queued: int = 0
     failed: int = 0
     waiting: int = 0
     rows_in: int = 0
@@ -39,13 +53,21 @@ class StageStatus:
     rows_running: int = 0
     rows_per_second: float | None = None
     eta_seconds: float | None = None
+    held_hours: float = 0.0
+    gpu_hours: float = 0.0
+    gpu_hours_left: float | None = None
     reasons: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    slowest: list[SlowShard] = field(default_factory=list)
 
 
 @dataclass
 class RunStatus:
-    """A run: its stages, and what to do next."""
+    """A run: its stages, what it cost, what SLURM says, and what to do next.
+
+    `goodput` is accepted rows of the last stages per GPU-hour that was allocated, None where no GPU was. `cluster` has how many
+    elements run, why others wait, the state of the job that builds, and why SLURM did not answer, if it did not.
+    """
 
     run: str
     pipeline: str
@@ -53,61 +75,134 @@ class RunStatus:
     stages: list[StageStatus]
     closing: list[str]
     next: str
+    gpu_hours: float = 0.0
+    goodput: float | None = None
+    bad_nodes: dict[str, str] = field(default_factory=dict)
+    cluster: dict[str, Any] = field(default_factory=dict)
+    finished: bool = False
+    live: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON: the fields of this class and of StageStatus by their names."""
         return asdict(self)
 
 
 def read_status(run: RunFolder) -> RunStatus:
-    """The status of a run now."""
-    logs = TaskLogs(run)
+    """The status of a run now. Each manifest is read once, each folder listed once."""
+    jobs = JobsFolder(run)
+    cluster = read_cluster(jobs)
     needed = needed_shards(run)
-    stages = [_stage_status(run, stage, needed, logs) for stage in [INGEST, *run.stages]]
-    return RunStatus(str(run.path), run.plan.pipeline, run.plan.input.rows, stages, closing_lines(run), _next_step(run, stages))
-
-
-def _stage_status(run: RunFolder, stage: str, needed: int, logs: TaskLogs) -> StageStatus:
-    status = StageStatus(stage, needed)
-    manifests: list[Manifest] = []
-    for shard in range(needed):
-        manifest = _complete(run, stage, shard)
-        if manifest is not None:
-            manifests.append(manifest)
-            continue
-        alive, rows = _journal_state(run, stage, shard)
-        status.rows_running += rows
-        failure = logs.failure(Task(stage, shard))
-        if alive:
-            status.running += 1
-        elif failure is not None:
-            status.failed += 1
-            status.failures.append(f"shard {shard}: {failure} (log: {logs.log(Task(stage, shard))})")
-        else:
-            status.waiting += 1
-    sums = totals(manifests)
-    status.done = len(manifests)
-    status.rows_in, status.rows_out, status.rejected, status.reasons = (
-        sums["rows_in"], sums["rows_out"], sums["rejected"], dict(sorted(sums["reasons"].items(), key=lambda item: -item[1]))
-    )  # fmt: skip
-    if sums["seconds"] and sums["rows_in"]:
-        status.rows_per_second = sums["rows_in"] / sums["seconds"]
-        left = sums["rows_in"] / len(manifests) * (needed - len(manifests)) - status.rows_running
-        status.eta_seconds = max(left, 0) / status.rows_per_second
+    complete = run.complete()
+    stages = [_stage_status(run, jobs, stage, needed, complete, cluster) for stage in [INGEST, *run.stages]]
+    status = RunStatus(str(run.path), run.plan.pipeline, run.plan.input.rows, stages, [], "")
+    status.gpu_hours = sum(stage.gpu_hours for stage in stages)
+    leaves = run.leaves()
+    if status.gpu_hours:
+        status.goodput = sum(stage.rows_out for stage in stages if stage.stage in leaves) / status.gpu_hours
+    status.bad_nodes = {bad.node: bad.reason for bad in jobs.bad_nodes()}
+    if cluster.jobs or cluster.silent:
+        status.cluster = {
+            "elements_running": cluster.elements_running,
+            "waiting": cluster.waiting,
+            "build": cluster.finish,
+            "silent": cluster.silent,
+        }
+    status.finished = all(stage.done >= stage.shards for stage in stages)
+    status.closing = closing_lines(run) if status.finished else []
+    status.live = cluster.live or any(stage.running for stage in stages)
+    status.next = _next_step(run, jobs, status)
     return status
 
 
-def _complete(run: RunFolder, stage: str, shard: int) -> Manifest | None:
-    try:
-        return run.manifest(stage, shard) if run.is_complete(stage, shard) else None
-    except UserError:
-        return None
+def exit_code(status: RunStatus) -> int:
+    """For scripts: 0 everything is finished, 1 shards failed and nothing goes on, 3 it goes on or is yet to."""
+    if status.finished:
+        return 0
+    return 1 if any(stage.failed for stage in status.stages) and not status.live else 3
 
 
-def _journal_state(run: RunFolder, stage: str, shard: int) -> tuple[bool, int]:
-    """Whether somebody is writing to the shard's journals, and how many rows they hold."""
+def _stage_status(
+    run: RunFolder,
+    jobs: JobsFolder,
+    stage: str,
+    needed: int,
+    complete: Mapping[tuple[str, int], Manifest],
+    cluster: ClusterState,
+) -> StageStatus:
+    status = StageStatus(stage, needed)
+    done = {shard: complete[stage, shard] for shard in range(needed) if (stage, shard) in complete}
+    aside = {} if stage == INGEST else jobs.quarantined(stage)
+    journals = _journals(run.folder(stage))
+    claimed = _claimed(run, stage)
+    for shard in range(needed):
+        if shard in done:
+            continue
+        alive, rows = _journal_state(journals.get(shard, []))
+        status.rows_running += rows
+        job = cluster.jobs.get((stage, shard))
+        if shard in aside:
+            status.failed += 1
+            failure = aside[shard]
+            where = f" on {failure.node}" if failure.job else ""
+            status.failures.append(f"shard {shard}{where}: {failure.message} (log: {failure.log})")
+        elif alive or shard in claimed:
+            status.running += 1
+        elif job is not None and job.live:
+            status.queued += 1
+        else:
+            status.waiting += 1
+    _add_totals(run, jobs, status, done)
+    return status
+
+
+def _add_totals(run: RunFolder, jobs: JobsFolder, status: StageStatus, done: Mapping[int, Manifest]) -> None:
+    sums = totals(done.values())
+    status.done = len(done)
+    status.rows_in, status.rows_out, status.rejected = sums["rows_in"], sums["rows_out"], sums["rejected"]
+    status.reasons = dict(sorted(sums["reasons"].items(), key=lambda item: -item[1]))
+    status.slowest = _slowest(done)
+    for held in jobs.allocations():
+        if held.stage == status.stage:
+            hours = ((held.ended or time.time()) - held.started) / 3600
+            status.held_hours += hours
+            status.gpu_hours += hours * held.gpus
+    if sums["seconds"] and sums["rows_in"]:
+        status.rows_per_second = sums["rows_in"] / sums["seconds"]
+        left = max(sums["rows_in"] / len(done) * (status.shards - len(done)) - status.rows_running, 0)
+        status.eta_seconds = left / status.rows_per_second / max(status.running, 1)
+        if status.gpu_hours:
+            status.gpu_hours_left = status.gpu_hours * left / sums["rows_in"]
+
+
+def _slowest(done: Mapping[int, Manifest]) -> list[SlowShard]:
+    if len(done) < 2:
+        return []
+    middle = median(manifest.seconds for manifest in done.values()) or 1e-3
+    worst = sorted(done.items(), key=lambda item: -item[1].seconds)[:SHOWN_SLOW]
+    return [
+        SlowShard(shard, made.seconds, made.seconds / middle, made.job.get("SLURMD_NODENAME", made.host)) for shard, made in worst
+    ]
+
+
+def _journals(folder: Path) -> dict[int, list[Path]]:
+    """The journals of a stage by shard, from one look at its folder."""
+    found: dict[int, list[Path]] = {}
+    for path in folder.glob("part-*.journal"):
+        found.setdefault(int(path.name.split("-")[1]), []).append(path)
+    return found
+
+
+def _claimed(run: RunFolder, stage: str) -> set[int]:
+    """The shards of a stage that a living worker holds rows of."""
+    folder = run.files(stage, 0).claims_folder
+    shards = {int(path.name.split("-")[1]) for path in folder.glob("part-*.claim")}
+    return {shard for shard in shards if live_blocks(run.files(stage, shard))}
+
+
+def _journal_state(journals: list[Path]) -> tuple[bool, int]:
+    """Whether somebody is writing to a shard's journals, and how many rows they hold."""
     alive, rows = False, 0
-    for path in run.files(stage, shard).journals():
+    for path in journals:
         try:
             alive |= time.time() - path.stat().st_mtime < ALIVE_SECONDS
             with open(path, "rb") as file:
@@ -117,38 +212,13 @@ def _journal_state(run: RunFolder, stage: str, shard: int) -> tuple[bool, int]:
     return alive, rows
 
 
-def _next_step(run: RunFolder, stages: list[StageStatus]) -> str:
-    launch = f"shardmill launch {run.plan.pipeline} --run {run.path}"
-    if any(stage.failed for stage in stages):
-        return f"read the log of a failed shard, mend the cause, then: {launch}"
-    if all(stage.done >= stage.shards for stage in stages):
+def _next_step(run: RunFolder, jobs: JobsFolder, status: RunStatus) -> str:
+    submissions = jobs.submissions()
+    site = f" --site {submissions[-1].site}" if submissions else ""
+    if status.finished:
         return f"everything is finished; make the datasets: shardmill build {run.path}"
-    if any(stage.running for stage in stages):
-        return "workers are at it; look again in a while"
-    return f"go on with: {launch}"
-
-
-def render_status(status: RunStatus) -> Group:
-    """The status for a terminal."""
-    table = Table(title=f"{status.run} ({status.pipeline}, {status.rows:,} input rows)", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("stage", "shards", "rows in", "rows out", "rejected", "rows/s", "ETA"):
-        table.add_column(name, justify="left" if name in ("stage", "shards") else "right", no_wrap=name == "stage")
-    for stage in status.stages:
-        table.add_row(
-            stage.stage,
-            _shards(stage),
-            f"{stage.rows_in + stage.rows_running:,}",
-            f"{stage.rows_out:,}",
-            f"{stage.rejected:,}",
-            "" if stage.rows_per_second is None else f"{stage.rows_per_second:,.0f}",
-            clock(stage.eta_seconds) if stage.eta_seconds else "",
-        )
-    lines = list(status.closing)
-    lines += [f"{stage.stage} {failure}" for stage in status.stages for failure in stage.failures]
-    return Group(table, *(Text(line) for line in lines), Text(f"next: {status.next}"))
-
-
-def _shards(stage: StageStatus) -> str:
-    """`5/8 done, 2 running, 1 failed`."""
-    counts = {"running": stage.running, "failed": stage.failed}
-    return ", ".join([f"{stage.done}/{stage.shards} done", *(f"{count} {what}" for what, count in counts.items() if count)])
+    if status.live:
+        return f"workers are at it; look again in a while, or: shardmill status {run.path} --watch"
+    if any(stage.failed for stage in status.stages):
+        return f"see what failed: shardmill failures {run.path}; mend the cause, then: shardmill retry {run.path}"
+    return f"go on with: shardmill launch {run.plan.pipeline} --run {run.path}{site}"

@@ -106,6 +106,26 @@ class RunFolder:
             manifest is not None and manifest.fingerprint == self.fingerprint(stage) and not self.is_stale(stage, shard, manifest)
         )
 
+    def complete(self) -> dict[tuple[str, int], Manifest]:
+        """The manifests of all complete shards, by (stage, shard), ingest included; each is read once.
+
+        A damaged manifest counts as none, and what was made from an incomplete shard is not complete.
+        """
+        found: dict[tuple[str, int], Manifest] = {}
+        for stage in [INGEST, *self.stages]:
+            source = self.after(stage)
+            fingerprint = self.fingerprint(stage)
+            for shard in range(self.num_shards):
+                above = found.get((source, shard)) if source else None
+                try:
+                    manifest = self.manifest(stage, shard) if above or source is None else None
+                except UserError:
+                    continue
+                fits = manifest is not None and manifest.fingerprint == fingerprint
+                if manifest is not None and fits and (above is None or above.part.sha256 == manifest.input.sha256):
+                    found[stage, shard] = manifest
+        return found
+
     def is_stale(self, stage: str, shard: int, manifest: Manifest) -> bool:
         """The input part is another one than the manifest names: rows were added to it by `shardmill retry`."""
         source = self.after(stage)
