@@ -26,6 +26,7 @@ from shardmill.launch.site import Queue, Site
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.shards.run_folder import RunFolder
 
+NICE_STEP = 10
 FINISH_MINUTES = 120
 FINISH_MEMORY_GB = 16
 
@@ -99,10 +100,17 @@ def parameters(plan: ClusterPlan, array: Array) -> dict[str, Any]:
         "array_parallelism": array.parallel,
         "srun_args": srun_options(resources.cpus_per_worker),
         "dependency": dependency(array),
+        "additional_parameters": {"nice": nice(plan.run, array.stage)},
     }
     if gpus:
         asked["gres"] = ":".join(filter(None, ["gpu", site.gpu_type, str(gpus)]))
-    return asked | _common(plan, gpu=bool(gpus))
+    common = _common(plan, gpu=bool(gpus))
+    return {**asked, **common, "additional_parameters": {**asked["additional_parameters"], **common["additional_parameters"]}}
+
+
+def nice(run: RunFolder, stage: str) -> int:
+    """Later stages go first, or a shard would wait for all others at each stage: the priority that a stage leaves to others."""
+    return NICE_STEP * (len(run.stages) - 1 - run.stages.index(stage))
 
 
 def srun_options(cpus: int) -> list[str]:
