@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from shardmill.launch.cluster_plan import ClusterPlan
+from shardmill.launch.estimate import Estimate, estimate
+from shardmill.launch.rates import stage_rates
 from shardmill.launch.submit import dependency, script
 from shardmill.standalone import clock
 
 
 def describe(plan: ClusterPlan) -> Group:
-    """The arrays of a plan, what is left out and why."""
+    """The arrays of a plan, how long an element of each will take as far as that was measured, and what is left out and why."""
     lines = []
     if plan.live:
         running = sum(job.running for job in plan.live.values())
@@ -28,13 +31,22 @@ def describe(plan: ClusterPlan) -> Group:
         lines.append("every shard is finished")
     elif not plan.arrays:
         lines.append("nothing to submit")
-    return Group(*([_table(plan)] if plan.arrays else []), *(Text(line) for line in lines))
+    if not plan.arrays:
+        return Group(*(Text(line) for line in lines))
+    whole_run = estimate(plan.run, plan.site, stage_rates(plan.run), plan.max_parallel)
+    if whole_run.unmeasured:
+        lines.append(f"nothing is measured yet of {', '.join(whole_run.unmeasured)}: shardmill estimate {plan.run.path}")
+    else:
+        hours = f"{whole_run.gpu_hours:,.2f} GPU-hours, about {clock(whole_run.hours * 3600)} on {whole_run.nodes} nodes"
+        lines.append(f"the whole run, by its finished shards: {hours}")
+    return Group(_table(plan, whole_run), *(Text(line) for line in lines))
 
 
-def _table(plan: ClusterPlan) -> Table:
-    table = Table(title=f"{plan.run.path} on {plan.site.name}", title_justify="left")
-    for name in ("stage", "elements", "at once", "shards", "workers x GPUs", "time limit", "waits for"):
+def _table(plan: ClusterPlan, whole_run: Estimate) -> Table:
+    table = Table(title=f"{plan.run.path} on {plan.site.name}", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("stage", "elements", "at once", "shards", "workers x GPUs", "limit", "estimate", "waits for"):
         table.add_column(name, justify="left" if name in ("stage", "waits for") else "right", no_wrap=name != "waits for")
+    measured = {stage.stage: stage for stage in whole_run.stages}
     for array in plan.arrays:
         gpus = plan.resources(array.stage).gpus_per_worker
         table.add_row(
@@ -44,6 +56,7 @@ def _table(plan: ClusterPlan) -> Table:
             f"{array.shards:,}",
             f"{plan.workers(array.stage)} x {gpus}",
             clock(plan.minutes(array) * 60),
+            clock(measured[array.stage].minutes_per_element * 60) if array.stage in measured else "?",
             Text(dependency(array) or ""),
         )
     return table
