@@ -12,7 +12,7 @@ from rich.text import Text
 from shardmill.launch.cluster_plan import ClusterPlan
 from shardmill.launch.estimate import Estimate, estimate
 from shardmill.launch.rates import stage_rates
-from shardmill.launch.submit import dependency, script
+from shardmill.launch.submit import job_of, script
 from shardmill.standalone import clock
 
 
@@ -39,13 +39,24 @@ def describe(plan: ClusterPlan) -> Group:
     else:
         hours = f"{whole_run.gpu_hours:,.2f} GPU-hours, about {clock(whole_run.hours * 3600)} on {whole_run.nodes} nodes"
         lines.append(f"the whole run, by its finished shards: {hours}")
-    return Group(_table(plan, whole_run), *(Text(line) for line in lines))
+    return Group(_table(plan, whole_run), *(Text(line) for line in [*_order(plan), *lines]))
+
+
+def _order(plan: ClusterPlan) -> Iterator[str]:
+    """What waits for what."""
+    if any(array.after for array in plan.arrays):
+        yield "each element starts when the same element of the stage that it reads is done (aftercorr)"
+    for array in plan.arrays:
+        if array.waits_for:
+            yield f"{array.stage}: after {', '.join(array.waits_for)}, which are under way"
+        if array.chained_to is not None:
+            yield f"{array.stage}: after all of {job_of(array.chained_to)}, to keep the limit of nodes"
 
 
 def _table(plan: ClusterPlan, whole_run: Estimate) -> Table:
     table = Table(title=f"{plan.run.path} on {plan.site.name}", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("stage", "elements", "at once", "shards", "workers x GPUs", "limit", "estimate", "waits for"):
-        table.add_column(name, justify="left" if name in ("stage", "waits for") else "right", no_wrap=name != "waits for")
+    for name in ("stage", "elements", "at once", "shards", "per node", "limit", "estimate"):
+        table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
     measured = {stage.stage: stage for stage in whole_run.stages}
     for array in plan.arrays:
         gpus = plan.resources(array.stage).gpus_per_worker
@@ -54,10 +65,9 @@ def _table(plan: ClusterPlan, whole_run: Estimate) -> Table:
             f"{len(array.elements):,}",
             f"{array.parallel:,}",
             f"{array.shards:,}",
-            f"{plan.workers(array.stage)} x {gpus}",
+            f"{plan.workers(array.stage)} x {gpus} GPU",
             clock(plan.minutes(array) * 60),
             clock(measured[array.stage].minutes_per_element * 60) if array.stage in measured else "?",
-            Text(dependency(array) or ""),
         )
     return table
 
