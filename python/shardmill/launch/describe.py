@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -54,7 +53,7 @@ def _order(plan: ClusterPlan) -> Iterator[str]:
 
 
 def _table(plan: ClusterPlan, whole_run: Estimate) -> Table:
-    table = Table(title=f"{plan.run.path} on {plan.site.name}", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=f"{plan.run.path} on {plan.site.name}", title_justify="left", box=None, pad_edge=False)
     for name in ("stage", "elements", "at once", "shards", "per node", "limit", "estimate"):
         table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
     measured = {stage.stage: stage for stage in whole_run.stages}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -175,7 +174,7 @@ def _notes(run: RunFolder, site: Site | None, made: Estimate, group: int) -> lis
 
 def render(made: Estimate) -> Group:
     """The estimate for a terminal."""
-    table = Table(title=f"{made.run}: {made.shards:,} shards", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=f"{made.run}: {made.shards:,} shards", title_justify="left", box=None, pad_edge=False)
     for name in ("stage", "rows in", "work h", "low-high", "GPU h", "a shard", "disk"):
         table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
     for stage in made.stages:
