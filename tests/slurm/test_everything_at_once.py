@@ -21,9 +21,10 @@ def test_the_sample_survives_it_all(cluster: Cluster, tmp_path: Path) -> None:
     mill.cluster.expire(timed_out, 30)
     wait_for_rows(mill, "extract_objects", range(8, 16))
     mill.cluster.requeue(requeued)
+    mill.cluster.wait_for_state(timed_out, "PENDING", seconds=90)
+    mill.break_things(poison=word, slow=0.2)
     wait_for_restart(mill, timed_out, requeued)
-    mill.break_things(poison=word, slow=0.5)
-    hit = mill.element("propose_negatives", 2)
+    hit, again = mill.element("propose_negatives", 0), mill.element("validate_objects", 0)
     wait_for_start(mill, hit)
     mill.break_things(poison=word, slow=2)
     lost = mill.cluster.node_of(hit)
@@ -31,10 +32,9 @@ def test_the_sample_survives_it_all(cluster: Cluster, tmp_path: Path) -> None:
     wait_for_restart(mill, hit)
     mill.cluster.raise_node(lost)
     mill.break_things(poison=word, slow=0.2)
-    again = mill.element("validate_objects", 3)
     wait_for_start(mill, again)
     mill.cluster.requeue(again)
-    mill.cluster.wait_for_empty(500)
+    mill.cluster.wait_for_empty(900)
     run = mill.fresh()
     unfinished = {shard for stage in run.stages for shard in range(32) if not run.is_complete(stage, shard)}
     assert unfinished == {POISONED}
@@ -43,7 +43,7 @@ def test_the_sample_survives_it_all(cluster: Cluster, tmp_path: Path) -> None:
     assert {timed_out, requeued, hit, again} <= {held.job for held in mill.jobs.allocations() if held.restart}
     mill.break_things()
     mill.shardmill("retry", run.path)
-    mill.cluster.wait_until((run.path / "datasets" / "dataset.json").exists, 300, "the datasets are built")
+    mill.cluster.wait_until((run.path / "datasets" / "dataset.json").exists, 600, "the datasets are built")
     mill.check_conservation()
     assert mill.digests() == local_digests(mill)
     cluster.env.pop("SHARDMILL_FAULTS")
@@ -52,15 +52,15 @@ def test_the_sample_survives_it_all(cluster: Cluster, tmp_path: Path) -> None:
 
 def wait_for_rows(mill: Mill, stage: str, shards: range) -> None:
     """Some of these shards of a stage have rows in their journals."""
-    mill.cluster.wait_until(lambda: any(mill.rows_done(stage, shard) for shard in shards), 200, f"{stage} is under way")
+    mill.cluster.wait_until(lambda: any(mill.rows_done(stage, shard) for shard in shards), 400, f"{stage} is under way")
 
 
 def wait_for_start(mill: Mill, job: str) -> None:
-    mill.cluster.wait_until(lambda: mill.cluster.node_of(job), 300, f"{job} runs")
+    mill.cluster.wait_until(lambda: mill.cluster.node_of(job), 600, f"{job} runs")
 
 
 def wait_for_restart(mill: Mill, *jobs: str) -> None:
     def restarted() -> bool:
         return set(jobs) <= {held.job for held in mill.jobs.allocations() if held.restart}
 
-    mill.cluster.wait_until(restarted, 200, f"{jobs} started again")
+    mill.cluster.wait_until(restarted, 400, f"{jobs} started again")

@@ -27,7 +27,7 @@ def test_the_sample_on_two_nodes_of_eight_workers_gives_what_one_machine_gives(c
     one_gpu_each = {stage: {"gpus_per_worker": 1} for stage in mill.run.stages}
     mill.launch(stages=one_gpu_each)
     assert [len(array.elements) for array in mill.jobs.submissions()[0].arrays] == [4] * 7
-    mill.cluster.wait_until((mill.run.path / "datasets" / "dataset.json").exists, 400, "the datasets are built")
+    mill.cluster.wait_until((mill.run.path / "datasets" / "dataset.json").exists, 900, "the datasets are built")
     mill.cluster.wait_for_empty(30)
     mill.check_conservation()
     assert mill.digests() == local_digests(mill)

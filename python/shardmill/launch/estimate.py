@@ -149,7 +149,11 @@ def _notes(run: RunFolder, site: Site | None, made: Estimate, group: int) -> lis
         notes.append("some stages are measured on one shard: how much shards differ is not known")
     models = [stage for stage in made.stages if run.stage(stage.stage).model]
     slowest = max(models, key=lambda stage: stage.minutes_per_shard, default=None)
-    if slowest is not None and made.shards > 1 and not GOOD_MINUTES[0] <= slowest.minutes_per_shard <= GOOD_MINUTES[1]:
+    if (
+        slowest is not None
+        and slowest.worker_hours * 60 > GOOD_MINUTES[0]
+        and not GOOD_MINUTES[0] <= slowest.minutes_per_shard <= GOOD_MINUTES[1]
+    ):
         rows = run.plan.shards[0][1] - run.plan.shards[0][0]
         better = max(1, round(rows * sum(GOOD_MINUTES) / 2 / max(slowest.minutes_per_shard, 1e-6)))
         if min(better, run.plan.input.rows) != rows:

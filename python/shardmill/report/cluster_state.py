@@ -35,7 +35,12 @@ class ClusterState:
 
     @property
     def live(self) -> bool:
-        return self.elements_running > 0 or bool(self.waiting)
+        return self.elements_running > 0 or bool(self.waiting) or self.building
+
+    @property
+    def building(self) -> bool:
+        """The job that builds the datasets runs, or will."""
+        return self.finish.upper() in slurm.WAITING | slurm.RUNNING
 
 
 def read_cluster(jobs: JobsFolder) -> ClusterState:

@@ -110,7 +110,7 @@ def read_status(run: RunFolder) -> RunStatus:
     status.finished = all(stage.done >= stage.shards for stage in stages)
     status.closing = closing_lines(run) if status.finished else []
     status.live = cluster.live or any(stage.running for stage in stages)
-    status.next = _next_step(run, jobs, status)
+    status.next = _next_step(run, jobs, status, cluster)
     return status
 
 
@@ -212,9 +212,13 @@ def _journal_state(journals: list[Path]) -> tuple[bool, int]:
     return alive, rows
 
 
-def _next_step(run: RunFolder, jobs: JobsFolder, status: RunStatus) -> str:
+def _next_step(run: RunFolder, jobs: JobsFolder, status: RunStatus, cluster: ClusterState) -> str:
     submissions = jobs.submissions()
     site = f" --site {submissions[-1].site}" if submissions else ""
+    if status.finished and (run.path / "datasets").exists():
+        return f"everything is finished; the datasets are in {run.path / 'datasets'}"
+    if status.finished and cluster.building:
+        return f"the last job builds the datasets; they will be in {run.path / 'datasets'}"
     if status.finished:
         return f"everything is finished; make the datasets: shardmill build {run.path}"
     if status.live:

@@ -25,13 +25,13 @@ def watch(run: RunFolder, seconds: float) -> RunStatus:
     status = read_status(run)
     try:
         if not console.is_terminal:
-            while status.live and not status.finished:
+            while status.live:
                 print(_line(status), flush=True)
                 time.sleep(seconds)
                 status = read_status(RunFolder(run.path))
         else:
             with Live(render_status(status), console=console, auto_refresh=False, transient=True) as live:
-                while status.live and not status.finished:
+                while status.live:
                     time.sleep(seconds)
                     status = read_status(RunFolder(run.path))
                     live.update(render_status(status), refresh=True)
