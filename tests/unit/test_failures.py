@@ -1,108 +1,141 @@
-"""Telling what failed, grouped by cause, and finding the log of a shard."""
+"""`shardmill failures`: what failed, grouped by cause, with the end of one log each."""
 
 from __future__ import annotations
 
-import os
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from shardmill.errors import UserError
-from shardmill.launch.jobs import BadNode, Failure, JobsFolder
-from shardmill.report.failures import plain, ranges, read_failures, render
-from shardmill.report.log_files import excerpt, latest_text, logs_of
+from shardmill.launch.jobs import BadNode, Failure, JobsFolder, Submission
+from shardmill.report.failures import FailureReport, masked, read_failures, render
 from shardmill.shards.run_folder import RunFolder
 from shardmill.worker import run_shard
 
-STAGE = "extract_objects"
+STAGE, NEXT = "extract_objects", "propose_negatives"
 
 
 @pytest.fixture
 def run(make_run: Callable[..., RunFolder]) -> RunFolder:
-    return make_run()
+    return make_run(num_shards=12)
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    path = tmp_path / "task.log"
-    path.write_text(
-        "=== 2026-01-01T00:00:00+00:00 slot 0 of 8 for extract_objects, node n1 on here, process 1\n"
-        "=== 2026-01-01T00:00:01+00:00 extract_objects shard 1 on here, process 2\nfirst of one\n"
-        "=== 2026-01-01T00:00:02+00:00 extract_objects shard 2 on here, process 2\nall of two\n"
-        "=== 2026-01-01T00:00:03+00:00 extract_objects shard 1 on here, process 3\nsecond of one\n"
-        "[red]not markup[/red] \x1b[31m\n"
-    )
-    return path
+def fail(run: RunFolder, shard: int, message: str = "no such model", stage: str = STAGE, **values: Any) -> None:
+    told = {"kind": "refused", "node": "n1", "job": "7_0", **values}
+    JobsFolder(run).note_failure(Failure(stage=stage, shard=shard, message=message, **told))
 
 
-def fail(run: RunFolder, shard: int, message: str, log: Path | str = "", node: str = "n1") -> None:
-    JobsFolder(run).note_failure(
-        Failure(stage=STAGE, shard=shard, kind="refused", message=message, node=node, job="7_0", log=str(log))
-    )
+def text_of(report: FailureReport) -> str:
+    console = Console(file=io.StringIO(), width=250)
+    console.print(render(report))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
-def text_of(run: RunFolder) -> str:
-    console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(render(read_failures(run)))
-    console.file.close()
-    return console.export_text()
-
-
-def test_the_part_of_a_log_that_tells_of_a_shard(log: Path) -> None:
-    assert "first of one" in excerpt(log, STAGE, 1)
-    assert "second of one" in excerpt(log, STAGE, 1)
-    assert "all of two" not in excerpt(log, STAGE, 1)
-    assert excerpt(log, STAGE, 2).endswith("all of two\n")
-
-
-def test_failures_with_the_same_cause_are_one_group(run: RunFolder, log: Path) -> None:
-    fail(run, 1, "no space left: /data/part-00001.csv", log)
-    fail(run, 2, "no space left: /data/part-00002.csv", log, node="n2")
-    fail(run, 0, "the key 'x' is missing", log)
+def test_shards_are_grouped_by_cause_and_the_largest_group_comes_first(run: RunFolder) -> None:
+    fail(run, 1, "other cause", node="n3")
+    for shard in (2, 4, 5, 6):
+        fail(run, shard, f"row {shard}17 of /data/run/part-0000{shard}.csv is not readable", node=f"n{shard % 2 + 1}")
+    fail(run, 4, "row 3 of /data/run/part-00004.csv is not readable", stage=NEXT)
     report = read_failures(run)
-    assert [(cause.shards, cause.nodes) for cause in report.causes] == [([1, 2], ["n1", "n2"]), ([0], ["n1"])]
-    assert report.causes[0].tail == ["=== 2026-01-01T00:00:02+00:00 extract_objects shard 2 on here, process 2", "all of two"]
+    assert [(cause.stage, cause.shards, cause.nodes) for cause in report.causes] == [
+        (STAGE, [2, 4, 5, 6], ["n1", "n2"]),
+        (STAGE, [1], ["n3"]),
+        (NEXT, [4], ["n1"]),
+    ]
+    assert report.causes[0].message == "row 217 of /data/run/part-00002.csv is not readable"
+    assert f"{STAGE}: 4 shards (2,4-6), quarantined" in text_of(report)
 
 
-def test_the_text_of_a_log_stays_text(run: RunFolder, log: Path) -> None:
-    fail(run, 1, "[bold]gone[/bold]", log)
-    told = text_of(run)
-    assert "[red]not markup[/red] [31m" in told
-    assert "[bold]gone[/bold]" in told
-    assert "\x1b" not in plain("\x1b[2J\u202e")
-    assert f"shardmill retry {run.path}" in told
+def test_the_same_message_of_another_kind_is_another_cause(run: RunFolder) -> None:
+    fail(run, 1, "gone", kind="error")
+    fail(run, 2, "gone", kind="refused")
+    assert {cause.kind for cause in read_failures(run).causes} == {"error", "refused"}
 
 
-def test_a_shard_that_was_finished_later_is_no_failure(run: RunFolder) -> None:
-    fail(run, 1, "gone")
-    run_shard(run, STAGE, 1)
-    assert read_failures(run).causes == []
-    assert "no unfinished shard has failed" in text_of(run)
-
-
-def test_bad_nodes_are_told(run: RunFolder) -> None:
-    JobsFolder(run).note_bad_node(BadNode(node="n7", reason="GPU 3 is gone", stage=STAGE))
-    assert "node n7 is avoided: GPU 3 is gone" in text_of(run)
-
-
-def test_the_log_of_a_shard_is_found_by_what_was_noted(run: RunFolder, log: Path) -> None:
-    with pytest.raises(UserError, match="extract_objects shard 1 has no log"):
-        logs_of(run, STAGE, 1)
-    fail(run, 1, "gone", log)
-    assert logs_of(run, STAGE, 1) == [log]
-    assert latest_text(run, STAGE, 1, lines=2).startswith("second of one")
-    with pytest.raises(UserError, match="there is no shard 99"):
-        logs_of(run, STAGE, 99)
-
-
-def test_the_log_of_a_finished_shard_is_in_its_manifest(run: RunFolder, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHARDMILL_LOG", str(log))
+def test_only_the_last_failure_of_an_unfinished_shard_counts(run: RunFolder) -> None:
+    fail(run, 1, "first", kind="died")
+    fail(run, 1, "last", kind="died")
+    fail(run, 2, "mended since")
     run_shard(run, STAGE, 2)
-    assert latest_text(run, STAGE, 2).endswith("all of two")
+    causes = read_failures(run).causes
+    assert [(cause.message, cause.shards, cause.quarantined) for cause in causes] == [("last", [1], [])]
+    assert causes[0].next == "it is tried again by its job, or by the next launch"
+    assert "1 shard (1), quarantined: none" in text_of(read_failures(run))
 
 
-def test_ranges() -> None:
-    assert ranges([]) == ""
-    assert ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+def test_each_cause_ends_with_the_last_lines_of_the_log_of_one_shard(run: RunFolder, tmp_path: Path) -> None:
+    log = tmp_path / "slot.log"
+    log.write_text(
+        "".join(
+            f"=== 2026-01-02T03:04:05+00:00 {STAGE} shard {shard} on n1, process 1\nbegin\n"
+            + "".join(f"line {number}\n" for number in range(30))
+            + f"\x1b[2J[red]the end of {shard}[/red]\n"
+            for shard in (1, 2)
+        )
+    )
+    fail(run, 1, "out of [bold]luck\x1b[2J", log=str(log))
+    cause = read_failures(run).causes[0]
+    assert (len(cause.tail), cause.tail[-1], cause.tail[0]) == (12, "[red]the end of 1[/red]", "line 19")
+    shown = text_of(read_failures(run))
+    assert "out of [bold]luck\n" in shown and "    [red]the end of 1[/red]" in shown and "\x1b" not in shown
+    assert f"log of shard 1: {log}" in shown
+
+
+def test_a_log_that_is_gone_is_no_failure_of_the_report(run: RunFolder, tmp_path: Path) -> None:
+    fail(run, 1, log=str(tmp_path / "gone.log"))
+    fail(run, 2, "never had a log")
+    assert [cause.tail for cause in read_failures(run).causes] == [[], []]
+    assert "log of shard 2: none" in text_of(read_failures(run))
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [("died", "memory_gb"), ("error", "read the log"), ("refused", "mend what the message names"), ("stuck", "more minutes")],
+)
+def test_it_says_what_to_do_next(run: RunFolder, kind: str, remedy: str) -> None:
+    for _ in range(3):
+        fail(run, 1, kind=kind)
+    told = read_failures(run).causes[0].next
+    assert remedy in told and told.endswith(f"shardmill launch negbench --run {run.path}")
+    JobsFolder(run).add_submission(Submission(site="mine"))
+    assert read_failures(run).causes[0].next.endswith(f"shardmill retry {run.path}")
+
+
+def test_what_a_bad_node_failed_is_counted_there(run: RunFolder) -> None:
+    for shard in (1, 2):
+        fail(run, shard, node="n7")
+    fail(run, 3, node="n1")
+    JobsFolder(run).note_bad_node(BadNode(node="n7", reason="no GPU \x1b[1mfound", stage=STAGE, job="7_0"))
+    report = read_failures(run)
+    assert [(node.node, node.reason, node.failures) for node in report.bad_nodes] == [("n7", "no GPU found", 2)]
+    assert [cause.shards for cause in report.causes] == [[3]]
+    assert "node n7 is avoided" in text_of(report)
+
+
+def test_without_failures_it_says_so(run: RunFolder) -> None:
+    assert text_of(read_failures(run)) == "no unfinished shard has failed\n"
+
+
+def test_json_has_the_fields_by_name(run: RunFolder) -> None:
+    fail(run, 1)
+    found = json.loads(json.dumps(read_failures(run).to_dict()))
+    names = {"stage", "kind", "message", "shards", "quarantined", "nodes", "example", "log", "tail", "next"}
+    assert found["causes"][0].keys() == names and found["bad_nodes"] == []
+
+
+@pytest.mark.parametrize(
+    ("message", "bare"),
+    [
+        ("row 17: score 0.25 of 1,000", "row N: score N of N"),
+        ("cannot read /data/a b/x.csv", "cannot read PATH b/x.csv"),
+        ("digest 3f2a9bc01d00 at 0x7f3a", "digest HEX at HEX"),
+        ("job 1b4e28ba-2fa1-11d2-883f-0016d3cca427", "job HEX"),
+        ("a defaced facade and 2/3 of it", "a defaced facade and N/N of it"),
+    ],
+)
+def test_a_cause_is_a_message_without_what_differs_by_shard(message: str, bare: str) -> None:
+    assert masked(message) == bare

@@ -38,7 +38,7 @@ def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_jso
     if as_json:
         click.echo(json.dumps(state.to_dict(), indent=1))
         ctx.exit(exit_code(state))
-    Console().print(render_status(state))
+    Console().print(render_status(state), soft_wrap=True)
 
 
 @cli.command()
@@ -75,7 +75,7 @@ def failures(folder: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=1))
     else:
-        Console().print(render(found))
+        Console().print(render(found), soft_wrap=True)
 
 
 @cli.command()

@@ -17,6 +17,7 @@ from shardmill.errors import UserError
 TIMEOUT_SECONDS = 60
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "SUSPENDED", "RESV_DEL_HOLD"}
 RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "RESIZING", "STOPPED"}
+BETWEEN = {"NODE_FAIL", "PREEMPTED", "BOOT_FAIL"}
 USABLE = {"idle", "mixed", "allocated", "completing", "reserved", "planned"}
 NEVER = "DependencyNeverSatisfied"
 
@@ -40,8 +41,8 @@ class Job:
 
     @property
     def live(self) -> bool:
-        """It runs, or will. A preempted job or one of a failed node may be requeued in the next second."""
-        return self.waiting or self.running
+        """It runs, or will. A preempted job or one of a failed node is queued again in the next second."""
+        return self.waiting or self.running or self.state in BETWEEN
 
 
 def available() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,31 @@ from rich.console import Group as Lines
 from rich.text import Text
 
 from shardmill.launch.jobs import Failure, JobsFolder
-from shardmill.report.log_files import excerpt
+from shardmill.report.log_files import last_lines
+from shardmill.report.snapshot import Snapshot
+from shardmill.report.words import plain, ranges
 from shardmill.shards.run_folder import RunFolder
 
 TAIL_LINES = 12
-VARYING = re.compile(r"0x[0-9a-fA-F]+|/[^\s:,]+|\b[0-9a-f]{12,}\b|\d+")
-WORDS = {
-    "died": "the worker died",
-    "error": "the program failed",
-    "refused": "something is to be mended",
-    "stuck": "no progress before the time limit",
+MASKS = (
+    (re.compile(r"(?<![\w.])~?(?:/[^\s:,;'\"()\[\]]+)+"), "PATH"),
+    (re.compile(r"\b0x[0-9a-fA-F]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b"), "HEX"),
+    (re.compile(r"\d+(?:[.,]\d+)*"), "N"),
+)
+WHAT = {"died": "its worker died", "error": "the program failed", "refused": "refused", "stuck": "stopped without progress"}
+TO_DO = {
+    "died": "if it was out of memory, give the stage more memory_gb (resources in the pipeline file, stages in the site file)",
+    "error": "read the log; mend the row, the model or the program that it names",
+    "refused": "mend what the message names",
+    "stuck": "give the stage more minutes (resources in the pipeline file, stages in the site file)",
 }
 
 
 @dataclass
 class Cause:
-    """Failed shards of one stage with the same cause; `quarantined` ones are tried again only by `shardmill retry`."""
+    """Unfinished shards of one stage whose last failure has the same cause: the same kind, and the same message but for numbers,
+    paths and digests. The `quarantined` ones are not tried again by themselves. `message`, `log` and `tail` (the last lines of
+    the log) are those of the shard `example`; `nodes` is where they failed; `next` is what to do."""
 
     stage: str
     kind: str
@@ -35,93 +43,120 @@ class Cause:
     shards: list[int]
     quarantined: list[int]
     nodes: list[str]
+    example: int
     log: str
     tail: list[str]
+    next: str
+
+
+@dataclass
+class Node:
+    """A node that is avoided, why, and how many failures are put down to it."""
+
+    node: str
+    reason: str
+    stage: str
+    time: str
+    failures: int = 0
 
 
 @dataclass
 class FailureReport:
-    """The causes, the most frequent first, and why nodes are avoided."""
+    """The causes, those of the most shards first, and the nodes that are avoided."""
 
     run: str
     causes: list[Cause] = field(default_factory=list)
-    bad_nodes: dict[str, str] = field(default_factory=dict)
+    bad_nodes: list[Node] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON: the fields of this class, of Cause and Node, by their names."""
         return asdict(self)
 
 
 def read_failures(run: RunFolder) -> FailureReport:
-    """The failures of all shards that are not finished."""
-    jobs = JobsFolder(run)
-    report = FailureReport(str(run.path), bad_nodes={bad.node: bad.reason for bad in jobs.bad_nodes()})
-    for stage in run.stages:
-        aside = jobs.quarantined(stage)
-        last: dict[int, Failure] = {failure.shard: failure for failure in jobs.failures(stage)}
-        groups: dict[tuple[str, str], list[Failure]] = {}
+    """The failures of all shards that are not finished; those put down to a bad node are counted there."""
+    now = Snapshot(run.path)
+    jobs = JobsFolder(now)
+    report = FailureReport(str(run.path))
+    starts: dict[tuple[str, str, int], Node] = {}
+    for bad in jobs.bad_nodes():
+        node = Node(bad.node, plain(bad.reason), bad.stage, bad.time)
+        report.bad_nodes.append(node)
+        starts[bad.node, bad.job, bad.restart] = node
+    launched = bool(jobs.submissions())
+    for stage in now.stages:
+        groups: dict[tuple[str, str], dict[int, Failure]] = {}
+        last: dict[int, Failure] = {}
+        for failure in jobs.failures(stage):
+            blamed = starts.get((failure.node, failure.job, failure.restart)) if failure.job else None
+            if blamed is not None:
+                blamed.failures += 1
+            elif not now.is_complete(stage, failure.shard):
+                last[failure.shard] = failure
         for shard, failure in last.items():
-            if not run.is_complete(stage, shard):
-                groups.setdefault((failure.kind, VARYING.sub("…", failure.message)), []).append(failure)
-        report.causes += [_cause(group, set(aside)) for group in groups.values()]
+            groups.setdefault((failure.kind, masked(failure.message)), {})[shard] = failure
+        aside = set(jobs.quarantined(stage))
+        report.causes += [_cause(now, group, aside, launched) for group in groups.values()]
     report.causes.sort(key=lambda cause: -len(cause.shards))
     return report
 
 
-def _cause(group: list[Failure], aside: set[int]) -> Cause:
-    example = group[-1]
-    shards = sorted(failure.shard for failure in group)
-    nodes = sorted({failure.node for failure in group})
-    quarantined = [shard for shard in shards if shard in aside]
-    return Cause(example.stage, example.kind, example.message, shards, quarantined, nodes, example.log, _tail(example))
+def masked(message: str) -> str:
+    """A message without what differs from shard to shard.
 
-
-def _tail(failure: Failure) -> list[str]:
-    """The last lines that the log has of the shard."""
-    path = Path(failure.log)
-    if not failure.log or not path.is_file():
-        return []
-    lines = [line for line in excerpt(path, failure.stage, failure.shard).splitlines() if line.strip()]
-    return lines[-TAIL_LINES:]
-
-
-def plain(text: str) -> str:
-    """Text from a log without what could steer a terminal."""
-    return "".join(char for char in text if char == "\t" or unicodedata.category(char) not in ("Cc", "Cf"))
-
-
-def ranges(shards: list[int]) -> str:
-    """Shards in short.
-
-    >>> ranges([3, 5, 6, 7, 9])
-    '3, 5-7, 9'
+    >>> masked("row 17 of /data/x.csv: digest 3f2a9bc01d is not 0.5")
+    'row N of PATH: digest HEX is not N'
     """
-    pieces: list[list[int]] = []
-    for shard in shards:
-        if pieces and shard == pieces[-1][-1] + 1:
-            pieces[-1].append(shard)
-        else:
-            pieces.append([shard])
-    return ", ".join(str(piece[0]) if len(piece) == 1 else f"{piece[0]}-{piece[-1]}" for piece in pieces)
+    for pattern, word in MASKS:
+        message = pattern.sub(word, message)
+    return message
+
+
+def _cause(run: RunFolder, group: dict[int, Failure], aside: set[int], launched: bool) -> Cause:
+    shards = sorted(group)
+    example = next((shard for shard in shards if shard in aside), shards[0])
+    failure = group[example]
+    return Cause(
+        stage=failure.stage,
+        kind=failure.kind,
+        message=plain(failure.message),
+        shards=shards,
+        quarantined=[shard for shard in shards if shard in aside],
+        nodes=sorted({each.node for each in group.values()}),
+        example=example,
+        log=failure.log,
+        tail=last_lines(Path(failure.log), failure.stage, example, TAIL_LINES) if failure.log else [],
+        next=_next(run, failure, bool(aside & group.keys()), launched),
+    )
+
+
+def _next(run: RunFolder, failure: Failure, quarantined: bool, launched: bool) -> str:
+    again = f"shardmill retry {run.path}" if launched else f"shardmill launch {run.plan.pipeline} --run {run.path}"
+    if not quarantined:
+        return "it is tried again by its job, or by the next launch"
+    return f"{TO_DO[failure.kind]}; then: {again}"
 
 
 def render(report: FailureReport) -> Lines:
     """The report for a terminal."""
-    lines = []
-    for cause in report.causes:
-        count = len(cause.shards)
-        lines.append(
-            Text(f"{cause.stage}: {count} {'shard' if count == 1 else 'shards'} ({ranges(cause.shards)})", style="bold red")
-        )
-        lines.append(Text(f"  {WORDS[cause.kind]}: {plain(cause.message)}; on {', '.join(cause.nodes)}"))
-        if cause.quarantined:
-            lines.append(Text(f"  quarantined: {ranges(cause.quarantined)}"))
-        lines += [Text(f"    {plain(line)}", style="dim") for line in cause.tail]
-        lines.append(Text(f"  log: {cause.log}"))
-    for node, reason in report.bad_nodes.items():
-        lines.append(Text(f"node {node} is avoided: {plain(reason)}", style="bold yellow"))
+    lines = [line for cause in report.causes for line in _cause_lines(cause)]
     if not report.causes:
         lines.append(Text("no unfinished shard has failed"))
-    elif any(cause.quarantined for cause in report.causes):
-        lines.append(Text(f"when the cause is mended: shardmill retry {report.run}", style="bold"))
+    for node in report.bad_nodes:
+        counted = f"; {node.failures} failures there count against no shard" if node.failures else ""
+        lines.append(Text(f"node {node.node} is avoided since {node.time}: {node.reason}{counted}", style="yellow"))
     return Lines(*lines)
+
+
+def _cause_lines(cause: Cause) -> list[Text]:
+    count = len(cause.shards)
+    tried = len(cause.quarantined) < count
+    aside = f", quarantined: {ranges(cause.quarantined) or 'none'}" if tried else ", quarantined"
+    title = f"{cause.stage}: {count:,} {'shard' if count == 1 else 'shards'} ({ranges(cause.shards)}){aside}"
+    return [
+        Text(title, style="bold red"),
+        Text(f"  {WHAT[cause.kind]} on {', '.join(cause.nodes)}: {cause.message}"),
+        *(Text(f"    {line}", style="dim") for line in cause.tail),
+        Text(f"  log of shard {cause.example}: {cause.log or 'none'}"),
+        Text(f"  next: {cause.next}"),
+    ]

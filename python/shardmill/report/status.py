@@ -1,228 +1,187 @@
-"""How far a run is: told from its files first, then from SLURM; right while workers run, and while none does."""
+"""How far a run is, told from its files first, then from SLURM: right while workers run, while none does, and wherever."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+from shardmill.launch import slurm
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.progress import closing_lines
 from shardmill.launch.tasks import needed_shards
 from shardmill.report.cluster_state import ClusterState, read_cluster
-from shardmill.shards.claims import live_blocks
-from shardmill.shards.manifest import Manifest, totals
+from shardmill.report.snapshot import Memory, Snapshot
+from shardmill.report.stage_status import ALIVE_SECONDS, StageStatus, stage_statuses
+from shardmill.report.words import plain
 from shardmill.shards.run_folder import INGEST, RunFolder
 
-ALIVE_SECONDS = 120.0
-"""An unfinished shard whose journal was written to within this time counts as running."""
-SHOWN_SLOW = 3
+GOING_ON, FAILED, FINISHED = 3, 1, 0
 
 
 @dataclass
-class SlowShard:
-    """A shard that took longest for its stage: its seconds, and how many times the median that is."""
+class Seen:
+    """What earlier looks at a run found out and need not ask again."""
 
-    shard: int
-    seconds: float
-    times_median: float
-    host: str
+    files: Memory = field(default_factory=Memory)
+    ended: dict[str, slurm.Job] = field(default_factory=dict)
 
 
 @dataclass
-class StageStatus:
-    """One stage. A shard is done, running, queued (its job waits, or has not come to it), failed (quarantined), or waiting.
+class ClusterStatus:
+    """What SLURM says: elements (nodes' worth of work) by state, why they wait, nodes at work, the job that builds at the end.
 
-    `rows_running` are finished rows of unfinished shards; `rows_per_second` is what one worker does, `eta_seconds` is for the
-    workers that run now (for one, if none does). `held_hours` counts nodes held times their hours, `gpu_hours` their GPUs.
+    `note` says why SLURM could not be asked; then `told` is false and the rest is from the files.
+    build_state: queued, running, ended or unknown; empty where no such job was submitted.
     """
 
-    stage: str
-    shards: int
-    done: int = 0
-    running: int = 0
-    queued: int = 0
-    failed: int = 0
-    waiting: int = 0
-    rows_in: int = 0
-    rows_out: int = 0
-    rejected: int = 0
-    rows_running: int = 0
-    rows_per_second: float | None = None
-    eta_seconds: float | None = None
-    held_hours: float = 0.0
-    gpu_hours: float = 0.0
-    gpu_hours_left: float | None = None
-    reasons: dict[str, int] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-    slowest: list[SlowShard] = field(default_factory=list)
+    site: str
+    told: bool
+    note: str
+    running: int
+    queued: int
+    queued_why: dict[str, int]
+    nodes: list[str]
+    build: str
+    build_state: str
 
 
 @dataclass
 class RunStatus:
-    """A run: its stages, what it cost, what SLURM says, and what to do next.
+    """A run: its stages, the sums over them, what SLURM says, and what to do next.
 
-    `goodput` is accepted rows of the last stages per GPU-hour that was allocated, None where no GPU was. `cluster` has how many
-    elements run, why others wait, the state of the job that builds, and why SLURM did not answer, if it did not.
+    finished: every needed shard stands; live: something runs, or will without being launched again, be it the job that builds.
+    goodput: accepted rows of the last stages per allocated GPU-hour (`goodput_per` says GPU-hour; CPU-hour in a run without
+    GPUs). eta_seconds: None where nothing is known. bad_nodes: the nodes that are avoided, and why. damaged: manifests that
+    cannot be read. cluster: None for a run that was never launched on one. closing: what became of all rows, once finished.
     """
 
     run: str
     pipeline: str
     rows: int
     stages: list[StageStatus]
+    finished: bool
+    live: bool
+    eta_seconds: float | None
+    gpu_hours: float
+    gpu_hours_left: float | None
+    cpu_hours: float
+    cpu_hours_left: float | None
+    goodput: float | None
+    goodput_per: str
+    cluster: ClusterStatus | None
+    bad_nodes: dict[str, str]
+    damaged: list[str]
     closing: list[str]
-    next: str
-    gpu_hours: float = 0.0
-    goodput: float | None = None
-    bad_nodes: dict[str, str] = field(default_factory=dict)
-    cluster: dict[str, Any] = field(default_factory=dict)
-    finished: bool = False
-    live: bool = False
+    next: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: the fields of this class and of StageStatus by their names."""
+        """For JSON: the fields of this class, of StageStatus, SlowShard and ClusterStatus, by their names."""
         return asdict(self)
 
 
-def read_status(run: RunFolder) -> RunStatus:
-    """The status of a run now. Each manifest is read once, each folder listed once."""
-    jobs = JobsFolder(run)
-    cluster = read_cluster(jobs)
-    needed = needed_shards(run)
-    complete = run.complete()
-    stages = [_stage_status(run, jobs, stage, needed, complete, cluster) for stage in [INGEST, *run.stages]]
-    status = RunStatus(str(run.path), run.plan.pipeline, run.plan.input.rows, stages, [], "")
-    status.gpu_hours = sum(stage.gpu_hours for stage in stages)
-    leaves = run.leaves()
-    if status.gpu_hours:
-        status.goodput = sum(stage.rows_out for stage in stages if stage.stage in leaves) / status.gpu_hours
-    status.bad_nodes = {bad.node: bad.reason for bad in jobs.bad_nodes()}
-    if cluster.jobs or cluster.silent:
-        status.cluster = {
-            "elements_running": cluster.elements_running,
-            "waiting": cluster.waiting,
-            "build": cluster.finish,
-            "silent": cluster.silent,
-        }
-    status.finished = all(stage.done >= stage.shards for stage in stages)
-    status.closing = closing_lines(run) if status.finished else []
-    status.live = cluster.live or any(stage.running for stage in stages)
-    status.next = _next_step(run, jobs, status, cluster)
+def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
+    """The status of a run now. `seen`, given to each of several calls, spares reading again what has not changed."""
+    seen = seen or Seen()
+    now = Snapshot(run.path, seen.files)
+    jobs = JobsFolder(now)
+    complete = now.complete()
+    needed = needed_shards(now)
+    unfinished = {stage: {shard for shard in range(needed) if (stage, shard) not in complete} for stage in now.stages}
+    cluster = read_cluster(jobs, unfinished, seen.ended)
+    stages = stage_statuses(now, jobs, cluster, complete, needed)
+    finished = all(stage.finished for stage in stages)
+    gpu_hours, cpu_hours = sum(stage.gpu_hours for stage in stages), sum(stage.cpu_hours for stage in stages)
+    accepted = sum(stage.rows_out for stage in stages if stage.stage in now.leaves())
+    hours = gpu_hours or cpu_hours
+    status = RunStatus(
+        run=str(run.path),
+        pipeline=now.plan.pipeline,
+        rows=now.plan.input.rows,
+        stages=stages,
+        finished=finished,
+        live=bool(cluster.finish and cluster.finish.live) or (not finished and _is_live(now, cluster, stages)),
+        eta_seconds=_eta(stages),
+        gpu_hours=gpu_hours,
+        gpu_hours_left=_sum_known([stage.gpu_hours_left for stage in stages]),
+        cpu_hours=cpu_hours,
+        cpu_hours_left=_sum_known([stage.cpu_hours_left for stage in stages]),
+        goodput=accepted / hours if hours and accepted else None,
+        goodput_per="GPU-hour" if gpu_hours else "CPU-hour",
+        cluster=_cluster_status(cluster) if cluster.launched else None,
+        bad_nodes={bad.node: plain(bad.reason) for bad in jobs.bad_nodes()},
+        damaged=now.damaged,
+        closing=closing_lines(now) if finished else [],
+    )
+    status.next = _next_step(status)
     return status
 
 
 def exit_code(status: RunStatus) -> int:
-    """For scripts: 0 everything is finished, 1 shards failed and nothing goes on, 3 it goes on or is yet to."""
+    """For scripts: 0 everything is finished, 3 it goes on or is yet to, 1 shards failed and nothing goes on."""
     if status.finished:
-        return 0
-    return 1 if any(stage.failed for stage in status.stages) and not status.live else 3
+        return FINISHED
+    return FAILED if not status.live and any(stage.failed for stage in status.stages) else GOING_ON
 
 
-def _stage_status(
-    run: RunFolder,
-    jobs: JobsFolder,
-    stage: str,
-    needed: int,
-    complete: Mapping[tuple[str, int], Manifest],
-    cluster: ClusterState,
-) -> StageStatus:
-    status = StageStatus(stage, needed)
-    done = {shard: complete[stage, shard] for shard in range(needed) if (stage, shard) in complete}
-    aside = {} if stage == INGEST else jobs.quarantined(stage)
-    journals = _journals(run.folder(stage))
-    claimed = _claimed(run, stage)
-    for shard in range(needed):
-        if shard in done:
-            continue
-        alive, rows = _journal_state(journals.get(shard, []))
-        status.rows_running += rows
-        job = cluster.jobs.get((stage, shard))
-        if shard in aside:
-            status.failed += 1
-            failure = aside[shard]
-            where = f" on {failure.node}" if failure.job else ""
-            status.failures.append(f"shard {shard}{where}: {failure.message} (log: {failure.log})")
-        elif alive or shard in claimed:
-            status.running += 1
-        elif job is not None and job.live:
-            status.queued += 1
-        else:
-            status.waiting += 1
-    _add_totals(run, jobs, status, done)
-    return status
+def _is_live(run: Snapshot, cluster: ClusterState, stages: list[StageStatus]) -> bool:
+    """Whether somebody works on the run or will. Between two shards there is a moment in which no file says so."""
+    if cluster.live or any(stage.running for stage in stages):
+        return True
+    recent = time.time() - run.last_progress < ALIVE_SECONDS
+    begun = any(stage.done for stage in stages if stage.stage != INGEST)
+    return recent and begun and not cluster.told and not any(stage.failed for stage in stages)
 
 
-def _add_totals(run: RunFolder, jobs: JobsFolder, status: StageStatus, done: Mapping[int, Manifest]) -> None:
-    sums = totals(done.values())
-    status.done = len(done)
-    status.rows_in, status.rows_out, status.rejected = sums["rows_in"], sums["rows_out"], sums["rejected"]
-    status.reasons = dict(sorted(sums["reasons"].items(), key=lambda item: -item[1]))
-    status.slowest = _slowest(done)
-    for held in jobs.allocations():
-        if held.stage == status.stage:
-            hours = ((held.ended or time.time()) - held.started) / 3600
-            status.held_hours += hours
-            status.gpu_hours += hours * held.gpus
-    if sums["seconds"] and sums["rows_in"]:
-        status.rows_per_second = sums["rows_in"] / sums["seconds"]
-        left = max(sums["rows_in"] / len(done) * (status.shards - len(done)) - status.rows_running, 0)
-        status.eta_seconds = left / status.rows_per_second / max(status.running, 1)
-        if status.gpu_hours:
-            status.gpu_hours_left = status.gpu_hours * left / sums["rows_in"]
+def _eta(stages: list[StageStatus]) -> float | None:
+    """All the work that is left, over all workers; not before any stage's own end."""
+    left, workers = _sum_known([stage.seconds_left for stage in stages]), sum(stage.workers for stage in stages)
+    if left is None or not (left and workers):
+        return None
+    return max([left / workers, *(stage.eta_seconds for stage in stages if stage.eta_seconds is not None)])
 
 
-def _slowest(done: Mapping[int, Manifest]) -> list[SlowShard]:
-    if len(done) < 2:
-        return []
-    middle = median(manifest.seconds for manifest in done.values()) or 1e-3
-    worst = sorted(done.items(), key=lambda item: -item[1].seconds)[:SHOWN_SLOW]
-    return [
-        SlowShard(shard, made.seconds, made.seconds / middle, made.job.get("SLURMD_NODENAME", made.host)) for shard, made in worst
-    ]
+def _sum_known(values: list[float | None]) -> float | None:
+    """The sum; None when a part of it is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
-def _journals(folder: Path) -> dict[int, list[Path]]:
-    """The journals of a stage by shard, from one look at its folder."""
-    found: dict[int, list[Path]] = {}
-    for path in folder.glob("part-*.journal"):
-        found.setdefault(int(path.name.split("-")[1]), []).append(path)
-    return found
+def _cluster_status(cluster: ClusterState) -> ClusterStatus:
+    build = cluster.finish.words if cluster.finish and cluster.finish.state != "unknown" else ""
+    return ClusterStatus(
+        site=cluster.site,
+        told=cluster.told,
+        note=plain(cluster.note),
+        running=cluster.count("running"),
+        queued=cluster.count("queued"),
+        queued_why=cluster.reasons(),
+        nodes=cluster.nodes(),
+        build=f"job {cluster.finish.job} {build}" if cluster.finish and build else "",
+        build_state=cluster.finish.state if cluster.finish else "",
+    )
 
 
-def _claimed(run: RunFolder, stage: str) -> set[int]:
-    """The shards of a stage that a living worker holds rows of."""
-    folder = run.files(stage, 0).claims_folder
-    shards = {int(path.name.split("-")[1]) for path in folder.glob("part-*.claim")}
-    return {shard for shard in shards if live_blocks(run.files(stage, shard))}
-
-
-def _journal_state(journals: list[Path]) -> tuple[bool, int]:
-    """Whether somebody is writing to a shard's journals, and how many rows they hold."""
-    alive, rows = False, 0
-    for path in journals:
-        try:
-            alive |= time.time() - path.stat().st_mtime < ALIVE_SECONDS
-            with open(path, "rb") as file:
-                rows += max(sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) - 1, 0)
-        except FileNotFoundError:
-            continue
-    return alive, rows
-
-
-def _next_step(run: RunFolder, jobs: JobsFolder, status: RunStatus, cluster: ClusterState) -> str:
-    submissions = jobs.submissions()
-    site = f" --site {submissions[-1].site}" if submissions else ""
-    if status.finished and (run.path / "datasets").exists():
-        return f"everything is finished; the datasets are in {run.path / 'datasets'}"
-    if status.finished and cluster.building:
-        return f"the last job builds the datasets; they will be in {run.path / 'datasets'}"
+def _next_step(status: RunStatus) -> str:
+    again = f"shardmill launch {status.pipeline} --run {status.run}"
+    if status.cluster is not None:
+        again += f" --site {status.cluster.site}"
+    failed = any(stage.failed for stage in status.stages)
+    if status.finished and status.live:
+        return f"every shard is finished, the datasets are yet to be built; to follow it: shardmill status {status.run} --watch"
+    datasets = Path(status.run) / "datasets"
+    if status.finished and datasets.exists():
+        return f"everything is finished; the datasets are in {datasets}"
     if status.finished:
-        return f"everything is finished; make the datasets: shardmill build {run.path}"
+        return f"everything is finished; make the datasets: shardmill build {status.run}"
     if status.live:
-        return f"workers are at it; look again in a while, or: shardmill status {run.path} --watch"
-    if any(stage.failed for stage in status.stages):
-        return f"see what failed: shardmill failures {run.path}; mend the cause, then: shardmill retry {run.path}"
-    return f"go on with: shardmill launch {run.plan.pipeline} --run {run.path}{site}"
+        why = f"; what failed: shardmill failures {status.run}" if failed else ""
+        stop = f", to stop it: shardmill cancel {status.run}" if status.cluster is not None else ""
+        return f"it goes on; to follow it: shardmill status {status.run} --watch{stop}{why}"
+    if failed:
+        mended = f"shardmill retry {status.run}" if status.cluster is not None else again
+        return f"see what failed: shardmill failures {status.run}; mend the cause, then: {mended}"
+    if status.cluster is not None and not status.cluster.told:
+        return f"look from a login node for jobs in the queue; if there are none: {again}"
+    return f"go on with: {again}"

@@ -11,92 +11,152 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from shardmill.report.status import RunStatus, StageStatus, read_status
+from shardmill.report.stage_status import SlowShard, StageStatus
+from shardmill.report.status import RunStatus, Seen, read_status
+from shardmill.report.words import ranges
 from shardmill.shards.run_folder import RunFolder
 from shardmill.standalone import clock
 
-FAR_BEHIND = 2.0
+MOST_SHOWN = 3
 WORTH_TELLING = 10.0
+"""Nobody waits for a slow shard of fewer seconds."""
+STATES = ("running", "queued", "failed", "waiting")
 
 
 def watch(run: RunFolder, seconds: float) -> RunStatus:
-    """Show the status every `seconds` until nothing goes on; without a terminal, as plain lines. Ctrl-C ends it."""
-    console = Console()
-    status = read_status(run)
+    """Show the status every `seconds` until nothing goes on; without a terminal, a plain line whenever it has changed.
+
+    Ctrl-C ends it. Returns what was seen last.
+    """
+    console, seen = Console(), Seen()
+    status = read_status(run, seen)
     try:
-        if not console.is_terminal:
-            while status.live:
-                print(_line(status), flush=True)
-                time.sleep(seconds)
-                status = read_status(RunFolder(run.path))
-        else:
+        if console.is_terminal:
             with Live(render_status(status), console=console, auto_refresh=False, transient=True) as live:
                 while status.live:
                     time.sleep(seconds)
-                    status = read_status(RunFolder(run.path))
+                    status = read_status(run, seen)
                     live.update(render_status(status), refresh=True)
+        else:
+            shown = ""
+            while status.live:
+                if shown != (line := _line(status)):
+                    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+                shown = line
+                time.sleep(seconds)
+                status = read_status(run, seen)
     except KeyboardInterrupt:
         print("no longer watching; the run goes on", file=sys.stderr)
         return status
-    console.print(render_status(status))
+    console.print(render_status(status), soft_wrap=True)  # commands are to be copied
     return status
 
 
 def _line(status: RunStatus) -> str:
-    """`extract_objects 5/8, propose_negatives 2/8; 3 running, 1 failed`."""
+    """`extract_objects 5/8, propose_negatives 2/8; 3 running, 1 failed; ETA 10:00`."""
     stages = ", ".join(f"{stage.stage} {stage.done}/{stage.shards}" for stage in status.stages[1:])
-    counts = {what: sum(getattr(stage, what) for stage in status.stages) for what in ("running", "queued", "failed")}
-    return f"{stages}; " + ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    counts = {what: sum(getattr(stage, what) for stage in status.stages) for what in STATES}
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{stages}; {told}; ETA {eta(status.eta_seconds)}"
 
 
 def render_status(status: RunStatus) -> Group:
-    """The status for a terminal."""
-    table = Table(title=f"{status.run} ({status.pipeline}, {status.rows:,} input rows)", title_justify="left", box=SIMPLE_HEAD)
-    gpus = any(stage.gpu_hours for stage in status.stages)
-    for name in ("stage", "shards", "rows in", "rejected", "rows/s", "ETA", *(["GPU-h", "left"] if gpus else [])):
+    """The status for a terminal; print it with `soft_wrap`, so that long commands stay whole."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    title = Text(f"{status.run} ({status.pipeline}, {status.rows:,} input rows)", style="bold")
+    hours = "GPU-h" if status.gpu_hours or status.gpu_hours_left else "CPU-h"
+    for name in ("stage", "shards", "rows in", "rejected", "rows/s", "ETA", hours, "left"):
         table.add_column(name, justify="left" if name in ("stage", "shards") else "right", no_wrap=name != "shards")
     for stage in status.stages:
-        row = [
+        gpu = hours == "GPU-h"
+        table.add_row(
             stage.stage,
             _shards(stage),
             f"{stage.rows_in + stage.rows_running:,}",
             f"{stage.rejected:,}",
-            "" if stage.rows_per_second is None else f"{stage.rows_per_second:,.0f}",
-            clock(stage.eta_seconds) if stage.eta_seconds else "",
-        ]
-        if gpus:
-            row += [f"{stage.gpu_hours:.2f}", "" if stage.gpu_hours_left is None else f"{stage.gpu_hours_left:.2f}"]
-        table.add_row(*row)
-    return Group(table, *(Text(line) for line in _lines(status)), Text(f"next: {status.next}", style="bold"))
+            "?" if stage.rows_per_second is None else f"{stage.rows_per_second:,.0f}",
+            "" if stage.finished else eta(stage.eta_seconds),
+            _hours(stage.gpu_hours if gpu else stage.cpu_hours),
+            _hours(stage.gpu_hours_left if gpu else stage.cpu_hours_left),
+        )
+    return Group(title, table, *(Text(line) for line in _lines(status)), Text(f"next: {status.next}", style="bold"))
+
+
+def eta(seconds: float | None) -> str:
+    return "?" if seconds is None else clock(seconds)
+
+
+def _hours(hours: float | None) -> str:
+    return "?" if hours is None else f"{hours:,.2f}" if hours < 100 else f"{hours:,.0f}"
 
 
 def _shards(stage: StageStatus) -> str:
-    """`5/8 done, 2 running, 1 failed`."""
-    counts = {"running": stage.running, "queued": stage.queued, "failed": stage.failed}
-    return ", ".join([f"{stage.done}/{stage.shards} done", *(f"{count} {what}" for what, count in counts.items() if count)])
+    """`5/8, 2 running, 1 failed`: how many are done, and what becomes of the others."""
+    counts = {what: getattr(stage, what) for what in STATES[:3]}
+    return ", ".join([f"{stage.done}/{stage.shards}", *(f"{count} {what}" for what, count in counts.items() if count)])
 
 
 def _lines(status: RunStatus) -> list[str]:
-    lines = list(status.closing)
+    lines = [*status.closing, _sum_line(status), *_cluster_lines(status)]
+    lines += [line for stage in status.stages if (line := _slow_line(stage))]
+    for stage in status.stages:
+        lines += _failure_lines(status, stage)
+        if stage.open and not status.live:
+            lines.append(f"{stage.stage}: the jobs of {stage.open:,} shards ended without finishing them")
+    lines += [f"node {node} is avoided: {reason}" for node, reason in status.bad_nodes.items()]
+    lines += [f"{path} is damaged and counts as missing; delete it and launch again" for path in status.damaged]
+    return lines
+
+
+def _sum_line(status: RunStatus) -> str:
+    gpu = bool(status.gpu_hours or status.gpu_hours_left)
+    used, left = (status.gpu_hours, status.gpu_hours_left) if gpu else (status.cpu_hours, status.cpu_hours_left)
+    unit = "GPU-hours" if gpu else "CPU-hours"
+    parts = [f"{_hours(used)} {unit} so far"]
+    if not status.finished:
+        parts = [f"ETA {eta(status.eta_seconds)}", *parts, f"{_hours(left)} left"]
     if status.goodput is not None:
-        lines.append(
-            f"{status.gpu_hours:.2f} GPU-hours allocated so far; goodput: {status.goodput:,.0f} accepted rows per GPU-hour"
-        )
-    for stage in status.stages:
-        slow = [each for each in stage.slowest if each.times_median >= FAR_BEHIND and each.seconds >= WORTH_TELLING]
-        if slow:
-            told = ", ".join(f"{each.shard} ({clock(each.seconds)}, {each.times_median:.1f} x, {each.host})" for each in slow)
-            lines.append(f"{stage.stage}: slowest shards, against the median: {told}")
+        parts.append(f"goodput {status.goodput:,.0f} accepted rows per {status.goodput_per}")
+    return "; ".join(parts)
+
+
+def _cluster_lines(status: RunStatus) -> list[str]:
     cluster = status.cluster
-    if cluster.get("silent"):
-        lines.append(f"SLURM did not tell ({cluster['silent']}); all this is from the run's files")
-    elif cluster:
-        waiting = "".join(f"; {count} {why}" for why, count in cluster["waiting"].items())
-        build = f"; the job that builds is {cluster['build']}" if cluster["build"] else ""
-        lines.append(f"SLURM: {cluster['elements_running']} elements run{waiting}{build}")
-    lines += [f"kept away from node {node}: {reason}" for node, reason in status.bad_nodes.items()]
-    for stage in status.stages:
-        lines += [f"{stage.stage} {failure}" for failure in stage.failures[:3]]
-        if len(stage.failures) > 3:
-            lines.append(f"{stage.stage}: {len(stage.failures) - 3} more failed shards: shardmill failures {status.run}")
+    if cluster is None:
+        return []
+    lines = [cluster.note] if cluster.note else []
+    if cluster.running:
+        lines.append(f"{cluster.running:,} jobs running on {_few(cluster.nodes)}")
+    lines += [f"{count:,} jobs {why}" for why, count in cluster.queued_why.items()]
+    if cluster.told and not (cluster.running or cluster.queued) and not status.finished:
+        lines.append("no job of this run is in the queue")
+    if cluster.build:
+        lines.append(f"the datasets: {cluster.build}")
+    return lines
+
+
+def _few(nodes: list[str]) -> str:
+    more = f" and {len(nodes) - 8} more nodes" if len(nodes) > 8 else ""
+    return ", ".join(nodes[:8]) + more
+
+
+def _slow_line(stage: StageStatus) -> str:
+    """`create_mcq: slowest shards 5 (12:03, 2.1 x the median, n1), 7 (...)`; running ones that are far behind come first."""
+    slowest = stage.slowest if stage.slowest and stage.slowest[0].seconds >= WORTH_TELLING else []
+    shown = [*stage.behind[:MOST_SHOWN], *slowest]
+    return f"{stage.stage}: slowest shards " + ", ".join(map(_slow, shown)) if shown else ""
+
+
+def _slow(slow: SlowShard) -> str:
+    still = "running for " if slow.running else ""
+    place = f", {slow.node}" if slow.node else ""
+    return f"{slow.shard} ({still}{clock(slow.seconds)}, {slow.times_median:.1f} x the median{place})"
+
+
+def _failure_lines(status: RunStatus, stage: StageStatus) -> list[str]:
+    lines = [f"{stage.stage} shard {shard} failed: {message}" for shard, message in list(stage.failures.items())[:MOST_SHOWN]]
+    if stage.failed > MOST_SHOWN:
+        lines.append(f"{stage.stage}: {stage.failed:,} shards failed: {ranges(stage.failures)}")
+    if stage.held_back:
+        lines.append(f"{stage.stage}: {stage.held_back:,} shards wait for shards that failed before")
     return lines

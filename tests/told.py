@@ -1,0 +1,46 @@
+"""A SLURM that says what a test wants: small programs on the PATH that print lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+class Told:
+    """`squeue` and `sacct` as programs of a folder that is the whole PATH. Without lines for `sacct` there is no accounting."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
+        self.folder = folder
+        folder.mkdir()
+        for name in ("sbatch", "scontrol", "scancel"):
+            self._program(name, "exit 1")
+        self.squeue()
+        monkeypatch.setenv("PATH", str(folder))
+
+    def squeue(self, *lines: str) -> None:
+        """Lines as `12_3|RUNNING|n1|None`."""
+        self._prints("squeue", lines)
+
+    def sacct(self, *lines: str) -> None:
+        """Lines as `12_3|COMPLETED|n1`."""
+        self._prints("sacct", lines)
+
+    def down(self) -> None:
+        """The controller does not answer."""
+        self._program("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1")
+
+    def calls(self, name: str) -> int:
+        """How often a program was run."""
+        path = self.folder / f"{name}.calls"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def _prints(self, name: str, lines: tuple[str, ...]) -> None:
+        answer = self.folder / f"{name}.txt"
+        answer.write_text("".join(f"{line}\n" for line in lines))
+        self._program(name, f"exec /bin/cat '{answer}'")
+
+    def _program(self, name: str, script: str) -> None:
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\necho called >>'{self.folder / name}.calls'\n{script}\n")
+        path.chmod(0o755)
