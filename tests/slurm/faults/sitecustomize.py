@@ -2,8 +2,7 @@
 
 The file is JSON and is read again for every request, so that a test can change it while workers run:
 `slow`: seconds per request, of those that hold `slow_word` if there is one; `poison`: a word that kills the worker of a request
-that holds it; `hungry`: a word that makes it eat memory; `bad_nodes`: nodes where every worker dies; `stage_error`: a word that
-makes the model raise.
+that holds it; `bad_nodes`: nodes where every worker dies.
 """
 
 import json
@@ -32,12 +31,6 @@ if "SHARDMILL_FAULTS" in os.environ and "shardmill.launch.worker_main" in sys.or
             os.kill(os.getpid(), signal.SIGKILL)
         if told.get("poison") and told["poison"] in text:
             os.kill(os.getpid(), signal.SIGKILL)
-        if told.get("stage_error") and told["stage_error"] in text:
-            raise RuntimeError(f"made to fail by {told['stage_error']}")
-        if told.get("hungry") and told["hungry"] in text:
-            hoard = []
-            while True:
-                hoard.append(bytearray(os.urandom(1 << 20) * 16))
         if told.get("slow_word", "") in text:
             time.sleep(told.get("slow", 0))
 
