@@ -41,13 +41,12 @@ class ClusterPlan:
     def resources(self, stage: str) -> Resources:
         return self.site.resources(self.run.stage(stage))
 
-    def workers(self, stage: str) -> int:
-        """Workers of a stage on one node: as many as fit, but no more than an element has shards."""
-        return min(self.site.workers_per_node(self.resources(stage)), self.group)
+    def workers(self, array: Array) -> int:
+        """Workers of an array on one node: as many as fit, but no more than an element has shards."""
+        return min(self.site.workers_per_node(self.resources(array.stage)), array.longest)
 
     def minutes(self, array: Array) -> int:
-        longest = max(len(element) for element in array.elements)
-        return minutes_of(longest, self.workers(array.stage), self.resources(array.stage).minutes, self.site.max_minutes)
+        return minutes_of(array.longest, self.workers(array), self.resources(array.stage).minutes, self.site.max_minutes)
 
 
 def plan_launch(run: RunFolder, site: Site, *, max_parallel: int | None = None, group: int | None = None) -> ClusterPlan:

@@ -64,7 +64,7 @@ def _table(plan: ClusterPlan, whole_run: Estimate) -> Table:
             f"{len(array.elements):,}",
             f"{array.parallel:,}",
             f"{array.shards:,}",
-            f"{plan.workers(array.stage)} x {gpus} GPU",
+            f"{plan.workers(array)} x {gpus} GPU",
             clock(plan.minutes(array) * 60),
             clock(measured[array.stage].minutes_per_element * 60) if array.stage in measured else "?",
         )

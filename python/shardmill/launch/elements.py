@@ -33,6 +33,11 @@ class Array:
     def shards(self) -> int:
         return sum(len(element) for element in self.elements)
 
+    @property
+    def longest(self) -> int:
+        """The most shards that an element has."""
+        return max(len(element) for element in self.elements)
+
 
 @dataclass
 class _Chain:

@@ -55,7 +55,7 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
 
 
 def _record(plan: ClusterPlan, array: Array) -> ArrayRecord:
-    resources, workers = plan.resources(array.stage), plan.workers(array.stage)
+    resources, workers = plan.resources(array.stage), plan.workers(array)
     return ArrayRecord(
         job=array.job,
         stage=array.stage,
@@ -88,7 +88,7 @@ def dependency(array: Array) -> str | None:
 
 def parameters(plan: ClusterPlan, array: Array) -> dict[str, Any]:
     """The sbatch parameters of an array, by submitit's names."""
-    site, resources, workers = plan.site, plan.resources(array.stage), plan.workers(array.stage)
+    site, resources, workers = plan.site, plan.resources(array.stage), plan.workers(array)
     gpus = resources.gpus_per_worker * workers
     asked: dict[str, Any] = {
         "job_name": f"{plan.job_name}.{array.stage}",
@@ -145,7 +145,7 @@ def assignment(plan: ClusterPlan, array: Array, shards: list[int]) -> Assignment
         shards=tuple(shards),
         logs=str(TaskLogs(plan.run).folder.resolve()),
         gpus_per_worker=resources.gpus_per_worker,
-        cpus=resources.cpus_per_worker * plan.workers(array.stage),
+        cpus=resources.cpus_per_worker * plan.workers(array),
         scratch=site.scratch,
         health_check=tuple(site.health_check),
         partition=site.queue(bool(resources.gpus_per_worker)).partition,
