@@ -83,13 +83,6 @@ def test_heavy_packages_are_imported_only_inside_functions() -> None:
         assert imported_at_once(path) & HEAVY == set(), path
 
 
-def test_help_loads_no_work() -> None:
-    code = (
-        "import sys, shardmill.cli; print([n for n in ('polars', 'pydantic', 'rich', 'submitit', 'torch') if n in sys.modules])"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
-
-
 def test_the_command_imports_nothing_that_makes_its_help_slow() -> None:
     for path in [ROOT / "cli.py", *(ROOT / "commands").glob("*.py")]:
         assert imported_at_once(path) - sys.stdlib_module_names <= LIGHT
