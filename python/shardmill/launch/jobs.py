@@ -160,7 +160,7 @@ class JobsFolder:
         return any(True for restart in restarts for _ in (self.path / "allocations").glob(f"{job}.{restart}.*.sound"))
 
     def note_failure(self, failure: Failure) -> None:
-        self._create(self.path / "failures" / failure.stage / f"{failure.shard:05d}.{new_attempt()}.json", failure)
+        self._create(self.path / "failures" / failure.stage / f"{failure.shard:05d}.{_unique()}.json", failure)
 
     def failures(self, stage: str, shard: int | None = None) -> list[Failure]:
         """The failures of a stage, or of one of its shards, oldest first."""
@@ -191,7 +191,7 @@ class JobsFolder:
         return self.run.is_complete(*Task(stage, shard))
 
     def note_bad_node(self, bad: BadNode) -> None:
-        self._create(self.path / "nodes" / f"{bad.node}.{new_attempt()}.json", bad)
+        self._create(self.path / "nodes" / f"{_unique()}.json", bad)
 
     def bad_nodes(self) -> list[BadNode]:
         """The nodes to keep away from, and why."""
@@ -199,10 +199,10 @@ class JobsFolder:
 
     def clear_nodes(self, nodes: Iterable[str]) -> None:
         """Trust nodes again: what they failed failed elsewhere too."""
-        for node in nodes:
-            for path in (self.path / "nodes").glob("*.json"):
-                if path.name.startswith(f"{node}."):
-                    path.unlink(missing_ok=True)
+        trusted = set(nodes)
+        for path, bad in _read(self.path / "nodes", "*.json", BadNode):
+            if bad.node in trusted:
+                path.unlink(missing_ok=True)
 
     def _create(self, path: Path, record: BaseModel) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -243,6 +243,11 @@ class HeldNode:
     def _write(self) -> None:
         with replacing(self._path) as file:
             file.write(_bytes(self._allocation))
+
+
+def _unique() -> str:
+    """A name that no other record has, and that sorts by time."""
+    return f"{time.time_ns()}.{new_attempt()}"
 
 
 Record = TypeVar("Record", bound=BaseModel)
