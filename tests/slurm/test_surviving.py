@@ -137,6 +137,20 @@ def test_a_node_that_fails_its_health_check_gets_no_shard(mill: Mill) -> None:
     check_all_is_well(mill)
 
 
+def test_where_no_node_is_fit_nothing_is_left_pending(mill: Mill) -> None:
+    check = mill.folder / "check.sh"
+    check.write_text("#!/bin/sh\necho no driver >&2\nexit 1\n")
+    check.chmod(0o755)
+    mill.break_things()
+    mill.launch("--shards-per-node", "4", health_check=[str(check)])
+    mill.cluster.wait_for_empty(90)
+    assert {bad.node for bad in mill.jobs.bad_nodes()} == {"n1", "n2"}
+    assert [mill.jobs.quarantined(stage) for stage in mill.run.stages] == [{}, {}]
+    check.write_text("#!/bin/sh\nexit 0\n")
+    mill.shardmill("retry", mill.run.path)
+    check_all_is_well(mill)
+
+
 def test_a_poisoned_shard_is_quarantined_and_holds_back_only_itself(mill: Mill) -> None:
     mill.break_things(poison="room 20.")  # a row of shard 1
     mill.launch("--shards-per-node", "4")
