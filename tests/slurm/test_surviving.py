@@ -186,7 +186,6 @@ def test_cancelling_and_launching_again_goes_on(mill: Mill) -> None:
     mill.break_things(slow=2)
     launch_and_wait_for_rows(mill)
     assert "cancelled" in mill.shardmill("cancel", mill.run.path)
-    mill.cluster.wait_for_empty(30)
     done = [mill.rows_done(STAGE, shard) for shard in range(4)]
     assert min(done) >= 2
     mill.launch()

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from shardmill.errors import UserError
-from shardmill.launch.jobs import Allocation, ArrayRecord, BadNode, Failure, HeldNode, JobsFolder, Submission
+from shardmill.launch.jobs import (
+    Allocation,
+    ArrayRecord,
+    BadNode,
+    Failure,
+    HeldNode,
+    JobsFolder,
+    Submission,
+    one_launch_at_a_time,
+)
+from shardmill.shards.claims import this_process
 from shardmill.shards.run_folder import RunFolder
 from shardmill.worker import run_shard
 
@@ -99,6 +111,16 @@ def test_launches_are_kept_in_order(jobs: JobsFolder) -> None:
     jobs.update_submission(first, Submission(site="a", arrays=[array]))
     assert [each.site for each in jobs.submissions()] == ["a", "b"]
     assert jobs.submissions()[0].arrays[0].ids() == ["5_0", "5_1"]
+
+
+def test_two_launches_at_once_are_refused_and_a_dead_one_holds_nobody_up(jobs: JobsFolder) -> None:
+    with one_launch_at_a_time(jobs), pytest.raises(UserError, match="another launch"), one_launch_at_a_time(jobs):
+        pass
+    dead = replace(this_process(), started="1")
+    (jobs.path / "launching.json").write_text(json.dumps(asdict(dead)))
+    with one_launch_at_a_time(jobs):
+        assert (jobs.path / "launching.json").exists()
+    assert not (jobs.path / "launching.json").exists()
 
 
 def test_an_array_of_one_is_a_plain_job() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,19 +164,20 @@ def launch_there(
 
     from shardmill.launch.cluster_plan import plan_launch
     from shardmill.launch.describe import describe, scripts
+    from shardmill.launch.jobs import JobsFolder, one_launch_at_a_time
     from shardmill.launch.site import load_site
     from shardmill.launch.submit import submit
 
-    plan = plan_launch(run, load_site(site), max_parallel=max_parallel, group=shards_per_node)
-    console = Console()
-    console.print(describe(plan))
-    if dry_run:
-        for text in scripts(plan):
-            click.echo(text)
-        click.echo("nothing was submitted; leave out --dry-run to submit it")
-        return
-    if plan.arrays:
-        submit(plan, click.echo, build=build)
+    with one_launch_at_a_time(JobsFolder(run)):
+        plan = plan_launch(run, load_site(site), max_parallel=max_parallel, group=shards_per_node)
+        Console().print(describe(plan))
+        if dry_run:
+            for text in scripts(plan):
+                click.echo(text)
+            click.echo("nothing was submitted; leave out --dry-run to submit it")
+            return
+        if plan.arrays:
+            submit(plan, click.echo, build=build)
     if plan.complete:
         click.echo(f"next: shardmill build {run.path} (if the last job has not done it)")
     else:
@@ -250,6 +252,8 @@ def cancel(folder: Path) -> None:
     ids = {array.job for each in submissions for array in each.arrays} | {each.finish for each in submissions if each.finish}
     live = sorted({job.partition("_")[0] for job, state in slurm.queue(ids).items() if state.live})
     slurm.cancel(live)
+    while live and any(state.live for state in slurm.queue(ids).values()):  # until then a launch would take them for under way
+        time.sleep(1)
     click.echo(f"{len(live)} jobs cancelled" if live else "no job of this run is in the queue")
     if submissions:
         click.echo(f"to go on: shardmill launch {run.plan.pipeline} --run {folder} --site {submissions[-1].site}")

@@ -6,12 +6,13 @@ themselves are judged by their manifests; nothing here says that a shard is comp
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -21,6 +22,7 @@ from pydantic import BaseModel, Field, ValidationError
 from shardmill.errors import UserError
 from shardmill.launch.tasks import Task
 from shardmill.shards.atomic import create_if_absent, new_attempt, replacing
+from shardmill.shards.claims import Holder, this_process
 from shardmill.shards.run_folder import RunFolder
 
 BEAT_SECONDS = 20.0
@@ -212,6 +214,26 @@ class JobsFolder:
 def attempts_spent(failure: Failure) -> int:
     """What is to be mended is not tried again on its own; an error may be chance once; a death twice."""
     return {"refused": MOST_FAILURES, "stuck": MOST_FAILURES, "error": 2, "died": 1}[failure.kind]
+
+
+@contextmanager
+def one_launch_at_a_time(jobs: JobsFolder) -> Iterator[None]:
+    """Two launches at once would each submit everything. Raises UserError while another one, that is not dead, is at it."""
+    path = jobs.path / "launching.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    me = this_process()
+    while not create_if_absent(path, json.dumps(asdict(me)).encode()):
+        try:
+            other = Holder(**json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            continue
+        if not other.is_dead(me):
+            raise UserError(f"another launch of this run is under way (process {other.pid}); if it is not, remove {path}")
+        path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 class HeldNode:

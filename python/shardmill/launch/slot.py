@@ -259,7 +259,12 @@ class Slot:
 
     def _elsewhere(self) -> set[str]:
         """The nodes that the element could go to."""
-        return slurm.nodes(self.work.partition) - {bad.node for bad in self.jobs.bad_nodes()} - {self.place.node}
+        try:
+            nodes = slurm.nodes(self.work.partition)
+        except UserError as error:
+            self._say(f"cannot tell which other nodes there are ({error})")
+            return set()
+        return nodes - {bad.node for bad in self.jobs.bad_nodes()} - {self.place.node}
 
     def _queue_again(self, exclude: Sequence[str] | set[str]) -> int:
         for number in (signal.SIGTERM, signal.SIGUSR2):

@@ -132,10 +132,13 @@ def expand(job: str) -> list[str]:
 
 
 def nodes(partition: str | None = None) -> set[str]:
-    """The nodes of a partition (of all, if none is named) that are not down or drained."""
+    """The nodes of a partition (of all, if none is named) that are not down, drained or silent.
+
+    A `*` after a node's state says that it does not respond, a `$` that it is in maintenance.
+    """
     where = ["-p", partition] if partition else []
     lines = command("sinfo", "-h", "-N", *where, "-o", "%N|%T").splitlines()
-    return {node for node, state in (line.split("|") for line in lines) if state.rstrip("*~#!%$@^-") in USABLE}
+    return {node for node, state in (line.split("|") for line in lines) if state.rstrip("~#!%@^-") in USABLE}
 
 
 def cancel(jobs: Iterable[str]) -> None:
