@@ -32,7 +32,7 @@ def describe(plan: ClusterPlan) -> Group:
         lines.append("nothing to submit")
     if not plan.arrays:
         return Group(*(Text(line) for line in lines))
-    whole_run = estimate(plan.run, plan.site, stage_rates(plan.run), plan.max_parallel)
+    whole_run = estimate(plan.run, plan.site, stage_rates(plan.run), plan.max_parallel, plan.group)
     if whole_run.unmeasured:
         lines.append(f"nothing is measured yet of {', '.join(whole_run.unmeasured)}: shardmill estimate {plan.run.path}")
     else:
