@@ -33,6 +33,7 @@ from shardmill.worker import Progress
 
 POLL_SECONDS = 2.0
 GRACE_SECONDS = 25.0
+STOP_CODES = (-signal.SIGUSR2, -signal.SIGTERM)
 MOST_FRUITLESS = 3
 """A job that was stopped so often without finishing a row is not queued again: its time limit is too short."""
 
@@ -196,7 +197,9 @@ class Slot:
             if died:
                 self.worker = None
                 worker.close()
-                return "died", f"its worker died ({how_it_died(worker.process.returncode)})"
+                code = worker.process.returncode
+                # SLURM signals workers too, and one that is only just starting does not listen yet
+                return "stopped" if code in STOP_CODES else "died", f"its worker died ({how_it_died(code)})"
             if self.signals.stop and deadline is None:
                 deadline = time.monotonic() + GRACE_SECONDS
                 worker.dismiss()
