@@ -16,7 +16,7 @@ test: $(VENV)/test.stamp
 
 # Brings up small SLURM clusters of its own, which needs root on Debian 12; says so where it cannot. It waits more than it works.
 test-slurm: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n 4 --dist worksteal tests/slurm
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests/slurm
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
