@@ -14,6 +14,13 @@ class Stopped(Exception):
     """A worker was asked to stop (signal). What it had done is in its journal; the CLI exits 75, which means: run it again."""
 
 
+class ModelDied(Exception):
+    """A model is gone for good (CUDA error, out of memory, a lost peer): its worker must end at once, for another to take over.
+
+    The message says what happened and what to do; the CLI exits 70.
+    """
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint for a mistyped name: the nearest known ones, or all of them when none is near.
 

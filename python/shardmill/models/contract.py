@@ -16,11 +16,14 @@ be answered (say, an unreadable image)."""
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a reply cost. `cached_tokens` are the prompt tokens that a prefix cache paid for."""
+    """What a reply cost. `cached_tokens` are the prompt tokens that a prefix cache paid for, `seconds` the time from handing the
+    request to the engine to its last token.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,15 @@ Detections = Mapping[str, Finding]
 
 
 class Model(Protocol):
-    """A loaded model. `stream` may be called many times, one call at a time."""
+    """A loaded model. `stream` may be called many times, one call at a time.
+
+    Both the requests and the replies are the caller's: the iterator is advanced, and replies are handed out, in the thread that
+    called `stream`. A caller that closes the iterator early wants no more: what is in flight is dropped.
+    """
 
     def stream(self, requests: Iterable[Any]) -> Iterator[Reply]:
-        """Take requests lazily, give one reply to each, in any order."""
+        """Take requests lazily, give one reply to each, in any order.
+
+        A request that cannot be answered is a reply with finish "error" (may go better with another seed or later) or "unusable",
+        never an exception: those are UserError for what the user can mend, and ModelDied.
+        """
