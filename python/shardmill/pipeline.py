@@ -10,9 +10,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shardmill.errors import UserError, did_you_mean
+from shardmill.model_files import WORKER_FIELDS, ModelFile, find_model, mapping_of
 from shardmill.resources import resource_path
 from shardmill.shards.cells import Kind
-from shardmill.shards.plan import Resources, StagePlan
+from shardmill.shards.plan import Price, Resources, StagePlan
 from shardmill.stage import PIPELINES, Context, stage_class
 
 
@@ -26,6 +27,12 @@ class StageEntry(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     attempts: int = Field(default=3, ge=1)
     resources: Resources = Resources()
+    price: Price | None = None
+
+    def with_model(self, model: str | dict[str, Any]) -> StageEntry:
+        """The entry with another model. What a worker needed for the old one, and what that cost, goes with it."""
+        kept = self.resources.model_dump(exclude_unset=True, exclude=set(WORKER_FIELDS))
+        return self.model_copy(update={"model": model, "resources": Resources.model_validate(kept), "price": None})
 
 
 class PipelineFile(BaseModel):
@@ -74,25 +81,19 @@ def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
             raise UserError(f"--set {setting!r}: {text!r} is not YAML; put it in quotes") from None
         entry = entries[stage]
         if key == "model":
-            entry.model = value
+            entries[stage] = entry.with_model(value)
         elif key == "attempts":
             entry.attempts = value
         elif key.startswith("model."):
-            entry.model = {**model_spec(entry.model), key.removeprefix("model."): value}
+            entry.model = {**mapping_of(entry.model), key.removeprefix("model."): value}
         else:
             entry.options[key] = value
         try:
-            StageEntry.model_validate(entry.model_dump(warnings=False))
+            StageEntry.model_validate(entries[stage].model_dump(warnings=False))
         except ValidationError as error:
             raise UserError(f"--set {setting!r}: {error.errors()[0]['msg']}") from error
+    changed.stages = [entries[entry.stage] for entry in changed.stages]
     return changed
-
-
-def model_spec(model: str | dict[str, Any] | None) -> dict[str, Any]:
-    """A model's kind and settings, from its bare kind or a mapping."""
-    if model is None:
-        return {}
-    return {"kind": model} if isinstance(model, str) else dict(model)
 
 
 def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Context) -> list[StagePlan]:
@@ -112,11 +113,15 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
             raise UserError(
                 f"stage {entry.stage} reads from {after!r}, which is no stage before it; {did_you_mean(after, available)}"
             )
-        spec = model_spec(entry.model)
+        if stage.role:
+            file = find_model(entry.model, stage.role)
+        elif entry.model is not None:
+            raise UserError(f"stage {entry.stage} asks no model; leave out its `model:`")
+        else:
+            file = ModelFile(role="", spec={})
+        spec = file.spec
         if stage.role and not spec:
             raise UserError(f"stage {entry.stage} needs a {stage.role} model; name one as `model:` in the pipeline file")
-        if spec and not stage.role:
-            raise UserError(f"stage {entry.stage} asks no model; leave out its `model:`")
         for column in stage.reads:
             if column not in available[after]:
                 raise UserError(
@@ -136,7 +141,8 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
                 model=spec,
                 options=stage.options.model_dump(mode="json"),
                 attempts=entry.attempts,
-                resources=entry.resources,
+                resources=Resources.model_validate({**file.resources, **entry.resources.model_dump(exclude_unset=True)}),
+                price=entry.price or file.price,
                 adds=adds,
                 fingerprint=stage.fingerprint(spec),
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shardmill import __version__
 from shardmill.errors import UserError
+from shardmill.model_choice import use_models
 from shardmill.pipeline import PipelineFile, StageEntry, load_pipeline, override, plan_stages
 from shardmill.shards.ingest import ImportProgress, count_records, ingest, map_columns
 from shardmill.shards.plan import NAME, InputPlan, Plan, Reading, StagePlan, create_plan, cut, load_plan, replace_plan
@@ -27,6 +28,8 @@ class NewRun:
     input: Path
     pipeline: str = "negbench"
     settings: Sequence[str] = ()
+    models: Sequence[str] = ()
+    servers: Path | None = None
     seed: int = 0
     num_shards: int | None = None
     rows_per_shard: int | None = None
@@ -49,7 +52,8 @@ class NewRun:
         ):
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
-        object.__setattr__(self, "pipeline_file", override(load_pipeline(self.pipeline), self.settings))
+        chosen = use_models(load_pipeline(self.pipeline), self.models, self.servers)
+        object.__setattr__(self, "pipeline_file", override(chosen, self.settings))
 
 
 def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> RunFolder:
@@ -135,6 +139,7 @@ def _stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list
             options=stage.options,
             attempts=stage.attempts,
             resources=stage.resources,
+            price=stage.price,
         )
         for stage in plan.stages
     ]

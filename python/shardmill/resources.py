@@ -11,15 +11,22 @@ PACKAGE = Path(__file__).parent
 REPOSITORY = PACKAGE.parents[1]
 
 
+ROOTS = (REPOSITORY, PACKAGE / "_resources")
+
+
 def resource_path(relative: str) -> Path:
     """The path of a file such as `templates/negbench/extract_objects.md`, in the repository or in the installed package."""
-    roots = [REPOSITORY, PACKAGE / "_resources"]
-    for root in roots:
+    for root in ROOTS:
         path = root / relative
         if path.is_file():
             return path
-    siblings = {other.stem for root in roots for other in (root / relative).parent.glob("*") if other.is_file()}
-    raise UserError(f"there is no {relative}; {did_you_mean(Path(relative).stem, siblings)}")
+    names = resource_names(str(Path(relative).parent))
+    raise UserError(f"there is no {relative}; {did_you_mean(Path(relative).stem, names)}")
+
+
+def resource_names(folder: str) -> list[str]:
+    """The names of such files in a folder, without suffix."""
+    return sorted({path.stem for root in ROOTS for path in (root / folder).glob("*") if path.is_file()})
 
 
 def resource_text(relative: str) -> str:

@@ -14,7 +14,7 @@ LAYERS = {
     "cli": 6, "commands": 6, "__main__": 6,
     "launch": 5, "report": 5,
     "negbench": 4,
-    "preview": 3, "planning": 3, "pipeline": 3, "standalone": 3, "rehearsal": 3, "worker": 3,
+    "preview": 3, "planning": 3, "pipeline": 3, "model_files": 3, "model_choice": 3, "standalone": 3, "rehearsal": 3, "worker": 3,
     "shard_work": 3, "stage": 3, "prompts": 3,
     "models": 2, "shards": 2,
     "language": 1,

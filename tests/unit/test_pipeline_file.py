@@ -71,7 +71,7 @@ def test_settings_change_options_models_and_attempts_and_nothing_else() -> None:
         ("extract_objects.attempts=0", "greater than or equal to 1"),
         ("extract_objects.attempts=lots", "valid integer"),
         ("extract_objects.model=rule", "did you mean 'rules'"),
-        ("extract_objects.model=scene", "no text model of kind 'scene'"),
+        ("extract_objects.model=scene", "no text model 'scene'"),
         ("extract_objects.model=", "needs a text model"),
         ("extract_objects.model=[rules]", "extract_objects.model=.rules."),
         ("extract_objects.model.temperature=1", "text model 'rules'.*temperature"),

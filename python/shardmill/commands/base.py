@@ -51,6 +51,18 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="change an option, e.g. create_mcq.style=original; may be repeated",
         ),
         click.option(
+            "--model",
+            "models",
+            multiple=True,
+            metavar="NAME",
+            help="a model of slurm/models, or a file of your own, for every stage of its role: llama-3.1-8b; may be repeated",
+        ),
+        click.option(
+            "--servers",
+            type=FOLDER,
+            help="ask servers that `shardmill serve` has announced in this folder instead of loading models",
+        ),
+        click.option(
             "--seed",
             type=int,
             default=0,

@@ -11,8 +11,16 @@ from shardmill.models.contract import Model
 
 MODELS = {
     ("text", "rules"): "shardmill.models.text.rules.engine:RulesModel",
+    ("text", "vllm"): "shardmill.models.text.vllm:VllmModel",
+    ("text", "openai"): "shardmill.models.text.openai:OpenAIModel",
+    ("text", "transformers"): "shardmill.models.text.transformers:TransformersModel",
     ("detect", "scene"): "shardmill.models.detect.scene:SceneDetector",
 }
+
+
+def known_kinds(role: str) -> set[str]:
+    """The kinds of models that a role has."""
+    return {kind for other, kind in MODELS if other == role}
 
 
 def model_class(role: str, spec: Mapping[str, Any]) -> Any:
@@ -22,7 +30,7 @@ def model_class(role: str, spec: Mapping[str, Any]) -> Any:
     by field, found without loading anything heavy.
     """
     kind = str(spec.get("kind", ""))
-    known = {name for other, name in MODELS if other == role}
+    known = known_kinds(role)
     if kind not in known:
         raise UserError(f"there is no {role} model of kind {kind!r}; {did_you_mean(kind, known)}")
     module, _, name = MODELS[role, kind].partition(":")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,24 @@ class Resources(BaseModel):
         return f"{self.gpus_per_worker} GPUs, {self.cpus_per_worker} CPUs, {self.memory_gb:g} GB"
 
 
+class Price(BaseModel):
+    """What a model costs, in one currency of your own: per million tokens, and per GPU and hour."""
+
+    model_config = ConfigDict(extra="forbid")
+    prompt: float = Field(default=0, ge=0)
+    cached_prompt: float | None = Field(default=None, ge=0)
+    completion: float = Field(default=0, ge=0)
+    gpu_hour: float = Field(default=0, ge=0)
+
+    def of(self, usage: Mapping[str, float], gpu_hours: float = 0.0) -> float:
+        """The cost of what a manifest's usage counts; cached prompt tokens cost as others if no price is given for them."""
+        cached = usage.get("cached_tokens", 0.0)
+        fresh = usage.get("prompt_tokens", 0.0) - cached
+        cached_price = self.prompt if self.cached_prompt is None else self.cached_prompt
+        tokens = fresh * self.prompt + cached * cached_price + usage.get("completion_tokens", 0.0) * self.completion
+        return tokens / 1e6 + gpu_hours * self.gpu_hour
+
+
 class StagePlan(BaseModel):
     """One stage: which stage it reads from, with which model and options, and the fingerprint of all that shapes its rows."""
 
@@ -65,6 +84,7 @@ class StagePlan(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     attempts: int = 3
     resources: Resources = Resources()
+    price: Price | None = None
     adds: dict[str, Kind] = Field(default_factory=dict)
     fingerprint: dict[str, str] = Field(default_factory=dict)
 

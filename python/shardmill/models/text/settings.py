@@ -20,9 +20,9 @@ class SamplingOverride(BaseModel):
     """Sampling values that a model needs otherwise than the template says."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    temperature: float | None = Field(None, ge=0)
-    top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1)
 
 
 class TextSettings(BaseModel):
@@ -32,7 +32,9 @@ class TextSettings(BaseModel):
     shaping: ClassVar[tuple[str, ...]] = ("model", "revision", "sampling", "system_role", "chat_template_kwargs")
 
     model: str = Field(description="a folder, or an id on the Hugging Face hub")
-    revision: str | None = Field(None, description="commit, tag or branch on the hub; name a commit to be sure of the weights")
+    revision: str | None = Field(
+        default=None, description="commit, tag or branch on the hub; name a commit to be sure of the weights"
+    )
     sampling: SamplingOverride = Field(SamplingOverride(), description="sampling values that this model needs otherwise")
     system_role: bool = Field(True, description="false for models whose chat template knows no system role")
     chat_template_kwargs: dict[str, Any] = Field({}, description="for the chat template, e.g. enable_thinking: false")
