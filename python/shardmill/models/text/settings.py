@@ -32,9 +32,7 @@ class TextSettings(BaseModel):
     shaping: ClassVar[tuple[str, ...]] = ("model", "revision", "sampling", "system_role", "chat_template_kwargs")
 
     model: str = Field(description="a folder, or an id on the Hugging Face hub")
-    revision: str | None = Field(
-        default=None, description="commit, tag or branch on the hub; name a commit to be sure of the weights"
-    )
+    revision: str | None = Field(default=None, description="commit, tag or branch on the hub; only a commit pins the weights")
     sampling: SamplingOverride = Field(SamplingOverride(), description="sampling values that this model needs otherwise")
     system_role: bool = Field(True, description="false for models whose chat template knows no system role")
     chat_template_kwargs: dict[str, Any] = Field({}, description="for the chat template, e.g. enable_thinking: false")
@@ -71,6 +69,12 @@ def read_settings(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
         if first["type"] == "missing":
             raise UserError(f"the model needs the setting {name!r}: {kind.model_fields[name].description}") from None
         raise UserError(f"setting {name} of the model: {first['msg']}") from None
+
+
+def choices_of(schema: Mapping[str, Any]) -> list[str]:
+    """The words of a schema that is a choice between words; none for any other."""
+    words = schema.get("enum", [])
+    return list(words) if "properties" not in schema and all(isinstance(word, str) for word in words) else []
 
 
 def require_model(model: str) -> None:

@@ -1,0 +1,232 @@
+"""Language models in a vLLM engine of the worker's own.
+
+The engine is never handed a batch: requests join it between steps and leave as they finish, so neither the end of a chunk nor a
+long answer leaves a GPU waiting. Where the names of settings are those of vLLM's `EngineArgs`, they mean the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shardmill.errors import ModelDied, UserError
+from shardmill.models.contract import Reply, Request, TextRequest, Usage
+from shardmill.models.faults import OUT_OF_MEMORY, last_words
+from shardmill.models.text.settings import TextSettings, choices_of, read_settings, require_model
+from shardmill.models.text.vllm_driver import Driver, Order, Refused
+from shardmill.models.text.vllm_plugin import PARENT
+from shardmill.models.text.vllm_seat import take_seat
+
+log = logging.getLogger("shardmill")
+
+
+class VllmSettings(TextSettings):
+    """Settings of a vLLM model."""
+
+    shaping = (*TextSettings.shaping, "dtype", "quantization", "max_model_len", "lora", "structured", "trust_remote_code")
+
+    dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: as the weights are")
+    quantization: str | None = Field(default=None, description="awq, gptq, fp8, …; seen by itself in quantised weights")
+    max_model_len: int | None = Field(default=None, ge=16, description="prompt and answer together; less of it leaves more room")
+    lora: str | None = Field(default=None, description="a LoRA adapter: a folder, or an id on the hub")
+    max_lora_rank: int = Field(16, ge=1)
+    structured: Literal["guidance", "xgrammar", "outlines", "none"] = Field("guidance", description="holds answers to a schema")
+    trust_remote_code: bool = Field(False, description="run the Python code that comes with the weights; only if you trust it")
+    tensor_parallel_size: int | None = Field(default=None, ge=1, description="GPUs of one model (all that the worker has)")
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1, description="share of the GPU's memory to use")
+    max_num_seqs: int | None = Field(default=None, ge=1, description="most answers at the same time")
+    max_num_batched_tokens: int | None = Field(default=None, ge=16)
+    enforce_eager: bool = Field(False, description="no CUDA graphs: starts sooner, runs slower")
+    separate_process: bool = Field(True, description="the engine in a process of its own, beside the stage's work")
+    stall_minutes: float = Field(20, gt=0, description="an engine that is silent for so long is given up")
+    engine: dict[str, Any] = Field({}, description="other arguments of vLLM's EngineArgs")
+
+    def engine_args(self) -> dict[str, Any]:
+        """The arguments of `EngineArgs`, but for those that are left to vLLM."""
+        same = ("model", "revision", "dtype", "quantization", "max_model_len", "trust_remote_code", "tensor_parallel_size",
+                "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "enforce_eager")  # fmt: skip
+        given = {name: value for name in same if (value := getattr(self, name)) is not None}
+        if self.lora:
+            given |= {"enable_lora": True, "max_lora_rank": self.max_lora_rank}
+        if self.structured != "none":
+            given["structured_outputs_config"] = {
+                "backend": self.structured,
+                "disable_any_whitespace": self.structured != "outlines",
+            }
+        return {"seed": 0, "enable_prefix_caching": True, "disable_log_stats": True, **given, **self.engine}
+
+
+class VllmModel:
+    """A vLLM engine. Several threads may stream at the same time; what they ask goes through one engine."""
+
+    def __init__(self, **settings: Any):
+        self.settings = read_settings(VllmSettings, settings)
+        require_model(self.settings.model)
+        _prepare_environment(self.settings)
+        try:
+            from vllm.engine.arg_utils import EngineArgs
+            from vllm.lora.request import LoRARequest
+        except ImportError as error:
+            raise UserError(f"vLLM cannot be imported here ({error}); install it with: pip install 'shardmill[vllm]'") from error
+        arguments = self.settings.engine_args()
+        unknown = sorted(arguments.keys() - EngineArgs.__dataclass_fields__.keys())
+        if unknown:
+            raise UserError(f"vLLM has no engine argument {unknown[0]!r}; see the settings under `engine:` of the model")
+        lora = LoRARequest("adapter", 1, self.settings.lora) if self.settings.lora else None
+        started = time.monotonic()
+        try:
+            self._driver = Driver(lambda: _build(arguments), self.settings.stall_minutes * 60, lora)
+        except Exception as error:
+            raise _start_failure(self.settings.model, error) from error
+        engine = self._driver.engine
+        self._tokenizer = engine.get_tokenizer()
+        self._max_model_len = engine.model_config.max_model_len
+        self._wanted = 2 * engine.vllm_config.scheduler_config.max_num_seqs
+        if getattr(self._tokenizer, "chat_template", "-") is None:
+            raise UserError(f"{self.settings.model} has no chat template; use an instruction-tuned model")
+        self._prove_constraint()
+        log.info("vLLM has %s after %.0f s", self.settings.model, time.monotonic() - started)
+
+    @classmethod
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        return read_settings(VllmSettings, settings).identity()
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """See `models.contract.Model`. Twice as many requests as the engine can run are kept in it, so that it never runs dry."""
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        flying: dict[str, float] = {}
+        source = iter(requests)
+        try:
+            while True:
+                while len(flying) < self._wanted and (request := next(source, None)) is not None:
+                    assert isinstance(request, TextRequest)
+                    try:
+                        order = self._order(request, answers)
+                    except _Unusable as fault:
+                        yield Reply(request.key, "", "unusable", str(fault), fault.detail)
+                        continue
+                    flying[request.key] = time.monotonic()
+                    self._driver.add(order)
+                if not flying:
+                    return
+                reply = self._reply(self._next(answers), flying)
+                yield reply
+        finally:
+            self._driver.drop(set(flying))
+
+    def _next(self, answers: queue.SimpleQueue[Any]) -> Any:
+        try:
+            return self._driver.wait(answers)
+        except ModelDied as died:
+            raise ModelDied(last_words(f"the vLLM engine of {self.settings.model}", str(died))) from died
+
+    def _reply(self, answer: Any, flying: dict[str, float]) -> Reply:
+        if isinstance(answer, Refused):
+            del flying[answer.key]
+            return Reply(answer.key, "", "unusable", "refused by the engine", answer.problem[:2000])
+        key, output = answer
+        best = output.outputs[0]
+        seconds = time.monotonic() - flying.pop(key)
+        usage = Usage(len(output.prompt_token_ids or ()), output.num_cached_tokens or 0, len(best.token_ids), seconds)
+        if best.finish_reason in ("stop", "length"):
+            return Reply(key, best.text, best.finish_reason, usage=usage)
+        return Reply(key, best.text, "error", "engine error", f"the engine ended the request: {best.finish_reason}", usage)
+
+    def _order(self, request: TextRequest, answers: queue.SimpleQueue[Any]) -> Order:
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        try:
+            ids = self._tokenizer.apply_chat_template(
+                self.settings.messages_of(request),
+                tokenize=True,
+                add_generation_prompt=True,
+                return_dict=False,
+                **self.settings.chat_template_kwargs,
+            )
+        except Exception as error:  # a chat template is the model's own program and may raise anything
+            hint = "; does it know a system role? if not, set system_role: false" if self.settings.system_role else ""
+            raise UserError(f"the chat template of {self.settings.model} fails: {error}{hint}") from error
+        room = self._max_model_len - len(ids)
+        if room < 1:
+            raise _Unusable("prompt too long", f"{len(ids)} tokens; the model takes {self._max_model_len}")
+        sampling = self.settings.sampling_of(request)
+        params = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=min(sampling.max_tokens, room),
+            stop=list(sampling.stop),
+            seed=request.seed if sampling.temperature > 0 else None,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            structured_outputs=self._constraint(request.schema),
+        )
+        return Order(request.key, {"prompt_token_ids": list(ids)}, params, answers)
+
+    def _constraint(self, schema: Mapping[str, Any] | None) -> Any:
+        from vllm.sampling_params import StructuredOutputsParams
+
+        if schema is None or self.settings.structured == "none":
+            return None
+        choices = choices_of(schema)
+        return StructuredOutputsParams(choice=choices) if choices else StructuredOutputsParams(json=json.dumps(schema))
+
+    def _prove_constraint(self) -> None:
+        """One request that only a constrained engine answers in form: a secret that the prompt does not tell."""
+        if self.settings.structured == "none":
+            return
+        secret = secrets.token_hex(4)
+        request = TextRequest(
+            _Probe(), schema={"type": "object", "properties": {"code": {"enum": [secret]}}, "required": ["code"]}
+        )
+        (reply,) = self.stream([request])
+        if secret not in str(reply.result):
+            raise UserError(
+                f"{self.settings.model} is not held to JSON schemas by {self.settings.structured}: asked for one code it gave "
+                f"{str(reply.result)[:60]!r} ({reply.finish} {reply.detail}); set structured: xgrammar, or none to do without"
+            )
+
+
+class _Unusable(Exception):
+    def __init__(self, problem: str, detail: str):
+        super().__init__(problem)
+        self.detail = detail
+
+
+class _Probe:
+    task = "probe"
+    values: Mapping[str, Any] = {}
+
+    def messages(self, seed: int) -> list[dict[str, str]]:
+        return [{"role": "user", "content": "Give me the code as JSON."}]
+
+
+def _prepare_environment(settings: VllmSettings) -> None:
+    """Values that vLLM reads from the environment."""
+    os.environ.update(take_seat())
+    for name, value in {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "WARNING"}.items():
+        os.environ.setdefault(name, value)
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1" if settings.separate_process else "0"
+    os.environ[PARENT] = str(os.getpid())
+
+
+def _build(arguments: dict[str, Any]) -> Any:
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.platforms import current_platform
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    gpus = 0 if current_platform.is_cpu() else current_platform.device_count()
+    return LLMEngine.from_engine_args(EngineArgs(**{"tensor_parallel_size": max(gpus, 1), **arguments}))
+
+
+def _start_failure(model: str, error: Exception) -> Exception:
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, (ValueError, OSError)) and not any(sign in text for sign in OUT_OF_MEMORY):
+        return UserError(f"vLLM cannot load {model}: {' '.join(str(error).split())[:600]}")
+    return ModelDied(last_words(f"the vLLM engine of {model}", text))
