@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -60,6 +60,7 @@ class _Pending:
     row: Mapping[str, Any]
     answers: list[Answer | None]
     missing: int
+    usage: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -70,6 +71,7 @@ class _Flight:
     origin: str
     attempt: int = 1
     waiting: list[tuple[_Pending, int]] = field(default_factory=list)
+    usage: Counter[str] = field(default_factory=Counter)
 
 
 class ShardWork:
@@ -102,20 +104,13 @@ class ShardWork:
         self.flights: dict[str, _Flight] = {}
         self.shared: dict[str, Answer] = {}
         self.again: deque[str] = deque()
-        self.usage: dict[str, float] = {
-            "requests": 0,
-            "retries": 0,
-            "prompt_tokens": 0,
-            "cached_tokens": 0,
-            "completion_tokens": 0,
-        }
         self.rejected = 0
-        self.recorded = False
+        self.own_rows = 0
         self.faults: list[tuple[tuple[int, ...], Exception]] = []
         self.sound = False
 
-    def do(self, models: ModelPool, report: Report, should_stop: Callable[[], bool]) -> dict[str, float]:
-        """Finish every row into the journal; returns the usage. The model is loaded only if a row has something to ask.
+    def do(self, models: ModelPool, report: Report, should_stop: Callable[[], bool]) -> None:
+        """Finish every row into the journal. The model is loaded only if a row has something to ask.
 
         With claims, only the rows that no other worker holds; raises Held if some are left to others then.
         """
@@ -139,10 +134,9 @@ class ShardWork:
             report(Progress(len(self.done), total, resumed, self.rejected))
         self._look()
         if len(self.done) < total:
-            if not self.recorded:
+            if not self.own_rows:
                 self.own_journal.unlink(missing_ok=True)
             raise Held(f"{total - len(self.done):,} of {total:,} rows are other workers'")
-        return self.usage
 
     def _look(self) -> None:
         """Learn which rows other attempts have finished by now."""
@@ -231,7 +225,6 @@ class ShardWork:
 
     def _request(self, origin: str) -> Any:
         flight = self.flights[origin]
-        self.usage["requests"] += 1
         seed = seed_of(self.run.plan.seed, self.stage.name, origin, self.round, flight.attempt)
         return replace(flight.ask.request, key=origin, seed=seed)
 
@@ -240,17 +233,16 @@ class ShardWork:
         flight = self.flights.get(reply.key)
         if flight is None:
             raise UserError(f"the model gave a second reply, or one that nobody asked for, to {reply.key!r}")
-        for name in ("prompt_tokens", "cached_tokens", "completion_tokens"):
-            self.usage[name] += getattr(reply.usage, name)
+        flight.usage.update(_usage_of(reply, flight.attempt))
         answer = self._judge(flight, reply)
         if answer.problem is not None and reply.finish != "unusable" and flight.attempt < self.planned.attempts:
             flight.attempt += 1
-            self.usage["retries"] += 1
             self.again.append(reply.key)
             return
         del self.flights[reply.key]
         if flight.ask.share is not None:
             self.shared[flight.ask.share] = answer
+        flight.waiting[0][0].usage.update(flight.usage)
         for pending, index in flight.waiting:
             pending.answers[index] = answer
             pending.missing -= 1
@@ -280,7 +272,7 @@ class ShardWork:
         problems = [answer for answer in answers if answer.problem is not None]
         if answers and len(problems) == len(answers) and not self.stage.tolerant:
             first = problems[0]
-            self._finish(pending.key, Reject(first.problem or "", first.detail), first.raw, first.attempts)
+            self._finish(pending.key, Reject(first.problem or "", first.detail), first.raw, first.attempts, pending.usage)
             return
         try:
             outcome = self.stage.accept(pending.row, answers)
@@ -290,7 +282,7 @@ class ShardWork:
             self._fault(pending.key, error)
             return
         raw = "\n".join(answer.raw for answer in answers if answer.raw)
-        self._finish(pending.key, outcome, raw, max((answer.attempts for answer in answers), default=0))
+        self._finish(pending.key, outcome, raw, max((answer.attempts for answer in answers), default=0), pending.usage)
 
     def _fault(self, key: tuple[int, ...], error: Exception) -> None:
         """A row made the stage raise: reject that row, but stop when it is every row.
@@ -312,19 +304,39 @@ class ShardWork:
         for key, error in faults:
             self._record(key, Reject(STAGE_ERROR, f"{type(error).__name__}: {error}"))
 
-    def _finish(self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0) -> None:
+    def _finish(
+        self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0, usage: Mapping[str, float] | None = None
+    ) -> None:
         self.sound = True
-        self._record(key, outcome, raw, attempts)
+        self._record(key, outcome, raw, attempts, usage)
 
-    def _record(self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0) -> None:
+    def _record(
+        self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0, usage: Mapping[str, float] | None = None
+    ) -> None:
+        cost = {name: round(value, 3) for name, value in (usage or {}).items()}
         if isinstance(outcome, Reject):
             self.rejected += 1
             reject = {"reason": outcome.reason, "detail": outcome.detail, "raw": raw[:20_000], "attempts": attempts}
-            self.journal.append(Record(key, reject=reject))
+            self.journal.append(Record(key, reject=reject, usage=cost))
         else:
-            self.journal.append(Record(key, rows=_rows(outcome)))
-        self.recorded = True
+            self.journal.append(Record(key, rows=_rows(outcome), usage=cost))
+        self.own_rows += 1
         self.done.add(key)
+
+
+def _usage_of(reply: Reply, attempt: int) -> dict[str, float]:
+    """What a reply cost, in the words of a manifest."""
+    usage = reply.usage
+    counted = {
+        "requests": 1,
+        "retries": int(attempt > 1),
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "request_seconds": usage.seconds,
+        f"finish_{reply.finish}": 1,
+    }
+    return {name: value for name, value in counted.items() if value}
 
 
 def _rows(outcome: Any) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import multiprocessing
+import os
 import re
 import signal
 import sys
@@ -14,13 +16,13 @@ from pathlib import Path
 
 import click
 
-from shardmill.errors import Stopped, UserError
+from shardmill.errors import ModelDied, Stopped, UserError
 from shardmill.shards.manifest import Manifest, summary
 from shardmill.shards.run_folder import RunFolder
 from shardmill.stage import Stage
 from shardmill.worker import ModelPool, Progress, run_shard
 
-EXIT_USER, EXIT_RESUMABLE = 2, 75
+EXIT_USER, EXIT_DIED, EXIT_RESUMABLE = 2, 70, 75
 DISK_PROBLEMS = {
     errno.ENOSPC: "no space left",
     errno.EROFS: "read-only",
@@ -102,12 +104,15 @@ def disk_problem(error: Exception) -> str | None:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn what the user can mend into one line and exit code 2, and a stop on request into exit code 75."""
+    """Turn what the user can mend into one line and exit code 2, a model that is gone into 70, a stop on request into 75."""
     try:
         yield
     except UserError as error:
         click.secho(f"shardmill: {error}", err=True, fg="red")
         sys.exit(EXIT_USER)
+    except ModelDied as died:
+        click.secho(f"shardmill: {died} Finished rows are saved; run the same command again.", err=True, fg="red")
+        end_with_children(EXIT_DIED)
     except Stopped as stopped:
         click.echo(f"shardmill: stopped; {stopped}. Run the same command again to go on.", err=True)
         sys.exit(EXIT_RESUMABLE)
@@ -119,6 +124,15 @@ def user_errors() -> Iterator[None]:
             f"shardmill: {problem}; nothing that was finished is touched, run it again when that is mended", err=True, fg="red"
         )
         sys.exit(EXIT_USER)
+
+
+def end_with_children(code: int) -> None:
+    """End this process and those that a model has started, at once: what is left of a broken engine may wait for ever."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(code)
 
 
 def run_and_tell(run: RunFolder, stage: str, shard: int, models: ModelPool, should_stop: Callable[[], bool]) -> Manifest:

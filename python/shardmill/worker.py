@@ -103,8 +103,8 @@ def run_shard(
         else:
             assert isinstance(stage, ModelStage)
             work = ShardWork(run, stage, short, shard, table, attempt, fingerprint, claims)
-            usage = work.do(models if models is not None else {}, report or (lambda progress: None), should_stop)
-            made = {"round": work.round, "usage": usage}
+            work.do(models if models is not None else {}, report or (lambda progress: None), should_stop)
+            made = {"round": work.round, "own_rows": work.own_rows}
         return _publish(run, short, shard, table, above, attempt, started, made)
 
 

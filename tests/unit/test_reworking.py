@@ -24,14 +24,14 @@ STAGES = ("extract_objects", "propose_negatives", "filter_objects", "validate_ob
 
 
 def finish(run: RunFolder, stages: tuple[str, ...] = STAGES) -> int:
-    """Run all shards of the stages; returns how many requests that took."""
-    requests = 0.0
+    """Run all shards of the stages; returns how many rows a model stage had to do."""
+    rows = 0
     for stage in stages:
         for shard in range(run.num_shards):
             done = run.is_complete(stage, shard)
             manifest = run_shard(run, stage, shard)
-            requests += 0 if done else manifest.usage.get("requests", 0)
-    return int(requests)
+            rows += 0 if done or not manifest.usage else manifest.rows_in - manifest.elsewhere
+    return rows
 
 
 def whole(run: RunFolder, stage: str, folder: Path) -> bytes:

@@ -58,6 +58,7 @@ class _Launcher:
         self.workers: dict[int, Worker] = {}
         self.slots: dict[int, int] = {}
         self.grown: dict[Task, int] = {}
+        self.dying: dict[int, str] = {}
         self.result = LaunchResult()
 
     def run_all(self) -> LaunchResult:
@@ -121,6 +122,9 @@ class _Launcher:
             assert manifest is not None
             self.board.finish(task, manifest)
             self.result.ran += 1
+        elif message["end"] == "died":
+            self.dying[worker.replies] = message["message"]
+            worker.task = task  # buried with it in a moment, when its pipe is closed
         elif message["end"] == "stopped":
             self.board.give_back(task)
         else:
@@ -131,9 +135,10 @@ class _Launcher:
         self.selector.unregister(worker.replies)
         del self.workers[worker.replies], self.slots[worker.replies]
         worker.close()
+        why = self.dying.pop(worker.replies, "")
         if worker.task is not None:
             self.view.ended(worker.task)
-            self._failed(worker.task, "died", f"its worker died ({how_it_died(worker.process.returncode)})")
+            self._failed(worker.task, "died", why or f"its worker died ({how_it_died(worker.process.returncode)})")
 
     def _failed(self, task: Task, kind: Any, message: str) -> None:
         """Note a failed attempt; the task is given up when there were too many without progress."""

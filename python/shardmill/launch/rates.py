@@ -81,12 +81,9 @@ def _timed(finished: Sequence[Manifest]) -> list[Manifest]:
     """The shards whose `seconds` are those of all their rows.
 
     They are the last attempt's: of a shard that was interrupted, shared with another worker or opened again for its rejects,
-    the other rows' work is not in them. The number of requests gives that away.
+    the other rows' work is not in them.
     """
-    first_round = [made for made in finished if made.round == 0]
-    requests = {made.shard: made.usage.get("requests", 0.0) / made.rows_in for made in first_round}
-    least = WHOLE * median([each for each in requests.values() if each] or [0.0])
-    return [made for made in first_round if requests[made.shard] >= least]
+    return [made for made in finished if made.round == 0 and made.elsewhere <= (1 - WHOLE) * made.rows_in]
 
 
 def _startup(timed: Sequence[Manifest]) -> tuple[float | None, set[int]]:

@@ -192,6 +192,10 @@ class Slot:
                     line(progress)
                     if progress.rows > progress.resumed:
                         self._progressed()
+                elif message.get("end") == "died":
+                    self.worker = None
+                    worker.close()
+                    return "died", message["message"]
                 elif "end" in message:
                     return message["end"], message["message"]
             if died:

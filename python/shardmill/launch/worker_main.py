@@ -22,10 +22,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from shardmill.errors import Stopped, UserError
+from shardmill.errors import ModelDied, Stopped, UserError
 from shardmill.shards.claims import Held, this_process
 from shardmill.shards.run_folder import RunFolder
-from shardmill.standalone import StopFlag, disk_problem
+from shardmill.standalone import EXIT_DIED, StopFlag, disk_problem, end_with_children
 from shardmill.worker import ModelPool, Progress, run_shard
 
 REPORT_SECONDS = 0.5
@@ -90,7 +90,8 @@ def write_to(log: Path, header: str) -> None:
 def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Outbox, should_stop: StopTest) -> dict[str, str]:
     """Run one task; how it ended, with a message.
 
-    `end` is done, held (other workers have what is left), stopped, refused (the user can mend it) or error.
+    `end` is done, held (other workers have what is left), stopped, refused (the user can mend it), error, or died (the model
+    is gone, and this process with it).
     """
     try:
         holder = None if task["share"] is None else this_process(**task["share"])
@@ -103,6 +104,9 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
     except Stopped as stopped:
         logging.info("stopped: %s", stopped)
         return {"end": "stopped", "message": str(stopped)}
+    except ModelDied as died:
+        logging.error("%s", died)
+        return {"end": "died", "message": str(died)}
     except UserError as error:
         logging.error("%s", error)
         return {"end": "refused", "message": str(error)}
@@ -134,7 +138,10 @@ def main(run_path: str, reply_handle: str) -> None:
     outbox.send(ready=os.getpid())
     while not should_stop() and (task := inbox.next()) is not None:
         write_to(Path(task["log"]), f"{task['stage']} shard {task['shard']}")
-        outbox.send(**do_task(run, task, models, outbox, should_stop))
+        ended = do_task(run, task, models, outbox, should_stop)
+        outbox.send(**ended)
+        if ended["end"] == "died":
+            end_with_children(EXIT_DIED)
 
 
 if __name__ == "__main__":

@@ -79,10 +79,12 @@ class Worker:
             self.process.stdin.close()
 
     def close(self) -> None:
-        """Let the process go: it leaves when its stdin is closed."""
+        """Let the process go: it leaves when its stdin is closed. What a model of it has started goes with it."""
         self.dismiss()
         os.close(self.replies)
         self.process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def journal_bytes(run: RunFolder, task: Task) -> int:

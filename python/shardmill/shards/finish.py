@@ -36,6 +36,7 @@ JOB_VARIABLES = (
     "SHARDMILL_NODE",
     "SHARDMILL_LOG",
 )
+USAGE = ("requests", "retries", "prompt_tokens", "cached_tokens", "completion_tokens", "request_seconds")
 REJECTS: dict[str, Kind] = {"reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
 
 
@@ -52,19 +53,22 @@ def finish_shard(
     attempt: str,
     *,
     started: float,
+    own_rows: int | None = None,
     transformed: pl.DataFrame | None = None,
     round: int = 0,
-    usage: Mapping[str, float] | None = None,
 ) -> Manifest:
     """Write and publish the shard from its journals, or from the `transformed` frame of a table stage.
+
+    `own_rows` is how many of its rows this attempt has finished: all of them if not given.
 
     Returns the manifest that stands: another attempt's if that one was faster.
     """
     files = run.files(stage, shard)
     keys: dict[str, Kind] = {name: "int" for name in ("row_id", "sub_id") if name in table.columns}
     adds = run.stage(stage).adds
+    usage: dict[str, float] = {}
     if transformed is None:
-        added, rejects = _from_journals(files, digest_of(run.fingerprint(stage)), keys, adds, table)
+        added, rejects, usage = _from_journals(files, digest_of(run.fingerprint(stage)), keys, adds, table)
     else:
         added, rejects = _from_transform(transformed, keys, adds)
     out = table.join(added, on=list(keys), how="inner", maintain_order="left_right")
@@ -89,6 +93,7 @@ def finish_shard(
         started=started,
         round=round,
         usage=usage,
+        elsewhere=0 if own_rows is None else table.height - own_rows,
     )
 
 
@@ -115,6 +120,7 @@ def seal(
     started: float,
     round: int = 0,
     usage: Mapping[str, float] | None = None,
+    elsewhere: int = 0,
 ) -> Manifest:
     """Put rejects and manifest beside the part that `attempt` has staged, and publish them; returns the manifest that stands."""
     files = run.files(stage, shard)
@@ -137,6 +143,7 @@ def seal(
         fingerprint=run.fingerprint(stage),
         round=round,
         usage=dict(usage or {}),
+        elsewhere=elsewhere,
         started=_time(started),
         finished=_time(time.time()),
         seconds=seconds,
@@ -183,20 +190,26 @@ def check_conservation(table: pl.DataFrame, out: pl.DataFrame, rejects: pl.DataF
 
 def _from_journals(
     files: ShardFiles, digest: str, keys: Mapping[str, Kind], adds: Mapping[str, Kind], table: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What the stage adds, by key, and the rejects, from all journals of the shard."""
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, float]]:
+    """What the stage adds, by key, the rejects, and what all of it cost, from all journals of the shard."""
     known = set(table.select(list(keys)).iter_rows())
     rows: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
+    usage: Counter[str] = Counter(dict.fromkeys(USAGE, 0))
     for record in read_records(files.journals(), digest):
         if record.key not in known:
             continue
         key = dict(zip(keys, record.key, strict=True))
+        usage.update(record.usage or {})
         if record.reject is not None:
             rejects.append({**key, **record.reject})
         for row in record.rows or []:
             rows.append({**row, **key})
-    return frame_of(rows, {**keys, **adds}), frame_of(rejects, {**keys, **REJECTS})
+    return (
+        frame_of(rows, {**keys, **adds}),
+        frame_of(rejects, {**keys, **REJECTS}),
+        {name: round(value, 3) for name, value in usage.items()},
+    )
 
 
 def _from_transform(

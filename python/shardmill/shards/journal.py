@@ -31,12 +31,14 @@ class Header:
 class Record:
     """The end of one row: the values that the stage adds (one dict per row that came out), or why it was rejected.
 
-    `key` is (row_id,), or (row_id, sub_id) for a stage that reads several rows of one row_id.
+    `key` is (row_id,), or (row_id, sub_id) for a stage that reads several rows of one row_id. `usage` is what the row cost, by
+    name: requests, tokens, seconds.
     """
 
     key: tuple[int, ...]
     rows: list[dict[str, Any]] | None = None
     reject: dict[str, Any] | None = None
+    usage: dict[str, float] | None = None
 
 
 def _line(value: Any) -> bytes:
@@ -60,6 +62,8 @@ class Journal:
     def append(self, record: Record) -> None:
         body: dict[str, Any] = {"key": record.key}
         body.update({"rows": record.rows} if record.reject is None else {"reject": record.reject})
+        if record.usage:
+            body["usage"] = record.usage
         self._file.write(_line(body))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
@@ -138,4 +142,4 @@ def read_records(journals: Iterable[Path], fingerprint: str) -> Iterator[Record]
             key = tuple(value.get("key", ()))
             if key and key not in seen:
                 seen.add(key)
-                yield Record(key, value.get("rows"), value.get("reject"))
+                yield Record(key, value.get("rows"), value.get("reject"), value.get("usage"))

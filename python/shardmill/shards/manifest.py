@@ -29,7 +29,11 @@ class InputRecord(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What one stage did with one shard. `rows_*` count distinct row_ids, `lines_out` the lines of the part."""
+    """What one stage did with one shard. `rows_*` count distinct row_ids, `lines_out` the lines of the part.
+
+    `usage` is what all attempts paid for the shard's rows; `seconds` are the last attempt's, which found `elsewhere` of the rows
+    finished by earlier ones or by other workers.
+    """
 
     format: int = 1
     stage: str
@@ -48,6 +52,7 @@ class Manifest(BaseModel):
     round: int = 0
     usage: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
+    elsewhere: int = 0
     started: str = ""
     finished: str = ""
     host: str = ""

@@ -20,14 +20,17 @@ from shardmill.shards.run_folder import RunFolder, digest_of
 def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejects: bool = True) -> Iterator[Record]:
     """The rows of a finished shard as journal records, in order; without its rejects if so asked.
 
+    What the shard cost is laid on them in equal shares, so that the shard that they go into counts it too.
     Raises UserError when its files are not what the manifest says: damage must not pass into a journal.
     """
     part, _ = run.read_part(stage, shard)
     adds = run.stage(stage).adds
     keys = _keys(run, stage)
     names = [*keys, *(name for name in adds if name not in keys)]
+    records = manifest.rows_in - (0 if rejects else manifest.rejected)
+    share = {name: value / max(records, 1) for name, value in manifest.usage.items() if value}
     for key, rows in groupby(part.select(names).iter_rows(named=True), key=lambda row: tuple(row[name] for name in keys)):
-        yield Record(key, rows=[_values(row, adds) for row in rows])
+        yield Record(key, rows=[_values(row, adds) for row in rows], usage=share)
     if rejects:
         kinds: dict[str, Kind] = {
             **dict.fromkeys(keys, "int"),
@@ -38,7 +41,7 @@ def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest,
         }
         refused = run.read_rejects(stage, shard, manifest, kinds).with_columns(pl.col("detail", "raw").fill_null(""))
         for row in refused.iter_rows(named=True):
-            yield Record(tuple(row.pop(name) for name in keys), reject=row)
+            yield Record(tuple(row.pop(name) for name in keys), reject=row, usage=share)
 
 
 def _keys(run: RunFolder, stage: str) -> list[str]:
