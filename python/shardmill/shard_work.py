@@ -147,6 +147,8 @@ class ShardWork:
         assert self.stage.role is not None
         name = pool_key(self.stage.role, self.planned.model)
         if name not in models:
+            for other in [other for other, model in models.items() if getattr(model, "fills_gpu", False)]:
+                models.pop(other).close()  # type: ignore[attr-defined]
             models[name] = open_model(self.stage.role, self.planned.model)
         return models[name]
 

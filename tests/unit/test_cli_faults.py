@@ -68,7 +68,7 @@ def test_settings_and_pipeline_files_that_make_no_sense(refused: Refused, captio
     assert "create_mcq asks no model" in refused(*shard, "--set", "create_mcq.model=rules")
     assert "no pipeline file" in refused(*shard, "--pipeline", tmp_path / "mine.yaml")
     (tmp_path / "mine.yaml").write_text("pipeline: negbench\nstages: [{stage: extract_objects, model: oracle}]")
-    assert "no text model of kind 'oracle'" in refused(*shard, "--pipeline", tmp_path / "mine.yaml")
+    assert "there is no text model 'oracle'" in refused(*shard, "--pipeline", tmp_path / "mine.yaml")
     (tmp_path / "folder.yaml").mkdir()
     assert "folder.yaml" in refused(*shard, "--pipeline", tmp_path / "folder.yaml")
     assert not (tmp_path / "run").exists()

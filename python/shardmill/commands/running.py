@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @cli.command("run")
 @click.argument("folder", type=FOLDER, metavar="RUN")
-@click.argument("stage")
+@click.argument("stages", nargs=-1, required=True, metavar="STAGE…")
 @click.option("--shard", "shards", type=int, multiple=True, help="which shard, from 0; may be repeated (all shards if not given)")
 @click.option(
     "--redo",
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     metavar="STAGE.OPTION=VALUE",
     help="with --redo: change an option of this stage or a later one",
 )
-def run_stage(folder: Path, stage: str, shards: Sequence[int], redo: bool, settings: Sequence[str]) -> None:
-    """Run one STAGE on some shards in this process: what a job on the cluster does.
+def run_stage(folder: Path, stages: Sequence[str], shards: Sequence[int], redo: bool, settings: Sequence[str]) -> None:
+    """Run a STAGE, or several in their order, on some shards in this process: what a job on the cluster does.
 
-    The same as python -m shardmill.negbench.STAGE --run RUN --shard-index N. The stage `ingest` cuts the input again.
+    The same as python -m shardmill.negbench.STAGE --run RUN --shard-index N. Stages that use the same model load it once. The
+    stage `ingest` cuts the input again.
     """
     from shardmill.planning import redo as redo_stage
     from shardmill.shards.ingest import ingest
@@ -44,22 +45,26 @@ def run_stage(folder: Path, stage: str, shards: Sequence[int], redo: bool, setti
     from shardmill.worker import ModelPool
 
     run = RunFolder(folder)
-    if stage != INGEST:
-        run.stage(stage)
-    for index in shards:
-        run.files(stage, index)
+    for stage in stages:
+        if stage != INGEST:
+            run.stage(stage)
+        for index in shards:
+            run.files(stage, index)
     if settings and not redo:
         raise UserError("--set changes what is planned; add --redo")
+    if redo and len(stages) > 1:
+        raise UserError("--redo takes one stage: it does that one and all after it again")
     if redo:
-        run = redo_stage(run, stage, settings, shards or None)
-    if stage == INGEST:
-        ingest(run, import_progress())
-        click.echo(f"{run.num_shards} shards in {run.folder(INGEST)}")
-        return
+        run = redo_stage(run, stages[0], settings, shards or None)
     models: ModelPool = {}
     stop = StopFlag()
-    for index in shards or range(run.num_shards):
-        run_and_tell(run, stage, index, models, stop)
+    for stage in stages:
+        if stage == INGEST:
+            ingest(run, import_progress())
+            click.echo(f"{run.num_shards} shards in {run.folder(INGEST)}")
+            continue
+        for index in shards or range(run.num_shards):
+            run_and_tell(run, stage, index, models, stop)
 
 
 @cli.command()

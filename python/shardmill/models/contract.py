@@ -107,6 +107,8 @@ class Model(Protocol):
 
     Both the requests and the replies are the caller's: the iterator is advanced, and replies are handed out, in the thread that
     called `stream`. A caller that closes the iterator early wants no more: what is in flight is dropped.
+
+    A model that fills a GPU has `fills_gpu = True` and `close()`, which frees it: a worker holds one of them at a time.
     """
 
     def stream(self, requests: Iterable[Any]) -> Iterator[Reply]:

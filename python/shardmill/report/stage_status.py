@@ -42,6 +42,8 @@ class StageStatus:
     rows_running: finished rows of unfinished shards; rows_left: expected, None while not even the stage before is known.
     rows_per_second: of one worker; workers: those at work now; eta_seconds: with these, None where nothing is known.
     gpu_hours, cpu_hours: allocated so far, or worked where nothing was allocated; `_left`: expected, None if no rate is known.
+    usage: requests, tokens and their like of the finished shards; tokens_per_second: answered by one worker, None where no model
+    counts tokens. cost: in the currency of the model file's prices, None without prices; `_left` as for the hours.
     """
 
     stage: str
@@ -65,6 +67,10 @@ class StageStatus:
     gpu_hours_left: float | None = None
     cpu_hours: float = 0.0
     cpu_hours_left: float | None = None
+    usage: dict[str, float] = field(default_factory=dict)
+    tokens_per_second: float | None = None
+    cost: float | None = None
+    cost_left: float | None = None
     reasons: dict[str, int] = field(default_factory=dict)
     queued_why: dict[str, int] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
@@ -100,6 +106,7 @@ def stage_statuses(
         expected[stage] = _expect(status, done, expected[source] if source else _rows_of_plan(run, needed))
         _add_eta(status, found[source] if source else None)
         _add_hours(run, cluster, status, done.values())
+        _add_cost(run, status)
     return list(found.values())
 
 
@@ -180,7 +187,12 @@ def node_of(manifest: Manifest) -> str:
 
 
 def _add_totals(status: StageStatus, manifests: Iterable[Manifest]) -> None:
+    manifests = list(manifests)
     sums = totals(manifests)
+    status.usage = {name: value for name, value in sums["usage"].items() if value}
+    timed = totals(made for made in manifests if not made.elsewhere)
+    if timed["seconds"] and timed["usage"].get("completion_tokens"):
+        status.tokens_per_second = timed["usage"]["completion_tokens"] / timed["seconds"]
     status.rows_in, status.rows_out, status.rejected = sums["rows_in"], sums["rows_out"], sums["rejected"]
     status.reasons = dict(Counter(sums["reasons"]).most_common())
     if sums["seconds"] and sums["rows_in"]:
@@ -225,6 +237,19 @@ def _add_hours(run: Snapshot, cluster: ClusterState, status: StageStatus, manife
     left = status.seconds_left
     if left is not None:
         status.gpu_hours_left, status.cpu_hours_left = left / 3600 * gpus, left / 3600 * cpus
+
+
+def _add_cost(run: Snapshot, status: StageStatus) -> None:
+    """What the tokens and GPUs cost, and what those of the rows that are left will, at the cost per row so far."""
+    price = None if status.stage == INGEST else run.stage(status.stage).price
+    if price is None:
+        return
+    tokens = price.of(status.usage)
+    status.cost = tokens + price.gpu_hour * status.gpu_hours
+    if status.rows_left == 0 or status.finished:
+        status.cost_left = 0.0
+    elif status.rows_left is not None and status.rows_in and status.gpu_hours_left is not None:
+        status.cost_left = tokens / status.rows_in * status.rows_left + price.gpu_hour * status.gpu_hours_left
 
 
 def _per_worker(run: Snapshot, cluster: ClusterState, stage: str) -> tuple[float, float]:

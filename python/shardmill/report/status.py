@@ -68,6 +68,8 @@ class RunStatus:
     gpu_hours_left: float | None
     cpu_hours: float
     cpu_hours_left: float | None
+    cost: float | None
+    cost_left: float | None
     goodput: float | None
     goodput_per: str
     cluster: ClusterStatus | None
@@ -107,6 +109,8 @@ def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
         gpu_hours_left=_sum_known([stage.gpu_hours_left for stage in stages]),
         cpu_hours=cpu_hours,
         cpu_hours_left=_sum_known([stage.cpu_hours_left for stage in stages]),
+        cost=_cost([stage.cost for stage in stages]),
+        cost_left=_cost([stage.cost_left for stage in stages if stage.cost is not None]),
         goodput=accepted / hours if hours and accepted else None,
         goodput_per="GPU-hour" if gpu_hours else "CPU-hour",
         cluster=_cluster_status(cluster) if cluster.launched else None,
@@ -146,6 +150,12 @@ def _sum_known(values: list[float | None]) -> float | None:
     """The sum; None when a part of it is not known."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
+
+
+def _cost(values: list[float | None]) -> float | None:
+    """The sum over the stages that have a price; None when none has."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _cluster_status(cluster: ClusterState) -> ClusterStatus:

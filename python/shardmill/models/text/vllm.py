@@ -99,6 +99,12 @@ class VllmModel:
     def identity(cls, **settings: Any) -> dict[str, str]:
         return read_settings(VllmSettings, settings).identity()
 
+    fills_gpu = True
+
+    def close(self) -> None:
+        """End the engine and free its GPUs."""
+        self._driver.close()
+
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
         """See `models.contract.Model`. Twice as many requests as the engine can run are kept in it, so that it never runs dry."""
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -16,6 +16,7 @@ from typing import Any
 from shardmill.errors import ModelDied
 
 LOOK_SECONDS = 1.0
+CLOSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Driver:
 
     def __init__(self, build: Callable[[], Any], stall_seconds: float, lora: Any = None):
         self._build, self._lora, self._stall_seconds = build, lora, stall_seconds
-        self._inbox: queue.SimpleQueue[Order | set[str]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Order | set[str] | None] = queue.SimpleQueue()
         self._orders: dict[str, Order] = {}
         self._numbers: dict[str, str] = {}
         self._count = 0
@@ -66,6 +67,11 @@ class Driver:
         """Forget requests that nobody waits for any more."""
         if keys:
             self._inbox.put(keys)
+
+    def close(self) -> None:
+        """End the engine and the thread."""
+        self._inbox.put(None)
+        self._thread.join(timeout=CLOSE_SECONDS)
 
     def wait(self, answers: queue.SimpleQueue[Any]) -> Any:
         """The next output or refusal for one who asked. Raises ModelDied when none will come."""
@@ -94,23 +100,25 @@ class Driver:
         finally:
             self._ready.set()
         try:
-            while True:
-                self._take_orders()
+            while self._take_orders():
                 self._busy_since = time.monotonic()
                 outputs = self._engine.step()
                 self._busy_since = None
                 for output in outputs:
                     self._hand_out(output)
+            self._engine.engine_core.shutdown()
         except BaseException as error:
             self._failure = error
 
-    def _take_orders(self) -> None:
-        """All orders that lie there; waits for one when the engine has nothing to do."""
+    def _take_orders(self) -> bool:
+        """All orders that lie there; waits for one when the engine has nothing to do. False when it is to end."""
         while True:
             try:
                 order = self._inbox.get(block=not self._orders)
             except queue.Empty:
-                return
+                return True
+            if order is None:
+                return False
             if isinstance(order, Order):
                 self._admit(order)
             else:
