@@ -19,7 +19,7 @@ _shardmill_read() {
     key=${BASH_REMATCH[1]} text=${BASH_REMATCH[2]}
     [[ $text =~ ^\"(.*)\"$ || $text =~ ^\'(.*)\'$ ]] && text=${BASH_REMATCH[1]}
     case $key in
-      BASE_DIR | VENV | CONDA_ENV | CONDA_ROOT | TMP_DIR | PIP_CACHE_DIR | HF_HOME | HF_TOKEN_FILE)
+      BASE_DIR | VENV | CONDA_ENV | CONDA_ROOT | TMP_DIR | PIP_CACHE_DIR | HF_HOME | HF_TOKEN_FILE | OPENAI_API_KEY_FILE)
         [[ $text != *'<'*'>'* ]] || { _shardmill_error "$file line $number: $key is still a placeholder"; return; }
         [[ $key == BASE_DIR || -z $text || $text == /* ]] || text=${value[BASE_DIR]:-}/$text
         ;;
@@ -77,6 +77,7 @@ _shardmill_activate() {
   [[ -z ${value[MODULES]:-} ]] || _shardmill_modules "${value[MODULES]}" || return 1
   _shardmill_python "${value[VENV]:-}" "${value[CONDA_ENV]:-}" "${value[CONDA_ROOT]:-}" || return 1
   if [[ -n ${value[TMP_DIR]:-} ]]; then
+    export SHARDMILL_NODE_CACHE=${value[TMP_DIR]}
     export TMPDIR=${value[TMP_DIR]}/shardmill-${SLURM_JOB_ID:-$$}
     _shardmill_folder TMP_DIR "$TMPDIR" 700 || return 1
   fi
@@ -92,6 +93,7 @@ _shardmill_activate() {
     export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1
   fi
   [[ -z ${value[HF_TOKEN_FILE]:-} ]] || _shardmill_token "${value[HF_TOKEN_FILE]}" || return 1
+  [[ -z ${value[OPENAI_API_KEY_FILE]:-} ]] || export OPENAI_API_KEY_FILE=${value[OPENAI_API_KEY_FILE]}
   if [[ -z ${OMP_NUM_THREADS:-} && -n ${SLURM_CPUS_PER_TASK:-} ]]; then
     export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
   fi

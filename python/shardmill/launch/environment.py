@@ -15,7 +15,8 @@ from shardmill.launch.site import Site
 from shardmill.resources import resource_path
 
 FOLDERS = ("BASE_DIR", "VENV", "CONDA_ENV", "CONDA_ROOT", "HF_HOME")
-PATHS = (*FOLDERS, "TMP_DIR", "PIP_CACHE_DIR", "HF_TOKEN_FILE")
+SECRET_FILES = ("HF_TOKEN_FILE", "OPENAI_API_KEY_FILE")
+PATHS = (*FOLDERS, "TMP_DIR", "PIP_CACHE_DIR", *SECRET_FILES)
 KEYS = (*PATHS, "MODULES", "HF_HUB_OFFLINE")
 LINE = re.compile(r"([A-Z_]+)=(.*)")
 PLACEHOLDER = re.compile(r"<.*>")
@@ -66,11 +67,11 @@ def _check_values(path: Path, values: dict[str, str], where: dict[str, str]) -> 
         raise UserError(f"{path}: neither VENV nor CONDA_ENV says which Python environment jobs run in (env/README.md)")
     if values.get("CONDA_ENV") and not values.get("VENV") and not values.get("CONDA_ROOT"):
         raise UserError(f"{path}: CONDA_ENV needs CONDA_ROOT, the folder of the conda that made it")
-    token = values.get("HF_TOKEN_FILE")
-    if token and not os.access(token, os.R_OK):
-        raise UserError(
-            f"{where['HF_TOKEN_FILE']}: there is no file {token} that you can read; take the line out if none is needed"
-        )
+    for key in SECRET_FILES:
+        if values.get(key) and not os.access(values[key], os.R_OK):
+            raise UserError(
+                f"{where[key]}: there is no file {values[key]} that you can read; take the line out if none is needed"
+            )
 
 
 def setup_lines(site: Site) -> list[str]:

@@ -78,16 +78,24 @@ class _Launcher:
 
     def _feed(self) -> bool:
         """Give ready tasks to idle workers, starting workers as needed; False when nothing is left to wait for."""
-        while len(self.board.running) < self.wanted and (task := self.board.next()) is not None:
+        while len(self.board.running) < self.wanted:
+            idle = next((worker for worker in self.workers.values() if worker.task is None), None)
+            task = self.board.next(self._with_the_model_of(idle))
+            if task is None:
+                break
             self.board.start(task)
             self.grown[task] = journal_bytes(self.run, task)
-            self._idle_worker().take(task, self.logs.log(task))
+            (idle or self._new_worker()).take(task, self.logs.log(task))
         return bool(self.board.running)
 
-    def _idle_worker(self) -> Worker:
-        for worker in self.workers.values():
-            if worker.task is None:
-                return worker
+    def _with_the_model_of(self, worker: Worker | None) -> list[str]:
+        """The stages that need no other model on the GPU than the one that a worker has loaded."""
+        if worker is None or worker.last is None:
+            return []
+        held = self.run.stage(worker.last.stage)
+        return [stage.name for stage in self.run.plan.stages if held.resources.gpus_per_worker and stage.model == held.model]
+
+    def _new_worker(self) -> Worker:
         slot = next(number for number in range(self.wanted) if number not in self.slots.values())
         environment = dict(os.environ)
         if self.gpus[slot]:

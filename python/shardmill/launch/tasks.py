@@ -5,7 +5,7 @@ Nothing here starts a process: the state comes from the manifests, and the launc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from shardmill.errors import UserError
@@ -95,13 +95,18 @@ class TaskBoard:
         """The task failed, or one that it depends on."""
         return task in self.failed or (task.stage in self.after and self.is_blocked(Task(self.after[task.stage], task.shard)))
 
-    def next(self) -> Task | None:
-        """The ready task to start now: of the earliest shard the deepest stage, so that results come early."""
-        for shard in range(self.needed):
-            for stage in self._deepest_first:
-                task = Task(stage, shard)
-                if self._is_open(task) and self._has_input(task):
-                    return task
+    def next(self, prefer: Collection[str] = ()) -> Task | None:
+        """The ready task to start now: of the earliest shard the deepest stage, so that results come early.
+
+        One of the stages in `prefer` if any of these is ready.
+        """
+        needed = self.needed
+        for stages in ([stage for stage in self._deepest_first if stage in prefer], self._deepest_first):
+            for shard in range(needed):
+                for stage in stages:
+                    task = Task(stage, shard)
+                    if self._is_open(task) and self._has_input(task):
+                        return task
         return None
 
     def _is_open(self, task: Task) -> bool:

@@ -25,6 +25,7 @@ class Worker:
     def __init__(self, run: RunFolder, log: Path, environment: dict[str, str]):
         log.parent.mkdir(parents=True, exist_ok=True)
         self.task: Task | None = None
+        self.last: Task | None = None
         self._pending = b""
         receive, send = os.pipe()
         with open(log, "ab") as output:
@@ -46,7 +47,7 @@ class Worker:
 
         A worker that is dead already is noticed at its closed pipe.
         """
-        self.task = task
+        self.task = self.last = task
         assert self.process.stdin is not None
         order = {"stage": task.stage, "shard": task.shard, "log": str(log), "share": share}
         with suppress(BrokenPipeError):

@@ -23,9 +23,9 @@ CACHES = {
 
 
 def seats_folder() -> Path:
-    """The folder of this user's seats on this node's own disk; jobs whose TMPDIR ends with them start with a cold cache."""
-    folder = Path(tempfile.gettempdir()) / f"shardmill-engines-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    """The folder of this user's seats on this node's own disk: in SHARDMILL_NODE_CACHE, which outlives a job, or TMPDIR."""
+    folder = Path(os.environ.get("SHARDMILL_NODE_CACHE") or tempfile.gettempdir()) / f"shardmill-engines-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         folder = Path(tempfile.mkdtemp(prefix="shardmill-engines-"))
     return folder
