@@ -92,6 +92,7 @@ class VllmModel:
         self._wanted = 2 * engine.vllm_config.scheduler_config.max_num_seqs
         if getattr(self._tokenizer, "chat_template", "-") is None:
             raise UserError(f"{self.settings.model} has no chat template; use an instruction-tuned model")
+        self._schemas: dict[str, str] = {}
         self._prove_constraint()
         log.info("vLLM has %s after %.0f s", self.settings.model, time.monotonic() - started)
 
@@ -180,8 +181,14 @@ class VllmModel:
 
         if schema is None or self.settings.structured == "none":
             return None
-        choices = choices_of(schema)
-        return StructuredOutputsParams(choice=choices) if choices else StructuredOutputsParams(json=json.dumps(schema))
+        if choices := choices_of(schema):
+            return StructuredOutputsParams(choice=choices)
+        text = json.dumps(schema)
+        if text not in self._schemas:
+            self._schemas[text] = _schema_problem(text)
+        if self._schemas[text]:
+            raise _Unusable("impossible schema", self._schemas[text])
+        return StructuredOutputsParams(json=text)
 
     def _prove_constraint(self) -> None:
         """One request that only a constrained engine answers in form: a secret that the prompt does not tell."""
@@ -211,6 +218,13 @@ class _Probe:
 
     def messages(self, seed: int) -> list[dict[str, str]]:
         return [{"role": "user", "content": "Give me the code as JSON."}]
+
+
+def _schema_problem(schema: str) -> str:
+    """Why a JSON schema cannot be held; empty if it can. The engine itself would die of one that cannot."""
+    from llguidance import LLMatcher
+
+    return str(LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(schema)))
 
 
 def _prepare_environment(settings: VllmSettings) -> None:

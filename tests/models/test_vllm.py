@@ -1,0 +1,223 @@
+"""The vllm engine with a real vLLM on a CPU and a small random model: requests stream, and errors stay where they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from models.tiny import build_llama
+from shardmill.errors import UserError
+from shardmill.models.contract import Reply, Sampling, TextRequest
+from shardmill.models.text.answers import parse_answer
+from shardmill.models.text.vllm import VllmModel
+from shardmill.negbench.answers import ObjectList
+from shardmill.prompts import Prompt, load_template
+from shardmill.shards.run_folder import RunFolder
+from shardmill.worker import run_shard
+
+SETTINGS: dict[str, Any] = {
+    "dtype": "float32",
+    "max_model_len": 2048,
+    "enforce_eager": True,
+    "max_num_seqs": 8,
+    "gpu_memory_utilization": 0.05,
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {"objects": {"type": "array", "items": {"type": "string", "maxLength": 12}, "maxItems": 4}},
+    "required": ["objects"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_llama(tmp_path_factory.mktemp("vllm") / "llama")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> VllmModel:
+    return VllmModel(model=str(folder), separate_process=False, **SETTINGS)
+
+
+def ask(key: str, caption: str = "a dog and a kite", schema: Any = SCHEMA, seed: int = 0, **sampling: Any) -> TextRequest:
+    chat = Prompt(load_template("negbench/extract_objects"), {"caption": caption})
+    return TextRequest(chat, Sampling(**{"max_tokens": 80, **sampling}), schema, key, seed)
+
+
+def replies(model: VllmModel, requests: list[TextRequest]) -> dict[str, Reply]:
+    return {reply.key: reply for reply in model.stream(requests)}
+
+
+def test_answers_follow_the_schema_and_tell_what_they_cost(model: VllmModel) -> None:
+    found = replies(model, [ask(str(number), seed=number, temperature=1.0) for number in range(40)])
+    assert len(found) == 40
+    assert {reply.finish for reply in found.values()} <= {"stop", "length"}
+    for reply in found.values():
+        if reply.finish == "stop":
+            assert len(parse_answer(reply.result, ObjectList).objects) <= 4
+        assert reply.usage.prompt_tokens > 300 and reply.usage.completion_tokens > 0 and reply.usage.seconds > 0
+    assert sum(reply.usage.cached_tokens for reply in found.values()) > 0.5 * sum(r.usage.prompt_tokens for r in found.values())
+
+
+def test_a_choice_is_answered_with_the_bare_word(model: VllmModel) -> None:
+    found = replies(model, [ask(str(seed), schema={"enum": ["yes", "no"]}, seed=seed, temperature=1.0) for seed in range(8)])
+    assert {reply.result for reply in found.values()} <= {"yes", "no"}
+
+
+def test_a_seed_gives_the_same_answer_alone_and_among_others(model: VllmModel) -> None:
+    alone = replies(model, [ask("x", seed=7, temperature=1.0)])["x"].result
+    others = [ask(str(number), seed=number, temperature=1.0) for number in range(20)]
+    among = replies(model, [*others[:5], ask("x", seed=7, temperature=1.0), *others[5:]])["x"].result
+    other = replies(model, [ask("x", seed=8, temperature=1.0)])["x"].result
+    assert alone == among != other
+
+
+def test_requests_are_taken_as_the_engine_has_room_and_replies_come_while_others_wait(model: VllmModel) -> None:
+    taken = 0
+
+    def source() -> Iterator[TextRequest]:
+        nonlocal taken
+        for number in range(200):
+            taken = number + 1
+            yield ask(str(number), schema=None, max_tokens=4 + number % 9)
+
+    stream = model.stream(source())
+    seen = {next(stream).key}
+    assert taken <= 2 * SETTINGS["max_num_seqs"] + 1
+    seen |= {reply.key for reply in stream}
+    assert len(seen) == 200
+
+
+def test_a_stream_that_is_closed_early_leaves_nothing_in_the_engine(model: VllmModel) -> None:
+    stream = model.stream(ask(str(number), schema=None, max_tokens=60) for number in range(50))
+    next(stream)
+    stream.close()
+    found = replies(model, [ask("after", max_tokens=30)])
+    assert list(found) == ["after"]
+    assert model._driver.engine.get_num_unfinished_requests() == 0
+
+
+def test_two_threads_share_one_engine(model: VllmModel) -> None:
+    found: dict[str, set[str]] = {}
+
+    def work(name: str) -> None:
+        found[name] = set(replies(model, [ask(f"{name}{number}", seed=number) for number in range(25)]))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {name: {f"{name}{number}" for number in range(25)} for name in "ab"}
+
+
+def test_what_cannot_be_asked_is_told_and_the_rest_goes_on(model: VllmModel) -> None:
+    broken = {"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}}
+    found = replies(model, [ask("long", "word " * 3000), ask("schema", schema=broken), ask("good")])
+    assert (found["long"].finish, found["long"].problem) == ("unusable", "prompt too long")
+    assert found["schema"].finish == "unusable" and found["schema"].detail
+    assert found["good"].finish == "stop"
+
+
+def test_an_answer_is_cut_at_the_limit_and_at_a_stop(model: VllmModel) -> None:
+    long = replies(model, [ask("x", schema=None, max_tokens=40)])["x"]
+    assert (long.finish, long.usage.completion_tokens) == ("length", 40)
+    word = str(long.result)[5:8]
+    stopped = replies(model, [ask("x", schema=None, max_tokens=40, stop=(word,))])["x"]
+    assert stopped.finish == "stop" and stopped.result == str(long.result).split(word)[0]
+
+
+def test_a_model_that_is_not_there_and_arguments_that_are_not_are_the_users_to_mend(folder: Path) -> None:
+    with pytest.raises(UserError, match="no model in the folder"):
+        VllmModel(model="/nowhere/at/all")
+    with pytest.raises(UserError, match="no engine argument 'max_sequences'"):
+        VllmModel(model=str(folder), engine={"max_sequences": 4}, separate_process=False)
+    with pytest.raises(UserError, match="cannot load"):
+        VllmModel(model=str(folder), separate_process=False, **{**SETTINGS, "max_model_len": 10_000_000})
+
+
+def test_a_model_without_a_system_role_gets_the_instructions_in_the_first_turn(folder: Path, tmp_path: Path) -> None:
+    strict = tmp_path / "strict"
+    strict.mkdir()
+    for path in folder.iterdir():
+        (strict / path.name).write_bytes(path.read_bytes())
+    template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    (strict / "chat_template.jinja").write_text(template + (folder / "chat_template.jinja").read_text())
+    with pytest.raises(UserError, match="set system_role: false"):
+        replies(VllmModel(model=str(strict), separate_process=False, **SETTINGS), [ask("x")])
+    plain = VllmModel(model=str(strict), separate_process=False, system_role=False, **SETTINGS)
+    assert replies(plain, [ask("x")])["x"].finish == "stop"
+
+
+def test_a_shard_through_the_worker_conserves_its_rows(model: VllmModel, folder: Path, make_run: Any) -> None:
+    spec = {"kind": "vllm", "model": str(folder), "separate_process": False, **SETTINGS}
+    run: RunFolder = make_run(settings=[f"extract_objects.model={json.dumps(spec)}"])
+    manifest = run_shard(run, "extract_objects", 0)
+    assert manifest.conserved() and manifest.rows_in == manifest.rows_out + manifest.rejected
+    usage = manifest.usage
+    assert usage["requests"] >= manifest.rows_in and usage["prompt_tokens"] > usage["cached_tokens"] > 0
+    assert usage["finish_stop"] + usage.get("finish_length", 0) == usage["requests"]
+
+
+ENGINE = """
+    import os, signal, sys
+    from models.test_vllm import SETTINGS, ask
+    from shardmill.errors import ModelDied
+    from shardmill.models.text.vllm import VllmModel
+    import psutil
+
+    if __name__ == "__main__":
+        model = VllmModel(model=sys.argv[1], **SETTINGS)
+        stream = model.stream(ask(str(number), schema=None, max_tokens=200) for number in range(5000))
+        next(stream)
+        children = psutil.Process().children(recursive=True)
+        print("children", *(child.pid for child in children), flush=True)
+        if sys.argv[2] == "worker":
+            os.kill(os.getpid(), signal.SIGKILL)
+        for child in children:
+            child.kill()
+        try:
+            for reply in stream:
+                pass
+        except ModelDied as died:
+            print("died:", died, flush=True)
+            os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("who", ["engine", "worker"])
+def test_an_engine_that_is_killed_ends_the_stream_and_one_whose_worker_is_killed_ends_too(
+    folder: Path, tmp_path: Path, who: str
+) -> None:
+    script = tmp_path / "engine.py"
+    script.write_text(textwrap.dedent(ENGINE))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder), who], capture_output=True, text=True, timeout=180, env=environment
+    )
+    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line)
+    children = [int(number) for number in told["children"].split()]
+    assert children, done.stderr[-2000:]
+    if who == "engine":
+        assert done.returncode == 0 and "is gone" in told["died:"], done.stderr[-2000:]
+    else:
+        assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 15
+    while any(psutil.pid_exists(child) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not [child for child in children if psutil.pid_exists(child)]
+    assert time.monotonic() - started < 150
