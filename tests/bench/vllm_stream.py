@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "0")  # the other cores are for what feeds the engine, as beside a GPU
 
 from shardmill.models.contract import Sampling, TextRequest
 from shardmill.models.text.vllm import VllmModel

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from shardmill.launch.estimate import Estimate, estimate, makespan, probe, render
+from shardmill.launch.estimate import Estimate, estimate, makespan, probe
+from shardmill.launch.estimate_view import render
 from shardmill.launch.jobs import JobsFolder, Submission
 from shardmill.launch.rates import stage_rates, typical_shard
 from shardmill.launch.site import Site

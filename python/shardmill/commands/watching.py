@@ -93,7 +93,7 @@ def estimate(folder: Path, site: str | None, max_parallel: int | None, probe: bo
 
     from shardmill.launch.estimate import estimate as estimate_run
     from shardmill.launch.estimate import probe as run_probe
-    from shardmill.launch.estimate import render
+    from shardmill.launch.estimate_view import render
     from shardmill.launch.rates import stage_rates
     from shardmill.launch.site import load_site
     from shardmill.shards.run_folder import RunFolder

@@ -10,9 +10,6 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 import click
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from shardmill.launch.cluster_plan import default_group
 from shardmill.launch.elements import groups, minutes_of
@@ -38,6 +35,7 @@ class StageEstimate:
     worker_hours: of work for one worker; `_low` and `_high` if all shards were like the fastest or the slowest that was timed,
     None if only one was. node_hours: of nodes held, each until the last of its shards is done. gpu_hours: of GPUs held, and
     `gpu_hours_busy` of GPUs at work. hours_alone: wall time with all inputs there. minutes_limit: of an element on the site.
+    prompt_tokens, completion_tokens: of all requests. cost: at the model file's prices, None without any.
     """
 
     stage: str
@@ -58,6 +56,9 @@ class StageEstimate:
     minutes_per_element: float
     minutes_limit: int | None
     bytes: int
+    prompt_tokens: float = 0.0
+    completion_tokens: float = 0.0
+    cost: float | None = None
 
 
 @dataclass
@@ -83,6 +84,7 @@ class Estimate:
     worker_hours: float
     bytes: int
     bytes_left: int
+    cost: float | None
     stages: list[StageEstimate]
     unmeasured: list[str]
     measured_on: list[str]
@@ -175,6 +177,7 @@ def estimate(
         low, high = _whole(layout, rates, rows, lambda rate: rate.fast), _whole(layout, rates, rows, lambda rate: rate.slow)
     there = sum(made.part.bytes + made.rejects.bytes for (stage, _), made in run.complete().items() if stage != INGEST)
     needed = sum(stage.bytes for stage in stages)
+    costs = [stage.cost for stage in stages if stage.cost is not None]
     made = Estimate(
         run=str(run.path), site=site.name if site else None,
         shards=shards, shards_per_element=layout.elements[0], elements=len(layout.elements), nodes=nodes,
@@ -183,6 +186,7 @@ def estimate(
         node_hours=sum(stage.node_hours for stage in stages),
         worker_hours=sum(stage.worker_hours for stage in stages),
         bytes=needed, bytes_left=max(0, needed - there),
+        cost=sum(costs) if costs else None,
         stages=stages,
         unmeasured=[stage for stage in run.stages if stage not in rates],
         measured_on=sorted({host for rate in rates.values() for host in rate.hosts}),
@@ -200,13 +204,15 @@ def _layout(run: RunFolder, site: Site | None, shards: int, max_parallel: int | 
 
 
 def _stage(layout: _Layout, stage: str, rate: Rate, rows: int) -> StageEstimate:
-    resources, workers = layout.resources(stage), layout.workers(stage)
+    resources, workers, price = layout.resources(stage), layout.workers(stage), layout.run.stage(stage).price
+    usage = {name: value * rows for name, value in rate.usage.items()}
     seconds = layout.seconds(stage, rate, rate.seconds_per_row, rows)
     loading = (rate.startup or 0.0) * sum(min(workers, shards) for shards in layout.elements)
     hours, low, high = ((per_row * rows + loading) / 3600 for per_row in (rate.seconds_per_row, rate.fast, rate.slow))
     limit = None
     if layout.site:
         limit = minutes_of(layout.elements[0], workers, resources.minutes, layout.site.max_minutes)
+    gpu_hours = sum(seconds) / 3600 * workers * resources.gpus_per_worker
     return StageEstimate(
         stage=stage, measured_shards=rate.shards, measured_rows=rate.rows, rows=rows,
         worker_hours=hours,
@@ -215,13 +221,15 @@ def _stage(layout: _Layout, stage: str, rate: Rate, rows: int) -> StageEstimate:
         spread=rate.spread,
         workers_per_node=workers, gpus_per_worker=resources.gpus_per_worker,
         node_hours=sum(seconds) / 3600,
-        gpu_hours=sum(seconds) / 3600 * workers * resources.gpus_per_worker,
+        gpu_hours=gpu_hours,
         gpu_hours_busy=hours * resources.gpus_per_worker,
         hours_alone=makespan({stage: INGEST}, {stage: seconds}, layout.limit)[0] / 3600,
         minutes_per_shard=rate.seconds_per_row * rows / layout.shards / 60,
         minutes_per_element=seconds[0] / 60,
         minutes_limit=limit,
         bytes=round(rate.bytes_per_row * rows),
+        prompt_tokens=usage.get("prompt_tokens", 0.0), completion_tokens=usage.get("completion_tokens", 0.0),
+        cost=price.of(usage, gpu_hours) if price else None,
     )  # fmt: skip
 
 
@@ -291,7 +299,7 @@ def _notes(run: RunFolder, rates: Mapping[str, Rate], made: Estimate) -> Iterato
             )
     free = shutil.disk_usage(run.path).free
     if made.bytes_left > free:
-        yield f"the run needs {_size(made.bytes_left)} more and {run.path} has {_size(free)} left"
+        yield f"the run needs {size(made.bytes_left)} more and {run.path} has {size(free)} left"
     if made.stages:
         yield _basis(run, rates, made)
 
@@ -326,68 +334,12 @@ def _basis(run: RunFolder, rates: Mapping[str, Rate], made: Estimate) -> str:
     )
 
 
-def render(made: Estimate) -> Group:
-    """The estimate for a terminal."""
-    gpus = any(stage.gpus_per_worker for stage in made.stages)
-    title = f"{made.run}: {made.shards:,} shards" + (f" on {made.site}" if made.site else "")
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ["stage", "rows in", "work", "low-high", *(["GPU h"] if gpus else []), "a shard", "disk"]:
-        table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
-    for stage in made.stages:
-        table.add_row(
-            stage.stage,
-            f"{stage.rows:,}",
-            _time(stage.worker_hours),
-            _range(stage.worker_hours_low, stage.worker_hours_high, _time) or "?",
-            *([_number(stage.gpu_hours)] if gpus else []),
-            clock(stage.minutes_per_shard * 60),
-            _size(stage.bytes),
-        )
-    return Group(table, *(Text(line, style="bold") for line in _totals(made)), *(Text(f"note: {note}") for note in made.notes))
-
-
-def _totals(made: Estimate) -> Iterator[str]:
-    if not made.stages:
-        return
-    wall = _time(made.hours) + _bracketed(_range(made.hours_low, made.hours_high, _time))
-    nodes = f"{made.nodes:,} {'node' if made.nodes == 1 else 'nodes'} at once" if made.site else "one worker on this machine"
-    yield f"about {wall} with {nodes}, {_time(made.worker_hours)} of work"
-    if any(stage.gpu_hours for stage in made.stages):
-        held = _number(made.gpu_hours) + _bracketed(_range(made.gpu_hours_low, made.gpu_hours_high, _number))
-        yield f"{held} GPU-hours held, {_number(sum(stage.gpu_hours_busy for stage in made.stages))} of them at work"
-    yield f"{_size(made.bytes)} of disk, {_size(made.bytes_left)} more than now"
-
-
-def _bracketed(text: str) -> str:
-    return f" ({text})" if text else ""
-
-
-def _range(low: float | None, high: float | None, words: Callable[[float], str]) -> str:
-    """Two figures as `2.0-3.0 h`; nothing when they are not known."""
-    if low is None or high is None:
-        return ""
-    first, last = words(low), words(high)
-    same = first.partition(" ")[2] == last.partition(" ")[2]
-    return f"{first.partition(' ')[0] if same else first}-{last}"
-
-
 def _between(counts: Sequence[int]) -> str:
     return f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,}-{max(counts):,}"
 
 
-def _time(hours: float) -> str:
-    """Hours in words, with the unit that suits them."""
-    for seconds, unit in ((3600, "h"), (60, "min")):
-        if hours * 3600 >= seconds:
-            return f"{_number(hours * 3600 / seconds)} {unit}"
-    return f"{_number(hours * 3600)} s"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
-
-
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """Bytes in words."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}"

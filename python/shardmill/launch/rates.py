@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from shardmill.launch.tasks import Task, shards_for
-from shardmill.shards.manifest import Manifest
+from shardmill.shards.manifest import Manifest, totals
 from shardmill.shards.run_folder import INGEST, RunFolder
 
 WHOLE = 0.8
@@ -23,7 +23,7 @@ class Rate:
     startup: seconds that the first shard of a worker takes on top; None if no worker on record did several shards of the stage.
     fast, typical, slow: seconds per row of the fastest, the median and the slowest shard.
     bytes_per_row: of part and rejects. passed, kept: lines, and distinct rows, that come out for each row in.
-    hosts: the machines that were measured.
+    hosts: the machines that were measured. usage: requests, tokens and their like for each row in.
     """
 
     shards: int
@@ -37,6 +37,7 @@ class Rate:
     passed: float
     kept: float
     hosts: tuple[str, ...]
+    usage: dict[str, float] = field(default_factory=dict)
 
     @property
     def spread(self) -> float | None:
@@ -74,6 +75,7 @@ def _rate(finished: Sequence[Manifest]) -> Rate | None:
         passed=sum(made.lines_out for made in finished) / rows,
         kept=sum(made.rows_out for made in finished) / rows,
         hosts=tuple(sorted({made.host for made in timed})),
+        usage={name: value / rows for name, value in totals(finished)["usage"].items() if value},
     )
 
 
