@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +16,7 @@ import pytest
 
 from models.tiny import build_llama
 from shardmill.errors import UserError
+from shardmill.launch.jobs import JobsFolder
 from shardmill.models.contract import Reply, Sampling, TextRequest
 from shardmill.models.text.answers import parse_answer
 from shardmill.models.text.vllm import VllmModel
@@ -172,52 +170,53 @@ def test_a_shard_through_the_worker_conserves_its_rows(model: VllmModel, folder:
     assert usage["finish_stop"] + usage.get("finish_length", 0) == usage["requests"]
 
 
-ENGINE = """
-    import os, signal, sys
-    from models.test_vllm import SETTINGS, ask
-    from shardmill.errors import ModelDied
-    from shardmill.models.text.vllm import VllmModel
-    import psutil
-
-    if __name__ == "__main__":
-        model = VllmModel(model=sys.argv[1], **SETTINGS)
-        stream = model.stream(ask(str(number), schema=None, max_tokens=200) for number in range(5000))
-        next(stream)
-        children = psutil.Process().children(recursive=True)
-        print("children", *(child.pid for child in children), flush=True)
-        if sys.argv[2] == "worker":
-            os.kill(os.getpid(), signal.SIGKILL)
-        for child in children:
-            child.kill()
-        try:
-            for reply in stream:
-                pass
-        except ModelDied as died:
-            print("died:", died, flush=True)
-            os._exit(0)
-"""
+def descendants(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True) if psutil.pid_exists(pid) else []
 
 
-@pytest.mark.parametrize("who", ["engine", "worker"])
-def test_an_engine_that_is_killed_ends_the_stream_and_one_whose_worker_is_killed_ends_too(
-    folder: Path, tmp_path: Path, who: str
+def rows_done(run: RunFolder) -> int:
+    return sum(path.read_bytes().count(b"\n") - 1 for path in run.files("extract_objects", 0).journals())
+
+
+def await_progress(run: RunFolder, process: subprocess.Popen[str], more_than: int) -> None:
+    deadline = time.monotonic() + 120
+    while rows_done(run) <= more_than:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_killed_engine_and_a_killed_worker_are_replaced_and_leave_no_process_behind(
+    folder: Path, make_run: Any, tmp_path: Path
 ) -> None:
-    script = tmp_path / "engine.py"
-    script.write_text(textwrap.dedent(ENGINE))
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder), who], capture_output=True, text=True, timeout=180, env=environment
+    table = tmp_path / "many.csv"
+    table.write_text("caption\n" + "".join(f"a dog and kite number {number}\n" for number in range(1500)))
+    spec = json.dumps({"kind": "vllm", "model": str(folder), **SETTINGS})
+    run: RunFolder = make_run("run", input=table, num_shards=1, settings=[f"extract_objects.model={spec}"])
+    script = (
+        "import sys; from pathlib import Path; from shardmill.launch.local import launch_local; "
+        "from shardmill.shards.run_folder import RunFolder; "
+        "launch_local(RunFolder(Path(sys.argv[1])), 1, quiet=True, stop_after='extract_objects')"
     )
-    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line)
-    children = [int(number) for number in told["children"].split()]
-    assert children, done.stderr[-2000:]
-    if who == "engine":
-        assert done.returncode == 0 and "is gone" in told["died:"], done.stderr[-2000:]
-    else:
-        assert done.returncode == -signal.SIGKILL
-    deadline = time.monotonic() + 15
-    while any(psutil.pid_exists(child) for child in children) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not [child for child in children if psutil.pid_exists(child)]
-    assert time.monotonic() - started < 150
+    launcher = subprocess.Popen([sys.executable, "-c", script, str(run.path)], text=True)
+    try:
+        await_progress(run, launcher, 50)
+        first = descendants(launcher.pid)
+        (engine,) = [process for process in first if "EngineCore" in process.name()]
+        engine.kill()
+        after_engine = rows_done(run)
+        await_progress(run, launcher, after_engine + 200)
+        second = descendants(launcher.pid)
+        (worker,) = [process for process in second if "shardmill.launch.worker_main" in process.cmdline()]
+        worker.kill()
+        assert launcher.wait(timeout=180) == 0
+    finally:
+        for process in [*descendants(launcher.pid), psutil.Process(launcher.pid)] if launcher.poll() is None else []:
+            process.kill()
+        launcher.wait()
+    failures = [failure.message for failure in JobsFolder(run).failures("extract_objects")]
+    assert len(failures) == 2
+    assert "is gone" in failures[0] and "its worker died (SIGKILL" in failures[1]
+    made = run.manifest("extract_objects", 0)
+    assert made is not None and made.conserved() and 0 < made.elsewhere < made.rows_in == 1500
+    _gone, alive = psutil.wait_procs([*first, *second], timeout=20)
+    assert not alive
