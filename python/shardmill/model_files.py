@@ -13,7 +13,7 @@ from shardmill.models.registry import MODELS, known_kinds
 from shardmill.resources import resource_names, resource_path
 from shardmill.shards.plan import Price
 
-WORKER_FIELDS = ("gpus_per_worker", "cpus_per_worker", "memory_gb")
+WORKER_FIELDS = ("gpus_per_worker", "cpus_per_worker", "memory_gb", "shards_per_task")
 """The resources that belong to a model; the others belong to a stage."""
 
 

@@ -109,7 +109,13 @@ class ShardWork:
         self.faults: list[tuple[tuple[int, ...], Exception]] = []
         self.sound = False
 
-    def do(self, models: ModelPool, report: Report, should_stop: Callable[[], bool]) -> None:
+    def do(
+        self,
+        models: ModelPool,
+        report: Report,
+        should_stop: Callable[[], bool],
+        asked_all: Callable[[], None] = lambda: None,
+    ) -> None:
         """Finish every row into the journal. The model is loaded only if a row has something to ask.
 
         With claims, only the rows that no other worker holds; raises Held if some are left to others then.
@@ -120,6 +126,8 @@ class ShardWork:
             requests = self._requests(should_stop)
             while (first := next(requests, None)) is not None:
                 model = self._model(models)
+                if getattr(model, "many_streams", False):
+                    requests = _then(requests, asked_all)
                 for reply in model.stream(_chain(first, requests)):
                     self._take(reply)
                     if should_stop():
@@ -346,6 +354,11 @@ def _rows(outcome: Any) -> list[dict[str, Any]]:
     if not rows:
         raise ValueError("neither a row nor a reason to reject it")
     return rows
+
+
+def _then(items: Iterator[Any], at_end: Callable[[], None]) -> Iterator[Any]:
+    yield from items
+    at_end()
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

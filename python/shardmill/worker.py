@@ -67,12 +67,16 @@ def run_shard(
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     holder: Holder | None = None,
+    asked_all: Callable[[], None] = lambda: None,
 ) -> Manifest:
     """Bring one shard of one stage to its manifest, from wherever earlier attempts left it.
 
     `models` keeps loaded models from shard to shard. With a `holder`, rows are claimed in its name before they are worked on,
-    so that several workers share a shard; Held is raised when the rows that are left are others'. Raises UserError for anything
-    the user can mend, and Stopped when `should_stop` turned true; then all finished rows are in the journal.
+    so that several workers share a shard; Held is raised when the rows that are left are others'. `asked_all` is called when the
+    model has been given all that it will be asked, but for retries, and could meanwhile take requests of another shard.
+
+    Raises UserError for anything the user can mend, ModelDied, and Stopped when `should_stop` turned true; then all finished rows
+    are in the journal.
     """
     stage = open_stage(run, name)
     short = run.stage(name).name
@@ -103,7 +107,7 @@ def run_shard(
         else:
             assert isinstance(stage, ModelStage)
             work = ShardWork(run, stage, short, shard, table, attempt, fingerprint, claims)
-            work.do(models if models is not None else {}, report or (lambda progress: None), should_stop)
+            work.do(models if models is not None else {}, report or (lambda progress: None), should_stop, asked_all)
             made = {"round": work.round, "own_rows": work.own_rows}
         return _publish(run, short, shard, table, above, attempt, started, made)
 

@@ -118,7 +118,7 @@ class _Launcher:
 
     def _hear(self, worker: Worker, message: dict[str, Any]) -> None:
         task = worker.task
-        if task is None or "ready" in message:
+        if task is None or "ready" in message or "tail" in message:
             return
         if "progress" in message:
             self.view.progress(task, Progress(**message["progress"]))

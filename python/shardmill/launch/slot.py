@@ -47,6 +47,9 @@ class Slot:
     signals: Signals
     run: RunFolder = field(init=False)
     worker: Worker | None = None
+    ahead: Task | None = None
+    tails: set[int] = field(default_factory=set)
+    early: dict[int, tuple[str, str]] = field(default_factory=dict)
     exhausted: dict[int, frozenset[int]] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     reason: str = ""
@@ -87,7 +90,7 @@ class Slot:
             left = self._left()
             if not left:
                 return self._close()
-            shard = self._next(left)
+            shard = self.ahead.shard if self.ahead else self._next(left)
             if shard is None:
                 time.sleep(POLL_SECONDS)
             elif not self._do(Task(self.work.stage, shard)):
@@ -180,27 +183,32 @@ class Slot:
                 environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.place.gpus)
             self.worker = Worker(self.run, self.log, environment)
         worker = self.worker
-        worker.take(task, self.log, self.share)
+        if task == self.ahead:
+            self.ahead = None
+        else:
+            worker.take(task, self.log, self.share)
         line = ProgressLine(str(task))
         deadline: float | None = None
-        while True:
+        while task.shard not in self.early:
+            if task.shard in self.tails and self.ahead is None:
+                self._go_ahead(worker, task)
             select.select([worker.replies], [], [], 0.5)
             messages, died = worker.messages()
             for message in messages:
-                if "progress" in message:
+                if "tail" in message:
+                    self.tails.add(message["shard"])
+                elif "progress" in message and message["shard"] == task.shard:
                     progress = Progress(**message["progress"])
                     line(progress)
                     if progress.rows > progress.resumed:
                         self._progressed()
                 elif message.get("end") == "died":
-                    self.worker = None
-                    worker.close()
+                    self._bury(worker)
                     return "died", message["message"]
                 elif "end" in message:
-                    return message["end"], message["message"]
-            if died:
-                self.worker = None
-                worker.close()
+                    self.early[message["shard"]] = (message["end"], message["message"])
+            if died and task.shard not in self.early:
+                self._bury(worker)
                 code = worker.process.returncode
                 # SLURM signals workers too, and one that is only just starting does not listen yet
                 return "stopped" if code in STOP_CODES else "died", f"its worker died ({how_it_died(code)})"
@@ -209,6 +217,22 @@ class Slot:
                 worker.dismiss()
             if deadline is not None and time.monotonic() > deadline:
                 worker.stop(signal.SIGKILL)
+        self.tails.discard(task.shard)
+        return self.early.pop(task.shard)
+
+    def _go_ahead(self, worker: Worker, task: Task) -> None:
+        """The model has been asked all of a task: have the next shard asked while the last answers come."""
+        self.tails.discard(task.shard)
+        left = [shard for shard in self._left() if shard != task.shard]
+        if left and not self.signals.stop and (shard := self._next(left)) is not None:
+            self.ahead = Task(self.work.stage, shard)
+            worker.take(self.ahead, self.log, self.share)
+
+    def _bury(self, worker: Worker) -> None:
+        self.worker = self.ahead = None
+        self.early.clear()
+        self.tails.clear()
+        worker.close()
 
     def _progressed(self) -> None:
         if not self.sound:

@@ -1,7 +1,8 @@
 """A worker process: `python -m shardmill.launch.worker_main RUN REPLY_FD`, started by a launcher on the same node.
 
 Tasks come as JSON lines on stdin; progress and results go as JSON lines to the pipe REPLY_FD, since libraries print to stdout.
-Both streams of a task are written to its log. The process stays, with its models, until stdin is closed.
+Both streams of a task are written to its log. The process stays, with its models, until stdin is closed. When a model has been
+asked all of a task it says so ("tail"), and may be given the next one, so that the model does not run dry in between.
 """
 
 from __future__ import annotations
@@ -51,8 +52,12 @@ class Inbox:
         os.killpg(os.getpgid(0), signal.SIGKILL) if os.getpgid(0) == os.getpid() else os._exit(1)
 
     def next(self) -> dict[str, Any] | None:
-        """The next task; None when the launcher wants no more."""
+        """The next task; None when the launcher wants no more, or after `end`."""
         return self._tasks.get()
+
+    def end(self) -> None:
+        """Give out no task any more."""
+        self._tasks.put(None)
 
 
 class Outbox:
@@ -67,11 +72,11 @@ class Outbox:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._handle, (json.dumps(message) + "\n").encode("utf-8"))
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, shard: int, progress: Progress) -> None:
         now = time.monotonic()
         if now >= self._next or progress.rows == progress.total:
             self._next = now + REPORT_SECONDS
-            self.send(progress=asdict(progress))
+            self.send(shard=shard, progress=asdict(progress))
 
 
 def write_to(log: Path, header: str) -> None:
@@ -93,10 +98,18 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
     `end` is done, held (other workers have what is left), stopped, refused (the user can mend it), error, or died (the model
     is gone, and this process with it).
     """
+    shard = task["shard"]
     try:
         holder = None if task["share"] is None else this_process(**task["share"])
         run_shard(
-            run, task["stage"], task["shard"], models=models, report=outbox.progress, should_stop=should_stop, holder=holder
+            run,
+            task["stage"],
+            shard,
+            models=models,
+            report=lambda progress: outbox.progress(shard, progress),
+            should_stop=should_stop,
+            holder=holder,
+            asked_all=lambda: outbox.send(shard=shard, tail=True),
         )
     except Held as held:
         logging.info("%s", held)
@@ -136,12 +149,22 @@ def main(run_path: str, reply_handle: str) -> None:
     outbox = Outbox(int(reply_handle))
     run, models = RunFolder(Path(run_path)), ModelPool()
     outbox.send(ready=os.getpid())
-    while not should_stop() and (task := inbox.next()) is not None:
-        write_to(Path(task["log"]), f"{task['stage']} shard {task['shard']}")
+
+    def work(task: dict[str, Any]) -> None:
         ended = do_task(run, task, models, outbox, should_stop)
-        outbox.send(**ended)
+        outbox.send(shard=task["shard"], **ended)
         if ended["end"] == "died":
             end_with_children(EXIT_DIED)
+        if should_stop():
+            inbox.end()
+
+    threads = []
+    while not should_stop() and (task := inbox.next()) is not None:
+        write_to(Path(task["log"]), f"{task['stage']} shard {task['shard']}")
+        threads.append(threading.Thread(target=work, args=(task,)))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
 
 
 if __name__ == "__main__":

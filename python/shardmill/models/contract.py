@@ -108,7 +108,9 @@ class Model(Protocol):
     Both the requests and the replies are the caller's: the iterator is advanced, and replies are handed out, in the thread that
     called `stream`. A caller that closes the iterator early wants no more: what is in flight is dropped.
 
-    A model that fills a GPU has `fills_gpu = True` and `close()`, which frees it: a worker holds one of them at a time.
+    A model with `many_streams = True` may be asked by several threads at once, each with a `stream` of its own, so that it does
+    not run dry between the end of one shard and the start of the next. A model that fills a GPU has `fills_gpu = True` and
+    `close()`, which frees it: a worker holds one of them at a time.
     """
 
     def stream(self, requests: Iterable[Any]) -> Iterator[Reply]:

