@@ -1,0 +1,255 @@
+"""Language models through transformers: for small models, rare architectures, and machines without a GPU.
+
+Requests are put into batches of those whose prompts begin alike. What a batch has in common, the instructions and examples of a
+template as a rule, is computed once and kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from shardmill.errors import ModelDied, UserError
+from shardmill.models.contract import Reply, Request, Sampling, TextRequest, Usage
+from shardmill.models.faults import OUT_OF_MEMORY, last_words
+from shardmill.models.text.settings import TextSettings, read_settings, require_model
+
+log = logging.getLogger("shardmill")
+
+WINDOW = 6
+"""Batches' worth of requests to choose a batch from."""
+LEAST_PREFIX, PREFIX_SLACK, PREFIXES = 32, 16, 8
+"""Tokens that prompts must share for that to be worth keeping, how many more of them may be computed again, how many are kept."""
+
+
+class TransformersSettings(TextSettings):
+    """Settings of a transformers model."""
+
+    shaping = (*TextSettings.shaping, "dtype", "max_model_len", "trust_remote_code")
+
+    dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: as the weights are, float32 on a CPU")
+    device: str = Field("auto", description="cuda, cpu, or auto")
+    max_model_len: int | None = Field(default=None, ge=16, description="prompt and answer together; the model's own if not given")
+    max_batch_size: int = Field(32, ge=1, description="rows at the same time; halved by itself when memory runs out")
+    attn_implementation: str | None = Field(default=None, description="sdpa, eager, flash_attention_2, …")
+    trust_remote_code: bool = Field(False, description="run the Python code that comes with the weights; only if you trust it")
+
+
+@dataclass
+class _Prepared:
+    """A request as tokens; `order` is when it came, `matcher` holds its answer to its schema."""
+
+    order: int
+    request: TextRequest
+    ids: list[int]
+    sampling: Sampling
+    matcher: Any
+
+
+class TransformersModel:
+    """A causal language model and its tokenizer."""
+
+    def __init__(self, **settings: Any):
+        self.settings = read_settings(TransformersSettings, settings)
+        require_model(self.settings.model)
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+
+            from shardmill.models.text.constrained import Grammars
+        except ImportError as error:
+            raise UserError(f"{error}; install what it needs with: pip install 'shardmill[transformers]'") from error
+        wanted = self.settings
+        device = wanted.device if wanted.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.float32 if wanted.dtype == "auto" and device == "cpu" else wanted.dtype
+        where: dict[str, Any] = {"revision": wanted.revision, "trust_remote_code": wanted.trust_remote_code}
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
+            more = {"attn_implementation": wanted.attn_implementation} if wanted.attn_implementation else {}
+            self._model = AutoModelForCausalLM.from_pretrained(wanted.model, dtype=dtype, **where, **more).to(device).eval()
+        except (OSError, ValueError) as error:
+            raise UserError(f"transformers cannot load {wanted.model}: {' '.join(str(error).split())[:600]}") from error
+        except RuntimeError as error:
+            raise ModelDied(last_words(f"transformers with {wanted.model}", str(error))) from error
+        if self._tokenizer.chat_template is None:
+            raise UserError(f"{wanted.model} has no chat template; use an instruction-tuned model")
+        ends = self._model.generation_config.eos_token_id
+        self._end_ids = [*ends] if isinstance(ends, (list, tuple)) else [self._tokenizer.eos_token_id if ends is None else ends]
+        self._pad_id = self._end_ids[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id
+        limit = getattr(self._model.config, "max_position_embeddings", None) or 1 << 20
+        self._max_model_len = min(limit, wanted.max_model_len or limit)
+        self._grammars = Grammars(self._tokenizer, self._model.config.get_text_config().vocab_size)
+        self._batch_size = wanted.max_batch_size
+        self._prefixes: dict[tuple[int, ...], Any] = {}
+        self.fills_gpu = device != "cpu"
+
+    @classmethod
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        return read_settings(TransformersSettings, settings).identity()
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        import torch
+
+        self._prefixes.clear()
+        del self._model
+        torch.cuda.empty_cache()
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """See `models.contract.Model`. A few batches' worth of requests are taken ahead, to choose batches from."""
+        waiting: list[_Prepared] = []
+        source = iter(requests)
+        count = 0
+        while True:
+            while len(waiting) < WINDOW * self._batch_size and (request := next(source, None)) is not None:
+                assert isinstance(request, TextRequest)
+                count += 1
+                prepared = self._prepare(count, request)
+                if isinstance(prepared, Reply):
+                    yield prepared
+                else:
+                    waiting.append(prepared)
+            if not waiting:
+                return
+            batch = self._choose(waiting)
+            replies = self._answer(batch)
+            yield from replies
+
+    def _prepare(self, order: int, request: TextRequest) -> _Prepared | Reply:
+        try:
+            ids = self._tokenizer.apply_chat_template(
+                self.settings.messages_of(request),
+                tokenize=True,
+                add_generation_prompt=True,
+                return_dict=False,
+                **self.settings.chat_template_kwargs,
+            )
+        except Exception as error:  # a chat template is the model's own program and may raise anything
+            hint = "; does it know a system role? if not, set system_role: false" if self.settings.system_role else ""
+            raise UserError(f"the chat template of {self.settings.model} fails: {error}{hint}") from error
+        if len(ids) >= self._max_model_len:
+            detail = f"{len(ids)} tokens; the model takes {self._max_model_len}"
+            return Reply(request.key, "", "unusable", "prompt too long", detail)
+        try:
+            matcher = None if request.schema is None else self._grammars.matcher(request.schema)
+        except ValueError as error:
+            return Reply(request.key, "", "unusable", "impossible schema", str(error))
+        sampling = self.settings.sampling_of(request)
+        room = min(sampling.max_tokens, self._max_model_len - len(ids))
+        return _Prepared(order, request, list(ids), Sampling(sampling.temperature, sampling.top_p, room, sampling.stop), matcher)
+
+    def _choose(self, waiting: list[_Prepared]) -> list[_Prepared]:
+        """Take a batch out of `waiting`: the request that waits longest, with those whose prompts are most like its own."""
+        waiting.sort(key=lambda each: each.ids)
+        oldest = min(range(len(waiting)), key=lambda place: waiting[place].order)
+        start = max(0, min(oldest - self._batch_size // 2, len(waiting) - self._batch_size))
+        batch = waiting[start : start + self._batch_size]
+        del waiting[start : start + self._batch_size]
+        return batch
+
+    def _answer(self, batch: list[_Prepared]) -> list[Reply]:
+        """The replies to a batch, in parts if it is too large for the memory."""
+        try:
+            return self._generate(batch)
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in OUT_OF_MEMORY):
+                raise ModelDied(last_words(f"transformers with {self.settings.model}", str(error))) from error
+            problem = str(error)[:600]
+        self._prefixes.clear()
+        if len(batch) == 1:
+            return [Reply(batch[0].request.key, "", "error", "out of memory", problem)]
+        half = len(batch) // 2
+        self._batch_size = max(1, min(self._batch_size, half))
+        log.warning("out of memory with %d rows at a time; %d from now on", len(batch), self._batch_size)
+        for each in batch:
+            each.matcher = None if each.request.schema is None else self._grammars.matcher(each.request.schema)
+        return [reply for part in (batch[:half], batch[half:]) for reply in self._answer(part)]
+
+    def _generate(self, batch: Sequence[_Prepared]) -> list[Reply]:
+        import torch
+        from transformers import LogitsProcessorList, StoppingCriteriaList
+
+        from shardmill.models.text.constrained import Constraint
+        from shardmill.models.text.row_sampling import RowEnds, RowSampler
+
+        started = time.monotonic()
+        with torch.inference_mode():
+            prefix, cache, was_known = self._prefix(batch)
+            width = max(len(each.ids) for each in batch)
+            samplings = [each.sampling for each in batch]
+            ends = RowEnds(self._tokenizer, width, samplings)
+            rows = [self._padded(each.ids, prefix, width) for each in batch]
+            out = self._model.generate(
+                input_ids=torch.tensor([ids for ids, _ in rows], device=self._model.device),
+                attention_mask=torch.tensor([mask for _, mask in rows], device=self._model.device),
+                past_key_values=cache,
+                logits_processor=LogitsProcessorList(
+                    [
+                        Constraint([each.matcher for each in batch], self._end_ids),
+                        RowSampler(samplings, [each.request.seed for each in batch]),
+                    ]
+                ),
+                stopping_criteria=StoppingCriteriaList([ends]),
+                max_new_tokens=max(sampling.max_tokens for sampling in samplings),
+                do_sample=False,
+                eos_token_id=self._end_ids,
+                pad_token_id=self._pad_id,
+            )
+        seconds = time.monotonic() - started
+        answers = out[:, width:].tolist()
+        cached = [prefix if was_known or row else 0 for row in range(len(batch))]
+        return [
+            self._reply(each, ids, ends.ends.get(row), Usage(len(each.ids), cached[row], 0, seconds))
+            for row, (each, ids) in enumerate(zip(batch, answers, strict=True))
+        ]
+
+    def _reply(self, prepared: _Prepared, ids: list[int], end: tuple[int, str] | None, usage: Usage) -> Reply:
+        ids = ids[: end[0]] if end else ids
+        stopped = next((place for place, token in enumerate(ids) if token in self._end_ids), None)
+        text = self._tokenizer.decode(ids if stopped is None else ids[:stopped], skip_special_tokens=True)
+        found = [place for stop in prepared.sampling.stop if (place := text.find(stop)) >= 0]
+        if found:
+            text = text[: min(found)]
+        finish = "length" if stopped is None and not found else "stop"
+        written = len(ids) if stopped is None else stopped + 1
+        usage = Usage(usage.prompt_tokens, usage.cached_tokens, written, usage.seconds)
+        return Reply(prepared.request.key, text, finish, usage=usage)  # type: ignore[arg-type]
+
+    def _padded(self, ids: list[int], prefix: int, width: int) -> tuple[list[int], list[int]]:
+        """A prompt and its mask, filled up between what all prompts share and the rest of it: the shared part stays in place."""
+        fill = width - len(ids)
+        return [*ids[:prefix], *[self._pad_id] * fill, *ids[prefix:]], [1] * prefix + [0] * fill + [1] * (len(ids) - prefix)
+
+    def _prefix(self, batch: Sequence[_Prepared]) -> tuple[int, Any, bool]:
+        """How many tokens all prompts of a batch begin with, the model's state after them for each row, and whether it was there.
+
+        (0, None, False) when they share too little.
+        """
+        import torch
+
+        prompts = [each.ids for each in batch]
+        first, last = min(prompts), max(prompts)
+        most = min(len(prompt) for prompt in prompts) - 1
+        shared = next((place for place in range(most) if first[place] != last[place]), max(most, 0))
+        if shared < LEAST_PREFIX:
+            return 0, None, False
+        known = [
+            kept for kept in self._prefixes if shared - PREFIX_SLACK <= len(kept) <= shared and first[: len(kept)] == [*kept]
+        ]
+        if known:
+            key = max(known, key=len)
+            self._prefixes[key] = self._prefixes.pop(key)  # the last used is thrown away last
+        else:
+            key = tuple(first[:shared])
+            while len(self._prefixes) >= PREFIXES:
+                del self._prefixes[next(iter(self._prefixes))]
+            self._prefixes[key] = self._model(torch.tensor([key], device=self._model.device), use_cache=True).past_key_values
+        cache = deepcopy(self._prefixes[key])
+        cache.batch_repeat_interleave(len(batch))
+        return len(key), cache, bool(known)
