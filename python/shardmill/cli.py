@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shardmill.commands import making, running, watching
+from shardmill.commands import making, running, serving, watching
 from shardmill.commands.base import cli
 
-__all__ = ["cli", "main", "making", "running", "watching"]
+__all__ = ["cli", "main", "making", "running", "serving", "watching"]
 
 
 def main() -> None:

@@ -1,0 +1,58 @@
+"""The command line of vLLM's own server for a model file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from shardmill.errors import UserError
+from shardmill.model_files import load_model_file
+from shardmill.models.text.settings import read_settings
+from shardmill.models.text.vllm import VllmSettings
+from shardmill.resources import resource_names
+
+
+def served_settings(model: str) -> VllmSettings:
+    """The settings of a model to be served: a model file by name or path, else a folder of weights or an id on the hub.
+
+    Raises UserError.
+    """
+    if not model.endswith((".yaml", ".yml")) and model not in resource_names("slurm/models"):
+        return read_settings(VllmSettings, {"model": model})
+    spec = load_model_file(model).spec
+    if spec.get("kind") != "vllm":
+        raise UserError(f"{model} is of the kind {spec.get('kind')}; vLLM's server can hold those of the kind vllm")
+    return read_settings(VllmSettings, {name: value for name, value in spec.items() if name != "kind"})
+
+
+def serve_command(settings: VllmSettings, host: str, port: int, gpus: int, extra: list[str]) -> list[str]:
+    """The command that serves a model on `gpus` GPUs (0: on the CPU); `extra` options of vLLM's come last and win."""
+    arguments = {"tensor_parallel_size": max(gpus, 1), **settings.engine_args()}
+    model = arguments.pop("model")
+    arguments.pop("disable_log_stats")  # a server tells its figures at /metrics
+    command = [*_vllm(), "serve", str(model), "--host", host, "--port", str(port)]
+    if settings.lora:
+        command += ["--served-model-name", "base", "--lora-modules", f"{settings.model}={settings.lora}"]
+    else:
+        command += ["--served-model-name", settings.model]
+    for name, value in arguments.items():
+        command += _option(name, value)
+    return [*command, *extra]
+
+
+def _option(name: str, value: Any) -> list[str]:
+    flag = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [flag] if value else ["--no-" + flag[2:]]
+    return [flag, json.dumps(value) if isinstance(value, (dict, list)) else str(value)]
+
+
+def _vllm() -> list[str]:
+    beside = Path(sys.executable).with_name("vllm")
+    found = str(beside) if beside.exists() else shutil.which("vllm")
+    if found is None:
+        raise UserError("there is no vllm command here; install it with: pip install 'shardmill[vllm]'")
+    return [found]
