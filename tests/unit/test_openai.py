@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from faulty_server import FaultyServer, Handler, broken, completion, cut, fails, half, slow
 from shardmill.errors import UserError
 from shardmill.models.contract import Reply, Sampling, TextRequest
 from shardmill.models.servers import Announcement, Server
@@ -28,7 +28,6 @@ from shardmill.prompts import Prompt, load_template
 from shardmill.shards.run_folder import RunFolder
 from shardmill.worker import run_shard
 
-Handler = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 SCHEMA = {"type": "object", "properties": {"objects": {"type": "array", "items": {"type": "string"}}}}
 
 
@@ -41,110 +40,13 @@ def answer(body: dict[str, Any]) -> str:
     return json.dumps(extract_objects({"caption": caption}, Random(0)))
 
 
-def completion(text: str | None, finish: str = "stop", **message: Any) -> dict[str, Any]:
-    usage = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 80}}
-    return {"choices": [{"message": {"content": text, **message}, "finish_reason": finish}], "usage": usage}
-
-
 async def good(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     return web.json_response(completion(answer(body)))
 
 
-def fails(status: int, said: str = "no", **headers: str) -> Handler:
-    async def handler(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        return web.json_response({"error": {"message": said}}, status=status, headers=headers)
-
-    return handler
-
-
-async def cut(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-    assert request.transport is not None
-    request.transport.abort()
-    return web.Response()
-
-
-async def half(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-    content = json.dumps(completion(answer(body))).encode()
-    response = web.StreamResponse(headers={"Content-Length": str(len(content))})
-    await response.prepare(request)
-    await response.write(content[: len(content) // 2])
-    assert request.transport is not None
-    request.transport.close()
-    return response
-
-
-async def broken(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-    return web.Response(text='{"choices": [{"mess', content_type="application/json")
-
-
-async def slow(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-    await asyncio.sleep(30)
-    return web.json_response(completion(answer(body)))
-
-
-class TestServer:
-    """A server whose `handler` may be changed while it runs; it can be stopped and started again on its port."""
-
-    __test__ = False
-
-    def __init__(self) -> None:
-        self.handler: Handler = good
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.connections: set[Any] = set()
-        self.most_at_once = self._now = 0
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._run, daemon=True).start()
-        self.start()
-
-    def _run(self) -> None:
-        self._loop.run_forever()
-        self._loop.close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def start(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
-
-    def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
-
-    def end(self) -> None:
-        self.stop()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    async def _start(self) -> None:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_get("/v1/models", self._models)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-
-    async def _models(self, request: web.Request) -> web.Response:
-        return web.json_response({"data": []})
-
-    async def _complete(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.bodies.append(body)
-        self.headers.append(dict(request.headers))
-        self.connections.add(request.transport)
-        self._now += 1
-        self.most_at_once = max(self.most_at_once, self._now)
-        try:
-            return await self.handler(request, body)
-        finally:
-            self._now -= 1
-
-
 @pytest.fixture
-def server() -> Iterator[TestServer]:
-    server = TestServer()
+def server() -> Iterator[FaultyServer]:
+    server = FaultyServer(good)
     yield server
     server.end()
 
@@ -157,7 +59,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai_pool, "LOOK_SECONDS", 0.05)
 
 
-def client(*servers: TestServer, **settings: Any) -> OpenAIModel:
+def client(*servers: FaultyServer, **settings: Any) -> OpenAIModel:
     return OpenAIModel(model="m", base_urls=[server.url for server in servers], **settings)
 
 
@@ -180,7 +82,7 @@ def in_turn(*handlers: Handler) -> Handler:
     return handler
 
 
-def test_a_request_is_a_chat_with_a_schema_and_its_answer_tells_what_it_cost(server: TestServer) -> None:
+def test_a_request_is_a_chat_with_a_schema_and_its_answer_tells_what_it_cost(server: FaultyServer) -> None:
     reply = replies(client(server), ask("a", temperature=0.5, stop=("\n\n",), max_tokens=50))["a"]
     assert json.loads(reply.result) == {"objects": ["dog", "kite"]} and reply.finish == "stop"
     assert (reply.usage.prompt_tokens, reply.usage.cached_tokens, reply.usage.completion_tokens) == (100, 80, 10)
@@ -191,7 +93,7 @@ def test_a_request_is_a_chat_with_a_schema_and_its_answer_tells_what_it_cost(ser
     assert sent["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
-def test_no_more_than_so_many_are_under_way_and_connections_are_kept(server: TestServer) -> None:
+def test_no_more_than_so_many_are_under_way_and_connections_are_kept(server: FaultyServer) -> None:
     taken = 0
 
     def source() -> Iterator[TextRequest]:
@@ -210,13 +112,13 @@ def test_no_more_than_so_many_are_under_way_and_connections_are_kept(server: Tes
 @pytest.mark.parametrize(
     "fault", [fails(500), fails(503), fails(408), cut, half, broken], ids=["500", "503", "408", "cut", "half", "broken"]
 )
-def test_what_may_go_better_is_asked_again(server: TestServer, fault: Handler) -> None:
+def test_what_may_go_better_is_asked_again(server: FaultyServer, fault: Handler) -> None:
     server.handler = in_turn(fault, fault)
     found = replies(client(server, max_in_flight=1), *(ask(str(number)) for number in range(5)))
     assert {reply.finish for reply in found.values()} == {"stop"} and len(found) == 5
 
 
-def test_a_request_that_always_fails_is_given_up_and_the_others_are_answered(server: TestServer) -> None:
+def test_a_request_that_always_fails_is_given_up_and_the_others_are_answered(server: FaultyServer) -> None:
     async def picky(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         return await (fails(500, "poison") if "poison" in body["messages"][-1]["content"] else good)(request, body)
 
@@ -226,7 +128,7 @@ def test_a_request_that_always_fails_is_given_up_and_the_others_are_answered(ser
     assert sum(reply.finish == "stop" for reply in found.values()) == 20
 
 
-def test_a_server_that_is_too_busy_is_left_alone_as_long_as_it_asks(server: TestServer) -> None:
+def test_a_server_that_is_too_busy_is_left_alone_as_long_as_it_asks(server: FaultyServer) -> None:
     server.handler = in_turn(fails(429, **{"Retry-After": "1"}))
     started = time.monotonic()
     found = replies(client(server), ask("a"))
@@ -234,19 +136,19 @@ def test_a_server_that_is_too_busy_is_left_alone_as_long_as_it_asks(server: Test
     assert 1.0 <= time.monotonic() - started < 5
 
 
-def test_being_too_busy_costs_no_tries_and_is_waited_for_only_so_long(server: TestServer) -> None:
+def test_being_too_busy_costs_no_tries_and_is_waited_for_only_so_long(server: FaultyServer) -> None:
     server.handler = in_turn(*[fails(429)] * 10)
     assert replies(client(server, tries=1), ask("a"))["a"].finish == "stop"
     server.handler = in_turn(*[fails(429)] * 1000)
     assert replies(client(server, wait_minutes=0.01), ask("a"))["a"].problem == "server error"
 
 
-def test_a_request_that_takes_too_long_is_sent_again(server: TestServer) -> None:
+def test_a_request_that_takes_too_long_is_sent_again(server: FaultyServer) -> None:
     server.handler = in_turn(slow)
     assert replies(client(server, timeout_seconds=0.3), ask("a"))["a"].finish == "stop"
 
 
-def test_a_server_that_is_restarted_is_waited_for_and_no_try_is_lost(server: TestServer) -> None:
+def test_a_server_that_is_restarted_is_waited_for_and_no_try_is_lost(server: FaultyServer) -> None:
     model = client(server, tries=2, max_in_flight=4)
     server.stop()
     threading.Timer(1.0, server.start).start()
@@ -254,7 +156,7 @@ def test_a_server_that_is_restarted_is_waited_for_and_no_try_is_lost(server: Tes
     assert {reply.finish for reply in found.values()} == {"stop"} and len(found) == 10
 
 
-def test_a_server_that_never_comes_is_the_users_to_mend(server: TestServer) -> None:
+def test_a_server_that_never_comes_is_the_users_to_mend(server: FaultyServer) -> None:
     model = client(server, wait_minutes=0.01)
     server.stop()
     with pytest.raises(UserError, match=r"no server .* has answered"):
@@ -263,7 +165,7 @@ def test_a_server_that_never_comes_is_the_users_to_mend(server: TestServer) -> N
 
 
 def test_a_dead_server_leaves_the_rotation_and_returns() -> None:
-    one, two = TestServer(), TestServer()
+    one, two = FaultyServer(good), FaultyServer(good)
     model = client(one, two, max_in_flight=4)
     replies(model, *(ask(str(number)) for number in range(20)))
     assert len(one.bodies) > 3 and len(two.bodies) > 3
@@ -281,7 +183,7 @@ def test_a_dead_server_leaves_the_rotation_and_returns() -> None:
 
 
 def test_announced_servers_are_found_and_those_that_go_are_forgotten(tmp_path: Path) -> None:
-    one, two = TestServer(), TestServer()
+    one, two = FaultyServer(good), FaultyServer(good)
     key = tmp_path / "key"
     key.write_text("hush\n")
     cards = [
@@ -300,7 +202,7 @@ def test_announced_servers_are_found_and_those_that_go_are_forgotten(tmp_path: P
     two.end()
 
 
-def test_a_server_that_lacks_schemas_is_asked_without(server: TestServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_lacks_schemas_is_asked_without(server: FaultyServer, caplog: pytest.LogCaptureFixture) -> None:
     async def old(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         kind = body.get("response_format", {}).get("type")
         return await (fails(400, f"response_format {kind} is not supported") if kind else good)(request, body)
@@ -313,7 +215,7 @@ def test_a_server_that_lacks_schemas_is_asked_without(server: TestServer, caplog
     assert "asked with none from now on" in caplog.text
 
 
-def test_a_server_that_ignores_schemas_is_named_once(server: TestServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_ignores_schemas_is_named_once(server: FaultyServer, caplog: pytest.LogCaptureFixture) -> None:
     async def deaf(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         return web.json_response(completion("Sure! A dog."))
 
@@ -330,7 +232,7 @@ def test_a_server_that_ignores_schemas_is_named_once(server: TestServer, caplog:
         (413, "too large", "refused by the server"),
     ],
 )
-def test_what_will_never_be_answered_is_not_asked_again(server: TestServer, status: int, said: str, problem: str) -> None:
+def test_what_will_never_be_answered_is_not_asked_again(server: FaultyServer, status: int, said: str, problem: str) -> None:
     server.handler = in_turn(fails(status, said))
     found = replies(client(server, max_in_flight=1), ask("a", schema=None), ask("b", schema=None))
     assert (found["a"].finish, found["a"].problem) == ("unusable", problem) and said in found["a"].detail
@@ -340,14 +242,14 @@ def test_what_will_never_be_answered_is_not_asked_again(server: TestServer, stat
 @pytest.mark.parametrize(
     ("status", "remedy"), [(401, "OPENAI_API_KEY"), (403, "OPENAI_API_KEY"), (404, "have the model 'm'"), (307, "/v1")]
 )
-def test_what_the_user_must_mend_ends_the_stream(server: TestServer, status: int, remedy: str) -> None:
+def test_what_the_user_must_mend_ends_the_stream(server: FaultyServer, status: int, remedy: str) -> None:
     server.handler = fails(status, Location="http://127.0.0.1:1/elsewhere")
     with pytest.raises(UserError, match=remedy):
         replies(client(server), ask("a"))
 
 
 def test_the_key_comes_from_the_environment_or_a_file_and_is_told_to_nobody_else(
-    server: TestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MY_KEY", "sk-secret-1")
     replies(client(server, key_variable="MY_KEY"), ask("a"))
@@ -364,14 +266,14 @@ def test_the_key_comes_from_the_environment_or_a_file_and_is_told_to_nobody_else
         client(server, key_variable="MY_KEY")
 
 
-def test_limits_hold_requests_back(server: TestServer) -> None:
+def test_limits_hold_requests_back(server: FaultyServer) -> None:
     model = client(server, requests_per_minute=300)
     started = time.monotonic()
     assert len(replies(model, *(ask(str(number), schema=None) for number in range(60)))) == 60
     assert time.monotonic() - started > 1.5, "50 at once, then 5 a second"
 
 
-def test_a_stream_that_is_closed_early_leaves_nothing_under_way(server: TestServer) -> None:
+def test_a_stream_that_is_closed_early_leaves_nothing_under_way(server: FaultyServer) -> None:
     server.handler = in_turn(good, *[slow] * 50)
     stream = client(server, max_in_flight=10).stream(ask(str(number), schema=None) for number in range(50))
     next(stream)
@@ -427,7 +329,7 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], fault: st
 
 
 def test_a_shard_behind_a_server_with_every_fault_gives_the_rows_of_one_without(
-    server: TestServer, make_run: Callable[..., RunFolder]
+    server: FaultyServer, make_run: Callable[..., RunFolder]
 ) -> None:
     rng = Random(3)
     faults = [good, good, good, fails(429, **{"Retry-After": "0.02"}), fails(500), cut, half, broken]
