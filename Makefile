@@ -5,14 +5,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN ?= data/runs/demo
 
-.PHONY: demo test test-slurm lint types bench samples lock clean
+.PHONY: demo test test-models test-slurm lint types bench samples lock clean
 
 demo: $(VENV)/core.stamp
 	$(BIN)/shardmill launch negbench --input data/samples/captions.csv --run $(RUN) --num-shards 8 --workers 2
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/slurm
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/slurm --ignore tests/models
+	$(MAKE) test-models
 	$(MAKE) test-slurm
+
+# Real engines with tiny models on the CPU, in an environment of its own (3 GB): vLLM, its server, transformers. Linux on x86-64.
+test-models: $(VENV)/test.stamp
+	PYTHON=$(PYTHON) tests/models/environment/make_env.sh $(VENV)-models
+	$(VENV)-models/bin/python -m pytest -n 2 --dist loadfile tests/models
 
 # Brings up small SLURM clusters of its own, which needs root on Debian 12; says so where it cannot. It waits more than it works.
 test-slurm: $(VENV)/test.stamp
@@ -59,4 +65,4 @@ $(VENV)/test.stamp: $(VENV)/core.stamp env/test.lock
 	@touch $@
 
 clean:
-	rm -rf $(VENV) data/runs
+	rm -rf $(VENV) $(VENV)-models data/runs

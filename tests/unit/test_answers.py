@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import RootModel
 
 from shardmill.models.text.answers import Malformed, parse_answer
 from shardmill.negbench.answers import NewCaption, ObjectList
@@ -49,11 +51,54 @@ LISTS = [
     "dog, and red ball",
     "\ufeff" + '{"objects": ["dog", "red ball"]}',
     '```json {"objects": ["dog", "red ball"]} ```',
+    '~~~json\n{"objects": ["dog", "red ball"]}\n~~~',
+    '```json\n{"objects": ["dog", "red ball"]}\n',
+    "{'objects': ['dog', 'red ball']}",
+    "['dog', 'red ball']",
+    "Sure:\n```\n{'objects': ['dog', 'red ball']}\n```",
+    '<think>The caption names a dog and ["a cat"]?</think>\n{"objects": ["dog", "red ball"]}',
+    '<thinking>\nhm\n</thinking>["dog", "red ball"]',
+    'so the answer is clear.</think>{"objects": ["dog", "red ball"]}',
+    '{"objects": ["dog", "red ball"]}<|eot_id|>',
+    '{"objects": ["dog", "red ball"]}</s></s>',
+    '{"objects": ["dog", "red ball"]}<|im_end|>\n<|im_start|>user\nCaption: "a cat"',
+    '<|im_start|>{"objects": ["dog", "red ball"]}',
+    "dog, red ball</s>",
+    '{"objects": ["dog",\r\n"red ball"]}\r\n',
+    "1. dog\r\n2. red ball\r\n",
+    '{"objects": ["cat"], "objects": ["dog", "red ball"]}',
+    '{"objects": ["dog\x00", "\x1fred\x07 ball"]}',
+    '{"objects": ["dog", "red\\u0000 ball"]}',
+    '\n\n\t{"objects": ["dog", "red ball"]}',
+    '{"objects": ["dog", "red ball"]}\n\nNote: I left out the sky.',
+]
+CHOICES = [
+    "yes", "Yes", "YES.", '"yes"', "'yes'", " yes\n", "**yes**", '{"answer": "yes"}', '["yes"]', '```json\n"yes"\n```',
+    "Yes, the dog is visible.", "<think>no?</think>yes", "yes</s>", "yes!", "{'verdict': 'yes'}",
+]  # fmt: skip
+NO_CHOICES = [
+    "",
+    "maybe",
+    "yes or no",
+    "Yes and no.",
+    "yesterday",
+    "It is a yes",
+    '{"answer": 1}',
+    "I cannot say",
+    "no, yes",
+    "y",
 ]
 SENTENCES = [
     ('{"caption": "A dog, no cat."}', "A dog, no cat."),
     ('```json\n{"caption": "A dog, no cat."}\n```', "A dog, no cat."),
-    ('{"caption": "A dog,\x01 no cat."}', "A dog,\x01 no cat."),
+    ('{"caption": "A dog,\x01 no cat."}', "A dog, no cat."),
+    ('{"caption": "A dog,\x00\x1b[31m no cat."}', "A dog, [31m no cat."),
+    ('{"caption": "A dog, \\ud83d no cat."}', "A dog, \ufffd no cat."),
+    ('{"caption": "A dog, \\ud83d\\ude00 no cat."}', "A dog, 😀 no cat."),
+    ('<think>{"caption": "wrong"}</think>A dog, no cat.', "A dog, no cat."),
+    ("{'caption': \"A dog's, no cat.\"}", "A dog's, no cat."),
+    ('{"caption": "A dog, no cat."}<|end_of_text|>', "A dog, no cat."),
+    ('{"caption": "a < b && <PERSON>"}', "a < b && <PERSON>"),
     ('{"caption": "A dog,\n no cat."}', "A dog,\n no cat."),
     ('{"caption": "A dog, \\"no\\" cat."}', 'A dog, "no" cat.'),
     ("A dog, no cat.", "A dog, no cat."),
@@ -86,7 +131,14 @@ REFUSED = [
     "I'm sorry, I can't do that.",
     "I cannot help with this, sorry",
     "Unfortunately, no",
-    "{'objects': ['dog', 'red ball']}",
+    "{'objects': ['dog', 'red ball'",
+    "{'objects': __import__('os').listdir()}",
+    "{'objects': {'dog', 'cat'}}",
+    "['" * 5_000,
+    "<think>the caption names a dog and so",
+    "<think></think>",
+    "<|eot_id|>",
+    "~~~\n~~~",
     'Objects: {"objects": ["dog", "red b',
     "Objects:",
 ]
@@ -113,6 +165,21 @@ def test_lists_are_read(text: str) -> None:
 @pytest.mark.parametrize(("text", "caption"), SENTENCES)
 def test_sentences_are_read(text: str, caption: str) -> None:
     assert parse_answer(text, NewCaption).caption == caption
+
+
+class Verdict(RootModel[Literal["yes", "no"]]):
+    """A choice."""
+
+
+@pytest.mark.parametrize("text", CHOICES)
+def test_choices_are_read(text: str) -> None:
+    assert parse_answer(text, Verdict).root == "yes"
+
+
+@pytest.mark.parametrize("text", NO_CHOICES)
+def test_what_is_no_choice_is_refused(text: str) -> None:
+    with pytest.raises(Malformed):
+        parse_answer(text, Verdict)
 
 
 @pytest.mark.parametrize("text", REFUSED)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
-FENCE = re.compile(r"```[\w-]*\s*\n(.*?)```", re.DOTALL)
+FENCE = re.compile(r"(?:```|~~~)[\w-]*\s*\n(.*?)(?:```|~~~)", re.DOTALL)
+THOUGHTS = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+OPEN_THOUGHTS = re.compile(r"<(?:think|thinking|reasoning)>", re.IGNORECASE)
+END_MARKS = re.compile(r"(?:\s*(?:<\|[\w-]{1,40}\|>|</?s>|<end_of_turn>|\[/?INST\]))+\s*")
+CONTROL = re.compile(r" ?[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]+ ?")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 ITEM_MARK = re.compile(r"^\s*(?:[-*•·]|\(?\d{1,3}[.):])\s*")
 LABEL = re.compile(r"^\s*[A-Za-z][A-Za-z _-]{0,30}:\s*")
 EDGE = " \t\"'“”.*`"
-JSON_MARK = re.compile(r'[{}]|```|\[\s*"')
+JSON_MARK = re.compile(r'[{}]|```|~~~|\[\s*"')
 REFUSAL = re.compile(
     r"(?:I['’]?m|I am) (?:sorry|unable|not able)|I (?:cannot|can['’]?t|can not|won['’]?t)\b|Sorry\b|As an AI\b|Unfortunately\b"
 )
 NOTHING = {"null", "none", "n/a", "nothing"}
 MAX_ANSWER = 200_000
+MAX_LITERAL, MAX_BRACKETS = 20_000, 200
+"""A Python literal of more characters or brackets is not read: its parser is no match for hostile nesting."""
 MAX_ITEM_WORDS = 8
 """A longer piece of a comma list is prose, not an item."""
 
@@ -33,22 +41,26 @@ class Malformed(ValueError):
 def parse_answer(text: str, model: type[Answer]) -> Answer:
     """The answer as an instance of `model`.
 
-    Tried in this order: the whole text as JSON, fenced blocks, the first balanced object or array in prose, each also without
-    trailing commas; then, for a model with one field and a text without any JSON, a bare list (numbered, bulleted, a line or a
-    comma between items) or a bare sentence. Raises Malformed when none of them fits.
+    Thoughts in `<think>` marks and end-of-turn marks are left out. Tried in this order: the whole text as JSON, fenced blocks,
+    the first balanced object or array in prose, each also without trailing commas and as a Python literal; then, for a model with
+    one field and a text without any JSON, a bare list (numbered, bulleted, a line or a comma between items) or a bare sentence.
+    For a RootModel of a Literal, a choice: the word itself, quoted or in JSON, or the only one of the words, that a sentence
+    begins with. Control characters but for line breaks and tabs become blanks. Raises Malformed when none of them fits.
     """
     if not isinstance(text, str):
         raise Malformed("no text in the answer")
-    text = text.strip()
-    if not text:
-        raise Malformed("empty answer")
     if len(text) > MAX_ANSWER:
         raise Malformed(f"answer of {len(text):,} characters")
+    text = _answer_itself(text)
+    if not text:
+        raise Malformed("empty answer")
+    if issubclass(model, RootModel):
+        return model.model_validate(_choice(text, model))
     problem = "no JSON in the answer"
     for value in _json_values(text):
         for shaped in _shapes(value, model):
             try:
-                return model.model_validate(shaped)
+                return model.model_validate(_clean(shaped))
             except ValidationError as error:
                 first = error.errors()[0]
                 problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -58,7 +70,7 @@ def parse_answer(text: str, model: type[Answer]) -> Answer:
     if plain is None:
         raise Malformed(problem)
     try:
-        return model.model_validate(plain)
+        return model.model_validate(_clean(plain))
     except ValidationError as error:
         raise Malformed(error.errors()[0]["msg"]) from error
 
@@ -73,10 +85,61 @@ def _json_values(text: str) -> Iterator[Any]:
             try:
                 value, _ = json.JSONDecoder(strict=False).raw_decode(variant.lstrip())
             except (ValueError, RecursionError):
-                continue
+                value = _literal(variant)
             if isinstance(value, (dict, list)):
                 yield value
                 break
+
+
+def _literal(text: str) -> Any:
+    """A list or dict as Python writes it, with single quotes; None for anything else."""
+    text = text.strip()
+    small = len(text) <= MAX_LITERAL and sum(map(text.count, "[{(")) <= MAX_BRACKETS
+    if not small or text[:1] + text[-1:] not in ("[]", "{}"):
+        return None
+    try:
+        return json.loads(json.dumps(ast.literal_eval(text)))  # a set has no order, and bytes are no text
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return None
+
+
+def _answer_itself(text: str) -> str:
+    """The text without thoughts and without the marks that end a turn. Raises Malformed for thoughts that never end."""
+    text = THOUGHTS.sub("", text.lstrip("\ufeff"))
+    if OPEN_THOUGHTS.match(text.lstrip()):
+        raise Malformed("thoughts without an answer")
+    text = text.rpartition("</think>")[2]  # of a model whose chat template has opened them
+    while found := END_MARKS.match(text):
+        text = text[found.end() :]
+    return END_MARKS.split(text, maxsplit=1)[0].strip()
+
+
+def _clean(value: Any) -> Any:
+    """The same with every text fit for a CSV cell."""
+    if isinstance(value, str):
+        return SURROGATE.sub("\ufffd", CONTROL.sub(" ", value).strip() if CONTROL.search(value) else value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value
+
+
+def _choice(text: str, model: type[BaseModel]) -> str:
+    annotation = model.model_fields["root"].annotation
+    if get_origin(annotation) is not Literal:
+        raise TypeError(f"{model.__name__} is no choice between words")
+    words = {str(word).lower(): word for word in get_args(annotation)}
+    told = [text, *FENCE.findall(text)]
+    for value in _json_values(text):
+        told += [item for item in (value.values() if isinstance(value, dict) else value) if isinstance(item, str)]
+    for each in told:
+        if (word := each.strip(EDGE + "!'").lower()) in words:
+            return str(words[word])
+    found = {word for word in words if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text.lower())}
+    if len(found) == 1 and text.strip(EDGE + "!'").lower().startswith(word := found.pop()):
+        return str(words[word])
+    raise Malformed(f"none of {', '.join(words.values())}, or more than one: {text[:80]!r}")
 
 
 def _shapes(value: Any, model: type[BaseModel]) -> Iterator[Any]:
