@@ -134,7 +134,7 @@ def _choice(text: str, model: type[BaseModel]) -> str:
     for value in _json_values(text):
         told += [item for item in (value.values() if isinstance(value, dict) else value) if isinstance(item, str)]
     for each in told:
-        if (word := each.strip(EDGE + "!'").lower()) in words:
+        if (word := each.strip().strip(EDGE + "!'").lower()) in words:
             return str(words[word])
     found = {word for word in words if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text.lower())}
     if len(found) == 1 and text.strip(EDGE + "!'").lower().startswith(word := found.pop()):
