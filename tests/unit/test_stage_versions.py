@@ -21,8 +21,19 @@ from shardmill.stage import PIPELINES, Stage, stage_modules
 ROOT = Path(shardmill.__file__).parent
 TABLE = Path(__file__).parents[1] / "data" / "stage_versions.json"
 UPDATE = f"python {Path(__file__).relative_to(Path(__file__).parents[2]).as_posix()} --update"
-MODEL_CODE = {"rules": ["models/text/rules/*.py"], "scene": ["models/scene/*.py", "models/detect/scene.py"]}
-"""The code of the embedded models, which bear versions of their own."""
+MODEL_CODE = {
+    "rules": ["models/text/rules/*.py"],
+    "scene": ["models/scene/*.py", "models/detect/scene.py"],
+    "vllm": ["models/text/vllm.py", "models/text/settings.py"],
+    "openai": ["models/text/openai.py", "models/text/openai_answer.py", "models/text/settings.py"],
+    "transformers": [
+        "models/text/transformers.py",
+        "models/text/constrained.py",
+        "models/text/row_sampling.py",
+        "models/text/settings.py",
+    ],
+}
+"""The code of the models, which bear versions of their own."""
 
 
 def bare(source: str) -> str:

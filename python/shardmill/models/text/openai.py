@@ -32,6 +32,8 @@ from shardmill.models.text.settings import TextSettings, read_settings
 
 log = logging.getLogger("shardmill")
 
+VERSION = 1
+"""Goes up when the same request would be sent or sampled otherwise."""
 MOST_BYTES = 4_000_000
 WEAKER = {"json_schema": "json_object", "json_object": "none"}
 LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError, asyncio.IncompleteReadError)
@@ -85,7 +87,7 @@ class OpenAIModel:
 
     @classmethod
     def identity(cls, **settings: Any) -> dict[str, str]:
-        return read_settings(OpenAISettings, settings).identity()
+        return {"version": str(VERSION), **read_settings(OpenAISettings, settings).identity()}
 
     async def _open(self) -> None:
         wanted = self.settings

@@ -22,6 +22,8 @@ from shardmill.models.text.settings import TextSettings, read_settings, require_
 
 log = logging.getLogger("shardmill")
 
+VERSION = 1
+"""Goes up when the same request would be sent or sampled otherwise."""
 WINDOW = 6
 """Batches' worth of requests to choose a batch from."""
 LEAST_PREFIX, PREFIX_SLACK, PREFIXES = 32, 16, 8
@@ -91,7 +93,7 @@ class TransformersModel:
 
     @classmethod
     def identity(cls, **settings: Any) -> dict[str, str]:
-        return read_settings(TransformersSettings, settings).identity()
+        return {"version": str(VERSION), **read_settings(TransformersSettings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""

@@ -27,6 +27,9 @@ from shardmill.models.text.vllm_seat import take_seat
 
 log = logging.getLogger("shardmill")
 
+VERSION = 1
+"""Goes up when the same request would be sent or sampled otherwise."""
+
 
 class VllmSettings(TextSettings):
     """Settings of a vLLM model."""
@@ -98,7 +101,7 @@ class VllmModel:
 
     @classmethod
     def identity(cls, **settings: Any) -> dict[str, str]:
-        return read_settings(VllmSettings, settings).identity()
+        return {"version": str(VERSION), **read_settings(VllmSettings, settings).identity()}
 
     fills_gpu = many_streams = True
 
