@@ -11,12 +11,13 @@ PACKAGE = Path(__file__).parent
 REPOSITORY = PACKAGE.parents[1]
 
 
-ROOTS = (REPOSITORY, PACKAGE / "_resources")
+def _roots() -> list[Path]:
+    return [REPOSITORY, PACKAGE / "_resources"]
 
 
 def resource_path(relative: str) -> Path:
     """The path of a file such as `templates/negbench/extract_objects.md`, in the repository or in the installed package."""
-    for root in ROOTS:
+    for root in _roots():
         path = root / relative
         if path.is_file():
             return path
@@ -26,7 +27,7 @@ def resource_path(relative: str) -> Path:
 
 def resource_names(folder: str) -> list[str]:
     """The names of such files in a folder, without suffix."""
-    return sorted({path.stem for root in ROOTS for path in (root / folder).glob("*") if path.is_file()})
+    return sorted({path.stem for root in _roots() for path in (root / folder).glob("*") if path.is_file()})
 
 
 def resource_text(relative: str) -> str:

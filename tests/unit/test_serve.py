@@ -54,7 +54,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("LOOK_SECONDS", 0.05), ("BEAT_SECONDS", 0.1), ("ANSWER_SECONDS", 0.3), ("SILENT_SECONDS", 0.5)):
         monkeypatch.setattr(serve, name, seconds)
     monkeypatch.delenv("SHARDMILL_API_KEY", raising=False)
-    monkeypatch.delenv("SHARDMILL_LOG", raising=False)
 
 
 @pytest.fixture

@@ -127,9 +127,8 @@ class Keeper:
 
     def _give_up_or_wait(self) -> None:
         self.fruitless += 1
-        os.environ["SHARDMILL_LOG"] = str(self.log)
         if self.fruitless >= MOST_STARTS:
-            told = last_words(f"the server of {self.model}", f"started {self.fruitless} times and never well")
+            told = last_words(f"the server of {self.model}", f"started {self.fruitless} times and never well", self.log)
             raise UserError(f"{told}; all of it is in {self.log}")
         self.say(f"it was never well; started again, {self.fruitless} of {MOST_STARTS - 1} times")
         time.sleep(min(2.0**self.fruitless, 30.0))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "No available memory", "KV cache", "Free memory on device")
 
 
-def last_words(engine: str, what: str) -> str:
-    """What an engine died of and what to do, with the last lines of the worker's log that speak of an error."""
+def last_words(engine: str, what: str, log: Path | None = None) -> str:
+    """What an engine died of and what to do, with the last lines of its log (the worker's) that speak of an error."""
     tail = ""
-    if path := os.environ.get("SHARDMILL_LOG"):
+    if path := log or os.environ.get("SHARDMILL_LOG"):
         with open(path, "rb") as file:
             file.seek(max(0, os.path.getsize(path) - 65_536))
             tail = file.read().decode("utf-8", "replace")
