@@ -130,7 +130,7 @@ def live(requests: list[TextRequest]) -> tuple[float, float]:
     from models.tiny import build_llama, make_tokenizer
     from shardmill.models.text.vllm import VllmModel
 
-    settings: dict[str, Any] = {"max_model_len": 4096, "enforce_eager": True, "gpu_memory_utilization": 0.05, "max_num_seqs": 16}
+    settings: dict[str, Any] = {"max_model_len": 4096, "enforce_eager": True, "gpu_memory_utilization": 0.05, "max_num_seqs": 2}
     folder = str(build_llama(Path(tempfile.mkdtemp()) / "llama"))
     model = VllmModel(model=folder, separate_process=False, **settings)
     asked = (
