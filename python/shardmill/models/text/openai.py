@@ -8,35 +8,51 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue
-import secrets
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic import Field
 
 from shardmill.errors import UserError
-from shardmill.models.contract import Reply, Request, Sampling, TextRequest
-from shardmill.models.text.openai_answer import BadAnswer, error_text, is_about_schema, is_too_long, read_reply, retry_after
+from shardmill.models.contract import Reply, Request, TextRequest
+from shardmill.models.text.openai_answer import (
+    REFUSED,
+    BadAnswer,
+    error_text,
+    is_about_money,
+    is_about_schema,
+    read_reply,
+    retry_after,
+    why_unusable,
+)
+from shardmill.models.text.openai_format import WEAKER, Question, SchemaMode, probe, response_format
+from shardmill.models.text.openai_key import hidden, read_key
 from shardmill.models.text.openai_limits import Allowance
-from shardmill.models.text.openai_pool import Endpoint, Pool, headers, pause
+from shardmill.models.text.openai_pool import Endpoint, Pool, pause
 from shardmill.models.text.settings import TextSettings, read_settings
 
 log = logging.getLogger("shardmill")
 
-VERSION = 1
+VERSION = 2
 """Goes up when the same request would be sent or sampled otherwise."""
 MOST_BYTES = 4_000_000
-WEAKER = {"json_schema": "json_object", "json_object": "none"}
-LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError, asyncio.IncompleteReadError)
+CLOSE_SECONDS = 10.0
+IDLE_SECONDS = 4.0
+"""How long an unused connection is kept: shorter than servers do (uvicorn: 5 s), or a request is sent into one that closes."""
+FAILED = "server error"
+MOST_FRUITLESS = 50
+"""When so many requests in a row fail or are refused, and none is answered, it is the server or the settings, not the rows."""
+UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
 class OpenAISettings(TextSettings):
@@ -49,10 +65,12 @@ class OpenAISettings(TextSettings):
     key_variable: str = Field(
         "OPENAI_API_KEY", description="the environment variable with the key; NAME_FILE names a file with it"
     )
-    schema_mode: Literal["auto", "json_schema", "json_object", "none"] = Field("auto", description="holds answers to a schema")
+    schema_mode: Literal["auto", "json_schema", "json_object", "none"] = Field(
+        "auto", description="how answers are held to a schema; auto: as well as the server can"
+    )
     max_in_flight: int = Field(64, ge=1, description="requests under way at once, of one worker")
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    tokens_per_minute: float | None = Field(default=None, gt=0)
+    requests_per_minute: float | None = Field(default=None, gt=0, description="of one worker")
+    tokens_per_minute: float | None = Field(default=None, gt=0, description="of one worker")
     connect_seconds: float = Field(20, gt=0)
     timeout_seconds: float = Field(600, gt=0, description="of one answer")
     tries: int = Field(6, ge=1, description="how often a request is sent that breaks connections or gets errors")
@@ -60,11 +78,11 @@ class OpenAISettings(TextSettings):
 
 
 @dataclass(frozen=True)
-class _Failure:
-    """What raised while a request was under way; handed to the thread that asked."""
+class _Again:
+    """A try that gave no reply. Whether it `counts` against the request: not when there was no server, or it was too busy."""
 
-    key: str
-    error: Exception
+    problem: str
+    counts: bool = False
 
 
 class OpenAIModel:
@@ -77,13 +95,16 @@ class OpenAIModel:
         if bool(self.settings.base_urls) == bool(self.settings.servers):
             raise UserError("an openai model needs base_urls, or servers: a folder; one of the two")
         for url in self.settings.base_urls:
-            if not url.startswith(("http://", "https://")):
-                raise UserError(f"base_urls: {url!r} is no address such as http://node01:8000/v1")
-        self._key = read_key(self.settings.key_variable)
+            _check_address(url, self.settings.key_variable)
+        named = self.settings.base_urls or "key_variable" in self.settings.model_fields_set
+        self._key = read_key(self.settings.key_variable) if named else None
+        self._asking = self._fruitless = 0
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=_run, args=(self._loop,), name="openai", daemon=True).start()
+        thread = threading.Thread(target=_run, args=(self._loop,), name="openai", daemon=True)
+        thread.start()
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
-        weakref.finalize(self, _close, self._session, self._loop)
+        self.close = weakref.finalize(self, _end, self._loop, thread, self._session)
+        """Drop what is under way and close all connections."""
 
     @classmethod
     def identity(cls, **settings: Any) -> dict[str, str]:
@@ -91,35 +112,34 @@ class OpenAIModel:
 
     async def _open(self) -> None:
         wanted = self.settings
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
         timeout = aiohttp.ClientTimeout(total=wanted.timeout_seconds, connect=wanted.connect_seconds)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
-        mode: Any = "json_schema" if wanted.schema_mode == "auto" else wanted.schema_mode
+        mode: SchemaMode = "json_schema" if wanted.schema_mode == "auto" else wanted.schema_mode
         folder = Path(wanted.servers) if wanted.servers else None
-        self._pool = Pool(wanted.base_urls, folder, self._key, mode, wanted.wait_minutes, self._session)
+        self._pool = Pool(wanted.model, wanted.base_urls, folder, self._key, mode, wanted.wait_minutes, self._session)
         self._requests, self._tokens = Allowance(wanted.requests_per_minute), Allowance(wanted.tokens_per_minute)
-        self._proving = asyncio.Lock()
+        self._places = asyncio.Semaphore(wanted.max_in_flight)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
-        """See `models.contract.Model`."""
-        answers: queue.SimpleQueue[Reply | _Failure] = queue.SimpleQueue()
-        flying: dict[str, Future[None]] = {}
+        """See `models.contract.Model`. All streams together have `max_in_flight` requests under way."""
+        done: queue.SimpleQueue[Future[Reply]] = queue.SimpleQueue()
+        flying: set[Future[Reply]] = set()
         source = iter(requests)
         try:
             while True:
                 while len(flying) < self.settings.max_in_flight and (request := next(source, None)) is not None:
                     assert isinstance(request, TextRequest)
-                    body = self._body(request)
-                    flying[request.key] = asyncio.run_coroutine_threadsafe(self._answer(request, body, answers), self._loop)
+                    future = asyncio.run_coroutine_threadsafe(self._answer(request, self._body(request)), self._loop)
+                    flying.add(future)
+                    future.add_done_callback(done.put)
                 if not flying:
                     return
-                reply = answers.get()
-                del flying[reply.key]
-                if isinstance(reply, _Failure):
-                    raise reply.error
-                yield reply
+                future = done.get()
+                flying.discard(future)
+                yield future.result()
         finally:
-            for future in flying.values():
+            for future in flying:
                 future.cancel()
 
     def _body(self, request: TextRequest) -> dict[str, Any]:
@@ -138,160 +158,171 @@ class OpenAIModel:
             body["chat_template_kwargs"] = self.settings.chat_template_kwargs
         return body
 
-    async def _answer(self, request: TextRequest, body: dict[str, Any], answers: queue.SimpleQueue[Reply | _Failure]) -> None:
-        try:
-            answers.put(await self._ask(request, body))
-        except Exception as error:
-            answers.put(_Failure(request.key, error))
+    async def _answer(self, request: TextRequest, body: dict[str, Any]) -> Reply:
+        async with self._places:
+            if self._asking == 0:
+                self._pool.begin()
+            self._asking += 1
+            try:
+                reply = await self._ask(request, body)
+            finally:
+                self._asking -= 1
+        self._fruitless = self._fruitless + 1 if reply.problem in (FAILED, REFUSED) else 0
+        if self._fruitless >= MOST_FRUITLESS:
+            self._fruitless = 0
+            raise UserError(
+                f"the last {MOST_FRUITLESS} requests all failed, this one with: {reply.detail}; "
+                f"look at the server's log, and at the settings of the model {self.settings.model}"
+            )
+        return reply
 
     async def _ask(self, request: TextRequest, body: dict[str, Any]) -> Reply:
         """Send a request until it is answered, or has failed as often as it may."""
-        failed, busy_since, problem = 0, 0.0, ""
+        failed, again, busy_since = 0, _Again(""), 0.0
         while failed < self.settings.tries:
             endpoint = await self._pool.choose()
             try:
-                if request.schema is not None:
+                if endpoint.mode_of(request.schema) == "json_schema":
                     await self._prove(endpoint)
                 outcome = await self._send(endpoint, request, body)
             finally:
                 self._pool.release(endpoint)
             if isinstance(outcome, Reply):
                 return outcome
-            problem, counts = outcome
-            if counts:
+            again = outcome
+            if again.counts:
                 failed += 1
                 await asyncio.sleep(pause(failed))
-            else:
-                busy_since = busy_since or time.monotonic()
-                if time.monotonic() - busy_since > self.settings.wait_minutes * 60:
-                    break
-        return Reply(request.key, "", "error", "server error", problem)
+                continue
+            busy_since = busy_since or time.monotonic()
+            if time.monotonic() - busy_since > self.settings.wait_minutes * 60 and self._pool.some_answer:
+                break
+        return Reply(request.key, "", "error", FAILED, again.problem)
 
-    async def _send(self, endpoint: Endpoint, request: TextRequest, body: dict[str, Any]) -> Reply | tuple[str, bool]:
-        """One try: the reply, or what went wrong and whether that counts against the request."""
+    async def _send(self, endpoint: Endpoint, request: TextRequest, body: dict[str, Any]) -> Reply | _Again:
+        """One try."""
         estimate = sum(len(message["content"]) for message in body["messages"]) / 4 + body["max_tokens"]
         await self._requests.take(1)
         await self._tokens.take(estimate)
-        started = time.monotonic()
-        used = 0.0
+        started, used = time.monotonic(), 0.0
+        mode, limit = endpoint.mode_of(request.schema), endpoint.limit
+        sent = {**body, **response_format(mode, request.schema)}
+        sent[limit] = sent.pop("max_tokens")
         try:
-            status, after, content = await self._post(endpoint, {**body, **_format(endpoint, request.schema)})
+            status, after, content = await self._post(endpoint, sent)
             if status == 200:
                 reply = read_reply(request.key, content, time.monotonic() - started)
                 used = reply.usage.prompt_tokens + reply.usage.completion_tokens
                 self._pool.is_well(endpoint)
                 return reply
-        except aiohttp.ClientConnectorError as error:
-            self._pool.fault(endpoint, f"cannot be reached ({error.__class__.__name__})", gone=True)
-            return f"{endpoint.url} cannot be reached", False
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise UserError(f"the certificate of {endpoint.url} is not trusted here: {str(error)[:300]}") from None
+        except UNREACHED as error:
+            self._pool.fault(endpoint, f"cannot be reached ({type(error).__name__})", gone=True)
+            return _Again(f"{endpoint.url} cannot be reached")
         except (*LOST, BadAnswer) as error:
-            said = str(error) or type(error).__name__
+            said = f"{type(error).__name__} {error}".strip()[:300]
             self._pool.fault(endpoint, said)
-            return f"{endpoint.url}: {said}"[:600], True
+            return _Again(f"{endpoint.url}: {said}", counts=True)
         finally:
             self._tokens.settle(estimate, used)
-        return self._refused(endpoint, request, status, after, error_text(content))
+        said = error_text(content)
+        if status in (400, 422):
+            if mode in WEAKER and why_unusable(said) == REFUSED and is_about_schema(said):
+                self._weaken(endpoint, request, mode, said)
+                return _Again(said)
+            if limit == "max_tokens" and "max_completion_tokens" in said:
+                endpoint.limit = "max_completion_tokens"
+                return _Again(said)
+        return self._refused(endpoint, request, status, after, said)
 
     async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> tuple[int, str | None, bytes]:
         """Status, Retry-After and body of an answer, no more than `MOST_BYTES` of it."""
-        url = f"{endpoint.url}/chat/completions"
-        async with self._session.post(url, json=body, headers=headers(endpoint), allow_redirects=False) as response:
+        async with self._session.post(f"{endpoint.url}/chat/completions", json=body, **endpoint.request()) as response:
             content = bytearray()
             async for piece in response.content.iter_chunked(65_536):
                 content += piece
                 if len(content) > MOST_BYTES:
                     raise BadAnswer(f"more than {MOST_BYTES:,} bytes")
-            return response.status, response.headers.get("Retry-After"), bytes(content)
+            return response.status, response.headers.get("Retry-After"), hidden(bytes(content), endpoint.key)
 
-    def _refused(
-        self, endpoint: Endpoint, request: TextRequest, status: int, after: str | None, said: str
-    ) -> Reply | tuple[str, bool]:
+    def _refused(self, endpoint: Endpoint, request: TextRequest, status: int, after: str | None, said: str) -> Reply | _Again:
         told = f"{endpoint.url} answered {status}: {said}"
+        if status == 402 or (status == 429 and is_about_money(said)):
+            raise UserError(f"{told}; see to the account of the key in {self.settings.key_variable}")
+        if status in (401, 403):
+            raise UserError(
+                f"{told}; put the key into {self.settings.key_variable}, or a file named by {self.settings.key_variable}_FILE"
+            )
+        if status in (404, 405) or 300 <= status < 400:
+            raise UserError(f"{told}; does the address end in /v1, and does the server have the model {self.settings.model!r}?")
         if status == 429:
-            asked = retry_after(after)
-            self._pool.rest(endpoint, min(pause(3) + 0.5 if asked is None else asked, 300.0))
-            return told, False
+            self._pool.rest(endpoint, retry_after(after), f"answered 429: {said}")
+            return _Again(told)
         if status in (408, 409, 425) or status >= 500:
             if (seconds := retry_after(after)) is not None:
-                self._pool.rest(endpoint, min(seconds, 300.0))
-            self._pool.fault(endpoint, f"answered {status}")
-            return told, True
-        if status in (401, 403):
-            variable = self.settings.key_variable
-            raise UserError(f"{told}; put the key into {variable}, or into a file that {variable}_FILE names")
-        if status == 404 or 300 <= status < 400:
-            raise UserError(f"{told}; does the address end in /v1, and does the server have the model {self.settings.model!r}?")
-        if request.schema is not None and endpoint.schema_mode in WEAKER and is_about_schema(said):
-            self._weaken(endpoint, said)
-            return told, False
-        return Reply(request.key, "", "unusable", "prompt too long" if is_too_long(said) else "refused by the server", told)
+                self._pool.rest(endpoint, min(seconds, 300.0), f"answered {status}: {said}")
+            self._pool.fault(endpoint, f"answered {status}: {said}")
+            return _Again(told, counts=True)
+        self._pool.is_well(endpoint)
+        return Reply(request.key, "", "unusable", why_unusable(said), told)
 
-    def _weaken(self, endpoint: Endpoint, said: str) -> None:
+    def _weaken(self, endpoint: Endpoint, request: TextRequest, mode: SchemaMode, said: str) -> None:
+        """Ask less of a server that refused `mode`, unless another request that was under way has done so already.
+
+        A server that refuses the plain schema of the probe takes none; any other refusal may be for that schema alone.
+        """
         if self.settings.schema_mode != "auto":
-            raise UserError(f"{endpoint.url} does not take schema_mode {self.settings.schema_mode} ({said}); set auto")
-        weaker: Any = WEAKER[endpoint.schema_mode]
-        log.warning("%s does not take %s (%s): asked with %s from now on", endpoint.url, endpoint.schema_mode, said[:120], weaker)
-        endpoint.schema_mode = weaker
+            raise UserError(f"{endpoint.url} does not take schema_mode {mode} ({said}); set another, or auto")
+        if endpoint.mode_of(request.schema) == mode:
+            endpoint.weaken(None if isinstance(request.chat, Question) else request.schema, mode)
+            log.warning("%s does not take %s (%s): asked with %s from now on", endpoint.url, mode, said[:120], WEAKER[mode])
 
     async def _prove(self, endpoint: Endpoint) -> None:
         """Ask once of each server what only one that holds answers to schemas can know, and say so if it does not."""
-        async with self._proving:
-            if endpoint.proven or endpoint.schema_mode != "json_schema":
-                return
-            endpoint.proven = True
-            secret = secrets.token_hex(4)
-            schema = {
-                "type": "object",
-                "properties": {"code": {"type": "string", "enum": [secret]}},
-                "required": ["code"],
-                "additionalProperties": False,
-            }
-            probe = TextRequest(_Probe(), Sampling(max_tokens=40), schema, "probe")
-            outcome = await self._send(endpoint, probe, self._body(probe))
-            if isinstance(outcome, Reply) and secret not in str(outcome.result):
-                log.warning("%s ignores JSON schemas: answers out of form are asked again, which costs attempts", endpoint.url)
-            endpoint.proven = isinstance(outcome, Reply) or endpoint.schema_mode != "json_schema"
+        if endpoint.proof is None:
+            endpoint.proof = asyncio.create_task(self._probe(endpoint))
+        await asyncio.shield(endpoint.proof)
+
+    async def _probe(self, endpoint: Endpoint) -> None:
+        secret, request = probe()
+        try:
+            outcome = await self._send(endpoint, request, self._body(request))
+        except UserError:
+            endpoint.proof = None
+            raise
+        if not isinstance(outcome, Reply):
+            endpoint.proof = None
+        elif outcome.result and secret not in outcome.result:
+            problem = f"{endpoint.url} ignores JSON schemas"
+            if self.settings.schema_mode == "json_schema":
+                raise UserError(f"{problem}; set schema_mode to auto to do without")
+            log.warning("%s: answers out of form are asked again, which costs attempts", problem)
+
+
+def _check_address(url: str, variable: str) -> None:
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise UserError(f"base_urls: the address of {parts.hostname} holds a name or key; put the key into {variable}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"base_urls: {url!r} is no address such as http://node01:8000/v1")
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
     loop.run_forever()
     loop.close()
 
 
-def _close(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
-    """Close all connections and end the thread of the loop."""
-    if loop.is_running():
-        closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
-        closing.add_done_callback(lambda done: loop.call_soon_threadsafe(loop.stop))
+def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, session: aiohttp.ClientSession) -> None:
+    async def close() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await session.close()
 
-
-class _Probe:
-    task = "probe"
-    values: Mapping[str, Any] = {}
-
-    def messages(self, seed: int) -> list[dict[str, str]]:
-        return [{"role": "user", "content": "Give me the code as JSON."}]
-
-
-def _format(endpoint: Endpoint, schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    if schema is None or endpoint.schema_mode == "none":
-        return {}
-    if endpoint.schema_mode == "json_object":
-        return {"response_format": {"type": "json_object"}}
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema), "strict": True}}}
-
-
-def read_key(variable: str) -> str | None:
-    """The key in an environment variable, or in the file that the variable of that name with _FILE names; None without either.
-
-    Raises UserError for a file that cannot be read.
-    """
-    if key := os.environ.get(variable):
-        return key.strip()
-    path = os.environ.get(f"{variable}_FILE")
-    if not path:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{variable}_FILE names {path}, which cannot be read ({type(error).__name__})") from None
+    future = asyncio.run_coroutine_threadsafe(close(), loop)
+    future.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
+    if threading.current_thread() is not thread:  # where a last reference was dropped
+        thread.join(CLOSE_SECONDS)

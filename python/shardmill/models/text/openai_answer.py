@@ -11,9 +11,12 @@ from typing import Any
 from shardmill.models.contract import Reply, Usage
 
 MOST_DETAIL = 600
+REFUSED = "refused by the server"
 FINISHES = {"stop": "stop", "eos": "stop", "length": "length", "max_tokens": "length", None: "stop"}
 SCHEMA_WORDS = ("response_format", "json_schema", "json_object", "structured", "guided", "grammar", "schema")
 TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len", "maximum input", "token limit")
+FILTERED = ("content_filter", "content filter", "content management policy", "content_policy", "responsibleaipolicy")
+NO_MONEY = ("insufficient_quota", "current quota", "billing")
 
 
 class BadAnswer(ValueError):
@@ -28,7 +31,7 @@ def read_reply(key: str, body: bytes, seconds: float) -> Reply:
         message = choice["message"]
         usage = _usage(content.get("usage"), seconds)
         finish = choice.get("finish_reason")
-        text = message.get("content")
+        text = _text(message.get("content"))
         refusal = message.get("refusal")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise BadAnswer(f"no chat completion: {body[:200].decode('utf-8', 'replace')!r}") from None
@@ -38,9 +41,18 @@ def read_reply(key: str, body: bytes, seconds: float) -> Reply:
         return Reply(key, text or "", "error", "content filter", "the server's filter stopped the answer", usage)
     if finish not in FINISHES:
         return Reply(key, text or "", "error", "no answer in words", f"the answer ended with {str(finish)[:80]!r}", usage)
-    if not isinstance(text, str):
-        raise BadAnswer("a chat completion without text")
-    return Reply(key, text, "length" if FINISHES[finish] == "length" else "stop", usage=usage)
+    if FINISHES[finish] == "length":
+        return Reply(key, text or "", "length", usage=usage)
+    if text is None:
+        return Reply(key, "", "error", "no text in the answer", "the server sent an answer whose content is null", usage)
+    return Reply(key, text, "stop", usage=usage)
+
+
+def _text(content: Any) -> str | None:
+    """The content of a message, which some servers send in parts."""
+    if content is None or isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content)
 
 
 def _usage(given: Any, seconds: float) -> Usage:
@@ -55,15 +67,17 @@ def _count(value: Any) -> int:
 
 
 def error_text(body: bytes) -> str:
-    """What a server says of an error, on one line of bounded length."""
+    """What a server says of an error, on one line of bounded length, with the code that it gives it."""
     text = body[:20_000].decode("utf-8", "replace")
     try:
         content = json.loads(text)
         error = content.get("error", content.get("detail", content.get("message", content)))
-        text = str(error["message"] if isinstance(error, dict) and "message" in error else error)
+        text = str(error["message"] if isinstance(error, dict) and "message" in error else error)[:MOST_DETAIL]
+        if isinstance(error, dict) and isinstance(error.get("code"), str):
+            text += f" ({error['code']})"
     except (ValueError, AttributeError, RecursionError):
         pass
-    return " ".join(text.split())[:MOST_DETAIL]
+    return " ".join(text.split())[: MOST_DETAIL + 60]
 
 
 def is_about_schema(said: str) -> bool:
@@ -71,8 +85,17 @@ def is_about_schema(said: str) -> bool:
     return any(word in said.lower() for word in SCHEMA_WORDS)
 
 
-def is_too_long(said: str) -> bool:
-    return any(words in said.lower() for words in TOO_LONG)
+def why_unusable(said: str) -> str:
+    """Why a request can never be answered, in a short stable phrase."""
+    for problem, signs in (("prompt too long", TOO_LONG), ("content filter", FILTERED)):
+        if any(sign in said.lower() for sign in signs):
+            return problem
+    return REFUSED
+
+
+def is_about_money(said: str) -> bool:
+    """No waiting will help: somebody has to pay."""
+    return any(sign in said.lower() for sign in NO_MONEY)
 
 
 def retry_after(value: str | None) -> float | None:

@@ -1,0 +1,65 @@
+"""How a server is asked to hold an answer to a JSON schema, and what to try when it cannot."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from shardmill.models.contract import Sampling, TextRequest
+
+SchemaMode = Literal["json_schema", "json_object", "none"]
+WEAKER: dict[SchemaMode, SchemaMode] = {"json_schema": "json_object", "json_object": "none"}
+
+
+def response_format(mode: SchemaMode, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The part of a request that asks for the form; nothing of the kind without a schema or in mode none."""
+    if schema is None or mode == "none":
+        return {}
+    if mode == "json_object":
+        return {"response_format": {"type": "json_object"}}
+    closed = closed_schema(schema)
+    form = {"name": "answer", "schema": dict(schema)} if closed is None else {"name": "answer", "schema": closed, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": form}}
+
+
+def closed_schema(schema: Any) -> Any:
+    """The schema without room for fields that it does not name, as OpenAI's strict mode wants it.
+
+    None for one that it would refuse: one with fields that may be left out.
+    """
+    if isinstance(schema, list):
+        parts = [closed_schema(part) for part in schema]
+        return None if any(part is None for part in parts) else parts
+    if not isinstance(schema, Mapping):
+        return schema
+    fields = schema.get("properties")
+    if isinstance(fields, Mapping) and set(schema.get("required", ())) != set(fields):
+        return None
+    closed = {}
+    for name, part in schema.items():
+        if name in ("properties", "$defs") and isinstance(part, Mapping):
+            inner = {key: closed_schema(value) for key, value in part.items()}
+            closed[name] = None if None in inner.values() else inner
+        else:
+            closed[name] = closed_schema(part) if name in ("items", "anyOf", "prefixItems") else part
+        if closed[name] is None:
+            return None
+    return {**closed, "additionalProperties": False} if isinstance(fields, Mapping) else closed
+
+
+class Question:
+    """The chat of a probe."""
+
+    task = "probe"
+    values: Mapping[str, Any] = {}
+
+    def messages(self, seed: int) -> list[dict[str, str]]:
+        return [{"role": "user", "content": "Give me the code as JSON."}]
+
+
+def probe() -> tuple[str, TextRequest]:
+    """A code, and a request that only a server which holds answers to schemas answers with it."""
+    secret = secrets.token_hex(4)
+    schema = {"type": "object", "properties": {"code": {"type": "string", "enum": [secret]}}, "required": ["code"]}
+    return secret, TextRequest(Question(), Sampling(max_tokens=40), schema, "probe")
