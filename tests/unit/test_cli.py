@@ -127,6 +127,24 @@ def test_stages_and_shards_that_are_not_there(make_run: MakeRun, tmp_path: Path)
     assert "did you mean '.csv'" in refused("combine", run.path, "ingest", "--out", tmp_path / "x.cvs")
 
 
+def test_several_stages_are_run_in_their_order_and_redo_takes_one(make_run: MakeRun) -> None:
+    run = make_run(num_shards=2)
+    done = shardmill("run", run.path, "extract_objects", "propose_negatives", "--shard", 1)
+    assert done.returncode == 0, done.stderr
+    assert run.is_complete("propose_negatives", 1) and not run.is_complete("extract_objects", 0)
+    assert "no stage 'propose'" in refused("run", run.path, "extract_objects", "propose")
+    assert "--redo takes one stage" in refused("run", run.path, "extract_objects", "propose_negatives", "--redo")
+
+
+def test_models_are_named_on_the_command_line(captions_csv: Path, tmp_path: Path) -> None:
+    shard = ("shard", captions_csv, "--run", tmp_path / "run")
+    assert "did you mean 'llama-3.1-8b'" in refused(*shard, "--model", "lama-3.1-8b")
+    assert "no stage has a vLLM model" in refused(*shard, "--servers", tmp_path)
+    assert shardmill(*shard, "--model", "llama-3.1-8b", "--servers", tmp_path / "servers").returncode == 0
+    planned = RunFolder(tmp_path / "run").stage("extract_objects").model
+    assert (planned["kind"], planned["servers"]) == ("openai", str(tmp_path / "servers"))
+
+
 def test_a_damaged_plan_manifest_or_part_is_named(make_run: MakeRun) -> None:
     run = make_run()
     part = run.files("ingest", 1).part
