@@ -97,7 +97,8 @@ class _Launcher:
 
     def _new_worker(self) -> Worker:
         slot = next(number for number in range(self.wanted) if number not in self.slots.values())
-        environment = dict(os.environ)
+        cores = len(os.sched_getaffinity(0)) // self.wanted
+        environment = {"OMP_NUM_THREADS": str(max(cores, 1)), **os.environ}
         if self.gpus[slot]:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus[slot])
         worker = Worker(self.run, self.logs.startup, environment)

@@ -69,7 +69,7 @@ def live_servers(folder: Path, stale_seconds: float = STALE_SECONDS) -> list[Ser
                 found.append(Server(**json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError):
             continue
-    return sorted(found, key=lambda server: (server.started, server.url))
+    return sorted(found, key=lambda server: (str(server.started), str(server.url)))
 
 
 def _file_clock(folder: Path) -> float:
