@@ -61,6 +61,21 @@ def test_what_only_changes_speed_is_no_part_of_the_fingerprint() -> None:
     assert other.fingerprint != plain.fingerprint
 
 
+def test_weights_in_a_folder_are_part_of_the_fingerprint_wherever_they_change(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    weights = bytearray(5_000_000)
+    seen = set()
+    for place in (None, 0, 2_500_000, 4_999_999):
+        if place is not None:
+            weights[place] += 1
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        seen.add(model_identity("text", {"kind": "vllm", "model": str(tmp_path)})["weights"])
+    assert len(seen) >= 3, "the ends are always looked at, the middle in pieces"
+    again = model_identity("text", {"kind": "transformers", "model": str(tmp_path)})["weights"]
+    assert again in seen
+    assert "weights" not in model_identity("text", {"kind": "openai", "model": str(tmp_path), "base_urls": ["http://a/v1"]})
+
+
 def test_settings_of_a_model_file_are_changed_one_by_one() -> None:
     settings = ["extract_objects.model=llama-3.1-8b", "extract_objects.model.max_model_len=2048"]
     stage = stages(override(load_pipeline("negbench"), settings))["extract_objects"]

@@ -59,6 +59,7 @@ class OpenAISettings(TextSettings):
     """Settings of a model behind servers. Either `base_urls` or `servers` says where they are."""
 
     shaping = (*TextSettings.shaping, "schema_mode")
+    loaded = False
 
     base_urls: list[str] = Field([], description="addresses that end in /v1")
     servers: str | None = Field(default=None, description="the folder in which `shardmill serve` announces servers")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shardmill.errors import UserError, did_you_mean
 from shardmill.models.contract import Sampling, TextRequest
+from shardmill.models.weights import weights_digest
 
 Settings = TypeVar("Settings", bound="TextSettings")
 
@@ -30,6 +31,8 @@ class TextSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
     shaping: ClassVar[tuple[str, ...]] = ("model", "revision", "sampling", "system_role", "chat_template_kwargs")
+    loaded: ClassVar[bool] = True
+    """The worker loads the model itself; else its name is all that is known of it."""
 
     model: str = Field(description="a folder, or an id on the Hugging Face hub")
     revision: str | None = Field(default=None, description="commit, tag or branch on the hub; only a commit pins the weights")
@@ -38,11 +41,16 @@ class TextSettings(BaseModel):
     chat_template_kwargs: dict[str, Any] = Field({}, description="for the chat template, e.g. enable_thinking: false")
 
     def identity(self) -> dict[str, str]:
-        """What of the settings shapes the answers, as text by field; what was left at its default is left out."""
+        """What of the settings shapes the answers, as text by field; what was left at its default is left out.
+
+        Of weights in a folder also a digest: a revision says which ones they are only for those from the hub.
+        """
         fields = type(self).model_fields
         shaped = {name: getattr(self, name) for name in self.shaping if getattr(self, name) != fields[name].default}
         plain = self.model_dump(mode="json", include=set(shaped), exclude_none=True)
-        return {name: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for name, value in plain.items()}
+        found = {name: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for name, value in plain.items()}
+        folder = Path(self.model).expanduser()
+        return {**found, "weights": weights_digest(folder)} if self.loaded and folder.is_dir() else found
 
     def sampling_of(self, request: TextRequest) -> Sampling:
         """The sampling of a request with this model's overrides."""
