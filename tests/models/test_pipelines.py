@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 
 from faulty_server import FaultyServer, broken, cut, fails, forward_to, half
-from models.train_tiny import DATA, write_rows
+from models.train_tiny import DATA, ROWS, write_rows
 from shardmill.launch.serve import Keeper, free_port
 from shardmill.launch.serve_command import serve_command
 from shardmill.models.servers import Server, live_servers
@@ -134,15 +134,15 @@ def rows_out(run: RunFolder, stage: str) -> int:
 
 
 def test_rows_come_through_all_stages_and_the_prompts_are_paid_for_once(by_vllm: RunFolder) -> None:
-    assert rows_out(by_vllm, "caption_negated") >= 15
-    assert rows_out(by_vllm, "paraphrase_mcq") >= 8
+    assert rows_out(by_vllm, "caption_negated") >= ROWS // 2
+    assert rows_out(by_vllm, "paraphrase_mcq") >= ROWS // 2
     for stage in text_stages(by_vllm):
         usage = by_vllm.manifest(stage, 0).usage  # type: ignore[union-attr]
         assert usage["completion_tokens"] > 0 and usage["request_seconds"] > 0
         if usage["requests"] >= 20:
             assert usage["cached_tokens"] > 0.6 * usage["prompt_tokens"]
-    rejected = by_vllm.manifest("extract_objects", 0)
-    assert rejected is not None and rejected.rejected > 0, "a model that is never wrong tests no rejects"
+    rejected = [by_vllm.manifest(stage, 0).rejected for stage in text_stages(by_vllm)]  # type: ignore[union-attr]
+    assert any(rejected), "a model that is never wrong tests no rejects"
 
 
 def test_transformers_gives_the_same_rows_and_rejects(by_vllm: RunFolder, start: Start, pools: dict[str, ModelPool]) -> None:
