@@ -122,6 +122,15 @@ def test_two_threads_share_one_engine(model: VllmModel) -> None:
     assert found == {name: {f"{name}{number}" for number in range(25)} for name in "ab"}
 
 
+def test_streams_with_the_same_keys_do_not_meet(model: VllmModel) -> None:
+    slow = model.stream(ask(str(number), schema=None, max_tokens=120) for number in range(6))
+    quick = model.stream(ask(str(number), schema=None, max_tokens=2 + number) for number in range(6))
+    next(quick)
+    first = next(slow)
+    quick.close()
+    assert {first.key, *(reply.key for reply in slow)} == {str(number) for number in range(6)}
+
+
 def test_what_cannot_be_asked_is_told_and_the_rest_goes_on(model: VllmModel) -> None:
     broken = {"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}}
     found = replies(model, [ask("long", "word " * 3000), ask("schema", schema=broken), ask("good")])

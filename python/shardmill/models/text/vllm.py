@@ -130,7 +130,7 @@ class VllmModel:
                 reply = self._reply(self._next(answers), flying)
                 yield reply
         finally:
-            self._driver.drop(set(flying))
+            self._driver.drop(answers, set(flying))
 
     def _next(self, answers: queue.SimpleQueue[Any]) -> Any:
         try:

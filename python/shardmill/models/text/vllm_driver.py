@@ -36,15 +36,20 @@ class Order:
     params: Any
     answers: queue.SimpleQueue[Any] = field(repr=False)
 
+    @property
+    def name(self) -> tuple[int, str]:
+        """Who asks and by which key: several streams may use the same keys."""
+        return id(self.answers), self.key
+
 
 class Driver:
     """Runs the engine that `build` makes. Raises what `build` raises."""
 
     def __init__(self, build: Callable[[], Any], stall_seconds: float, lora: Any = None):
         self._build, self._lora, self._stall_seconds = build, lora, stall_seconds
-        self._inbox: queue.SimpleQueue[Order | set[str] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Order | set[tuple[int, str]] | None] = queue.SimpleQueue()
         self._orders: dict[str, Order] = {}
-        self._numbers: dict[str, str] = {}
+        self._numbers: dict[tuple[int, str], str] = {}
         self._count = 0
         self._busy_since: float | None = None
         self._failure: BaseException | None = None
@@ -63,10 +68,10 @@ class Driver:
         """Hand a request to the engine."""
         self._inbox.put(order)
 
-    def drop(self, keys: set[str]) -> None:
-        """Forget requests that nobody waits for any more."""
+    def drop(self, answers: queue.SimpleQueue[Any], keys: set[str]) -> None:
+        """Forget requests that the one who takes `answers` waits for no more."""
         if keys:
-            self._inbox.put(keys)
+            self._inbox.put({(id(answers), key) for key in keys})
 
     def close(self) -> None:
         """End the engine and the thread."""
@@ -122,7 +127,7 @@ class Driver:
             if isinstance(order, Order):
                 self._admit(order)
             else:
-                gone = [number for key in order if (number := self._numbers.pop(key, None)) is not None]
+                gone = [number for name in order if (number := self._numbers.pop(name, None)) is not None]
                 for number in gone:
                     del self._orders[number]
                 self._engine.abort_request(gone)
@@ -137,12 +142,12 @@ class Driver:
             order.answers.put(Refused(order.key, str(error)))
             return
         self._orders[number] = order
-        self._numbers[order.key] = number
+        self._numbers[order.name] = number
 
     def _hand_out(self, output: Any) -> None:
         if not output.finished:
             return
         order = self._orders.pop(output.request_id, None)
         if order is not None:
-            self._numbers.pop(order.key, None)
+            self._numbers.pop(order.name, None)
             order.answers.put((order.key, output))
