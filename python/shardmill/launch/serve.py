@@ -57,16 +57,12 @@ class Keeper:
     def __call__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        key_file = self._write_key()
-        try:
-            while not self.should_stop():
-                self._serve(str(key_file))
-                if self.well:
-                    self.fruitless = 0
-                elif not self.should_stop():
-                    self._give_up_or_wait()
-        finally:
-            key_file.unlink(missing_ok=True)
+        while not self.should_stop():
+            self._serve()
+            if self.well:
+                self.fruitless = 0
+            elif not self.should_stop():
+                self._give_up_or_wait()
 
     def _write_key(self) -> Path:
         """The key for those who may read the folder's files of ours: nodes are shared, and anybody can reach a port."""
@@ -76,15 +72,16 @@ class Keeper:
             file.write(self.key)
         return path
 
-    def _serve(self, key_file: str) -> None:
+    def _serve(self) -> None:
         """One life of the server: from its start until it is to stop, dies, or falls silent."""
         port = self.port or free_port()
         self.well = False
+        key_file = self._write_key()
         process = self._start(port)
         started = answered = time.monotonic()
         server = Server(
             f"http://{self.host}:{port}/v1", self.model, self.host, os.getpid(), os.environ.get("SLURM_JOB_ID", ""),
-            datetime.now(timezone.utc).isoformat(timespec="seconds"), key_file,
+            datetime.now(timezone.utc).isoformat(timespec="seconds"), str(key_file),
         )  # fmt: skip
         card, beaten = Announcement(self.folder, server), 0.0
         try:
@@ -106,6 +103,7 @@ class Keeper:
                 self.say(f"{server.url} has ended with code {process.returncode}")
         finally:
             card.withdraw()
+            key_file.unlink(missing_ok=True)  # first: who is told to end may soon be killed
             _end(process)
 
     def _start(self, port: int) -> subprocess.Popen[bytes]:
