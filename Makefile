@@ -16,13 +16,17 @@ test: $(VENV)/test.stamp
 	$(MAKE) test-slurm
 
 # Real engines with tiny models on the CPU, in an environment of its own (3 GB): vLLM, its server, transformers. Linux on x86-64.
-test-models: $(VENV)/test.stamp
-	PYTHON=$(PYTHON) tests/models/environment/make_env.sh $(VENV)-models
+test-models: $(VENV)-models
 	$(VENV)-models/bin/python -m pytest -n 2 --dist loadfile tests/models
 
 # Brings up small SLURM clusters of its own, which needs root on Debian 12; says so where it cannot. It waits more than it works.
-test-slurm: $(VENV)/test.stamp
+test-slurm: $(VENV)/test.stamp $(VENV)-models
 	$(BIN)/python -m pytest -n 3 --dist worksteal tests/slurm
+
+# Does nothing when it is as it should be.
+.PHONY: $(VENV)-models
+$(VENV)-models:
+	PYTHON=$(PYTHON) tests/models/environment/make_env.sh $@
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.tiny import build_llama
+from models.tiny import build_llama, without_system_role
 from shardmill.errors import UserError
 from shardmill.models.contract import Reply, Sampling, TextRequest
 from shardmill.models.text.answers import parse_answer
@@ -167,12 +167,7 @@ def test_a_model_that_is_not_there_is_the_users_to_mend(tmp_path: Path) -> None:
 
 
 def test_a_template_that_knows_no_system_role_says_what_to_set(folder: Path, tmp_path: Path) -> None:
-    strict = tmp_path / "strict"
-    strict.mkdir()
-    for path in folder.iterdir():
-        (strict / path.name).write_bytes(path.read_bytes())
-    template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-    (strict / "chat_template.jinja").write_text(template + (folder / "chat_template.jinja").read_text())
+    strict = without_system_role(folder, tmp_path / "strict")
     with pytest.raises(UserError, match="set system_role: false"):
         replies(TransformersModel(model=str(strict)), ask("x"))
     assert replies(TransformersModel(model=str(strict), system_role=False), ask("x"))["x"].finish == "stop"

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from models.tiny import build_llama
+from models.tiny import build_llama, without_system_role
 from shardmill.errors import UserError
 from shardmill.launch.jobs import JobsFolder
 from shardmill.models.contract import Reply, Sampling, TextRequest
@@ -157,12 +157,7 @@ def test_a_model_that_is_not_there_and_arguments_that_are_not_are_the_users_to_m
 
 
 def test_a_model_without_a_system_role_gets_the_instructions_in_the_first_turn(folder: Path, tmp_path: Path) -> None:
-    strict = tmp_path / "strict"
-    strict.mkdir()
-    for path in folder.iterdir():
-        (strict / path.name).write_bytes(path.read_bytes())
-    template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-    (strict / "chat_template.jinja").write_text(template + (folder / "chat_template.jinja").read_text())
+    strict = without_system_role(folder, tmp_path / "strict")
     with pytest.raises(UserError, match="set system_role: false"):
         replies(VllmModel(model=str(strict), separate_process=False, **SETTINGS), [ask("x")])
     plain = VllmModel(model=str(strict), separate_process=False, system_role=False, **SETTINGS)

@@ -67,3 +67,13 @@ def build_llama(path: Path | str, *, hidden_size: int = 64, layers: int = 2, see
     LlamaForCausalLM(LlamaConfig(**{**values, **config})).eval().save_pretrained(path)
     tokenizer.save_pretrained(path)
     return Path(path)
+
+
+def without_system_role(model: Path, path: Path) -> Path:
+    """A copy of a model in the folder `path` whose chat template refuses a system role."""
+    path.mkdir()
+    for file in model.iterdir():
+        (path / file.name).write_bytes(file.read_bytes())
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    (path / "chat_template.jinja").write_text(refusing + (model / "chat_template.jinja").read_text())
+    return path

@@ -64,6 +64,18 @@ class TextSettings(BaseModel):
         system, first, *rest = messages
         return [{"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}, *rest]
 
+    def prompt_of(self, request: TextRequest, tokenizer: Any) -> list[int]:
+        """The token ids of a request's chat by the chat template of a Hugging Face tokenizer. Raises UserError if that fails."""
+        messages = self.messages_of(request)
+        try:
+            ids = tokenizer.apply_chat_template(
+                messages, tokenize=True, add_generation_prompt=True, return_dict=False, **self.chat_template_kwargs
+            )
+        except Exception as error:  # a chat template is the model's own program and may raise anything
+            hint = "; does it know a system role? if not, set system_role: false" if self.system_role else ""
+            raise UserError(f"the chat template of {self.model} fails: {error}{hint}") from error
+        return list(ids)
+
 
 def read_settings(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
     """The settings as a checked object. Raises UserError naming the first that is unknown or wrong."""

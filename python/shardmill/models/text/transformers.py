@@ -124,17 +124,7 @@ class TransformersModel:
             yield from replies
 
     def _prepare(self, order: int, request: TextRequest) -> _Prepared | Reply:
-        try:
-            ids = self._tokenizer.apply_chat_template(
-                self.settings.messages_of(request),
-                tokenize=True,
-                add_generation_prompt=True,
-                return_dict=False,
-                **self.settings.chat_template_kwargs,
-            )
-        except Exception as error:  # a chat template is the model's own program and may raise anything
-            hint = "; does it know a system role? if not, set system_role: false" if self.settings.system_role else ""
-            raise UserError(f"the chat template of {self.settings.model} fails: {error}{hint}") from error
+        ids = self.settings.prompt_of(request, self._tokenizer)
         if len(ids) >= self._max_model_len:
             detail = f"{len(ids)} tokens; the model takes {self._max_model_len}"
             return Reply(request.key, "", "unusable", "prompt too long", detail)
@@ -144,7 +134,7 @@ class TransformersModel:
             return Reply(request.key, "", "unusable", "impossible schema", str(error))
         sampling = self.settings.sampling_of(request)
         room = min(sampling.max_tokens, self._max_model_len - len(ids))
-        return _Prepared(order, request, list(ids), Sampling(sampling.temperature, sampling.top_p, room, sampling.stop), matcher)
+        return _Prepared(order, request, ids, Sampling(sampling.temperature, sampling.top_p, room, sampling.stop), matcher)
 
     def _choose(self, waiting: list[_Prepared]) -> list[_Prepared]:
         """Take a batch out of `waiting`: the request that waits longest, with those whose prompts are most like its own."""

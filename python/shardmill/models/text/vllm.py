@@ -153,17 +153,7 @@ class VllmModel:
     def _order(self, request: TextRequest, answers: queue.SimpleQueue[Any]) -> Order:
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-        try:
-            ids = self._tokenizer.apply_chat_template(
-                self.settings.messages_of(request),
-                tokenize=True,
-                add_generation_prompt=True,
-                return_dict=False,
-                **self.settings.chat_template_kwargs,
-            )
-        except Exception as error:  # a chat template is the model's own program and may raise anything
-            hint = "; does it know a system role? if not, set system_role: false" if self.settings.system_role else ""
-            raise UserError(f"the chat template of {self.settings.model} fails: {error}{hint}") from error
+        ids = self.settings.prompt_of(request, self._tokenizer)
         room = self._max_model_len - len(ids)
         if room < 1:
             raise _Unusable("prompt too long", f"{len(ids)} tokens; the model takes {self._max_model_len}")
@@ -177,7 +167,7 @@ class VllmModel:
             output_kind=RequestOutputKind.FINAL_ONLY,
             structured_outputs=self._constraint(request.schema),
         )
-        return Order(request.key, {"prompt_token_ids": list(ids)}, params, answers)
+        return Order(request.key, {"prompt_token_ids": ids}, params, answers)
 
     def _constraint(self, schema: Mapping[str, Any] | None) -> Any:
         from vllm.sampling_params import StructuredOutputsParams
