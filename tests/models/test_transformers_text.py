@@ -70,17 +70,28 @@ def test_short_answers_end_in_form(model: TransformersModel) -> None:
     assert all(len(json.loads(reply.result, strict=False)["objects"]) <= 4 for reply in found.values())
 
 
-def test_greedy_answers_are_those_of_plain_generation(model: TransformersModel) -> None:
-    requests = [ask(str(number), caption, schema=None, seed=number, max_tokens=24) for number, caption in enumerate(CAPTIONS)]
+@pytest.fixture(scope="module")
+def windowed(tmp_path_factory: pytest.TempPathFactory) -> TransformersModel:
+    """A model that sees no further back than 48 tokens."""
+    path = build_llama(
+        tmp_path_factory.mktemp("transformers") / "mistral", family="mistral", sliding_window=48, initializer_range=0.3
+    )
+    return TransformersModel(model=str(path), max_batch_size=8)
+
+
+@pytest.mark.parametrize("which", ["model", "windowed"])
+def test_greedy_answers_are_those_of_plain_generation(which: str, request: pytest.FixtureRequest) -> None:
+    model: TransformersModel = request.getfixturevalue(which)
+    requests = [ask(str(number), caption, schema=None, seed=3, max_tokens=24) for number, caption in enumerate(CAPTIONS)]
     found = replies(model, *requests)
     tokenizer, plain = model._tokenizer, model._model
-    for request in requests:
+    for asked in requests:
         ids = tokenizer.apply_chat_template(
-            request.chat.messages(request.seed), add_generation_prompt=True, return_tensors="pt", return_dict=True
+            asked.chat.messages(asked.seed), add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         with torch.inference_mode():
             out = plain.generate(**ids, max_new_tokens=24, do_sample=False)
-        assert found[request.key].result == tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert found[asked.key].result == tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
 def test_a_row_has_the_same_answer_alone_and_in_any_batch(model: TransformersModel) -> None:

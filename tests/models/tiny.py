@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from shardmill.resources import resource_path
 
@@ -46,8 +46,10 @@ def make_tokenizer(text: Iterable[str] | None = None, vocab_size: int = 1024) ->
     return fast
 
 
-def build_llama(path: Path | str, *, hidden_size: int = 64, layers: int = 2, seed: int = 0, **config: Any) -> Path:
-    """A random Llama with its tokenizer in the folder `path`, in float32. vLLM takes no smaller heads on a CPU."""
+def build_llama(
+    path: Path | str, *, family: str = "llama", hidden_size: int = 64, layers: int = 2, seed: int = 0, **config: Any
+) -> Path:
+    """A random model with its tokenizer in the folder `path`, in float32. vLLM takes no smaller heads on a CPU."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
     values = {
@@ -64,7 +66,8 @@ def build_llama(path: Path | str, *, hidden_size: int = 64, layers: int = 2, see
         "pad_token_id": tokenizer.pad_token_id,
         "tie_word_embeddings": False,
     }
-    LlamaForCausalLM(LlamaConfig(**{**values, **config})).eval().save_pretrained(path)
+    described = AutoConfig.for_model(family, **{**values, **config})
+    AutoModelForCausalLM.from_config(described, dtype=torch.float32).eval().save_pretrained(path)
     tokenizer.save_pretrained(path)
     return Path(path)
 

@@ -89,6 +89,7 @@ class TransformersModel:
         self._grammars = Grammars(self._tokenizer, self._model.config.get_text_config().vocab_size)
         self._batch_size = wanted.max_batch_size
         self._prefixes: dict[tuple[int, ...], Any] = {}
+        self._shares_prefixes = _attends_to_all(self._model.config.get_text_config())
         self.fills_gpu = device != "cpu"
 
     @classmethod
@@ -225,6 +226,8 @@ class TransformersModel:
         """
         import torch
 
+        if not self._shares_prefixes:
+            return 0, None, False
         prompts = [each.ids for each in batch]
         first, last = min(prompts), max(prompts)
         most = min(len(prompt) for prompt in prompts) - 1
@@ -245,3 +248,14 @@ class TransformersModel:
         cache = deepcopy(self._prefixes[key])
         cache.batch_repeat_interleave(len(batch))
         return len(key), cache, bool(known)
+
+
+def _attends_to_all(config: Any) -> bool:
+    """Whether every layer looks at all that came before, wherever it stands.
+
+    Sliding windows, chunks and ALiBi go by places, and the padding after a shared prefix would move those.
+    """
+    by_place = ("sliding_window", "attention_chunk_size", "alibi", "attn_config")
+    return {*(getattr(config, "layer_types", None) or ())} <= {"full_attention"} and not any(
+        getattr(config, name, None) for name in by_place
+    )
