@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from shardmill.atomic import replacing
 from shardmill.language.lexicon import lexicon
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.models.scene import paint
 from shardmill.seeding import rng_of, seed_of
-from shardmill.shards.atomic import replacing
 from shardmill.shards.ingest import map_columns
 from shardmill.shards.tables import open_table
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
+from shardmill.atomic import new_attempt
 from shardmill.errors import UserError
 from shardmill.shard_work import ModelPool, Progress, Report, ShardWork
-from shardmill.shards.atomic import new_attempt
 from shardmill.shards.claims import Claims, Held, Holder
 from shardmill.shards.finish import Unconserved, finish_shard
 from shardmill.shards.manifest import Manifest

@@ -16,7 +16,7 @@ from models.train_tiny import DATA
 from shardmill.launch.serve import Keeper, free_port
 from shardmill.launch.serve_command import serve_command
 from shardmill.models.servers import Server, live_servers
-from shardmill.models.text.settings import read_settings
+from shardmill.models.settings import read_settings
 from shardmill.models.text.vllm import VllmSettings
 
 START_SECONDS = 180

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.shards.atomic import file_digest, link_if_absent, new_attempt, write_durably
+from shardmill.atomic import file_digest, link_if_absent, new_attempt, write_durably
 from shardmill.shards.layout import ShardFiles
 from shardmill.shards.manifest import FileRecord, InputRecord, Manifest, read_manifest
 from shardmill.shards.publish import publish, settle

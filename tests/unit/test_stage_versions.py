@@ -24,13 +24,14 @@ UPDATE = f"python {Path(__file__).relative_to(Path(__file__).parents[2]).as_posi
 MODEL_CODE = {
     "rules": ["models/text/rules/*.py"],
     "scene": ["models/scene/*.py", "models/detect/scene.py"],
-    "vllm": ["models/text/vllm.py", "models/text/settings.py"],
-    "openai": ["models/text/openai.py", "models/text/openai_answer.py", "models/text/settings.py"],
+    "vllm": ["models/text/vllm.py", "models/text/settings.py", "models/settings.py"],
+    "openai": ["models/text/openai.py", "models/text/openai_answer.py", "models/text/settings.py", "models/settings.py"],
     "transformers": [
         "models/text/transformers.py",
         "models/text/constrained.py",
         "models/text/row_sampling.py",
         "models/text/settings.py",
+        "models/settings.py",
     ],
 }
 """The code of the models, which bear versions of their own."""

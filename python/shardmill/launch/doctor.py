@@ -18,13 +18,13 @@ from typing import Literal
 from rich.table import Table
 from rich.text import Text
 
+from shardmill.atomic import link_if_absent
 from shardmill.errors import UserError
 from shardmill.launch import slurm
 from shardmill.launch.environment import check_environment
 from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.site import Queue, Site
 from shardmill.resources import logs_folder
-from shardmill.shards.atomic import link_if_absent
 from shardmill.shards.run_folder import RunFolder
 
 CORE = ("polars", "pandas", "pydantic", "submitit")

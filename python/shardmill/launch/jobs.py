@@ -19,9 +19,9 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from shardmill.atomic import create_if_absent, new_attempt, replacing
 from shardmill.errors import UserError
 from shardmill.launch.tasks import Task
-from shardmill.shards.atomic import create_if_absent, new_attempt, replacing
 from shardmill.shards.claims import Holder, this_process
 from shardmill.shards.run_folder import RunFolder
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from shardmill.errors import UserError
 from shardmill.model_files import load_model_file
-from shardmill.models.text.settings import read_settings
+from shardmill.models.settings import read_settings
 from shardmill.models.text.vllm import VllmSettings
 from shardmill.resources import resource_names
 

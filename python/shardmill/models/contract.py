@@ -28,7 +28,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to the request of the same key. `result` is text for a text model, `Detections` for a detector.
+    """The answer to the request of the same key.
+
+    `result` is text for a text model and a captioner, `Detections` for a detector, `Painted` for a painter.
 
     For "error" and "unusable", `problem` says in a short stable phrase what happened and `detail` in full.
     """
@@ -87,7 +89,29 @@ class DetectRequest:
     seed: int = 0
 
 
-Request = TextRequest | DetectRequest
+@dataclass(frozen=True, slots=True)
+class PaintRequest:
+    """Paint a picture into a file in `folder`. Both prompts may weight words: `a (tram:1.3) in the rain`."""
+
+    prompt: str
+    negative: str = ""
+    folder: str = "."
+    key: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRequest:
+    """Answer `prompt` about the image at the path `image`. What is asked of one image comes in a row: it is read once."""
+
+    image: str
+    prompt: str
+    sampling: Sampling = Sampling()
+    key: str = ""
+    seed: int = 0
+
+
+Request = TextRequest | DetectRequest | PaintRequest | CaptionRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +124,15 @@ class Finding:
 
 Detections = Mapping[str, Finding]
 """A finding for every name that was asked, keyed by the name as it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """A picture: the path of its file, relative to the folder of the request, and its size in pixels."""
+
+    file: str
+    width: int
+    height: int
 
 
 class Model(Protocol):

@@ -15,6 +15,15 @@ MODELS = {
     ("text", "openai"): "shardmill.models.text.openai:OpenAIModel",
     ("text", "transformers"): "shardmill.models.text.transformers:TransformersModel",
     ("detect", "scene"): "shardmill.models.detect.scene:SceneDetector",
+    ("detect", "owlvit"): "shardmill.models.detect.owl:OwlDetector",
+    ("detect", "grounding-dino"): "shardmill.models.detect.grounding_dino:GroundingDinoDetector",
+    ("detect", "groundingdino"): "shardmill.models.detect.groundingdino_py:GroundingDinoPyDetector",
+    ("paint", "scene"): "shardmill.models.paint.scene:ScenePainter",
+    ("paint", "diffusers"): "shardmill.models.paint.diffusers:DiffusersPainter",
+    ("caption", "scene"): "shardmill.models.caption.scene:SceneCaptioner",
+    ("caption", "transformers"): "shardmill.models.caption.transformers:TransformersCaptioner",
+    ("caption", "vllm"): "shardmill.models.caption.vllm:VllmCaptioner",
+    ("caption", "minigpt4"): "shardmill.models.caption.minigpt4:MiniGpt4Captioner",
 }
 
 

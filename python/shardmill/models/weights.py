@@ -16,8 +16,9 @@ State = tuple[tuple[str, int, int], ...]
 
 def weights_digest(folder: Path) -> str:
     """A digest of the files of a model's folder: names, sizes, all of small files, and pieces of large ones."""
-    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    state = tuple(sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    files = {name.as_posix(): path for name, path in found.items() if not any(part.startswith(".") for part in name.parts)}
+    state = tuple(sorted((name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in files.items()))
     return _digest(folder, state)
 
 

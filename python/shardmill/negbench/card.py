@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shardmill import __version__
-from shardmill.shards.atomic import file_digest, replacing
+from shardmill.atomic import file_digest, replacing
 from shardmill.shards.manifest import totals
 from shardmill.shards.run_folder import INGEST, RunFolder
 

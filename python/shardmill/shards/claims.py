@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from shardmill.shards.atomic import link_if_absent
+from shardmill.atomic import link_if_absent
 from shardmill.shards.layout import ShardFiles
 
 BEAT_SECONDS = 20.0

@@ -10,8 +10,8 @@ from typing import IO
 
 import polars as pl
 
+from shardmill.atomic import new_attempt, replacing, sync_file, sync_folder
 from shardmill.errors import UserError, did_you_mean
-from shardmill.shards.atomic import new_attempt, replacing, sync_file, sync_folder
 from shardmill.shards.cells import Kinds
 from shardmill.shards.frames import real_lists, scan_frame, write_frame
 from shardmill.shards.manifest import Manifest, totals

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from shardmill import __version__
-from shardmill.shards.atomic import file_digest, sync_file, write_durably
+from shardmill.atomic import file_digest, sync_file, write_durably
 from shardmill.shards.cells import DTYPES, Kind, Kinds
 from shardmill.shards.frames import frame_of, write_frame
 from shardmill.shards.journal import read_records

@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
+from shardmill.atomic import new_attempt
 from shardmill.errors import UserError, did_you_mean
-from shardmill.shards.atomic import new_attempt
 from shardmill.shards.cells import Kind
 from shardmill.shards.finish import REJECTS, Counts, seal
 from shardmill.shards.frames import frame_of, write_frame

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shardmill.atomic import create_if_absent, replacing
 from shardmill.errors import UserError
-from shardmill.shards.atomic import create_if_absent, replacing
 from shardmill.shards.cells import Kind
 
 NAME = "plan.json"

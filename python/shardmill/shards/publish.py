@@ -11,8 +11,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from shardmill.atomic import file_digest, link_if_absent, set_aside, sync_folder
 from shardmill.errors import UserError
-from shardmill.shards.atomic import file_digest, link_if_absent, set_aside, sync_folder
 from shardmill.shards.layout import ShardFiles
 from shardmill.shards.manifest import Manifest, read_manifest
 

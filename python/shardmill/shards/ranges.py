@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shardmill.atomic import replacing
 from shardmill.errors import UserError
-from shardmill.shards.atomic import replacing
 from shardmill.shards.tables import open_table
 
 RANGE = re.compile(r"^(?P<prefix>.*)_(?P<start>\d+)_(?P<end>-1|\d+)(?P<suffix>[^0-9][^/]*)?\.csv$")

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.shards.atomic import new_attempt
+from shardmill.atomic import new_attempt
 from shardmill.shards.cells import Kind, decode
 from shardmill.shards.journal import Header, Journal, Record
 from shardmill.shards.manifest import Manifest

@@ -8,8 +8,8 @@ from contextlib import ExitStack, closing
 
 import polars as pl
 
+from shardmill.atomic import new_attempt, set_aside
 from shardmill.errors import UserError
-from shardmill.shards.atomic import new_attempt, set_aside
 from shardmill.shards.finish import Counts, seal
 from shardmill.shards.frames import read_frame, write_frame
 from shardmill.shards.ingest import INGEST_REJECTS

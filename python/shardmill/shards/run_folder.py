@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
+from shardmill.atomic import file_digest
 from shardmill.errors import UserError, did_you_mean
-from shardmill.shards.atomic import file_digest
 from shardmill.shards.cells import Kind
 from shardmill.shards.frames import read_frame
 from shardmill.shards.layout import ShardFiles

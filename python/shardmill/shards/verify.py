@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from shardmill.atomic import file_digest
 from shardmill.errors import UserError
-from shardmill.shards.atomic import file_digest
 from shardmill.shards.manifest import Manifest
 from shardmill.shards.run_folder import RunFolder
 

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from shardmill.errors import UserError
 from shardmill.models.contract import Reply, Request, TextRequest
+from shardmill.models.settings import read_settings
 from shardmill.models.text.openai_answer import (
     REFUSED,
     BadAnswer,
@@ -38,7 +39,7 @@ from shardmill.models.text.openai_format import WEAKER, Question, SchemaMode, pr
 from shardmill.models.text.openai_key import hidden, read_key
 from shardmill.models.text.openai_limits import Allowance
 from shardmill.models.text.openai_pool import Endpoint, Pool, pause
-from shardmill.models.text.settings import TextSettings, read_settings
+from shardmill.models.text.settings import TextSettings
 
 log = logging.getLogger("shardmill")
 

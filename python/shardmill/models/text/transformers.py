@@ -18,7 +18,8 @@ from pydantic import Field
 from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import Reply, Request, Sampling, TextRequest, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
-from shardmill.models.text.settings import TextSettings, read_settings, require_model
+from shardmill.models.settings import read_settings, require_model
+from shardmill.models.text.settings import TextSettings
 
 log = logging.getLogger("shardmill")
 

@@ -20,7 +20,8 @@ from pydantic import Field
 from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import Reply, Request, TextRequest, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
-from shardmill.models.text.settings import TextSettings, choices_of, read_settings, require_model
+from shardmill.models.settings import read_settings, require_model
+from shardmill.models.text.settings import TextSettings, choices_of
 from shardmill.models.text.vllm_driver import Driver, Order, Refused
 from shardmill.models.text.vllm_plugin import PARENT
 from shardmill.models.text.vllm_seat import take_seat

@@ -1,0 +1,1 @@
+"""Captioners: images and prompts in, text out."""

@@ -1,0 +1,1 @@
+"""Painters: prompts in, image files out."""

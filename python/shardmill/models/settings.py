@@ -1,0 +1,60 @@
+"""What a model with weights is told, as it stands in its model file, and what of it shapes its results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shardmill.errors import UserError, did_you_mean
+from shardmill.models.weights import weights_digest
+
+Settings = TypeVar("Settings", bound="ModelSettings")
+
+
+class ModelSettings(BaseModel):
+    """The settings of a model. Those in `shaping` are part of a stage's fingerprint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    shaping: ClassVar[tuple[str, ...]] = ("model", "revision")
+    loaded: ClassVar[bool] = True
+    """The worker loads the model itself; else its name is all that is known of it."""
+
+    model: str = Field(description="a folder, or an id on the Hugging Face hub")
+    revision: str | None = Field(default=None, description="commit, tag or branch on the hub; only a commit pins the weights")
+
+    def identity(self) -> dict[str, str]:
+        """What of the settings shapes the results, as text by field; what was left at its default is left out.
+
+        Of weights in a folder also a digest: a revision says which ones they are only for those from the hub.
+        """
+        fields = type(self).model_fields
+        shaped = {name: getattr(self, name) for name in self.shaping if getattr(self, name) != fields[name].default}
+        plain = self.model_dump(mode="json", include=set(shaped), exclude_none=True)
+        found = {name: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for name, value in plain.items()}
+        folder = Path(self.model).expanduser()
+        return {**found, "weights": weights_digest(folder)} if self.loaded and folder.is_dir() else found
+
+
+def read_settings(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
+    """The settings as a checked object. Raises UserError naming the first that is unknown or wrong."""
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"the model has no setting {name!r}; {did_you_mean(name, kind.model_fields)}") from None
+        if first["type"] == "missing":
+            raise UserError(f"the model needs the setting {name!r}: {kind.model_fields[name].description}") from None
+        raise UserError(f"setting {name} of the model: {first['msg']}") from None
+
+
+def require_model(model: str, file: str = "config.json") -> None:
+    """Raises UserError for a model that is meant to be a folder and is none, before anything heavy is loaded."""
+    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
+    if looks_like_path and not (Path(model).expanduser() / file).is_file():
+        raise UserError(f"there is no model in the folder {model} (it has no {file})")
