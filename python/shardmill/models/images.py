@@ -1,32 +1,72 @@
-"""Opening image files that nobody has vouched for."""
+"""Opening images that nobody has vouched for."""
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
+
+from shardmill.models.archives import NotThere, is_member, read_member
 
 MAX_PIXELS = 100_000_000
 """A larger picture is refused before it is decoded: a file of a few kilobytes can claim to be terabytes."""
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+"""Modes of 16-bit grey images."""
 
 
 class UnreadableImage(ValueError):
-    """The file is missing, no image, or damaged; the message says which."""
+    """The image is missing, no image, or damaged; the message says which."""
 
 
-def open_image(path: str) -> Image.Image:
-    """The image upright (EXIF orientation applied), in RGB, decoded whole. Raises UnreadableImage."""
-    if not Path(path).is_file():
-        raise UnreadableImage(f"no such file: {path}")
+def open_image(reference: str) -> Image.Image:
+    """The image upright (EXIF orientation applied), in RGB, decoded whole. Raises UnreadableImage.
+
+    `reference` is a path, or names an image in a tar or Parquet file (see `archives`). CMYK, 16-bit, palette and transparent
+    images are converted; an animation is refused, since nobody said which of its frames is meant.
+    """
+    return decode(read(reference), reference)
+
+
+def read(reference: str) -> bytes:
+    """The bytes of an image file. Raises UnreadableImage."""
+    try:
+        if is_member(reference):
+            return read_member(reference)
+        path = Path(reference)
+        if not path.is_file():
+            raise UnreadableImage(f"no such file: {reference}")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnreadableImage):
+            raise
+        told = str(error) if isinstance(error, NotThere) else f"{type(error).__name__}: {error}: {reference}"
+        raise UnreadableImage(told) from error
+
+
+def decode(data: bytes, reference: str) -> Image.Image:
+    """The image in the bytes of a file, as `open_image` gives it; `reference` is for the message."""
+    if not data:
+        raise UnreadableImage(f"the file is empty: {reference}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(io.BytesIO(data)) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise UnreadableImage(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}: {path}")
-                return ImageOps.exif_transpose(image).convert("RGB")
+                    raise UnreadableImage(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}: {reference}")
+                if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+                    raise UnreadableImage(f"an animation of {image.n_frames} frames: {reference}")  # type: ignore[attr-defined]
+                upright = ImageOps.exif_transpose(image)
+                return (_eight_bits(upright) if upright.mode in DEEP else upright).convert("RGB")
     except UnreadableImage:
         raise
     except Exception as error:  # Pillow raises many types on damaged files (SyntaxError, struct.error, zlib.error, ...)
-        raise UnreadableImage(f"{type(error).__name__}: {error}: {path}") from error
+        raise UnreadableImage(f"{type(error).__name__}: {error}: {reference}") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A 16-bit grey image with its range brought to 8 bits; Pillow's own conversion cuts off all above 255."""
+    values = np.asarray(image).astype(np.int64)
+    return Image.fromarray(np.clip(values >> 8 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8))

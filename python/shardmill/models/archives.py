@@ -1,0 +1,83 @@
+"""Images inside larger files: `SHARD.tar::MEMBER` (WebDataset) and `TABLE.parquet::COLUMN::ROW`."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+SEPARATOR = "::"
+OPEN_FILES = 64
+BLOCK, BLOCKS = 64, 32
+"""Rows of a Parquet column that are read together, and how many such blocks are kept."""
+
+_reading = threading.Lock()
+
+
+class NotThere(ValueError):
+    """The archive, or what is asked of it, is missing or cannot be read; the message says which."""
+
+
+def is_member(reference: str) -> bool:
+    """Whether a reference names something inside an archive and not a file of its own."""
+    return SEPARATOR in reference and not Path(reference).exists()
+
+
+def read_member(reference: str) -> bytes:
+    """The bytes that a reference names. Raises NotThere."""
+    archive, _, inside = reference.partition(SEPARATOR)
+    path = Path(archive)
+    if not path.is_file():
+        raise NotThere(f"no such file: {archive}")
+    stamp = path.stat().st_mtime_ns
+    if path.suffix == ".parquet":
+        column, _, row = inside.rpartition(SEPARATOR)
+        if not row.isdecimal():
+            raise NotThere(f"{reference} names no row; write TABLE.parquet{SEPARATOR}COLUMN{SEPARATOR}ROW")
+        return _cell(path, stamp, column, int(row))
+    try:
+        offset, size = _members(path, stamp)[inside]
+    except KeyError:
+        raise NotThere(f"{archive} has no member {inside!r}") from None
+    with open(path, "rb") as file:
+        return os.pread(file.fileno(), size, offset)
+
+
+def _members(path: Path, stamp: int) -> Mapping[str, tuple[int, int]]:
+    with _reading:
+        return _index(path, stamp)
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def _index(path: Path, stamp: int) -> Mapping[str, tuple[int, int]]:
+    """Where each plain file of a tar lies: (offset, size). Members are read in place and never unpacked."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            return {member.name: (member.offset_data, member.size) for member in tar if member.isreg() and not member.issparse()}
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise NotThere(f"{path} is no plain tar file ({error}); compressed ones cannot be read at random places") from error
+
+
+def _cell(path: Path, stamp: int, column: str, row: int) -> bytes:
+    with _reading:
+        values = _block(path, stamp, column, row // BLOCK)
+    value: Any = values[row % BLOCK] if row % BLOCK < len(values) else None
+    if isinstance(value, dict):  # as Hugging Face datasets keep images
+        value = value.get("bytes")
+    if not isinstance(value, bytes):
+        raise NotThere(f"row {row} of column {column!r} in {path} holds no image")
+    return value
+
+
+@lru_cache(maxsize=BLOCKS)
+def _block(path: Path, stamp: int, column: str, block: int) -> list[Any]:
+    import polars as pl
+
+    try:
+        return pl.scan_parquet(path, glob=False).select(column).slice(block * BLOCK, BLOCK).collect().get_column(column).to_list()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise NotThere(f"{path}: {' '.join(str(error).split())[:200]}") from error

@@ -1,0 +1,103 @@
+"""Pictures as tensors: decoded by Pillow in threads, or, where there is CUDA, by the GPU's JPEG decoder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from shardmill.models.images import MAX_PIXELS, decode, read
+
+Decoder = Literal["auto", "pillow", "nvjpeg"]
+ORIENTATION = 0x0112
+TURNS = {3: (2, False), 6: (3, False), 8: (1, False), 2: (0, True), 4: (2, True), 5: (3, True), 7: (1, True)}
+"""EXIF orientation: quarter turns to the left, then mirrored left to right or not."""
+END_OF_JPEG = b"\xff\xd9"
+
+
+@dataclass
+class Picture:
+    """An upright picture: `pixels` is uint8 (3, height, width); with nvJPEG it is still in `jpeg`, to be decoded on the GPU."""
+
+    width: int
+    height: int
+    pixels: Any = None
+    jpeg: bytes = b""
+    orientation: int = 1
+    reference: str = ""
+
+
+def load_picture(reference: str, on_gpu: bool) -> Picture:
+    """Read a picture; decode it here, unless the GPU can. Raises UnreadableImage."""
+    data = read(reference)
+    if on_gpu and (found := _plain_jpeg(data)) is not None:
+        width, height, orientation = found
+        turned = orientation in (5, 6, 7, 8)
+        return Picture(*((height, width) if turned else (width, height)), None, data, orientation, reference)
+    return _decoded(data, reference)
+
+
+def _decoded(data: bytes, reference: str) -> Picture:
+    import torch
+
+    image = decode(data, reference)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return Picture(image.width, image.height, pixels, reference=reference)
+
+
+def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
+    """Width, height and orientation of a whole grey or RGB JPEG; None for all else, which Pillow then decodes or refuses."""
+    if data[:2] != b"\xff\xd8" or not data.rstrip(b"\0\r\n").endswith(END_OF_JPEG):
+        return None
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format != "JPEG" or image.mode not in ("RGB", "L") or image.width * image.height > MAX_PIXELS:
+                return None
+            return image.width, image.height, int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # Pillow raises many types on damaged files
+        return None
+
+
+def pixels_of(pictures: Sequence[Picture], device: Any) -> list[Any]:
+    """The pixels of pictures on a device, each uint8 (3, height, width). Raises UnreadableImage for a damaged JPEG."""
+    encoded = [picture for picture in pictures if picture.pixels is None]
+    if encoded:
+        for picture, pixels in zip(encoded, _decode_on_gpu(encoded, device), strict=True):
+            picture.pixels, picture.jpeg = pixels, b""
+    return [picture.pixels.to(device, non_blocking=True) for picture in pictures]
+
+
+def _decode_on_gpu(pictures: Sequence[Picture], device: Any) -> list[Any]:
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    data = [torch.frombuffer(bytearray(picture.jpeg), dtype=torch.uint8) for picture in pictures]
+    try:
+        decoded = decode_jpeg(data, mode=ImageReadMode.RGB, device=device)
+    except RuntimeError:  # one of them is of a kind that nvJPEG does not know
+        return [_decoded(picture.jpeg, picture.reference).pixels for picture in pictures]
+    return [upright(pixels, picture.orientation) for pixels, picture in zip(decoded, pictures, strict=True)]
+
+
+def upright(pixels: Any, orientation: int) -> Any:
+    """Pixels (3, height, width) turned as their EXIF orientation says."""
+    turns, mirrored = TURNS.get(orientation, (0, False))
+    turned = pixels.rot90(turns, (1, 2)) if turns else pixels
+    return turned.flip(2) if mirrored else turned
+
+
+def can_decode_on_gpu(decoder: Decoder, device: str) -> bool:
+    """Whether JPEGs are left to the GPU: as told, or by itself where there is CUDA and torchvision."""
+    if decoder != "auto":
+        return decoder == "nvjpeg"
+    if not device.startswith("cuda"):
+        return False
+    try:
+        import torchvision.io
+    except (ImportError, RuntimeError):
+        return False
+    return hasattr(torchvision.io, "decode_jpeg")
