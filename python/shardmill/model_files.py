@@ -18,13 +18,18 @@ WORKER_FIELDS = ("gpus_per_worker", "cpus_per_worker", "memory_gb", "shards_per_
 
 
 class ModelFile(BaseModel):
-    """A model file. `spec` is the model's kind and its settings, `resources` those of a worker that holds it."""
+    """A model file. `spec` is the model's kind and its settings, `resources` those of a worker that holds it.
+
+    `thresholds` are defaults for options of a stage that asks this model, by their names: scores of different detectors mean
+    different things.
+    """
 
     model_config = ConfigDict(extra="forbid")
     role: str
     spec: dict[str, Any]
     resources: dict[str, float] = Field(default_factory=dict)
     price: Price | None = None
+    thresholds: dict[str, float] = Field(default_factory=dict)
 
 
 def load_model_file(name: str) -> ModelFile:
@@ -44,6 +49,7 @@ def load_model_file(name: str) -> ModelFile:
             role=content.pop("role", ""),
             resources=content.pop("resources", {}),
             price=content.pop("price", None),
+            thresholds=content.pop("thresholds", {}),
             spec=content,
         )
     except ValidationError as error:

@@ -107,18 +107,17 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
     for entry in pipeline.stages:
         if entry.stage in available:
             raise UserError(f"stage {entry.stage} is in the pipeline twice; take one out")
-        stage = stage_class(f"{pipeline.pipeline}.{entry.stage}")(entry.options, context)
+        kind = stage_class(f"{pipeline.pipeline}.{entry.stage}")
+        file = find_model(entry.model, kind.role) if kind.role else ModelFile(role="", spec={})
+        thresholds = {name: value for name, value in file.thresholds.items() if name in kind.Options.model_fields}
+        stage = kind({**thresholds, **entry.options}, context)
         after = entry.after or previous
         if after not in available:
             raise UserError(
                 f"stage {entry.stage} reads from {after!r}, which is no stage before it; {did_you_mean(after, available)}"
             )
-        if stage.role:
-            file = find_model(entry.model, stage.role)
-        elif entry.model is not None:
+        if stage.role is None and entry.model is not None:
             raise UserError(f"stage {entry.stage} asks no model; leave out its `model:`")
-        else:
-            file = ModelFile(role="", spec={})
         spec = file.spec
         if stage.role and not spec:
             raise UserError(f"stage {entry.stage} needs a {stage.role} model; name one as `model:` in the pipeline file")

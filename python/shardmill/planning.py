@@ -12,9 +12,10 @@ from shardmill.errors import UserError
 from shardmill.model_choice import use_models
 from shardmill.pipeline import PipelineFile, StageEntry, load_pipeline, override, plan_stages
 from shardmill.shards.ingest import ImportProgress, count_records, ingest, map_columns
+from shardmill.shards.journal import read_header
 from shardmill.shards.plan import NAME, InputPlan, Plan, Reading, StagePlan, create_plan, cut, load_plan, replace_plan
 from shardmill.shards.publish import retire
-from shardmill.shards.run_folder import INGEST, RunFolder
+from shardmill.shards.run_folder import INGEST, RunFolder, digest_of
 from shardmill.shards.tables import open_table
 from shardmill.stage import Context
 
@@ -35,6 +36,7 @@ class NewRun:
     rows_per_shard: int | None = None
     caption_column: str | None = None
     image_column: str | None = None
+    list_columns: Sequence[str] = ()
     image_root: Path | None = None
     encoding: str | None = None
     quoting: str = "auto"
@@ -76,7 +78,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
         rows = count_records(table, progress)
     if rows == 0:
         raise UserError(f"{new.input} has no rows below its header")
-    mapping, columns = map_columns(table.columns, new.caption_column, new.image_column)
+    mapping, columns = map_columns(table.columns, new.caption_column, new.image_column, new.list_columns)
     root = (new.image_root or new.input.parent).resolve()
     if standing is not None and new.num_shards is None and new.rows_per_shard is None:
         shards = standing.shards
@@ -107,11 +109,19 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
     )
 
 
-def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequence[int] | None = None) -> RunFolder:
+def redo(
+    run: RunFolder,
+    name: str,
+    settings: Sequence[str] = (),
+    shards: Sequence[int] | None = None,
+    *,
+    keep_journals: bool = False,
+) -> RunFolder:
     """Set aside what a stage and all after it have made (of some shards only), to be made again as code and templates are now.
 
     What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today.
-    To redo ingest is to cut the same input in the same way, so the stages keep what they made.
+    To redo ingest is to cut the same input in the same way, so the stages keep what they made. With `keep_journals`, journals
+    of the stage that bear its new fingerprint stay: the worker goes on from them.
     """
     if name == INGEST:
         if settings:
@@ -121,14 +131,15 @@ def redo(run: RunFolder, name: str, settings: Sequence[str] = (), shards: Sequen
     short = run.stage(name).name
     if settings and shards is not None:
         raise UserError("--set changes a whole stage; leave out --shard")
-    stage_plans = _stages_of_today(run, short, settings) if shards is None else None
-    _set_aside(run, run.downstream(short), shards)
+    stage_plans = stages_of_today(run, short, settings) if shards is None else None
+    kept = [digest_of(dict(stage.fingerprint)) for stage in stage_plans or () if keep_journals and stage.name == short]
+    _set_aside(run, run.downstream(short), shards, kept)
     if stage_plans is not None:  # last: cut off before this, nothing on disk disagrees with the plan that stands
         replace_plan(run.path, run.plan.model_copy(update={"stages": stage_plans}))
     return RunFolder(run.path)
 
 
-def _stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[StagePlan]:
+def stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[StagePlan]:
     """The planned stages as code and templates are now, with `settings`. Raises UserError when one before `name` differs."""
     plan = run.plan
     entries = [
@@ -155,11 +166,16 @@ def _stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list
     return renewed
 
 
-def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | None) -> None:
-    """The last stage first: cut off at any point, what is left stands on what it was made from."""
+def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | None, kept: Sequence[str] = ()) -> None:
+    """The last stage first: cut off at any point, what is left stands on what it was made from.
+
+    Journals with a fingerprint of `kept` stay.
+    """
     for stage in reversed(stages):
         for shard in range(run.num_shards) if shards is None else shards:
             files = run.files(stage, shard)
             retire(files, run.superseded / stage)
+            journals = [path for path in files.journals() if (header := read_header(path)) and header.fingerprint in kept]
             for path in files.temporaries():
-                path.unlink(missing_ok=True)
+                if path not in journals:
+                    path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.errors import UserError
-from shardmill.models.contract import DetectRequest, Model, Reply, Request, TextRequest
+from shardmill.models.contract import CaptionRequest, DetectRequest, Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.planning import NewRun, start_run
 from shardmill.seeding import rng_of
@@ -67,8 +67,11 @@ class TracingModel:
 def _as_sent(request: Request) -> list[dict[str, str]]:
     if isinstance(request, TextRequest):
         return request.chat.messages(request.seed)
-    assert isinstance(request, DetectRequest)
-    return [{"role": "image", "content": request.image}, {"role": "names", "content": ", ".join(request.names)}]
+    if isinstance(request, DetectRequest):
+        return [{"role": "image", "content": request.image}, {"role": "names", "content": ", ".join(request.names)}]
+    if isinstance(request, CaptionRequest):
+        return [{"role": "image", "content": request.image}, {"role": "user", "content": request.prompt}]
+    return [{"role": "prompt", "content": request.prompt}, {"role": "negative", "content": request.negative}]
 
 
 def preview(stage: str, new: NewRun, rows: int) -> list[PreviewedRow]:

@@ -260,7 +260,7 @@ class ShardWork:
                 self._close_row(pending)
 
     def _judge(self, flight: _Flight, reply: Reply) -> Answer:
-        raw = reply.result if isinstance(reply.result, str) else ""
+        raw = self.stage.raw(reply)
         failed = Answer(flight.ask, problem=reply.problem or "model error", detail=reply.detail, raw=raw, attempts=flight.attempt)
         if reply.finish in ("error", "unusable"):
             return failed

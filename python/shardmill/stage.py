@@ -20,7 +20,18 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shardmill.errors import UserError, did_you_mean
-from shardmill.models.contract import Detections, DetectRequest, Reply, Request, TextRequest
+from shardmill.models.contract import (
+    CaptionRequest,
+    Detections,
+    DetectRequest,
+    Finding,
+    Painted,
+    PaintRequest,
+    Reply,
+    Request,
+    Sampling,
+    TextRequest,
+)
 from shardmill.models.registry import model_identity
 from shardmill.models.text.answers import parse_answer
 from shardmill.prompts import Prompt, load_template
@@ -38,10 +49,11 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may know besides the row: the run's seed and the folder that relative image paths start from."""
+    """What a stage may know besides the row: the run's seed, the folder that relative image paths start from, and the run's."""
 
     seed: int = 0
     image_root: Path = Path(".")
+    run_folder: Path = Path(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,7 @@ class Answer:
 
 
 class Stage(ABC):
-    """A worker script. Subclass ModelStage (TextStage, DetectStage) or TableStage, not this."""
+    """A worker script. Subclass ModelStage (TextStage, DetectStage, PaintStage, CaptionStage) or TableStage, not this."""
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
@@ -129,6 +141,10 @@ class ModelStage(Stage):
         """The value of a reply. Raises ValueError when it is malformed."""
         return reply.result
 
+    def raw(self, reply: Reply) -> str:
+        """A reply as text, which is kept with a row that is rejected."""
+        return reply.result if isinstance(reply.result, str) else ""
+
 
 def prompt_value(answer: Answer, name: str) -> Any:
     """The value that a prompt variable had in the ask of a text stage's answer."""
@@ -162,7 +178,11 @@ class TextStage(ModelStage):
 
 
 class DetectStage(ModelStage):
-    """A stage that asks a detector; an answer's value is `Detections`."""
+    """A stage that asks a detector; an answer's value is `Detections`, scores to four digits and boxes to a tenth of a pixel.
+
+    What is decided on is what is written: with the detections of rows that came out in a column `detections` and those of
+    rejected rows in their `raw` text, another threshold can be tried without the detector.
+    """
 
     role = "detect"
 
@@ -171,8 +191,60 @@ class DetectStage(ModelStage):
         return Ask(DetectRequest(str(self.context.image_root / image), tuple(names)))
 
     def parse(self, reply: Reply) -> Detections:
-        detections: Detections = reply.result
-        return detections
+        return read_detections(write_detections(reply.result))
+
+    def raw(self, reply: Reply) -> str:
+        return dump_cell(write_detections(reply.result)) if reply.result else ""
+
+
+def write_detections(found: Detections) -> dict[str, Any]:
+    """Detections as they stand in a cell: {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}}."""
+    return {
+        name: {"score": round(finding.score, 4), "boxes": [[round(side, 1) for side in box] for box in finding.boxes]}
+        for name, finding in found.items()
+    }
+
+
+def read_detections(cell: Mapping[str, Any]) -> Detections:
+    """The detections of a cell. Raises ValueError when it holds something else."""
+    try:
+        return {
+            str(name): Finding(float(each["score"]), tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in each["boxes"]))
+            for name, each in cell.items()
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not detections: {str(cell)[:80]!r}") from error
+
+
+class PaintStage(ModelStage):
+    """A stage that asks a painter. Pictures go into the folder `images` of the stage; an answer's value is `Painted`."""
+
+    role = "paint"
+
+    def paint(self, prompt: str, negative: str) -> Ask:
+        """Paint a picture; words of both prompts may be weighted, `(word:1.3)`."""
+        return Ask(PaintRequest(prompt, negative, str(self.context.run_folder / self._images)))
+
+    def path_of(self, painted: Painted) -> str:
+        """The path of a picture, from the run's folder."""
+        return str(self._images / painted.file)
+
+    @property
+    def _images(self) -> Path:
+        return Path(self.name.partition(".")[2]) / "images"
+
+
+class CaptionStage(ModelStage):
+    """A stage that asks a captioner; an answer's value is text."""
+
+    role = "caption"
+
+    def describe(self, image: str, prompt: str, sampling: Sampling, check: Check | None = None) -> Ask:
+        """Answer a prompt about an image; a relative path starts from the run's image folder."""
+        return Ask(CaptionRequest(str(self.context.image_root / image), prompt, sampling), check)
+
+    def parse(self, reply: Reply) -> str:
+        return str(reply.result).strip()
 
 
 class TableStage(Stage):
@@ -195,7 +267,7 @@ def _option_problem(error: ValidationError, options: type[Options]) -> str:
     return f"option {name}: {first['msg']}"
 
 
-PIPELINES = ("negbench",)
+PIPELINES = ("negbench", "antidote", "recaption")
 
 
 def stage_modules(pipeline: str) -> list[str]:

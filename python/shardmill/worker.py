@@ -54,7 +54,7 @@ def open_stage(run: RunFolder, name: str) -> Stage:
     """The stage of a run with its planned options. Raises UserError for an unknown stage."""
     planned = run.stage(name)
     plan = run.plan
-    context = Context(plan.seed, Path(plan.input.image_root))
+    context = Context(plan.seed, Path(plan.input.image_root), run.path)
     return stage_class(f"{plan.pipeline}.{planned.name}")(planned.options, context)
 
 

@@ -19,8 +19,9 @@ from transformers import (
 
 UNUSED = re.compile(r"^bbox_embed|relative_position_index|swin\.layernorm")
 """Weights that are others' under a second name, not learned, or not used by a detector."""
+STAGES = "model.backbone.conv_encoder.model.hidden_states_norms.stage"
 RENAMED = [
-    (r"^backbone\.0\.norm(\d)\.", lambda found: f"model.backbone.conv_encoder.model.hidden_states_norms.stage{int(found[1]) + 1}."),
+    (r"^backbone\.0\.norm(\d)\.", lambda found: f"{STAGES}{int(found[1]) + 1}."),
     (r"^backbone\.0\.patch_embed\.proj\.", "model.backbone.conv_encoder.model.swin.embeddings.patch_embeddings.projection."),
     (r"^backbone\.0\.patch_embed\.norm\.", "model.backbone.conv_encoder.model.swin.embeddings.norm."),
     (r"^backbone\.0\.layers\.", "model.backbone.conv_encoder.model.swin.encoder.layers."),

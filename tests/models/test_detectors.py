@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,7 +126,7 @@ class AuthorsText:
         mask, place = torch.eye(length, dtype=torch.bool).repeat(rows, 1, 1), torch.zeros(rows, length, dtype=torch.long)
         for row in range(rows):
             ends = [at for at in range(length) if int(ids[row, at]) in (101, 102, 1012, 1029)]
-            for before, end in zip(ends, ends[1:], strict=False):
+            for before, end in itertools.pairwise(ends):
                 if end != length - 1:
                     mask[row, before + 1 : end + 1, before + 1 : end + 1] = True
                     place[row, before + 1 : end + 1] = torch.arange(end - before)

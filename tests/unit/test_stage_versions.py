@@ -21,11 +21,15 @@ from shardmill.stage import PIPELINES, Stage, stage_modules
 ROOT = Path(shardmill.__file__).parent
 TABLE = Path(__file__).parents[1] / "data" / "stage_versions.json"
 UPDATE = f"python {Path(__file__).relative_to(Path(__file__).parents[2]).as_posix()} --update"
+PHOTOS = ["models/detect/photos.py", "models/detect/findings.py", "models/pictures.py", "models/images.py"]
 MODEL_CODE = {
     "rules": ["models/text/rules/*.py"],
     "scene": ["models/scene/*.py", "models/detect/scene.py"],
     "vllm": ["models/text/vllm.py", "models/text/settings.py", "models/settings.py"],
     "openai": ["models/text/openai.py", "models/text/openai_answer.py", "models/text/settings.py", "models/settings.py"],
+    "owlvit": ["models/detect/owl.py", *PHOTOS],
+    "grounding-dino": ["models/detect/grounding_dino.py", "models/detect/phrases.py", *PHOTOS],
+    "groundingdino": ["models/detect/groundingdino_py.py", "models/detect/grounding_dino.py", "models/detect/phrases.py", *PHOTOS],
     "transformers": [
         "models/text/transformers.py",
         "models/text/constrained.py",

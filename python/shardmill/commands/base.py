@@ -73,6 +73,12 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--rows-per-shard", type=int, help="or cut into shards of this many rows (10,000 if neither is given)"),
         click.option("--caption-column", help="the column with the captions (guessed if not given)"),
         click.option("--image-column", help="the column with the image paths (guessed if not given)"),
+        click.option(
+            "--list-column",
+            "list_columns",
+            multiple=True,
+            help="a column whose cells are lists (JSON or Python); may be repeated",
+        ),
         click.option("--image-root", type=FOLDER, help="where relative image paths start (the folder of the input if not given)"),
         click.option("--encoding", help="the input's encoding if it is not UTF-8, e.g. latin-1"),
         click.option(

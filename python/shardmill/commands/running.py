@@ -68,6 +68,29 @@ def run_stage(folder: Path, stages: Sequence[str], shards: Sequence[int], redo: 
 
 
 @cli.command()
+@click.argument("folder", type=FOLDER, metavar="RUN")
+@click.argument("stage")
+@click.option(
+    "--set", "settings", multiple=True, required=True, metavar="STAGE.OPTION=VALUE", help="a new threshold; may be repeated"
+)
+def rethreshold(folder: Path, stage: str, settings: Sequence[str]) -> None:
+    """Decide anew, with other thresholds, on what a detector has seen: STAGE is filter_objects or another that asks one.
+
+    Needs no GPU: scores and boxes are kept for every name of every row. The stages after it are set aside, to be done again by
+    `shardmill launch`.
+    """
+    from shardmill.rethreshold import rethreshold as decide_anew
+    from shardmill.shards.run_folder import RunFolder
+
+    run, result = decide_anew(RunFolder(folder), stage, settings)
+    (out, rejected), (now_out, now_rejected) = result.before, result.after
+    click.echo(f"{stage}: {out:,} out + {rejected:,} rejected became {now_out:,} out + {now_rejected:,} rejected")
+    if result.again:
+        click.echo(f"{len(result.again)} shards have rows without detections and go to the detector again: {result.again[:8]}")
+    click.echo(f"next: shardmill launch {run.plan.pipeline} --run {folder}")
+
+
+@cli.command()
 @click.argument("pipeline")
 @click.option("--input", "input", type=FILE, help="the table to start from; not needed to go on with a run")
 @click.option("--run", "folder", type=FOLDER, required=True, help="the run folder; an existing one is gone on with")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.tasks import needed_shards
+from shardmill.shards.combine import combine
 from shardmill.shards.run_folder import RunFolder
 
 
@@ -30,8 +32,14 @@ def finish(path: Path) -> int:
 
 
 def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool = False) -> Any:
-    """Make the datasets of a run with its pipeline's `build`, and print them."""
-    result = import_module(f"shardmill.{run.plan.pipeline}.build").build(run, out, allow_missing=allow_missing)
+    """Make the datasets of a run with its pipeline's `build`, or of its last stage if it has none, and print them."""
+    module = f"shardmill.{run.plan.pipeline}.build"
+    if find_spec(module) is None:
+        last = [*run.stages][-1]
+        combined = combine(run, last, (out or run.path / "datasets") / f"{last}.jsonl", allow_missing=allow_missing)
+        click.echo(f"{combined.path}: {combined.lines:,} rows")
+        return combined
+    result = import_module(module).build(run, out, allow_missing=allow_missing)
     for path, rows in result.files.items():
         click.echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")
     return result

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shardmill.models.archives import NotThere, is_member, read_member
 
@@ -57,11 +57,13 @@ def decode(data: bytes, reference: str) -> Image.Image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableImage(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}: {reference}")
                 if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-                    raise UnreadableImage(f"an animation of {image.n_frames} frames: {reference}")  # type: ignore[attr-defined]
+                    raise UnreadableImage(f"an animation of {image.n_frames} frames: {reference}")
                 upright = ImageOps.exif_transpose(image)
                 return (_eight_bits(upright) if upright.mode in DEEP else upright).convert("RGB")
     except UnreadableImage:
         raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"no image of a known kind: {reference}") from error
     except Exception as error:  # Pillow raises many types on damaged files (SyntaxError, struct.error, zlib.error, ...)
         raise UnreadableImage(f"{type(error).__name__}: {error}: {reference}") from error
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shardmill.models.contract import Detections
-from shardmill.stage import Answer, Ask, DetectStage, Options, Reject, Row
+from shardmill.stage import Answer, Ask, DetectStage, Options, Reject, Row, write_detections
 from shardmill.standalone import main
 
 
@@ -33,6 +33,7 @@ class FilterObjects(DetectStage):
     """
 
     name = "negbench.filter_objects"
+    version = 2
     reads = ("image", "objects", "negatives")
     adds = {"seen_objects": "list", "unseen_negatives": "list", "image_checked": "bool", "detections": "json"}
     tolerant = True
@@ -60,12 +61,8 @@ class FilterObjects(DetectStage):
         return self.outcome(seen, unseen, found, checked=True)
 
     def outcome(self, seen: list[str], unseen: list[str], found: Detections, checked: bool) -> dict[str, Any]:
-        """The values of the added columns; scores to four digits, boxes to a tenth of a pixel."""
-        detections = {
-            name: {"score": round(finding.score, 4), "boxes": [[round(side, 1) for side in box] for box in finding.boxes]}
-            for name, finding in found.items()
-        }
-        return {"seen_objects": seen, "unseen_negatives": unseen, "image_checked": checked, "detections": detections}
+        """The values of the added columns."""
+        return {"seen_objects": seen, "unseen_negatives": unseen, "image_checked": checked, "detections": write_detections(found)}
 
 
 if __name__ == "__main__":

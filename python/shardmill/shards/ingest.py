@@ -13,7 +13,7 @@ import polars as pl
 
 from shardmill.atomic import new_attempt
 from shardmill.errors import UserError, did_you_mean
-from shardmill.shards.cells import Kind
+from shardmill.shards.cells import Kind, dump_cell, parse_list
 from shardmill.shards.finish import REJECTS, Counts, seal
 from shardmill.shards.frames import frame_of, write_frame
 from shardmill.shards.manifest import InputRecord, Manifest
@@ -39,11 +39,14 @@ class ImportProgress:
 Report = Callable[[ImportProgress], None] | None
 
 
-def map_columns(columns: Sequence[str], caption: str | None, image: str | None) -> tuple[dict[str, str], dict[str, Kind]]:
+def map_columns(
+    columns: Sequence[str], caption: str | None, image: str | None, lists: Sequence[str] = ()
+) -> tuple[dict[str, str], dict[str, Kind]]:
     """Which input column becomes which column of the run, and the columns of the ingest parts with their kinds.
 
     The caption column becomes `caption`, the image column `image`; the others keep their names, with `input_` before a name
-    that the run needs itself. Raises UserError when a named column is missing or no caption column can be found.
+    that the run needs itself. Cells of the columns `lists` are read as lists. Raises UserError when a named column is missing or
+    no caption column can be found.
     """
     odd = [column for column in columns if any(mark in column for mark in "\r\n")]
     if odd:
@@ -66,6 +69,11 @@ def map_columns(columns: Sequence[str], caption: str | None, image: str | None) 
         raise UserError(f"two columns of the input would get one name: {', '.join(sorted(mapping.values()))}; rename one")
     carried = [name for name in mapping.values() if name not in ("caption", "image")]
     kinds: dict[str, Kind] = {"row_id": "int", **dict.fromkeys(("image", "caption", *carried), "text")}
+    for name in lists:
+        column = mapping[_find(columns, name, (), "--list-column") or ""]
+        if column not in carried:
+            raise UserError(f"the column {name!r} is the {column} column and cannot be one of lists")
+        kinds[column] = "list"
     return mapping, kinds
 
 
@@ -133,8 +141,12 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
         rejects += [
             _reject(row_id, line, "empty caption") for row_id, line in frame.filter(empty).select("row_id", "line").iter_rows()
         ]
+        frame = frame.filter(~empty)
+        for column in [name for name, kind in kinds.items() if kind == "list"]:
+            frame, unreadable = _as_lists(frame, column)
+            rejects += unreadable
         rejects.sort(key=lambda reject: reject["row_id"])
-        frame = frame.filter(~empty).select(list(kinds))
+        frame = frame.select(list(kinds))
         while frame.height or rejects:
             end = run.plan.shards[shard][1]
             here = [reject for reject in rejects if reject["row_id"] < end]
@@ -144,6 +156,20 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
             yield _Piece(shard, inside, here)
             if frame.height or rejects:
                 shard += 1
+
+
+def _as_lists(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """The cells of a column as lists in JSON, and rejects for the records whose cell is no list."""
+    cells: list[str | None] = []
+    rejects = []
+    for row_id, line, cell in frame.select("row_id", "line", column).iter_rows():
+        try:
+            cells.append(dump_cell(parse_list(cell)))
+        except ValueError as error:
+            cells.append(None)
+            rejects.append(_reject(row_id, line, "unreadable cell", f"{column}: {error}"))
+    made = frame.with_columns(pl.Series(column, cells, pl.String))
+    return made.filter(pl.col(column).is_not_null()), rejects
 
 
 def _reject(row_id: int, line: int, reason: str, detail: str = "", raw: str = "") -> dict[str, Any]:

@@ -49,6 +49,7 @@ class DinoDetector(PhotoDetector):
     settings: GroundingDinoSettings
     _processor: Any
     _phrases: Any
+    _dtype: Any
     _pad: int
 
     def group(self, request: DetectRequest, loaded: Picture) -> Hashable:

@@ -49,7 +49,9 @@ class OwlDetector(PhotoDetector):
             self._model = AutoModelForZeroShotObjectDetection.from_pretrained(wanted.model, revision=wanted.revision, dtype=dtype)
         except (OSError, ValueError) as error:
             raise UserError(f"transformers cannot load {wanted.model}: {' '.join(str(error).split())[:600]}") from error
-        self._backbone = getattr(self._model, "owlvit", None) or getattr(self._model, "owlv2", None)
+        self._backbone: Any = next(
+            (getattr(self._model, name) for name in ("owlvit", "owlv2") if hasattr(self._model, name)), None
+        )
         if self._backbone is None:
             raise UserError(f"{wanted.model} is no OWL-ViT or OWLv2 model but {type(self._model).__name__}")
         self._model = self._model.to(self.device).eval()

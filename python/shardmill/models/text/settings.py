@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from shardmill.errors import UserError
-from shardmill.models.contract import Sampling, TextRequest
+from shardmill.models.contract import CaptionRequest, Sampling, TextRequest
 from shardmill.models.settings import ModelSettings
 
 
@@ -31,7 +31,7 @@ class TextSettings(ModelSettings):
     system_role: bool = Field(True, description="false for models whose chat template knows no system role")
     chat_template_kwargs: dict[str, Any] = Field({}, description="for the chat template, e.g. enable_thinking: false")
 
-    def sampling_of(self, request: TextRequest) -> Sampling:
+    def sampling_of(self, request: TextRequest | CaptionRequest) -> Sampling:
         """The sampling of a request with this model's overrides."""
         return replace(request.sampling, **self.sampling.model_dump(exclude_none=True))
 

@@ -23,7 +23,7 @@ from shardmill.models.text.settings import TextSettings
 
 log = logging.getLogger("shardmill")
 
-VERSION = 1
+VERSION = 2
 """Goes up when the same request would be sent or sampled otherwise."""
 WINDOW = 6
 """Batches' worth of requests to choose a batch from."""
@@ -192,6 +192,7 @@ class TransformersModel:
                 stopping_criteria=StoppingCriteriaList([ends]),
                 max_new_tokens=max(sampling.max_tokens for sampling in samplings),
                 do_sample=False,
+                repetition_penalty=1.0,
                 eos_token_id=self._end_ids,
                 pad_token_id=self._pad_id,
             )

@@ -13,7 +13,7 @@ import queue
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -71,8 +71,10 @@ class VllmSettings(TextSettings):
 class VllmModel:
     """A vLLM engine. Several threads may stream at the same time; what they ask goes through one engine."""
 
+    settings_kind: ClassVar[type[VllmSettings]] = VllmSettings
+
     def __init__(self, **settings: Any):
-        self.settings = read_settings(VllmSettings, settings)
+        self.settings = read_settings(self.settings_kind, settings)
         require_model(self.settings.model)
         _prepare_environment(self.settings)
         try:
@@ -102,7 +104,7 @@ class VllmModel:
 
     @classmethod
     def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(VllmSettings, settings).identity()}
+        return {"version": str(VERSION), **read_settings(cls.settings_kind, settings).identity()}
 
     fills_gpu = many_streams = True
 
@@ -118,10 +120,9 @@ class VllmModel:
         try:
             while True:
                 while len(flying) < self._wanted and (request := next(source, None)) is not None:
-                    assert isinstance(request, TextRequest)
                     try:
-                        order = self._order(request, answers)
-                    except _Unusable as fault:
+                        order = self.order(request, answers)
+                    except Unusable as fault:
                         yield Reply(request.key, "", "unusable", str(fault), fault.detail)
                         continue
                     flying[request.key] = time.monotonic()
@@ -151,24 +152,29 @@ class VllmModel:
             return Reply(key, best.text, best.finish_reason, usage=usage)
         return Reply(key, best.text, "error", "engine error", f"the engine ended the request: {best.finish_reason}", usage)
 
-    def _order(self, request: TextRequest, answers: queue.SimpleQueue[Any]) -> Order:
-        from vllm.sampling_params import RequestOutputKind, SamplingParams
-
+    def order(self, request: Any, answers: queue.SimpleQueue[Any]) -> Order:
+        """A request as the engine takes it. Raises Unusable when it never can."""
+        assert isinstance(request, TextRequest)
         ids = self.settings.prompt_of(request, self._tokenizer)
         room = self._max_model_len - len(ids)
         if room < 1:
-            raise _Unusable("prompt too long", f"{len(ids)} tokens; the model takes {self._max_model_len}")
+            raise Unusable("prompt too long", f"{len(ids)} tokens; the model takes {self._max_model_len}")
+        return Order(request.key, {"prompt_token_ids": ids}, self.sampling_params(request, room, request.schema), answers)
+
+    def sampling_params(self, request: Any, room: int, schema: Mapping[str, Any] | None = None) -> Any:
+        """How the engine samples the answer to a request, in at most `room` tokens."""
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
         sampling = self.settings.sampling_of(request)
-        params = SamplingParams(
+        return SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=min(sampling.max_tokens, room),
             stop=list(sampling.stop),
             seed=request.seed if sampling.temperature > 0 else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            structured_outputs=self._constraint(request.schema),
+            structured_outputs=self._constraint(schema),
         )
-        return Order(request.key, {"prompt_token_ids": ids}, params, answers)
 
     def _constraint(self, schema: Mapping[str, Any] | None) -> Any:
         from vllm.sampling_params import StructuredOutputsParams
@@ -181,7 +187,7 @@ class VllmModel:
         if text not in self._schemas:
             self._schemas[text] = _schema_problem(text)
         if self._schemas[text]:
-            raise _Unusable("impossible schema", self._schemas[text])
+            raise Unusable("impossible schema", self._schemas[text])
         return StructuredOutputsParams(json=text)
 
     def _prove_constraint(self) -> None:
@@ -200,7 +206,9 @@ class VllmModel:
             )
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
+    """A request that the engine can never answer."""
+
     def __init__(self, problem: str, detail: str):
         super().__init__(problem)
         self.detail = detail

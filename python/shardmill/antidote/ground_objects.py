@@ -1,0 +1,34 @@
+"""Look for the objects that a painted picture is to show, and for those that it is not to show.
+
+python -m shardmill.antidote.ground_objects --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from shardmill.stage import Answer, Ask, DetectStage, Row, write_detections
+from shardmill.standalone import main
+
+
+class GroundObjects(DetectStage):
+    """What a detector finds of both lists, in one pass over the picture. Nothing is decided here.
+
+    painted_image (text), present, absent (list) -> detections (json): {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}}
+    for every name of both lists, boxes in pixels.
+    """
+
+    name = "antidote.ground_objects"
+    reads = ("painted_image", "present", "absent")
+    adds = {"detections": "json"}
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        return [self.look(str((self.context.run_folder / row["painted_image"]).resolve()), [*row["present"], *row["absent"]])]
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
+        return {"detections": write_detections(answers[0].value)}
+
+
+if __name__ == "__main__":
+    main(GroundObjects)

@@ -1,0 +1,255 @@
+"""MiniGPT-4 (Zhu et al., 2023, arXiv:2304.10592) built from transformers parts: an image and a prompt in, text out.
+
+The vision tower and Q-Former of BLIP-2 turn an image into 32 tokens, one linear layer, all that MiniGPT-4 trained, carries them
+into the embeddings of Vicuna or Llama 2. Rows are padded on the left and masked, so that none depends on its batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from shardmill.errors import ModelDied, UserError
+from shardmill.models.contract import CaptionRequest, Reply, Request, Sampling, Usage
+from shardmill.models.faults import OUT_OF_MEMORY, last_words
+from shardmill.models.images import UnreadableImage
+from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.models.weights import weights_digest
+
+if TYPE_CHECKING:
+    from shardmill.models.caption.minigpt4_parts import Sights
+
+log = logging.getLogger("shardmill")
+
+VERSION = 1
+"""Goes up when the same request would be shown, asked or sampled otherwise."""
+WINDOW = 3
+"""Batches' worth of requests whose images are decoded ahead."""
+CHATS = {
+    "vicuna": ("###Human: <Img>", "</Img> {prompt} ###Assistant:", ("###",)),
+    "llama-2": ("[INST]<Img>", "</Img> {prompt} [/INST]", ()),
+}
+"""What stands before an image, what after it, and what ends an answer, as in the original's alignment prompts."""
+
+
+class MiniGpt4Settings(ModelSettings):
+    """Settings of a MiniGPT-4."""
+
+    shaping = (*ModelSettings.shaping, "eyes", "projection", "chat", "dtype", "max_model_len")
+
+    eyes: str = Field(description="a BLIP-2 checkpoint, folder or hub id; its vision tower and Q-Former are used")
+    projection: str = Field(description="an original MiniGPT-4 checkpoint: path of a .pth file, or repo_id:filename on the hub")
+    chat: Literal["vicuna", "llama-2"] = Field("vicuna", description="the form of a prompt: vicuna, or llama-2")
+    dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: as the weights are, float32 on a CPU")
+    device: str = Field("auto", description="cuda, cpu, or auto")
+    max_batch_size: int = Field(16, ge=1, description="rows at the same time; halved by itself when memory runs out")
+    max_model_len: int | None = Field(default=None, ge=64, description="prompt and answer together; the model's own if not given")
+
+    def identity(self) -> dict[str, str]:
+        """As for any model, and which weights the eyes and the projection are, where they are local."""
+        found = super().identity()
+        eyes, projection = Path(self.eyes).expanduser(), Path(self.projection).expanduser()
+        if eyes.is_dir():
+            found["eyes_weights"] = weights_digest(eyes)
+        if projection.is_file():
+            found["projection_sha256"] = sha256(projection.read_bytes()).hexdigest()
+        return found
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A request as the tokens after its image, and how long its answer may be."""
+
+    request: CaptionRequest
+    ids: list[int]
+    sampling: Sampling
+
+
+class MiniGpt4Captioner:
+    """A language model, its tokenizer, and eyes."""
+
+    def __init__(self, **settings: Any):
+        self.settings = wanted = read_settings(MiniGpt4Settings, settings)
+        require_model(wanted.model)
+        try:
+            import torch
+            from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+            from shardmill.models.caption import minigpt4_parts as parts
+        except ImportError as error:
+            raise UserError(f"{error}; install what it needs with: pip install 'shardmill[transformers]'") from error
+        device = wanted.device if wanted.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.float32 if wanted.dtype == "auto" and device == "cpu" else wanted.dtype
+        if wanted.dtype != "auto" and not isinstance(getattr(torch, wanted.dtype, None), torch.dtype):
+            raise UserError(f"dtype {wanted.dtype!r} is no floating point type; bfloat16, float16 or float32")
+        where: dict[str, Any] = {"revision": wanted.revision}
+        try:
+            # what can be wrong is looked at before gigabytes are loaded
+            described = parts.read_eyes_config(wanted.eyes)
+            hidden = AutoConfig.from_pretrained(wanted.model, **where).get_text_config().hidden_size
+            projection = parts.load_projection(wanted.projection, described.qformer_config.hidden_size, hidden)
+            self._processor = parts.load_processor(wanted.eyes, described)
+            self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
+            self._model = AutoModelForCausalLM.from_pretrained(wanted.model, dtype=dtype, **where).to(device).eval()
+            self._eyes = parts.load_eyes(wanted.eyes, projection, self._model.dtype, device)
+        except (OSError, ValueError) as error:
+            raise UserError(f"MiniGPT-4 cannot be put together: {' '.join(str(error).split())[:600]}") from error
+        except RuntimeError as error:
+            raise ModelDied(last_words(f"MiniGPT-4 with {wanted.model}", str(error))) from error
+        ends = self._model.generation_config.eos_token_id
+        self._end_ids = [*ends] if isinstance(ends, (list, tuple)) else [self._tokenizer.eos_token_id if ends is None else ends]
+        self._pad_id = self._end_ids[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id
+        limit = getattr(self._model.config, "max_position_embeddings", None) or 1 << 20
+        self._max_model_len = min(limit, wanted.max_model_len or limit)
+        self._queries = described.num_query_tokens
+        before, self._after, self._stops = CHATS[wanted.chat]
+        start = [] if self._tokenizer.bos_token_id is None else [self._tokenizer.bos_token_id]
+        self._before = [*start, *self._tokenizer.encode(before, add_special_tokens=False)]
+        self._batch_size = wanted.max_batch_size
+        self.fills_gpu = device != "cpu"
+
+    @classmethod
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        return {"version": str(VERSION), **read_settings(MiniGpt4Settings, settings).identity()}
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        import torch
+
+        del self._model, self._eyes
+        torch.cuda.empty_cache()
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """See `models.contract.Model`. Requests are taken a few batches ahead; they are answered in their order."""
+        from shardmill.models.caption.minigpt4_parts import Sights
+
+        waiting: deque[_Prepared] = deque()
+        source = iter(requests)
+        with Sights(self._look, self._encode) as sights:
+            while True:
+                wanted = max(0, WINDOW * self._batch_size - len(waiting))
+                for request in islice(source, wanted):
+                    assert isinstance(request, CaptionRequest)
+                    prepared = self._prepare(request)
+                    if isinstance(prepared, Reply):
+                        yield prepared
+                    else:
+                        sights.expect(request.image)
+                        waiting.append(prepared)
+                if not waiting:
+                    return
+                batch = [waiting.popleft() for _ in range(min(self._batch_size, len(waiting)))]
+                replies = self._answer(batch, sights)
+                yield from replies
+
+    def _look(self, image: Any) -> Any:
+        """An opened image as pixels (1, 3, height, width)."""
+        return self._processor(images=image, return_tensors="pt")["pixel_values"]
+
+    def _encode(self, pixels: Any) -> Any:
+        """Pixels as visual tokens (query tokens, hidden size) in the language model's type."""
+        import torch
+
+        with torch.inference_mode():
+            return self._eyes(pixels.to(self._model.device))[0].to(self._model.dtype)
+
+    def _prepare(self, request: CaptionRequest) -> _Prepared | Reply:
+        asked = self._after.replace("{prompt}", request.prompt)
+        ids = self._tokenizer.encode(asked, add_special_tokens=False)
+        length = self._length(ids)
+        if length >= self._max_model_len:
+            return Reply(
+                request.key, "", "unusable", "prompt too long", f"{length} tokens; the model takes {self._max_model_len}"
+            )
+        sampling = request.sampling
+        room = min(sampling.max_tokens, self._max_model_len - length)
+        return _Prepared(request, ids, replace(sampling, max_tokens=room, stop=(*sampling.stop, *self._stops)))
+
+    def _length(self, ids: Sequence[int]) -> int:
+        return len(self._before) + self._queries + len(ids)
+
+    def _answer(self, batch: list[_Prepared], sights: Sights) -> list[Reply]:
+        """The replies to a batch, in parts if it is too large for the memory."""
+        try:
+            return self._see_and_generate(batch, sights)
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in OUT_OF_MEMORY):
+                raise ModelDied(last_words(f"MiniGPT-4 with {self.settings.model}", str(error))) from error
+            problem = str(error)[:600]
+        if len(batch) == 1:
+            return [Reply(batch[0].request.key, "", "error", "out of memory", problem)]
+        half = len(batch) // 2
+        self._batch_size = max(1, min(self._batch_size, half))
+        log.warning("out of memory with %d rows at a time; %d from now on", len(batch), self._batch_size)
+        return [reply for part in (batch[:half], batch[half:]) for reply in self._answer(part, sights)]
+
+    def _see_and_generate(self, batch: Sequence[_Prepared], sights: Sights) -> list[Reply]:
+        seen: list[tuple[_Prepared, Any]] = []
+        replies = []
+        for each in batch:
+            try:
+                seen.append((each, sights.tokens(each.request.image)))
+            except UnreadableImage as error:
+                replies.append(Reply(each.request.key, "", "unusable", "unreadable image", str(error)))
+        return [*replies, *(self._generate(seen) if seen else [])]
+
+    def _generate(self, rows: Sequence[tuple[_Prepared, Any]]) -> list[Reply]:
+        import torch
+        from transformers import LogitsProcessorList, StoppingCriteriaList
+
+        from shardmill.models.text.row_sampling import RowEnds, RowSampler
+
+        started = time.monotonic()
+        samplings = [each.sampling for each, _ in rows]
+        ends = RowEnds(self._tokenizer, 0, samplings)  # with embeddings for a prompt, generate knows only the tokens it wrote
+        with torch.inference_mode():
+            embeddings, mask = self._embed(rows)
+            out = self._model.generate(
+                inputs_embeds=embeddings,
+                attention_mask=mask,
+                logits_processor=LogitsProcessorList([RowSampler(samplings, [each.request.seed for each, _ in rows])]),
+                stopping_criteria=StoppingCriteriaList([ends]),
+                max_new_tokens=max(sampling.max_tokens for sampling in samplings),
+                do_sample=False,
+                eos_token_id=self._end_ids,
+                pad_token_id=self._pad_id,
+            )
+        seconds = time.monotonic() - started
+        return [
+            self._reply(each, ids, ends.ends.get(row), seconds)
+            for row, ((each, _), ids) in enumerate(zip(rows, out.tolist(), strict=True))
+        ]
+
+    def _embed(self, rows: Sequence[tuple[_Prepared, Any]]) -> tuple[Any, Any]:
+        """Prompts with their images in place as embeddings (rows, width, hidden size), filled up on the left, and their mask."""
+        import torch
+
+        embed = self._model.get_input_embeddings()
+        width = max(self._length(each.ids) for each, _ in rows)
+        before = embed(torch.tensor(self._before, device=self._model.device))
+        embeddings = before.new_zeros(len(rows), width, before.shape[1])
+        mask = torch.zeros(len(rows), width, dtype=torch.long, device=before.device)
+        for row, (each, visual) in enumerate(rows):
+            after = embed(torch.tensor(each.ids, device=before.device))
+            embeddings[row, width - self._length(each.ids) :] = torch.cat([before, visual, after])
+            mask[row, width - self._length(each.ids) :] = 1
+        return embeddings, mask
+
+    def _reply(self, prepared: _Prepared, ids: list[int], end: tuple[int, str] | None, seconds: float) -> Reply:
+        ids = ids[: end[0]] if end else ids
+        stopped = next((place for place, token in enumerate(ids) if token in self._end_ids), None)
+        text = self._tokenizer.decode(ids if stopped is None else ids[:stopped], skip_special_tokens=True)
+        found = [place for stop in prepared.sampling.stop if (place := text.find(stop)) >= 0]
+        text = text[: min(found)] if found else text
+        written = len(ids) if stopped is None else stopped + 1
+        usage = Usage(self._length(prepared.ids), 0, written, seconds)
+        return Reply(prepared.request.key, text.strip(), "length" if stopped is None and not found else "stop", usage=usage)

@@ -1,0 +1,92 @@
+"""`scene`: plain captions of the pictures that the `scene` painter made; of any other picture, its size, shape and colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from shardmill.models.contract import CaptionRequest, Reply
+from shardmill.models.images import UnreadableImage, open_image
+
+VERSION = 1
+COLORS = {
+    "black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128), "red": (200, 40, 40), "green": (50, 140, 60),
+    "blue": (50, 90, 190), "yellow": (230, 210, 60), "orange": (230, 140, 40), "brown": (120, 80, 45), "pink": (235, 160, 185),
+    "purple": (120, 60, 150), "beige": (225, 210, 180),
+}  # fmt: skip
+MOST_OBJECTS = 6
+
+
+class SceneCaptioner:
+    """Says what is in a picture without a model; short when it is asked for few tokens."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, list[str], str] = ("", [], "")
+
+    @classmethod
+    def identity(cls) -> dict[str, str]:
+        """Version, and the lexicon of what it can see."""
+        lexicon = (Path(__file__).parents[2] / "language" / "lexicon.csv").read_bytes()
+        return {"version": str(VERSION), "lexicon": sha256(lexicon).hexdigest()}
+
+    def stream(self, requests: Iterable[CaptionRequest]) -> Iterator[Reply]:
+        """See `models.contract.Model`."""
+        for request in requests:
+            try:
+                objects, look = self._look(request.image)
+            except UnreadableImage as error:
+                yield Reply(request.key, None, "unusable", "unreadable image", str(error))
+            else:
+                yield Reply(request.key, _answer(request.prompt.lower(), objects, look))
+
+    def _look(self, path: str) -> tuple[list[str], str]:
+        if self._last[0] != path:
+            image = open_image(path)
+            self._last = path, _objects(image), _look_of(image)
+        return self._last[1], self._last[2]
+
+
+def _objects(image: Image.Image) -> list[str]:
+    """The objects of a scene picture, the largest first; none for other pictures."""
+    from shardmill.models.scene.palette import codes
+    from shardmill.models.scene.reader import MIN_AREA, NotAScene, flat_codes, require_scene
+
+    pixels = np.asarray(image)
+    try:
+        require_scene(pixels)
+    except NotAScene:
+        return []
+    areas = flat_codes(pixels)
+    counts = np.bincount(areas[areas >= 0], minlength=1)
+    names = {code: name for name, code in codes().items()}
+    seen = [int(code) for code in np.argsort(-counts, kind="stable") if counts[code] >= MIN_AREA and int(code) in names]
+    return [names[code] for code in seen[:MOST_OBJECTS]]
+
+
+def _look_of(image: Image.Image) -> str:
+    """Shape, brightness and main colours in words."""
+    width, height = image.size
+    shape = "square" if 0.9 < width / height < 1.1 else "wide" if width > height else "tall"
+    small = np.asarray(image.resize((32, 32), Image.Resampling.BOX), dtype=np.int32).reshape(-1, 3)
+    names = list(COLORS)
+    nearest = np.square(small[:, None] - np.array(list(COLORS.values()))).sum(-1).argmin(1)
+    common = [names[index] for index in np.argsort(-np.bincount(nearest, minlength=len(names)), kind="stable")[:2]]
+    brightness = "bright" if small.mean() > 160 else "dark" if small.mean() < 80 else "evenly lit"
+    return f"a {brightness}, {shape} picture in {common[0]} and {common[1]}"
+
+
+def _answer(prompt: str, objects: list[str], look: str) -> str:
+    things = ", ".join(objects[:-1]) + (" and " if len(objects) > 1 else "") + objects[-1] if objects else ""
+    if objects and "main object" in prompt:
+        return f"The main object is a {objects[0]}."
+    if "style" in prompt or "background" in prompt or not objects:
+        return f"{look[0].upper()}{look[1:]}."
+    if "nouns" in prompt:
+        return ", ".join(objects)
+    if "words" in prompt or "one short sentence" in prompt:
+        return f"A picture with {things}."
+    return f"The picture shows {things}. It is {look}."

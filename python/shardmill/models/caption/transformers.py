@@ -1,0 +1,143 @@
+"""Captioners through transformers: InternVL, Qwen2-VL, LLaVA and what else takes images and text, in left-padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from shardmill.errors import ModelDied, UserError
+from shardmill.models.batches import Batches, BatchSize
+from shardmill.models.caption.pictures import SHAPING, PictureSettings, chat_text
+from shardmill.models.contract import CaptionRequest, Reply, Usage
+from shardmill.models.faults import last_words
+from shardmill.models.read_once import ReadOnce
+from shardmill.models.settings import ModelSettings, read_settings, require_model
+
+VERSION = 1
+"""Goes up when the same request would be answered otherwise."""
+
+
+class TransformersCaptionSettings(PictureSettings, ModelSettings):
+    """Settings of a captioner through transformers."""
+
+    shaping: ClassVar[tuple[str, ...]] = (*ModelSettings.shaping, *SHAPING, "dtype", "trust_remote_code")
+
+    dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: as the weights are, float32 on a CPU")
+    device: str = Field("auto", description="cuda, cpu, or auto")
+    max_batch_size: int = Field(16, ge=1, description="found by itself up to here: grows until memory is full, halves when it is")
+    threads: int | None = Field(default=None, ge=1, description="threads that read and decode; all cores if not given")
+    attn_implementation: str | None = Field(default=None, description="sdpa, eager, flash_attention_2, …")
+    trust_remote_code: bool = Field(False, description="run the Python code that comes with the weights; only if you trust it")
+
+
+class TransformersCaptioner:
+    """A vision-language model and its processor."""
+
+    def __init__(self, **settings: Any):
+        self.settings = wanted = read_settings(TransformersCaptionSettings, settings)
+        require_model(wanted.model)
+        try:
+            import torch
+            from transformers import AutoModelForImageTextToText, AutoProcessor
+        except ImportError as error:
+            raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
+        device = wanted.device if wanted.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.float32 if wanted.dtype == "auto" and device == "cpu" else wanted.dtype
+        where: dict[str, Any] = {"revision": wanted.revision, "trust_remote_code": wanted.trust_remote_code}
+        more = {"attn_implementation": wanted.attn_implementation} if wanted.attn_implementation else {}
+        try:
+            self._processor = AutoProcessor.from_pretrained(wanted.model, **where)
+            model = AutoModelForImageTextToText.from_pretrained(wanted.model, dtype=dtype, **where, **more)
+        except (OSError, ValueError, ImportError) as error:
+            raise UserError(f"transformers cannot load {wanted.model}: {' '.join(str(error).split())[:600]}") from error
+        try:
+            self._model = model.to(device).eval()
+        except RuntimeError as error:
+            raise ModelDied(last_words(f"transformers with {wanted.model}", str(error))) from error
+        self._tokenizer = self._processor.tokenizer
+        self._tokenizer.padding_side = "left"
+        self._arguments = wanted.processor_arguments(self._model.config.model_type)
+        ends = self._model.generation_config.eos_token_id
+        self._end_ids = [*ends] if isinstance(ends, (list, tuple)) else [self._tokenizer.eos_token_id if ends is None else ends]
+        pad = self._tokenizer.pad_token_id
+        self._pad_id = self._end_ids[0] if pad is None else pad
+        self._texts: dict[str, str] = {}
+        self._images = ReadOnce(wanted.picture, threads=wanted.threads)
+        self._batches = Batches(self, BatchSize(wanted.max_batch_size), f"transformers with {wanted.model}", wanted.threads)
+        self.fills_gpu = device != "cpu"
+
+    @classmethod
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        return {"version": str(VERSION), **read_settings(TransformersCaptionSettings, settings).identity()}
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        import torch
+
+        self._batches.close()
+        self._images.close()
+        del self._model
+        torch.cuda.empty_cache()
+
+    def stream(self, requests: Iterable[CaptionRequest]) -> Iterator[Reply]:
+        """See `models.contract.Model`."""
+        return self._batches.stream(requests)
+
+    def load(self, request: CaptionRequest) -> Any:
+        return self._images.get(request.image)
+
+    def group(self, request: CaptionRequest, loaded: Any) -> Hashable:
+        return None
+
+    def prepare(self, requests: Sequence[CaptionRequest], loaded: Sequence[Any]) -> Any:
+        texts = [self._text(request.prompt) for request in requests]
+        inputs = self._processor(images=list(loaded), text=texts, padding=True, return_tensors="pt", **self._arguments)
+        return inputs.to(self._model.device, self._model.dtype)
+
+    def _text(self, prompt: str) -> str:
+        if prompt not in self._texts:
+            if len(self._texts) > 1_000:
+                self._texts.clear()
+            self._texts[prompt] = chat_text(self.settings, [self._processor, self._tokenizer], prompt)
+        return self._texts[prompt]
+
+    def run(self, requests: Sequence[CaptionRequest], prepared: Any) -> Any:
+        import torch
+        from transformers import LogitsProcessorList, StoppingCriteriaList
+
+        from shardmill.models.text.row_sampling import RowEnds, RowSampler
+
+        samplings = [request.sampling for request in requests]
+        width = prepared["input_ids"].shape[1]
+        ends = RowEnds(self._tokenizer, width, samplings)
+        with torch.inference_mode():
+            out = self._model.generate(
+                **prepared,
+                logits_processor=LogitsProcessorList([RowSampler(samplings, [request.seed for request in requests])]),
+                stopping_criteria=StoppingCriteriaList([ends]),
+                max_new_tokens=max(sampling.max_tokens for sampling in samplings),
+                do_sample=False,
+                repetition_penalty=1.0,
+                eos_token_id=self._end_ids,
+                pad_token_id=self._pad_id,
+            )
+        return out[:, width:].tolist(), ends.ends, prepared["attention_mask"].sum(1).tolist()
+
+    def replies(self, requests: Sequence[CaptionRequest], outcome: Any, seconds: float) -> list[Reply]:
+        answers, ends, prompt_tokens = outcome
+        return [
+            self._reply(request, ids, ends.get(row), prompt_tokens[row], seconds)
+            for row, (request, ids) in enumerate(zip(requests, answers, strict=True))
+        ]
+
+    def _reply(self, request: CaptionRequest, ids: list[int], end: Any, prompt_tokens: int, seconds: float) -> Reply:
+        ids = ids[: end[0]] if end else ids
+        stopped = next((place for place, token in enumerate(ids) if token in self._end_ids), None)
+        text = self._tokenizer.decode(ids if stopped is None else ids[:stopped], skip_special_tokens=True)
+        found = [place for stop in request.sampling.stop if (place := text.find(stop)) >= 0]
+        text = text[: min(found)] if found else text
+        written = len(ids) if stopped is None else stopped + 1
+        finish = "length" if stopped is None and not found else "stop"
+        return Reply(request.key, text, finish, usage=Usage(prompt_tokens, 0, written, seconds))  # type: ignore[arg-type]

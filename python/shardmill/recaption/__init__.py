@@ -1,0 +1,1 @@
+"""The recaption pipeline: images to captions from several perspectives."""
