@@ -21,22 +21,27 @@ from shardmill.stage import PIPELINES, Stage, stage_modules
 ROOT = Path(shardmill.__file__).parent
 TABLE = Path(__file__).parents[1] / "data" / "stage_versions.json"
 UPDATE = f"python {Path(__file__).relative_to(Path(__file__).parents[2]).as_posix()} --update"
-PHOTOS = ["models/detect/photos.py", "models/detect/findings.py", "models/pictures.py", "models/images.py"]
+SETTINGS = ["models/settings.py"]
+TEXT = ["models/text/settings.py", *SETTINGS]
+VLLM = ["models/text/vllm.py", *TEXT]
+PHOTOS = ["models/detect/photos.py", "models/detect/findings.py", "models/pictures.py", "models/images.py", *SETTINGS]
+DINO = ["models/detect/grounding_dino.py", "models/detect/phrases.py", *PHOTOS]
+ROWS = ["models/text/row_sampling.py"]
 MODEL_CODE = {
-    "rules": ["models/text/rules/*.py"],
-    "scene": ["models/scene/*.py", "models/detect/scene.py"],
-    "vllm": ["models/text/vllm.py", "models/text/settings.py", "models/settings.py"],
-    "openai": ["models/text/openai.py", "models/text/openai_answer.py", "models/text/settings.py", "models/settings.py"],
-    "owlvit": ["models/detect/owl.py", *PHOTOS],
-    "grounding-dino": ["models/detect/grounding_dino.py", "models/detect/phrases.py", *PHOTOS],
-    "groundingdino": ["models/detect/groundingdino_py.py", "models/detect/grounding_dino.py", "models/detect/phrases.py", *PHOTOS],
-    "transformers": [
-        "models/text/transformers.py",
-        "models/text/constrained.py",
-        "models/text/row_sampling.py",
-        "models/text/settings.py",
-        "models/settings.py",
-    ],
+    ("text", "rules"): ["models/text/rules/*.py"],
+    ("text", "vllm"): VLLM,
+    ("text", "openai"): ["models/text/openai.py", "models/text/openai_answer.py", *TEXT],
+    ("text", "transformers"): ["models/text/transformers.py", "models/text/constrained.py", *ROWS, *TEXT],
+    ("detect", "scene"): ["models/scene/*.py", "models/detect/scene.py"],
+    ("detect", "owlvit"): ["models/detect/owl.py", *PHOTOS],
+    ("detect", "grounding-dino"): DINO,
+    ("detect", "groundingdino"): ["models/detect/groundingdino_py.py", *DINO],
+    ("paint", "scene"): ["models/scene/*.py", "models/paint/scene.py", "models/paint/prompt_weights.py", "models/paint/store.py"],
+    ("paint", "diffusers"): ["models/paint/*.py", *SETTINGS],
+    ("caption", "scene"): ["models/scene/*.py", "models/caption/scene.py"],
+    ("caption", "transformers"): ["models/caption/transformers.py", "models/caption/pictures.py", *ROWS, *SETTINGS],
+    ("caption", "vllm"): ["models/caption/vllm.py", "models/caption/pictures.py", *VLLM],
+    ("caption", "minigpt4"): ["models/caption/minigpt4.py", "models/caption/minigpt4_parts.py", *ROWS, *SETTINGS],
 }
 """The code of the models, which bear versions of their own."""
 
@@ -94,10 +99,10 @@ def versions() -> dict[str, list[int | str]]:
     now: dict[str, list[int | str]] = {}
     for name, stage in stages().items():
         now[name] = [stage.version, digest(code_of(paths[name], set(paths.values())))]
-    for (_, kind), target in MODELS.items():
+    for (role, kind), target in MODELS.items():
         module = import_module(target.partition(":")[0])
-        modules = {path for place in MODEL_CODE[kind] for path in ROOT.glob(place)}
-        now[f"model {kind}"] = [module.VERSION, digest({path for start in modules for path in code_of(start, set())})]
+        modules = {path for place in MODEL_CODE[role, kind] for path in ROOT.glob(place)}
+        now[f"{role} model {kind}"] = [module.VERSION, digest({path for start in modules for path in code_of(start, set())})]
     return dict(sorted(now.items()))
 
 

@@ -15,6 +15,9 @@ from shardmill.models.read_once import ReadOnce
 from shardmill.models.text.vllm import Unusable, VllmModel, VllmSettings
 from shardmill.models.text.vllm_driver import Order
 
+VERSION = 1
+"""Goes up when the same request would be answered otherwise."""
+
 
 class VllmCaptionSettings(PictureSettings, VllmSettings):
     """Settings of a captioner in vLLM: those of a text model, and how pictures are given to it."""
@@ -49,6 +52,10 @@ class VllmCaptioner(VllmModel):
         self._arguments = wanted.processor_arguments(self._driver.engine.model_config.hf_config.model_type)
         self._images = ReadOnce(wanted.picture, kept=256, threads=wanted.threads)
         self._texts: dict[str, str] = {}
+
+    @classmethod
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        return {**super().identity(**settings), "version": str(VERSION)}
 
     def close(self) -> None:
         super().close()
