@@ -1,9 +1,13 @@
 """Images that nobody has vouched for: each is opened upright in RGB, or refused with a reason."""
 
+import io
+import os
 import struct
+import tarfile
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -53,3 +57,53 @@ def test_what_cannot_be_read_is_refused_with_a_reason(tmp_path: Path, kind: str)
         path.symlink_to(path)
     with pytest.raises(UnreadableImage, match=r".+"):
         open_image(str(path))
+
+
+def test_grey_of_16_bits_keeps_its_shades(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 20_000], [40_000, 65_535]], dtype=np.uint16)).save(tmp_path / "deep.png")
+    image = open_image(str(tmp_path / "deep.png"))
+    assert [image.getpixel((x, y))[0] for y in (0, 1) for x in (0, 1)] == [0, 78, 156, 255]
+
+
+def test_an_animation_is_refused_and_a_phone_picture_with_a_preview_is_not(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (9, 9), color) for color in ("red", "green", "blue")]
+    for name in ("moving.gif", "moving.webp", "moving.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        with pytest.raises(UnreadableImage, match="animation of 3 frames"):
+            open_image(str(tmp_path / name))
+    frames[0].save(tmp_path / "phone.mpo", save_all=True, append_images=frames[1:])
+    (tmp_path / "phone.mpo").rename(tmp_path / "phone.jpg")
+    assert open_image(str(tmp_path / "phone.jpg")).size == (9, 9)
+
+
+def test_images_are_read_inside_tar_files(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for number in range(20):
+            stream = io.BytesIO()
+            Image.new("RGB", (10 + number, 5)).save(stream, "JPEG")
+            member = tarfile.TarInfo(f"folder/{number:04}.jpg")
+            member.size = len(stream.getvalue())
+            tar.addfile(member, io.BytesIO(stream.getvalue()))
+    shard = f"{tmp_path}/shard.tar"
+    assert [open_image(f"{shard}::folder/{number:04}.jpg").width for number in (0, 19, 7)] == [10, 29, 17]
+    for reference, why in [
+        (f"{shard}::none.jpg", "no member"),
+        (f"{tmp_path}/none.tar::a.jpg", "no such file"),
+        (f"{tmp_path}::a.jpg", "no such file"),
+        (f"{shard}::", "no member"),
+    ]:
+        with pytest.raises(UnreadableImage, match=why):
+            open_image(reference)
+    with tarfile.open(tmp_path / "small.tar.gz", "w:gz") as tar:
+        tar.add(shard, "inner")
+    with pytest.raises(UnreadableImage, match="no plain tar"):
+        open_image(f"{tmp_path}/small.tar.gz::inner")
+
+
+def test_a_tar_file_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
+    for width in (11, 22):
+        Image.new("RGB", (width, 5)).save(tmp_path / "a.png")
+        with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+            tar.add(tmp_path / "a.png", "a.png")
+        os.utime(tmp_path / "shard.tar", ns=(width, width))
+        assert open_image(f"{tmp_path}/shard.tar::a.png").width == width

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from shardmill.errors import UserError
+from shardmill.models.images import UnreadableImage, open_image
 from shardmill.shards.tables import UNDECODABLE, BadRecord, open_table
 from shardmill.shards.tables.parquet import ParquetTable
 
@@ -52,12 +55,12 @@ def test_row_groups_are_streamed_in_order(tmp_path: Path) -> None:
     assert frame["a"].to_list() == [str(i) for i in range(10_000)]
 
 
-def test_columns_of_images_are_left_out_and_named(tmp_path: Path) -> None:
-    frame = pl.DataFrame({"jpg": [b"\xff\xd8"], "image": [{"bytes": b"\xff", "path": "x"}], "caption": ["a dog"]})
+def test_columns_of_other_bytes_are_left_out_and_named(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"vector": [b"\xff\xd8"], "image": [{"bytes": b"\xff", "path": "x"}], "caption": ["a dog"]})
     frame.write_parquet(tmp_path / "t.parquet")
     table = open_table(tmp_path / "t.parquet")
     assert table.columns == ["caption"]
-    assert table.ignored_keys == {"jpg", "image"}
+    assert table.ignored_keys == {"vector", "image"}
     assert next(iter(table.batches())).frame.rows() == [(0, 1, "a dog")]
 
 
@@ -74,3 +77,20 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match="cannot be read as Parquet"):
         open_table(path)
+
+
+@pytest.mark.parametrize("boxed", [False, True])
+def test_pictures_become_references_that_lead_to_their_bytes(tmp_path: Path, boxed: bool) -> None:
+    files = []
+    for number in range(150):
+        stream = io.BytesIO()
+        Image.new("RGB", (8 + number, 8)).save(stream, "PNG")
+        files.append(stream.getvalue() if number != 3 else None)
+    cells = [{"bytes": data, "path": f"{number}.png"} for number, data in enumerate(files)] if boxed else files
+    pl.DataFrame({"caption": ["a dog"] * 150, "image": cells}).write_parquet(tmp_path / "t.parquet", row_group_size=40)
+    table = ParquetTable(tmp_path / "t.parquet", batch_rows=64)
+    found = pl.concat([batch.frame for batch in table.batches()])["image"].to_list()
+    assert found[3] == ("3.png" if boxed else None)
+    assert [open_image(found[number]).width for number in (0, 41, 149)] == [8, 49, 157]
+    with pytest.raises(UnreadableImage, match="holds no image"):
+        open_image(f"{tmp_path}/t.parquet::image::3")

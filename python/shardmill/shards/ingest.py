@@ -22,7 +22,7 @@ from shardmill.shards.run_folder import INGEST, RunFolder
 from shardmill.shards.tables import Table, open_table
 
 CAPTION_NAMES = ("caption", "title", "text", "captions", "alt_text", "description")
-IMAGE_NAMES = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file", "img")
+IMAGE_NAMES = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file", "img", "jpg", "png")
 RESERVED = ("row_id", "sub_id", "line")
 INGEST_REJECTS: dict[str, Kind] = {"row_id": "int", "line": "int", **REJECTS}
 

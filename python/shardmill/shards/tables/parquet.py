@@ -11,11 +11,18 @@ from shardmill.errors import UserError
 from shardmill.shards.tables.base import LINE, ROW_ID, UNDECODABLE, BadRecord, Batch, Table, raw_text
 
 SAMPLE = 1_000
+PICTURES_SEEN = 16
+PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+"""What files of JPEG, PNG, GIF, BMP and TIFF begin with."""
 _WRAPPED = "value"
 
 
 class ParquetTable(Table):
-    """The line of a record is its ordinal, from 1. Columns of bytes that are not text (images) are named in `ignored_keys`."""
+    """The line of a record is its ordinal, from 1.
+
+    A column of pictures (bytes, or as Hugging Face datasets keep them a struct with `bytes`) becomes text that says where each
+    is: `PATH::COLUMN::ROW`. Columns of other bytes that are not text are named in `ignored_keys`.
+    """
 
     format = "parquet"
 
@@ -24,18 +31,24 @@ class ParquetTable(Table):
         try:
             self._schema = dict(pl.read_parquet_schema(path))
             self._binary = [name for name, kind in self._schema.items() if kind == pl.Binary]
+            boxed = [name for name, kind in self._schema.items() if isinstance(kind, pl.Struct) and _bytes_of(kind)]
             sample = pl.scan_parquet(path, glob=False).select(self._binary).head(SAMPLE).collect()
+            first = pl.scan_parquet(path, glob=False).select(self._binary + boxed).head(PICTURES_SEEN).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(path, error) from None
         no_text = {name for name in self._binary if not _decodable(sample[name])}
         no_text |= {name for name, kind in self._schema.items() if kind != pl.Binary and _holds_bytes(kind)}
+        self._pictures = [name for name in self._binary + boxed if name in no_text and _are_pictures(first[name])]
+        no_text -= {*self._pictures}
         super().__init__(path, [name for name in self._schema if name not in no_text], "utf-8")
-        self._binary = [name for name in self._binary if name not in no_text]
+        self._binary = [name for name in self._binary if name not in {*no_text, *self._pictures}]
         self.ignored_keys |= no_text
 
     def _batches(self) -> Iterator[Batch]:
         rows = 0
-        scan = pl.scan_parquet(self.path, glob=False).select(self.columns)
+        scan = pl.scan_parquet(self.path, glob=False).select(
+            [self._reference(name) if name in self._pictures else pl.col(name) for name in self.columns]
+        )
         try:
             for part in scan.collect_batches(chunk_size=self._batch_rows, maintain_order=True):
                 yield self._batch(part, rows)
@@ -54,8 +67,31 @@ class ParquetTable(Table):
         part = part.with_columns(numbers.alias(ROW_ID), (numbers + 1).alias(LINE))
         if bad:
             part = part.filter(~pl.col(ROW_ID).is_in([record.row_id for record in bad.values()]))
-        frame = part.select(ROW_ID, LINE, *(_text(name, self._schema[name]) for name in self.columns))
+        kinds = {**self._schema, **dict.fromkeys(self._pictures, pl.String())}
+        frame = part.select(ROW_ID, LINE, *(_text(name, kinds[name]) for name in self.columns))
         return Batch(frame, [bad[at] for at in sorted(bad)])
+
+    def _reference(self, name: str) -> pl.Expr:
+        """Where the picture of a row is, without reading it: null where there is none, and a struct's `path` if only that is."""
+        column = pl.col(name)
+        place = pl.format("{}::{}::{}", pl.lit(str(self.path.resolve())), pl.lit(name), pl.int_range(pl.len()))
+        kind = self._schema[name]
+        if not isinstance(kind, pl.Struct):
+            return pl.when(column.is_not_null()).then(place).alias(name)
+        has_path = any(inner.name == "path" and inner.dtype == pl.String for inner in kind.fields)
+        path = column.struct.field("path") if has_path else pl.lit(None, pl.String)
+        return pl.when(column.struct.field("bytes").is_not_null()).then(place).otherwise(path).alias(name)
+
+
+def _bytes_of(kind: pl.Struct) -> bool:
+    return any(inner.name == "bytes" and inner.dtype == pl.Binary for inner in kind.fields)
+
+
+def _are_pictures(cells: pl.Series) -> bool:
+    """Whether the first cell that is not empty begins as files of pictures do."""
+    values = (cell.get("bytes") if isinstance(cell, dict) else cell for cell in cells)
+    first = next((value for value in values if value), b"")
+    return first.startswith(PICTURES) or (first[:4] == b"RIFF" and first[8:12] == b"WEBP")
 
 
 def _text(name: str, kind: pl.DataType) -> pl.Expr:
