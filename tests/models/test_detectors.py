@@ -47,7 +47,7 @@ def spec(folder: Path, kind: str, **more: Any) -> dict[str, Any]:
         return {"kind": kind, **files, **SMALL, **more}
     if kind == "grounding-dino":
         return {"kind": kind, "model": str(folder / kind), **SMALL, **more}
-    return {"kind": "owlvit", "model": str(folder / kind), **more}
+    return {"kind": kind, "model": str(folder / kind), **more}
 
 
 KINDS = ["owlvit", "owlv2", "grounding-dino", "groundingdino"]

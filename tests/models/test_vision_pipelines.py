@@ -38,7 +38,7 @@ def detector(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / kind
     if kind in ("owlvit", "owlv2"):
         model = path if path.exists() else build_owl(path, 2 if kind == "owlv2" else 1)
-        return {"kind": "owlvit", "model": str(model), **FEW}
+        return {"kind": kind, "model": str(model), **FEW}
     if kind == "grounding-dino":
         return {"kind": kind, "model": str(path if path.exists() else build_grounding_dino(path)), **SMALL, **FEW}
     base = path if path.exists() else build_groundingdino_py(path)

