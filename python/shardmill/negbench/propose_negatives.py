@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import Field
 
+from shardmill.language.object_names import conflict, distinct, form_problem
 from shardmill.negbench.answers import ObjectList
-from shardmill.negbench.object_names import conflict, distinct, form_problem
 from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
 from shardmill.standalone import main
 

@@ -9,8 +9,8 @@ from random import Random
 from typing import Any
 
 from shardmill.language.lexicon import lexicon
+from shardmill.language.object_names import conflict, distinct, fold, form_problem
 from shardmill.negbench.answers import ObjectList
-from shardmill.negbench.object_names import conflict, distinct, fold, form_problem
 from shardmill.stage import Answer, Ask, Reject, Row, TextStage
 from shardmill.standalone import main
 
