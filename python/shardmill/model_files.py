@@ -17,6 +17,14 @@ WORKER_FIELDS = ("gpus_per_worker", "cpus_per_worker", "memory_gb", "shards_per_
 """The resources that belong to a model; the others belong to a stage."""
 
 
+class Thresholds(BaseModel):
+    """Scores from which on an object counts as there, and below which it counts as absent, by a detector's measure."""
+
+    model_config = ConfigDict(extra="forbid")
+    present_above: float | None = Field(default=None, ge=0, le=1)
+    absent_below: float | None = Field(default=None, ge=0, le=1)
+
+
 class ModelFile(BaseModel):
     """A model file. `spec` is the model's kind and its settings, `resources` those of a worker that holds it.
 
@@ -29,7 +37,7 @@ class ModelFile(BaseModel):
     spec: dict[str, Any]
     resources: dict[str, float] = Field(default_factory=dict)
     price: Price | None = None
-    thresholds: dict[str, float] = Field(default_factory=dict)
+    thresholds: Thresholds = Thresholds()
 
 
 def load_model_file(name: str) -> ModelFile:

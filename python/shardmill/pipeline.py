@@ -28,11 +28,14 @@ class StageEntry(BaseModel):
     attempts: int = Field(default=3, ge=1)
     resources: Resources = Resources()
     price: Price | None = None
+    thresholds: dict[str, float] = Field(default_factory=dict)
 
     def with_model(self, model: str | dict[str, Any]) -> StageEntry:
         """The entry with another model. What a worker needed for the old one, and what that cost, goes with it."""
         kept = self.resources.model_dump(exclude_unset=True, exclude=set(WORKER_FIELDS))
-        return self.model_copy(update={"model": model, "resources": Resources.model_validate(kept), "price": None})
+        return self.model_copy(
+            update={"model": model, "resources": Resources.model_validate(kept), "price": None, "thresholds": {}}
+        )
 
 
 class PipelineFile(BaseModel):
@@ -103,14 +106,17 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
     """
     available: dict[str, dict[str, Kind]] = {"ingest": dict(columns)}
     planned: list[StagePlan] = []
+    thresholds: dict[str, float] = {}
     previous = "ingest"
     for entry in pipeline.stages:
         if entry.stage in available:
             raise UserError(f"stage {entry.stage} is in the pipeline twice; take one out")
         kind = stage_class(f"{pipeline.pipeline}.{entry.stage}")
         file = find_model(entry.model, kind.role) if kind.role else ModelFile(role="", spec={})
-        thresholds = {name: value for name, value in file.thresholds.items() if name in kind.Options.model_fields}
-        stage = kind({**thresholds, **entry.options}, context)
+        own = entry.thresholds or file.thresholds.model_dump(exclude_none=True)
+        thresholds.update(own)
+        defaults = {name: value for name, value in thresholds.items() if name in kind.Options.model_fields}
+        stage = kind({**defaults, **entry.options}, context)
         after = entry.after or previous
         if after not in available:
             raise UserError(
@@ -142,6 +148,7 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
                 attempts=entry.attempts,
                 resources=Resources.model_validate({**file.resources, **entry.resources.model_dump(exclude_unset=True)}),
                 price=entry.price or file.price,
+                thresholds=own,
                 adds=adds,
                 fingerprint=stage.fingerprint(spec),
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,14 +10,16 @@ from pathlib import Path
 from shardmill import __version__
 from shardmill.errors import UserError
 from shardmill.model_choice import use_models
+from shardmill.model_files import Thresholds
 from shardmill.pipeline import PipelineFile, StageEntry, load_pipeline, override, plan_stages
 from shardmill.shards.ingest import ImportProgress, count_records, ingest, map_columns
 from shardmill.shards.journal import read_header
 from shardmill.shards.plan import NAME, InputPlan, Plan, Reading, StagePlan, create_plan, cut, load_plan, replace_plan
 from shardmill.shards.publish import retire
 from shardmill.shards.run_folder import INGEST, RunFolder, digest_of
-from shardmill.shards.tables import open_table
-from shardmill.stage import Context
+from shardmill.shards.selection import Drawing, Selection
+from shardmill.shards.tables import Table, open_table
+from shardmill.stage import Context, stage_class
 
 DEFAULT_ROWS_PER_SHARD = 10_000
 
@@ -37,6 +39,8 @@ class NewRun:
     caption_column: str | None = None
     image_column: str | None = None
     list_columns: Sequence[str] = ()
+    min_words: int | None = None
+    total: int | None = None
     image_root: Path | None = None
     encoding: str | None = None
     quoting: str = "auto"
@@ -51,6 +55,8 @@ class NewRun:
             ("--num-shards", self.num_shards),
             ("--rows-per-shard", self.rows_per_shard),
             ("--target-rows", self.target_rows),
+            ("--min-words", self.min_words),
+            ("--total", self.total),
         ):
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
@@ -71,14 +77,16 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
     reading = Reading(encoding=new.encoding, quoting=new.quoting)
     table = open_table(new.input, new.encoding, new.quoting)
     sha256, size = table.digest()
+    mapping, columns = map_columns(table.columns, new.caption_column, new.image_column, new.list_columns)
     standing = load_plan(folder) if (folder / NAME).exists() else None
-    if standing is not None and standing.input.sha256 == sha256 and standing.input.reading == reading:
-        rows = standing.input.rows
+    wanted = Selection(min_words=new.min_words or 1, total=new.total, seed=new.seed) if new.min_words or new.total else None
+    known = standing is not None and standing.input.sha256 == sha256 and standing.input.reading == reading
+    if standing is not None and known and _same_selection(standing.input.selection, wanted):
+        rows, selection = standing.input.rows, standing.input.selection
     else:
-        rows = count_records(table, progress)
+        rows, selection = _count(table, mapping, wanted, progress)
     if rows == 0:
         raise UserError(f"{new.input} has no rows below its header")
-    mapping, columns = map_columns(table.columns, new.caption_column, new.image_column, new.list_columns)
     root = (new.image_root or new.input.parent).resolve()
     if standing is not None and new.num_shards is None and new.rows_per_shard is None:
         shards = standing.shards
@@ -102,11 +110,30 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
             mapping=mapping,
             columns=columns,
             image_root=str(root),
+            selection=selection,
         ),
         stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root)),
         code_version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _count(
+    table: Table, mapping: Mapping[str, str], wanted: Selection | None, progress: Callable[[ImportProgress], None] | None
+) -> tuple[int, Selection | None]:
+    """The number of records, and the selection with its last draw."""
+    if wanted is None:
+        return count_records(table, progress), None
+    drawing = Drawing(wanted)
+    caption = next(source for source, target in mapping.items() if target == "caption")
+    rows = count_records(table, progress, lambda frame: drawing.look(frame[caption]))
+    return rows, drawing.selection()
+
+
+def _same_selection(standing: Selection | None, wanted: Selection | None) -> bool:
+    if standing is None or wanted is None:
+        return standing is wanted
+    return standing.model_dump(exclude={"last"}) == wanted.model_dump(exclude={"last"})
 
 
 def redo(
@@ -151,9 +178,11 @@ def stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[
             attempts=stage.attempts,
             resources=stage.resources,
             price=stage.price,
+            thresholds=stage.thresholds,
         )
         for stage in plan.stages
     ]
+    _forget_thresholds(plan, entries)
     pipeline = override(PipelineFile(pipeline=plan.pipeline, stages=entries), settings)
     renewed = plan_stages(pipeline, plan.input.columns, Context(plan.seed, Path(plan.input.image_root)))
     for before, now in zip(plan.stages, renewed, strict=True):
@@ -164,6 +193,15 @@ def stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[
                 f"shardmill run {run.path} {before.name} --redo"
             )
     return renewed
+
+
+def _forget_thresholds(plan: Plan, entries: Sequence[StageEntry]) -> None:
+    """Take out of the options what is a threshold by default or by its model: another model brings thresholds of its own."""
+    known: dict[str, float] = {}
+    for stage, entry in zip(plan.stages, entries, strict=True):
+        fields = stage_class(f"{plan.pipeline}.{stage.name}").Options.model_fields
+        known |= {name: fields[name].default for name in Thresholds.model_fields if name in fields} | stage.thresholds
+        entry.options = {name: value for name, value in entry.options.items() if name not in known or known[name] != value}
 
 
 def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | None, kept: Sequence[str] = ()) -> None:

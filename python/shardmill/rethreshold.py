@@ -12,7 +12,7 @@ from shardmill.atomic import new_attempt
 from shardmill.errors import UserError
 from shardmill.planning import redo, stages_of_today
 from shardmill.shards.cells import decode, dump_cell, parse_json_cell
-from shardmill.shards.journal import Header, Journal, Record
+from shardmill.shards.journal import Header, Journal, Record, read_records
 from shardmill.shards.manifest import Manifest
 from shardmill.shards.plan import StagePlan
 from shardmill.shards.reopen import finished_records
@@ -25,7 +25,9 @@ COLUMN = "detections"
 
 @dataclass(frozen=True)
 class Rethresholded:
-    """How many rows came out and were rejected before and after, and the shards that the detector has to go over again."""
+    """Of the finished shards how many rows came out and were rejected before and after; and the shards that go to the detector
+    again, for rows that have no detections or that it has not seen yet.
+    """
 
     before: tuple[int, int]
     after: tuple[int, int]
@@ -33,11 +35,11 @@ class Rethresholded:
 
 
 def rethreshold(run: RunFolder, name: str, settings: Sequence[str]) -> tuple[RunFolder, Rethresholded]:
-    """Decide anew on all finished shards of a detection stage, with other options; what comes after it is set aside.
+    """Decide anew on all rows of a detection stage that are done, with other options; what comes after it is set aside.
 
-    Rows are judged by the detections in their `detections` column, rejected ones by those in their `raw` text. A shard of
-    which some row has none (cut short, or damaged by hand) is left for the detector. Raises UserError for another kind of stage
-    and when anything but options would change.
+    Rows are judged by the detections in their `detections` column, rejected ones by those in their `raw` text. Rows without
+    any (cut short, or damaged by hand), and those that were not done yet, are left for the detector. Nothing may be running on
+    the run meanwhile. Raises UserError for another kind of stage and when anything but options would change.
     """
     short = run.stage(name).name
     kind = stage_class(f"{run.plan.pipeline}.{short}")
@@ -56,20 +58,29 @@ def rethreshold(run: RunFolder, name: str, settings: Sequence[str]) -> tuple[Run
     stage = kind(planned.options, open_stage(run, short).context)
     done = {shard: manifest for shard in range(run.num_shards) if (manifest := run.manifest(short, shard)) is not None}
     before = sum(each.rows_out for each in done.values()), sum(each.rejected for each in done.values())
-    whole = [shard for shard, manifest in done.items() if _judge_again(run, stage, planned, shard, manifest)]
+    whole = {shard for shard in range(run.num_shards) if _judge_again(run, stage, planned, shard, done.get(shard))}
     run = redo(run, short, settings, keep_journals=True)
-    made = [run_shard(run, short, shard) for shard in whole]
+    made = [run_shard(run, short, shard) for shard in sorted(whole & done.keys())]
     after = sum(each.rows_out for each in made), sum(each.rejected for each in made)
-    return run, Rethresholded(before, after, sorted(done.keys() - set(whole)))
+    begun = {shard for shard in range(run.num_shards) if run.files(short, shard).journals()}
+    return run, Rethresholded(before, after, sorted((done.keys() | begun) - (whole & done.keys())))
 
 
-def _judge_again(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: int, manifest: Manifest) -> bool:
-    """Write the new verdicts of a shard into a journal, for the worker to finish; False if some row has no detections."""
+def _judge_again(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: int, manifest: Manifest | None) -> bool:
+    """Write the new verdicts of a shard into a journal, for the worker to finish; False if some row has no detections.
+
+    Without a manifest the rows are those that interrupted attempts have left in their journals.
+    """
+    files = run.files(planned.name, shard)
+    old = digest_of(dict(run.stage(planned.name).fingerprint))
+    if manifest is None and not files.journals():
+        return False
     rows = _input_rows(run, stage, planned, shard)
-    path = run.files(planned.name, shard).journal(new_attempt())
+    left = finished_records(run, planned.name, shard, manifest) if manifest else read_records(files.journals(), old)
     whole = True
-    with closing(Journal(path, Header(digest_of(dict(planned.fingerprint)), manifest.round))) as journal:
-        for record in finished_records(run, planned.name, shard, manifest):
+    path = files.journal(new_attempt())
+    with closing(Journal(path, Header(digest_of(dict(planned.fingerprint)), manifest.round if manifest else 0))) as journal:
+        for record in left:
             try:
                 journal.append(_judged(stage, rows[record.key], record))
             except ValueError:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.errors import Stopped, UserError
-from shardmill.models.contract import Model, Reply
+from shardmill.models.contract import CaptionRequest, Model, Reply, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.seeding import rng_of, seed_of
 from shardmill.shards.cells import Kind, check_cells, decode
@@ -26,6 +26,9 @@ log = logging.getLogger("shardmill")
 SUSPICIOUS_ROWS = 20
 """When this many rows in a row make the stage itself raise, it is the stage that is broken, not the rows."""
 STAGE_ERROR = "stage error"
+CUT = "cut by the token limit"
+SECOND_TEMPERATURE = 0.7
+"""What was asked at temperature 0 is asked again at this one: otherwise the answer would be the same."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +239,10 @@ class ShardWork:
     def _request(self, origin: str) -> Any:
         flight = self.flights[origin]
         seed = seed_of(self.run.plan.seed, self.stage.name, origin, self.round, flight.attempt)
-        return replace(flight.ask.request, key=origin, seed=seed)
+        request = replace(flight.ask.request, key=origin, seed=seed)
+        if flight.attempt > 1 and isinstance(request, (TextRequest, CaptionRequest)) and request.sampling.temperature == 0:
+            return replace(request, sampling=replace(request.sampling, temperature=SECOND_TEMPERATURE))
+        return request
 
     def _take(self, reply: Reply) -> None:
         """Judge a reply: ask again with a new seed while attempts are left, else hand the answer to who waits."""
@@ -264,12 +270,13 @@ class ShardWork:
         failed = Answer(flight.ask, problem=reply.problem or "model error", detail=reply.detail, raw=raw, attempts=flight.attempt)
         if reply.finish in ("error", "unusable"):
             return failed
-        if reply.finish == "length":
-            return replace(failed, problem="cut by the token limit")
+        cut = reply.finish == "length"
+        if cut and not self.stage.takes_cut:
+            return replace(failed, problem=CUT)
         try:
             value = self.stage.parse(reply)
         except ValueError as error:
-            return replace(failed, problem="malformed answer", detail=str(error))
+            return replace(failed, problem=CUT if cut else "malformed answer", detail=str(error))
         try:
             problem = flight.ask.check(value) if flight.ask.check else None
         except Exception as error:

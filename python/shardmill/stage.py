@@ -35,7 +35,10 @@ from shardmill.models.contract import (
 from shardmill.models.registry import model_identity
 from shardmill.models.text.answers import parse_answer
 from shardmill.prompts import Prompt, load_template
+from shardmill.seeding import rng_of
 from shardmill.shards.cells import Kind, dump_cell
+
+SENTENCE_END = re.compile(r"[.!?][\"'”’)]*(?=\s|$)")
 
 Row = Mapping[str, Any]
 Check = Callable[[Any], str | None]
@@ -125,6 +128,8 @@ class ModelStage(Stage):
     """
 
     tolerant: ClassVar[bool] = False
+    takes_cut: ClassVar[bool] = False
+    """Whether `parse` is shown answers that were cut by the token limit, and may make something of them."""
 
     @abstractmethod
     def ask(self, row: Row, rng: Random) -> list[Ask]:
@@ -177,6 +182,20 @@ class TextStage(ModelStage):
         }
 
 
+class RowStage(ModelStage):
+    """A stage without a model that decides row by row, where whole columns at once (TableStage) will not do."""
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        return []
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject:
+        return self.decide(row, rng_of(self.context.seed, self.name, row["row_id"]))
+
+    @abstractmethod
+    def decide(self, row: Row, rng: Random) -> dict[str, Any] | list[dict[str, Any]] | Reject:
+        """The values of the columns in `adds`, or why the row is rejected. `rng` is the row's own."""
+
+
 class DetectStage(ModelStage):
     """A stage that asks a detector; an answer's value is `Detections`, scores to four digits and boxes to a tenth of a pixel.
 
@@ -195,6 +214,11 @@ class DetectStage(ModelStage):
 
     def raw(self, reply: Reply) -> str:
         return dump_cell(write_detections(reply.result)) if reply.result else ""
+
+
+def askable(name: str) -> bool:
+    """Whether a name has anything that a detector can look for; one that has not scores 0, which says nothing."""
+    return any(character.isalnum() for character in name)
 
 
 def write_detections(found: Detections) -> dict[str, Any]:
@@ -235,16 +259,23 @@ class PaintStage(ModelStage):
 
 
 class CaptionStage(ModelStage):
-    """A stage that asks a captioner; an answer's value is text."""
+    """A stage that asks a captioner; an answer's value is text. Of one that was cut the whole sentences are taken."""
 
     role = "caption"
+    takes_cut = True
 
     def describe(self, image: str, prompt: str, sampling: Sampling, check: Check | None = None) -> Ask:
         """Answer a prompt about an image; a relative path starts from the run's image folder."""
         return Ask(CaptionRequest(str(self.context.image_root / image), prompt, sampling), check)
 
     def parse(self, reply: Reply) -> str:
-        return str(reply.result).strip()
+        text = str(reply.result).strip()
+        if reply.finish != "length":
+            return text
+        ends = [found.end() for found in SENTENCE_END.finditer(text)]
+        if not ends:
+            raise ValueError(f"no whole sentence in {text[:200]!r}")
+        return text[: ends[-1]]
 
 
 class TableStage(Stage):

@@ -5,9 +5,6 @@ dtype and batch size, tensors on the device, texts encoded; (c) a loop as NegBen
 runs it. The three take turns; told are the medians. The weights are random and of real size, so this needs no network. The aims
 are for one H200.
 
-The loops of (c) are spared what does not belong to their idea: the gradients that NegBench keeps, Antidote's second resizing, the
-phrases of more boxes than a trained model finds. Their Grounding DINO is Swin-T as ours, by transformers, without a CUDA kernel.
-
     python tests/bench/vision.py [--only owl|dino|sd3] [--images 2000] [--repeats 3]
     python tests/bench/vision.py --small      # tiny models, for a look at the bench itself on any machine
 """
@@ -15,6 +12,7 @@ phrases of more boxes than a trained model finds. Their Grounding DINO is Swin-T
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import statistics
 import sys
@@ -22,7 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -31,12 +29,21 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 from transformers.modeling_outputs import BaseModelOutput
 
-from bench.vision_models import VOCABULARY, photos, save_grounding_dino, save_owl, save_sd3
+from bench.vision_models import (
+    DEVICE,
+    VOCABULARY,
+    as_antidote,
+    as_antidote_paints,
+    as_negbench,
+    photos,
+    save_grounding_dino,
+    save_owl,
+    save_sd3,
+)
 from models.tiny_detectors import build_grounding_dino, build_owl
 from models.tiny_diffusion import build_sd3
 from shardmill.models.contract import DetectRequest, PaintRequest
@@ -45,12 +52,9 @@ from shardmill.models.detect.owl import OwlDetector
 from shardmill.models.detect.phrases import padded
 from shardmill.models.paint.diffusers import DiffusersPainter
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NAMES_PER_IMAGE = 12
-FORWARDS = 5
+FORWARDS = 5 if DEVICE == "cuda" else 1
 """Of the model alone in each turn, on each size of picture."""
-MOST_PHRASES = 20
-"""Boxes with a phrase in the original loop: random weights score hundreds of boxes high, trained ones a handful."""
 NEGATIVE = "low quality, over-smooth, bad anatomy, extra fingers"
 
 
@@ -62,27 +66,30 @@ class Subject:
     runs: dict[str, Callable[[], float]]
     aims: tuple[float | None, float | None]
     notes: Callable[[], str]
-    rates: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass
+class Measured:
+    """The pictures per second of a model in each repeat of its runs, and its aims."""
+
+    name: str
+    rates: dict[str, list[float]]
+    aims: tuple[float | None, float | None]
 
 
 def main() -> None:
     args = _arguments()
-    print(f"{_machine()}; {args.repeats} repeats after a warm-up")
-    paintings = f"{args.paintings} paintings of {args.pixels} px in {args.steps} steps"
-    print(f"{args.images} photos with {NAMES_PER_IMAGE} names each; {paintings}")
-    subjects = []
+    measured = []
     with tempfile.TemporaryDirectory(prefix="vision-bench-") as temporary:
         folder = Path(temporary)
         files = photos(folder / "photos", args.images) if args.only != "sd3" else []
-        print(f"mean size of a photo: {sum(os.path.getsize(file) for file in files) / max(1, len(files)) / 1000:.0f} kB")
+        _introduce(args, files)
         for name, make in {"owl": owl, "dino": dino, "sd3": sd3}.items():
             if args.only in (None, name):
-                subjects.append(subject := make(args, folder, files))
-                _measure(subject, args.repeats)
-                subject.runs.clear()  # frees its models
-                if DEVICE == "cuda":
-                    torch.cuda.empty_cache()
-    print("\n" + "\n".join(_table(subjects, real=DEVICE == "cuda" and not args.small)))
+                measured.append(_measure(make(args, folder, files), args.repeats))
+                gc.collect()
+                torch.cuda.empty_cache()
+    print("\n" + "\n".join(_table(measured, real=DEVICE == "cuda" and not args.small)))
 
 
 def _arguments() -> argparse.Namespace:
@@ -90,7 +97,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=["owl", "dino", "sd3"])
     parser.add_argument("--small", action="store_true", help="tiny models and few pictures, for a machine without a GPU")
     parser.add_argument("--images", type=int, help="photos for the detectors; 2000, or 96 with --small")
-    parser.add_argument("--paintings", type=int, help="pictures to paint in each turn; 32, or 8 with --small")
+    parser.add_argument("--paintings", type=int, help="pictures to paint in each turn; 32, or 16 with --small")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64, help="most photos at a time")
     parser.add_argument("--paint-batch", type=int, default=8, help="paintings at a time")
@@ -98,7 +105,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="denoising steps; 28, or 2 with --small")
     parser.add_argument("--t5", action=argparse.BooleanOptionalAction, default=False, help="with SD3's T5-XXL, 10 GB more")
     args = parser.parse_args()
-    for name, (real, small) in {"images": (2000, 96), "paintings": (32, 8), "pixels": (1024, 64), "steps": (28, 2)}.items():
+    for name, (real, small) in {"images": (2000, 96), "paintings": (32, 16), "pixels": (1024, 64), "steps": (28, 2)}.items():
         if getattr(args, name) is None:
             setattr(args, name, small if args.small else real)
     return args
@@ -112,9 +119,9 @@ def owl(args: argparse.Namespace, folder: Path, files: Sequence[str]) -> Subject
     rows = _rows_of(detector)
     some = asked[: 16 if args.small else 192]
     runs = {
-        "ours": lambda: _through(detector, asked),
+        "ours": lambda: _through(detector, asked, rows),
         "alone": lambda: _owl_alone(detector, asked, detector._batches.size.now),
-        "original": _as_negbench(path, some),
+        "original": as_negbench(path, some),
     }
     return Subject(
         "OWL-ViT-B/32", runs, (0.8, 15), lambda: _notes(detector, rows, lambda most: _owl_alone(detector, asked, most))
@@ -130,9 +137,9 @@ def dino(args: argparse.Namespace, folder: Path, files: Sequence[str]) -> Subjec
     rows = _rows_of(detector)
     some = asked[: 8 if args.small else 40]
     runs = {
-        "ours": lambda: _through(detector, asked),
+        "ours": lambda: _through(detector, asked, rows),
         "alone": lambda: _dino_alone(detector, asked, detector._batches.size.now),
-        "original": _as_antidote(path, some, *sides),
+        "original": as_antidote(path, some, *sides),
     }
     return Subject(
         "Grounding DINO-T", runs, (0.9, 6), lambda: _notes(detector, rows, lambda most: _dino_alone(detector, asked, most))
@@ -143,6 +150,7 @@ def sd3(args: argparse.Namespace, folder: Path, _: Sequence[str]) -> Subject:
     """Stable Diffusion 3 medium, Antidote's painter."""
     path = (build_sd3 if args.small else save_sd3)(folder / "sd3", t5=args.t5)
     size = {"width": args.pixels, "height": args.pixels}
+    as_original = {**size, "num_inference_steps": args.steps, "guidance_scale": 7.5}
     compiled = DEVICE == "cuda" and not args.small
     most = args.paint_batch
     painter = DiffusersPainter(
@@ -153,50 +161,59 @@ def sd3(args: argparse.Namespace, folder: Path, _: Sequence[str]) -> Subject:
     runs = {
         "ours": lambda: _painted(painter, prompts, Path(tempfile.mkdtemp(dir=folder))),
         "alone": lambda: _denoised(painter, prompts[:most], args.steps),
-        "original": _as_antidote_paints(path, prompts[:2] if args.small else prompts[:4], size, args, folder),
+        "original": as_antidote_paints(path, prompts[:4], NEGATIVE, as_original, folder),
     }
     how = "compiled" if compiled else "not compiled"
     told = f"batches of {most}, {painter._dtype}, {how}, T5 {'in' if args.t5 else 'left out'}"
     return Subject("SD3-medium", runs, (0.9, None), lambda: told)
 
 
-def _measure(subject: Subject, repeats: int) -> None:
-    subject.rates = {name: [] for name in subject.runs}
+def _measure(subject: Subject, repeats: int) -> Measured:
+    rates: dict[str, list[float]] = {name: [] for name in subject.runs}
     for turn in range(repeats + 1):
         for name, run in subject.runs.items():
             rate = run()
             if turn:  # the first is a warm-up: sizes of batches are found, kernels chosen, models compiled
-                subject.rates[name].append(rate)
-    print(f"{subject.name}: {subject.notes()}")
+                rates[name].append(rate)
+    print(f"{subject.name}: {subject.notes()}", flush=True)
+    return Measured(subject.name, rates, subject.aims)
 
 
-def _table(subjects: Sequence[Subject], real: bool) -> list[str]:
-    heads = ("pictures/s", "(a) ours", "(b) alone", "(c) original", "(a)/(b)", "aim", "(a)/(c)", "aim")
-    lines = ["{:18}{:>22}{:>22}{:>22}{:>9}{:>14}{:>9}{:>14}".format(*heads)]
-    for subject in subjects:
-        middle = {name: statistics.median(rates) for name, rates in subject.rates.items()}
-        cells = [f"{middle[name]:.2f} ({min(rates):.2f}-{max(rates):.2f})" for name, rates in subject.rates.items()]
-        ratios = []
-        for other, aim in zip(("alone", "original"), subject.aims, strict=True):
-            ratio = middle["ours"] / middle[other]
-            met = f"{aim:g} {'met' if ratio >= aim else 'MISSED'}" if aim and real else f"{aim:g}" if aim else "none"
-            ratios += [f"{ratio:>9.2f}", f"{met:>14}"]
-        lines.append(f"{subject.name:18}" + "".join(f"{cell:>22}" for cell in cells) + "".join(ratios))
-    if not real:
-        lines.append(
-            "Ratios and aims mean something only with models of real size on a GPU; this run only shows that the bench works."
-        )
-    return lines
-
-
-def _machine() -> str:
+def _introduce(args: argparse.Namespace, files: Sequence[str]) -> None:
     import diffusers
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else "no GPU"
     cores = len(os.sched_getaffinity(0))
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}, diffusers {diffusers.__version__}"
-    return f"{device}, {cores} cores, {versions}"
+    print(f"{device}, {cores} cores, {versions}; {args.repeats} repeats after a warm-up")
+    if files:
+        size = sum(map(os.path.getsize, files)) / len(files) / 1000
+        print(f"{len(files)} photos of {size:.0f} kB in the mean, {NAMES_PER_IMAGE} names each")
+    if args.only in (None, "sd3"):
+        print(f"{args.paintings} paintings of {args.pixels} px in {args.steps} steps")
+
+
+def _table(measured: Sequence[Measured], real: bool) -> list[str]:
+    line = "{:18}{:>24}{:>24}{:>24}{:>9}{:>12}{:>9}{:>12}"
+    lines = [line.format("pictures/s", "(a) ours", "(b) model alone", "(c) original", "(a)/(b)", "aim", "(a)/(c)", "aim")]
+    for each in measured:
+        middle = {name: statistics.median(rates) for name, rates in each.rates.items()}
+        cells = [f"{_told(middle[name])} ({_told(min(rates))} to {_told(max(rates))})" for name, rates in each.rates.items()]
+        for other, aim in zip(("alone", "original"), each.aims, strict=True):
+            ratio = middle["ours"] / middle[other]
+            met = " met" if aim and ratio >= aim else " missed"
+            cells += [f"{ratio:.2f}", f"{aim:g}{met if real else ''}" if aim else "none"]
+        lines.append(line.format(each.name, *cells))
+    if not real:
+        lines.append("The ratios mean something only with models of real size on a GPU: this run shows that the bench works.")
+    return lines
+
+
+def _told(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _asked(files: Sequence[str]) -> list[DetectRequest]:
@@ -205,7 +222,7 @@ def _asked(files: Sequence[str]) -> list[DetectRequest]:
 
 
 def _rows_of(detector: Any) -> Counter[int]:
-    """How many batches of each size the detector runs from now on."""
+    """How many batches of each size the detector runs from now on, kept up to date."""
     rows: Counter[int] = Counter()
     run = detector.run
 
@@ -232,7 +249,10 @@ def _notes(detector: Any, rows: Counter[int], alone: Callable[[int], float]) -> 
     return told
 
 
-def _through(model: Any, asked: Sequence[Any]) -> float:
+def _through(model: Any, asked: Sequence[Any], rows: Counter[int] | None = None) -> float:
+    """Pictures per second of a stream; afterwards `rows` counts the batches of this one alone."""
+    if rows is not None:
+        rows.clear()
     started = time.perf_counter()
     replies = list(model.stream(asked))
     seconds = time.perf_counter() - started
@@ -324,86 +344,6 @@ def _denoised(painter: DiffusersPainter, prompts: Sequence[str], steps: int) -> 
     given = {"hidden_states": latents, "timestep": step, "encoder_hidden_states": hidden, "pooled_projections": pooled}
     forward = partial(painter._pipe.transformer, **given, joint_attention_kwargs=None, return_dict=False)
     return len(prompts) / _seconds(lambda: [forward() for _ in range(steps)], 1)
-
-
-def _as_negbench(folder: Path, asked: Sequence[DetectRequest]) -> Callable[[], float]:
-    """NegBench's filter: 64 images at a time, opened one by one, texts encoded for each image, each box looked at in Python."""
-    from transformers import OwlViTForObjectDetection, OwlViTImageProcessorPil, OwlViTProcessor
-
-    tokenizer = OwlViTProcessor.from_pretrained(folder).tokenizer
-    processor = OwlViTProcessor(OwlViTImageProcessorPil.from_pretrained(folder), tokenizer)
-    model = OwlViTForObjectDetection.from_pretrained(folder, dtype=torch.float32).to(DEVICE).eval()
-
-    @torch.no_grad()
-    def run() -> float:
-        started = time.perf_counter()
-        for start in range(0, len(asked), 64):
-            batch = asked[start : start + 64]
-            images = [Image.open(request.image).convert("RGB") for request in batch]
-            texts = [[f"A photo of {name}" for name in request.names] for request in batch]
-            inputs = processor(text=texts, images=images, truncation=True, return_tensors="pt").to(DEVICE)
-            best = model(**inputs).logits.max(-1)
-            for request, scores, labels in zip(batch, best.values.sigmoid(), best.indices, strict=True):
-                seen = set()
-                for score, label in zip(scores, labels, strict=True):
-                    if score >= 0.1:
-                        seen.add(request.names[label])
-        return len(asked) / (time.perf_counter() - started)
-
-    return run
-
-
-def _as_antidote(folder: Path, asked: Sequence[DetectRequest], short: int, long: int) -> Callable[[], float]:
-    """Antidote's detection: one image at a time, once for the present objects and once for the absent ones."""
-    from transformers import AutoTokenizer, GroundingDinoForObjectDetection
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = GroundingDinoForObjectDetection.from_pretrained(folder, dtype=torch.float32).to(DEVICE).eval()
-    mean, deviation = (torch.tensor(each)[:, None, None] for each in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-
-    def pixels(file: str) -> Any:
-        image = Image.open(file).convert("RGB")
-        scale = min(short / min(image.size), long / max(image.size))
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
-        return (torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255 - mean) / deviation
-
-    def phrases(seen: Any, names: Sequence[str]) -> set[str]:
-        text = tokenizer(" . ".join(names) + " .", return_tensors="pt").to(DEVICE)
-        scores = model(pixel_values=seen[None].to(DEVICE), **text).logits.cpu().sigmoid()[0]
-        boxes = scores[scores.max(-1).values > 0.25][:MOST_PHRASES]
-        ids = text["input_ids"][0].tolist()
-        return {tokenizer.decode([ids[place] for place in (box > 0.35).nonzero()[:, 0].tolist()]) for box in boxes}
-
-    @torch.no_grad()
-    def run() -> float:
-        started = time.perf_counter()
-        for request in asked:
-            for names in (request.names[: NAMES_PER_IMAGE // 2], request.names[NAMES_PER_IMAGE // 2 :]):
-                phrases(pixels(request.image), names)
-        return len(asked) / (time.perf_counter() - started)
-
-    return run
-
-
-def _as_antidote_paints(
-    folder: Path, prompts: Sequence[str], size: dict[str, int], args: argparse.Namespace, target: Path
-) -> Callable[[], float]:
-    """Antidote's painting: one picture per call, its file written before the next."""
-    from diffusers import StableDiffusion3Pipeline
-
-    without_t5 = {} if args.t5 else {"text_encoder_3": None, "tokenizer_3": None}
-    dtype = torch.float16 if DEVICE == "cuda" else torch.float32
-    pipe = StableDiffusion3Pipeline.from_pretrained(folder, dtype=dtype, **without_t5).to(DEVICE)
-    pipe.set_progress_bar_config(disable=True)
-
-    def run() -> float:
-        started = time.perf_counter()
-        for number, prompt in enumerate(prompts):
-            made = pipe(prompt, negative_prompt=NEGATIVE, num_inference_steps=args.steps, guidance_scale=7.5, **size)
-            made.images[0].save(target / f"{number}.jpg")
-        return len(prompts) / (time.perf_counter() - started)
-
-    return run
 
 
 if __name__ == "__main__":

@@ -1,18 +1,24 @@
-"""Models of real size with random weights, and photos to show them: nothing is downloaded.
+"""What the bench of detectors and painter needs: photos, models of real size with random weights, and the original loops.
 
 A random model costs as much time per picture as a trained one. The tokenizers are small, of the test helpers; what a text encoder
 computes depends on its widths and on the number of tokens, and the names here have as many tokens as common names do.
+
+The loops are spared what does not belong to their idea: the gradients that NegBench keeps, Antidote's second resizing, and the
+phrases of more boxes than a trained model finds. Their Grounding DINO is Swin-T as ours, by transformers, without a CUDA kernel.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from tokenizers import AddedToken, processors
@@ -20,6 +26,9 @@ from tokenizers import AddedToken, processors
 from models.tiny import make_tokenizer
 from models.tiny_detectors import bert_tokenizer
 from models.tiny_diffusion import clip_tokenizer, t5_tokenizer
+from shardmill.models.contract import DetectRequest
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 KINDS = [
     *("red", "blue", "green", "white", "black", "yellow", "small", "large", "old", "new", "round", "square", "wooden"),
@@ -32,6 +41,8 @@ THINGS = [
 VOCABULARY = [f"{kind} {thing}" for kind in KINDS for thing in THINGS]
 SIZES = [(640, 480), (640, 427), (480, 640), (640, 480), (500, 375), (640, 360), (612, 612), (427, 640)]
 """4:3, 3:2, 3:4, 4:3, smaller 4:3, 16:9, square, 2:3."""
+MOST_PHRASES = 20
+"""Boxes with a phrase in the original loop: random weights score hundreds of boxes high, trained ones a handful."""
 ORIENTATIONS = {3: 6, 7: 8, 11: 3}
 """Of each 16 pictures, those with an EXIF orientation, and which."""
 
@@ -146,7 +157,7 @@ def save_sd3(path: Path, t5: bool) -> Path:
     return path
 
 
-def _clip(tokenizer: object, width: int, layers: int, heads: int, activation: str) -> object:
+def _clip(tokenizer: Any, width: int, layers: int, heads: int, activation: str) -> Any:
     from transformers import CLIPTextConfig
 
     ends = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
@@ -164,3 +175,83 @@ def _made_in(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def as_negbench(folder: Path, asked: Sequence[DetectRequest]) -> Callable[[], float]:
+    """NegBench's filter: 64 images at a time, opened one by one, texts encoded for each image, each box looked at in Python."""
+    from transformers import OwlViTForObjectDetection, OwlViTImageProcessorPil, OwlViTProcessor
+
+    tokenizer = OwlViTProcessor.from_pretrained(folder).tokenizer
+    processor = OwlViTProcessor(OwlViTImageProcessorPil.from_pretrained(folder), tokenizer)
+    model = OwlViTForObjectDetection.from_pretrained(folder, dtype=torch.float32).to(DEVICE).eval()
+
+    @torch.no_grad()
+    def run() -> float:
+        started = time.perf_counter()
+        for start in range(0, len(asked), 64):
+            batch = asked[start : start + 64]
+            images = [Image.open(request.image).convert("RGB") for request in batch]
+            texts = [[f"A photo of {name}" for name in request.names] for request in batch]
+            inputs = processor(text=texts, images=images, truncation=True, return_tensors="pt").to(DEVICE)
+            best = model(**inputs).logits.max(-1)
+            for request, scores, labels in zip(batch, best.values.sigmoid(), best.indices, strict=True):
+                seen = set()
+                for score, label in zip(scores, labels, strict=True):
+                    if score >= 0.1:
+                        seen.add(request.names[label])
+        return len(asked) / (time.perf_counter() - started)
+
+    return run
+
+
+def as_antidote(folder: Path, asked: Sequence[DetectRequest], short: int, long: int) -> Callable[[], float]:
+    """Antidote's detection: one image at a time, once for the present objects and once for the absent ones."""
+    from transformers import AutoTokenizer, GroundingDinoForObjectDetection
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = GroundingDinoForObjectDetection.from_pretrained(folder, dtype=torch.float32).to(DEVICE).eval()
+    mean, deviation = (torch.tensor(each)[:, None, None] for each in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+
+    def pixels(file: str) -> Any:
+        image = Image.open(file).convert("RGB")
+        scale = min(short / min(image.size), long / max(image.size))
+        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
+        return (torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255 - mean) / deviation
+
+    def phrases(seen: Any, names: Sequence[str]) -> set[str]:
+        text = tokenizer(" . ".join(names) + " .", return_tensors="pt").to(DEVICE)
+        scores = model(pixel_values=seen[None].to(DEVICE), **text).logits.cpu().sigmoid()[0]
+        boxes = scores[scores.max(-1).values > 0.25][:MOST_PHRASES]
+        ids = text["input_ids"][0].tolist()
+        return {tokenizer.decode([ids[place] for place in (box > 0.35).nonzero()[:, 0].tolist()]) for box in boxes}
+
+    @torch.no_grad()
+    def run() -> float:
+        started = time.perf_counter()
+        for request in asked:
+            for names in (request.names[: len(request.names) // 2], request.names[len(request.names) // 2 :]):
+                phrases(pixels(request.image), names)
+        return len(asked) / (time.perf_counter() - started)
+
+    return run
+
+
+def as_antidote_paints(
+    folder: Path, prompts: Sequence[str], negative: str, settings: dict[str, Any], target: Path
+) -> Callable[[], float]:
+    """Antidote's painting: one picture per call, its file written before the next."""
+    from diffusers import StableDiffusion3Pipeline
+
+    dtype = torch.float16 if DEVICE == "cuda" else torch.float32
+    without_t5 = {} if (folder / "text_encoder_3").is_dir() else {"text_encoder_3": None, "tokenizer_3": None}
+    pipe = StableDiffusion3Pipeline.from_pretrained(folder, dtype=dtype, **without_t5).to(DEVICE)
+    pipe.set_progress_bar_config(disable=True)
+
+    def run() -> float:
+        started = time.perf_counter()
+        for number, prompt in enumerate(prompts):
+            made = pipe(prompt, negative_prompt=negative, **settings)
+            made.images[0].save(target / f"{number}.jpg")
+        return len(prompts) / (time.perf_counter() - started)
+
+    return run

@@ -110,11 +110,15 @@ def test_bad_pictures_do_not_stop_the_others(captioners: dict[str, Any], picture
     (tmp_path / "empty.jpg").touch()
     Image.new("RGB", (5, 400), "red").save(tmp_path / "thin.png")
     Image.new("CMYK", (64, 64)).save(tmp_path / "cmyk.jpg")
-    paths = [tmp_path / "empty.jpg", pictures[0], tmp_path / "none.jpg", tmp_path / "thin.png", tmp_path / "cmyk.jpg"]
-    if kind == "qwen2vl":
-        paths.remove(tmp_path / "thin.png")  # which takes no picture 200 times as long as wide
+    Image.new("RGB", (3, 900), "red").save(tmp_path / "thread.png")
+    names = ["empty.jpg", "none.jpg", "thin.png", "cmyk.jpg", "thread.png"]
+    paths = [*(tmp_path / name for name in names), *pictures[:3]]
     found = replies(captioners[kind], [CaptionRequest(str(path), "What?", Sampling(max_tokens=4), path.name) for path in paths])
-    assert {key for key, reply in found.items() if reply.finish == "unusable"} == {"empty.jpg", "none.jpg"}
+    assert {key for key, reply in found.items() if reply.finish == "unusable"} == {
+        "empty.jpg",
+        "none.jpg",
+        *(["thread.png"] if kind == "qwen2vl" else []),  # which takes no picture 200 times as long as wide
+    }
     assert all(reply.problem == "unreadable image" for reply in found.values() if reply.finish == "unusable")
     assert all(reply.result for reply in found.values() if reply.finish != "unusable")
 
@@ -189,4 +193,5 @@ def test_vllm_says_what_transformers_says(folder: Path, captioners: dict[str, An
     for key in answered:  # vLLM leaves out a character that is not whole at the end
         assert found[key].result.rstrip("\ufffd") == expected[key].result.rstrip("\ufffd")
         assert found[key].usage.prompt_tokens == expected[key].usage.prompt_tokens
-    assert sum(reply.usage.cached_tokens for reply in found.values()) > 0
+    if kind == "internvl":  # the other two have fewer tokens of a picture than a block of vLLM's cache
+        assert sum(reply.usage.cached_tokens for reply in found.values()) > 0

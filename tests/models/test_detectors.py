@@ -307,3 +307,46 @@ def test_the_identity_of_a_checkpoint_is_in_the_fingerprint(folder: Path, tmp_pa
     after = model_identity("detect", spec(folder, "groundingdino", model=str(other)))
     assert before["weights"] != after["weights"] and before["config"] == after["config"]
     assert json.dumps(before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_runs_and_moves_scores_little(
+    folder: Path, detectors: dict[str, PhotoDetector], pictures: list[Path], kind: str, dtype: str
+) -> None:
+    asked = requests(pictures)
+    exact = replies(detectors[kind], asked)
+    half = replies(open_model("detect", spec(folder, kind, dtype=dtype)), asked)  # type: ignore[arg-type]
+    for request in asked:
+        for name in request.names:
+            assert half[request.key].result[name].score == pytest.approx(exact[request.key].result[name].score, abs=0.08)
+
+
+def test_a_jpeg_that_only_the_decoder_finds_broken_costs_its_own_row(folder: Path, pictures: list[Path], tmp_path: Path) -> None:
+    """Where JPEGs are left to the GPU their damage shows late; without one the way back to Pillow is the same."""
+    for number in range(3):
+        open_image(str(pictures[number])).save(tmp_path / f"{number}.jpg", quality=95)
+    data = bytearray((tmp_path / "1.jpg").read_bytes())
+    codes = data.index(b"\xff\xc4") + 5  # how many codes of each length there are
+    data[codes : codes + 16] = b"\xff" * 16
+    (tmp_path / "1.jpg").write_bytes(data)
+    detector = open_model("detect", spec(folder, "owlvit", decoder="nvjpeg"))
+    found = replies(detector, [DetectRequest(str(tmp_path / f"{number}.jpg"), ("cat",), str(number)) for number in range(3)])  # type: ignore[arg-type]
+    assert {key: reply.finish for key, reply in found.items()} == {"0": "stop", "1": "unusable", "2": "stop"}
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [({"device": "gpu"}, "device 'gpu'"), ({"device": "cuda"}, "no device 'cuda'"), ({"dtype": "float99"}, "float99")],
+)
+def test_devices_and_types_that_are_not_there_are_told(folder: Path, more: dict[str, str], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        open_model("detect", spec(folder, "owlvit", **more))
+
+
+def test_weights_that_are_cut_short_are_told(folder: Path, tmp_path: Path) -> None:
+    for path in (folder / "owlvit").iterdir():
+        data = path.read_bytes()
+        (tmp_path / path.name).write_bytes(data[: len(data) // 2] if path.suffix == ".safetensors" else data)
+    with pytest.raises(UserError, match="cannot load"):
+        open_model("detect", {"kind": "owlvit", "model": str(tmp_path)})

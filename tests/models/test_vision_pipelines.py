@@ -134,8 +134,10 @@ def test_pictures_are_painted_and_looked_at_again(folder: Path, tmp_path: Path, 
     def start(name: str) -> RunFolder:
         settings = [f"paint_images.model={json.dumps(model)}", f"ground_objects.model={json.dumps(detector(folder, 'owlvit'))}"]
         lists = ["present", "absent"]
+        pipeline = tmp_path / "pictures.yaml"
+        pipeline.write_text("{pipeline: antidote, stages: [{stage: paint_images}, {stage: ground_objects}]}")
         return start_run(
-            tmp_path / name, NewRun(input=source, pipeline="antidote", list_columns=lists, settings=settings, num_shards=2)
+            tmp_path / name, NewRun(input=source, pipeline=str(pipeline), list_columns=lists, settings=settings, num_shards=2)
         )
 
     run = start("run")
@@ -185,4 +187,5 @@ def test_images_are_described_by_each_family_of_captioners(folder: Path, tmp_pat
     rejected = sum(each.rejected for each in manifests)
     assert len({row["row_id"] for row in rows}) + rejected == 6 and rejected >= 2
     assert {row["problem"] for row in rows} <= {None, "cut by the token limit", "empty caption"}
+    assert all(row["text"] for row in rows if row["problem"] is None)
     assert sum(each.usage["prompt_tokens"] for each in manifests) > 0

@@ -13,10 +13,11 @@ import pytest
 
 from shardmill import shard_work
 from shardmill.atomic import file_digest
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, start_run
+from shardmill.errors import Stopped, UserError
+from shardmill.planning import NewRun, redo, start_run
 from shardmill.rethreshold import rethreshold
-from shardmill.shards.run_folder import RunFolder
+from shardmill.shards.journal import read_records
+from shardmill.shards.run_folder import RunFolder, digest_of
 from shardmill.shards.verify import check_stage
 from shardmill.worker import run_shard
 
@@ -27,6 +28,12 @@ SCENES = [
     ("two cats", "two (cats:1.3) and a (chair:1.1)", "(horse:1.4)", ["cat", "chair"], ["horse"]),
     ("a bus", "a (bus:1.3) by a (tree:1.1)", "(bicycle:1.4)", ["bus", "tree"], ["bicycle"]),
 ]
+
+
+PICTURES = """
+pipeline: antidote
+stages: [{stage: paint_images, model: scene}, {stage: ground_objects, model: scene}]
+"""
 
 
 def scenes_csv(path: Path, times: int = 4) -> Path:
@@ -51,7 +58,9 @@ def rows_of(run: RunFolder, stage: str) -> list[dict[str, object]]:
 def antidote(tmp_path: Path, name: str, shards: int, *settings: str) -> RunFolder:
     source = scenes_csv(tmp_path / "scenes.csv")
     lists = ["present", "absent"]
-    new = NewRun(input=source, pipeline="antidote", num_shards=shards, list_columns=lists, settings=settings)
+    pipeline = tmp_path / "pictures.yaml"
+    pipeline.write_text(PICTURES)
+    new = NewRun(input=source, pipeline=str(pipeline), num_shards=shards, list_columns=lists, settings=settings)
     return start_run(tmp_path / name, new)
 
 
@@ -85,13 +94,15 @@ def test_the_same_pictures_for_any_number_of_shards_and_a_stated_rate_of_mistake
 def test_a_list_column_that_holds_no_list_costs_that_row_only(tmp_path: Path) -> None:
     source = tmp_path / "scenes.csv"
     source.write_text("caption,prompt,prompt_neg,present,absent\na dog,a dog,,\"['dog']\",[]\na cat,a cat,,cat and dog,[]\n")
-    new = NewRun(input=source, pipeline="antidote", list_columns=["present", "absent"])
+    (tmp_path / "pictures.yaml").write_text(PICTURES)
+    pipeline = str(tmp_path / "pictures.yaml")
+    new = NewRun(input=source, pipeline=pipeline, list_columns=["present", "absent"])
     run = start_run(tmp_path / "run", new)
     assert [row["present"] for row in rows_of(run, "ingest")] == ['["dog"]']
     (rejects,) = run.folder("ingest").glob("*.rejects.csv")
     assert "unreadable cell" in rejects.read_text()
     with pytest.raises(UserError, match="no column 'presnt'"):
-        start_run(tmp_path / "other", NewRun(input=source, pipeline="antidote", list_columns=["presnt"]))
+        start_run(tmp_path / "other", NewRun(input=source, pipeline=pipeline, list_columns=["presnt"]))
 
 
 def test_every_image_is_described_from_every_perspective(tmp_path: Path) -> None:
@@ -188,6 +199,47 @@ def test_a_rejected_row_whose_scores_are_lost_goes_to_the_detector_again(filtere
     run, result = rethreshold(RunFolder(run.path), "filter_objects", ["filter_objects.present_above=0.65"])
     assert result.again == [1]
     do(run, "filter_objects")
+
+
+def test_rows_of_an_interrupted_shard_are_judged_anew_and_not_looked_at_again(filtered: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(filtered.path, tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    redo(run, "filter_objects", shards=[1])
+    looked = iter(range(20))
+    with pytest.raises(Stopped):
+        run_shard(run, "filter_objects", 1, should_stop=lambda: next(looked, None) is None)
+    before = [record.key for record in read_records(run.files("filter_objects", 1).journals(), digest(run))]
+    run, result = rethreshold(RunFolder(run.path), "filter_objects", ["filter_objects.present_above=0.65"])
+    assert result.again == [1]
+    after = [record.key for record in read_records(run.files("filter_objects", 1).journals(), digest(run))]
+    assert before and after == before
+    do(run, "filter_objects")
+
+
+def digest(run: RunFolder) -> str:
+    return digest_of(dict(run.stage("filter_objects").fingerprint))
+
+
+def test_another_model_brings_its_own_thresholds(filtered: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(filtered.path, tmp_path / "run")
+    for name, thresholds in (("one", {"present_above": 0.3, "absent_below": 0.2}), ("two", {"present_above": 0.6})):
+        (tmp_path / f"{name}.yaml").write_text(json.dumps({"role": "detect", "kind": "scene", "thresholds": thresholds}))
+    one = redo(RunFolder(tmp_path / "run"), "filter_objects", [f"filter_objects.model={tmp_path}/one.yaml"])
+    assert (one.stage("filter_objects").options["present_above"], one.stage("filter_objects").options["absent_below"]) == (
+        0.3,
+        0.2,
+    )
+    same = redo(one, "filter_objects", ["filter_objects.model.miss_rate=0.1"])
+    assert same.stage("filter_objects").options["present_above"] == 0.3
+    own = redo(same, "filter_objects", ["filter_objects.absent_below=0.15"])
+    two = redo(own, "filter_objects", [f"filter_objects.model={tmp_path}/two.yaml"])
+    assert (two.stage("filter_objects").options["present_above"], two.stage("filter_objects").options["absent_below"]) == (
+        0.6,
+        0.15,
+    )
+    (tmp_path / "wrong.yaml").write_text('{"role": "detect", "kind": "scene", "thresholds": {"presnt_above": 0.3}}')
+    with pytest.raises(UserError, match="presnt_above"):
+        redo(two, "filter_objects", [f"filter_objects.model={tmp_path}/wrong.yaml"])
 
 
 def test_the_command_says_what_became_of_the_rows(filtered: RunFolder, tmp_path: Path) -> None:

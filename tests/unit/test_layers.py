@@ -15,7 +15,7 @@ LAYERS = {
     "launch": 5, "report": 5,
     "negbench": 4, "antidote": 4, "recaption": 4,
     "preview": 3, "planning": 3, "pipeline": 3, "model_files": 3, "model_choice": 3, "standalone": 3, "rehearsal": 3,
-    "rethreshold": 3, "worker": 3,
+    "rethreshold": 3, "card": 3, "worker": 3,
     "shard_work": 3, "stage": 3, "prompts": 3,
     "models": 2, "shards": 2,
     "language": 1,

@@ -79,6 +79,8 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help="a column whose cells are lists (JSON or Python); may be repeated",
         ),
+        click.option("--min-words", type=int, help="leave out captions of fewer words"),
+        click.option("--total", type=int, help="draw so many different captions, by the seed; the others are told as not drawn"),
         click.option("--image-root", type=FOLDER, help="where relative image paths start (the folder of the input if not given)"),
         click.option("--encoding", help="the input's encoding if it is not UTF-8, e.g. latin-1"),
         click.option(

@@ -1,4 +1,4 @@
-"""What a usable object name is, and how lists of them are cleaned. Shared by the stages of all pipelines that make or check lists."""
+"""What a usable object name is, and how lists of them are cleaned; shared by all stages that make or check lists."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ def is_member(reference: str) -> bool:
     return SEPARATOR in reference and not Path(reference).exists()
 
 
-def read_member(reference: str) -> bytes:
-    """The bytes that a reference names. Raises NotThere."""
+def read_member(reference: str, most: int) -> bytes:
+    """The bytes that a reference names, at most so many. Raises NotThere."""
     archive, _, inside = reference.partition(SEPARATOR)
     path = Path(archive)
     if not path.is_file():
@@ -36,13 +36,15 @@ def read_member(reference: str) -> bytes:
     stamp = path.stat().st_mtime_ns
     if path.suffix == ".parquet":
         column, _, row = inside.rpartition(SEPARATOR)
-        if not row.isdecimal():
+        if not row.isdecimal() or len(row) > 18:
             raise NotThere(f"{reference} names no row; write TABLE.parquet{SEPARATOR}COLUMN{SEPARATOR}ROW")
         return _cell(path, stamp, column, int(row))
     try:
         offset, size = _members(path, stamp)[inside]
     except KeyError:
         raise NotThere(f"{archive} has no member {inside!r}") from None
+    if size > most:
+        raise NotThere(f"{size:,} bytes are more than {most:,}: {reference}")
     with open(path, "rb") as file:
         return os.pread(file.fileno(), size, offset)
 

@@ -24,6 +24,8 @@ log = logging.getLogger("shardmill")
 
 WINDOW = 3
 """Batches' worth of requests that are read ahead."""
+MOST_BYTES = 4 << 30
+"""Decoded pictures that wait."""
 FIRST_SIZE = 8
 MOST_THREADS = 16
 
@@ -34,13 +36,13 @@ class Steps(Protocol[Asked]):
     """What a model does with a batch. `load` and `prepare` run in threads, the others in the caller's."""
 
     def load(self, request: Asked) -> Any:
-        """Read and decode what a request names. Raises UnreadableImage."""
+        """Read and decode what a request names: an object with `width` and `height`. Raises UnreadableImage."""
 
     def group(self, request: Asked, loaded: Any) -> Hashable:
         """Only requests of one group share a batch: so a row's result does not depend on what it is padded to."""
 
     def prepare(self, requests: Sequence[Asked], loaded: Sequence[Any]) -> Any:
-        """Tensors of a batch, on the model's device."""
+        """Tensors of a batch, on the model's device. Raises ValueError for an image that the model does not take."""
 
     def run(self, requests: Sequence[Asked], prepared: Any) -> Any:
         """Run the model; need not wait for a GPU."""
@@ -79,9 +81,10 @@ def reading_threads() -> int:
 class _Batch(Generic[Asked]):
     requests: list[Asked]
     loaded: list[Any]
-    prepared: Future[Any]
+    prepared: Future[Any] | None
     started: float = 0.0
     outcome: Any = field(default=None, repr=False)
+    problem: str = ""
 
 
 class Batches(Generic[Asked]):
@@ -91,6 +94,7 @@ class Batches(Generic[Asked]):
         self._steps, self.size, self._name = steps, size, name
         self._readers = ThreadPoolExecutor(threads or reading_threads(), "read-images")
         self._preparer = ThreadPoolExecutor(1, "prepare-batch")
+        self._mean_bytes = 1 << 20
 
     def close(self) -> None:
         """End the threads."""
@@ -120,7 +124,7 @@ class Batches(Generic[Asked]):
                     yield from self._finish(launched)
                 launched = following if fits else None
                 if not fits:
-                    yield from self._in_halves(following)
+                    yield from self._in_parts(following)
             if launched is not None:
                 yield from self._finish(launched)
         finally:
@@ -128,8 +132,12 @@ class Batches(Generic[Asked]):
                 future.cancel()
 
     def _read_ahead(self, source: Iterator[Asked], waiting: deque[tuple[Asked, Future[Any]]]) -> None:
-        while len(waiting) < WINDOW * self.size.now and (request := next(source, None)) is not None:
+        while len(waiting) < self._window() and (request := next(source, None)) is not None:
             waiting.append((request, self._readers.submit(self._steps.load, request)))
+
+    def _window(self) -> int:
+        """How many requests are read ahead; fewer when pictures are large."""
+        return max(1, min(WINDOW * self.size.now, MOST_BYTES // self._mean_bytes))
 
     def _choose(self, waiting: deque[tuple[Asked, Future[Any]]]) -> tuple[_Batch[Asked] | None, list[Reply]]:
         """Take a batch out of `waiting`: the first that can be read, with those of its group; and replies to the unreadable."""
@@ -150,6 +158,7 @@ class Batches(Generic[Asked]):
                 others.append((request, future))
                 continue
             group = belongs_to
+            self._mean_bytes = max(1, (7 * self._mean_bytes + 3 * found.width * found.height) // 8)
             requests.append(request)
             loaded.append(found)
         waiting.extendleft(reversed(others))
@@ -159,38 +168,48 @@ class Batches(Generic[Asked]):
         return _Batch(requests, loaded, self._preparer.submit(self._steps.prepare, requests, loaded))
 
     def _launch(self, batch: _Batch[Asked]) -> bool:
-        """Run a batch; False if it does not fit into memory."""
+        """Run a batch; False if it cannot be as it is: it does not fit into memory, or the model takes one of its images not."""
         batch.started = time.monotonic()
-        return self._fits(lambda: setattr(batch, "outcome", self._steps.run(batch.requests, batch.prepared.result())))
 
-    def _fits(self, work: Callable[[], None]) -> bool:
-        """Do the work; False if memory ran out. Raises ModelDied for any other error of the device."""
+        def work() -> None:
+            assert batch.prepared is not None
+            batch.outcome = self._steps.run(batch.requests, batch.prepared.result())
+
+        return self._done(batch, work)
+
+    def _done(self, batch: _Batch[Asked], work: Callable[[], None]) -> bool:
+        """Do a part of the work on a batch; False if it may go better in parts. Raises ModelDied if the device fails."""
         try:
             work()
+        except ValueError as error:
+            batch.problem = str(error)
+            return False
         except RuntimeError as error:
             if not any(sign in str(error) for sign in OUT_OF_MEMORY):
                 raise ModelDied(last_words(self._name, str(error))) from error
+            self.size.too_large(len(batch.requests))
             return False
         return True
 
     def _finish(self, batch: _Batch[Asked]) -> list[Reply]:
         replies: list[Reply] = []
         seconds = time.monotonic() - batch.started
-        if not self._fits(lambda: replies.extend(self._steps.replies(batch.requests, batch.outcome, seconds))):
-            return self._in_halves(batch)
+        if not self._done(batch, lambda: replies.extend(self._steps.replies(batch.requests, batch.outcome, seconds))):
+            return self._in_parts(batch)
         self.size.went_well(len(batch.requests))
         return replies
 
-    def _in_halves(self, batch: _Batch[Asked]) -> list[Reply]:
-        """The replies to a batch that did not fit, in parts that do."""
+    def _in_parts(self, batch: _Batch[Asked]) -> list[Reply]:
+        """The replies to a batch that failed, from halves of it, and halves of these."""
         rows = len(batch.requests)
-        batch.outcome = None
-        self.size.too_large(rows)
+        batch.outcome = batch.prepared = None  # what they hold is in the way
         if rows == 1:
             key = batch.requests[0].key  # type: ignore[attr-defined]
+            if batch.problem:
+                return [Reply(key, None, "unusable", "unreadable image", batch.problem)]
             return [Reply(key, None, "unusable", "out of memory", "one image alone does not fit into the GPU's memory")]
         replies = []
         for part in (slice(0, rows // 2), slice(rows // 2, rows)):
             half = self._batch(batch.requests[part], batch.loaded[part])
-            replies += self._finish(half) if self._launch(half) else self._in_halves(half)
+            replies += self._finish(half) if self._launch(half) else self._in_parts(half)
         return replies

@@ -13,6 +13,7 @@ from shardmill.models.archives import NotThere, is_member, read_member
 
 MAX_PIXELS = 100_000_000
 """A larger picture is refused before it is decoded: a file of a few kilobytes can claim to be terabytes."""
+MOST_BYTES = 512 << 20
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Modes of 16-bit grey images."""
 
@@ -34,12 +35,14 @@ def read(reference: str) -> bytes:
     """The bytes of an image file. Raises UnreadableImage."""
     try:
         if is_member(reference):
-            return read_member(reference)
+            return read_member(reference, MOST_BYTES)
         path = Path(reference)
         if not path.is_file():
             raise UnreadableImage(f"no such file: {reference}")
+        if path.stat().st_size > MOST_BYTES:
+            raise UnreadableImage(f"{path.stat().st_size:,} bytes are more than {MOST_BYTES:,}: {reference}")
         return path.read_bytes()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         if isinstance(error, UnreadableImage):
             raise
         told = str(error) if isinstance(error, NotThere) else f"{type(error).__name__}: {error}: {reference}"
@@ -58,6 +61,8 @@ def decode(data: bytes, reference: str) -> Image.Image:
                     raise UnreadableImage(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}: {reference}")
                 if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                     raise UnreadableImage(f"an animation of {image.n_frames} frames: {reference}")
+                if image.mode == "F":
+                    raise UnreadableImage(f"numbers without a known range of grey: {reference}")
                 upright = ImageOps.exif_transpose(image)
                 return (_eight_bits(upright) if upright.mode in DEEP else upright).convert("RGB")
     except UnreadableImage:

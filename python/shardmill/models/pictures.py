@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from shardmill.models.faults import OUT_OF_MEMORY
 from shardmill.models.images import MAX_PIXELS, decode, read
+
+log = logging.getLogger("shardmill")
 
 Decoder = Literal["auto", "pillow", "nvjpeg"]
 ORIENTATION = 0x0112
@@ -55,7 +59,8 @@ def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
         return None
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.format != "JPEG" or image.mode not in ("RGB", "L") or image.width * image.height > MAX_PIXELS:
+            plain = image.format == "JPEG" and image.mode in ("RGB", "L") and image.info.get("adobe_transform") != 0
+            if not plain or image.width * image.height > MAX_PIXELS:
                 return None
             return image.width, image.height, int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # Pillow raises many types on damaged files
@@ -72,15 +77,23 @@ def pixels_of(pictures: Sequence[Picture], device: Any) -> list[Any]:
 
 
 def _decode_on_gpu(pictures: Sequence[Picture], device: Any) -> list[Any]:
-    import torch
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    data = [torch.frombuffer(bytearray(picture.jpeg), dtype=torch.uint8) for picture in pictures]
     try:
-        decoded = decode_jpeg(data, mode=ImageReadMode.RGB, device=device)
-    except RuntimeError:  # one of them is of a kind that nvJPEG does not know
-        return [_decoded(picture.jpeg, picture.reference).pixels for picture in pictures]
+        decoded = decode_jpeg([_bytes_of(picture) for picture in pictures], mode=ImageReadMode.RGB, device=device)
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in OUT_OF_MEMORY):
+            raise
+        if len(pictures) == 1:  # of a kind that nvJPEG does not know
+            return [_decoded(pictures[0].jpeg, pictures[0].reference).pixels]
+        return [pixels for picture in pictures for pixels in _decode_on_gpu([picture], device)]
     return [upright(pixels, picture.orientation) for pixels, picture in zip(decoded, pictures, strict=True)]
+
+
+def _bytes_of(picture: Picture) -> Any:
+    import torch
+
+    return torch.frombuffer(bytearray(picture.jpeg), dtype=torch.uint8)
 
 
 def upright(pixels: Any, orientation: int) -> Any:
@@ -96,8 +109,13 @@ def can_decode_on_gpu(decoder: Decoder, device: str) -> bool:
         return decoder == "nvjpeg"
     if not device.startswith("cuda"):
         return False
+    sample = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(sample, "JPEG")
     try:
-        import torchvision.io
-    except (ImportError, RuntimeError):
+        from torchvision.io import decode_jpeg
+
+        decode_jpeg([_bytes_of(Picture(16, 16, jpeg=sample.getvalue()))], device=device)
+    except (ImportError, RuntimeError, TypeError) as error:
+        log.warning("JPEGs are decoded by the CPU: torchvision's decoder does not work on %s (%s)", device, error)
         return False
-    return hasattr(torchvision.io, "decode_jpeg")
+    return True

@@ -6,12 +6,25 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from shardmill.models.batches import reading_threads
+from shardmill.models.batches import MOST_BYTES, reading_threads
 from shardmill.models.contract import CaptionRequest
 
-Image = TypeVar("Image")
+FEW = 8
+
+
+class Sized(Protocol):
+    """A picture."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+
+Image = TypeVar("Image", bound=Sized)
 
 
 class ReadOnce(Generic[Image]):
@@ -28,10 +41,14 @@ class ReadOnce(Generic[Image]):
         with self._lock:
             if image not in self._found:
                 self._found[image] = self._pool.submit(self._read, image)
-                if len(self._found) > self._kept:
+                while len(self._found) > self._kept or (len(self._found) > FEW and self._bytes() > MOST_BYTES):
                     self._found.popitem(last=False)
             self._found.move_to_end(image)
             return self._found[image]
+
+    def _bytes(self) -> int:
+        done = [future.result() for future in self._found.values() if future.done() and future.exception() is None]
+        return sum(3 * image.width * image.height for image in done)
 
     def get(self, image: str) -> Image:
         """The image. Raises what `read` raises."""

@@ -13,8 +13,8 @@ from typing import IO
 import polars as pl
 
 from shardmill.atomic import replacing
+from shardmill.card import write_card
 from shardmill.errors import UserError
-from shardmill.negbench.card import write_card
 from shardmill.negbench.datasets import FILES, Shard, object_counts
 from shardmill.shards.combine import partial_name
 from shardmill.shards.run_folder import RunFolder

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shardmill.models.contract import Detections
-from shardmill.stage import Answer, Ask, DetectStage, Options, Reject, Row, write_detections
+from shardmill.stage import Answer, Ask, DetectStage, Options, Reject, Row, askable, write_detections
 from shardmill.standalone import main
 
 
@@ -51,7 +51,7 @@ class FilterObjects(DetectStage):
             return self.outcome(row["objects"], row["negatives"], {}, checked=False)
         found: Detections = answers[0].value
         seen = [name for name in row["objects"] if found[name].score >= self.options.present_above]
-        unseen = [name for name in row["negatives"] if found[name].score < self.options.absent_below]
+        unseen = [name for name in row["negatives"] if askable(name) and found[name].score < self.options.absent_below]
         if not seen:
             return Reject("no object seen", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in row["objects"]))
         if not unseen:

@@ -26,9 +26,7 @@ class CaptionOptions(Options):
     """Options of `caption_images`."""
 
     perspectives: list[str] = Field([*PERSPECTIVES], min_length=1, description="what to ask about each image, in this order")
-    temperature: float = Field(
-        0.0, ge=0, description="0: the likeliest words; an empty answer is asked again at 0.7 all the same"
-    )
+    temperature: float = Field(0.0, ge=0, description="0: the likeliest words; what must be asked again is asked at 0.7")
     top_p: float = Field(1.0, gt=0, le=1)
 
 

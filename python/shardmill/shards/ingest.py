@@ -13,12 +13,13 @@ import polars as pl
 
 from shardmill.atomic import new_attempt
 from shardmill.errors import UserError, did_you_mean
-from shardmill.shards.cells import Kind, dump_cell, parse_list
+from shardmill.shards.cells import Kind, dump_cell, parse_list, storable
 from shardmill.shards.finish import REJECTS, Counts, seal
 from shardmill.shards.frames import frame_of, write_frame
 from shardmill.shards.manifest import InputRecord, Manifest
 from shardmill.shards.publish import settle
 from shardmill.shards.run_folder import INGEST, RunFolder
+from shardmill.shards.selection import Sieve
 from shardmill.shards.tables import Table, open_table
 
 CAPTION_NAMES = ("caption", "title", "text", "captions", "alt_text", "description")
@@ -86,10 +87,11 @@ def _find(columns: Sequence[str], named: str | None, usual: Sequence[str], optio
     return next((lowered[name] for name in usual if name in lowered), None)
 
 
-def count_records(table: Table, report: Report = None) -> int:
-    """The number of records, good and bad."""
+def count_records(table: Table, report: Report = None, look: Callable[[pl.DataFrame], None] = lambda frame: None) -> int:
+    """The number of records, good and bad; `look` is shown the good ones, batch by batch."""
     rows = 0
     for batch in table.batches():
+        look(batch.frame)
         rows += batch.frame.height + len(batch.bad)
         if report:
             report(ImportProgress("counting", rows, None))
@@ -131,6 +133,7 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
     """The batches of the table cut at the shard bounds, columns renamed, records without a caption among the rejects."""
     mapping, kinds = run.plan.input.mapping, run.plan.input.columns
     names = [pl.col(source).alias(target) for source, target in mapping.items()]
+    sieve = Sieve(run.plan.input.selection) if run.plan.input.selection else None
     shard = 0
     for batch in table.batches():
         frame = batch.frame.select("row_id", "line", *names)
@@ -142,6 +145,11 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
             _reject(row_id, line, "empty caption") for row_id, line in frame.filter(empty).select("row_id", "line").iter_rows()
         ]
         frame = frame.filter(~empty)
+        if sieve is not None:
+            frame = frame.with_columns(pl.Series("verdict", sieve.verdicts(frame["caption"]), pl.String))
+            left = frame.filter(pl.col("verdict").is_not_null()).select("row_id", "line", "verdict")
+            rejects += [_reject(row_id, line, verdict) for row_id, line, verdict in left.iter_rows()]
+            frame = frame.filter(pl.col("verdict").is_null())
         for column in [name for name, kind in kinds.items() if kind == "list"]:
             frame, unreadable = _as_lists(frame, column)
             rejects += unreadable
@@ -164,10 +172,10 @@ def _as_lists(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, list[dict
     rejects = []
     for row_id, line, cell in frame.select("row_id", "line", column).iter_rows():
         try:
-            cells.append(dump_cell(parse_list(cell)))
+            cells.append(storable(dump_cell(parse_list(cell))))
         except ValueError as error:
             cells.append(None)
-            rejects.append(_reject(row_id, line, "unreadable cell", f"{column}: {error}"))
+            rejects.append(_reject(row_id, line, "unreadable cell", f"{column}: {error}", cell or ""))
     made = frame.with_columns(pl.Series(column, cells, pl.String))
     return made.filter(pl.col(column).is_not_null()), rejects
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shardmill.atomic import create_if_absent, replacing
 from shardmill.errors import UserError
 from shardmill.shards.cells import Kind
+from shardmill.shards.selection import Selection
 
 NAME = "plan.json"
 
@@ -41,6 +42,7 @@ class InputPlan(BaseModel):
     mapping: dict[str, str] = Field(default_factory=dict)
     columns: dict[str, Kind]
     image_root: str
+    selection: Selection | None = None
 
 
 class Resources(BaseModel):
@@ -76,7 +78,10 @@ class Price(BaseModel):
 
 
 class StagePlan(BaseModel):
-    """One stage: which stage it reads from, with which model and options, and the fingerprint of all that shapes its rows."""
+    """One stage: which stage it reads from, with which model and options, and the fingerprint of all that shapes its rows.
+
+    `thresholds` are those of its model: defaults for options of this stage and of those after it.
+    """
 
     name: str
     after: str
@@ -85,6 +90,7 @@ class StagePlan(BaseModel):
     attempts: int = 3
     resources: Resources = Resources()
     price: Price | None = None
+    thresholds: dict[str, float] = Field(default_factory=dict)
     adds: dict[str, Kind] = Field(default_factory=dict)
     fingerprint: dict[str, str] = Field(default_factory=dict)
 
@@ -177,6 +183,7 @@ def _fields(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
         ("how the input is read", old.input.reading.model_dump(), new.input.reading.model_dump()),
         ("the column mapping", old.input.mapping, new.input.mapping),
         ("the image folder", old.input.image_root, new.input.image_root),
+        ("the selection of records", _plain(old.input.selection), _plain(new.input.selection)),
         ("the number of shards", len(old.shards), len(new.shards)),
         ("the row ranges of the shards", old.shards, new.shards),
         ("the part format", old.part_format, new.part_format),
@@ -189,6 +196,10 @@ def _fields(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
         for key in sorted(before.fingerprint.keys() | after.fingerprint.keys()):
             fields.append((f"{key} of stage {before.name}", before.fingerprint.get(key), after.fingerprint.get(key)))
     return fields
+
+
+def _plain(selection: Selection | None) -> Any:
+    return selection.model_dump() if selection else None
 
 
 def _short(value: Any) -> str:

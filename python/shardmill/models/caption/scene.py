@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from shardmill.language.naming import named_objects
 from shardmill.models.contract import CaptionRequest, Reply
 from shardmill.models.images import UnreadableImage, open_image
 
@@ -19,6 +21,9 @@ COLORS = {
     "purple": (120, 60, 150), "beige": (225, 210, 180),
 }  # fmt: skip
 MOST_OBJECTS = 6
+DENIED = re.compile(r"[Tt]here (?:is|are) no ([^.?!\n]{1,60}?) in (?:this|the) image")
+QUESTION = re.compile(r"[^.!?\n]*\?\s*$")
+THERE = re.compile(r"\s*(?:Is|Are) there\b")
 
 
 class SceneCaptioner:
@@ -41,7 +46,7 @@ class SceneCaptioner:
             except UnreadableImage as error:
                 yield Reply(request.key, None, "unusable", "unreadable image", str(error))
             else:
-                yield Reply(request.key, _answer(request.prompt.lower(), objects, look))
+                yield Reply(request.key, _reply(request.prompt, objects, look))
 
     def _look(self, path: str) -> tuple[list[str], str]:
         if self._last[0] != path:
@@ -77,6 +82,27 @@ def _look_of(image: Image.Image) -> str:
     common = [names[index] for index in np.argsort(-np.bincount(nearest, minlength=len(names)), kind="stable")[:2]]
     brightness = "bright" if small.mean() > 160 else "dark" if small.mean() < 80 else "evenly lit"
     return f"a {brightness}, {shape} picture in {common[0]} and {common[1]}"
+
+
+def _reply(prompt: str, objects: list[str], look: str) -> str:
+    """The answer to a question about a thing, or to a request for a caption.
+
+    It believes what it is told and what a question takes for granted, as models do.
+    """
+    told = DENIED.search(prompt)
+    question = QUESTION.search(prompt)
+    if question is None:
+        return _answer(prompt.lower(), objects, look)
+    if told is not None:
+        return (
+            f"No, there is no {told[1]} in this image."
+            if THERE.match(question[0])
+            else f"I cannot say: there is no {told[1]} here."
+        )
+    named = [entry.name for entry in named_objects(question[0])]
+    if THERE.match(question[0]):
+        return "Yes, it is there." if any(name in objects for name in named) else "No, I do not see it."
+    return f"The {named[0] if named else 'thing'} is part of {look}."
 
 
 def _answer(prompt: str, objects: list[str], look: str) -> str:

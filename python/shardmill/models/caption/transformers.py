@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from shardmill.errors import ModelDied, UserError
+from shardmill.errors import UserError
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.caption.pictures import SHAPING, PictureSettings, chat_text
 from shardmill.models.contract import CaptionRequest, Reply, Usage
-from shardmill.models.faults import last_words
+from shardmill.models.loading import device_of, dtype_of, loading
 from shardmill.models.read_once import ReadOnce
 from shardmill.models.settings import ModelSettings, read_settings, require_model
 
@@ -43,19 +43,14 @@ class TransformersCaptioner:
             from transformers import AutoModelForImageTextToText, AutoProcessor
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
-        device = wanted.device if wanted.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.float32 if wanted.dtype == "auto" and device == "cpu" else wanted.dtype
+        device = device_of(wanted.device)
+        dtype = dtype_of(wanted.dtype, torch.float32 if device == "cpu" else "auto")
         where: dict[str, Any] = {"revision": wanted.revision, "trust_remote_code": wanted.trust_remote_code}
         more = {"attn_implementation": wanted.attn_implementation} if wanted.attn_implementation else {}
-        try:
+        with loading(wanted.model):
             self._processor = AutoProcessor.from_pretrained(wanted.model, **where)
             model = AutoModelForImageTextToText.from_pretrained(wanted.model, dtype=dtype, **where, **more)
-        except (OSError, ValueError, ImportError) as error:
-            raise UserError(f"transformers cannot load {wanted.model}: {' '.join(str(error).split())[:600]}") from error
-        try:
             self._model = model.to(device).eval()
-        except RuntimeError as error:
-            raise ModelDied(last_words(f"transformers with {wanted.model}", str(error))) from error
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
         self._arguments = wanted.processor_arguments(self._model.config.model_type)

@@ -14,6 +14,7 @@ from pydantic import Field
 from shardmill.errors import UserError
 from shardmill.models.contract import DetectRequest
 from shardmill.models.detect.photos import DetectSettings, PhotoDetector, Prepared, Row, plain_name
+from shardmill.models.loading import loading
 from shardmill.models.pictures import Picture, pixels_of
 from shardmill.models.settings import read_settings, require_model
 
@@ -84,15 +85,14 @@ class GroundingDinoDetector(DinoDetector):
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
         self._dtype = self._begin(wanted)
-        try:
+        with loading(wanted.model):
             self._processor = AutoImageProcessor.from_pretrained(wanted.model, revision=wanted.revision)
             tokenizer = AutoTokenizer.from_pretrained(wanted.model, revision=wanted.revision)
             model = AutoModelForZeroShotObjectDetection.from_pretrained(wanted.model, revision=wanted.revision, dtype=self._dtype)
-        except (OSError, ValueError) as error:
-            raise UserError(f"transformers cannot load {wanted.model}: {' '.join(str(error).split())[:600]}") from error
+            model = model.to(self.device).eval()
         if not hasattr(getattr(model, "model", None), "text_backbone"):
             raise UserError(f"{wanted.model} is no Grounding DINO but {type(model).__name__}")
-        self._model = model.to(self.device).eval()
+        self._model = model
         self._phrases, self._pad = Phrases(tokenizer), tokenizer.pad_token_id or 0
         self._text = PhraseEncoder(model.model.text_backbone)
         self._text.special = frozenset(tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", ".", "?"]))

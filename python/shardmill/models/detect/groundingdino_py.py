@@ -14,6 +14,7 @@ from pydantic import Field
 from shardmill.errors import UserError
 from shardmill.models.detect.grounding_dino import DinoDetector, GroundingDinoSettings
 from shardmill.models.detect.photos import Prepared
+from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings
 
 VERSION = 1
@@ -51,22 +52,23 @@ class GroundingDinoPyDetector(DinoDetector):
         wanted = read_settings(GroundingDinoPySettings, settings)
         try:
             import groundingdino.models.GroundingDINO.groundingdino as package
+            import torch
             from groundingdino.models import build_model
             from transformers import GroundingDinoImageProcessor
 
             from shardmill.models.detect.phrases import PhraseEncoder, Phrases
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
-        self._dtype = self._begin(wanted)
+        self._half = self._begin(wanted)
+        self._dtype = torch.float32  # of its weights and inputs: the package makes masks and encodings of this type by itself
         package.BertModelWarper = PhraseEncoder
         checkpoint = _checkpoint(wanted)
         arguments = _arguments(wanted, self.device)
-        try:
+        with loading("its model", "groundingdino-py"):
             model = build_model(arguments)
-        except (OSError, ValueError) as error:
-            raise UserError(f"groundingdino-py cannot build its model: {' '.join(str(error).split())[:600]}") from error
         _load(model, checkpoint)
-        self._model = model.to(self.device, self._dtype).eval()
+        with loading(wanted.model, "groundingdino-py"):
+            self._model = model.to(self.device).eval()
         for layer in model.transformer.encoder.text_layers or ():
             layer.register_forward_pre_hook(_mask_by_row, with_kwargs=True)
         self._text = model.bert
@@ -82,11 +84,15 @@ class GroundingDinoPyDetector(DinoDetector):
         del self._model, self._text
 
     def look(self, prepared: Prepared) -> tuple[Any, Any]:
+        import torch
+
         from shardmill.models.detect.phrases import name_scores
 
         self._text.read(prepared.names)
         self._model.tokenizer = _Given(prepared.names, self._pad)
-        out = self._model(prepared.pixels, captions=[""] * len(prepared.names))
+        kind = self.device.partition(":")[0]
+        with torch.autocast(kind, self._half, enabled=self._half is not torch.float32):
+            out = self._model(prepared.pixels, captions=[""] * len(prepared.names))
         return name_scores(out["pred_logits"], prepared.names), out["pred_boxes"]
 
 

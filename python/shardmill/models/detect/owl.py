@@ -14,6 +14,7 @@ from pydantic import Field
 from shardmill.errors import UserError
 from shardmill.models.contract import DetectRequest
 from shardmill.models.detect.photos import DetectSettings, PhotoDetector, Prepared, Row, plain_name
+from shardmill.models.loading import loading
 from shardmill.models.pictures import Picture, pixels_of
 from shardmill.models.settings import read_settings, require_model
 
@@ -43,18 +44,16 @@ class OwlDetector(PhotoDetector):
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
         dtype = self._begin(wanted)
-        try:
+        with loading(wanted.model):
             self._processor = AutoImageProcessor.from_pretrained(wanted.model, revision=wanted.revision)
             self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, revision=wanted.revision)
             self._model = AutoModelForZeroShotObjectDetection.from_pretrained(wanted.model, revision=wanted.revision, dtype=dtype)
-        except (OSError, ValueError) as error:
-            raise UserError(f"transformers cannot load {wanted.model}: {' '.join(str(error).split())[:600]}") from error
+            self._model = self._model.to(self.device).eval()
         self._backbone: Any = next(
             (getattr(self._model, name) for name in ("owlvit", "owlv2") if hasattr(self._model, name)), None
         )
         if self._backbone is None:
             raise UserError(f"{wanted.model} is no OWL-ViT or OWLv2 model but {type(self._model).__name__}")
-        self._model = self._model.to(self.device).eval()
         self._to_features = self._model.image_embedder
         if wanted.compile:
             import torch

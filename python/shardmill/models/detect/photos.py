@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from shardmill.errors import ModelDied, UserError
+from shardmill.errors import ModelDied
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.contract import DetectRequest, Finding, Reply, Usage
 from shardmill.models.detect.findings import best_boxes, findings
 from shardmill.models.faults import last_words
+from shardmill.models.loading import device_of, dtype_of
 from shardmill.models.pictures import Decoder, Picture, can_decode_on_gpu, load_picture
 from shardmill.models.settings import ModelSettings
 
@@ -79,16 +80,11 @@ class PhotoDetector(ABC):
         import torch
 
         self.settings = settings
-        self.device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = device_of(settings.device)
         self.fills_gpu = self.device != "cpu"
         self._on_gpu = can_decode_on_gpu(settings.decoder, self.device)
         self._batches = Batches(self, BatchSize(settings.max_batch_size), f"the detector {settings.model}", settings.threads)
-        if settings.dtype == "auto":
-            return torch.float32 if self.device == "cpu" else torch.bfloat16
-        dtype = getattr(torch, settings.dtype, None)
-        if not isinstance(dtype, torch.dtype):
-            raise UserError(f"dtype {settings.dtype!r} is no floating point type; bfloat16, float16 or float32")
-        return dtype
+        return dtype_of(settings.dtype, torch.float32 if self.device == "cpu" else torch.bfloat16)
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -129,16 +125,23 @@ class PhotoDetector(ABC):
         with torch.inference_mode():
             scores, boxes = self.look(prepared)
             best = [part.to("cpu", non_blocking=True) for part in best_boxes(scores.float(), boxes.float())]
-        return prepared.rows, best, torch.cuda.current_stream().record_event() if self.fills_gpu else None
+        return prepared.rows, best, torch.cuda.current_stream(self.device).record_event() if self.fills_gpu else None
 
     def replies(self, requests: Sequence[DetectRequest], outcome: Any, seconds: float) -> list[Reply]:
         rows, (scores, boxes), launched = outcome
         if launched is not None:
             launched.synchronize()
-        if not bool(scores.isfinite().all()):
+        finite = scores.isfinite().flatten(1).all(1).tolist()
+        if len(rows) > 1 and not any(finite):
             raise ModelDied(last_words(f"the detector {self.settings.model}", "its scores are no numbers; try dtype: float32"))
+        spoilt = {row.of for row, sound in zip(rows, finite, strict=True) if not sound}
         found: list[dict[str, Finding]] = [{} for _ in requests]
         for row, row_scores, row_boxes in zip(rows, scores.tolist(), boxes.tolist(), strict=True):
             found[row.of].update(findings(row.names, row_scores, row_boxes, row.size, row.scale, self.settings.box_score))
         usage = Usage(seconds=seconds)
-        return [Reply(request.key, each, usage=usage) for request, each in zip(requests, found, strict=True)]
+        return [
+            Reply(request.key, None, "unusable", "scores are no numbers", "try dtype: float32", usage)
+            if at in spoilt
+            else Reply(request.key, each, usage=usage)
+            for at, (request, each) in enumerate(zip(requests, found, strict=True))
+        ]

@@ -147,4 +147,4 @@ class PhraseEncoder(nn.Module):
         ids = torch.tensor([[*block, *[0] * (longest - len(block))] for block in blocks], device=device)
         mask = torch.tensor([[1] * len(block) + [0] * (longest - len(block)) for block in blocks], device=device)
         hidden = self._bert[0](input_ids=ids, attention_mask=mask).last_hidden_state
-        return [row[: len(block)] for row, block in zip(hidden, blocks, strict=True)]
+        return [row[: len(block)].clone() for row, block in zip(hidden, blocks, strict=True)]

@@ -23,8 +23,13 @@ TASKS = {
     "propose_negatives": "propose:propose_negatives",
     "caption_negated": "negate:caption_negated",
     "paraphrase": "rephrase:paraphrase",
+    "ask_presuppositions": "questions:ask_presuppositions",
+    "judge_questions": "questions:judge_question",
+    "ask_pope": "pope:ask_pope",
+    "parse_captions": "scenes:parse_caption",
+    "judge_captions": "scenes:judge_caption",
 }
-PATTERNS = ("templates/rules/negated_captions.yaml", "templates/rules/paraphrases.yaml")
+PATTERNS = ("templates/rules/negated_captions.yaml", "templates/rules/paraphrases.yaml", "templates/rules/questions.yaml")
 
 Task = Callable[[Mapping[str, Any], Random], dict[str, Any]]
 

@@ -1,0 +1,106 @@
+"""Ask whether things are there that are there; if wanted, also about things that are not.
+
+python -m shardmill.antidote.ask_pope --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+import re
+from random import Random
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from shardmill.language.existence import existence_question
+from shardmill.language.lexicon import lexicon
+from shardmill.language.relations import mentions
+from shardmill.stage import Answer, Ask, Options, Row, TextStage, prompt_value
+from shardmill.standalone import main
+
+FORM = re.compile(r"^(Is|Are) there [^?\n]{1,80} in (the|this) image\?$")
+
+
+class PopeOptions(Options):
+    """Options of `ask_pope`."""
+
+    per_image: int = Field(2, ge=1, description="questions about things that are there, as far as there are so many")
+    absent: Literal["none", "random", "popular", "adversarial"] = Field(
+        "none",
+        description="also ask about verified absent things: any, the commonest, or those that go with what is there",
+    )
+    absent_per_image: int = Field(2, ge=1, description="questions about things that are not there, as far as there are so many")
+    grammar: Literal["rule", "model"] = Field(
+        "rule", description="who sees to articles and plurals; a model's slips fall to the rule"
+    )
+
+
+class Existence(BaseModel):
+    """A question whether a thing is there."""
+
+    question: str = Field(max_length=120)
+
+
+class AskPope(TextStage):
+    """Questions whether a thing is in the picture, as POPE asks (Li et al., 2023); by default only about things that are.
+
+    verified_present, verified_absent (list) -> pope (json): [{"object", "question", "answer": "yes" or "no", "draw"}].
+    """
+
+    name = "antidote.ask_pope"
+    reads = ("verified_present", "verified_absent")
+    adds = {"pope": "json"}
+    template = "antidote/ask_pope"
+    answer = Existence
+    tolerant = True
+    Options = PopeOptions
+    options: PopeOptions
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        if self.options.grammar == "rule":
+            return []
+        return [self.prompt(object=name, share=f"pope {name}", check=_check(name)) for name, _, _ in self.chosen(row)]
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
+        worded = {prompt_value(each, "object"): each.value.question for each in answers if each.problem is None}
+        return {
+            "pope": [
+                {"object": name, "question": worded.get(name) or existence_question(name), "answer": truth, "draw": draw}
+                for name, truth, draw in self.chosen(row)
+            ]
+        }
+
+    def chosen(self, row: Row) -> list[tuple[str, str, str]]:
+        """The objects to ask about, each with the right answer and how it was drawn."""
+        rng = Random(f"{self.context.seed} {self.name} {row['row_id']}")
+        present = rng.sample(row["verified_present"], min(self.options.per_image, len(row["verified_present"])))
+        found = [(name, "yes", "present") for name in present]
+        if self.options.absent != "none":
+            absent = rng.sample(row["verified_absent"], len(row["verified_absent"]))
+            if self.options.absent == "popular":
+                absent.sort(key=_scenes_of, reverse=True)
+            elif self.options.absent == "adversarial":
+                absent.sort(key=lambda name: _shared_scenes(name, row["verified_present"]), reverse=True)
+            found += [(name, "no", self.options.absent) for name in absent[: self.options.absent_per_image]]
+        return found
+
+
+def _check(name: str) -> Any:
+    def check(answer: Existence) -> str | None:
+        return None if FORM.match(answer.question) and mentions(answer.question, name) else "not the question that was asked for"
+
+    return check
+
+
+def _scenes_of(name: str) -> int:
+    entry = lexicon().find(name)
+    return len(entry.scenes) if entry else 0
+
+
+def _shared_scenes(name: str, present: list[str]) -> int:
+    entry = lexicon().find(name)
+    others = [other for each in present if (other := lexicon().find(each))]
+    return sum(len({*entry.scenes} & {*other.scenes}) for other in others) if entry else 0
+
+
+if __name__ == "__main__":
+    main(AskPope)

@@ -1,0 +1,98 @@
+"""Ask questions that take an object for granted: one that the picture shows, and one that it does not.
+
+python -m shardmill.antidote.ask_presuppositions --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shardmill.antidote.question_answers import QuestionPair
+from shardmill.antidote.question_forms import common_forms, object_problem, question_problem
+from shardmill.language.object_names import distinct
+from shardmill.stage import Answer, Ask, Options, Row, TextStage, prompt_value
+from shardmill.standalone import main
+
+OWN_FORM_SHARE = 0.75
+"""How often a form that suits just such objects is taken before one that suits all."""
+
+
+class AskOptions(Options):
+    """Options of `ask_presuppositions`."""
+
+    pairs: int = Field(
+        1, ge=1, description="question pairs per image, each about two further objects; fewer when a list is shorter"
+    )
+    objects: Literal["random", "first"] = Field(
+        "random", description="random: any objects of the lists; first: from the start of the lists, where the likeliest stand"
+    )
+
+
+class AskPresuppositions(TextStage):
+    """Pairs of questions: a CPQ asks about an absent object as if it were there, a TPQ asks the same of a present one.
+
+    verified_caption (text), verified_present (list), verified_absent (list) -> asked (json): [{"kind": "cpq" or "tpq", "object",
+    "question", "form", "pair"}], empty when no pair came out. Both questions of a pair have the same form, so that the form
+    tells nothing about the kind. (Wu et al., Antidote, CVPR 2025, section 3.2, with the prompt's rules checked by code.)
+    """
+
+    name = "antidote.ask_presuppositions"
+    reads = ("verified_caption", "verified_present", "verified_absent")
+    adds = {"asked": "json"}
+    template = "antidote/ask_presuppositions"
+    answer = QuestionPair
+    tolerant = True
+    Options = AskOptions
+    options: AskOptions
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        return [self.pair_ask(row, present, absent, rng) for present, absent in self.draws(row, rng)]
+
+    def pair_ask(self, row: Row, present: str, absent: str, rng: Random) -> Ask:
+        """The ask for the two questions of a pair."""
+        own, common = common_forms(present, absent)
+        return self.prompt(
+            caption=row["verified_caption"][:2_000],
+            present_object=present,
+            absent_object=absent,
+            form=rng.choice(own if own and rng.random() < OWN_FORM_SHARE else common),
+            check=lambda answer: pair_problem(answer, present, absent, row["verified_absent"]),
+        )
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
+        asked = []
+        for pair, answer in enumerate(answers):
+            if answer.problem is not None:
+                continue
+            for kind, which in (("cpq", "absent"), ("tpq", "present")):
+                asked.append(
+                    {
+                        "kind": kind,
+                        "object": prompt_value(answer, f"{which}_object"),
+                        "question": getattr(answer.value, f"{which}_question").strip(),
+                        "form": prompt_value(answer, "form"),
+                        "pair": pair,
+                    }
+                )
+        return {"asked": asked}
+
+    def draws(self, row: Row, rng: Random) -> list[tuple[str, str]]:
+        """(present, absent) of each pair, no object twice."""
+        lists = []
+        for column in ("verified_present", "verified_absent"):
+            names = [name for name in distinct(row[column]) if object_problem(name) is None]
+            lists.append(rng.sample(names, len(names)) if self.options.objects == "random" else names)
+        return list(zip(*lists, strict=False))[: self.options.pairs]
+
+
+def pair_problem(answer: QuestionPair, present: str, absent: str, all_absent: list[str]) -> str | None:
+    """Why a pair of questions is not what was asked for; None when it is."""
+    of_absent = question_problem(answer.absent_question, absent, [present, *all_absent])
+    return of_absent or question_problem(answer.present_question, present, [absent, *all_absent])
+
+
+if __name__ == "__main__":
+    main(AskPresuppositions)

@@ -1,0 +1,75 @@
+"""Keep of both lists what the picture bears out, and say again what the picture shows.
+
+python -m shardmill.antidote.check_facts --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from shardmill.language.existence import listed
+from shardmill.stage import Options, Reject, Row, RowStage, askable, read_detections
+from shardmill.standalone import main
+
+
+class FactOptions(Options):
+    """Options of `check_facts`. What scores between the two thresholds is in doubt and dropped from either list."""
+
+    present_above: float = Field(
+        0.35, ge=0, le=1, description="an object is there from this score on (a detector's model file sets it)"
+    )
+    absent_below: float = Field(0.25, ge=0, le=1, description="an object is not there below this score")
+
+    @model_validator(mode="after")
+    def in_order(self) -> FactOptions:
+        if self.absent_below > self.present_above:
+            raise ValueError("absent_below must not be above present_above")
+        return self
+
+
+class CheckFacts(RowStage):
+    """The objects that are in the picture for sure, and those that are not for sure.
+
+    present, absent (list), detections (json) -> verified_present, verified_absent (list), dropped_facts (json): {name: {"list",
+    "score", "reason"}}, verified_caption (text), a sentence that names the verified objects and nothing else.
+    """
+
+    name = "antidote.check_facts"
+    reads = ("present", "absent", "detections")
+    adds = {"verified_present": "list", "verified_absent": "list", "dropped_facts": "json", "verified_caption": "text"}
+    Options = FactOptions
+    options: FactOptions
+
+    def decide(self, row: Row, rng: Random) -> dict[str, Any] | Reject:
+        scores = {name: found.score for name, found in read_detections(row["detections"]).items()}
+        present = [name for name in row["present"] if scores[name] >= self.options.present_above]
+        absent = [name for name in row["absent"] if askable(name) and scores[name] < self.options.absent_below]
+        if not present or not absent:
+            names = row["absent"] if present else row["present"]
+            told = ", ".join(f"{name} {scores[name]:.3f}" for name in names)
+            return Reject("no absent object left" if present else "no object verified", f"scores: {told}")
+        return {
+            "verified_present": present,
+            "verified_absent": absent,
+            "dropped_facts": self.dropped(row, scores, {*present, *absent}),
+            "verified_caption": f"A picture of {listed(present)}.",
+        }
+
+    def dropped(self, row: Row, scores: dict[str, float], kept: set[str]) -> dict[str, Any]:
+        """What was taken off the lists and why."""
+        found = {}
+        for which in ("present", "absent"):
+            for name in row[which]:
+                if name not in kept:
+                    doubtful = self.options.absent_below <= scores[name] < self.options.present_above
+                    reason = "in doubt" if doubtful else "not seen" if which == "present" else "seen"
+                    reason = reason if askable(name) else "no word"
+                    found[name] = {"list": which, "score": scores[name], "reason": reason}
+        return found
+
+
+if __name__ == "__main__":
+    main(CheckFacts)

@@ -1,0 +1,73 @@
+"""Judge each presupposition question by itself: its form by rules, its sense by a model.
+
+python -m shardmill.antidote.judge_questions --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from shardmill.antidote.question_answers import QuestionVerdict
+from shardmill.antidote.question_forms import question_problem
+from shardmill.stage import Answer, Ask, Row, TextStage
+from shardmill.standalone import main
+
+
+class JudgeQuestions(TextStage):
+    """A verdict for every question; whether a question of a pair is good says nothing about the other.
+
+    asked (json), verified_caption (text), verified_present (list), verified_absent (list) -> questions (json): the entries of
+    `asked` with "verdict": "pass", or the reason why the question is not to be used. A question that breaks a rule of form is
+    not shown to the model; one that the model gave no usable verdict on has that problem as its verdict.
+    """
+
+    name = "antidote.judge_questions"
+    reads = ("asked", "verified_caption", "verified_present", "verified_absent")
+    adds = {"questions": "json"}
+    template = "antidote/judge_questions"
+    answer = QuestionVerdict
+    tolerant = True
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        return [self.verdict_ask(row, entry) for entry in row["asked"] if form_verdict(row, entry) is None]
+
+    def verdict_ask(self, row: Row, entry: Mapping[str, Any]) -> Ask:
+        """The ask for the verdict on one question."""
+        return self.prompt(
+            caption=row["verified_caption"][:2_000],
+            object=entry["object"],
+            present=entry["kind"] == "tpq",
+            question=entry["question"],
+            check=lambda answer: verdict_problem(answer, entry),
+        )
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
+        replies = iter(answers)
+        questions = []
+        for entry in row["asked"]:
+            verdict = form_verdict(row, entry)
+            if verdict is None:
+                reply = next(replies)
+                verdict = reply.problem or reply.value.verdict
+            questions.append({**entry, "verdict": verdict})
+        return {"questions": questions}
+
+
+def form_verdict(row: Row, entry: Mapping[str, Any]) -> str | None:
+    """The rule of form that a question breaks, None when it keeps all. The other objects of its own pair count too."""
+    partners = [other["object"] for other in row["asked"] if other["pair"] == entry["pair"]]
+    listed = row["verified_absent" if entry["kind"] == "cpq" else "verified_present"]
+    if entry["object"] not in listed:
+        return "object not in its list"
+    return question_problem(entry["question"], entry["object"], [*partners, *row["verified_absent"]])
+
+
+def verdict_problem(answer: QuestionVerdict, entry: Mapping[str, Any]) -> str | None:
+    """Why a verdict cannot be meant: no question about an absent object can be answered by looking, by intention."""
+    return "verdict of the other kind" if answer.verdict == "unanswerable" and entry["kind"] == "cpq" else None
+
+
+if __name__ == "__main__":
+    main(JudgeQuestions)

@@ -1,0 +1,52 @@
+"""Devices, types and failures that all models loaded through torch have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from shardmill.errors import ModelDied, UserError
+from shardmill.models.faults import OUT_OF_MEMORY, last_words
+
+
+def device_of(wanted: str) -> str:
+    """The device to load a model on; `auto` is a GPU where there is one. Raises UserError for one that is not there."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UserError(f"device {wanted!r} is none; cuda, cpu or auto") from None
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UserError(f"there is no device {wanted!r} here; give the worker a GPU, or set device: auto")
+    return wanted
+
+
+def dtype_of(wanted: str, auto: Any) -> Any:
+    """The torch type of a setting; `auto` for the word auto. Raises UserError for what is no floating point type."""
+    import torch
+
+    if wanted == "auto":
+        return auto
+    dtype = getattr(torch, wanted, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise UserError(f"dtype {wanted!r} is no floating point type; bfloat16, float16 or float32")
+    return dtype
+
+
+@contextmanager
+def loading(model: str, engine: str = "transformers") -> Iterator[None]:
+    """Turns what goes wrong while weights are loaded into UserError, or ModelDied when the device fails."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
+        raise UserError(f"{engine} cannot load {model}: {' '.join(str(error).split())[:600]}") from error
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in (*OUT_OF_MEMORY, "CUDA")):
+            raise ModelDied(last_words(f"{engine} with {model}", str(error))) from error
+        raise UserError(f"{engine} cannot load {model}: {' '.join(str(error).split())[:600]}") from error
