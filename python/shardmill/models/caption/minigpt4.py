@@ -22,6 +22,7 @@ from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import CaptionRequest, Reply, Request, Sampling, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.images import UnreadableImage
+from shardmill.models.loading import device_of, dtype_of, loading
 from shardmill.models.settings import ModelSettings, read_settings, require_model
 from shardmill.models.weights import weights_digest
 
@@ -87,12 +88,10 @@ class MiniGpt4Captioner:
             from shardmill.models.caption import minigpt4_parts as parts
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[transformers]'") from error
-        device = wanted.device if wanted.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.float32 if wanted.dtype == "auto" and device == "cpu" else wanted.dtype
-        if wanted.dtype != "auto" and not isinstance(getattr(torch, wanted.dtype, None), torch.dtype):
-            raise UserError(f"dtype {wanted.dtype!r} is no floating point type; bfloat16, float16 or float32")
+        device = device_of(wanted.device)
+        dtype = dtype_of(wanted.dtype, torch.float32 if device == "cpu" else "auto")
         where: dict[str, Any] = {"revision": wanted.revision}
-        try:
+        with loading(wanted.model, "MiniGPT-4"):
             # what can be wrong is looked at before gigabytes are loaded
             described = parts.read_eyes_config(wanted.eyes)
             hidden = AutoConfig.from_pretrained(wanted.model, **where).get_text_config().hidden_size
@@ -101,10 +100,6 @@ class MiniGpt4Captioner:
             self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
             self._model = AutoModelForCausalLM.from_pretrained(wanted.model, dtype=dtype, **where).to(device).eval()
             self._eyes = parts.load_eyes(wanted.eyes, projection, self._model.dtype, device)
-        except (OSError, ValueError) as error:
-            raise UserError(f"MiniGPT-4 cannot be put together: {' '.join(str(error).split())[:600]}") from error
-        except RuntimeError as error:
-            raise ModelDied(last_words(f"MiniGPT-4 with {wanted.model}", str(error))) from error
         ends = self._model.generation_config.eos_token_id
         self._end_ids = [*ends] if isinstance(ends, (list, tuple)) else [self._tokenizer.eos_token_id if ends is None else ends]
         self._pad_id = self._end_ids[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id

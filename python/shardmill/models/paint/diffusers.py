@@ -23,6 +23,7 @@ from pydantic import Field
 from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import Painted, PaintRequest, Reply, Request, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
+from shardmill.models.loading import device_of
 from shardmill.models.paint.embeddings import PromptTooLong, WeightedPrompts, check_length, takes_weights
 from shardmill.models.paint.prompt_weights import fragments, plain
 from shardmill.models.paint.store import Format, address, fault_of, file_name, save, size_of
@@ -123,12 +124,11 @@ class DiffusersPainter:
         self.settings = wanted = read_settings(PaintSettings, settings)
         require_model(wanted.model, "model_index.json")
         try:
-            import torch
 
             import_module("diffusers")
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
-        self._device = wanted.device if wanted.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = device_of(wanted.device)
         self._pipe, self._dtype = self._load()
         takes = signature(self._pipe.__call__).parameters
         if "prompt" not in takes or "height" not in takes:

@@ -18,6 +18,7 @@ from pydantic import Field
 from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import Reply, Request, Sampling, TextRequest, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
+from shardmill.models.loading import device_of, dtype_of, loading
 from shardmill.models.settings import read_settings, require_model
 from shardmill.models.text.settings import TextSettings
 
@@ -69,17 +70,13 @@ class TransformersModel:
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[transformers]'") from error
         wanted = self.settings
-        device = wanted.device if wanted.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.float32 if wanted.dtype == "auto" and device == "cpu" else wanted.dtype
+        device = device_of(wanted.device)
+        dtype = dtype_of(wanted.dtype, torch.float32 if device == "cpu" else "auto")
         where: dict[str, Any] = {"revision": wanted.revision, "trust_remote_code": wanted.trust_remote_code}
-        try:
+        with loading(wanted.model):
             self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
             more = {"attn_implementation": wanted.attn_implementation} if wanted.attn_implementation else {}
             self._model = AutoModelForCausalLM.from_pretrained(wanted.model, dtype=dtype, **where, **more).to(device).eval()
-        except (OSError, ValueError) as error:
-            raise UserError(f"transformers cannot load {wanted.model}: {' '.join(str(error).split())[:600]}") from error
-        except RuntimeError as error:
-            raise ModelDied(last_words(f"transformers with {wanted.model}", str(error))) from error
         if self._tokenizer.chat_template is None:
             raise UserError(f"{wanted.model} has no chat template; use an instruction-tuned model")
         ends = self._model.generation_config.eos_token_id
