@@ -7,12 +7,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from shardmill.launch.finish import build_datasets
 from shardmill.launch.jobs import JobsFolder
 from shardmill.planning import NewRun, start_run
 from shardmill.shards.run_folder import RunFolder
@@ -21,6 +21,7 @@ from shardmill.worker import ModelPool, run_shard
 from slurm.cluster import Cluster
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "captions.csv"
+SAMPLES = {"negbench": SAMPLE, "recaption": SAMPLE, "antidote": SAMPLE.with_name("antidote.json")}
 FAULTS = Path(__file__).with_name("faults")
 SITE: dict[str, Any] = {
     "partition": "main",
@@ -63,7 +64,7 @@ class Mill:
 
     def launch(self, *options: str, **site: Any) -> str:
         """`shardmill launch` on the cluster; returns what it printed."""
-        return self.shardmill("launch", "negbench", "--run", self.run.path, "--site", self.site(**site), *options)
+        return self.shardmill("launch", self.run.plan.pipeline, "--run", self.run.path, "--site", self.site(**site), *options)
 
     def shardmill(self, *words: str | Path) -> str:
         return self.cluster.run("shardmill", *map(str, words), cwd=self.folder)
@@ -95,7 +96,7 @@ class Mill:
         """What the run made: each part, and each dataset file but the card, which has a date and paths."""
         run = self.fresh()
         parts = [run.files(stage, shard).part for stage in run.stages for shard in range(run.num_shards)]
-        made = [path for path in sorted((run.path / "datasets").glob("*")) if path.name != "dataset.json"]
+        made = [path for path in sorted((run.path / "datasets").rglob("*")) if path.is_file() and path.name != "dataset.json"]
         return {str(path.relative_to(run.path)): sha256(path.read_bytes()).hexdigest() for path in [*parts, *made]}
 
 
@@ -124,9 +125,9 @@ def new_mill(
 THINGS = ("cat", "ball", "lamp", "chair", "bicycle", "cup", "tree")
 
 
-def sample_mill(cluster: Cluster, folder: Path, shards: int) -> Mill:
-    """A run of the whole pipeline on the bundled sample."""
-    return Mill(cluster, folder, start_run(folder / "run", NewRun(input=SAMPLE, num_shards=shards)))
+def sample_mill(cluster: Cluster, folder: Path, shards: int, pipeline: str = "negbench") -> Mill:
+    """A run of a whole pipeline on its bundled sample."""
+    return Mill(cluster, folder, start_run(folder / "run", NewRun(input=SAMPLES[pipeline], pipeline=pipeline, num_shards=shards)))
 
 
 def local_digests(mill: Mill) -> dict[str, str]:
@@ -139,11 +140,11 @@ def local_digests(mill: Mill) -> dict[str, str]:
     for stage in run.stages:
         for shard in range(run.num_shards):
             run_shard(run, stage, shard, models=models)
-    if len(run.stages) == 7:
-        import_module("shardmill.negbench.build").build(run, None)
+    if not (mill.folder / "pipeline.yaml").exists():
+        build_datasets(run)
     return Mill(mill.cluster, mill.folder, run).digests()
 
 
 def pipeline_of(mill: Mill) -> str | Path:
     own = mill.folder / "pipeline.yaml"
-    return own if own.exists() else "negbench"
+    return own if own.exists() else mill.run.plan.pipeline

@@ -1,8 +1,10 @@
-"""The whole pipeline on the sample, undisturbed: two nodes, eight workers of one GPU each, seven chained arrays."""
+"""Whole pipelines on their samples, undisturbed: two nodes, eight workers of one GPU each, an array for each stage."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pytest
 
 from shardmill.shards.run_folder import RunFolder
 from slurm.cluster import Cluster
@@ -20,6 +22,18 @@ def test_the_sample_on_two_nodes_of_eight_workers_gives_what_one_machine_gives(c
     assert mill.digests() == local_digests(mill)
     check_workers_had_gpus_of_their_own(mill.fresh())
     check_stages_overlapped(mill.fresh())
+
+
+@pytest.mark.parametrize("pipeline", ["antidote", "recaption"])
+def test_the_other_pipelines_give_what_one_machine_gives(cluster: Cluster, tmp_path: Path, pipeline: str) -> None:
+    mill = sample_mill(cluster, tmp_path, 16, pipeline)
+    mill.launch()
+    datasets = mill.run.path / "datasets"
+    ready = (datasets / "dataset.json") if pipeline == "antidote" else (datasets / "caption_images.jsonl")
+    mill.cluster.wait_until(ready.exists, 900, "the datasets are built")
+    mill.cluster.wait_for_empty(30)
+    mill.check_conservation()
+    assert mill.digests() == local_digests(mill)
 
 
 def check_workers_had_gpus_of_their_own(run: RunFolder) -> None:

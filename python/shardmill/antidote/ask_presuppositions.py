@@ -11,13 +11,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shardmill.antidote.question_answers import QuestionPair
-from shardmill.antidote.question_forms import common_forms, object_problem, question_problem
+from shardmill.antidote.question_forms import object_problem, question_problem, shared_forms
 from shardmill.language.object_names import distinct
 from shardmill.stage import Answer, Ask, Options, Row, TextStage, prompt_value
 from shardmill.standalone import main
-
-OWN_FORM_SHARE = 0.75
-"""How often a form that suits just such objects is taken before one that suits all."""
 
 
 class AskOptions(Options):
@@ -53,12 +50,12 @@ class AskPresuppositions(TextStage):
 
     def pair_ask(self, row: Row, present: str, absent: str, rng: Random) -> Ask:
         """The ask for the two questions of a pair."""
-        own, common = common_forms(present, absent)
+        forms = shared_forms(present, absent)
         return self.prompt(
             caption=row["verified_caption"][:2_000],
             present_object=present,
             absent_object=absent,
-            form=rng.choice(own if own and rng.random() < OWN_FORM_SHARE else common),
+            form=rng.choices(list(forms), list(forms.values()))[0],
             check=lambda answer: pair_problem(answer, present, absent, row["verified_absent"]),
         )
 

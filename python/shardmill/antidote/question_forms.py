@@ -67,30 +67,31 @@ OWN_FORMS = (
 )
 """What only some kinds of objects can be asked."""
 
-COMMON_FORMS = (
-    _form("main colours"),
-    _form("light on it"),
-    _form("how much of it shows"),
+LOOKS = (_form("main colours"), _form("light on it"), _form("how much of it shows"), _form("size", unfit_shapes=_WIDE))
+"""What can be asked of nearly everything, so that any two objects share a form."""
+
+PLACES = (
     _form("what is closest to it", unfit_shapes=_WIDE),
     _form("what is behind it", unfit_shapes=_WIDE),
     _form("what is in front of it", unfit_shapes=_WIDE),
-    _form("size", unfit_shapes=_WIDE),
     _form("distance", unfit_shapes=_WIDE),
 )
-"""What nearly every object can be asked, so that any two objects share a form."""
+"""Where things are, which is asked least: it is as much about the other things."""
+
+_WEIGHTS = ((OWN_FORMS, 6), (LOOKS, 2), (PLACES, 1))
 
 
-def common_forms(first: str, second: str) -> tuple[list[str], list[str]]:
-    """(own forms, common forms) that suit both objects; a name that the lexicon does not know suits the common ones."""
-
-    def of(forms: Iterable[Form]) -> list[str]:
+def shared_forms(first: str, second: str) -> dict[str, int]:
+    """The forms that suit both objects, with how often each is to be drawn beside the others."""
+    found: dict[str, int] = {}
+    for forms, weight in _WEIGHTS:
         both = [{form.name for form in forms if _suits(form, name)} for name in (first, second)]
-        return list(dict.fromkeys(form.name for form in forms if form.name in both[0] & both[1]))
-
-    return of(OWN_FORMS), of(COMMON_FORMS)
+        found |= {form.name: weight for form in forms if form.name in both[0] & both[1]}
+    return found
 
 
 def _suits(form: Form, name: str) -> bool:
+    """A name that the lexicon does not know suits what suits all."""
     entry = lexicon().find(name)
     return form.suits(entry.category, entry.shape) if entry else not form.categories
 
@@ -138,7 +139,7 @@ _EXISTENCE = re.compile(
 )
 _UNSEEN = re.compile(
     r"\b(?:sounds?|sounding|noises?|hear|heard|music|songs?|melody|voices?|smells?|smelling|scents?|tastes?|tasting|feels?|feeling|"
-    r"feelings|felt|moods?|emotions?|season|thinking|thoughts?)\b",
+    r"feelings|felt|moods?|emotions?|season|thinks?|thinking|thoughts?)\b",
     re.IGNORECASE,
 )
 _SOURCE = re.compile(r"\b(?:caption|captions|according to|described|mentioned)\b", re.IGNORECASE)

@@ -17,6 +17,7 @@ ABSENT = re.compile(
     rf"no such|without any|lacks?)\b",
     re.IGNORECASE,
 )
+CLAUSES = re.compile(r"(?<=[.!?])\s+|[,;]\s+(?:and|but|while|where)\s+")
 OPENING = 240
 """An answer that declines does so at its beginning; further on it may speak of other things that are not there."""
 YES, NO = re.compile(r"^\W*(?:yes|yeah|yep|correct)\b", re.IGNORECASE), re.compile(r"^\W*(?:no|nope)\b", re.IGNORECASE)
@@ -33,7 +34,7 @@ def declines(answer: str, name: str) -> bool:
     opening = answer[:OPENING]
     if CANNOT.search(opening) or re.match(rf"^\W*no {re.escape(name)}\b", opening, re.IGNORECASE):
         return True
-    return any(mentions(sentence, name) and ABSENT.search(sentence) for sentence in re.split(r"(?<=[.!?])\s+", opening))
+    return any(mentions(sentence, name) and ABSENT.search(sentence) for sentence in CLAUSES.split(opening))
 
 
 def says_yes(answer: str, name: str) -> bool | None:

@@ -22,9 +22,10 @@ DIMENSIONS = 1 << 16
 CHARACTERS = 4
 """Length of the character n-grams."""
 
-_TAIL = 0.6
+_TAIL = 0.7
 """Norm of what the index leaves out, as a share of the threshold: more makes the index smaller and its candidates more."""
 _ROUNDING = 1e-3
+_FIRST = 24
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
@@ -44,7 +45,7 @@ def vectors(texts: Sequence[str]) -> list[Vector]:
 def cosine(a: Vector, b: Vector) -> float:
     """The cosine of two vectors, from 0 (nothing in common) to 1 (the same words in the same order)."""
     _, at, other = np.intersect1d(a.features, b.features, assume_unique=True, return_indices=True)
-    return float(np.dot(a.weights[at], b.weights[other]))
+    return float(np.dot(a.weights[at].astype(np.float64), b.weights[other]))
 
 
 def near_duplicates(
@@ -60,13 +61,13 @@ def near_duplicates(
     found = vectors(texts)
     rank = _rarest_first(found)
     tail = _TAIL * threshold
-    scratch = np.zeros(DIMENSIONS, dtype=np.float32)
+    scratch = np.zeros(DIMENSIONS)  # sums of 64 bits, so that no threshold is met or missed by the order of a sum
     kept: defaultdict[Hashable, _Kept] = defaultdict(lambda: _Kept(threshold, scratch))
     repeated = []
     for vector, group in zip(found, groups if groups is not None else [None] * len(texts), strict=True):
         bank = kept[group]
         head = _head(vector, rank, tail)
-        repeated.append(bank.alike(vector, head) >= top_k)
+        repeated.append(bank.alike(vector, head, top_k))
         if not repeated[-1]:
             bank.add(vector, head)
     return repeated
@@ -91,21 +92,30 @@ class _Kept:
         self._features.frombytes(vector.features.tobytes())
         self._weights.frombytes(vector.weights.tobytes())
 
-    def alike(self, vector: Vector, head: Vector) -> int:
-        """How many kept texts have a cosine above the threshold."""
-        rows = self._candidates(head)
+    def alike(self, vector: Vector, head: Vector, enough: int) -> bool:
+        """Whether at least `enough` kept texts have a cosine above the threshold."""
+        candidates = self._candidates(head)
+        self._scratch[vector.features] = vector.weights
+        found = at = 0
+        # The likeliest first: a near duplicate mostly needs no more.
+        for size in (_FIRST, len(candidates)):
+            found += self._above(candidates[at : at + size]) if found < enough else 0
+            at += size
+        self._scratch[vector.features] = 0
+        return found >= enough
+
+    def _above(self, rows: np.ndarray) -> int:
+        """How many of these texts have a cosine above the threshold with the one that is spread out in the scratch."""
         if not len(rows):
             return 0
         starts, sizes = np.frombuffer(self._starts, np.int64)[rows], np.frombuffer(self._sizes, np.int64)[rows]
         before = np.cumsum(sizes) - sizes
         at = np.repeat(starts - before, sizes) + np.arange(sizes.sum())
-        self._scratch[vector.features] = vector.weights
         products = self._scratch[np.frombuffer(self._features, np.int32)[at]] * np.frombuffer(self._weights, np.float32)[at]
-        self._scratch[vector.features] = 0
         return int((np.add.reduceat(products, before) > self._threshold).sum())
 
     def _candidates(self, head: Vector) -> np.ndarray:
-        """The texts whose heads share so much with this one that the cosine may be above the threshold."""
+        """The texts whose heads share so much with this one that the cosine may be above the threshold, the likeliest first."""
         lists = [(weight, self._having[feature]) for feature, weight in _pairs(head) if feature in self._having]
         if not lists:
             return np.empty(0, dtype=np.int64)
@@ -114,7 +124,8 @@ class _Kept:
         shared = np.bincount(texts, weights, len(self._starts))
         # No weight in a text's head is above its heaviest: at most this much is shared.
         most = shared * np.frombuffer(self._heaviest, np.float32)
-        return np.flatnonzero(most > self._threshold * (1 - _TAIL) - _ROUNDING)
+        found = np.flatnonzero(most > self._threshold * (1 - _TAIL) - _ROUNDING)
+        return found[np.argsort(-most[found], kind="stable")]
 
 
 def _pairs(vector: Vector) -> Iterator[tuple[int, float]]:

@@ -22,6 +22,7 @@ COLORS = {
 }  # fmt: skip
 MOST_OBJECTS = 6
 DENIED = re.compile(r"[Tt]here (?:is|are) no ([^.?!\n]{1,60}?) in (?:this|the) image")
+SHOWN = re.compile(r"This image shows: ([^.]{1,400})\. It does not show: ([^.]{1,400})\.")
 QUESTION = re.compile(r"[^.!?\n]*\?\s*$")
 THERE = re.compile(r"\s*(?:Is|Are) there\b")
 
@@ -89,6 +90,9 @@ def _reply(prompt: str, objects: list[str], look: str) -> str:
 
     It believes what it is told and what a question takes for granted, as models do.
     """
+    shown = SHOWN.search(prompt)
+    if shown is not None:
+        return f"The picture shows {shown[1]}. There is no {shown[2].replace(', ', ' and no ')}. It is {look}."
     told = DENIED.search(prompt)
     question = QUESTION.search(prompt)
     if question is None:

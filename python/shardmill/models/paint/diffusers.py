@@ -124,7 +124,7 @@ class DiffusersPainter:
         self.settings = wanted = read_settings(PaintSettings, settings)
         require_model(wanted.model, "model_index.json")
         try:
-
+            import_module("torch")
             import_module("diffusers")
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
