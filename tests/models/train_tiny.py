@@ -1,27 +1,35 @@
-"""Makes the small model of the pipeline tests: a Llama that knows by heart what the rules say about a few rows of the sample.
+"""Makes the small models of the pipeline tests: Llamas that know by heart what the rules say about a few rows of the samples.
 
-    .venv-models/bin/python tests/models/train_tiny.py      # two minutes; writes tests/models/data/
+    .venv-models/bin/python tests/models/train_tiny.py               # two minutes; writes tests/models/data/
+    .venv-models/bin/python tests/models/train_tiny.py antidote      # five minutes; writes tests/models/data_antidote/
 
-With random weights every answer is in form and nonsense, so no row would get beyond the first stage. This one lets rows through
-every stage of NegBench, and some of its answers are wrong, as those of real models are. To be run again when a template changes.
+With random weights every answer is in form and nonsense, so no row would get beyond the first stage. These let rows through
+every stage of their pipeline, and some of their answers are wrong, as those of real models are. To be run again when a template
+changes. Antidote's questions are about what a detector finds, so its model learns them about many picks of objects, to copy any.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import polars as pl
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from models.tiny import make_tokenizer, sample_text
+from shardmill.language.existence import listed
+from shardmill.models.contract import Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.planning import NewRun, start_run
 from shardmill.preview import TracingModel
@@ -31,9 +39,12 @@ from shardmill.shards.run_folder import RunFolder
 from shardmill.stage import stage_class
 from shardmill.worker import run_shard
 
-DATA = Path(__file__).parent / "data"
+DATA, DATA_ANTIDOTE = (Path(__file__).parent / name for name in ("data", "data_antidote"))
 ROWS = 30
-STEPS, BATCH, LEARNING_RATE = 1100, 16, 3e-3
+CAPTIONS = 24
+PICKS, VERDICTS = 24, 240
+"""How often the lists of a caption are drawn from anew to ask questions, and how many verdicts on questions are learned."""
+BATCH, LEARNING_RATE = 16, 3e-3
 TAIL, WHOLE_SHARE = 144, 0.35
 """Most training prompts are cut to their last tokens, which is what the answer depends on; some are left whole."""
 
@@ -53,34 +64,120 @@ def write_rows(path: Path, rows: int = ROWS) -> Path:
     return path
 
 
-def exchanges(folder: Path) -> list[tuple[list[dict[str, str]], str]]:
-    """What the rules are asked about the rows, in every stage, and what they answer."""
-    run = start_run(folder / "run", NewRun(input=write_rows(folder / "rows.csv"), num_shards=1))
-    found: dict[str, tuple[list[dict[str, str]], str]] = {}
-    for name in run.stages:
+def write_captions(path: Path) -> Path:
+    """The first captions of Antidote's sample, as an input table."""
+    captions = json.loads(resource_path("data/samples/antidote.json").read_text(encoding="utf-8"))
+    path.write_text(json.dumps(dict([*captions.items()][:CAPTIONS])))
+    return path
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A prompt, its answer, and how often it is shown in comparison."""
+
+    sent: list[dict[str, str]]
+    answer: str
+    times: int = 1
+
+
+class OneWording:
+    """The rules with one choice for all prompts of a kind: what is up to chance can not be learned by heart."""
+
+    def __init__(self, model: Model):
+        self._model = model
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        return self._model.stream(replace(each, seed=0) if isinstance(each, TextRequest) else each for each in requests)
+
+
+def run_asking(
+    run: RunFolder, stages: list[str], wrap: Callable[[Model], Model] = lambda model: model
+) -> dict[str, list[Learned]]:
+    """Run the stages; what the rules are asked in each that asks them, and what they answer."""
+    found: dict[str, dict[str, Learned]] = {}
+    for name in stages:
         tracer = None
-        if stage_class(f"negbench.{name}").role == "text":
-            tracer = TracingModel(open_model("text", run.stage(name).model))
-        run_shard(RunFolder(run.path), name, 0, models={pool_key("text", run.stage(name).model): tracer} if tracer else {})
+        if stage_class(f"{run.plan.pipeline}.{name}").role == "text":
+            tracer = TracingModel(wrap(open_model("text", run.stage(name).model)))
+        run_shard(run, name, 0, models={pool_key("text", run.stage(name).model): tracer} if tracer else {})
         for exchange in [each for several in (tracer.exchanges.values() if tracer else ()) for each in several]:
             answer = json.dumps(json.loads(exchange.raw), ensure_ascii=False, separators=(",", ":"))
-            found.setdefault(json.dumps(exchange.sent[-1:]), (exchange.sent, answer))
-    return list(found.values())
+            found.setdefault(name, {}).setdefault(json.dumps(exchange.sent[-1:]), Learned(exchange.sent, answer))
+    return {name: list(learned.values()) for name, learned in found.items()}
 
 
-def train(tokenizer: PreTrainedTokenizerFast, examples: list[tuple[list[int], list[int]]]) -> LlamaForCausalLM:
+def negbench_exchanges(folder: Path) -> list[Learned]:
+    """What is asked about the rows in every stage."""
+    run = start_run(folder / "run", NewRun(input=write_rows(folder / "rows.csv"), num_shards=1))
+    return [each for learned in run_asking(run, run.stages).values() for each in learned]
+
+
+def antidote_exchanges(folder: Path) -> list[Learned]:
+    """What is asked about the captions, and about many picks of what a detector might find of their objects."""
+    rng = random.Random(0)
+    run = start_run(folder / "run", NewRun(input=write_captions(folder / "captions.json"), pipeline="antidote", num_shards=1))
+    about_captions = run_asking(run, ["parse_captions", "judge_captions"], OneWording)
+    lists = [(json.loads(row["present"]), json.loads(row["absent"])) for row in run.read_part("judge_captions", 0)[0].to_dicts()]
+    picks = [[_some(names, rng) for names in both] for both in lists for _ in range(PICKS)]
+    rows = [("", f"A picture of {listed(present)}.", json.dumps(present), json.dumps(absent)) for present, absent in picks]
+    columns = ["caption", "verified_caption", "verified_present", "verified_absent"]
+    pl.DataFrame(rows, columns, orient="row").write_csv(folder / "picks.csv")
+    pipeline = folder / "questions.yaml"
+    pipeline.write_text("{pipeline: antidote, stages: [{stage: ask_presuppositions}, {stage: judge_questions}]}")
+    new = NewRun(input=folder / "picks.csv", pipeline=str(pipeline), list_columns=columns[2:], num_shards=1)
+    asking = start_run(folder / "asking", replace(new, settings=["ask_presuppositions.pairs=3"]))
+    questions = run_asking(asking, asking.stages, OneWording)
+    return [
+        *(replace(each, times=24) for each in about_captions["parse_captions"]),
+        *(replace(each, times=4) for each in about_captions["judge_captions"]),
+        *questions["ask_presuppositions"],
+        *rng.sample(questions["judge_questions"], min(VERDICTS, len(questions["judge_questions"]))),
+    ]
+
+
+def _some(names: list[str], rng: random.Random) -> list[str]:
+    """At least one of the names, in their order."""
+    chosen = rng.sample(names, rng.randint(1, len(names)))
+    return [name for name in names if name in chosen]
+
+
+def antidote_text() -> list[str]:
+    captions = json.loads(resource_path("data/samples/antidote.json").read_text(encoding="utf-8")).values()
+    templates = sorted(resource_path("templates/antidote/parse_captions.md").parent.glob("*.md"))
+    return [*captions, *(line for path in templates for line in path.read_text(encoding="utf-8").splitlines())]
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """What a pipeline's model learns, from how many steps, and how large it is."""
+
+    data: Path
+    text: Callable[[], list[str]]
+    exchanges: Callable[[Path], list[Learned]]
+    steps: int
+    hidden_size: int
+    heads: int
+
+
+PUPILS = {
+    "negbench": Pupil(DATA, sample_text, negbench_exchanges, steps=1100, hidden_size=96, heads=3),
+    "antidote": Pupil(DATA_ANTIDOTE, antidote_text, antidote_exchanges, steps=1400, hidden_size=128, heads=4),
+}
+
+
+def train(pupil: Pupil, tokenizer: PreTrainedTokenizerFast, examples: list[tuple[list[int], list[int]]]) -> LlamaForCausalLM:
     torch.manual_seed(0)
     rng = random.Random(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=96, intermediate_size=256, num_hidden_layers=3, num_attention_heads=3,
-        num_key_value_heads=3, head_dim=32, max_position_embeddings=4096, tie_word_embeddings=True,
+        vocab_size=len(tokenizer), hidden_size=pupil.hidden_size, intermediate_size=256, num_hidden_layers=3, head_dim=32,
+        num_attention_heads=pupil.heads, num_key_value_heads=pupil.heads, max_position_embeddings=4096, tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     model = LlamaForCausalLM(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=pupil.steps, pct_start=0.1)
     started = time.monotonic()
-    for step in range(STEPS):
+    for step in range(pupil.steps):
         whole = rng.random() < WHOLE_SHARE
         batch = rng.sample(examples, BATCH // 4 if whole else BATCH)
         rows = [(prompt if whole else prompt[-rng.randint(TAIL - 40, TAIL) :], answer) for prompt, answer in batch]
@@ -101,24 +198,35 @@ def train(tokenizer: PreTrainedTokenizerFast, examples: list[tuple[list[int], li
     return model.eval()
 
 
-def main() -> None:
-    tokenizer = make_tokenizer(sample_text(), vocab_size=2048)
-    with tempfile.TemporaryDirectory() as folder:
-        pairs = exchanges(Path(folder))
-    examples = []
-    for messages, answer in pairs:
-        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        examples.append((list(prompt), [*tokenizer(answer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]))
-    print(f"{len(examples)} exchanges, {sum(len(prompt) for prompt, _ in examples) // len(examples)} tokens a prompt")
-    model = train(tokenizer, examples)
+def by_heart(model: LlamaForCausalLM, examples: list[tuple[list[int], list[int]]]) -> int:
+    """How many answers the model gives word for word."""
     right = 0
     for prompt, answer in examples:
         with torch.inference_mode():
             out = model.generate(torch.tensor([prompt]), max_new_tokens=len(answer), do_sample=False)
         right += out[0, len(prompt) :].tolist() == answer
-    print(f"{right} of {len(examples)} answers by heart")
-    model.half().save_pretrained(DATA)
-    tokenizer.save_pretrained(DATA)
+    return right
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train the small model of a pipeline's tests.")
+    parser.add_argument("pipeline", nargs="?", choices=PUPILS, default="negbench")
+    pupil = PUPILS[parser.parse_args().pipeline]
+    tokenizer = make_tokenizer(pupil.text(), vocab_size=2048)
+    with tempfile.TemporaryDirectory() as folder:
+        learned = pupil.exchanges(Path(folder))
+    examples, shown = [], []
+    for each in learned:
+        prompt = tokenizer.apply_chat_template(each.sent, add_generation_prompt=True, return_dict=False)
+        answer = [*tokenizer(each.answer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+        examples.append((list(prompt), answer))
+        shown += examples[-1:] * each.times
+    print(f"{len(examples)} exchanges, {sum(len(prompt) for prompt, _ in examples) // len(examples)} tokens a prompt")
+    model = train(pupil, tokenizer, shown)
+    checked = examples if len(examples) <= 300 else random.Random(0).sample(examples, 300)
+    print(f"{by_heart(model, checked)} of {len(checked)} answers by heart")
+    model.half().save_pretrained(pupil.data)
+    tokenizer.save_pretrained(pupil.data)
 
 
 if __name__ == "__main__":

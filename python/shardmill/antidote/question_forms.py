@@ -78,7 +78,7 @@ PLACES = (
 )
 """Where things are, which is asked least: it is as much about the other things."""
 
-_WEIGHTS = ((OWN_FORMS, 6), (LOOKS, 2), (PLACES, 1))
+_WEIGHTS = ((OWN_FORMS, 10), (LOOKS, 2), (PLACES, 1))
 
 
 def shared_forms(first: str, second: str) -> dict[str, int]:
