@@ -1,7 +1,7 @@
 """How many of a painter's mistakes does `check_facts` remove, and how much that was right does it take with them?
 
-Known truth: `scene` paints with mistakes at a stated rate, a detector that errs at another looks, and a detector that does not err
-says what is really in each picture.
+Known truth: `scene` paints with mistakes at a stated rate, a detector that errs at another looks, and one that does not err says
+what is really in each picture.
 
     python tests/bench/facts.py [--captions data/samples/antidote.json]
 """

@@ -127,10 +127,16 @@ def import_progress() -> Callable[[Any], None]:
 
 
 def note_images(run: Any) -> None:
-    checked = any(stage.options.get("unverified") == "reject" for stage in run.plan.stages)
-    if checked and "image" not in run.plan.input.mapping.values():
-        click.echo(
-            "note: the input has no image column, so the image check will reject every row. Name it with --image-column, "
-            "or rehearse without images: --set filter_objects.unverified=keep",
-            err=True,
-        )
+    from shardmill.stage import stage_class
+
+    if "image" in run.plan.input.mapping.values():
+        return
+    for stage in run.plan.stages:
+        reads_images = "image" in stage_class(f"{run.plan.pipeline}.{stage.name}").reads
+        if reads_images and stage.options.get("unverified") != "keep":
+            way_out = ", or rehearse without images: --set filter_objects.unverified=keep" if "unverified" in stage.options else ""
+            click.echo(
+                f"note: the input has no image column, so {stage.name} will reject every row. Name it with --image-column{way_out}",
+                err=True,
+            )
+            return
