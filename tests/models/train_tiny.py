@@ -119,11 +119,13 @@ def antidote_exchanges(folder: Path) -> list[Learned]:
     about_captions = run_asking(run, ["parse_captions", "judge_captions"], OneWording)
     lists = [(json.loads(row["present"]), json.loads(row["absent"])) for row in run.read_part("judge_captions", 0)[0].to_dicts()]
     picks = [[_some(names, rng) for names in both] for both in lists for _ in range(PICKS)]
-    rows = [("", f"A picture of {listed(present)}.", json.dumps(present), json.dumps(absent)) for present, absent in picks]
+    rows = [(*[f"A picture of {listed(present)}."] * 2, json.dumps(present), json.dumps(absent)) for present, absent in picks]
     columns = ["caption", "verified_caption", "verified_present", "verified_absent"]
     pl.DataFrame(rows, columns, orient="row").write_csv(folder / "picks.csv")
     pipeline = folder / "questions.yaml"
-    pipeline.write_text("{pipeline: antidote, stages: [{stage: ask_presuppositions}, {stage: judge_questions}]}")
+    pipeline.write_text(
+        "{pipeline: antidote, stages: [{stage: ask_presuppositions, model: rules}, {stage: judge_questions, model: rules}]}"
+    )
     new = NewRun(input=folder / "picks.csv", pipeline=str(pipeline), list_columns=columns[2:], num_shards=1)
     asking = start_run(folder / "asking", replace(new, settings=["ask_presuppositions.pairs=3"]))
     questions = run_asking(asking, asking.stages, OneWording)

@@ -134,9 +134,8 @@ def note_images(run: Any) -> None:
     for stage in run.plan.stages:
         reads_images = "image" in stage_class(f"{run.plan.pipeline}.{stage.name}").reads
         if reads_images and stage.options.get("unverified") != "keep":
-            way_out = ", or rehearse without images: --set filter_objects.unverified=keep" if "unverified" in stage.options else ""
-            click.echo(
-                f"note: the input has no image column, so {stage.name} will reject every row. Name it with --image-column{way_out}",
-                err=True,
-            )
+            note = f"note: the input has no image column, so {stage.name} will reject every row. Name it with --image-column"
+            if "unverified" in stage.options:
+                note += f", or rehearse without images: --set {stage.name}.unverified=keep"
+            click.echo(note, err=True)
             return
