@@ -77,7 +77,14 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
     reading = Reading(encoding=new.encoding, quoting=new.quoting)
     table = open_table(new.input, new.encoding, new.quoting)
     sha256, size = table.digest()
-    mapping, columns = map_columns(table.columns, new.caption_column, new.image_column, new.list_columns)
+    captioned = _reads_captions(new.pipeline_file)
+    mapping, columns = map_columns(
+        table.columns,
+        new.caption_column,
+        new.image_column,
+        new.list_columns,
+        captioned=captioned or bool(new.total or new.min_words),
+    )
     standing = load_plan(folder) if (folder / NAME).exists() else None
     wanted = Selection(min_words=new.min_words or 1, total=new.total, seed=new.seed) if new.min_words or new.total else None
     known = standing is not None and standing.input.sha256 == sha256 and standing.input.reading == reading
@@ -87,7 +94,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
         rows, selection = _count(table, mapping, wanted, progress)
     if rows == 0:
         raise UserError(f"{new.input} has no rows below its header")
-    root = (new.image_root or new.input.parent).resolve()
+    root = (new.image_root or (new.input if new.input.is_dir() else new.input.parent)).resolve()
     if standing is not None and new.num_shards is None and new.rows_per_shard is None:
         shards = standing.shards
     elif new.num_shards is not None:
@@ -111,11 +118,16 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
             columns=columns,
             image_root=str(root),
             selection=selection,
+            captioned=captioned or selection is not None,
         ),
         stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root)),
         code_version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _reads_captions(pipeline: PipelineFile) -> bool:
+    return any("caption" in stage_class(f"{pipeline.pipeline}.{entry.stage}").reads for entry in pipeline.stages)
 
 
 def _count(

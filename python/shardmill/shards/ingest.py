@@ -41,24 +41,24 @@ Report = Callable[[ImportProgress], None] | None
 
 
 def map_columns(
-    columns: Sequence[str], caption: str | None, image: str | None, lists: Sequence[str] = ()
+    columns: Sequence[str], caption: str | None, image: str | None, lists: Sequence[str] = (), *, captioned: bool = True
 ) -> tuple[dict[str, str], dict[str, Kind]]:
     """Which input column becomes which column of the run, and the columns of the ingest parts with their kinds.
 
     The caption column becomes `caption`, the image column `image`; the others keep their names, with `input_` before a name
     that the run needs itself. Cells of the columns `lists` are read as lists. Raises UserError when a named column is missing or
-    no caption column can be found.
+    no caption column can be found, unless the run does without captions (`captioned`).
     """
     odd = [column for column in columns if any(mark in column for mark in "\r\n")]
     if odd:
         raise UserError(f"the column name {odd[0]!r} has a line break; rename it in the input")
     caption = _find(columns, caption, CAPTION_NAMES, "--caption-column")
-    if caption is None:
+    if caption is None and captioned:
         raise UserError(
             f"no column of the input looks like captions (it has: {', '.join(columns)}); name it with --caption-column"
         )
     image = _find(columns, image, IMAGE_NAMES, "--image-column")
-    mapping = {caption: "caption"}
+    mapping = {caption: "caption"} if caption is not None else {}
     if image is not None:
         if image == caption:
             raise UserError(f"the column {image!r} cannot be both caption and image")
@@ -139,7 +139,10 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
         frame = batch.frame.select("row_id", "line", *names)
         if "image" not in frame.columns:
             frame = frame.with_columns(pl.lit(None, pl.String).alias("image"))
-        empty = pl.col("caption").is_null() | (pl.col("caption").str.strip_chars() == "")
+        if "caption" not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, pl.String).alias("caption"))
+        lacking = pl.col("caption").is_null() | (pl.col("caption").str.strip_chars() == "")
+        empty = lacking if run.plan.input.captioned else pl.lit(False)
         rejects = [_reject(bad.row_id, bad.line, bad.reason, bad.detail, bad.raw) for bad in batch.bad]
         rejects += [
             _reject(row_id, line, "empty caption") for row_id, line in frame.filter(empty).select("row_id", "line").iter_rows()

@@ -31,7 +31,10 @@ class Reading(BaseModel):
 
 
 class InputPlan(BaseModel):
-    """The table that was sharded. `columns` are those of the ingest parts, with their kinds; `rows` counts all its records."""
+    """The table that was sharded. `columns` are those of the ingest parts, with their kinds; `rows` counts all its records.
+
+    A record without a caption is rejected if the run is `captioned`: if a stage reads captions.
+    """
 
     path: str
     sha256: str
@@ -43,6 +46,7 @@ class InputPlan(BaseModel):
     columns: dict[str, Kind]
     image_root: str
     selection: Selection | None = None
+    captioned: bool = True
 
 
 class Resources(BaseModel):

@@ -1,4 +1,4 @@
-"""Foreign tables: CSV, TSV, JSON lines, JSON documents and Parquet, all read as batches of text cells."""
+"""Foreign tables: CSV, TSV, JSON lines, JSON documents, Parquet, folders and tar files of pictures, as batches of text cells."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from shardmill.shards.tables.csv_table import CsvTable
 from shardmill.shards.tables.json_stream import JsonTable
 from shardmill.shards.tables.jsonl import JsonlTable
 from shardmill.shards.tables.parquet import ParquetTable
+from shardmill.shards.tables.pictures import PictureTable
 from shardmill.shards.tables.sniff import sniff_delimiter, sniff_format
 from shardmill.shards.tables.source import codec_name
 
@@ -59,6 +60,8 @@ def open_table(
         raise UserError(f"The delimiter {delimiter!r} is not one ASCII character other than a quote or a line end.")
     if encoding is not None:
         codec_name(encoding)
+    if path.is_dir() or (path.suffix == ".tar" and path.is_file()):
+        return PictureTable(path)
     kind = sniff_format(path, encoding)
     if kind == "parquet":
         return ParquetTable(path)
