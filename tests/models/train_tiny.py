@@ -45,6 +45,8 @@ CAPTIONS = 24
 PICKS, VERDICTS = 24, 240
 """How often the lists of a caption are drawn from anew to ask questions, and how many verdicts on questions are learned."""
 BATCH, LEARNING_RATE = 16, 3e-3
+CHECKED = 40
+"""So many answers of each stage are checked in the end."""
 TAIL, WHOLE_SHARE = 144, 0.35
 """Most training prompts are cut to their last tokens, which is what the answer depends on; some are left whole."""
 
@@ -75,6 +77,7 @@ def write_captions(path: Path) -> Path:
 class Learned:
     """A prompt, its answer, and how often it is shown in comparison."""
 
+    stage: str
     sent: list[dict[str, str]]
     answer: str
     times: int = 1
@@ -90,11 +93,9 @@ class OneWording:
         return self._model.stream(replace(each, seed=0) if isinstance(each, TextRequest) else each for each in requests)
 
 
-def run_asking(
-    run: RunFolder, stages: list[str], wrap: Callable[[Model], Model] = lambda model: model
-) -> dict[str, list[Learned]]:
-    """Run the stages; what the rules are asked in each that asks them, and what they answer."""
-    found: dict[str, dict[str, Learned]] = {}
+def run_asking(run: RunFolder, stages: list[str], wrap: Callable[[Model], Model] = lambda model: model) -> list[Learned]:
+    """Run the stages; what the rules are asked in them, and what they answer."""
+    found: dict[str, Learned] = {}
     for name in stages:
         tracer = None
         if stage_class(f"{run.plan.pipeline}.{name}").role == "text":
@@ -102,14 +103,14 @@ def run_asking(
         run_shard(run, name, 0, models={pool_key("text", run.stage(name).model): tracer} if tracer else {})
         for exchange in [each for several in (tracer.exchanges.values() if tracer else ()) for each in several]:
             answer = json.dumps(json.loads(exchange.raw), ensure_ascii=False, separators=(",", ":"))
-            found.setdefault(name, {}).setdefault(json.dumps(exchange.sent[-1:]), Learned(exchange.sent, answer))
-    return {name: list(learned.values()) for name, learned in found.items()}
+            found.setdefault(json.dumps(exchange.sent[-1:]), Learned(name, exchange.sent, answer))
+    return list(found.values())
 
 
 def negbench_exchanges(folder: Path) -> list[Learned]:
     """What is asked about the rows in every stage."""
     run = start_run(folder / "run", NewRun(input=write_rows(folder / "rows.csv"), num_shards=1))
-    return [each for learned in run_asking(run, run.stages).values() for each in learned]
+    return run_asking(run, run.stages)
 
 
 def antidote_exchanges(folder: Path) -> list[Learned]:
@@ -128,12 +129,12 @@ def antidote_exchanges(folder: Path) -> list[Learned]:
     )
     new = NewRun(input=folder / "picks.csv", pipeline=str(pipeline), list_columns=columns[2:], num_shards=1)
     asking = start_run(folder / "asking", replace(new, settings=["ask_presuppositions.pairs=3"]))
-    questions = run_asking(asking, asking.stages, OneWording)
+    about_questions = run_asking(asking, asking.stages, OneWording)
+    verdicts = [each for each in about_questions if each.stage == "judge_questions"]
     return [
-        *(replace(each, times=24) for each in about_captions["parse_captions"]),
-        *(replace(each, times=4) for each in about_captions["judge_captions"]),
-        *questions["ask_presuppositions"],
-        *rng.sample(questions["judge_questions"], min(VERDICTS, len(questions["judge_questions"]))),
+        *(replace(each, times=24 if each.stage == "parse_captions" else 4) for each in about_captions),
+        *(each for each in about_questions if each.stage == "ask_presuppositions"),
+        *rng.sample(verdicts, min(VERDICTS, len(verdicts))),
     ]
 
 
@@ -163,7 +164,7 @@ class Pupil:
 
 PUPILS = {
     "negbench": Pupil(DATA, sample_text, negbench_exchanges, steps=1100, hidden_size=96, heads=3),
-    "antidote": Pupil(DATA_ANTIDOTE, antidote_text, antidote_exchanges, steps=1400, hidden_size=128, heads=4),
+    "antidote": Pupil(DATA_ANTIDOTE, antidote_text, antidote_exchanges, steps=750, hidden_size=128, heads=4),
 }
 
 
@@ -200,14 +201,11 @@ def train(pupil: Pupil, tokenizer: PreTrainedTokenizerFast, examples: list[tuple
     return model.eval()
 
 
-def by_heart(model: LlamaForCausalLM, examples: list[tuple[list[int], list[int]]]) -> int:
-    """How many answers the model gives word for word."""
-    right = 0
-    for prompt, answer in examples:
-        with torch.inference_mode():
-            out = model.generate(torch.tensor([prompt]), max_new_tokens=len(answer), do_sample=False)
-        right += out[0, len(prompt) :].tolist() == answer
-    return right
+def knows(model: LlamaForCausalLM, prompt: list[int], answer: list[int]) -> bool:
+    """Whether the model gives the answer word for word."""
+    with torch.inference_mode():
+        out = model.generate(torch.tensor([prompt]), max_new_tokens=len(answer), do_sample=False)
+    return out[0, len(prompt) :].tolist() == answer
 
 
 def main() -> None:
@@ -217,18 +215,21 @@ def main() -> None:
     tokenizer = make_tokenizer(pupil.text(), vocab_size=2048)
     with tempfile.TemporaryDirectory() as folder:
         learned = pupil.exchanges(Path(folder))
-    examples, shown = [], []
+    shown: list[tuple[list[int], list[int]]] = []
+    by_stage: dict[str, list[tuple[list[int], list[int]]]] = {}
     for each in learned:
         prompt = tokenizer.apply_chat_template(each.sent, add_generation_prompt=True, return_dict=False)
-        answer = [*tokenizer(each.answer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
-        examples.append((list(prompt), answer))
-        shown += examples[-1:] * each.times
-    print(f"{len(examples)} exchanges, {sum(len(prompt) for prompt, _ in examples) // len(examples)} tokens a prompt")
+        example = [*prompt], [*tokenizer(each.answer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+        shown += [example] * each.times
+        by_stage.setdefault(each.stage, []).append(example)
+    print(f"{len(learned)} exchanges, {sum(len(prompt) for prompt, _ in shown) // len(shown)} tokens a prompt", flush=True)
     model = train(pupil, tokenizer, shown)
-    checked = examples if len(examples) <= 300 else random.Random(0).sample(examples, 300)
-    print(f"{by_heart(model, checked)} of {len(checked)} answers by heart")
     model.half().save_pretrained(pupil.data)
     tokenizer.save_pretrained(pupil.data)
+    for stage, examples in by_stage.items():
+        checked = random.Random(0).sample(examples, min(CHECKED, len(examples)))
+        right = sum(knows(model.float(), prompt, answer) for prompt, answer in checked)
+        print(f"{stage}: {right} of {len(checked)} answers by heart", flush=True)
 
 
 if __name__ == "__main__":

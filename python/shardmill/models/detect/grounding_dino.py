@@ -69,7 +69,9 @@ class DinoDetector(PhotoDetector):
             for passage in self._phrases.passages(request.names, texts):
                 passages.append(passage)
                 rows.append(Row(at, passage.names, (picture.width, picture.height), (picture.width, picture.height)))
-        return Prepared(rows, pixels[[row.of for row in rows]].to(self._dtype), passages)
+        if len(rows) > len(requests):  # some names took another pass
+            pixels = pixels[[row.of for row in rows]]
+        return Prepared(rows, pixels.to(self._dtype), passages)
 
 
 class GroundingDinoDetector(DinoDetector):

@@ -104,8 +104,8 @@ class OwlDetector(PhotoDetector):
         queries = [
             torch.stack([*(self._queries.get(name, nothing) for name in row), *[nothing] * (most - len(row))]) for row in names
         ]
-        asked = torch.tensor([[*(bool(name) for name in row), *[False] * (most - len(row))] for row in names], device=self.device)
-        return torch.stack(queries), asked
+        asked = torch.tensor([[*(bool(name) for name in row), *[False] * (most - len(row))] for row in names])
+        return torch.stack(queries), asked.to(self.device, non_blocking=True)
 
     def _encode(self, names: Iterable[str]) -> None:
         """Encode the texts of names that are not kept yet; one that is longer than the encoder takes is cut."""

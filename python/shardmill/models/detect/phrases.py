@@ -71,9 +71,9 @@ class Phrases:
 def padded(passages: Sequence[Passage], pad: int, device: Any) -> tuple[Any, Any]:
     """Token ids and attention mask (passages, longest) of a batch."""
     longest = max(len(passage.ids) for passage in passages)
-    ids = torch.tensor([[*each.ids, *[pad] * (longest - len(each.ids))] for each in passages], device=device)
-    mask = torch.tensor([[1] * len(each.ids) + [0] * (longest - len(each.ids)) for each in passages], device=device)
-    return ids, mask
+    ids = torch.tensor([[*each.ids, *[pad] * (longest - len(each.ids))] for each in passages])
+    mask = torch.tensor([[1] * len(each.ids) + [0] * (longest - len(each.ids)) for each in passages])
+    return ids.to(device, non_blocking=True), mask.to(device, non_blocking=True)
 
 
 def places(passages: Sequence[Passage], longest: int, device: Any) -> Any:
@@ -84,7 +84,7 @@ def places(passages: Sequence[Passage], longest: int, device: Any) -> Any:
         for start, end in passage.spans:
             row[start : end + 1] = range(end - start + 1)
         rows.append(row)
-    return torch.tensor(rows, device=device)
+    return torch.tensor(rows).to(device, non_blocking=True)
 
 
 def name_scores(logits: Any, passages: Sequence[Passage]) -> Any:
@@ -97,7 +97,7 @@ def name_scores(logits: Any, passages: Sequence[Passage]) -> Any:
     for row, passage in enumerate(passages):
         for place, (start, end) in enumerate(passage.spans):
             weights[row, start:end, place] = 1 / max(1, end - start)
-    return logits.float().sigmoid() @ weights.to(logits.device)
+    return logits.float().sigmoid() @ weights.to(logits.device, non_blocking=True)
 
 
 class PhraseEncoder(nn.Module):
