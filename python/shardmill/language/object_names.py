@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.relations import mentions, relation
 
@@ -30,7 +31,7 @@ def form_problem(name: str) -> str | None:
         return "too long"
     if MARKS.search(name):
         return "stray marks"
-    if SPILL.search(name):
+    if SPILL.search(name) and lexicon().exact(fold(name)) is None:
         return "not an object"
     return None
 

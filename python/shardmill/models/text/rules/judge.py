@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.tagging import is_plain_adjective
 from shardmill.language.visibility import is_known, is_visible
@@ -38,7 +39,10 @@ def is_object_name(name: str) -> bool:
     words = name.lower().split(" ")
     if not 1 <= len(words) <= MAX_WORDS or not all(map(_WORD.fullmatch, words)):
         return False
-    if words[0] in _NEVER_FIRST or words[-1] in _NEVER_LAST or not _SENTENCE_WORDS.isdisjoint(words):
+    if words[0] in _NEVER_FIRST or words[-1] in _NEVER_LAST:
+        return False
+    foreign = _SENTENCE_WORDS.intersection(words)
+    if foreign and not (foreign <= {*fold(name).split()} and lexicon().exact(name)):  # a trash can is a thing all the same
         return False
     folded = fold(name)
     if is_plain_adjective(folded) and not is_known(folded):
