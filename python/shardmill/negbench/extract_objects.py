@@ -32,6 +32,7 @@ class ExtractObjects(TextStage):
     """
 
     name = "negbench.extract_objects"
+    version = 2
     reads = ("caption",)
     adds = {"objects": "list"}
     template = "negbench/extract_objects"

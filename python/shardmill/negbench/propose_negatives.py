@@ -31,6 +31,7 @@ class ProposeNegatives(TextStage):
     """
 
     name = "negbench.propose_negatives"
+    version = 2
     reads = ("caption", "objects")
     adds = {"negatives": "list"}
     template = "negbench/propose_negatives"

@@ -24,6 +24,7 @@ class ValidateObjects(TextStage):
     """
 
     name = "negbench.validate_objects"
+    version = 2
     reads = ("caption", "seen_objects", "unseen_negatives")
     adds = {"positive_objects": "list", "negative_objects": "list", "dropped_objects": "json"}
     template = "negbench/validate_objects"

@@ -16,7 +16,7 @@ from typing import Any
 from shardmill.models.contract import Reply, TextRequest
 from shardmill.resources import resource_text
 
-VERSION = 1
+VERSION = 2
 TASKS = {
     "extract_objects": "extract:extract_objects",
     "judge_objects": "judge:judge_objects",
