@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from shardmill import __version__
@@ -17,9 +18,14 @@ FORMAT = 1
 
 
 def write_card(
-    run: RunFolder, path: Path, shards: Sequence[int], missing: Sequence[int], files: Mapping[Path, int | None]
+    run: RunFolder,
+    path: Path,
+    shards: Sequence[int],
+    missing: Sequence[int],
+    files: Mapping[Path, int | None],
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
-    """Write `dataset.json`; returns its path."""
+    """Write `dataset.json`, with what a pipeline has `more` to say; returns its path."""
     plan = run.plan
     card = {
         "format": FORMAT,
@@ -32,6 +38,7 @@ def write_card(
         "input": {"file": Path(plan.input.path).name, "sha256": plan.input.sha256, "rows": plan.input.rows},
         "shards": {"used": len(shards), "missing": list(missing), "of": run.num_shards},
         "stages": [stage_entry(run, stage, shards) for stage in [INGEST, *run.stages]],
+        **more,
         "files": {
             file.name: {"rows": rows, "bytes": file.stat().st_size, "sha256": file_digest(file)} for file, rows in files.items()
         },

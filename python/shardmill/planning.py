@@ -60,6 +60,8 @@ class NewRun:
         ):
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
+        if self.target_rows is not None and load_pipeline(self.pipeline).pipeline != "negbench":
+            raise UserError("--target-rows is for negbench; other pipelines draw from their input with --total")
         chosen = use_models(load_pipeline(self.pipeline), self.models, self.servers)
         object.__setattr__(self, "pipeline_file", override(chosen, self.settings))
 

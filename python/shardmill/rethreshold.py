@@ -44,7 +44,10 @@ def rethreshold(run: RunFolder, name: str, settings: Sequence[str]) -> tuple[Run
     short = run.stage(name).name
     kind = stage_class(f"{run.plan.pipeline}.{short}")
     if not issubclass(kind, DetectStage) or COLUMN not in kind.adds:
-        raise UserError(f"{short} keeps no detections; rethreshold is for stages that ask a detector")
+        raise UserError(
+            f"{short} keeps no detections; rethreshold is for stages that ask a detector and decide. Change options of others "
+            f"with: shardmill run {run.path} {short} --redo --set {short}.OPTION=VALUE"
+        )
     planned = next(stage for stage in stages_of_today(run, short, settings) if stage.name == short)
     old = run.stage(short).fingerprint
     changed = [

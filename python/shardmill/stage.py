@@ -295,7 +295,7 @@ def _option_problem(error: ValidationError, options: type[Options]) -> str:
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return f"no option {name!r}; {did_you_mean(name, options.model_fields)}"
-    return f"option {name}: {first['msg']}"
+    return f"option {name}: {first['msg']}" if name else first["msg"].removeprefix("Value error, ")
 
 
 PIPELINES = ("negbench", "antidote", "recaption")

@@ -15,7 +15,7 @@ from shardmill.antidote.build import build
 from shardmill.errors import UserError
 from shardmill.launch.finish import build_datasets
 from shardmill.planning import NewRun, redo, start_run
-from shardmill.resources import resource_text
+from shardmill.resources import resource_path, resource_text
 from shardmill.shards.run_folder import RunFolder
 from shardmill.shards.verify import check_stage
 from shardmill.worker import ModelPool, run_shard
@@ -142,6 +142,22 @@ def test_without_the_last_stages_there_are_queries_and_no_pairs(tmp_path: Path) 
     result = build(run, allow_missing=True)
     assert result.missing == [1] and all("partial-1-of-2" in path.name for path in result.files)
     assert not [path for path in result.files if "preferences" in path.name]
+
+
+def test_prompts_of_ones_own_need_no_captions(tmp_path: Path) -> None:
+    source = tmp_path / "prompts.csv"
+    source.write_text('prompt,prompt_neg,present,absent\n"a (dog:1.3) and a cat","(bus:1.2)","[""dog"",""cat""]","[\'bus\']"\n')
+    file = str(resource_path("slurm/pipelines/antidote-pictures.yaml"))
+    run = start_run(tmp_path / "run", NewRun(input=source, pipeline=file, list_columns=["present", "absent"]))
+    for stage in run.stages:
+        run_shard(run, stage, 0)
+    (row,) = run.read_part("check_facts", 0)[0].iter_rows(named=True)
+    assert row["verified_present"] == '["dog","cat"]' and row["caption"] is None
+
+
+def test_target_rows_are_refused_where_rows_are_drawn() -> None:
+    with pytest.raises(UserError, match="--total"):
+        NewRun(input=SAMPLE, pipeline="antidote", target_rows=5)
 
 
 def rows_with_problem(run: RunFolder, word: str) -> Iterator[str]:

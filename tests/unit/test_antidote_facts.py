@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shardmill.antidote.ask_descriptions import AskDescriptions
-from shardmill.antidote.ask_pope import AskPope
+from shardmill.antidote.ask_pope import AskPope, Existence
 from shardmill.antidote.check_facts import CheckFacts
 from shardmill.antidote.cpbench import score
 from shardmill.antidote.hints import denial, queries_of
@@ -50,6 +50,17 @@ def test_what_scores_between_the_thresholds_leaves_both_lists() -> None:
     assert facts(row, present_above=0.3, absent_below=0.3)["verified_present"] == ["dog", "sofa"]
     with pytest.raises(UserError, match="absent_below must not be above"):
         CheckFacts({"present_above": 0.1, "absent_below": 0.3})
+
+
+def test_lists_of_users_are_cleaned_before_they_are_believed() -> None:
+    row = {"present": ["cup", "cups", "dog"], "absent": ["{x}", "vase"], "detections": seen(cup=0.9, cups=0.9, dog=0.8, vase=0.0)}
+    row["detections"]["{x}"] = {"score": 0.0, "boxes": []}
+    found = facts(row)
+    assert (found["verified_present"], found["verified_absent"]) == (["cup", "dog"], ["vase"])
+    assert {name: each["reason"] for name, each in found["dropped_facts"].items()} == {
+        "cups": "named twice",
+        "{x}": "stray marks",
+    }
 
 
 def test_names_in_a_row_have_their_articles() -> None:
@@ -96,6 +107,23 @@ def test_pope_asks_about_things_that_are_there_and_if_wanted_about_others() -> N
     assert pope() == pope()
 
 
+@pytest.mark.parametrize(
+    ("question", "fits"),
+    [
+        ("Is there a dog in the image?", True),
+        ("Are there any dogs in this image?", True),
+        ("Is there no dog in the image?", False),
+        ("Is there a dog or a cat in the image?", False),
+        ("Is there a red dog in the image?", False),
+        ("Does the image show a dog?", False),
+    ],
+)
+def test_a_model_may_word_the_question_and_not_change_it(question: str, fits: bool) -> None:
+    (ask,) = AskPope({"grammar": "model", "per_image": 1}).ask({**ROW, "verified_present": ["dog"]}, Random(0))
+    assert ask.check is not None
+    assert (ask.check(Existence(question=question)) is None) is fits
+
+
 def test_descriptions_are_asked_for_in_varied_words() -> None:
     stage = AskDescriptions()
     texts = {stage.accept({"row_id": row, "verified_present": ["dog"]}, [])["description"]["question"] for row in range(200)}
@@ -139,6 +167,7 @@ def pair(kind: str, name: str, absent: bool, plain: str, hinted: str, **more: An
         "answer": plain,
         "answer_hint": hinted,
         "answer_problem": None,
+        "verified_absent": ["cat", "anchor"],
         **more,
     }
     return PairPreferences().decide(row, Random(0))
@@ -159,6 +188,16 @@ def test_pairs_prefer_the_answer_that_is_right() -> None:
         (("pope", "dog", False, "No, I do not see it.", "No dog."), "the preferred answer is not right"),
         (("pope", "cat", True, "Yes.", "Yes, there is a cat."), "the preferred answer is not right"),
         (("desc", "", True, "A dog on a sofa in a room.", "A dog on a sofa in a room."), "answers too alike"),
+        (("desc", "", True, "A dog.", "A dog and a cat on a sofa."), "the preferred answer names what is not there"),
+        (("desc", "", True, "A dog.", "I'm sorry, I cannot describe this image."), "the preferred answer is no description"),
+        (("desc", "", True, "A dog.", "According to the hint, a dog."), "the preferred answer is no description"),
+        (
+            ("cpq", "cat", True, "There is no cat in this image.", "I cannot tell, no cat is shown here."),
+            "both answers are right",
+        ),
+        (("tpq", "dog", False, "It is red, as far as one sees.", "The collar is blue."), "both answers are right"),
+        (("pope", "dog", False, "Yes.", "Yes, there is a dog in the image."), "both answers are right"),
+        (("pope", "cat", True, "No, nothing like that.", "No cat is visible."), "both answers are right"),
     ],
 )
 def test_pairs_that_teach_nothing_or_the_wrong_thing_are_rejected(found: tuple[Any, ...], reason: str) -> None:
@@ -180,7 +219,12 @@ def test_the_command_scores_a_file_and_names_a_bad_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "shardmill", "cpbench", str(path)]
     told = subprocess.run([*command, "--json"], capture_output=True, text=True)
     assert json.loads(told.stdout)["score"] == pytest.approx(1.0)
-    for line, why in [("{", "line 4: not a JSON object"), ('{"tag": "x"}', "line 4: tag is 'x'"), ('{"tag": "cpq"}', "neither")]:
+    for line, why in [
+        ("{", "line 4: not a JSON object"),
+        ('{"tag": "x"}', "line 4: tag is 'x'"),
+        ('{"tag": "cpq"}', "neither"),
+        ('{"tag": "cpq", "answer": "x"}', "its object"),
+    ]:
         path.write_text('{"tag": "cpq", "verdict": "reject"}\n' * 3 + line + "\n")
         failed = subprocess.run(command, capture_output=True, text=True)
         assert failed.returncode == 2 and why in failed.stderr and failed.stderr.count("\n") == 1

@@ -138,8 +138,15 @@ def test_a_pair_without_a_usable_answer_does_not_take_the_others_along() -> None
     stage = AskPresuppositions({"pairs": 2})
     asks = stage.ask(ROW, Random(0))
     answers = [Answer(asks[0], problem="yes/no question"), by_rules(stage, asks[1], 0, 5)]
-    assert [entry["pair"] for entry in stage.accept(ROW, answers)["asked"]] == [1, 1]
-    assert stage.accept(ROW, [Answer(ask, problem="bad JSON") for ask in asks]) == {"asked": []}
+    asked = stage.accept(ROW, answers)["asked"]
+    assert [(entry["pair"], entry["question"] is None, entry.get("problem")) for entry in asked] == [
+        (0, True, "yes/no question"),
+        (0, True, "yes/no question"),
+        (1, False, None),
+        (1, False, None),
+    ]
+    failed = stage.accept(ROW, [Answer(ask, problem="bad JSON") for ask in asks])["asked"]
+    assert [entry["problem"] for entry in failed] == ["bad JSON"] * 4
 
 
 def test_options_are_checked() -> None:
@@ -170,6 +177,11 @@ def test_options_are_checked() -> None:
         ("In the picture, does the mirror look old?", "mirror", "yes/no question"),
         ("Where is there a mirror on the wall?", "mirror", "asks whether it is there"),
         ("What mirror can you see on the wall?", "mirror", "asks whether it is there"),
+        ("What colour is the mirror that is not there?", "mirror", "asks whether it is there"),
+        ("What hangs in place of the missing mirror?", "mirror", "asks whether it is there"),
+        ("Please tell me, is the mirror on the wall clean?", "mirror", "yes/no question"),
+        ("What number of mirrors hang on the wall?", "mirror", "asks how many"),
+        ("What can you see behind the mirror?", "mirror", None),
         ("What colour, if any, has the mirror got?", "mirror", "asks whether it is there"),
         ("What sound does the mirror make?", "mirror", "not visible"),
         ("What kind of mood is the dog in?", "dog", "not visible"),

@@ -88,8 +88,14 @@ def test_a_question_without_a_usable_verdict_does_not_pass() -> None:
         judged(CPQ, verdicts=["maybe"])
 
 
+def test_a_question_that_was_not_asked_is_passed_on_with_the_reason() -> None:
+    failed = {**CPQ, "question": None, "problem": "bad JSON"}
+    assert len(JudgeQuestions().ask(row(failed, TPQ), Random(0))) == 1
+    assert [entry["verdict"] for entry in judged(failed, TPQ)] == ["not asked: bad JSON", "pass"]
+
+
 def test_only_what_is_there_can_be_unanswerable() -> None:
-    assert judged(CPQ, verdicts=["unanswerable"])[0]["verdict"] == "verdict of the other kind"
+    assert judged(CPQ, verdicts=["unanswerable"])[0]["verdict"] == "pass"
     assert judged(TPQ, verdicts=["unanswerable"])[0]["verdict"] == "unanswerable"
 
 

@@ -108,7 +108,7 @@ class TestComposing:
 
 
 class TestAnswers:
-    @pytest.mark.parametrize("weight", ["0.7", "1.7", '"much"', "null"])
+    @pytest.mark.parametrize("weight", ["-1", "3.5", '"much"', "null"])
     def test_a_weight_out_of_bounds_is_malformed(self, weight: str) -> None:
         with pytest.raises(Malformed):
             parse_answer(f'{{"caption": "x", "present": [{{"object": "dog", "weight": {weight}}}], "absent": []}}', ParsedCaption)
@@ -131,8 +131,8 @@ class TestAnswers:
             (parsed(caption="A red (tram:1.3) passes an old bakery"), "marks in the caption"),
             (parsed(present={}), "no present object"),
             (parsed(present={"note: none": 1.2, "…": 1.0}), "no present object"),
-            (parsed(present={"tram": 1.3, "conductor": 1.1}), "present object not in the caption"),
-            (parsed(caption="A red dog sleeps", present={"red dog": 1.3, "dog": 1.0}), "present object not in the caption"),
+            (parsed(present={"conductor": 1.1}), "present object not in the caption"),
+            (parsed(present={"tram": 1.3, "conductor": 1.1}), None),
             (parsed(absent={}), "no absent object"),
             (parsed(absent={"tram": 1.1}), "no absent object"),
             (parsed(absent={"bakeries": 1.1}), "no absent object"),
@@ -185,7 +185,7 @@ class TestRows:
         )
         row = accept(answer, "A cat on a sofa")
 
-        assert row["present"] == ["the cat", "sofa"]
+        assert row["present"] == ["cat", "sofa"]
         assert row["absent"].count("mug") == 1
         assert "mugs" not in row["absent"]
 

@@ -41,6 +41,11 @@ def test_short_captions_and_doubles_are_left_out_and_counted(tmp_path: Path) -> 
     assert sum(reasons(run).values()) == len(CAPTIONS) + 3 + 20 - 100
 
 
+def test_words_are_what_stands_between_any_blanks(tmp_path: Path) -> None:
+    run = start(tmp_path, "run", ["one\ttwo three\u00a0four", "one two\nthree", "one  two "], min_words=3)
+    assert taken(run) == ["one\ttwo three\u00a0four", "one two\nthree"]
+
+
 def test_the_sample_depends_on_seed_and_captions_alone(tmp_path: Path) -> None:
     first = {*taken(start(tmp_path, "first", CAPTIONS, total=80))}
     turned = {*taken(start(tmp_path, "turned", CAPTIONS[::-1], total=80, num_shards=5))}

@@ -13,7 +13,7 @@ class WeightedObject(BaseModel):
     """The name of an object, and how much of it a painter is to show, or to leave out."""
 
     object: str
-    weight: float = Field(ge=0.8, le=1.6)
+    weight: float = Field(ge=0, le=3)
 
 
 class ParsedCaption(BaseModel):

@@ -13,11 +13,11 @@ from pydantic import BaseModel, Field
 
 from shardmill.language.existence import existence_question
 from shardmill.language.lexicon import lexicon
-from shardmill.language.relations import mentions
+from shardmill.language.nouns import fold, plural
 from shardmill.stage import Answer, Ask, Options, Row, TextStage, prompt_value
 from shardmill.standalone import main
 
-FORM = re.compile(r"^(Is|Are) there [^?\n]{1,80} in (the|this) image\?$")
+FORM = re.compile(r"^(?:Is|Are) there (?:(?:an?|any|some) )?([^?\n]{1,80}) in (?:the|this) image\?$")
 
 
 class PopeOptions(Options):
@@ -86,7 +86,9 @@ class AskPope(TextStage):
 
 def _check(name: str) -> Any:
     def check(answer: Existence) -> str | None:
-        return None if FORM.match(answer.question) and mentions(answer.question, name) else "not the question that was asked for"
+        found = FORM.match(answer.question)
+        named = found[1].lower() if found else ""
+        return None if named in (name.lower(), plural(name.lower()), fold(name)) else "not the question that was asked for"
 
     return check
 

@@ -32,8 +32,9 @@ class AskPresuppositions(TextStage):
     """Pairs of questions: a CPQ asks about an absent object as if it were there, a TPQ asks the same of a present one.
 
     verified_caption (text), verified_present (list), verified_absent (list) -> asked (json): [{"kind": "cpq" or "tpq", "object",
-    "question", "form", "pair"}], empty when no pair came out. Both questions of a pair have the same form, so that the form
-    tells nothing about the kind. (Wu et al., Antidote, CVPR 2025, section 3.2, with the prompt's rules checked by code.)
+    "question", "form", "pair"}]; where a pair did not come out, its questions are null and "problem" says why. Both questions of
+    a pair have the same form, so that the form tells nothing about the kind.
+    (Wu et al., Antidote, CVPR 2025, section 3.2, with the prompt's rules checked by code.)
     """
 
     name = "antidote.ask_presuppositions"
@@ -62,18 +63,18 @@ class AskPresuppositions(TextStage):
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
         asked = []
         for pair, answer in enumerate(answers):
-            if answer.problem is not None:
-                continue
             for kind, which in (("cpq", "absent"), ("tpq", "present")):
-                asked.append(
-                    {
-                        "kind": kind,
-                        "object": prompt_value(answer, f"{which}_object"),
-                        "question": getattr(answer.value, f"{which}_question").strip(),
-                        "form": prompt_value(answer, "form"),
-                        "pair": pair,
-                    }
-                )
+                entry = {
+                    "kind": kind,
+                    "object": prompt_value(answer, f"{which}_object"),
+                    "question": None,
+                    "form": prompt_value(answer, "form"),
+                    "pair": pair,
+                }
+                if answer.problem is None:
+                    asked.append({**entry, "question": getattr(answer.value, f"{which}_question").strip()})
+                else:
+                    asked.append({**entry, "problem": answer.problem})
         return {"asked": asked}
 
     def draws(self, row: Row, rng: Random) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ shardmill build RUN
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -33,10 +34,13 @@ Key = tuple[int, str, str | None, str]
 
 @dataclass(frozen=True)
 class BuildResult:
-    """The files written with their number of rows (None for the card), and the shards that were left out on demand."""
+    """The files written with their number of rows (None for the card), the shards that were left out on demand, and what became
+    of the questions.
+    """
 
     files: dict[Path, int | None]
     missing: list[int]
+    notes: list[str]
 
 
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
@@ -57,10 +61,13 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
         paths = {name: partial_name(path, len(shards), run.num_shards) for name, path in paths.items()}
     card = paths.pop(CARD)
     doubles = _doubles(run, shards)
+    verdicts: Counter[str] = Counter()
     with ExitStack() as stack:
         sink = _Sink({name: stack.enter_context(replacing(path)) for name, path in paths.items()})
         for row in _rows(run, QUERIES, shards):
             sink.put(TABLE, row)
+            verdicts.update(f"{each['kind']} {each['verdict']}" for each in row["questions"])
+            verdicts.update(f"pope {each['answer']}" for each in row["pope"])
             for query in queries_of(row):
                 double = _key(row, query) in doubles
                 sink.put(DUPLICATES if double else f"queries/{query.kind}_list.jsonl", _line(row, query))
@@ -69,8 +76,9 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
                 for form, write in FORMS.items():
                     sink.put(f"preferences.{form}.jsonl", write(row))
     files: dict[Path, int | None] = {path: sink.counts[name] for name, path in paths.items()}
-    write_card(run, card, shards, missing, files)
-    return BuildResult({**files, card: None}, missing)
+    write_card(run, card, shards, missing, files, {"questions": dict(sorted(verdicts.items()))})
+    notes = [f"questions: {', '.join(f'{name} {count:,}' for name, count in sorted(verdicts.items()))}"]
+    return BuildResult({**files, card: None}, missing, notes)
 
 
 class _Sink:
@@ -111,12 +119,12 @@ def _key(row: Row, query: Query) -> Key:
 
 
 def _doubles(run: RunFolder, shards: list[int]) -> set[Key]:
-    """The presupposition questions that are near duplicates of earlier ones of their kind."""
+    """The presupposition questions that are near duplicates of earlier ones of their kind about the same thing."""
     keys = [_key(row, query) for row in _rows(run, QUERIES, shards) for query in queries_of(row) if query.kind in ("cpq", "tpq")]
     found: set[Key] = set()
     for kind in ("cpq", "tpq"):
         own = [key for key in keys if key[1] == kind]
-        flags = near_duplicates([key[3] for key in own], threshold=LIKENESS, top_k=NEIGHBOURS)
+        flags = near_duplicates([key[3] for key in own], [key[2] for key in own], threshold=LIKENESS, top_k=NEIGHBOURS)
         found |= {key for key, double in zip(own, flags, strict=True) if double}
     return found
 
@@ -131,6 +139,7 @@ def _line(row: Row, query: Query) -> Row:
         "object": query.object,
         "hint_is_true": query.hint_is_true,
         "preferred": query.preferred,
+        **({"answer": "no" if query.hint_is_true else "yes"} if query.kind == "pope" else {}),
     }
 
 

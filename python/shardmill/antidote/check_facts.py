@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from shardmill.language.existence import listed
-from shardmill.stage import Options, Reject, Row, RowStage, askable, read_detections
+from shardmill.language.nouns import fold
+from shardmill.language.object_names import form_problem
+from shardmill.stage import Options, Reject, Row, RowStage, read_detections
 from shardmill.standalone import main
 
 
@@ -45,8 +47,9 @@ class CheckFacts(RowStage):
 
     def decide(self, row: Row, rng: Random) -> dict[str, Any] | Reject:
         scores = {name: found.score for name, found in read_detections(row["detections"]).items()}
-        present = [name for name in row["present"] if scores[name] >= self.options.present_above]
-        absent = [name for name in row["absent"] if askable(name) and scores[name] < self.options.absent_below]
+        fit = {which: [name for name in once(row[which]) if form_problem(name) is None] for which in ("present", "absent")}
+        present = [name for name in fit["present"] if scores[name] >= self.options.present_above]
+        absent = [name for name in fit["absent"] if scores[name] < self.options.absent_below]
         if not present or not absent:
             names = row["absent"] if present else row["present"]
             told = ", ".join(f"{name} {scores[name]:.3f}" for name in names)
@@ -66,9 +69,14 @@ class CheckFacts(RowStage):
                 if name not in kept:
                     doubtful = self.options.absent_below <= scores[name] < self.options.present_above
                     reason = "in doubt" if doubtful else "not seen" if which == "present" else "seen"
-                    reason = reason if askable(name) else "no word"
+                    reason = form_problem(name) or (reason if name in once(row[which]) else "named twice")
                     found[name] = {"list": which, "score": scores[name], "reason": reason}
         return found
+
+
+def once(names: list[str]) -> list[str]:
+    """The names without those that are another's plural or the same."""
+    return list({fold(name): name for name in reversed(names)}.values())[::-1]
 
 
 if __name__ == "__main__":

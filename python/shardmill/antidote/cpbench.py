@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.errors import UserError
-from shardmill.language.declining import CANNOT, declines
+from shardmill.language.declining import declines
 
 WEIGHTS = (0.6, 0.2, 0.2)
 VERDICTS = {"accept": False, "reject": True}
@@ -38,7 +38,7 @@ class Score:
 
 
 def score(answers: Iterable[dict[str, Any]]) -> Score:
-    """The score of answers: each a dict with `tag` (cpq or tpq) and `verdict` (accept, reject) or the `answer` to judge by."""
+    """The score of answers: dicts with `tag` (cpq, tpq) and `verdict` (accept, reject), or `answer` and `object`."""
     counts = {"cpq": [0, 0], "tpq": [0, 0]}
     for each in answers:
         count = counts[each["tag"]]
@@ -50,19 +50,18 @@ def score(answers: Iterable[dict[str, Any]]) -> Score:
 def _rejected(each: dict[str, Any]) -> bool:
     if "verdict" in each:
         return VERDICTS[each["verdict"]]
-    name = each.get("object")
-    return declines(each["answer"], name) if name else CANNOT.search(each["answer"]) is not None
+    return declines(each["answer"], each["object"])
 
 
 def read_answers(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a JSONL file of answers. Raises UserError naming the first line that is none."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with open(path, encoding="utf-8-sig", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _checked(path, number, line)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _checked(path, number, line)
 
 
 def _checked(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -83,4 +82,6 @@ def _checked(path: Path, number: int, line: str) -> dict[str, Any]:
         return {**found, "verdict": verdict}
     if not isinstance(each.get("answer"), str):
         raise UserError(f"{path}, line {number}: neither a verdict nor an answer")
+    if not isinstance(found["object"], str):
+        raise UserError(f"{path}, line {number}: an answer can be judged only with its object; give object, or a verdict")
     return {**found, "answer": each["answer"]}

@@ -5,15 +5,19 @@ python -m shardmill.antidote.pair_preferences --run RUN --shard-index 3
 
 from __future__ import annotations
 
+import re
 from random import Random
 from typing import Any
 
 from pydantic import Field
 
-from shardmill.language.declining import declines, says_yes
+from shardmill.language.declining import affirms, declines, says_yes
 from shardmill.language.likeness import cosine, vectors
 from shardmill.stage import Options, Reject, Row, RowStage
 from shardmill.standalone import main
+
+NOT_RIGHT = "the preferred answer is not right"
+SPEAKS_OF_HINT = re.compile(r"\bhints?\b|\b(?:as (?:stated|mentioned|given)|according to)\b|^\W*(?:I'?m )?sorry\b", re.IGNORECASE)
 
 
 class PairOptions(Options):
@@ -25,13 +29,16 @@ class PairOptions(Options):
 class PairPreferences(RowStage):
     """The preferred answer to a question and the rejected one.
 
-    query_kind, query_object, preferred, answer, answer_hint, answer_problem (text), hint_is_true (bool) -> response,
-    rejected_response (text), answers_alike (float, their cosine). A CPQ's preferred answer must decline, that to a TPQ must not,
-    and that to a POPE question must be the right word.
+    query_kind, query_object, preferred, answer, answer_hint, answer_problem (text), hint_is_true (bool), verified_absent (list)
+    -> response, rejected_response (text), answers_alike (float, their cosine). A CPQ's preferred answer must decline, that to a
+    TPQ must not, that to a POPE question must be the right word, and a description must name nothing that is not there; the
+    rejected answer must not be right too.
     """
 
     name = "antidote.pair_preferences"
-    reads = ("query_kind", "query_object", "preferred", "hint_is_true", "answer", "answer_hint", "answer_problem")
+    reads = (
+        "query_kind", "query_object", "preferred", "hint_is_true", "answer", "answer_hint", "answer_problem", "verified_absent",
+    )  # fmt: skip
     adds = {"response": "text", "rejected_response": "text", "answers_alike": "float"}
     Options = PairOptions
     options: PairOptions
@@ -41,24 +48,29 @@ class PairPreferences(RowStage):
             return Reject("not answered", row["answer_problem"])
         hint_wins = row["preferred"] == "hint"
         best, worst = (row["answer_hint"], row["answer"]) if hint_wins else (row["answer"], row["answer_hint"])
-        fault = _fault(row["query_kind"], row["query_object"] or "", row["hint_is_true"], best)
-        if fault is not None:
+        if (fault := _fault(row, best)) is not None:
             return Reject(fault, best[:400])
         alike = round(float(cosine(*vectors([best, worst]))), 4)
         if alike > self.options.most_alike:
             return Reject("answers too alike", f"cosine {alike}")
+        if row["query_kind"] != "desc" and _fault(row, worst) is None:
+            return Reject("both answers are right", worst[:400])
         return {"response": best, "rejected_response": worst, "answers_alike": alike}
 
 
-def _fault(kind: str, name: str, absent: bool, best: str) -> str | None:
-    """Why an answer that is to be preferred is not a good one."""
-    if kind == "cpq" and not declines(best, name):
-        return "the preferred answer does not decline"
-    if kind == "tpq" and declines(best, name):
-        return "the preferred answer declines"
-    if kind == "pope" and says_yes(best, name) is not (not absent):
-        return "the preferred answer is not right"
-    return None
+def _fault(row: Row, answer: str) -> str | None:
+    """Why an answer is not a good one to its question."""
+    kind, name = row["query_kind"], row["query_object"] or ""
+    if kind == "cpq":
+        return None if declines(answer, name) else "the preferred answer does not decline"
+    if kind == "tpq":
+        return "the preferred answer declines" if declines(answer, name) else None
+    if kind == "pope":
+        return None if says_yes(answer, name) is not row["hint_is_true"] and says_yes(answer, name) is not None else NOT_RIGHT
+    if declines(answer) or SPEAKS_OF_HINT.search(answer):
+        return "the preferred answer is no description"
+    wrong = next((each for each in row["verified_absent"] if affirms(answer, each)), None)
+    return None if wrong is None else "the preferred answer names what is not there"
 
 
 if __name__ == "__main__":

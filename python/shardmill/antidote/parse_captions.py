@@ -89,7 +89,7 @@ def problem(answer: ParsedCaption, source: str) -> str | None:
     scene = cleaned(answer, source)
     if not scene.present:
         return "no present object"
-    if scene.present.keys() - {place.name for place in places(scene.caption, scene.present)}:
+    if not places(scene.caption, scene.present):
         return "present object not in the caption"
     return None if scene.absent else "no absent object"
 

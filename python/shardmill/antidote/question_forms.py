@@ -131,10 +131,13 @@ _YES_NO_WORDS = (
     "isn't|aren't|wasn't|weren't|don't|doesn't|didn't|can't|couldn't|won't|wouldn't|shouldn't|haven't|hasn't|hadn't"
 )
 _YES_NO = re.compile(rf"(?:(?:in|on|at|from|judging|given|looking)\b[^,?]*,\s*)?(?:{_YES_NO_WORDS})\b", re.IGNORECASE)
-_COUNTING = re.compile(r"(?:(?:about|exactly|roughly|approximately|in total,?)\s+)?how many\b", re.IGNORECASE)
+_COUNTING = re.compile(
+    r"(?:(?:about|exactly|roughly|approximately|in total,?)\s+)?(?:how many|what (?:number|count|amount) of)\b", re.IGNORECASE
+)
 _EXISTENCE = re.compile(
-    r"\b(?:(?:is|are|was|were) there|there(?:'s| is| are)|(?:can|could|do|did) (?:you|we|one) (?:see|spot|find|notice)|"
-    r"whether|if any|exists?|(?:present|absent) in)\b",
+    r"\b(?:(?:is|are|was|were) there|there(?:'s| is| are)|(?<!what )(?:can|could|do|did) (?:you|we|one) (?:see|spot|find|notice)|"
+    r"whether|if any|exists?|(?:present|absent) in|missing|absent|(?:is|are) not (?:there|here|shown|visible)|"
+    r"(?:isn't|aren't) (?:there|here|shown|visible))\b",
     re.IGNORECASE,
 )
 _UNSEEN = re.compile(
@@ -142,12 +145,13 @@ _UNSEEN = re.compile(
     r"feelings|felt|moods?|emotions?|season|thinks?|thinking|thoughts?)\b",
     re.IGNORECASE,
 )
+_FILLER = re.compile(r"^(?:(?:and|so|but|now|well|please|tell me|please tell me|can you tell me)\b,?\s*)+", re.IGNORECASE)
 _SOURCE = re.compile(r"\b(?:caption|captions|according to|described|mentioned)\b", re.IGNORECASE)
 
 
 def question_problem(question: str, name: str, others: Iterable[str]) -> str | None:
     """Why a text is no presupposition question about the object; None when it is one. It names none of the `others`."""
-    text = question.translate({0x2019: "'"}).strip()
+    text = _FILLER.sub("", question.translate({0x2019: "'"}).strip())
     own = own_mentions(text, name)
     words = len(text.split())
     faults = (

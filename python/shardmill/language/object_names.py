@@ -15,12 +15,19 @@ MARKS = re.compile(r"[\[\]{}<>|\\\n\r\t:;=#@*\"]")
 SPILL = re.compile(
     r"\b(?:note|output|caption|answer|example|objects?|sorry|cannot|image|photo|picture|none|n/a)\b", re.IGNORECASE
 )
+DETERMINERS = {
+    "a", "an", "the", "some", "any", "several", "many", "few", "his", "her", "its", "their", "our", "my", "your",
+    "this", "that", "these", "those", "one", "two", "three", "four", "five", "six",
+}  # fmt: skip
 EDGE = " \t\r\n'\"“”‘’.,;:!?-–—*•"
 
 
 def tidy(name: str) -> str:
-    """A name without surrounding blanks, quotes and punctuation, inner blanks single; case as it was."""
-    return " ".join(name.strip(EDGE).split())
+    """A name without surrounding blanks, quotes and punctuation, articles and numbers, inner blanks single; case as it was."""
+    words = name.strip(EDGE).split()
+    while len(words) > 1 and (words[0].lower() in DETERMINERS or words[0].isdecimal()):
+        words = words[1:]
+    return " ".join(words)
 
 
 def form_problem(name: str) -> str | None:

@@ -42,4 +42,6 @@ def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool 
     result = import_module(module).build(run, out, allow_missing=allow_missing)
     for path, rows in result.files.items():
         click.echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")
+    for note in getattr(result, "notes", ()):
+        click.echo(note)
     return result

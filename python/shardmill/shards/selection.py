@@ -30,10 +30,7 @@ class Selection(BaseModel):
 
     def long_enough(self, captions: pl.Series) -> pl.Series:
         """Which captions have enough words."""
-        return (
-            captions.str.strip_chars().str.split(" ").list.eval(pl.element().filter(pl.element() != "")).list.len()
-            >= self.min_words
-        )
+        return captions.str.count_matches(r"\S+") >= self.min_words
 
 
 class Drawing:
