@@ -17,8 +17,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -44,10 +44,10 @@ ROWS = 30
 CAPTIONS = 24
 PICKS, VERDICTS = 24, 240
 """How often the lists of a caption are drawn from anew to ask questions, and how many verdicts on questions are learned."""
-BATCH, LEARNING_RATE = 16, 3e-3
+WHOLE_BATCH = 4
 CHECKED = 40
 """So many answers of each stage are checked in the end."""
-TAIL, WHOLE_SHARE = 144, 0.35
+TAIL, FIRST_TAIL, WHOLE_SHARE = 144, 100, 0.35
 """Most training prompts are cut to their last tokens, which is what the answer depends on; some are left whole."""
 
 
@@ -73,14 +73,17 @@ def write_captions(path: Path) -> Path:
     return path
 
 
+Example = tuple[list[int], list[int]]
+"""A prompt and its answer in tokens."""
+
+
 @dataclass(frozen=True)
 class Learned:
-    """A prompt, its answer, and how often it is shown in comparison."""
+    """A prompt and its answer."""
 
     stage: str
     sent: list[dict[str, str]]
     answer: str
-    times: int = 1
 
 
 class OneWording:
@@ -130,12 +133,8 @@ def antidote_exchanges(folder: Path) -> list[Learned]:
     new = NewRun(input=folder / "picks.csv", pipeline=str(pipeline), list_columns=columns[2:], num_shards=1)
     asking = start_run(folder / "asking", replace(new, settings=["ask_presuppositions.pairs=3"]))
     about_questions = run_asking(asking, asking.stages, OneWording)
-    verdicts = [each for each in about_questions if each.stage == "judge_questions"]
-    return [
-        *(replace(each, times=24 if each.stage == "parse_captions" else 4) for each in about_captions),
-        *(each for each in about_questions if each.stage == "ask_presuppositions"),
-        *rng.sample(verdicts, min(VERDICTS, len(verdicts))),
-    ]
+    pairs, verdicts = ([each for each in about_questions if each.stage == stage] for stage in asking.stages)
+    return [*about_captions, *pairs, *rng.sample(verdicts, min(VERDICTS, len(verdicts)))]
 
 
 def _some(names: list[str], rng: random.Random) -> list[str]:
@@ -152,7 +151,11 @@ def antidote_text() -> list[str]:
 
 @dataclass(frozen=True)
 class Pupil:
-    """What a pipeline's model learns, from how many steps, and how large it is."""
+    """What a pipeline's model learns, in how many steps, and how large it is.
+
+    With `shares` each step is about one stage, drawn by its share. The first steps are about one stage alone and with short
+    prompts: that is how copying a name into a question is learned; with all stages at once it is not.
+    """
 
     data: Path
     text: Callable[[], list[str]]
@@ -160,15 +163,24 @@ class Pupil:
     steps: int
     hidden_size: int
     heads: int
+    batch: int
+    learning_rate: float
+    shares: Mapping[str, float] = field(default_factory=dict)
+    first_stage: str = ""
+    first_steps: int = 0
 
 
 PUPILS = {
-    "negbench": Pupil(DATA, sample_text, negbench_exchanges, steps=1100, hidden_size=96, heads=3),
-    "antidote": Pupil(DATA_ANTIDOTE, antidote_text, antidote_exchanges, steps=750, hidden_size=128, heads=4),
-}
+    "negbench": Pupil(DATA, sample_text, negbench_exchanges, 1100, hidden_size=96, heads=3, batch=16, learning_rate=3e-3),
+    "antidote": Pupil(
+        DATA_ANTIDOTE, antidote_text, antidote_exchanges, 750, hidden_size=128, heads=4, batch=24, learning_rate=2e-3,
+        shares={"parse_captions": 0.4, "judge_captions": 0.05, "ask_presuppositions": 0.48, "judge_questions": 0.07},
+        first_stage="ask_presuppositions", first_steps=250,
+    ),
+}  # fmt: skip
 
 
-def train(pupil: Pupil, tokenizer: PreTrainedTokenizerFast, examples: list[tuple[list[int], list[int]]]) -> LlamaForCausalLM:
+def train(pupil: Pupil, tokenizer: PreTrainedTokenizerFast, lessons: dict[str, list[Example]]) -> LlamaForCausalLM:
     torch.manual_seed(0)
     rng = random.Random(0)
     config = LlamaConfig(
@@ -177,13 +189,18 @@ def train(pupil: Pupil, tokenizer: PreTrainedTokenizerFast, examples: list[tuple
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     model = LlamaForCausalLM(config).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=pupil.steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=pupil.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, pupil.learning_rate, total_steps=pupil.steps, pct_start=0.1)
+    everything = [example for lesson in lessons.values() for example in lesson]
     started = time.monotonic()
     for step in range(pupil.steps):
-        whole = rng.random() < WHOLE_SHARE
-        batch = rng.sample(examples, BATCH // 4 if whole else BATCH)
-        rows = [(prompt if whole else prompt[-rng.randint(TAIL - 40, TAIL) :], answer) for prompt, answer in batch]
+        first = step < pupil.first_steps
+        lesson = lessons[rng.choices([*pupil.shares], [*pupil.shares.values()])[0]] if pupil.shares else everything
+        lesson = lessons[pupil.first_stage] if first else lesson
+        whole = not first and rng.random() < WHOLE_SHARE
+        tail = FIRST_TAIL if first or (pupil.shares and rng.random() < 0.5) else TAIL
+        batch = rng.sample(lesson, min(WHOLE_BATCH if whole else pupil.batch, len(lesson)))
+        rows = [(prompt if whole else prompt[-rng.randint(tail - 40, tail) :], answer) for prompt, answer in batch]
         width = max(len(prompt) + len(answer) for prompt, answer in rows)
         ids = torch.full((len(rows), width), tokenizer.pad_token_id)
         labels = torch.full((len(rows), width), -100)
@@ -215,18 +232,16 @@ def main() -> None:
     tokenizer = make_tokenizer(pupil.text(), vocab_size=2048)
     with tempfile.TemporaryDirectory() as folder:
         learned = pupil.exchanges(Path(folder))
-    shown: list[tuple[list[int], list[int]]] = []
-    by_stage: dict[str, list[tuple[list[int], list[int]]]] = {}
+    lessons: dict[str, list[Example]] = {}
     for each in learned:
         prompt = tokenizer.apply_chat_template(each.sent, add_generation_prompt=True, return_dict=False)
-        example = [*prompt], [*tokenizer(each.answer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
-        shown += [example] * each.times
-        by_stage.setdefault(each.stage, []).append(example)
-    print(f"{len(learned)} exchanges, {sum(len(prompt) for prompt, _ in shown) // len(shown)} tokens a prompt", flush=True)
-    model = train(pupil, tokenizer, shown)
+        answer = [*tokenizer(each.answer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+        lessons.setdefault(each.stage, []).append(([*prompt], answer))
+    print(", ".join(f"{stage}: {len(lesson)} exchanges" for stage, lesson in lessons.items()), flush=True)
+    model = train(pupil, tokenizer, lessons)
     model.half().save_pretrained(pupil.data)
     tokenizer.save_pretrained(pupil.data)
-    for stage, examples in by_stage.items():
+    for stage, examples in lessons.items():
         checked = random.Random(0).sample(examples, min(CHECKED, len(examples)))
         right = sum(knows(model.float(), prompt, answer) for prompt, answer in checked)
         print(f"{stage}: {right} of {len(checked)} answers by heart", flush=True)
