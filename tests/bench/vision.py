@@ -197,7 +197,7 @@ def _introduce(args: argparse.Namespace, files: Sequence[str]) -> None:
 
 
 def _table(measured: Sequence[Measured], real: bool) -> list[str]:
-    line = "{:18}{:>24}{:>24}{:>24}{:>9}{:>12}{:>9}{:>12}"
+    line = "{:18}{:>26}{:>30}{:>26}{:>9}{:>6}{:>9}{:>6}"
     lines = [line.format("pictures/s", "(a) ours", "(b) model alone", "(c) original", "(a)/(b)", "aim", "(a)/(c)", "aim")]
     for each in measured:
         middle = {name: statistics.median(rates) for name, rates in each.rates.items()}
