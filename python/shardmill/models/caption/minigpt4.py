@@ -240,11 +240,8 @@ class MiniGpt4Captioner:
         return embeddings, mask
 
     def _reply(self, prepared: _Prepared, ids: list[int], end: tuple[int, str] | None, seconds: float) -> Reply:
-        ids = ids[: end[0]] if end else ids
-        stopped = next((place for place, token in enumerate(ids) if token in self._end_ids), None)
-        text = self._tokenizer.decode(ids if stopped is None else ids[:stopped], skip_special_tokens=True)
-        found = [place for stop in prepared.sampling.stop if (place := text.find(stop)) >= 0]
-        text = text[: min(found)] if found else text
-        written = len(ids) if stopped is None else stopped + 1
+        from shardmill.models.text.row_sampling import read_answer
+
+        text, finish, written = read_answer(self._tokenizer, ids[: end[0]] if end else ids, self._end_ids, prepared.sampling.stop)
         usage = Usage(self._length(prepared.ids), 0, written, seconds)
-        return Reply(prepared.request.key, text.strip(), "length" if stopped is None and not found else "stop", usage=usage)
+        return Reply(prepared.request.key, text.strip(), finish, usage=usage)

@@ -128,11 +128,7 @@ class TransformersCaptioner:
         ]
 
     def _reply(self, request: CaptionRequest, ids: list[int], end: Any, prompt_tokens: int, seconds: float) -> Reply:
-        ids = ids[: end[0]] if end else ids
-        stopped = next((place for place, token in enumerate(ids) if token in self._end_ids), None)
-        text = self._tokenizer.decode(ids if stopped is None else ids[:stopped], skip_special_tokens=True)
-        found = [place for stop in request.sampling.stop if (place := text.find(stop)) >= 0]
-        text = text[: min(found)] if found else text
-        written = len(ids) if stopped is None else stopped + 1
-        finish = "length" if stopped is None and not found else "stop"
-        return Reply(request.key, text, finish, usage=Usage(prompt_tokens, 0, written, seconds))  # type: ignore[arg-type]
+        from shardmill.models.text.row_sampling import read_answer
+
+        text, finish, written = read_answer(self._tokenizer, ids[: end[0]] if end else ids, self._end_ids, request.sampling.stop)
+        return Reply(request.key, text, finish, usage=Usage(prompt_tokens, 0, written, seconds))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
-from shardmill.models.contract import Sampling
+from shardmill.models.contract import Finish, Sampling
 
 STOP_TAIL = 24
 """A stop string is looked for in so many of the last tokens."""
@@ -63,3 +63,12 @@ class RowEnds(StoppingCriteria):
     def _stops(self, tail: torch.Tensor, stops: Sequence[str]) -> bool:
         text = self._tokenizer.decode(tail, skip_special_tokens=True)
         return any(stop in text for stop in stops)
+
+
+def read_answer(tokenizer: Any, ids: Sequence[int], end_ids: Sequence[int], stops: Sequence[str]) -> tuple[str, Finish, int]:
+    """The text of the tokens of a row, up to an end token or a stop string, how it ended, and how many tokens it took."""
+    stopped = next((place for place, token in enumerate(ids) if token in end_ids), None)
+    text = tokenizer.decode(ids if stopped is None else ids[:stopped], skip_special_tokens=True)
+    found = [place for stop in stops if (place := text.find(stop)) >= 0]
+    written = len(ids) if stopped is None else stopped + 1
+    return text[: min(found)] if found else text, "length" if stopped is None and not found else "stop", written

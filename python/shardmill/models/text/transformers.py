@@ -202,16 +202,11 @@ class TransformersModel:
         ]
 
     def _reply(self, prepared: _Prepared, ids: list[int], end: tuple[int, str] | None, usage: Usage) -> Reply:
-        ids = ids[: end[0]] if end else ids
-        stopped = next((place for place, token in enumerate(ids) if token in self._end_ids), None)
-        text = self._tokenizer.decode(ids if stopped is None else ids[:stopped], skip_special_tokens=True)
-        found = [place for stop in prepared.sampling.stop if (place := text.find(stop)) >= 0]
-        if found:
-            text = text[: min(found)]
-        finish = "length" if stopped is None and not found else "stop"
-        written = len(ids) if stopped is None else stopped + 1
+        from shardmill.models.text.row_sampling import read_answer
+
+        text, finish, written = read_answer(self._tokenizer, ids[: end[0]] if end else ids, self._end_ids, prepared.sampling.stop)
         usage = Usage(usage.prompt_tokens, usage.cached_tokens, written, usage.seconds)
-        return Reply(prepared.request.key, text, finish, usage=usage)  # type: ignore[arg-type]
+        return Reply(prepared.request.key, text, finish, usage=usage)
 
     def _padded(self, ids: list[int], prefix: int, width: int) -> tuple[list[int], list[int]]:
         """A prompt and its mask, filled up between what all prompts share and the rest of it: the shared part stays in place."""
