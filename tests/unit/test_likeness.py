@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardmill.language.lexicon import lexicon
-from shardmill.language.likeness import DIMENSIONS, cosine, near_duplicates, vectors
+from shardmill.language.likeness import DIMENSIONS, cosine, near_duplicates, near_duplicates_of, vectors
 
 TEXTS = st.lists(
     st.sampled_from(["what is the cat on", "what is the dog on", "What is the cat on?", "how big", "", "a cat"]), max_size=12
@@ -134,3 +134,17 @@ def test_ten_thousand_questions_take_seconds() -> None:
     repeated = near_duplicates(texts)
     assert process_time() - start < 20
     assert 0 < sum(repeated) < 10_000
+
+
+def test_dense_vectors_are_judged_as_texts_are() -> None:
+    texts = ["What colour is the dog?", "What colour is the dog ?", "Which colour has the dog?", "How big is the dog?"] * 3
+    things = ["dog", "cat"] * 6
+    found = vectors(texts)
+    dense = np.zeros((len(texts), len(texts)), dtype=np.float32)
+    for one in range(len(texts)):
+        for other in range(len(texts)):
+            dense[one, other] = cosine(*vectors([texts[one], texts[other]]))
+    root = np.linalg.cholesky(dense.astype(np.float64) + 1e-6 * np.eye(len(texts))).astype(np.float32)
+    for top_k in (1, 2, 3):
+        assert near_duplicates_of(root, things, 0.8, top_k) == near_duplicates(texts, things, 0.8, top_k)
+    assert len(found) == len(texts) and near_duplicates_of(np.empty((0, 4), dtype=np.float32), []) == []

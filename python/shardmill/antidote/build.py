@@ -17,7 +17,8 @@ from shardmill.antidote.hints import KINDS, Query, queries_of
 from shardmill.atomic import replacing
 from shardmill.card import write_card
 from shardmill.errors import UserError
-from shardmill.language.likeness import near_duplicates
+from shardmill.language.likeness import near_duplicates, near_duplicates_of
+from shardmill.models.embedding import embed
 from shardmill.shards.cells import decode
 from shardmill.shards.combine import partial_name
 from shardmill.shards.run_folder import RunFolder
@@ -43,11 +44,12 @@ class BuildResult:
     notes: list[str]
 
 
-def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
+def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False, likeness: str | None = None) -> BuildResult:
     """Write all files into `out` (RUN/datasets), in the order of the input.
 
     Presupposition questions that are near duplicates of earlier ones go into a file of their own and into no pair; what that
-    makes of a question does not depend on the shards. Raises UserError naming the shards that are not finished.
+    makes of a question does not depend on the shards. They are compared by hashed n-grams, or by the sentence-embedding model
+    `likeness`. Raises UserError naming the shards that are not finished.
     """
     if QUERIES not in run.stages:
         raise UserError(f"the run {run.path} has no stage {QUERIES}, which the queries are made of")
@@ -60,7 +62,7 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     if missing:
         paths = {name: partial_name(path, len(shards), run.num_shards) for name, path in paths.items()}
     card = paths.pop(CARD)
-    doubles = _doubles(run, shards)
+    doubles = _doubles(run, shards, likeness)
     verdicts: Counter[str] = Counter()
     with ExitStack() as stack:
         sink = _Sink({name: stack.enter_context(replacing(path)) for name, path in paths.items()})
@@ -118,13 +120,17 @@ def _key(row: Row, query: Query) -> Key:
     return row["row_id"], query.kind, query.object, query.text
 
 
-def _doubles(run: RunFolder, shards: list[int]) -> set[Key]:
+def _doubles(run: RunFolder, shards: list[int], likeness: str | None) -> set[Key]:
     """The presupposition questions that are near duplicates of earlier ones of their kind about the same thing."""
     keys = [_key(row, query) for row in _rows(run, QUERIES, shards) for query in queries_of(row) if query.kind in ("cpq", "tpq")]
     found: set[Key] = set()
     for kind in ("cpq", "tpq"):
         own = [key for key in keys if key[1] == kind]
-        flags = near_duplicates([key[3] for key in own], [key[2] for key in own], threshold=LIKENESS, top_k=NEIGHBOURS)
+        texts, things = [key[3] for key in own], [key[2] for key in own]
+        if likeness is None:
+            flags = near_duplicates(texts, things, LIKENESS, NEIGHBOURS)
+        else:
+            flags = near_duplicates_of(embed(texts, likeness), things, LIKENESS, NEIGHBOURS)
         found |= {key for key, double in zip(own, flags, strict=True) if double}
     return found
 

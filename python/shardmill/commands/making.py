@@ -38,12 +38,13 @@ def shard(input: Path, folder: Path, pipeline: str, **options: Any) -> None:
 @click.argument("folder", type=FOLDER, metavar="RUN")
 @click.option("--out", type=FOLDER, help="where to write (RUN/datasets if not given)")
 @click.option("--allow-missing", is_flag=True, help="use the shards that are finished; the file names say so")
-def build(folder: Path, out: Path | None, allow_missing: bool) -> None:
+@click.option("--likeness", metavar="MODEL", help="antidote: compare questions by a sentence-embedding model (folder or hub id)")
+def build(folder: Path, out: Path | None, allow_missing: bool, likeness: str | None) -> None:
     """Make the datasets of a finished run: for negbench NegCap, NegMCQ and NegFull with a card."""
     from shardmill.launch.finish import build_datasets
     from shardmill.shards.run_folder import RunFolder
 
-    build_datasets(RunFolder(folder), out, allow_missing)
+    build_datasets(RunFolder(folder), out, allow_missing, likeness)
 
 
 @cli.command()

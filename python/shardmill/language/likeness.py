@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 DIMENSIONS = 1 << 16
 CHARACTERS = 4
@@ -172,3 +173,17 @@ def _ngrams(text: str) -> Iterator[str]:
 def _hashed(ngram: str) -> int:
     """A number below DIMENSIONS, the same on every machine."""
     return int.from_bytes(blake2b(ngram.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "big") % DIMENSIONS
+
+
+def near_duplicates_of(
+    vectors: NDArray[np.float32], groups: Sequence[Hashable], threshold: float = 0.8, top_k: int = 3
+) -> list[bool]:
+    """The same verdicts as `near_duplicates`, for texts as dense L2-normalised vectors (texts, width)."""
+    kept: defaultdict[Hashable, list[int]] = defaultdict(list)
+    flags = []
+    for place, group in enumerate(groups):
+        alike = int((vectors[kept[group]] @ vectors[place] > threshold).sum()) if kept[group] else 0
+        flags.append(alike >= top_k)
+        if alike < top_k:
+            kept[group].append(place)
+    return flags

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from shardmill.errors import UserError
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.tasks import needed_shards
 from shardmill.shards.combine import combine
@@ -31,15 +32,18 @@ def finish(path: Path) -> int:
     return 1
 
 
-def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool = False) -> Any:
+def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool = False, likeness: str | None = None) -> Any:
     """Make the datasets of a run with its pipeline's `build`, or of its last stage if it has none, and print them."""
+    more = {} if likeness is None else {"likeness": likeness}
+    if more and run.plan.pipeline != "antidote":
+        raise UserError(f"{run.plan.pipeline} compares no questions; leave out --likeness")
     module = f"shardmill.{run.plan.pipeline}.build"
     if find_spec(module) is None:
         last = [*run.stages][-1]
         combined = combine(run, last, (out or run.path / "datasets") / f"{last}.jsonl", allow_missing=allow_missing)
         click.echo(f"{combined.path}: {combined.lines:,} rows")
         return combined
-    result = import_module(module).build(run, out, allow_missing=allow_missing)
+    result = import_module(module).build(run, out, allow_missing=allow_missing, **more)
     for path, rows in result.files.items():
         click.echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")
     for note in getattr(result, "notes", ()):
