@@ -22,7 +22,7 @@ from shardmill.models.embedding import embed
 from shardmill.shards.cells import decode
 from shardmill.shards.combine import partial_name
 from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import check_stage, refuse
+from shardmill.shards.verify import choose_shards
 
 QUERIES, PAIRS = "ask_descriptions", "pair_preferences"
 CARD, TABLE, DUPLICATES = "dataset.json", "antidote.jsonl", "queries/near_duplicates.jsonl"
@@ -54,7 +54,7 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     if QUERIES not in run.stages:
         raise UserError(f"the run {run.path} has no stage {QUERIES}, which the queries are made of")
     stages = [stage for stage in (QUERIES, PAIRS) if stage in run.stages]
-    shards, missing = _choose(run, stages, allow_missing)
+    shards, missing = choose_shards(run, stages, allow_missing)
     out = out or run.path / "datasets"
     names = [*(f"queries/{kind}_list.jsonl" for kind in KINDS), DUPLICATES, TABLE, CARD]
     names += [f"preferences.{form}.jsonl" for form in FORMS] if PAIRS in stages else []
@@ -93,20 +93,6 @@ class _Sink:
     def put(self, name: str, line: Row) -> None:
         self._files[name].write((json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
         self.counts[name] += 1
-
-
-def _choose(run: RunFolder, stages: list[str], allow_missing: bool) -> tuple[list[int], list[int]]:
-    """The shards to build from, and those left out. Raises UserError unless all stand."""
-    finished = set(range(run.num_shards))
-    for stage in stages:
-        check = check_stage(run, stage)
-        if allow_missing:
-            finished -= set(check.missing)
-            check.missing = []
-        refuse(run, check)
-    if not finished:
-        raise UserError(f"no shard of {run.path} is finished yet; run: shardmill launch {run.plan.pipeline} --run {run.path}")
-    return sorted(finished), sorted(set(range(run.num_shards)) - finished)
 
 
 def _rows(run: RunFolder, stage: str, shards: list[int]) -> Iterator[Row]:

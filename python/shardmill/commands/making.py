@@ -40,7 +40,7 @@ def shard(input: Path, folder: Path, pipeline: str, **options: Any) -> None:
 @click.option("--allow-missing", is_flag=True, help="use the shards that are finished; the file names say so")
 @click.option("--likeness", metavar="MODEL", help="antidote: compare questions by a sentence-embedding model (folder or hub id)")
 def build(folder: Path, out: Path | None, allow_missing: bool, likeness: str | None) -> None:
-    """Make the datasets of a finished run: for negbench NegCap, NegMCQ and NegFull with a card."""
+    """Make the datasets of a finished run: NegCap, NegMCQ and NegFull of negbench, queries and pairs of antidote."""
     from shardmill.launch.finish import build_datasets
     from shardmill.shards.run_folder import RunFolder
 

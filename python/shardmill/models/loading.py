@@ -50,3 +50,10 @@ def loading(model: str, engine: str = "transformers") -> Iterator[None]:
         if any(sign in str(error) for sign in (*OUT_OF_MEMORY, "CUDA")):
             raise ModelDied(last_words(f"{engine} with {model}", str(error))) from error
         raise UserError(f"{engine} cannot load {model}: {' '.join(str(error).split())[:600]}") from error
+
+
+def ends_of(model: Any, tokenizer: Any) -> tuple[list[int], int]:
+    """The tokens that end an answer of a language model, and the one that batches are padded with."""
+    ends = model.generation_config.eos_token_id
+    ids = [*ends] if isinstance(ends, (list, tuple)) else [tokenizer.eos_token_id if ends is None else ends]
+    return ids, ids[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id

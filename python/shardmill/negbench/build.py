@@ -18,7 +18,7 @@ from shardmill.errors import UserError
 from shardmill.negbench.datasets import FILES, Shard, object_counts
 from shardmill.shards.combine import partial_name
 from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import check_stage, refuse
+from shardmill.shards.verify import choose_shards
 
 CARD = "dataset.json"
 CAPTIONS, QUESTIONS, LISTS = "caption_negated", "paraphrase_mcq", "validate_objects"
@@ -42,7 +42,7 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     if absent:
         raise UserError(f"the run {run.path} has no stage {absent[0]}, which the datasets are made of")
     out = out or run.path / "datasets"
-    shards, missing = choose_shards(run, allow_missing)
+    shards, missing = choose_shards(run, (CAPTIONS, QUESTIONS), allow_missing, needed_shards(run))
     paths = {name: out / name for name in (*FILES, "object_counts.csv", CARD)}
     if missing:
         paths = {name: partial_name(path, len(shards), len(shards) + len(missing)) for name, path in paths.items()}
@@ -51,21 +51,6 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     files: dict[Path, int | None] = {path: counts[name] for name, path in paths.items()}
     write_card(run, card, shards, missing, files)
     return BuildResult({**files, card: None}, missing)
-
-
-def choose_shards(run: RunFolder, allow_missing: bool) -> tuple[list[int], list[int]]:
-    """The shards to build from, and those left out. Raises UserError unless all that are needed stand."""
-    wanted = needed_shards(run)
-    finished = set(wanted)
-    for stage in (CAPTIONS, QUESTIONS):
-        check = check_stage(run, stage, wanted)
-        if allow_missing:
-            finished -= set(check.missing)
-            check.missing = []
-        refuse(run, check)
-    if not finished:
-        raise UserError(f"no shard of {run.path} is finished yet; run: shardmill launch {run.plan.pipeline} --run {run.path}")
-    return sorted(finished), sorted(set(wanted) - finished)
 
 
 def needed_shards(run: RunFolder) -> list[int]:

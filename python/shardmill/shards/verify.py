@@ -94,3 +94,23 @@ def numbers(shards: Sequence[int]) -> str:
     """3, 7 and 9: the first few of a list of shard numbers."""
     shown = ", ".join(map(str, shards[:SHOWN]))
     return shown if len(shards) <= SHOWN else f"{shown} and {len(shards) - SHOWN} more"
+
+
+def choose_shards(
+    run: RunFolder, stages: Sequence[str], allow_missing: bool, wanted: Sequence[int] | None = None
+) -> tuple[list[int], list[int]]:
+    """Of the `wanted` shards (all if not given) those to build from, and those left out.
+
+    Raises UserError unless all of them stand in each of the stages; `allow_missing` leaves unfinished ones out.
+    """
+    wanted = range(run.num_shards) if wanted is None else wanted
+    finished = set(wanted)
+    for stage in stages:
+        check = check_stage(run, stage, wanted)
+        if allow_missing:
+            finished -= set(check.missing)
+            check.missing = []
+        refuse(run, check)
+    if not finished:
+        raise UserError(f"no shard of {run.path} is finished yet; run: shardmill launch {run.plan.pipeline} --run {run.path}")
+    return sorted(finished), sorted(set(wanted) - finished)

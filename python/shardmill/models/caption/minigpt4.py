@@ -22,7 +22,7 @@ from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import CaptionRequest, Reply, Request, Sampling, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.images import UnreadableImage
-from shardmill.models.loading import device_of, dtype_of, loading
+from shardmill.models.loading import device_of, dtype_of, ends_of, loading
 from shardmill.models.settings import ModelSettings, read_settings, require_model
 from shardmill.models.weights import weights_digest
 
@@ -100,9 +100,7 @@ class MiniGpt4Captioner:
             self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
             self._model = AutoModelForCausalLM.from_pretrained(wanted.model, dtype=dtype, **where).to(device).eval()
             self._eyes = parts.load_eyes(wanted.eyes, projection, self._model.dtype, device)
-        ends = self._model.generation_config.eos_token_id
-        self._end_ids = [*ends] if isinstance(ends, (list, tuple)) else [self._tokenizer.eos_token_id if ends is None else ends]
-        self._pad_id = self._end_ids[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id
+        self._end_ids, self._pad_id = ends_of(self._model, self._tokenizer)
         limit = getattr(self._model.config, "max_position_embeddings", None) or 1 << 20
         self._max_model_len = min(limit, wanted.max_model_len or limit)
         self._queries = described.num_query_tokens

@@ -11,7 +11,7 @@ from shardmill.errors import UserError
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.caption.pictures import SHAPING, PictureSettings, chat_text
 from shardmill.models.contract import CaptionRequest, Reply, Usage
-from shardmill.models.loading import device_of, dtype_of, loading
+from shardmill.models.loading import device_of, dtype_of, ends_of, loading
 from shardmill.models.read_once import ReadOnce
 from shardmill.models.settings import ModelSettings, read_settings, require_model
 
@@ -54,10 +54,7 @@ class TransformersCaptioner:
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
         self._arguments = wanted.processor_arguments(self._model.config.model_type)
-        ends = self._model.generation_config.eos_token_id
-        self._end_ids = [*ends] if isinstance(ends, (list, tuple)) else [self._tokenizer.eos_token_id if ends is None else ends]
-        pad = self._tokenizer.pad_token_id
-        self._pad_id = self._end_ids[0] if pad is None else pad
+        self._end_ids, self._pad_id = ends_of(self._model, self._tokenizer)
         self._texts: dict[str, str] = {}
         self._images = ReadOnce(wanted.picture, threads=wanted.threads)
         self._batches = Batches(self, BatchSize(wanted.max_batch_size), f"transformers with {wanted.model}", wanted.threads)

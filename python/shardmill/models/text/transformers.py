@@ -18,7 +18,7 @@ from pydantic import Field
 from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import Reply, Request, Sampling, TextRequest, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
-from shardmill.models.loading import device_of, dtype_of, loading
+from shardmill.models.loading import device_of, dtype_of, ends_of, loading
 from shardmill.models.settings import read_settings, require_model
 from shardmill.models.text.settings import TextSettings
 
@@ -79,9 +79,7 @@ class TransformersModel:
             self._model = AutoModelForCausalLM.from_pretrained(wanted.model, dtype=dtype, **where, **more).to(device).eval()
         if self._tokenizer.chat_template is None:
             raise UserError(f"{wanted.model} has no chat template; use an instruction-tuned model")
-        ends = self._model.generation_config.eos_token_id
-        self._end_ids = [*ends] if isinstance(ends, (list, tuple)) else [self._tokenizer.eos_token_id if ends is None else ends]
-        self._pad_id = self._end_ids[0] if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id
+        self._end_ids, self._pad_id = ends_of(self._model, self._tokenizer)
         limit = getattr(self._model.config, "max_position_embeddings", None) or 1 << 20
         self._max_model_len = min(limit, wanted.max_model_len or limit)
         self._grammars = Grammars(self._tokenizer, self._model.config.get_text_config().vocab_size)
