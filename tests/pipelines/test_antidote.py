@@ -144,6 +144,21 @@ def test_without_the_last_stages_there_are_queries_and_no_pairs(tmp_path: Path) 
     assert not [path for path in result.files if "preferences" in path.name]
 
 
+def test_what_a_worker_killed_after_publishing_left_is_gone_when_the_datasets_are_built(run: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    copy = RunFolder(tmp_path / "run")
+    left = [
+        copy.folder(stage) / f"{copy.files(stage, 1).stem}.1795257386725-host-1-abcdef.{kind}"
+        for stage in ("ingest", "parse_captions")
+        for kind in ("journal", "part.tmp", "manifest.tmp")
+    ]
+    for path in left:
+        path.write_bytes(b"")
+    before = contents(copy)
+    build_datasets(copy)
+    assert not [path for path in left if path.exists()] and contents(copy) == before
+
+
 def test_prompts_of_ones_own_need_no_captions(tmp_path: Path) -> None:
     source = tmp_path / "prompts.csv"
     source.write_text('prompt,prompt_neg,present,absent\n"a (dog:1.3) and a cat","(bus:1.2)","[""dog"",""cat""]","[\'bus\']"\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,10 @@ from shardmill.errors import UserError
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.tasks import needed_shards
 from shardmill.shards.combine import combine
-from shardmill.shards.run_folder import RunFolder
+from shardmill.shards.publish import settle
+from shardmill.shards.run_folder import INGEST, RunFolder
+
+LEFT_OVER = re.compile(r"part-(\d+)-of-\d+\..+\.(?:journal|tmp)$")
 
 
 def finish(path: Path) -> int:
@@ -32,11 +36,20 @@ def finish(path: Path) -> int:
     return 1
 
 
+def tidy(run: RunFolder) -> None:
+    """Remove what a worker that was killed between publishing a shard and tidying up has left beside it."""
+    for stage in [INGEST, *run.stages]:
+        names = [found for path in run.folder(stage).glob("part-*") if (found := LEFT_OVER.match(path.name))]
+        for shard in {int(name[1]) for name in names}:
+            settle(run.files(stage, shard), run.superseded / stage)
+
+
 def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool = False, likeness: str | None = None) -> Any:
     """Make the datasets of a run with its pipeline's `build`, or of its last stage if it has none, and print them."""
     more = {} if likeness is None else {"likeness": likeness}
     if more and run.plan.pipeline != "antidote":
         raise UserError(f"{run.plan.pipeline} compares no questions; leave out --likeness")
+    tidy(run)
     module = f"shardmill.{run.plan.pipeline}.build"
     if find_spec(module) is None:
         last = [*run.stages][-1]
