@@ -14,7 +14,7 @@ from shardmill.model_files import WORKER_FIELDS, ModelFile, find_model, mapping_
 from shardmill.resources import resource_path
 from shardmill.shards.cells import Kind
 from shardmill.shards.plan import Price, Resources, StagePlan
-from shardmill.stage import PIPELINES, Context, stage_class
+from shardmill.stage import PIPELINES, Context, make_stage, stage_class
 
 
 class StageEntry(BaseModel):
@@ -116,7 +116,7 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
         own = entry.thresholds or file.thresholds.model_dump(exclude_none=True)
         thresholds.update(own)
         defaults = {name: value for name, value in thresholds.items() if name in kind.Options.model_fields}
-        stage = kind({**defaults, **entry.options}, context)
+        stage = make_stage(f"{pipeline.pipeline}.{entry.stage}", {**defaults, **entry.options}, context)
         after = entry.after or previous
         if after not in available:
             raise UserError(

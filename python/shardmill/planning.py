@@ -16,10 +16,11 @@ from shardmill.shards.ingest import ImportProgress, count_records, ingest, map_c
 from shardmill.shards.journal import read_header
 from shardmill.shards.plan import NAME, InputPlan, Plan, Reading, StagePlan, create_plan, cut, load_plan, replace_plan
 from shardmill.shards.publish import retire
+from shardmill.shards.reopen import keep_rows
 from shardmill.shards.run_folder import INGEST, RunFolder, digest_of
 from shardmill.shards.selection import Drawing, Selection
 from shardmill.shards.tables import Table, open_table
-from shardmill.stage import Context, stage_class
+from shardmill.stage import Context, ModelStage, make_stage, stage_class
 
 DEFAULT_ROWS_PER_SHARD = 10_000
 
@@ -129,7 +130,8 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
 
 
 def _reads_captions(pipeline: PipelineFile) -> bool:
-    return any("caption" in stage_class(f"{pipeline.pipeline}.{entry.stage}").reads for entry in pipeline.stages)
+    stages = [make_stage(f"{pipeline.pipeline}.{entry.stage}", entry.options, Context()) for entry in pipeline.stages]
+    return any("caption" in stage.reads and "caption" not in stage.optional for stage in stages)
 
 
 def _count(
@@ -160,7 +162,8 @@ def redo(
 ) -> RunFolder:
     """Set aside what a stage and all after it have made (of some shards only), to be made again as code and templates are now.
 
-    What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today.
+    What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today. Where
+    a stage is only to ask about more or fewer things than before (`ModelStage.grows`), it goes on from the answers it has.
     To redo ingest is to cut the same input in the same way, so the stages keep what they made. With `keep_journals`, journals
     of the stage that bear its new fingerprint stay: the worker goes on from them.
     """
@@ -173,11 +176,31 @@ def redo(
     if settings and shards is not None:
         raise UserError("--set changes a whole stage; leave out --shard")
     stage_plans = stages_of_today(run, short, settings) if shards is None else None
-    kept = [digest_of(dict(stage.fingerprint)) for stage in stage_plans or () if keep_journals and stage.name == short]
+    kept = []
+    for stage in stage_plans or ():
+        grown = stage.name == short and _only_grew(run, stage)
+        if (keep_journals and stage.name == short) or grown:
+            kept.append(digest_of(dict(stage.fingerprint)))
+        for shard in range(run.num_shards) if grown else ():
+            keep_rows(run, short, shard, digest_of(dict(stage.fingerprint)))
     _set_aside(run, run.downstream(short), shards, kept)
     if stage_plans is not None:  # last: cut off before this, nothing on disk disagrees with the plan that stands
         replace_plan(run.path, run.plan.model_copy(update={"stages": stage_plans}))
     return RunFolder(run.path)
+
+
+def _only_grew(run: RunFolder, now: StagePlan) -> bool:
+    """Whether nothing of a stage changed but the options by which it grows (and their own entries in its fingerprint)."""
+    kind = stage_class(f"{run.plan.pipeline}.{now.name}")
+    grows = set(kind.grows) if issubclass(kind, ModelStage) else set()
+    before = run.stage(now.name)
+    changed = {
+        name
+        for name in before.fingerprint.keys() | now.fingerprint.keys()
+        if before.fingerprint.get(name) != now.fingerprint.get(name)
+    }
+    options = {name for name in now.options.keys() | before.options.keys() if before.options.get(name) != now.options.get(name)}
+    return bool(changed) and changed <= {"options", *grows} and options <= grows
 
 
 def stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[StagePlan]:

@@ -140,13 +140,13 @@ def _watch(run: RunFolder, stage: str) -> list[PreviewedRow]:
         if row_id not in shown:
             verdict = next(chapter for chapter in explain(run, row_id) if chapter.stage == stage)
             shown[row_id] = PreviewedRow(row_id, row, verdict=verdict)
-        for origin in _origins(run, stage, row) if tracer else ():
+        for origin in _origins(run, stage, row, tracer.exchanges) if tracer else ():
             shown[row_id].exchanges += tracer.exchanges.get(origin, []) if tracer else []
     return list(shown.values())
 
 
-def _origins(run: RunFolder, name: str, row: dict[str, Any]) -> list[str]:
-    """The keys of the requests that a row waited for, its own and those that it shares with other rows."""
+def _origins(run: RunFolder, name: str, row: dict[str, Any], asked: Iterable[str]) -> list[str]:
+    """The keys of the requests that a row waited for: its own, those that it shares with other rows, and what it asked later."""
     stage = open_stage(run, name)
     assert isinstance(stage, ModelStage)
     kinds = run.kinds(run.stage(name).after)
@@ -156,4 +156,6 @@ def _origins(run: RunFolder, name: str, row: dict[str, Any]) -> list[str]:
     except ValueError:
         return []
     asks = stage.ask(decoded, rng_of(run.plan.seed, stage.name, *key, 0))
-    return [origin_of(key, index, ask) for index, ask in enumerate(asks)]
+    first = [origin_of(key, index, ask) for index, ask in enumerate(asks)]
+    own = "/".join(map(str, key)) + "/"
+    return first + [origin for origin in asked if origin.startswith(own) and origin not in first]

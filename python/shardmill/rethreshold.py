@@ -17,7 +17,7 @@ from shardmill.shards.manifest import Manifest
 from shardmill.shards.plan import StagePlan
 from shardmill.shards.reopen import finished_records
 from shardmill.shards.run_folder import RunFolder, digest_of
-from shardmill.stage import Answer, Ask, DetectStage, Reject, read_detections, stage_class
+from shardmill.stage import Answer, Ask, DetectStage, More, Reject, read_detections, stage_class
 from shardmill.worker import open_stage, run_shard
 
 COLUMN = "detections"
@@ -106,6 +106,7 @@ def _judged(stage: DetectStage, row: dict[str, Any], record: Record) -> Record:
     """The record with the verdict of `stage`. Raises ValueError when it holds no detections to judge by."""
     answers = [_answer(ask, record) for ask in stage.ask(row, Random(0))]
     outcome = stage.accept(row, answers)
+    assert not isinstance(outcome, More), f"{stage.name} both asks a detector twice and keeps its detections"
     if not isinstance(outcome, Reject):
         return replace(record, rows=[outcome] if isinstance(outcome, dict) else outcome, reject=None)
     attempts = max((answer.attempts for answer in answers), default=0)

@@ -17,9 +17,9 @@ from shardmill.models.registry import open_model
 from shardmill.seeding import rng_of, seed_of
 from shardmill.shards.cells import Kind, check_cells, decode
 from shardmill.shards.claims import Claims, Held, blocks
-from shardmill.shards.journal import Header, Journal, JournalReader, Record, read_header
+from shardmill.shards.journal import Header, Journal, JournalReader, Record, read_header, read_kept
 from shardmill.shards.run_folder import RunFolder, digest_of
-from shardmill.stage import Answer, Ask, ModelStage, Reject
+from shardmill.stage import Answer, Ask, ModelStage, More, Reject
 
 log = logging.getLogger("shardmill")
 
@@ -27,6 +27,8 @@ SUSPICIOUS_ROWS = 20
 """When this many rows in a row make the stage itself raise, it is the stage that is broken, not the rows."""
 STAGE_ERROR = "stage error"
 CUT = "cut by the token limit"
+MOST_ASKS = 1_000
+"""A row that wants more than so many answers would go on for ever."""
 SECOND_TEMPERATURE = 0.7
 """What was asked at temperature 0 is asked again at this one: otherwise the answer would be the same."""
 
@@ -73,6 +75,7 @@ class _Flight:
     ask: Ask
     origin: str
     attempt: int = 1
+    shortened: bool = False
     waiting: list[tuple[_Pending, int]] = field(default_factory=list)
     usage: Counter[str] = field(default_factory=Counter)
 
@@ -101,6 +104,7 @@ class ShardWork:
         self.keys = set(table.select(self.key_columns).iter_rows())
         self.done: set[tuple[int, ...]] = set()
         self.reader = JournalReader(digest)
+        self.kept = read_kept(journals, digest) if stage.grows else {}
         self.round = max((header.round for path in journals if (header := read_header(path))), default=0)
         self.own_journal = self.files.journal(attempt)
         self.journal = Journal(self.own_journal, Header(digest, self.round))
@@ -209,12 +213,17 @@ class ShardWork:
             return []
         try:
             asks = self.stage.ask(decoded, rng_of(self.run.plan.seed, self.stage.name, *key, self.round))
+            answers: list[Answer | None] = [None] * len(asks)
+            if key in self.kept:
+                answers = self.stage.recall(asks, self.kept[key])
         except Exception as error:
             self._fault(key, error)
             return []
-        pending = _Pending(key, decoded, [None] * len(asks), len(asks))
+        pending = _Pending(key, decoded, answers, answers.count(None))
         opened = []
         for index, ask in enumerate(asks):
+            if answers[index] is not None:
+                continue
             flight_key = self._launch(pending, index, ask)
             if flight_key is not None:
                 opened.append(flight_key)
@@ -239,7 +248,8 @@ class ShardWork:
     def _request(self, origin: str) -> Any:
         flight = self.flights[origin]
         seed = seed_of(self.run.plan.seed, self.stage.name, origin, self.round, flight.attempt)
-        request = replace(flight.ask.request, key=origin, seed=seed)
+        asked = flight.ask.shorter if flight.shortened and flight.ask.shorter else flight.ask.request
+        request = replace(asked, key=origin, seed=seed)
         if flight.attempt > 1 and isinstance(request, (TextRequest, CaptionRequest)) and request.sampling.temperature == 0:
             return replace(request, sampling=replace(request.sampling, temperature=SECOND_TEMPERATURE))
         return request
@@ -266,23 +276,37 @@ class ShardWork:
                 self._close_row(pending)
 
     def _judge(self, flight: _Flight, reply: Reply) -> Answer:
-        raw = self.stage.raw(reply)
-        failed = Answer(flight.ask, problem=reply.problem or "model error", detail=reply.detail, raw=raw, attempts=flight.attempt)
+        ask = flight.ask
+        failed = Answer(
+            ask,
+            problem=reply.problem or "model error",
+            detail=reply.detail,
+            raw=self.stage.raw(reply),
+            attempts=flight.attempt,
+            finish=reply.finish,
+            prompt_tokens=reply.usage.prompt_tokens,
+            completion_tokens=reply.usage.completion_tokens,
+        )
         if reply.finish in ("error", "unusable"):
             return failed
-        cut = reply.finish == "length"
-        if cut and not self.stage.takes_cut:
-            return replace(failed, problem=CUT)
+        if reply.finish == "length":
+            if ask.shorter is not None and not flight.shortened and flight.attempt < self.planned.attempts:
+                flight.shortened = True
+                return replace(failed, problem=CUT)
+            usable = ask.whole(str(reply.result)) if ask.whole else None
+            if usable is None:
+                return replace(failed, problem=CUT)
+            reply = replace(reply, result=usable)
         try:
             value = self.stage.parse(reply)
         except ValueError as error:
-            return replace(failed, problem=CUT if cut else "malformed answer", detail=str(error))
+            return replace(failed, problem="malformed answer", detail=str(error))
         try:
-            problem = flight.ask.check(value) if flight.ask.check else None
+            problem = ask.check(value) if ask.check else None
         except Exception as error:
             log.exception("stage %s failed on the answer to %s", self.stage.name, flight.origin)
             return replace(failed, problem=STAGE_ERROR, detail=f"{type(error).__name__}: {error}")
-        return Answer(flight.ask, value, problem, "", raw, flight.attempt)
+        return replace(failed, value=value, problem=problem, detail="")
 
     def _close_row(self, pending: _Pending) -> None:
         answers = [answer for answer in pending.answers if answer is not None]
@@ -293,6 +317,9 @@ class ShardWork:
             return
         try:
             outcome = self.stage.accept(pending.row, answers)
+            if isinstance(outcome, More):
+                self._ask_more(pending, outcome.asks)
+                return
             for values in [] if isinstance(outcome, Reject) else _rows(outcome):
                 check_cells(values, self.planned.adds)
         except Exception as error:
@@ -300,6 +327,20 @@ class ShardWork:
             return
         raw = "\n".join(answer.raw for answer in answers if answer.raw)
         self._finish(pending.key, outcome, raw, max((answer.attempts for answer in answers), default=0), pending.usage)
+
+    def _ask_more(self, pending: _Pending, asks: list[Ask]) -> None:
+        """Put the further asks of a row under way; it is closed again when they are answered."""
+        first = len(pending.answers)
+        if not asks or first + len(asks) > MOST_ASKS:
+            raise ValueError(f"{len(asks)} more to ask after {first}: not between 1 and {MOST_ASKS} in all")
+        pending.answers += [None] * len(asks)
+        pending.missing += len(asks)
+        for index, ask in enumerate(asks, first):
+            flight = self._launch(pending, index, ask)
+            if flight is not None:
+                self.again.append(flight)
+        if pending.missing == 0:
+            self._close_row(pending)
 
     def _fault(self, key: tuple[int, ...], error: Exception) -> None:
         """A row made the stage raise: reject that row, but stop when it is every row.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +25,7 @@ from shardmill.models.contract import (
     Detections,
     DetectRequest,
     Finding,
+    Finish,
     Painted,
     PaintRequest,
     Reply,
@@ -52,11 +53,15 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may know besides the row: the run's seed, the folder that relative image paths start from, and the run's."""
+    """What a stage may know besides the row: the run's seed, the folder that relative image paths start from, and the run's.
+
+    `label` tells a stage apart that is in a pipeline several times: `caption_images-qwen` has the label `qwen`.
+    """
 
     seed: int = 0
     image_root: Path = Path(".")
     run_folder: Path = Path(".")
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +76,24 @@ class Reject:
 class Ask:
     """One request of a row. `check` judges the parsed answer: None, or the reason to ask again with a new seed.
 
-    Asks of a shard with the same `share` text are sent once; their seed comes from that text instead of the row.
+    Asks of a shard with the same `share` text are sent once; their seed comes from that text instead of the row. An answer that
+    the token limit has cut is asked again as `shorter`; of one that is cut then too (or at once, without `shorter`), `whole`
+    gives the part that can be used, or None.
     """
 
     request: Request
     check: Check | None = None
     share: str | None = None
+    shorter: Request | None = None
+    whole: Callable[[str], str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The final answer to an ask: a parsed `value`, or the `problem` that was left after the last attempt."""
+    """The final answer to an ask: a parsed `value`, or the `problem` that was left after the last attempt.
+
+    `finish` is how the reply ended, the tokens are those of the last attempt.
+    """
 
     ask: Ask
     value: Any = None
@@ -89,20 +101,35 @@ class Answer:
     detail: str = ""
     raw: str = ""
     attempts: int = 1
+    finish: Finish = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """What a row has to ask besides, now that its first answers are there; `accept` is called again with all of its answers."""
+
+    asks: list[Ask]
 
 
 class Stage(ABC):
     """A worker script. Subclass ModelStage (TextStage, DetectStage, PaintStage, CaptionStage) or TableStage, not this."""
 
-    name: ClassVar[str]
+    name: str
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]]
+    reads: tuple[str, ...]
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Columns of `reads` that may be empty; a run in which none has to be there does without captions."""
     adds: ClassVar[Mapping[str, Kind]]
     role: ClassVar[str | None] = None
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
         self.context = context or Context()
+        self.label = self.context.label
+        if self.label:
+            self.name = f"{self.name}{LABEL}{self.label}"
         try:
             self.options = self.Options.model_validate(dict(options or {}))
         except ValidationError as error:
@@ -119,6 +146,10 @@ class Stage(ABC):
             fields.update({f"model {field}": value for field, value in model_identity(self.role, model).items()})
         return fields
 
+    def rng(self, row: Row, *parts: object) -> Random:
+        """Random choices for a row, from the run's seed, the stage, the row and what they are for."""
+        return rng_of(self.context.seed, self.name, row["row_id"], row.get("sub_id"), *parts)
+
 
 class ModelStage(Stage):
     """A stage that asks a model about each row.
@@ -128,19 +159,23 @@ class ModelStage(Stage):
     """
 
     tolerant: ClassVar[bool] = False
-    takes_cut: ClassVar[bool] = False
-    """Whether `parse` is shown answers that were cut by the token limit, and may make something of them."""
+    grows: ClassVar[tuple[str, ...]] = ()
+    """Options that may name more (or fewer) things than before: what was answered is kept then; see `recall`."""
 
     @abstractmethod
     def ask(self, row: Row, rng: Random) -> list[Ask]:
         """The requests that a row needs: none, one or several. `row` has `row_id` and the columns of `reads`."""
 
     @abstractmethod
-    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject:
-        """The values of the columns in `adds` (a list of dicts for several rows), or why the row is rejected.
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject | More:
+        """The values of the columns in `adds` (a list of dicts for several rows), why the row is rejected, or what more to ask.
 
-        Called with as many answers as there were asks, in their order.
+        Called with as many answers as there were asks, in their order. It depends on nothing but the row and the answers.
         """
+
+    def recall(self, asks: list[Ask], kept: Mapping[str, Any]) -> list[Answer | None]:
+        """For each of a row's asks the answer that `kept` holds: the row as the stage had finished it before it grew."""
+        return [None] * len(asks)
 
     def parse(self, reply: Reply) -> Any:
         """The value of a reply. Raises ValueError when it is malformed."""
@@ -188,7 +223,7 @@ class RowStage(ModelStage):
     def ask(self, row: Row, rng: Random) -> list[Ask]:
         return []
 
-    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject:
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject | More:
         return self.decide(row, rng_of(self.context.seed, self.name, row["row_id"]))
 
     @abstractmethod
@@ -262,20 +297,35 @@ class CaptionStage(ModelStage):
     """A stage that asks a captioner; an answer's value is text. Of one that was cut the whole sentences are taken."""
 
     role = "caption"
-    takes_cut = True
 
-    def describe(self, image: str, prompt: str, sampling: Sampling, check: Check | None = None) -> Ask:
-        """Answer a prompt about an image; a relative path starts from the run's image folder."""
-        return Ask(CaptionRequest(str(self.context.image_root / image), prompt, sampling), check)
+    def describe(
+        self,
+        image: str,
+        prompt: str,
+        sampling: Sampling,
+        check: Check | None = None,
+        *,
+        max_tiles: int | None = None,
+        shorter: str | None = None,
+        whole: Callable[[str], str | None] | None = None,
+    ) -> Ask:
+        """Answer a prompt about an image; a relative path starts from the run's image folder.
+
+        The image is cut into `max_tiles` tiles at most, where the model cuts it. `shorter` is the prompt for an answer that was
+        too long, `whole` what can be used of one.
+        """
+        request = CaptionRequest(str(self.context.image_root / image), prompt, sampling, max_tiles)
+        again = None if shorter is None else replace(request, prompt=shorter)
+        return Ask(request, check, shorter=again, whole=whole or whole_sentences)
 
     def parse(self, reply: Reply) -> str:
-        text = str(reply.result).strip()
-        if reply.finish != "length":
-            return text
-        ends = [found.end() for found in SENTENCE_END.finditer(text)]
-        if not ends:
-            raise ValueError(f"no whole sentence in {text[:200]!r}")
-        return text[: ends[-1]]
+        return str(reply.result).strip()
+
+
+def whole_sentences(text: str) -> str | None:
+    """The sentences of a text that was cut off somewhere; None if not one is whole."""
+    ends = [found.end() for found in SENTENCE_END.finditer(text)]
+    return text[: ends[-1]].strip() if ends else None
 
 
 class TableStage(Stage):
@@ -298,7 +348,9 @@ def _option_problem(error: ValidationError, options: type[Options]) -> str:
     return f"option {name}: {first['msg']}" if name else first["msg"].removeprefix("Value error, ")
 
 
-PIPELINES = ("negbench", "antidote", "recaption")
+LABEL = "-"
+"""What stands between the name of a stage and its label, where a pipeline has the stage several times."""
+PIPELINES = ("negbench", "antidote", "recaption", "anyedit")
 
 
 def stage_modules(pipeline: str) -> list[str]:
@@ -308,16 +360,24 @@ def stage_modules(pipeline: str) -> list[str]:
 
 
 def stage_class(name: str) -> type[Stage]:
-    """The stage `pipeline.stage`. Raises UserError with a hint for an unknown one."""
-    pipeline, _, short = name.partition(".")
+    """The stage `pipeline.stage`, or `pipeline.stage-label`. Raises UserError with a hint for an unknown one."""
+    pipeline, _, labelled = name.partition(".")
+    short, dash, label = labelled.partition(LABEL)
+    if dash and not re.fullmatch(r"[a-z0-9_]{1,40}", label):
+        raise UserError(f"{labelled}: behind the hyphen stands a label of small letters, digits and underscores")
     if pipeline not in PIPELINES:
         raise UserError(f"there is no pipeline {pipeline!r}; {did_you_mean(pipeline, PIPELINES)}")
     if re.fullmatch(r"[a-z_]+", short) and short in stage_modules(pipeline):
         for stage in _stages_in(pipeline, short):
-            if stage.name == name:
+            if stage.name == f"{pipeline}.{short}":
                 return stage
     names = [stage.name.partition(".")[2] for module in stage_modules(pipeline) for stage in _stages_in(pipeline, module)]
     raise UserError(f"the pipeline {pipeline} has no stage {short!r}; {did_you_mean(short, names)}")
+
+
+def make_stage(name: str, options: Mapping[str, Any], context: Context) -> Stage:
+    """The stage `pipeline.stage` or `pipeline.stage-label` with its options. Raises UserError for what there is not."""
+    return stage_class(name)(options, replace(context, label=name.partition(LABEL)[2]))
 
 
 def _stages_in(pipeline: str, module: str) -> list[type[Stage]]:

@@ -20,7 +20,7 @@ from shardmill.shards.manifest import Manifest
 from shardmill.shards.publish import settle
 from shardmill.shards.reopen import reopen_stale
 from shardmill.shards.run_folder import RunFolder
-from shardmill.stage import Context, ModelStage, Stage, TableStage, stage_class
+from shardmill.stage import Context, ModelStage, Stage, TableStage, make_stage
 
 __all__ = ["ModelPool", "Progress", "check_fingerprint", "open_stage", "run_shard"]
 
@@ -55,7 +55,7 @@ def open_stage(run: RunFolder, name: str) -> Stage:
     planned = run.stage(name)
     plan = run.plan
     context = Context(plan.seed, Path(plan.input.image_root), run.path)
-    return stage_class(f"{plan.pipeline}.{planned.name}")(planned.options, context)
+    return make_stage(f"{plan.pipeline}.{planned.name}", planned.options, context)
 
 
 def run_shard(

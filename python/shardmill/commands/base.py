@@ -127,12 +127,12 @@ def import_progress() -> Callable[[Any], None]:
 
 
 def note_images(run: Any) -> None:
-    from shardmill.stage import stage_class
+    from shardmill.stage import Context, make_stage
 
     if "image" in run.plan.input.mapping.values():
         return
     for stage in run.plan.stages:
-        reads_images = "image" in stage_class(f"{run.plan.pipeline}.{stage.name}").reads
+        reads_images = "image" in make_stage(f"{run.plan.pipeline}.{stage.name}", stage.options, Context()).reads
         if reads_images and stage.options.get("unverified") != "keep":
             note = f"note: the input has no image column, so {stage.name} will reject every row. Name it with --image-column"
             if "unverified" in stage.options:

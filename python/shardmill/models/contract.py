@@ -102,11 +102,15 @@ class PaintRequest:
 
 @dataclass(frozen=True, slots=True)
 class CaptionRequest:
-    """Answer `prompt` about the image at the path `image`. What is asked of one image comes in a row: it is read once."""
+    """Answer `prompt` about the image at the path `image`. What is asked of one image comes in a row: it is read once.
+
+    A model that cuts images into tiles takes `max_tiles` of them at most, if given.
+    """
 
     image: str
     prompt: str
     sampling: Sampling = Sampling()
+    max_tiles: int | None = None
     key: str = ""
     seed: int = 0
 

@@ -32,13 +32,14 @@ class Record:
     """The end of one row: the values that the stage adds (one dict per row that came out), or why it was rejected.
 
     `key` is (row_id,), or (row_id, sub_id) for a stage that reads several rows of one row_id. `usage` is what the row cost, by
-    name: requests, tokens, seconds.
+    name: requests, tokens, seconds. A record with `kept` is no end: it holds what a row had before its stage was asked for more.
     """
 
     key: tuple[int, ...]
     rows: list[dict[str, Any]] | None = None
     reject: dict[str, Any] | None = None
     usage: dict[str, float] | None = None
+    kept: dict[str, Any] | None = None
 
 
 def _line(value: Any) -> bytes:
@@ -61,7 +62,10 @@ class Journal:
 
     def append(self, record: Record) -> None:
         body: dict[str, Any] = {"key": record.key}
-        body.update({"rows": record.rows} if record.reject is None else {"reject": record.reject})
+        if record.kept is not None:
+            body["kept"] = record.kept
+        else:
+            body.update({"rows": record.rows} if record.reject is None else {"reject": record.reject})
         if record.usage:
             body["usage"] = record.usage
         self._file.write(_line(body))
@@ -127,7 +131,7 @@ class JournalReader:
                         break
                     self._read[path] += len(line)
                     value = _value(line)
-                    if isinstance(value, dict) and value.get("key"):
+                    if isinstance(value, dict) and value.get("key") and "kept" not in value:
                         yield tuple(value["key"])
 
 
@@ -140,6 +144,16 @@ def read_records(journals: Iterable[Path], fingerprint: str) -> Iterator[Record]
             continue
         for value in _values(path):
             key = tuple(value.get("key", ()))
-            if key and key not in seen:
+            if key and "kept" not in value and key not in seen:
                 seen.add(key)
                 yield Record(key, value.get("rows"), value.get("reject"), value.get("usage"))
+
+
+def read_kept(journals: Iterable[Path], fingerprint: str) -> dict[tuple[int, ...], dict[str, Any]]:
+    """What journals made with `fingerprint` keep of rows whose stage was asked for more since, by key."""
+    kept: dict[tuple[int, ...], dict[str, Any]] = {}
+    for path in journals:
+        header = read_header(path)
+        if header is not None and header.fingerprint == fingerprint:
+            kept.update({tuple(value["key"]): value["kept"] for value in _values(path) if "kept" in value})
+    return kept

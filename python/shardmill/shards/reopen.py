@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import polars as pl
 
 from shardmill.atomic import new_attempt
 from shardmill.shards.cells import Kind, decode
-from shardmill.shards.journal import Header, Journal, Record
+from shardmill.shards.journal import Header, Journal, Record, read_records
 from shardmill.shards.manifest import Manifest
 from shardmill.shards.publish import retire
 from shardmill.shards.run_folder import RunFolder, digest_of
@@ -72,3 +72,21 @@ def _reopen(run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejec
         for record in finished_records(run, stage, shard, manifest, rejects=rejects):
             journal.append(record)
     retire(files, run.superseded / stage)
+
+
+def keep_rows(run: RunFolder, stage: str, shard: int, fingerprint: str) -> None:
+    """Write what a shard's rows that came out hold into a journal of the new `fingerprint`, for a stage that is asked for more.
+
+    The rows of an unfinished shard are those in its journals. Only stages that make one row of each take part.
+    """
+    files, manifest = run.files(stage, shard), run.manifest(stage, shard)
+    if manifest is not None:
+        records = finished_records(run, stage, shard, manifest, rejects=False)
+    else:
+        records = read_records(files.journals(), digest_of(run.fingerprint(stage)))
+    rows = ((record.key, record.rows[0]) for record in records if record.rows and len(record.rows) == 1)
+    first = next(rows, None)
+    if first is not None:
+        with closing(Journal(files.journal(new_attempt()), Header(fingerprint))) as journal:
+            for key, row in chain([first], rows):
+                journal.append(Record(key, kept=row))
