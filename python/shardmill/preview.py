@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.errors import UserError
-from shardmill.models.contract import CaptionRequest, DetectRequest, Model, Reply, Request, TextRequest
+from shardmill.models.contract import CaptionRequest, DetectRequest, Model, Reply, Request, ScoreRequest, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.planning import NewRun, start_run
 from shardmill.seeding import rng_of
@@ -71,6 +71,8 @@ def _as_sent(request: Request) -> list[dict[str, str]]:
         return [{"role": "image", "content": request.image}, {"role": "names", "content": ", ".join(request.names)}]
     if isinstance(request, CaptionRequest):
         return [{"role": "image", "content": request.image}, {"role": "user", "content": request.prompt}]
+    if isinstance(request, ScoreRequest):
+        return [{"role": "image", "content": request.image}, *({"role": "text", "content": text} for text in request.texts)]
     return [{"role": "prompt", "content": request.prompt}, {"role": "negative", "content": request.negative}]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib import import_module
@@ -31,6 +31,8 @@ from shardmill.models.contract import (
     Reply,
     Request,
     Sampling,
+    ScoreRequest,
+    Scores,
     TextRequest,
 )
 from shardmill.models.registry import model_identity
@@ -114,7 +116,7 @@ class More:
 
 
 class Stage(ABC):
-    """A worker script. Subclass ModelStage (TextStage, DetectStage, PaintStage, CaptionStage) or TableStage, not this."""
+    """A worker script. Subclass ModelStage (Text-, Detect-, Paint-, Caption-, ScoreStage) or TableStage, not this."""
 
     name: str
     version: ClassVar[int] = 1
@@ -326,6 +328,35 @@ def whole_sentences(text: str) -> str | None:
     """The sentences of a text that was cut off somewhere; None if not one is whole."""
     ends = [found.end() for found in SENTENCE_END.finditer(text)]
     return text[: ends[-1]].strip() if ends else None
+
+
+class ScoreStage(ModelStage):
+    """A stage that asks how well texts fit an image; an answer's value is a list of cosine similarities, one for each text.
+
+    They have four digits: what is decided on is what is written. A stage that wants the image's aesthetic score too has
+    `round_scores` for its `parse`.
+    """
+
+    role = "score"
+
+    def score(self, image: str, texts: Sequence[str]) -> Ask:
+        """Compare texts with an image; a relative path starts from the run's image folder."""
+        return Ask(ScoreRequest(str(self.context.image_root / image), tuple(texts)))
+
+    def parse(self, reply: Reply) -> Any:
+        return [*round_scores(reply.result).cosines]
+
+    def raw(self, reply: Reply) -> str:
+        if not isinstance(reply.result, Scores):
+            return ""
+        scores = round_scores(reply.result)
+        return dump_cell({"cosines": scores.cosines, "aesthetic": scores.aesthetic})
+
+
+def round_scores(scores: Scores) -> Scores:
+    """Scores with four digits, as they are written."""
+    aesthetic = None if scores.aesthetic is None else round(scores.aesthetic, 4)
+    return Scores(tuple(round(cosine, 4) for cosine in scores.cosines), aesthetic)
 
 
 class TableStage(Stage):

@@ -30,7 +30,8 @@ class Usage:
 class Reply:
     """The answer to the request of the same key.
 
-    `result` is text for a text model and a captioner, `Detections` for a detector, `Painted` for a painter.
+    `result` is text for a text model and a captioner, `Detections` for a detector, `Painted` for a painter, `Scores` for a
+    scorer.
 
     For "error" and "unusable", `problem` says in a short stable phrase what happened and `detail` in full.
     """
@@ -115,7 +116,17 @@ class CaptionRequest:
     seed: int = 0
 
 
-Request = TextRequest | DetectRequest | PaintRequest | CaptionRequest
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """Say how well each of `texts` fits the image at the path `image`: all texts of an image in one request, it is read once."""
+
+    image: str
+    texts: tuple[str, ...]
+    key: str = ""
+    seed: int = 0
+
+
+Request = TextRequest | DetectRequest | PaintRequest | CaptionRequest | ScoreRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +139,17 @@ class Finding:
 
 Detections = Mapping[str, Finding]
 """A finding for every name that was asked, keyed by the name as it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How well texts fit an image: for each, in the order of the request, a cosine similarity in [-1, 1]; 0 for an empty text.
+
+    `aesthetic` is how good the image looks, on the scale of the model's head for it; None for a model without one.
+    """
+
+    cosines: tuple[float, ...]
+    aesthetic: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

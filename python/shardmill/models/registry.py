@@ -25,6 +25,8 @@ MODELS = {
     ("caption", "transformers"): "shardmill.models.caption.transformers:TransformersCaptioner",
     ("caption", "vllm"): "shardmill.models.caption.vllm:VllmCaptioner",
     ("caption", "minigpt4"): "shardmill.models.caption.minigpt4:MiniGpt4Captioner",
+    ("score", "scene"): "shardmill.models.score.scene:SceneScorer",
+    ("score", "clip"): "shardmill.models.score.clip:ClipScorer",
 }
 
 
