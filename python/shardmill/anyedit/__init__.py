@@ -1,0 +1,1 @@
+"""Edit instructions for pictures, after AnyEdit."""
