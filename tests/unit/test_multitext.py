@@ -12,26 +12,29 @@ from shardmill.errors import UserError
 from shardmill.recaption.multitext import (
     Fault,
     Line,
-    MultitextWriter,
-    Text,
+    MultiTextWriter,
+    TextSource,
     header_path,
     read_header,
     read_multitext,
     scan_multitext,
 )
 
-TEXTS = [Text(name="original"), Text(name="detail", captioner="internvl", perspective="detail", model="m-8b", prompt_id="0a1b")]
+TEXTS = [
+    TextSource(name="original"),
+    TextSource(name="detail", captioner="internvl", perspective="detail", model="m-8b", prompt_id="0a1b"),
+]
 
 
-def write(path: Path, rows: list[tuple[str, list[str | None]]], **options: object) -> MultitextWriter:
-    with MultitextWriter(path, TEXTS, **options) as writer:  # type: ignore[arg-type]
+def write(path: Path, rows: list[tuple[str, list[str | None]]], **options: object) -> MultiTextWriter:
+    with MultiTextWriter(path, TEXTS, **options) as writer:  # type: ignore[arg-type]
         for image, captions in rows:
             writer.write(image, captions)
     return writer
 
 
 def test_a_line_is_image_then_caption_in_plain_unicode(tmp_path: Path) -> None:
-    with MultitextWriter(tmp_path / "m.jsonl", TEXTS) as writer:
+    with MultiTextWriter(tmp_path / "m.jsonl", TEXTS) as writer:
         assert writer.write("/d/fähre 1.jpg", ["Fähre 渡し船", 'a "white" ferry\n'], {"row_id": 7})
     line = (tmp_path / "m.jsonl").read_text(encoding="utf-8")
     assert line == '{"image": "/d/fähre 1.jpg", "caption": ["Fähre 渡し船", "a \\"white\\" ferry\\n"], "row_id": 7}\n'
@@ -70,8 +73,8 @@ def test_pad_fills_in_the_fallback_and_drops_what_has_none(tmp_path: Path) -> No
 
 
 def test_pad_goes_through_the_fallbacks_in_order(tmp_path: Path) -> None:
-    texts = [Text(name=name) for name in "abc"]
-    with MultitextWriter(tmp_path / "m.jsonl", texts, "pad", ["b", "a"]) as writer:
+    texts = [TextSource(name=name) for name in "abc"]
+    with MultiTextWriter(tmp_path / "m.jsonl", texts, "pad", ["b", "a"]) as writer:
         writer.write("1", ["x", "y", None])
         writer.write("2", ["x", None, None])
     assert [line.captions for line in read_multitext(tmp_path / "m.jsonl")] == [["x", "y", "y"], ["x", "x", "x"]]
@@ -101,7 +104,7 @@ def test_texts_that_cannot_be_told_apart_are_refused(
     tmp_path: Path, texts: list[str], missing: str, fallback: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        MultitextWriter(tmp_path / "m.jsonl", [Text(name=name) for name in texts], missing, fallback)  # type: ignore[arg-type]
+        MultiTextWriter(tmp_path / "m.jsonl", [TextSource(name=name) for name in texts], missing, fallback)  # type: ignore[arg-type]
 
 
 def test_a_header_of_other_data_is_not_believed(tmp_path: Path) -> None:

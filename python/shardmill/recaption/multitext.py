@@ -21,14 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shardmill.atomic import replacing
 from shardmill.errors import UserError
 
-FORMAT, VERSION = "shardmill-multitext", 1
 Missing = Literal["drop", "pad", "fail"]
 MOST_LINE = 64 * 2**20
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class Text(BaseModel):
+class TextSource(BaseModel):
     """What stands at one place of `caption`: its name, and where it is known who wrote it and when asked what."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,10 +54,10 @@ class Header(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    format: Literal["shardmill-multitext"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["shardmill-multitext"] = "shardmill-multitext"
+    version: Literal[1] = 1
     m: int = Field(ge=1)
-    texts: list[Text]
+    texts: list[TextSource]
     missing: Missing
     fallback: list[str] = []
     counts: Counts
@@ -99,7 +98,7 @@ def check_texts(names: Sequence[str], fallback: Sequence[str] = (), missing: Mis
         raise UserError("a multi-text file needs at least one text")
     for name in names:
         if not NAME.match(name):
-            raise UserError(f"{name!r} cannot name a text: letters, digits, '.', '_' and '-' can")
+            raise UserError(f"{name!r} cannot name a text: letters, digits, '.', '_', '-' and '/' can")
         if names.count(name) > 1:
             raise UserError(f"the text {name!r} is named twice; each place of a line has a meaning of its own")
     for name in fallback:
@@ -109,10 +108,10 @@ def check_texts(names: Sequence[str], fallback: Sequence[str] = (), missing: Mis
         raise UserError(f"say which text stands in for a missing one, for example {names[0]!r}")
 
 
-class MultitextWriter:
+class MultiTextWriter:
     """Writes the data file and its header; both appear whole, under their names, when the block ends without an error.
 
-    with MultitextWriter(path, texts, missing="drop") as writer:
+    with MultiTextWriter(path, texts, missing="drop") as writer:
         writer.write("a.jpg", ["a ferry", None])   # False: left out and counted
 
     A missing text (None or blank) has the line left out ("drop"), is replaced by the first text of `fallback` that the line has
@@ -122,7 +121,7 @@ class MultitextWriter:
     def __init__(
         self,
         path: Path,
-        texts: Sequence[Text],
+        texts: Sequence[TextSource],
         missing: Missing = "fail",
         fallback: Sequence[str] = (),
         details: Mapping[str, Any] = NOTHING,
@@ -136,7 +135,7 @@ class MultitextWriter:
         self._from = [self.names.index(name) for name in fallback] if missing == "pad" else []
         self._sha, self._size = sha256(), 0
 
-    def __enter__(self) -> MultitextWriter:
+    def __enter__(self) -> MultiTextWriter:
         self._stack = ExitStack()
         self._file = self._stack.enter_context(replacing(self.path))
         return self
