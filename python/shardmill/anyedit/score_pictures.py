@@ -1,0 +1,80 @@
+"""Measure how well each caption fits its picture, and how good the picture looks; drop rows below a threshold.
+
+python -m shardmill.anyedit.score_pictures --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from pydantic import Field
+
+from shardmill.errors import UserError
+from shardmill.models.contract import Reply, Scores
+from shardmill.stage import Answer, Ask, Context, Options, Reject, Row, ScoreStage, round_scores
+from shardmill.standalone import main
+
+PAINTED = "painted_image"
+"""The column whose paths start from the run's folder; those of any other start from the image folder."""
+
+
+class ScoreOptions(Options):
+    """Options of `score_pictures`. AnyEdit's own thresholds are 0.1 and 2."""
+
+    pictures: str = Field(PAINTED, description="the column of the pictures: painted_image, or image for those of the input")
+    min_clip: float | None = Field(None, ge=-1, le=1, description="least cosine of caption and picture; every one if not given")
+    min_aesthetic: float | None = Field(None, description="least aesthetic score; takes a model with the setting `aesthetic`")
+
+
+class ScorePictures(ScoreStage):
+    """The cosine of caption and picture, and the picture's aesthetic score where the model has a head for it.
+
+    input (text), painted_image or image (text) -> clip_score (float, in [-1, 1]), aesthetic_score (float or null). A row without
+    a picture has null for both and comes out whatever the thresholds; one whose picture cannot be read is rejected. The rule
+    is the picture filter of AnyEdit's `pre_filter`, with the cosine itself: a softmax over one caption is always 1.
+    """
+
+    name = "anyedit.score_pictures"
+    adds = {"clip_score": "float", "aesthetic_score": "float"}
+    Options = ScoreOptions
+    options: ScoreOptions
+
+    def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
+        super().__init__(options, context)
+        self.reads = ("input", self.options.pictures)
+
+    def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
+        if self.options.min_aesthetic is not None and not model.get("aesthetic"):
+            raise UserError(
+                "stage score_pictures: min_aesthetic takes a model with an aesthetic head; give its path as `aesthetic` in the "
+                "model's settings (see slurm/models/clip-vit-l-14.yaml), or leave out min_aesthetic"
+            )
+        return super().fingerprint(model)
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        picture = row[self.options.pictures]
+        if not picture:
+            return []
+        if self.options.pictures == PAINTED:
+            picture = str((self.context.run_folder / picture).resolve())
+        return [self.score(picture, [row["input"] or ""])]
+
+    def parse(self, reply: Reply) -> Scores:
+        return round_scores(reply.result)
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
+        if not answers:
+            return {"clip_score": None, "aesthetic_score": None}
+        (cosine,), aesthetic = answers[0].value.cosines, answers[0].value.aesthetic
+        least_fit, least_looks = self.options.min_clip, self.options.min_aesthetic
+        if least_fit is not None and cosine < least_fit:
+            return Reject("caption does not fit the picture", f"clip_score {cosine} is below {least_fit}")
+        if least_looks is not None and (aesthetic is None or aesthetic < least_looks):
+            return Reject("picture does not look good", f"aesthetic_score {aesthetic} is below {least_looks}")
+        return {"clip_score": cosine, "aesthetic_score": aesthetic}
+
+
+if __name__ == "__main__":
+    main(ScorePictures)
