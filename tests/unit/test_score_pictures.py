@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import polars as pl
 import pytest
 
 from shardmill.anyedit.score_pictures import ScorePictures
@@ -15,7 +16,10 @@ from shardmill.models.contract import Reply, Scores
 from shardmill.models.registry import open_model
 from shardmill.models.scene import paint
 from shardmill.models.score.scene import BEST
+from shardmill.planning import NewRun, start_run
+from shardmill.shards.verify import check_stage
 from shardmill.stage import Answer, Context, Reject
+from shardmill.worker import run_shard
 
 
 def verdict(stage: ScorePictures, row: dict[str, Any], scores: Scores) -> Any:
@@ -90,3 +94,27 @@ def test_with_the_embedded_scorer_a_wrong_caption_is_told_from_a_right_one(tmp_p
     assert stage.accept(ROW, [right]) == {"clip_score": BEST, "aesthetic_score": None}
     assert stage.accept(ROW, [wrong]) == Reject("caption does not fit the picture", f"clip_score {BEST / 2:.3f} is below 0.3")
     assert json.loads(wrong.raw) == {"cosines": [BEST / 2], "aesthetic": None}
+
+
+def test_a_run_keeps_scores_and_the_reasons_of_what_it_drops(tmp_path: Path) -> None:
+    paint(["dog", "bench"], seed=3).save(tmp_path / "1.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    captions = [("1.png", "a dog on a bench"), ("1.png", "a piano"), ("", "a dog"), ("broken.png", "a dog"), ("1.png", "")]
+    pl.DataFrame({"image": [row[0] for row in captions], "input": [row[1] for row in captions]}).write_csv(tmp_path / "in.csv")
+    (tmp_path / "scores.yaml").write_text(
+        "pipeline: anyedit\nstages: [{stage: score_pictures, model: scene, options: {pictures: image, min_clip: 0.1}}]\n"
+    )
+    run = start_run(tmp_path / "run", NewRun(input=tmp_path / "in.csv", pipeline=str(tmp_path / "scores.yaml"), num_shards=2))
+    for shard in range(2):
+        run_shard(run, "score_pictures", shard)
+    check = check_stage(run, "score_pictures")
+    assert not check.faults and not check.missing
+    rows = {row["row_id"]: row for shard in range(2) for row in run.read_part("score_pictures", shard)[0].iter_rows(named=True)}
+    assert {key: row["clip_score"] for key, row in rows.items()} == {0: BEST, 2: None}
+    assert {row["aesthetic_score"] for row in rows.values()} == {None}
+    rejects = pl.concat(pl.read_csv(path) for path in sorted(run.folder("score_pictures").glob("*.rejects.csv")))
+    assert dict(rejects.select("row_id", "reason").rows()) == {
+        1: "caption does not fit the picture",
+        3: "unreadable image",
+        4: "caption does not fit the picture",
+    }
