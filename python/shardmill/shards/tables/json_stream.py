@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,28 @@ class JsonTable(RecordTable):
             yield from _Document(path, source, self._block_size).records()
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value of a document: the key of the list or member it stands in ("" in a list at the top), its place in that list (None
+    for a member that is no list), and its line.
+    """
+
+    key: str
+    place: int | None
+    line: int
+    value: Any
+
+
+def json_entries(path: Path, lists: Container[str] | None = None) -> Iterator[Entry]:
+    """The values of a document one by one: of a list at the top, of the lists under its keys, and its other members.
+
+    Memory does not grow with the file. `lists` names the keys whose lists are taken apart; other members are skipped unread by
+    the caller, as one entry. Raises UserError naming the line of a fault.
+    """
+    with Source(path, None) as source:
+        yield from _Document(path, source, BLOCK_SIZE).entries(lists)
+
+
 class _Document:
     """A window of the document's text that moves forward, and the number of the line at its reading position."""
 
@@ -66,6 +89,40 @@ class _Document:
         yield from self._elements("]") if opening == "[" else self._members()
         if self._next_char():
             raise self._error(self._at, "text behind the end of the document")
+
+    def entries(self, lists: Container[str] | None) -> Iterator[Entry]:
+        opening = self._next_char()
+        if opening not in ("[", "{"):
+            raise self._error(self._at, "a list or an object is expected")
+        if opening == "[":
+            yield from self._list("")
+        else:
+            self._advance(self._at + 1)
+            first = True
+            while self._more("}", first):
+                first, line = False, self._line
+                key = self._key()
+                if self._next_char() == "[" and (lists is None or key in lists):
+                    yield from self._list(key)
+                else:
+                    yield Entry(key, None, line, self._value()[0])
+        if self._next_char():
+            raise self._error(self._at, "text behind the end of the document")
+
+    def _list(self, key: str) -> Iterator[Entry]:
+        self._advance(self._at + 1)
+        place = 0
+        while self._more("]", first=place == 0):
+            line = self._line
+            yield Entry(key, place, line, self._value()[0])
+            place += 1
+
+    def _key(self) -> str:
+        key, _ = self._value()
+        if not isinstance(key, str) or self._next_char() != ":":
+            raise self._error(self._at, "a key and a colon are expected")
+        self._advance(self._at + 1)
+        return key
 
     def _elements(self, closing: str) -> Iterator[JsonRecord | BadRecord]:
         row_id = 0

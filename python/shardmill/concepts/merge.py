@@ -1,0 +1,166 @@
+"""A pool of concepts out of many lists: cleaned, folded and told apart, with an account of every name.
+
+shardmill concepts build
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shardmill.atomic import replacing
+from shardmill.concepts.clean import clean, form_problem
+from shardmill.concepts.fold import concept_of, spelling_key
+from shardmill.concepts.similar import HashedNames, near_duplicates
+from shardmill.concepts.sources import Name, distinct_phrases
+from shardmill.errors import UserError
+from shardmill.language.lexicon import lexicon
+from shardmill.language.proper_names import proper_problem
+from shardmill.models.embedding import embed
+from shardmill.shards.cells import dump_cell
+
+CONCEPTS, FOLDED = "concepts.csv", "folded.csv"
+SAME, FORM, APART, LIKE = "same name", "case or number", "written apart", "near duplicate"
+CAPITALISED = 0.8
+ENOUGH_NAMES = 20
+"""Capitals tell nothing in a source of so many names at least of which this share has them."""
+
+Report = Callable[[int, int], None]
+
+
+@dataclass
+class Concept:
+    """A concept on its way: how often it was named, by which sources, and its backgrounds (an ordered set)."""
+
+    name: str
+    count: int = 0
+    sources: dict[str, None] = field(default_factory=dict)
+    backgrounds: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A name that is no concept of the pool: the key of the one it went into (None where it was dropped), and why."""
+
+    name: str
+    into: str | None
+    reason: str
+    similarity: float | None = None
+
+
+@dataclass(frozen=True)
+class PoolReport:
+    """What became of the names read."""
+
+    path: Path
+    names: int
+    concepts: int
+    reasons: dict[str, int]
+
+    def line(self) -> str:
+        """The account in one line: names in = concepts out + what was folded or dropped, by reason."""
+        told = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.items())
+        rest = self.names - self.concepts
+        return f"{self.names:,} names in = {self.concepts:,} concepts out + {rest:,} folded or dropped" + (
+            f" ({told})" if told else ""
+        )
+
+
+def build_pool(
+    sources: Iterable[Sequence[Name]], out: Path, report: Report, *, similar: float = 0.85, embedding: str | None = None
+) -> PoolReport:
+    """Write `out`/concepts.csv (concept, backgrounds, source) and `out`/folded.csv (concept, into, reason, similarity).
+
+    Concepts stand in the order of their first name. A concept is folded into a like one that the lexicon knows, or that is
+    named more often, or that came first. `embedding` names a sentence-embedding model; without one hashed n-grams are compared.
+    """
+    pool: dict[str, Concept] = {}
+    folded: list[Folded] = []
+    names = 0
+    for source in sources:
+        _add(source, pool, folded)
+        names += len(source)
+    if not pool:
+        reasons = ", ".join(sorted({each.reason for each in folded})) or "no names"
+        raise UserError(f"nothing is left of {names:,} names ({reasons}).")
+    moved = _like_ones(pool, similar, embedding, report) if similar < 1 else {}
+    for key, (into, _) in moved.items():
+        pool[into].sources |= pool[key].sources
+        pool[into].backgrounds |= pool[key].backgrounds
+    folded += [Folded(pool[key].name, into, LIKE, cosine) for key, (into, cosine) in moved.items()]
+    kept = {key: concept for key, concept in pool.items() if key not in moved}
+    _write(out / CONCEPTS, ("concept", "backgrounds", "source"), map(_concept_row, kept.values()))
+    _write(out / FOLDED, ("concept", "into", "reason", "similarity"), (_folded_row(each, pool, moved) for each in folded))
+    if names != len(kept) + len(folded):
+        raise AssertionError(f"{names} names, {len(kept)} concepts and {len(folded)} folded")
+    return PoolReport(out / CONCEPTS, names, len(kept), dict(Counter(each.reason for each in folded).most_common()))
+
+
+def _add(source: Sequence[Name], pool: dict[str, Concept], folded: list[Folded]) -> None:
+    """Put the names of a source into the pool, or among the folded."""
+    cleaned = [clean(name.text) for name in source]
+    every_word, first_word = _capitals(cleaned)
+    for name, text in zip(source, cleaned, strict=True):
+        told = text[:1].lower() + text[1:] if first_word and not text[:2].isupper() else text
+        problem = form_problem(text) or proper_problem(told, capitals_tell=not every_word)
+        if problem is not None:
+            folded.append(Folded(name.text, None, problem))
+            continue
+        concept = concept_of(text)
+        key = spelling_key(concept)
+        known = pool.setdefault(key, Concept(concept))
+        if known.count:
+            same = SAME if text == known.name else FORM if concept == known.name else APART
+            folded.append(Folded(name.text, key, same))
+        known.count += 1
+        known.sources[name.source] = None
+        known.backgrounds.update(dict.fromkeys(name.backgrounds))
+
+
+def _capitals(names: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a source writes every word, and whether it writes the first word, with a capital as a rule."""
+    worded = [words for name in names if (words := re.findall(r"[^\W\d_][\w'-]*", name))]
+    if len(worded) < ENOUGH_NAMES:
+        return False, False
+    first = sum(words[0][0].isupper() for words in worded)
+    several = [words for words in worded if len(words) > 1]
+    every = sum(all(word[0].isupper() for word in words) for words in several)
+    first_rule = first >= CAPITALISED * len(worded)
+    return first_rule and bool(several) and every >= CAPITALISED * len(several), first_rule
+
+
+def _like_ones(pool: dict[str, Concept], threshold: float, embedding: str | None, report: Report) -> dict[str, tuple[str, float]]:
+    """The keys that are folded into another one, with the cosine of both."""
+    keys = sorted(pool, key=lambda key: (lexicon().exact(pool[key].name) is None, -pool[key].count))
+    names = [pool[key].name for key in keys]
+    if embedding is None:
+        hashed = HashedNames(names)
+        dense, confirm = hashed.dense, hashed.cosine
+    else:
+        dense, confirm = embed(names, embedding), None
+    found = near_duplicates(dense, threshold, report, confirm)
+    return {keys[place]: (keys[into], cosine) for place, (into, cosine) in found.items()}
+
+
+def _concept_row(concept: Concept) -> tuple[str, str, str]:
+    return concept.name, dump_cell(distinct_phrases(concept.backgrounds)), "|".join(concept.sources)
+
+
+def _folded_row(each: Folded, pool: dict[str, Concept], moved: dict[str, tuple[str, float]]) -> tuple[str, str, str, str]:
+    into = moved.get(each.into, (each.into, 1.0))[0] if each.into is not None and each.reason != LIKE else each.into
+    similarity = "" if each.similarity is None else f"{each.similarity:.4f}"
+    return each.name, "" if into is None else pool[into].name, each.reason, similarity
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="", write_through=True)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+        text.detach()

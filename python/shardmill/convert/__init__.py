@@ -1,0 +1,1 @@
+"""Caption files of known data sets as one table of captions."""

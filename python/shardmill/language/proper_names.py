@@ -1,0 +1,91 @@
+"""Which names are those of one make, model, person or place instead of a kind of thing."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from functools import cache, lru_cache
+
+from shardmill.language.lexicon import lexicon
+from shardmill.language.nouns import singular
+from shardmill.language.visibility import is_known
+from shardmill.language.visibility_words import THINGS, word_set
+
+MODEL, PROPER = "make or model", "proper noun"
+
+# Names that are written in lower case often enough, and are no kind of thing.
+_NAMES = word_set(
+    """
+    boeing airbus cessna embraer fokker lockheed mcdonnell bombardier gulfstream acura audi bentley bmw bugatti buick cadillac
+    chevrolet chrysler daewoo ferrari fiat honda hyundai infiniti isuzu lamborghini lexus maserati maybach mazda mclaren
+    mercedes-benz mitsubishi nissan opel peugeot plymouth porsche renault rolls-royce skoda subaru suzuki tesla toyota volkswagen
+    volvo yamaha kawasaki ducati harley-davidson nikon samsung iphone ipad ipod macbook playstation xbox nintendo lego nutella
+    coca-cola pepsi starbucks mcdonald's ikea adidas nike rolex louboutin gucci prada chanel
+    paris london berlin tokyo amsterdam barcelona venice prague vienna moscow beijing shanghai sydney chicago boston seattle
+    california texas florida france germany italy spain england scotland ireland canada mexico brazil argentina japan australia
+    europe asia africa america manhattan hollywood
+    """
+)
+# Written with a capital within the name of a kind of thing: "Ferris wheel", "Venetian blind".
+_NAMED_KINDS = word_set(
+    """
+    christmas easter halloween thanksgiving ferris venetian persian siamese bengal brussels caesar adirondack windsor panama
+    hawaiian murphy swiss dutch turkish oriental asian african arabian
+    """
+)
+_ACRONYMS = word_set("tv lcd led cd dvd usb mp3 atm suv rv bbq ufo pc gps dj x-ray t-shirt u-turn v-neck tuk-tuk")
+# Digits that belong to a kind of thing: "1950s car", "3d printer", "18-wheeler".
+_NUMBERED = re.compile(r"(?:1[89]\d\d|20\d\d|\d0)s|[234]d|mp[34]|4x4|\d{1,2}-[a-z]+(?:-[a-z]+)*", re.IGNORECASE)
+_SMALL_WORDS = word_set("a an the of in on at and with for to from by de la")
+
+
+def proper_problem(name: str, *, capitals_tell: bool = True) -> str | None:
+    """Why a name is no name of a kind of thing: "make or model", "proper noun", or None where nothing says so.
+
+    `capitals_tell` is False where the list that the name is from writes every name with capitals.
+    """
+    if lexicon().exact(name) is not None:
+        return None
+    words = name.split()
+    if any(character.isdigit() for word in words if not _NUMBERED.fullmatch(word) for character in word):
+        return MODEL
+    bare = [word.lower().removesuffix("'s") for word in words]
+    if any(word in _NAMES for word in bare):
+        return PROPER
+    if not capitals_tell:
+        return None
+    telling = [word for word in words if word.lower() not in _SMALL_WORDS]
+    capitals = [word for word in telling if word[0].isupper() and word.lower() not in _ACRONYMS]
+    if len(telling) > 1 and len(capitals) == len(telling):
+        return PROPER
+    named = [word for word in capitals if not _names_a_kind(word, alone=len(telling) == 1)]
+    if any(not is_common(word) or word is not telling[0] for word in named):
+        return PROPER
+    return None
+
+
+@lru_cache(maxsize=1 << 16)
+def is_common(word: str) -> bool:
+    """Whether English has the word, in either number, other than as a name; joined words if it has each of them."""
+    low = word.lower()
+    if any(is_known(each) or each in THINGS or each in _general() for each in (low, singular(low))):
+        return True
+    return "-" in low.strip("-") and all(part and is_common(part) for part in low.split("-"))
+
+
+def _names_a_kind(word: str, alone: bool) -> bool:
+    """Whether a capital is the rule in the word: a nationality, a feast; it names nothing by itself."""
+    return not alone and (word.lower() in _NAMED_KINDS or _general().get(word, "").startswith("JJ"))
+
+
+@cache
+def _general() -> Mapping[str, str]:
+    """A general lexicon: word -> its class, names with their capital."""
+    from textblob.en import lexicon as general
+    from textblob.en import parser
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the files of its lexicon to the garbage collector
+        parser.find_tags(["a", "dog"])
+    return general
