@@ -1,0 +1,83 @@
+"""How a model is asked for an instruction of a type, and how its answer is checked: the same alone and in a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from random import Random
+from typing import Any
+
+from shardmill.anyedit.instruction_answers import ANSWERS, AnyInstruction, Instruction, TextualChange, read_answer
+from shardmill.anyedit.instruction_checks import Situation, foreground, instruction_problem
+from shardmill.anyedit.instruction_form import VERBS, quoted
+from shardmill.models.contract import TextRequest
+from shardmill.prompts import Prompt, load_template
+from shardmill.shards.cells import dump_cell
+from shardmill.stage import Ask
+
+MOST_CHARACTERS = 1_000
+"""So much of a caption is shown to the model."""
+
+_FROM_TARGET: dict[str, tuple[str, ...]] = {
+    "add": (),
+    "remove": ("object",),
+    "replace": ("object",),
+    "color_alter": ("object", "color"),
+    "appearance_alter": ("object",),
+    "material_change": ("object", "material"),
+    "action_change": ("object", "action"),
+    "background_change": (),
+    "tune_transfer": ("aspect",),
+    "textual_change": ("object", "text"),
+}
+
+
+def template_name(kind: str) -> str:
+    """The template of a type."""
+    return f"anyedit/instructions/{kind}"
+
+
+def instruction_ask(kind: str, caption: str, objects: Sequence[str], target: Mapping[str, Any], rng: Random) -> Ask:
+    """The ask for one instruction: what the target says and a verb to begin with are values of the prompt."""
+    template = load_template(template_name(kind))
+    values = {name: target.get(name) for name in _FROM_TARGET[kind]}
+    values |= {"caption": caption[:MOST_CHARACTERS], "verb": rng.choice(VERBS[kind])}
+    request = TextRequest(Prompt(template, values), template.sampling, ANSWERS[kind].model_json_schema())
+    return Ask(request, _check(kind, Situation(caption, objects, target)))
+
+
+def _check(kind: str, situation: Situation) -> Callable[[AnyInstruction], str | None]:
+    def check(given: AnyInstruction) -> str | None:
+        answer = read_answer(kind, given)
+        return "malformed answer" if answer is None else instruction_problem(kind, answer, situation)
+
+    return check
+
+
+def accepted(kind: str, given: AnyInstruction) -> Instruction:
+    """The answer that has passed its check, as its type wants it."""
+    answer = read_answer(kind, given)
+    assert answer is not None
+    return answer
+
+
+def details_of(
+    kind: str, answer: Instruction, caption: str, objects: Sequence[str], target: Mapping[str, Any], verb: str
+) -> dict[str, Any]:
+    """Every intermediate field of an instruction: what was asked for, what the model named, and what follows from it."""
+    named = answer.model_dump(exclude={"edit", "output", "input"})
+    details: dict[str, Any] = {**target, **named, "verb": verb}
+    if kind == "background_change":
+        details["foreground"] = foreground(Situation(caption, objects), named["original_background"])
+    if isinstance(answer, TextualChange):
+        details["old_text"], details["new_text"] = quoted(answer.input)[0], quoted(answer.output)[0]
+    return details
+
+
+@cache
+def prompts_digest() -> dict[str, str]:
+    """What all templates and schemas put into a stage's fingerprint."""
+    templates = "".join(load_template(template_name(kind)).digest for kind in ANSWERS)
+    schemas = "".join(dump_cell(answer.model_json_schema()) for answer in ANSWERS.values())
+    return {"template": sha256(templates.encode()).hexdigest(), "answer schema": sha256(schemas.encode()).hexdigest()}

@@ -1,0 +1,90 @@
+"""What the people and animals of a caption do, and who is a person."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from shardmill.language.caption_text import tokens
+from shardmill.language.cues import AUXILIARIES, word_set
+from shardmill.language.lexicon import lexicon
+from shardmill.language.looks import HUMANS, words_of
+from shardmill.language.nouns import fold
+from shardmill.language.tagging import GERUND, NOUN, VERB, tag
+
+_PAST = {
+    "ran": "run", "sat": "sit", "stood": "stand", "ate": "eat", "rode": "ride", "drove": "drive", "flew": "fly", "lay": "lie",
+    "lying": "lie", "slept": "sleep", "held": "hold", "wore": "wear", "swam": "swim", "threw": "throw", "caught": "catch",
+    "fed": "feed", "drank": "drink", "wrote": "write", "took": "take", "made": "make", "went": "go", "came": "come",
+    "led": "lead", "fought": "fight", "hung": "hang", "swung": "swing", "dug": "dig", "drew": "draw", "sang": "sing",
+    "tying": "tie", "dying": "die", "left": "leave", "cut": "cut", "put": "put", "hit": "hit", "read": "read",
+}  # fmt: skip
+_NO_ACTIONS = AUXILIARIES | word_set(
+    "be become becomes seem seems appear appears look like looks contain contains feature features show shows depict depicts",
+    "include includes belong belongs need needs want wants consist consists exist exists having being according including",
+)
+_PERSON_ENDINGS = re.compile(r"(?:man|woman|men|women|boy|girl|ist|ists|person|people|father|mother)$")
+
+
+@dataclass(frozen=True)
+class Action:
+    """Who does what: the object's name in the singular, and the verb as the caption has it, in lower case."""
+
+    agent: str
+    verb: str
+
+
+def is_human(name: str) -> bool:
+    """Whether a name is that of people, by the lexicon; one that it does not know by its words. A door is none, nor a flower."""
+    entry = lexicon().find(name)
+    if entry is not None:
+        return entry.category == "person" or "person" in lexicon().kinds(entry)
+    words = words_of(fold(name))
+    return bool(words) and (words[-1] in HUMANS or (len(words[-1]) > 5 and _PERSON_ENDINGS.search(words[-1]) is not None))
+
+
+def is_animate(name: str) -> bool:
+    """Whether a name is that of people or animals, which alone do things."""
+    entry = lexicon().find(name)
+    return is_human(name) or (entry is not None and entry.category == "animal")
+
+
+def actions(caption: str) -> list[Action]:
+    """What people and animals do in a caption, in its order; "is", "has" and the like are no actions."""
+    found: list[Action] = []
+    agent = None
+    for word in tag(tokens(caption)):
+        if word.kind == NOUN and is_animate(word.text):
+            agent = fold(word.text)
+        elif word.kind in (VERB, GERUND) and agent and word.text not in _NO_ACTIONS:
+            found.append(Action(agent, word.text))
+    return found
+
+
+def verb_stem(word: str) -> str:
+    """A key that all forms of a verb share: "rides", "riding" and "ride" are "rid"."""
+    word = word.lower()
+    word = _PAST.get(word, word)
+    if word.endswith("ies") and len(word) > 4:
+        word = word[:-3] + "y"
+    elif word.endswith(("ches", "shes", "sses", "xes", "zes")):
+        word = word[:-2]
+    elif word.endswith("s") and not word.endswith("ss") and len(word) > 3:
+        word = word[:-1]
+    elif word.endswith("ied"):
+        word = word[:-3] + "y"
+    elif word.endswith("ing") and len(word) > 4:
+        word = _undoubled(word[:-3])
+    elif word.endswith("ed") and not word.endswith("eed") and len(word) > 4:
+        word = _undoubled(word[:-2])
+    return word[:-1] if word.endswith("e") and len(word) > 3 else word
+
+
+def has_verb(text: str, verb: str) -> bool:
+    """Whether a text has a form of the verb."""
+    return verb_stem(verb) in map(verb_stem, words_of(text))
+
+
+def _undoubled(stem: str) -> str:
+    twice = len(stem) > 3 and stem[-1] == stem[-2] and stem[-1] not in "lsz"
+    return stem[:-1] if twice or stem in ("travell", "grill") else stem
