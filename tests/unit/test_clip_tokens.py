@@ -70,7 +70,7 @@ def test_a_batch_is_what_the_text_encoder_takes() -> None:
         pytest.skip("no CLIP vocabulary is installed")
     batch = tokens.batch(["a ferry", "word " * 200])
     assert (batch.shape, batch.dtype) == ((2, LIMIT), np.int64)
-    assert batch[0].tolist()[:5] == [START, 320, 13075, END, 0]
+    assert batch[0].tolist()[:5] == [START, 320, 10278, END, 0]
     assert (batch[1, 0], batch[1, -1], np.count_nonzero(batch[1])) == (START, END, LIMIT)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 FILE = "bpe_simple_vocab_16e6.txt.gz"
@@ -68,7 +69,7 @@ class ClipBpe:
         parts = [self._letters[byte] for byte in piece.encode("utf-8")]
         parts[-1] += END_OF_WORD
         while len(parts) > 1:
-            best = min(zip(parts, parts[1:], strict=False), key=lambda pair: self._rank.get(pair, MERGES))
+            best = min(pairwise(parts), key=lambda pair: self._rank.get(pair, MERGES))
             if best not in self._rank:
                 break
             parts = _merged(parts, best)

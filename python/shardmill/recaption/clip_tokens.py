@@ -1,7 +1,7 @@
 """The length of a text in CLIP tokens, as open_clip counts: what is longer than 77 is cut in training.
 
-A text is mended (ftfy), freed of HTML entities, its white space made single, lowered, and encoded by byte pairs; the marks of start
-and end count. Where the vocabulary or ftfy is not installed, only a lower bound can be told, and is called one.
+A text is mended (ftfy), freed of HTML entities, its white space made single, lowered, and encoded by byte pairs; the marks of
+start and end count. Where the vocabulary or ftfy is not installed, only a lower bound can be told, and is called one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ClipTokens:
         return [START, *self._encode(clean(text)), END]
 
     def batch(self, texts: list[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """What training feeds the text encoder: int64 [texts, 77], zeros behind the end; a longer text is cut and its end forced."""
+        """What training feeds the text encoder: [texts, 77], zeros behind the end; a longer text is cut and its end forced."""
         rows = np.zeros((len(texts), LIMIT), np.int64)
         for row, text in zip(rows, texts, strict=True):
             ids = self.ids(text)
@@ -74,7 +74,7 @@ def clean(text: str) -> str:
 
 
 def _least(text: str) -> int:
-    """No more than the tokens that the text has: each piece is at least one. Of text that ftfy might join, only words are counted."""
+    """No more than the tokens of the text: each piece is at least one. Where ftfy might join pieces, only words are counted."""
     if NOTHING_TO_MEND.match(text):
         return len(PIECES.findall(MARKS.sub(".", " ".join(text.split()).lower())))
     return sum(1 for word in html.unescape(html.unescape(text)).lower().split() if SEEN.search(word))
