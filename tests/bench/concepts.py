@@ -2,8 +2,8 @@
 
     python tests/bench/concepts.py [--concepts 35000]
 
-Beside it the time of comparing every ordered pair one by one in Python: measured on a few concepts, and reckoned up to all of them
-by the number of pairs.
+Beside it the time of comparing every ordered pair one by one in Python: measured on a few concepts, and reckoned up to all of
+them by the number of pairs.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ from shardmill.concepts.merge import build_pool
 from shardmill.concepts.similar import HashedNames
 from shardmill.concepts.sources import Name
 from shardmill.language.lexicon import lexicon
+from shardmill.language.visibility_words import word_set
 
 SLICE = 120
 PLANTED = 50
 """Every so many-th concept is a near duplicate of an earlier one."""
-MODIFIERS = (
-    "wooden plastic rusty vintage striped spotted inflatable ceramic woven knitted folding portable painted carved leather woolen "
-    "tropical alpine marine desert garden kitchen office school hospital airport railway wedding birthday winter summer toy model "
-    "miniature giant electric hand-held double single broken polished antique bamboo copper brass marble velvet cotton paper"
-).split()
+MODIFIERS = word_set(
+    "wooden plastic rusty vintage striped spotted inflatable ceramic woven knitted folding portable painted carved leather "
+    "woolen tropical alpine marine desert garden kitchen office school hospital airport railway wedding birthday winter "
+    "summer toy model miniature giant electric hand-held double single broken polished antique bamboo copper brass marble "
+    "velvet cotton paper"
+)
 
 
 def made_up(count: int) -> list[str]:
     """So many different names, some of them with letters doubled so that they are nearly the same as an earlier one."""
     rng = random.Random(0)
-    nouns = list(lexicon().entries)
+    modifiers, nouns = sorted(MODIFIERS), list(lexicon().entries)
     names: dict[str, None] = {}
     while len(names) < count:
-        name = f"{rng.choice(MODIFIERS)} {rng.choice(MODIFIERS)} {rng.choice(nouns)}"
+        name = f"{rng.choice(modifiers)} {rng.choice(modifiers)} {rng.choice(nouns)}"
         names[name] = None
         if len(names) % PLANTED == 0 and len(name) > 24:
             names[f"{name} {name.split()[0]}"] = None

@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,9 +35,10 @@ Report = Callable[[int, int], None]
 
 @dataclass
 class Concept:
-    """A concept on its way: how often it was named, by which sources, and its backgrounds (an ordered set)."""
+    """A concept on its way: the text it was first named by, how often it was named, by which sources, and its backgrounds."""
 
     name: str
+    text: str
     count: int = 0
     sources: dict[str, None] = field(default_factory=dict)
     backgrounds: dict[str, None] = field(default_factory=dict)
@@ -81,10 +82,11 @@ def build_pool(
     """
     pool: dict[str, Concept] = {}
     folded: list[Folded] = []
-    names = 0
-    for source in sources:
-        _add(source, pool, folded)
-        names += len(source)
+    cleaned = [[(name, clean(name.text)) for name in source] for source in sources]
+    names = sum(map(len, cleaned))
+    plain = {text for source in cleaned for _, text in source if text.islower()}
+    for source in cleaned:
+        _add(source, plain, pool, folded)
     if not pool:
         reasons = ", ".join(sorted({each.reason for each in folded})) or "no names"
         raise UserError(f"nothing is left of {names:,} names ({reasons}).")
@@ -101,25 +103,33 @@ def build_pool(
     return PoolReport(out / CONCEPTS, names, len(kept), dict(Counter(each.reason for each in folded).most_common()))
 
 
-def _add(source: Sequence[Name], pool: dict[str, Concept], folded: list[Folded]) -> None:
-    """Put the names of a source into the pool, or among the folded."""
-    cleaned = [clean(name.text) for name in source]
-    every_word, first_word = _capitals(cleaned)
-    for name, text in zip(source, cleaned, strict=True):
+def _add(source: Sequence[tuple[Name, str]], plain: Container[str], pool: dict[str, Concept], folded: list[Folded]) -> None:
+    """Put the names of a source into the pool, or among the folded. What is in `plain`, in lower case, is no proper noun."""
+    every_word, first_word = _capitals([text for _, text in source])
+    for name, text in source:
         told = text[:1].lower() + text[1:] if first_word and not text[:2].isupper() else text
-        problem = form_problem(text) or proper_problem(told, capitals_tell=not every_word)
+        tell = not every_word and text.lower() not in plain
+        problem = form_problem(text) or proper_problem(told, capitals_tell=tell)
         if problem is not None:
             folded.append(Folded(name.text, None, problem))
             continue
         concept = concept_of(text)
         key = spelling_key(concept)
-        known = pool.setdefault(key, Concept(concept))
+        known = pool.setdefault(key, Concept(concept, name.text))
         if known.count:
-            same = SAME if text == known.name else FORM if concept == known.name else APART
-            folded.append(Folded(name.text, key, same))
+            folded.append(_spelled(known, key, text, concept, name.text))
         known.count += 1
         known.sources[name.source] = None
         known.backgrounds.update(dict.fromkeys(name.backgrounds))
+
+
+def _spelled(known: Concept, key: str, text: str, concept: str, original: str) -> Folded:
+    """The account of one more name of a concept; the spelling that the lexicon has is the one that stays."""
+    if concept == known.name:
+        return Folded(original, key, SAME if text == known.name else FORM)
+    if lexicon().exact(concept) is not None and lexicon().exact(known.name) is None:
+        original, known.text, known.name = known.text, original, concept
+    return Folded(original, key, APART)
 
 
 def _capitals(names: Sequence[str]) -> tuple[bool, bool]:

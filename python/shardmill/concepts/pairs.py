@@ -1,7 +1,7 @@
 """Which concepts, pairs of concepts and backgrounds are to be captioned: drawn by a seed, one row after the other.
 
 shardmill concepts pairs. Nothing grows with the number of rows: the order of the 2.9 million pairs of 2,409 concepts is a
-permutation that is computed place by place (a Feistel network walked until it falls into the range; Black & Rogaway, CT-RSA 2002).
+permutation, computed place by place (a Feistel network walked until it falls into the range; Black & Rogaway, CT-RSA 2002).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def distinct_pairs(count: int, seed: int) -> Iterator[tuple[int, int]]:
     if count < 2:
         return
     order = _shuffled(count, seed, "cover")
-    cover = {pair: None for pair in _sorted_pairs(zip(order[::2], order[1::2], strict=False))}
+    cover = dict.fromkeys(_sorted_pairs(zip(order[::2], order[1::2], strict=False)))
     if count % 2:
         cover |= dict.fromkeys(_sorted_pairs([(order[-1], order[0])]))
     yield from cover

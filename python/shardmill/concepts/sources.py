@@ -1,7 +1,7 @@
 """Lists of class names and dictionaries of concepts, in whatever file they come.
 
-Understood are JSON (a list of names, data set -> names, concept -> backgrounds, {"concepts", "backgrounds"}), tables with a column
-of names and perhaps one of backgrounds, text of one name a line, and folders of Hugging Face data sets.
+Understood are JSON (a list of names, data set -> names, concept -> backgrounds, {"concepts", "backgrounds"}), tables with a
+column of names and perhaps one of backgrounds, text of one name a line, and folders of Hugging Face data sets.
 """
 
 from __future__ import annotations
@@ -119,9 +119,7 @@ def _from_table(path: Path) -> Iterator[Name]:
     table = open_table(path)
     name = _column(table.columns, NAME_COLUMNS)
     if name is None:
-        raise UserError(
-            f"{path} has the columns {', '.join(table.columns)}; one called {' or '.join(NAME_COLUMNS[:3])} is needed."
-        )
+        raise UserError(f"{path} has the columns {', '.join(table.columns)}; one called {', '.join(NAME_COLUMNS)} is needed.")
     where = _column(table.columns, BACKGROUND_COLUMNS)
     for batch in table.batches():
         for bad in batch.bad:

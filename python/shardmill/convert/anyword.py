@@ -1,4 +1,4 @@
-"""AnyWord-3M: {"data_list": [{"img_name", "caption", "annotations": [{"text", "language"}]}]}: captions with the texts in the picture."""
+"""AnyWord-3M, captions with the texts in the picture: {"data_list": [{"img_name", "caption", "annotations"}]}."""
 
 from __future__ import annotations
 

@@ -34,10 +34,11 @@ _HEADS = {
 _PLACES = word_set(
     """
     room house home kitchen forest jungle lake pond ocean city town village valley meadow yard backyard courtyard plaza square
-    cafe store supermarket mall warehouse factory barn stable greenhouse studio gallery library museum theater theatre stadium arena
-    aquarium cave canyon swamp marsh wetland orchard vineyard reef bay port marina harbour canal stream creek waterfall glacier
-    tundra rainforest woods campsite campground cabin church temple castle hotel lobby hallway corridor attic basement cellar garage
-    shed lab laboratory gym spa clinic nursery studio bar pub diner bakery cinema alley suburb countryside lagoon lakeside seaside
+    cafe store supermarket mall warehouse factory barn stable greenhouse studio gallery library museum theater theatre stadium
+    arena aquarium cave canyon swamp marsh wetland orchard vineyard reef bay port marina harbour canal stream creek waterfall
+    glacier tundra rainforest woods campsite campground cabin church temple castle hotel lobby hallway corridor attic basement
+    garage shed lab laboratory gym spa clinic nursery studio bar pub diner bakery cinema alley suburb countryside
+    cellar lagoon lakeside seaside
     """
 )
 _KEPT = re.compile(r"(?:the|a|an|some|his|her|its|their)\b")
