@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from shardmill.model_files import WORKER_FIELDS, ModelFile, find_model, mapping_
 from shardmill.resources import resource_path
 from shardmill.shards.cells import Kind
 from shardmill.shards.plan import Price, Resources, StagePlan
-from shardmill.stage import PIPELINES, Context, make_stage, stage_class
+from shardmill.stage import PIPELINES, Context, Stage, make_stage, stage_class
 
 
 class StageEntry(BaseModel):
@@ -99,13 +99,16 @@ def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
     return changed
 
 
-def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Context) -> list[StagePlan]:
-    """The stages of a run, each checked and with its fingerprint.
+def plan_stages(
+    pipeline: PipelineFile, columns: Mapping[str, Kind], context: Context, given: Collection[str] | None = None
+) -> list[StagePlan]:
+    """The stages of a run, each checked and with its fingerprint. `given` are the `columns` that the input really has.
 
     Raises UserError for an unknown stage, option or model, a column that no earlier stage has, or one that two stages add.
     """
     available: dict[str, dict[str, Kind]] = {"ingest": dict(columns)}
     planned: list[StagePlan] = []
+    made: list[Stage] = []
     thresholds: dict[str, float] = {}
     previous = "ingest"
     for entry in pipeline.stages:
@@ -117,6 +120,8 @@ def plan_stages(pipeline: PipelineFile, columns: Mapping[str, Kind], context: Co
         thresholds.update(own)
         defaults = {name: value for name, value in thresholds.items() if name in kind.Options.model_fields}
         stage = make_stage(f"{pipeline.pipeline}.{entry.stage}", {**defaults, **entry.options}, context)
+        stage.check_place(made, columns if given is None else given)
+        made.append(stage)
         after = entry.after or previous
         if after not in available:
             raise UserError(

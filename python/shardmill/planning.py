@@ -80,7 +80,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
     reading = Reading(encoding=new.encoding, quoting=new.quoting)
     table = open_table(new.input, new.encoding, new.quoting)
     sha256, size = table.digest()
-    captioned = _reads_captions(new.pipeline_file)
+    captioned = reads_captions(new.pipeline_file)
     mapping, columns = map_columns(
         table.columns,
         new.caption_column,
@@ -123,13 +123,14 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
             selection=selection,
             captioned=captioned or selection is not None,
         ),
-        stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root)),
+        stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root), mapping.values()),
         code_version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
-def _reads_captions(pipeline: PipelineFile) -> bool:
+def reads_captions(pipeline: PipelineFile) -> bool:
+    """Whether a stage of the pipeline cannot do without the captions of the input."""
     stages = [make_stage(f"{pipeline.pipeline}.{entry.stage}", entry.options, Context()) for entry in pipeline.stages]
     return any("caption" in stage.reads and "caption" not in stage.optional for stage in stages)
 
@@ -221,7 +222,8 @@ def stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[
     ]
     _forget_thresholds(plan, entries)
     pipeline = override(PipelineFile(pipeline=plan.pipeline, stages=entries), settings)
-    renewed = plan_stages(pipeline, plan.input.columns, Context(plan.seed, Path(plan.input.image_root)))
+    context = Context(plan.seed, Path(plan.input.image_root))
+    renewed = plan_stages(pipeline, plan.input.columns, context, plan.input.mapping.values())
     for before, now in zip(plan.stages, renewed, strict=True):
         same = (before.fingerprint, before.attempts) == (now.fingerprint, now.attempts)
         if before.name not in run.downstream(name) and not same:

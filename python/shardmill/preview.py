@@ -13,7 +13,7 @@ import polars as pl
 from shardmill.errors import UserError
 from shardmill.models.contract import CaptionRequest, DetectRequest, Model, Reply, Request, ScoreRequest, TextRequest
 from shardmill.models.registry import open_model
-from shardmill.planning import NewRun, start_run
+from shardmill.planning import NewRun, reads_captions, start_run
 from shardmill.seeding import rng_of
 from shardmill.shard_work import origin_of, pool_key
 from shardmill.shards.cells import decode
@@ -107,7 +107,8 @@ def _first_rows(new: NewRun, rows: int, folder: Path) -> Path:
     if rows < 1:
         raise UserError(f"--rows must be at least 1, not {rows}")
     table = open_table(new.input, encoding=new.encoding, quoting=new.quoting)
-    map_columns(table.columns, new.caption_column, new.image_column)
+    captioned = reads_captions(new.pipeline_file)
+    map_columns(table.columns, new.caption_column, new.image_column, new.list_columns, captioned=captioned)
     batch = next(iter(table.batches()), None)
     if batch is None or batch.frame.height == 0:
         raise UserError(f"{new.input} has no readable rows below its header")

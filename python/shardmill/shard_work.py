@@ -322,6 +322,8 @@ class ShardWork:
                 return
             for values in [] if isinstance(outcome, Reject) else _rows(outcome):
                 check_cells(values, self.planned.adds)
+        except UserError:
+            raise
         except Exception as error:
             self._fault(pending.key, error)
             return

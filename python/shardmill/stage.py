@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib import import_module
@@ -147,6 +147,9 @@ class Stage(ABC):
         if self.role:
             fields.update({f"model {field}": value for field, value in model_identity(self.role, model).items()})
         return fields
+
+    def check_place(self, before: Sequence[Stage], given: Collection[str]) -> None:  # noqa: B027 (most stages fit anywhere)
+        """Raises UserError when the stages before it, or the columns that the input has, are not what its options need."""
 
     def rng(self, row: Row, *parts: object) -> Random:
         """Random choices for a row, from the run's seed, the stage, the row and what they are for."""

@@ -5,17 +5,18 @@ python -m shardmill.recaption.caption_images --run RUN --shard-index 3
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from hashlib import sha256
 from random import Random
 from typing import Any
 
 from pydantic import Field
 
 from shardmill.models.contract import Sampling
-from shardmill.recaption.perspectives import find_perspectives
-from shardmill.shards.cells import dump_cell
+from shardmill.recaption.caption_faults import fault_of
+from shardmill.recaption.names import column_of
+from shardmill.recaption.perspectives import Perspective, digest_of, find_perspectives
+from shardmill.shards.cells import Kind
 from shardmill.stage import Answer, Ask, CaptionStage, Context, Options, Reject, Row
 from shardmill.standalone import main
 
@@ -25,59 +26,90 @@ PERSPECTIVES = ("detail", "brief", "sentence", "noun", "style", "background", "m
 class CaptionOptions(Options):
     """Options of `caption_images`."""
 
-    perspectives: list[str] = Field([*PERSPECTIVES], min_length=1, description="what to ask about each image, in this order")
+    perspectives: list[str] = Field([*PERSPECTIVES], min_length=1, description="what to ask about each image")
+    perspectives_file: str | None = Field(None, description="a YAML file with perspectives of your own")
     temperature: float = Field(0.0, ge=0, description="0: the likeliest words; what must be asked again is asked at 0.7")
     top_p: float = Field(1.0, gt=0, le=1)
+    script: str = Field("LATIN", description="the Unicode script that captions are written in, or any")
 
 
 class CaptionImages(CaptionStage):
-    """One row for each image and perspective.
+    """The captions of an image from all perspectives, by one captioner; the image is read once for all of them.
 
-    image (text) -> sub_id (int, the perspective's place in the options), perspective, text, prompt_id, problem (text). The image
-    is read once for all of its perspectives. Where one was not answered, `text` is empty and `problem` says why; an image of
-    which none was is rejected.
+    image (text) -> captions (json; with a label, `captions_LABEL`): [{"perspective", "text", "prompt_id", "finish", "tokens",
+    "attempts"}], and "problem" where a perspective was not answered (`text` is null then). An image that cannot be read is
+    rejected. Perspectives may be added later: only those are asked then.
     """
 
     name = "recaption.caption_images"
+    version = 2
     reads = ("image",)
-    adds = {"sub_id": "int", "perspective": "text", "text": "text", "prompt_id": "text", "problem": "text"}
+    adds = {"captions": "json"}
+    tolerant = True
+    grows = ("perspectives", "perspectives_file")
     Options = CaptionOptions
     options: CaptionOptions
 
     def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
         super().__init__(options, context)
-        self._perspectives = find_perspectives(self.options.perspectives)
+        self._perspectives = find_perspectives(self.options.perspectives, self.options.perspectives_file)
+
+    def columns(self) -> dict[str, Kind]:
+        return {column_of(self.label): "json"}
 
     def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
-        prompts = dump_cell([each.model_dump() for each in self._perspectives])
-        return {**super().fingerprint(model), "perspectives": sha256(prompts.encode()).hexdigest()}
+        return {**super().fingerprint(model), "perspectives": digest_of(self._perspectives)}
 
     def ask(self, row: Row, rng: Random) -> list[Ask]:
         if not row["image"]:
             return []
         plain = Sampling(self.options.temperature, self.options.top_p)
         return [
-            self.describe(row["image"], each.prompt, replace(plain, max_tokens=each.max_tokens), _empty)
+            self.describe(
+                row["image"],
+                each.prompt,
+                replace(plain, max_tokens=each.max_tokens),
+                self._check(each),
+                max_tiles=each.max_tiles,
+                shorter=each.shorter,
+                whole=each.whole,
+            )
             for each in self._perspectives
         ]
 
-    def accept(self, row: Row, answers: list[Answer]) -> list[dict[str, Any]] | Reject:
-        if not answers:
-            return Reject("no image", "the row names no image")
+    def _check(self, perspective: Perspective) -> Callable[[str], str | None]:
+        return lambda text: fault_of(text, perspective.prompt, self.options.script)
+
+    def recall(self, asks: list[Ask], kept: Mapping[str, Any]) -> list[Answer | None]:
+        said = {(each["perspective"], each["prompt_id"]): each for each in kept[column_of(self.label)] if "problem" not in each}
         return [
-            {
-                "sub_id": place,
-                "perspective": each.name,
-                "text": answer.value,
-                "prompt_id": each.prompt_id,
-                "problem": answer.problem,
-            }
-            for place, (each, answer) in enumerate(zip(self._perspectives, answers, strict=True))
+            None
+            if (found := said.get((each.name, each.prompt_id))) is None
+            else Answer(ask, found["text"], attempts=found["attempts"], finish=found["finish"], completion_tokens=found["tokens"])
+            for each, ask in zip(self._perspectives, asks, strict=True)
         ]
 
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
+        if not answers:
+            return Reject("no image", "the row names no image")
+        unusable = next((answer for answer in answers if answer.finish == "unusable"), None)
+        if unusable is not None:
+            return Reject(unusable.problem or "unusable", unusable.detail)
+        pairs = zip(self._perspectives, answers, strict=True)
+        return {column_of(self.label): [_entry(each, answer) for each, answer in pairs]}
 
-def _empty(text: str) -> str | None:
-    return None if text else "empty caption"
+
+def _entry(perspective: Perspective, answer: Answer) -> dict[str, Any]:
+    problem = {} if answer.problem is None else {"problem": answer.problem, "raw": answer.raw[:500]}
+    return {
+        "perspective": perspective.name,
+        "text": answer.value if answer.problem is None else None,
+        "prompt_id": perspective.prompt_id,
+        "finish": answer.finish,
+        "tokens": answer.completion_tokens,
+        "attempts": answer.attempts,
+        **problem,
+    }
 
 
 if __name__ == "__main__":

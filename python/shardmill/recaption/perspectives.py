@@ -2,43 +2,101 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shardmill.errors import UserError, did_you_mean
 from shardmill.resources import resource_path
+from shardmill.shards.cells import dump_cell
+from shardmill.stage import whole_sentences
+
+ITEM_END = re.compile(r"[,;]")
+WORDS_A_TOKEN = 0.6
+"""English words that a token is worth, on the safe side: an answer asked to be that short fits."""
 
 
 class Perspective(BaseModel):
-    """What is asked about an image from one perspective."""
+    """What is asked about an image from one perspective, and what the answer must not do."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str
-    prompt: str
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    prompt: str = Field(min_length=1)
     max_tokens: int = Field(ge=1)
+    max_tiles: int | None = Field(default=None, ge=1)
+    form: Literal["sentences", "items", "phrase"] = "sentences"
+    forbids: Literal["objects", "main object"] | None = None
 
     @property
     def prompt_id(self) -> str:
-        """Tells wordings of a prompt apart."""
-        return sha256(self.prompt.encode()).hexdigest()[:12]
+        """Tells apart all that shapes an answer: the wording and its limits."""
+        return sha256(dump_cell([self.prompt, self.max_tokens, self.max_tiles, self.form]).encode()).hexdigest()[:12]
+
+    @property
+    def shorter(self) -> str:
+        """The prompt for an answer that was too long."""
+        return f"{self.prompt} Use at most {max(3, int(self.max_tokens * WORDS_A_TOKEN))} words."
+
+    @property
+    def whole(self) -> Callable[[str], str | None]:
+        """What can be used of an answer that was cut off."""
+        return {"sentences": whole_sentences, "items": whole_items, "phrase": _nothing}[self.form]
 
 
-@lru_cache(maxsize=1)
-def perspectives() -> dict[str, Perspective]:
-    """All perspectives by name, in the order of the file."""
-    content = yaml.safe_load(resource_path("templates/recaption/perspectives.yaml").read_text(encoding="utf-8"))
-    return {each.name: each for each in TypeAdapter(list[Perspective]).validate_python(content)}
+def whole_items(text: str) -> str | None:
+    """The items of a list that was cut off somewhere; None if not one is whole."""
+    ends = [found.start() for found in ITEM_END.finditer(text)]
+    return text[: ends[-1]].strip() or None if ends else None
 
 
-def find_perspectives(names: list[str]) -> list[Perspective]:
+def _nothing(text: str) -> str | None:
+    return None
+
+
+@lru_cache(maxsize=8)
+def perspectives(file: str | None = None) -> dict[str, Perspective]:
+    """The ready perspectives by name, in the order of their file, and those of a `file` of one's own, which come first.
+
+    Raises UserError for a file that cannot be read.
+    """
+    ready = _read(resource_path("templates/recaption/perspectives.yaml"))
+    own = _read(Path(file).expanduser()) if file else {}
+    return {**own, **{name: each for name, each in ready.items() if name not in own}}
+
+
+def _read(path: Path) -> dict[str, Perspective]:
+    try:
+        entries = TypeAdapter(list[Perspective]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"perspectives {path}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"perspectives {path}: entry {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"perspectives {path} is not YAML: {' '.join(str(error).split())}") from error
+    found = {each.name: each for each in entries}
+    if len(found) < len(entries):
+        raise UserError(f"perspectives {path}: a name comes twice among {', '.join(each.name for each in entries)}")
+    return found
+
+
+def find_perspectives(names: Sequence[str], file: str | None = None) -> list[Perspective]:
     """The perspectives of these names, in their order. Raises UserError for an unknown name or one that comes twice."""
-    known = perspectives()
+    known = perspectives(file)
     for name in names:
         if name not in known:
             raise UserError(f"there is no perspective {name!r}; {did_you_mean(name, known)}")
     if len(set(names)) < len(names):
         raise UserError(f"a perspective is named twice: {', '.join(names)}")
     return [known[name] for name in names]
+
+
+def digest_of(asked: Iterable[Perspective]) -> str:
+    """A digest of all that perspectives say."""
+    return sha256(dump_cell([each.model_dump() for each in asked]).encode()).hexdigest()

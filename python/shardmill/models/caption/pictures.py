@@ -19,6 +19,7 @@ TILES: dict[str, dict[str, Any]] = {
 }
 """What InternVL's two formats (the authors' own, transformers') call the number of tiles; `{}` is that number."""
 DEFAULT_TILES = 6
+MOST_TILES = 40
 SHAPING = ("max_pixels", "square", "max_tiles", "image_text", "processor")
 
 
@@ -29,7 +30,9 @@ class PictureSettings(BaseModel):
         default=None, ge=784, description="larger pictures are scaled down to so many pixels (Qwen2-VL)"
     )
     square: bool = Field(False, description="pad pictures to a square (LLaVA-1.5 was trained so)")
-    max_tiles: int | None = Field(default=None, ge=1, le=40, description="tiles that a picture is cut into (InternVL; 6 there)")
+    max_tiles: int | None = Field(
+        default=None, ge=1, le=MOST_TILES, description="tiles that a picture is cut into (InternVL; 6 there)"
+    )
     image_text: str | None = Field(
         default=None, pattern=r"\{prompt\}", description="how image and prompt stand in a turn, if not as the chat template knows"
     )
@@ -47,12 +50,15 @@ class PictureSettings(BaseModel):
             image = ImageOps.pad(image, (side, side), color=MEAN_COLOR)
         return image
 
-    def processor_arguments(self, model_type: str) -> dict[str, Any]:
-        """The arguments of the image processor of a model. Raises UserError for tiles where there are none."""
+    def processor_arguments(self, model_type: str, budget: int | None = None) -> dict[str, Any]:
+        """The arguments of the image processor of a model; with a `budget`, for so many tiles at most where there are tiles.
+
+        Raises UserError for `max_tiles` where there are none.
+        """
         names = TILES.get(model_type, {})
         if self.max_tiles and not names:
             raise UserError(f"a model of type {model_type!r} cuts no tiles; leave out max_tiles")
-        tiles = self.max_tiles or DEFAULT_TILES
+        tiles = min(self.max_tiles or DEFAULT_TILES, budget or MOST_TILES)
         return {**{name: tiles if value == "{}" else value for name, value in names.items()}, **self.processor}
 
     def chat(self, prompt: str) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ class TransformersCaptioner:
             self._model = model.to(device).eval()
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
-        self._arguments = wanted.processor_arguments(self._model.config.model_type)
+        wanted.processor_arguments(self._model.config.model_type)  # what does not fit the model is told before a picture is read
         self._end_ids, self._pad_id = ends_of(self._model, self._tokenizer)
         self._texts: dict[str, str] = {}
         self._images = ReadOnce(wanted.picture, threads=wanted.threads)
@@ -81,11 +81,12 @@ class TransformersCaptioner:
         return self._images.get(request.image)
 
     def group(self, request: CaptionRequest, loaded: Any) -> Hashable:
-        return None
+        return request.max_tiles
 
     def prepare(self, requests: Sequence[CaptionRequest], loaded: Sequence[Any]) -> Any:
         texts = [self._text(request.prompt) for request in requests]
-        inputs = self._processor(images=list(loaded), text=texts, padding=True, return_tensors="pt", **self._arguments)
+        arguments = self.settings.processor_arguments(self._model.config.model_type, requests[0].max_tiles)
+        inputs = self._processor(images=list(loaded), text=texts, padding=True, return_tensors="pt", **arguments)
         return inputs.to(self._model.device, self._model.dtype)
 
     def _text(self, prompt: str) -> str:

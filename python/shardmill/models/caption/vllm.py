@@ -49,7 +49,8 @@ class VllmCaptioner(VllmModel):
         except (OSError, ValueError, ImportError):  # some models have a tokenizer and no processor
             templates = []
         self._templates = [*templates, self._tokenizer]
-        self._arguments = wanted.processor_arguments(self._driver.engine.model_config.hf_config.model_type)
+        self._model_type = self._driver.engine.model_config.hf_config.model_type
+        wanted.processor_arguments(self._model_type)  # what does not fit the model is told before a picture is read
         self._images = ReadOnce(wanted.picture, kept=256, threads=wanted.threads)
         self._texts: dict[str, str] = {}
 
@@ -73,6 +74,7 @@ class VllmCaptioner(VllmModel):
         if request.prompt not in self._texts:
             self._texts[request.prompt] = chat_text(self.settings, self._templates, request.prompt)
         prompt = {"prompt": self._texts[request.prompt], "multi_modal_data": {"image": image}}
-        if self._arguments:
-            prompt["mm_processor_kwargs"] = self._arguments
+        arguments = self.settings.processor_arguments(self._model_type, request.max_tiles)
+        if arguments:
+            prompt["mm_processor_kwargs"] = arguments
         return Order(request.key, prompt, self.sampling_params(request, request.sampling.max_tokens), answers)
