@@ -14,6 +14,8 @@ from shardmill.models.archives import NotThere, is_member, read_member
 MAX_PIXELS = 100_000_000
 """A larger picture is refused before it is decoded: a file of a few kilobytes can claim to be terabytes."""
 MOST_BYTES = 512 << 20
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag, and its values by which an image lies on its side."""
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Modes of 16-bit grey images."""
 
@@ -29,6 +31,28 @@ def open_image(reference: str) -> Image.Image:
     images are converted; an animation is refused, since nobody said which of its frames is meant.
     """
     return decode(read(reference), reference)
+
+
+def size_of(reference: str) -> tuple[int, int]:
+    """Width and height of an image as `open_image` turns it, from its header alone. Raises UnreadableImage."""
+    source = io.BytesIO(read(reference)) if is_member(reference) else Path(reference)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(source) as image:
+                width, height = image.size
+                if width * height > MAX_PIXELS:
+                    raise UnreadableImage(f"{width} x {height} pixels are more than {MAX_PIXELS:,}: {reference}")
+                turned = image.getexif().get(ORIENTATION) in SIDEWAYS
+    except UnreadableImage:
+        raise
+    except FileNotFoundError as error:
+        raise UnreadableImage(f"no such file: {reference}") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"no image of a known kind: {reference}") from error
+    except Exception as error:  # see decode
+        raise UnreadableImage(f"{type(error).__name__}: {error}: {reference}") from error
+    return (height, width) if turned else (width, height)
 
 
 def read(reference: str) -> bytes:

@@ -1,0 +1,53 @@
+"""Look for the objects of a caption in its picture.
+
+python -m shardmill.anyedit.ground_objects --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from pydantic import Field
+
+from shardmill.anyedit.pictures import PAINTED, picture_of
+from shardmill.stage import Answer, Ask, Context, DetectStage, Options, Row, askable, write_detections
+from shardmill.standalone import main
+
+
+class GroundOptions(Options):
+    """Options of `ground_objects`."""
+
+    pictures: str = Field(PAINTED, description="the column of the pictures: painted_image, or image for those of the input")
+
+
+class GroundObjects(DetectStage):
+    """What a detector finds of the caption's objects. Nothing is decided here.
+
+    painted_image or image (text), input_objects (list) -> detections (json): {name: {"score": float, "boxes": [[x0, y0, x1,
+    y1], ...]}}, boxes in pixels; {} for a row without a picture or objects. A row whose picture cannot be read is rejected.
+    """
+
+    name = "anyedit.ground_objects"
+    adds = {"detections": "json"}
+    Options = GroundOptions
+    options: GroundOptions
+
+    def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
+        super().__init__(options, context)
+        self.reads = (self.options.pictures, "input_objects")
+
+    def ask(self, row: Row, rng: Random) -> list[Ask]:
+        picture = row[self.options.pictures]
+        names = [name for name in row["input_objects"] or [] if askable(name)]
+        if not picture or not names:
+            return []
+        return [self.look(picture_of(self.context, self.options.pictures, picture), names)]
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
+        return {"detections": write_detections(answers[0].value) if answers else {}}
+
+
+if __name__ == "__main__":
+    main(GroundObjects)

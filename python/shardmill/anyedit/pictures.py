@@ -1,0 +1,15 @@
+"""Where the picture of a row lies."""
+
+from __future__ import annotations
+
+from shardmill.stage import Context
+
+PAINTED = "painted_image"
+"""The column whose paths start from the run's folder; those of any other start from the image folder."""
+
+
+def picture_of(context: Context, column: str, value: str) -> str:
+    """The reference to a picture, by the column that names it."""
+    if column == PAINTED:
+        return str((context.run_folder / value).resolve())
+    return str(context.image_root / value)
