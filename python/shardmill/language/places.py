@@ -12,7 +12,7 @@ from shardmill.language.visibility_words import word_set
 PREPOSITIONS = word_set(
     """
     in on at near beside under above over behind inside outside by beneath below between among along across against around
-    atop amid underneath within aboard alongside next before through
+    atop off high deep amid underneath within aboard alongside next before through
     """
 )
 _FREE = word_set("underwater outdoors indoors underground backstage offshore overhead mid-air")
@@ -28,7 +28,8 @@ _HEADS = {
         """
     ),
     "at": word_set(
-        "station airport market party zoo museum wedding fair festival picnic school crossroads intersection event concert"
+        "station airport market party zoo museum wedding fair festival picnic school campsite campground crossroads intersection "
+        "event concert"
     ),
 }
 _PLACES = word_set(

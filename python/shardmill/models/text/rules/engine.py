@@ -28,8 +28,31 @@ TASKS = {
     "ask_pope": "pope:ask_pope",
     "parse_captions": "scenes:parse_caption",
     "judge_captions": "scenes:judge_caption",
+    "judge_concepts": "concepts:judge_concept",
+    "propose_backgrounds": "concepts:propose_backgrounds",
+    "write_captions": "scene_captions:write_caption",
+    "write_implicit": "implicit:write_implicit",
+    "edit_add": "edits:add",
+    "edit_remove": "edits:remove",
+    "edit_replace": "edits:replace",
+    "edit_color_alter": "edits:color_alter",
+    "edit_appearance_alter": "edits:appearance_alter",
+    "edit_material_change": "edits:material_change",
+    "edit_action_change": "edits:action_change",
+    "edit_background_change": "edits:background_change",
+    "edit_tune_transfer": "edits:tune_transfer",
+    "edit_textual_change": "edits:textual_change",
+    "judge_instructions": "judge_edits:judge_instruction",
 }
-PATTERNS = ("templates/rules/negated_captions.yaml", "templates/rules/paraphrases.yaml", "templates/rules/questions.yaml")
+PATTERNS = (
+    "templates/rules/negated_captions.yaml",
+    "templates/rules/paraphrases.yaml",
+    "templates/rules/questions.yaml",
+    "templates/rules/scene_captions.yaml",
+    "templates/rules/implicit.yaml",
+    "templates/rules/edits.yaml",
+    "templates/rules/backgrounds.yaml",
+)
 
 Task = Callable[[Mapping[str, Any], Random], dict[str, Any]]
 
