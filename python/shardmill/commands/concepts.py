@@ -18,7 +18,7 @@ def concepts() -> None:
 
     \b
     shardmill concepts build classes.json backgrounds.json --out POOL
-    shardmill launch anyedit-concepts --input POOL/concepts.csv --run RUN
+    shardmill launch slurm/pipelines/anyedit-concepts.yaml --input POOL/concepts.csv --run RUN
     shardmill concepts pairs POOL/concepts.csv --mode cc2cap --total 10000 --out pairs.csv
     """
 
@@ -79,7 +79,7 @@ def build(
     made = build_pool((read(*each) for each in wanted), out, progress("comparing"), similar=similar, embedding=embedding)
     click.echo(made.line())
     click.echo(f"{made.path}; what became of the others: {out / FOLDED}")
-    click.echo(f"next: shardmill launch anyedit-concepts --input {made.path} --run data/runs/concepts")
+    click.echo(f"next: shardmill launch slurm/pipelines/anyedit-concepts.yaml --input {made.path} --run data/runs/concepts")
 
 
 @concepts.command()

@@ -62,4 +62,4 @@ def write(found: Iterable[Any], name: str, source: Path, out: Path) -> None:
     made = write_captions(found, name, source, out, lambda done: click.echo(f"converting: {done:,} entries", err=True))
     click.echo(made.line())
     click.echo(f"{made.out}; what does not fit: {made.rejects}")
-    click.echo(f"next: shardmill launch anyedit-captions --input {made.out} --image-root IMAGES --run data/runs/anyedit")
+    click.echo(f"next: shardmill launch slurm/pipelines/anyedit-captions.yaml --input {made.out} --image-root IMAGES --run RUN")

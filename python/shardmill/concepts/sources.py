@@ -6,11 +6,15 @@ column of names and perhaps one of backgrounds, text of one name a line, and fol
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import polars as pl
 
 from shardmill.concepts.label_names import label_names
 from shardmill.errors import UserError
@@ -18,7 +22,6 @@ from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.places import is_locative, is_place
 from shardmill.shards.cells import parse_json_cell
-from shardmill.shards.tables import open_table
 
 Meaning = Literal["auto", "names", "backgrounds"]
 NAME_COLUMNS = ("concept", "name", "class", "class_name", "label", "category")
@@ -116,16 +119,43 @@ def _are_backgrounds(path: Path, lists: Mapping[str, list[str]]) -> bool:
 
 
 def _from_table(path: Path) -> Iterator[Name]:
-    table = open_table(path)
-    name = _column(table.columns, NAME_COLUMNS)
-    if name is None:
-        raise UserError(f"{path} has the columns {', '.join(table.columns)}; one called {', '.join(NAME_COLUMNS)} is needed.")
-    where = _column(table.columns, BACKGROUND_COLUMNS)
-    for batch in table.batches():
-        for bad in batch.bad:
-            raise UserError(f"{path}, line {bad.line}: {bad.reason} ({bad.detail}).")
-        for row in batch.frame.iter_rows(named=True):
-            yield Name(row[name] or "", _cell_list(path, row["line"], row[where]) if where else (), path.stem)
+    name = where = None
+    for line, row in _records(path):
+        if name is None:
+            name, where = _column(row, NAME_COLUMNS), _column(row, BACKGROUND_COLUMNS)
+            if name is None:
+                raise UserError(f"{path} has the columns {', '.join(row)}; one called {', '.join(NAME_COLUMNS)} is needed.")
+        text = row.get(name)
+        if text is not None and not isinstance(text, str):
+            raise UserError(f"{path}, line {line}: {name} is {_kind(text)} ({str(text)[:40]}) where a text is expected.")
+        if (text or "").strip():
+            yield Name(text or "", _cell_list(path, line, row.get(where)) if where else (), path.stem)
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The records of a table with the lines they end on (row numbers of Parquet). Raises UserError for one that is broken."""
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".pq"):
+        yield from enumerate(pl.read_parquet(path).iter_rows(named=True), 1)
+        return
+    lines = io.StringIO(_utf8(path), newline="")
+    if suffix in (".jsonl", ".ndjson"):
+        for line, text in enumerate(lines, 1):
+            if text.strip():
+                try:
+                    record = json.loads(text)
+                except (ValueError, RecursionError) as error:
+                    raise UserError(f"{path}, line {line}: not JSON: {error}.") from None
+                yield line, record if isinstance(record, dict) else {NAME_COLUMNS[0]: record}
+        return
+    reader = csv.DictReader(lines, delimiter="\t" if suffix == ".tsv" else ",", strict=True)
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise UserError(f"{path}, line {reader.line_num}: not as many cells as the header has.")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error}.") from None
 
 
 def _column(columns: Iterable[str], wanted: Iterable[str]) -> str | None:
@@ -133,8 +163,10 @@ def _column(columns: Iterable[str], wanted: Iterable[str]) -> str | None:
     return next((by_name[name] for name in wanted if name in by_name), None)
 
 
-def _cell_list(path: Path, line: int, cell: str | None) -> tuple[str, ...]:
-    """The backgrounds of a cell: a list in JSON or Python, or phrases between semicolons."""
+def _cell_list(path: Path, line: int, cell: Any) -> tuple[str, ...]:
+    """The backgrounds of a cell: a list, one in JSON or Python, or phrases between semicolons."""
+    if cell is not None and not isinstance(cell, str):
+        return tuple(_texts(path, f"line {line}, ", cell))
     text = (cell or "").strip()
     if not text.startswith(("[", "(")):
         return tuple(part.strip() for part in text.split(";") if part.strip())
@@ -146,13 +178,17 @@ def _cell_list(path: Path, line: int, cell: str | None) -> tuple[str, ...]:
 
 
 def _from_text(path: Path) -> Iterator[Name]:
+    yield from (Name(line, (), path.stem) for line in _utf8(path).splitlines() if line.strip())
+
+
+def _utf8(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start:,}); save it as UTF-8.") from None
     if "\0" in text:
-        raise UserError(f"{path} holds NUL bytes: it is no text of one name a line.")
-    yield from (Name(line, (), path.stem) for line in text.splitlines() if line.strip())
+        raise UserError(f"{path} holds NUL bytes: it is no list of names.")
+    return text
 
 
 def distinct_phrases(phrases: Iterable[str]) -> list[str]:
