@@ -13,11 +13,12 @@ from typing import Any
 from shardmill.anyedit.by_template import CANDIDATES, words
 from shardmill.anyedit.edit_types import TYPES
 from shardmill.language.actions import actions, is_human, verb_stem
+from shardmill.language.backdrops import is_backdrop
 from shardmill.language.lexicon import lexicon
 from shardmill.language.looks import ASPECTS, has_word, names_color
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import distinct, form_problem
-from shardmill.language.relations import mentions
+from shardmill.language.relations import mentions, relation
 from shardmill.language.visibility import is_visible
 
 Row = Mapping[str, Any]
@@ -28,8 +29,8 @@ COMMON_SHARE = 0.8
 MOST_TEXT = 40
 """A longer writing is not changed: no editor could draw it."""
 
-_WIDE = frozenset({"ground", "water", "cloud", "mountain"})
 _SOFT = frozenset({"animal", "person", "food", "drink", "nature", "part", "body", "medical"})
+_PARTS = frozenset({"part", "body"})
 _INDOORS = (
     "kitchen", "living room", "bedroom", "bathroom", "office", "classroom", "gym", "restaurant", "workshop", "hospital", "shop",
     "stage", "dining", "room", "table", "desk", "indoors", "inside", "shelf", "sofa", "bed", "counter", "escalator",
@@ -42,16 +43,10 @@ _BEARERS = (
 )  # fmt: skip
 
 
-def is_place(name: str) -> bool:
-    """Whether a name is that of a place or a wide thing, which is background and no object to edit: a beach, the sky."""
-    entry = lexicon().find(name)
-    return fold(name) in lexicon().scenes or (entry is not None and entry.shape in _WIDE)
-
-
 def things(row: Row) -> list[str]:
     """The objects that the input names and that stand out from its background."""
     names = [name for name in distinct(row["input_objects"] or []) if form_problem(name) is None and is_visible(fold(name))]
-    return [name for name in names if mentions(row["input"], name) and not is_place(name)]
+    return [name for name in names if mentions(row["input"], name) and not is_backdrop(name)]
 
 
 def anything(row: Row) -> list[Target]:
@@ -65,9 +60,10 @@ def nothing(row: Row) -> list[Target]:
 
 
 def removable(row: Row) -> list[Target]:
-    """Things that leave others behind."""
+    """Things that leave others behind; parts of a whole do not come off."""
     names = things(row)
-    return [{"object": name} for name in names] if len(names) > 1 else []
+    whole = [name for name in names if _category(name) not in _PARTS]
+    return [{"object": name} for name in whole if any(relation(name, other) is None for other in names)]
 
 
 def replaceable(row: Row) -> list[Target]:
@@ -77,7 +73,7 @@ def replaceable(row: Row) -> list[Target]:
 
 def colorable(row: Row) -> list[Target]:
     """Things with a colour of their own."""
-    return [target for target in replaceable(row) if _category(target["object"]) not in ("part", "body")]
+    return [target for target in replaceable(row) if _category(target["object"]) not in _PARTS]
 
 
 alterable = colorable

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardmill.anyedit.edit_targets import is_place
 from shardmill.anyedit.edit_types import TYPES
 from shardmill.anyedit.instruction_answers import (
     ActionChange,
@@ -28,6 +27,7 @@ from shardmill.anyedit.instruction_answers import (
 )
 from shardmill.anyedit.instruction_form import form_problem, plain, quoted, straight, without_quoted
 from shardmill.language.actions import actions, has_verb, is_human, verb_stem
+from shardmill.language.backdrops import is_backdrop
 from shardmill.language.cues import AUXILIARIES, PLACES
 from shardmill.language.looks import ASPECTS, COLORS, MATERIALS, SIZES, VAGUE, color_key, has_word, names_color, words_of
 from shardmill.language.nouns import fold
@@ -267,7 +267,7 @@ def foreground(at: Situation, background: str | None) -> list[str]:
     """The objects of a caption that stand before its background."""
     place = background or ""
     named = [name for name in at.objects if mentions(at.caption, name)]
-    return [name for name in named if not mentions(place, name) and not is_place(name)]
+    return [name for name in named if not mentions(place, name) and not is_backdrop(name)]
 
 
 def _is_thing(name: str) -> bool:

@@ -23,6 +23,8 @@ _NO_ACTIONS = AUXILIARIES | word_set(
     "be become becomes seem seems appear appears look like looks contain contains feature features show shows depict depicts",
     "include includes belong belongs need needs want wants consist consists exist exists having being according including",
 )
+_SUBORDINATORS = word_set("until because while as when where if before after since so but than though although once")
+"""After these, somebody or something else may be the one who acts."""
 _PERSON_ENDINGS = re.compile(r"(?:man|woman|men|women|boy|girl|ist|ists|person|people|father|mother)$")
 
 
@@ -54,7 +56,9 @@ def actions(caption: str) -> list[Action]:
     found: list[Action] = []
     agent = None
     for word in tag(tokens(caption)):
-        if word.kind == NOUN and is_animate(word.text):
+        if word.text in _SUBORDINATORS:
+            agent = None
+        elif word.kind == NOUN and is_animate(word.text):
             agent = fold(word.text)
         elif word.kind in (VERB, GERUND) and agent and word.text not in _NO_ACTIONS:
             found.append(Action(agent, word.text))
