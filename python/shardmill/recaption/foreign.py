@@ -1,0 +1,191 @@
+"""Captions of images in the files of others: JSON lines and lists of `{"image", "caption"}`, `{path: caption}`, and any table.
+
+A list that was cut off, or that a resumed job has torn, gives all of its whole entries; what was wrong is told with its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from shardmill.errors import UserError
+from shardmill.recaption.json_window import JsonWindow, Torn
+from shardmill.shards.ingest import map_columns
+from shardmill.shards.tables import open_table
+from shardmill.shards.tables.sniff import sniff_format
+
+IMAGE, CAPTION = "image", "caption"
+MOST_LINE = 64 * 2**20
+LINES_SUFFIXES = (".jsonl", ".ndjson")
+Entry = tuple[str, str | None]
+"""An image as the file names it, and its text; None where it has none or a blank one."""
+
+
+@dataclass(frozen=True)
+class Oddity:
+    """What is wrong at a line of a file. `lost`: an entry could not be read; otherwise nothing is missing."""
+
+    file: Path
+    line: int
+    detail: str
+    lost: bool = True
+
+
+class ForeignCaptions:
+    """The entries of one file, in its order, streamed. `done` is how many of its bytes have been read."""
+
+    def __init__(self, path: Path, image_column: str | None = None, caption_column: str | None = None) -> None:
+        self.path = path
+        self.done = 0
+        self._columns = caption_column, image_column
+        self._caption, self._image = caption_column or CAPTION, image_column or IMAGE
+
+    @property
+    def size(self) -> int:
+        """In bytes; 0 for a folder."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def entries(self) -> Iterator[Entry | Oddity]:
+        """Raises UserError for a file that is missing, or damaged where what follows cannot be told apart."""
+        if self.path.is_file() and _is_blank(self.path):
+            yield self._odd(1, "the file is empty", lost=False)
+            return
+        is_file = self.path.is_file() and self.path.suffix != ".tar"
+        kind = sniff_format(self.path, None) if is_file or not self.path.exists() else "pictures"
+        if kind == "jsonl" and self.path.suffix.lower() not in LINES_SUFFIXES and self._is_one_document():
+            kind = "json"
+        read = {"json": self._document, "jsonl": self._lines}.get(kind, self._table)
+        yield from read()
+        self.done = self.size
+
+    def _lines(self) -> Iterator[Entry | Oddity]:
+        with open(self.path, "rb") as file:
+            number = 0
+            while data := file.readline(MOST_LINE):
+                number += 1
+                self.done += len(data)
+                if len(data) == MOST_LINE:
+                    raise UserError(f"{self.path}: line {number} is longer than {MOST_LINE // 2**20} MB. Are these JSON lines?")
+                if data.isspace():
+                    continue
+                try:
+                    value = json.loads(data.decode("utf-8-sig" if number == 1 else "utf-8"))
+                except (ValueError, RecursionError) as error:
+                    yield self._odd(number, f"malformed JSON: {error}")
+                else:
+                    yield self._entry_of(value, number)
+
+    def _document(self) -> Iterator[Entry | Oddity]:
+        with open(self.path, "rb") as data, TextIOWrapper(data, "utf-8-sig", "surrogateescape", newline="") as file:
+            window = JsonWindow(file.read)
+            opening = window.peek()
+            if opening not in ("[", "{"):
+                raise UserError(f"{self.path} is no JSON list or object: it starts with {opening!r}.")
+            for found in self._elements(window) if opening == "[" else self._members(window):
+                self.done = data.tell()
+                yield found
+
+    def _elements(self, window: JsonWindow) -> Iterator[Entry | Oddity]:
+        """The objects of a list, whatever commas and brackets stand between them."""
+        read, torn_before = 0, False
+        while True:
+            line, gap = window.line, window.skip("[,]")
+            ended = not window.peek()
+            due = ("[]" if ended else "[") if read == 0 else "]" if ended else ","
+            if gap != due and not torn_before:
+                told = f"{gap!r} stands where {due!r} is due" if gap else f"{due!r} is missing"
+                yield self._odd(line, f"{told} behind {read:,} entries" + (": cut off?" if ended else ""), lost=False)
+            if ended:
+                return
+            line = window.line
+            try:
+                value = window.value()
+            except Torn as torn:
+                yield self._odd(torn.line, f"{torn.detail}; read on at the next entry")
+                window.skip_to_object(self._image)
+                torn_before = True
+            else:
+                yield self._entry_of(value, line)
+                torn_before = False
+            read += 1
+
+    def _members(self, window: JsonWindow) -> Iterator[Entry | Oddity]:
+        """The pairs of an object. Behind damage nothing can be told apart: it is refused unless it is the end."""
+        window.take("{")
+        read = 0
+        try:
+            while not window.take("}"):
+                if read and not window.take(","):
+                    raise window.torn("a comma is missing")
+                line = window.line
+                key = window.value()
+                if not isinstance(key, str) or not window.take(":"):
+                    raise window.torn("a key and a colon are due")
+                yield self._checked(key, window.value(), line)
+                read += 1
+            if window.peek():
+                raise window.torn("text behind the end of the object")
+        except Torn as torn:
+            if not torn.at_end:
+                raise UserError(
+                    f"{self.path} is damaged on line {torn.line} (character {torn.character:,}, behind {read:,} entries): "
+                    f"{torn.detail}. What follows cannot be told apart; mend that place or make the index again."
+                ) from None
+            yield self._odd(torn.line, f"cut off behind {read:,} entries ({torn.detail})", lost=False)
+
+    def _table(self) -> Iterator[Entry | Oddity]:
+        table = open_table(self.path)
+        mapping, _ = map_columns(table.columns, *self._columns)
+        back = {name: column for column, name in mapping.items()}
+        if IMAGE not in back:
+            raise UserError(f"no column of {self.path} looks like images (it has: {', '.join(table.columns)})")
+        for batch in table.batches():
+            for bad in batch.bad:
+                yield self._odd(bad.line, f"{bad.reason}: {bad.detail}")
+            frame = batch.frame
+            for line, image, text in frame.select("line", back[IMAGE], back[CAPTION]).iter_rows():
+                yield self._checked(image, text, line)
+
+    def _is_one_document(self) -> bool:
+        """Whether a file that might be JSON lines is a one-line `{path: caption}`."""
+        with open(self.path, "rb") as file:
+            first, second = file.readline(MOST_LINE), file.readline(MOST_LINE)
+        try:
+            value = json.loads(first)
+        except (ValueError, RecursionError):
+            return False
+        return not second.strip() and isinstance(value, dict) and self._image not in value
+
+    def _entry_of(self, value: Any, line: int) -> Entry | Oddity:
+        if not isinstance(value, dict):
+            return self._odd(line, f"not an object but a JSON {type(value).__name__}")
+        for key in (self._image, self._caption):
+            if key not in value:
+                return self._odd(line, f"no key {key!r}; there are: {', '.join(value) or 'none'}"[:200])
+        return self._checked(value[self._image], value[self._caption], line)
+
+    def _checked(self, image: Any, text: Any, line: int) -> Entry | Oddity:
+        if not isinstance(image, str) or not image:
+            return self._odd(line, "the entry names no image")
+        if text is not None and not isinstance(text, str):
+            return self._odd(line, f"the caption of {image} is not a text but a JSON {type(text).__name__}")
+        text = text or ""
+        if not (image.isascii() and text.isascii()):
+            try:
+                (image + text).encode()
+            except UnicodeEncodeError:
+                return self._odd(line, f"not UTF-8, or half of a surrogate pair: {image!a}")
+        return image, text if text.strip() else None
+
+    def _odd(self, line: int, detail: str, lost: bool = True) -> Oddity:
+        return Oddity(self.path, line, detail, lost)
+
+
+def _is_blank(path: Path) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(4096)
+    return not start.strip(b"\xef\xbb\xbf \t\r\n")

@@ -1,0 +1,105 @@
+"""A window that moves over JSON of any size and can step over what is torn."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+BLOCK = 2**20
+MOST_VALUE = 16 * BLOCK
+NEAR_END = 16  # an escape, a literal or a number that the end of the window has cut is no longer
+OVERLAP = 256
+_SPACE = " \t\r\n"
+_DECODER = json.JSONDecoder()
+
+
+class Torn(Exception):
+    """No value could be read. `at_end`: because the text ends, so that nothing follows."""
+
+    def __init__(self, line: int, character: int, detail: str, at_end: bool) -> None:
+        super().__init__(detail)
+        self.line, self.character, self.detail, self.at_end = line, character, detail, at_end
+
+
+class JsonWindow:
+    """`read(size)` gives the next characters, "" at the end. `line` is that of the reading position, from 1."""
+
+    def __init__(self, read: Callable[[int], str]) -> None:
+        self._read = read
+        self._text, self._at, self._before = "", 0, 0
+        self._ended = False
+        self.line = 1
+
+    def peek(self) -> str:
+        """The next character that is no white space, "" at the end."""
+        self.skip("")
+        return self._text[self._at : self._at + 1]
+
+    def take(self, char: str) -> bool:
+        """Steps over `char` if it is the next character."""
+        if self.peek() != char:
+            return False
+        self._at += 1
+        return True
+
+    def skip(self, chars: str) -> str:
+        """Steps over white space and any of `chars`; those that were there."""
+        passed = ""
+        while True:
+            at, text = self._at, self._text
+            while at < len(text) and (text[at] in _SPACE or text[at] in chars):
+                at += 1
+            passed += "".join(text[self._at : at].split())
+            self._advance(at)
+            if at < len(text) or self._ended:
+                return passed
+            self._more()
+
+    def value(self) -> Any:
+        """The next value; raises Torn, at the place where it started, where there is none."""
+        self.skip("")
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+                if self._ended or end + NEAR_END < len(self._text):
+                    self._advance(end)
+                    return value
+            except json.JSONDecodeError as error:
+                cut = error.msg.startswith("Unterminated string") or error.pos + NEAR_END >= len(self._text)
+                if not cut or self._ended:
+                    at_end = error.msg.startswith("Unterminated string") or error.pos >= len(self._text.rstrip())
+                    raise self.torn(f"malformed JSON: {error.msg}", at_end) from None
+            except (ValueError, RecursionError) as error:
+                raise self.torn(f"malformed JSON: {error}") from None
+            if len(self._text) - self._at > MOST_VALUE:
+                raise self.torn(f"a value of more than {MOST_VALUE // 2**20} MB")
+            self._more()
+
+    def skip_to_object(self, key: str) -> None:
+        """Steps to the next object that starts with `key`, or to the end. No text of a value can look like one: its quotes would
+        be escaped.
+        """
+        start = re.compile(r'\{\s*"' + re.escape(key) + r'"\s*:')
+        self._advance(self._at + 1)
+        while not (found := start.search(self._text, self._at)):
+            self._advance(len(self._text) if self._ended else max(self._at, len(self._text) - OVERLAP))
+            if self._ended:
+                return
+            self._more()
+        self._advance(found.start())
+
+    def torn(self, detail: str, at_end: bool | None = None) -> Torn:
+        """What to raise where the text at the reading position is not as it should be."""
+        return Torn(self.line, self._before + self._at, detail, not self.peek() if at_end is None else at_end)
+
+    def _advance(self, to: int) -> None:
+        self.line += self._text.count("\n", self._at, to)
+        self._at = to
+
+    def _more(self) -> None:
+        block = self._read(BLOCK)
+        self._ended = not block
+        self._before += self._at
+        self._text, self._at = self._text[self._at :] + block, 0
