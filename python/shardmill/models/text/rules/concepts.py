@@ -21,7 +21,15 @@ _ON_A_TABLE = frozenset({
 })  # fmt: skip
 _TOO_LARGE = frozenset({
     "building", "tower", "house", "car", "truck", "bus", "plane", "boat", "train", "bridge", "bed", "sofa", "chair", "table",
-    "person", "tree", "fence", "ground", "water", "mountain", "quadruped", "shirt", "cloud", "lamp", "star",
+    "person", "tree", "fence", "ground", "water", "mountain", "shirt", "cloud", "star",
+})  # fmt: skip
+_TOO_LARGE_ITSELF = frozenset({
+    "ferris wheel", "roller coaster", "merry-go-round", "seesaw", "slide", "swing", "sandbox", "climbing frame", "trampoline",
+    "bumper car", "bouncy castle", "wheelbarrow", "generator", "ladder", "compost bin", "bird bath", "garden gnome", "mannequin",
+    "luggage cart", "shopping cart", "jet bridge", "baggage carousel", "stretcher", "turnstile", "windsock", "cannon", "rake",
+    "shovel", "hoe", "pitchfork", "christmas tree", "dance floor", "photo booth", "firework", "market stall", "easel", "podium",
+    "whiteboard", "blackboard", "bulletin board", "water cooler", "conference table", "bathtub", "shower", "urinal", "santa",
+    "skeleton", "security camera", "solar panel", "satellite dish", "projector screen",
 })  # fmt: skip
 
 
@@ -52,7 +60,7 @@ def places_of(concept: str) -> list[str]:
 
 def is_small(entry: Entry) -> bool:
     """Whether the thing can stand on a table."""
-    return entry.category in _ON_A_TABLE and entry.shape not in _TOO_LARGE
+    return entry.category in _ON_A_TABLE and entry.shape not in _TOO_LARGE and entry.name not in _TOO_LARGE_ITSELF
 
 
 def _distinct(phrases: Sequence[str], concept: str) -> list[str]:
