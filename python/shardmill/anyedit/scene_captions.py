@@ -9,7 +9,7 @@ from shardmill.anyedit.by_template.placed import Placed, placed_words
 from shardmill.language.cues import word_set
 from shardmill.language.naming import named_objects
 from shardmill.language.noun_phrases import extract_objects
-from shardmill.language.nouns import fold
+from shardmill.language.nouns import ARTICLES, fold
 from shardmill.language.numbers import has_number
 from shardmill.language.places import PREPOSITIONS, is_place, place_key
 from shardmill.language.relations import mentions, relation
@@ -62,7 +62,7 @@ def caption_problem(caption: str, things: Sequence[str], place: str, max_words: 
     if place and not names_place(caption, place):
         return "does not name its place"
     given = [*things, *extract_objects(place), place_key(place)] if place else things
-    for entry in named_objects(caption):
+    for entry in named_objects(_without(caption, [*things, _bare(place)])):
         if not is_place(entry.name) and not any(name and relation(entry.name, name) for name in given):
             return "names another object"
     return None
@@ -96,19 +96,24 @@ def _form_problem(caption: str, given: Sequence[str], max_words: int) -> str | N
 def _without(caption: str, given: Sequence[str]) -> str:
     """The caption without the names that it was given, which may hold a number: "four-leaf clover"."""
     for name in filter(None, given):
-        caption = re.sub(re.escape(name), " ", caption, flags=re.IGNORECASE)
+        caption = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", " ; ", caption, flags=re.IGNORECASE)
     return caption
 
 
 def names_place(caption: str, place: str) -> bool:
     """Whether a caption names a place that was given as a phrase ("in the old harbour"): its words, or the thing it is about."""
-    words = place.lower().split()
-    bare = " ".join(words[1:] if len(words) > 1 and words[0] in PREPOSITIONS else words)
-    head = fold(bare)
-    if mentions(caption, head):
+    if mentions(caption, fold(_bare(place))):
         return True
     names = extract_objects(place)
     return bool(names) and all(mentions(caption, name) for name in names)
+
+
+def _bare(place: str) -> str:
+    """A place without its preposition and article: "in an old harbour" -> "old harbour"."""
+    words = place.lower().split()
+    while len(words) > 1 and (words[0] in PREPOSITIONS or words[0] in ARTICLES):
+        words = words[1:]
+    return " ".join(words)
 
 
 def has_place(caption: str, things: Sequence[str]) -> bool:

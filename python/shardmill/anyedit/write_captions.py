@@ -20,8 +20,8 @@ from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
 from shardmill.standalone import main
 
 MODES = ("c2cap", "cb2cap", "cc2cap")
-WORDS_OF_PLACE = 4
-"""Words that a caption of two things leaves free for the place that is added to it."""
+FEWEST = 6
+"""Words that a caption of two things may always have: "A kettle is near an otter." """
 
 
 class SceneCaption(BaseModel):
@@ -41,7 +41,8 @@ class WriteCaptions(TextStage):
 
     concept, concept2, background, mode (text) -> scene_caption (text), caption_objects (list). Modes: c2cap, a concept; cb2cap, a
     concept and its background; cc2cap, two concepts, and where the sentence does not say where they are, the background (if
-    any) is put at its end. Rows with the same two concepts ask once. (AnyEdit's captions_generator, with its rules checked.)
+    any) is put at its end. Rows with the same two concepts and as long a background ask once. (AnyEdit's captions_generator,
+    with its rules checked.)
     """
 
     name = "anyedit.write_captions"
@@ -56,15 +57,25 @@ class WriteCaptions(TextStage):
         if missing(row):
             return []
         things, place = _things(row), _place(row)
-        paired = row["mode"] == "cc2cap"
+        if row["mode"] == "cc2cap":
+            limit = max(self.options.max_words - len(place.split()), FEWEST)
+            return [
+                self.prompt(
+                    concept=things[0],
+                    other=things[1],
+                    place=None,
+                    max_words=limit,
+                    check=lambda answer: self._pair_problem(answer, things, limit),
+                    share=dump_cell([*things, limit]),
+                )
+            ]
         return [
             self.prompt(
                 concept=things[0],
-                other=things[1] if paired else None,
-                place=None if paired else place or None,
-                max_words=self.options.max_words - (WORDS_OF_PLACE if paired else 0),
-                check=lambda answer: self._problem(answer, things, "" if paired else place),
-                share=dump_cell(things) if paired else None,
+                other=None,
+                place=place or None,
+                max_words=self.options.max_words,
+                check=lambda answer: self._problem(answer, things, place),
             )
         ]
 
@@ -82,11 +93,12 @@ class WriteCaptions(TextStage):
         return {"scene_caption": caption, "caption_objects": distinct([*named, *unnamed])}
 
     def _problem(self, answer: SceneCaption, things: list[str], place: str) -> str | None:
+        return caption_problem(tidy_caption(answer.caption), things, place, self.options.max_words)
+
+    def _pair_problem(self, answer: SceneCaption, things: list[str], limit: int) -> str | None:
+        """What is wrong with a caption of two things, to which a place is added unless it names one."""
         caption = tidy_caption(answer.caption)
-        problem = caption_problem(caption, things, place, self.options.max_words)
-        if problem is None and len(things) > 1 and not has_place(caption, things):
-            return "too long" if len(caption.split()) > self.options.max_words - WORDS_OF_PLACE else None
-        return problem
+        return caption_problem(caption, things, "", self.options.max_words if has_place(caption, things) else limit)
 
 
 def missing(row: Row) -> str | None:
