@@ -17,6 +17,7 @@ from models.tiny_minigpt4 import build_minigpt4
 from models.tiny_vlm import BUILDERS
 from shardmill.errors import Stopped
 from shardmill.planning import NewRun, start_run
+from shardmill.recaption.build import build
 from shardmill.shards.run_folder import RunFolder
 from shardmill.shards.verify import check_stage
 from shardmill.worker import run_shard
@@ -169,8 +170,12 @@ def test_images_are_described_by_each_family_of_captioners(folder: Path, tmp_pat
     pl.DataFrame({"caption": ["x"] * 6, "image": [f"images/{name}.png" for name in names]}).write_csv(tmp_path / "images.csv")
     settings = [
         f"caption_images.model={json.dumps(captioner(folder, kind))}",
-        "caption_images.perspectives=[brief, noun, main]",
-        "caption_images.attempts=1",
+        "caption_images.perspectives=[sentence, noun, main]",
+        "caption_images.attempts=2",
+        "caption_images.script=any",
+        "check_captions.script=any",
+        "merge_captions.texts=[original, sentence, noun, main]",
+        "merge_captions.missing=pad",
     ]
 
     def start(name: str) -> RunFolder:
@@ -186,6 +191,17 @@ def test_images_are_described_by_each_family_of_captioners(folder: Path, tmp_pat
     rows = [row for shard in range(2) for row in calm.read_part("caption_images", shard)[0].iter_rows(named=True)]
     rejected = sum(each.rejected for each in manifests)
     assert len({row["row_id"] for row in rows}) + rejected == 6 and rejected >= 2
-    assert {row["problem"] for row in rows} <= {None, "cut by the token limit", "empty caption"}
-    assert all(row["text"] for row in rows if row["problem"] is None)
-    assert sum(each.usage["prompt_tokens"] for each in manifests) > 0
+    captions = [caption for row in rows for caption in json.loads(row["captions"])]
+    assert {caption.get("problem") for caption in captions} <= {
+        None,
+        "cut by the token limit",
+        "empty caption",
+        "repetition loop",
+    }
+    assert all(bool(caption["text"]) == ("problem" not in caption) for caption in captions)
+    assert sum(caption["tokens"] for caption in captions) > 0 and sum(each.usage["prompt_tokens"] for each in manifests) > 0
+    do(calm, "check_captions")
+    do(calm, "merge_captions")
+    build(calm)
+    lines = [json.loads(line) for line in (calm.path / "datasets" / "multicaption.jsonl").read_text().splitlines()]
+    assert all(len(line["caption"]) == 4 and all(line["caption"]) for line in lines)

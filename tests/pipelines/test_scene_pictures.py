@@ -105,30 +105,6 @@ def test_a_list_column_that_holds_no_list_costs_that_row_only(tmp_path: Path) ->
         start_run(tmp_path / "other", NewRun(input=source, pipeline=pipeline, list_columns=["presnt"]))
 
 
-def test_every_image_is_described_from_every_perspective(tmp_path: Path) -> None:
-    painted = do(antidote(tmp_path, "run", 1), "paint_images")
-    table = pl.DataFrame(
-        {"caption": ["x"] * 17, "image": [*(str(row["painted_image"]) for row in rows_of(painted, "paint_images")), "no.png"]}
-    )
-    table.write_csv(tmp_path / "images.csv")
-    settings = ["caption_images.perspectives=[noun, main, style]"]
-    run = start_run(
-        tmp_path / "recaption",
-        NewRun(input=tmp_path / "images.csv", pipeline="recaption", image_root=painted.path, num_shards=2, settings=settings),
-    )
-    do(run)
-    rows = rows_of(run, "caption_images")
-    assert len(rows) == 16 * 3
-    assert [row["perspective"] for row in rows[:3]] == ["noun", "main", "style"]
-    assert rows[0]["text"] in ("dog, sofa", "sofa, dog") and "main object is a" in str(rows[1]["text"])
-    assert all(row["problem"] is None and row["prompt_id"] for row in rows)
-    with pytest.raises(UserError, match="did you mean 'noun'"):
-        start_run(
-            tmp_path / "wrong",
-            NewRun(input=tmp_path / "images.csv", pipeline="recaption", settings=["caption_images.perspectives=[nuon]"]),
-        )
-
-
 SAMPLES = Path(__file__).parents[2] / "data" / "samples" / "captions.csv"
 
 

@@ -21,7 +21,11 @@ from shardmill.worker import ModelPool, run_shard
 from slurm.cluster import Cluster
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "captions.csv"
-SAMPLES = {"negbench": SAMPLE, "recaption": SAMPLE, "antidote": SAMPLE.with_name("antidote.json")}
+TWO_CAPTIONERS = str(Path(__file__).with_name("recaption-two.yaml"))
+SAMPLES = {
+    "negbench": SAMPLE, TWO_CAPTIONERS: SAMPLE, "antidote": SAMPLE.with_name("antidote.json"),
+    "anyedit": SAMPLE.with_name("anyedit.csv"),
+}  # fmt: skip
 FAULTS = Path(__file__).with_name("faults")
 SITE: dict[str, Any] = {
     "partition": "main",
@@ -34,11 +38,12 @@ SITE: dict[str, Any] = {
 
 @dataclass
 class Mill:
-    """A run on a cluster. `env` reaches the jobs too."""
+    """A run on a cluster, and which pipeline it was planned with. `env` reaches the jobs too."""
 
     cluster: Cluster
     folder: Path
     run: RunFolder
+    pipeline: str = "negbench"
 
     @property
     def jobs(self) -> JobsFolder:
@@ -127,7 +132,8 @@ THINGS = ("cat", "ball", "lamp", "chair", "bicycle", "cup", "tree")
 
 def sample_mill(cluster: Cluster, folder: Path, shards: int, pipeline: str = "negbench") -> Mill:
     """A run of a whole pipeline on its bundled sample."""
-    return Mill(cluster, folder, start_run(folder / "run", NewRun(input=SAMPLES[pipeline], pipeline=pipeline, num_shards=shards)))
+    run = start_run(folder / "run", NewRun(input=SAMPLES[pipeline], pipeline=pipeline, num_shards=shards))
+    return Mill(cluster, folder, run, pipeline)
 
 
 def local_digests(mill: Mill) -> dict[str, str]:
@@ -147,4 +153,4 @@ def local_digests(mill: Mill) -> dict[str, str]:
 
 def pipeline_of(mill: Mill) -> str | Path:
     own = mill.folder / "pipeline.yaml"
-    return own if own.exists() else mill.run.plan.pipeline
+    return own if own.exists() else mill.pipeline

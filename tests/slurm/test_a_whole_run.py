@@ -8,7 +8,7 @@ import pytest
 
 from shardmill.shards.run_folder import RunFolder
 from slurm.cluster import Cluster
-from slurm.mill import local_digests, sample_mill
+from slurm.mill import TWO_CAPTIONERS, local_digests, sample_mill
 
 
 def test_the_sample_on_two_nodes_of_eight_workers_gives_what_one_machine_gives(cluster: Cluster, tmp_path: Path) -> None:
@@ -24,13 +24,12 @@ def test_the_sample_on_two_nodes_of_eight_workers_gives_what_one_machine_gives(c
     check_stages_overlapped(mill.fresh())
 
 
-@pytest.mark.parametrize("pipeline", ["antidote", "recaption"])
+@pytest.mark.parametrize("pipeline", ["antidote", TWO_CAPTIONERS, "anyedit"], ids=["antidote", "recaption", "anyedit"])
 def test_the_other_pipelines_give_what_one_machine_gives(cluster: Cluster, tmp_path: Path, pipeline: str) -> None:
     mill = sample_mill(cluster, tmp_path, 16, pipeline)
     mill.launch()
     datasets = mill.run.path / "datasets"
-    ready = (datasets / "dataset.json") if pipeline == "antidote" else (datasets / "caption_images.jsonl")
-    mill.cluster.wait_until(ready.exists, 900, "the datasets are built")
+    mill.cluster.wait_until((datasets / "dataset.json").exists, 900, "the datasets are built")
     mill.cluster.wait_for_empty(30)
     mill.check_conservation()
     assert mill.digests() == local_digests(mill)

@@ -34,6 +34,9 @@ def rows(path: Path) -> list[tuple[str | None, ...]]:
     return [row for batch in open_table(path).batches() for row in batch.frame.select("image", "caption").iter_rows()]
 
 
+NO_ORIGINAL = ["merge_captions.texts=[detail]"]
+
+
 def test_a_folder_gives_its_pictures_by_name_with_the_texts_beside_them(tmp_path: Path) -> None:
     for name in ("b.PNG", "a jpg folder/ä 1.jpg", "a jpg folder/2.webp", "notes.md", ".hidden.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -66,15 +69,30 @@ def test_what_holds_no_pictures_is_refused(tmp_path: Path) -> None:
         open_table(tmp_path / "not.tar")
 
 
+def test_pictures_of_which_none_has_a_text_have_no_captions(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(png(9))
+    assert open_table(tmp_path).columns == ["image"]
+    (tmp_path / "2.png").write_bytes(png(9))
+    (tmp_path / "2.txt").write_text("a dog")
+    (tmp_path / "run.json").write_text("{}")
+    table = open_table(tmp_path)
+    before = table.digest()
+    assert table.columns == ["image", "caption"]
+    (tmp_path / "run.json").write_text('{"of": "other things"}')
+    assert table.digest() == before, "only pictures, their texts and tar files count"
+
+
 def test_runs_that_read_no_captions_start_from_pictures_alone(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"{number}.png").write_bytes(png(9))
-    run = start_run(tmp_path.with_name("run"), NewRun(input=tmp_path, pipeline="recaption", num_shards=2))
+    run = start_run(tmp_path.with_name("run"), NewRun(input=tmp_path, pipeline="recaption", num_shards=2, settings=NO_ORIGINAL))
     table, _ = run.read_part("ingest", 0)
     assert table["image"].to_list() == ["0.png", "1.png"] and table["caption"].null_count() == 2
     assert run.plan.input.image_root == str(tmp_path)
     (tmp_path / "list.json").write_text('[{"image": "0.png"}, {"image": "4.png"}]')
-    listed = start_run(tmp_path.with_name("listed"), NewRun(input=tmp_path / "list.json", pipeline="recaption"))
+    listed = start_run(
+        tmp_path.with_name("listed"), NewRun(input=tmp_path / "list.json", pipeline="recaption", settings=NO_ORIGINAL)
+    )
     assert listed.read_part("ingest", 0)[0].height == 2
     with pytest.raises(UserError, match="captions"):
         start_run(tmp_path.with_name("other"), NewRun(input=tmp_path / "list.json"))

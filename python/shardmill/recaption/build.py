@@ -133,12 +133,12 @@ def _merge(run: RunFolder, shards: list[int], path: Path, judged: dict[str, Stag
     """Write the multi-text lines and their header; returns the number of lines and the header's path."""
     options = run.stage(MERGED).options
     texts = [_source_of(name, judged) for name in options["texts"]]
-    fallback = options["pad_from"] if options["missing"] == "pad" else []
-    with MultiTextWriter(path, texts, missing=options["missing"], fallback=fallback) as writer:
+    with MultiTextWriter(path, texts) as writer:
         for row in _rows(run, MERGED, shards):
             writer.write(row["image"], row["texts"])
             for name, source in zip(options["texts"], row["text_sources"], strict=True):
                 writer.counts.padded[name] += source != name
+        writer.decided(options["missing"], options["pad_from"] if options["missing"] == "pad" else [])
         for shard in shards:
             manifest = run.manifest(MERGED, shard)
             for reason, count in manifest.reasons.items() if manifest else ():

@@ -163,6 +163,10 @@ class MultiTextWriter:
         self.counts.lines += 1
         return True
 
+    def decided(self, missing: Missing, fallback: Sequence[str]) -> None:
+        """What was done about missing texts before the lines came here, for the header; `counts` are then the caller's."""
+        self._missing, self._fallback = missing, list(fallback)
+
     def _count(self, by_text: dict[str, int], places: Iterable[int]) -> None:
         for place in places:
             by_text[self.names[place]] += 1

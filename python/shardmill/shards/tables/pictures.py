@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from shardmill.errors import UserError
 from shardmill.shards.tables.base import UNDECODABLE, BadRecord, Batch, BatchBuilder, Table, raw_text
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+FIRST = 1_000
 LONGEST_CAPTION = 1 << 20
 
 Entry = tuple[str, int, Callable[[], bytes]]
@@ -19,14 +21,18 @@ Entry = tuple[str, int, Callable[[], bytes]]
 
 class PictureTable(Table):
     """One record for each picture, in the order of names: `image`, from the folder, or `SHARD.tar::MEMBER`; and `caption`, what
-    stands in a .txt file of the same name. The line of a record is its ordinal, from 1.
+    stands in a .txt file of the same name, unless none of the first 1,000 pictures has one. The line of a record is its ordinal,
+    from 1.
     """
 
     format = "pictures"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, ["image", "caption"], "utf-8")
-        if next(self._pictures(), None) is None:
+        first = list(islice(self._pictures(), FIRST))
+        if first and all(text is None for _, text in first):
+            self.columns = ["image"]
+        if not first:
             kind = "is a folder that" if path.is_dir() else "is a tar file that"
             raise UserError(
                 f"{path} {kind} holds no pictures ({', '.join(sorted(PICTURES))}); name a table, or a folder with some"
@@ -43,15 +49,17 @@ class PictureTable(Table):
                     BadRecord(row_id, row_id + 1, UNDECODABLE, str(error)[:200], raw_text(image.encode("utf-8", "replace")))
                 )
             else:
-                builder.add(row_id, row_id + 1, [image, caption and caption.strip()], len(image))
+                builder.add(row_id, row_id + 1, [image, caption and caption.strip()][: len(self.columns)], len(image))
             if builder.full:
                 yield builder.take()
         yield builder.take()
 
     def digest(self) -> tuple[str, int]:
-        """SHA-256 (hex) of the names and sizes of all files, and their size in bytes: reading them all would take hours."""
+        """SHA-256 (hex) of names and sizes of the files that count, and their bytes in all: reading them would take hours."""
         sha, total = hashlib.sha256(), 0
         for name, size, _ in _files(self.path):
+            if Path(name).suffix.lower() not in {*PICTURES, ".txt", ".tar"}:
+                continue
             sha.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
             total += size
         return sha.hexdigest(), total
