@@ -73,7 +73,7 @@ def replaceable(row: Row) -> list[Target]:
 
 def colorable(row: Row) -> list[Target]:
     """Things with a colour of their own."""
-    return [target for target in replaceable(row) if _category(target["object"]) not in _PARTS]
+    return [target for target in replaceable(row) if _category(target["object"]) != "body"]
 
 
 alterable = colorable

@@ -29,6 +29,7 @@ from shardmill.anyedit.instruction_form import form_problem, plain, quoted, stra
 from shardmill.language.actions import actions, has_verb, is_human, verb_stem
 from shardmill.language.backdrops import is_backdrop
 from shardmill.language.cues import AUXILIARIES, PLACES
+from shardmill.language.lexicon import lexicon
 from shardmill.language.looks import ASPECTS, COLORS, MATERIALS, SIZES, VAGUE, color_key, has_word, names_color, words_of
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem as name_problem
@@ -72,7 +73,7 @@ def _add(answer: Add, at: Situation) -> Iterator[str]:
         yield "edit does not name the object"
     if not mentions(answer.output, name):
         yield "object not in the output"
-    yield from _kept(answer, at, new=[name])
+    yield from _kept(answer, at, new=[name, *words_of(name)])
 
 
 def _remove(answer: Remove, at: Situation) -> Iterator[str]:
@@ -99,7 +100,7 @@ def _replace(answer: Replace, at: Situation) -> Iterator[str]:
         yield "object still in the output"
     if not mentions(answer.output, new):
         yield "new object not in the output"
-    yield from _kept(answer, at, gone=name, new=[new])
+    yield from _kept(answer, at, gone=name, new=[new, *words_of(new)])
 
 
 def _color_alter(answer: ColorAlter, at: Situation) -> Iterator[str]:
@@ -292,7 +293,8 @@ def _kept(
     stays = [name for name in at.objects if mentions(at.caption, name) and (gone is None or not _within(name, gone))]
     if any(not mentions(answer.output, name) for name in stays):
         yield "output drops an object"
-    if not more and new_objects(answer.output, [*at.objects, *new], source=at.caption):
+    came = [] if more else new_objects(answer.output, [*at.objects, *new], source=at.caption)
+    if any(lexicon().entries[name].category not in ("part", "body") for name in came):  # feet come with who has them
         yield "output adds another object"
 
 

@@ -26,6 +26,10 @@ _NO_ACTIONS = AUXILIARIES | word_set(
 _SUBORDINATORS = word_set("until because while as when where if before after since so but than though although once")
 """After these, somebody or something else may be the one who acts."""
 _PERSON_ENDINGS = re.compile(r"(?:man|woman|men|women|boy|girl|ist|ists|person|people|father|mother)$")
+_DOINGS = word_set(
+    "run walk ride driv swim surf climb hik danc sing paint teach bak farm fish hunt shop travel visit work play row sail div skat",
+    "sledd sled jog sleep win los writ read lead follow preach wrestl juggl lift throw catch bowl golf camp ski tumbl stroll wash",
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ def is_human(name: str) -> bool:
     entry = lexicon().find(name)
     if entry is not None:
         return entry.category == "person" or "person" in lexicon().kinds(entry)
-    words = words_of(fold(name))
-    return bool(words) and (words[-1] in HUMANS or (len(words[-1]) > 5 and _PERSON_ENDINGS.search(words[-1]) is not None))
+    word = next(reversed(words_of(fold(name))), "")
+    return word in HUMANS or (len(word) > 5 and _PERSON_ENDINGS.search(word) is not None) or _is_doer(word)
 
 
 def is_animate(name: str) -> bool:
@@ -87,6 +91,11 @@ def verb_stem(word: str) -> str:
 def has_verb(text: str, verb: str) -> bool:
     """Whether a text has a form of the verb."""
     return verb_stem(verb) in map(verb_stem, words_of(text))
+
+
+def _is_doer(word: str) -> bool:
+    """Whether an unknown word in -er is somebody who does what a verb says: a runner."""
+    return word.endswith("er") and len(word) > 4 and _undoubled(word[:-2]).removesuffix("e") in _DOINGS
 
 
 def _undoubled(stem: str) -> str:
