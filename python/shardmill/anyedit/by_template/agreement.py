@@ -23,6 +23,11 @@ _BETWEEN_SEVERAL = word_set(
     "identical matching similar different various other more separate neighboring neighbouring adjacent twin opposite same"
 )
 """Adjectives that only several things can bear."""
+_OFTEN_VERBS = word_set(
+    "open clean dry empty warm cool clear slow narrow free own set cut put hit read spread split shut let wet light close bloom",
+    "cross dress",
+)
+"""Words that may be the verb of several things though they look like adjectives, participles or nouns."""
 _PLACES = word_set(
     "near beside behind under beneath among by between above over across through past toward towards below along around against"
 )
@@ -61,7 +66,7 @@ def one_left(caption: str, start: int, noun_start: int, noun_end: int, number: s
     before = [word for word in words if word.end <= start]
     after = [word for word in words if word.start >= noun_end]
     changes = _verb_changes(caption, before, after)
-    if changes is None or _shared_out(after):
+    if changes is None or _shared_out(after) or _may_hide_verb(after):
         return None
     noun = _one(caption[noun_start:noun_end])
     if noun is None:
@@ -115,7 +120,8 @@ def _is_many(verb: Placed) -> bool:
     """Whether a verb agrees with several things: "run", "are", not "runs", "is", "could"."""
     if verb.kind != VERB:
         return False
-    return verb.text in _IRREGULAR or (not verb.text.endswith("s") and verb.text not in _MODALS)
+    many = not verb.text.endswith("s") or verb.text.endswith("ss")
+    return verb.text in _IRREGULAR or (many and verb.text not in _MODALS)
 
 
 def _verb_changes(caption: str, before: Sequence[Placed], after: Sequence[Placed]) -> list[tuple[int, int, str]] | None:
@@ -177,6 +183,12 @@ def _predicate_changes(caption: str, after: Sequence[Placed], verbs: Sequence[in
     if after[first].text in ("are", "were") and complement is not None and complement.many:
         return None  # "are brown horses"
     return changes
+
+
+def _may_hide_verb(after: Sequence[Placed]) -> bool:
+    """Whether, where a verb may stand, there is a word that may be one and was not taken for one: "two dogs open a box"."""
+    places = [place for place in range(len(after)) if place == 0 or after[place - 1].text == "and"]
+    return any(after[place].text in _OFTEN_VERBS and after[place].kind != VERB for place in places)
 
 
 def _shared_out(after: Sequence[Placed]) -> bool:

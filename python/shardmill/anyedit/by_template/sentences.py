@@ -22,6 +22,7 @@ TURNING = word_set(
     "accessory appliance electronics furniture instrument kitchenware medical office outdoor party sport tool toy vehicle",
 )
 """Categories of the lexicon whose things are turned: solid ones that look different from all sides, as in MVImgNet."""
+ROUND = ("round", "ball")
 
 
 def style_change(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> dict[str, Any] | str:
@@ -41,7 +42,7 @@ def candidates_rotation_change(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for name in row["input_objects"]:
         entry, spans = lexicon().find(name), mentions(row["input"], name)
-        if entry is None or entry.category not in TURNING or entry.number != "count" or entry.shape == "round" or len(spans) != 1:
+        if entry is None or entry.category not in TURNING or entry.number != "count" or entry.shape in ROUND or len(spans) != 1:
             continue
         start, end = spans[0]
         if not is_plural(row["input"][start:end]):
