@@ -11,7 +11,7 @@ from typing import Any
 from shardmill.anyedit.concept_answers import ConceptVerdict
 from shardmill.concepts.clean import form_problem
 from shardmill.language.nouns import fold
-from shardmill.language.proper_names import MODEL, PROPER, proper_problem
+from shardmill.language.proper_names import PROPER, proper_problem
 from shardmill.stage import Answer, Ask, Reject, Row, TextStage
 from shardmill.standalone import main
 
@@ -54,10 +54,9 @@ def disagreement(value: ConceptVerdict) -> str | None:
 def fault(concept: str | None) -> str | None:
     """What is wrong with a concept by its form alone; None when nothing is."""
     text = " ".join((concept or "").split())
-    if form_problem(text) is not None:
-        return "unclear"
-    problem = proper_problem(text)
-    return PROPER if problem in (PROPER, MODEL) else None
+    if proper_problem(text) is not None:
+        return PROPER  # makes and models are asked for under that name
+    return "unclear" if form_problem(text) is not None else None
 
 
 if __name__ == "__main__":
