@@ -134,6 +134,7 @@ def check_multitext(
     tokens = tokens or clip_tokens()
     verdict.exact, verdict.counted_by = tokens.exact, tokens.source
     known = KnownImages(images) if images else None
+    key = known.key if known else ImageKeys()
     hashes, numbers, digest = array("q"), array("q"), sha256()
     size, done = path.stat().st_size, 0
     for number, data in _raw_lines(path):
@@ -151,7 +152,7 @@ def check_multitext(
                 verdict.found(CONTROL, number)
             if known and known.lacks_file(line.image):
                 verdict.found(UNKNOWN, number, line.image)
-            hashes.append(image_hash(line.image if known is None else known.key(line.image)))
+            hashes.append(image_hash(key(line.image)))
             numbers.append(number)
         if number % TOLD_EVERY == 0:
             report(number, max(number + 1, number * size // done))
