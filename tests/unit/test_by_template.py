@@ -74,6 +74,9 @@ def outputs(caption: str) -> dict[int, str]:
         ("Two dogs and a cat run", 1, "A dog and a cat run"),
         ("Two fire trucks pass", 1, "A fire truck passes"),
         ("Two cups of coffee stand on a table", 1, "A cup of coffee stands on a table"),
+        ("A farmer stands in front of two pigs", 1, "A farmer stands in front of a pig"),
+        ("Two women cross a street", 1, "A woman crosses a street"),
+        ("WARDROBE with 3 DOORS", 1, "WARDROBE with 1 DOOR"),
         ("A man with two dogs.", 0, "A man."),
         ("A girl sits beside two ponies", 0, "A girl sits"),
         ("A cat and two dogs", 0, "A cat"),
@@ -96,6 +99,10 @@ def test_counting_keeps_the_grammar(caption: str, left: int, output: str) -> Non
         ("THREE DOGS RUN", {1, 0}),
         ("Three dogs open a box", {1, 0}),  # the tagger takes "open" for an adjective
         ("Three women set a table", {1, 0}),
+        ("Three police officers on horseback patrol the street", {1, 0}),
+        ("A stack of three pancakes", {1, 0}),
+        ("Three runners meet on a path", {1, 0}),
+        ("Three chairs around a table", {1, 0}),
         ("Three identical dogs sit in the sun", {1, 0}),
     ],
 )

@@ -34,10 +34,13 @@ _PLACES = word_set(
 _LEAVABLE = word_set("with beside near behind by alongside")
 _PAIRS = re.compile(
     r"\b(?:both|each|other|others|another|pairs?|couples?|twins?|trio|together|they|their|theirs|them|themselves|"
-    r"side by side|apart|either|neither|in (?:a )?(?:row|line|circle|group|groups|formation)|between|among)\b",
+    r"side by side|apart|either|neither|in (?:a )?(?:row|line|circle|group|groups|formation)|between|among|around|scattered|"
+    r"(?:meet|gather|share|surround|compete|flank|swarm|huddle|mingle|embrace|hug|kiss|unite|cluster|wrestle|fight)(?:s|ing|ed)?)\b",
     re.IGNORECASE,
 )
 """Speaks of several things as such, so that no caption of one thing can say it."""
+_GROUP_OF = re.compile(r"\b(?!front|top|back|out)\w+ of(?: (?:the|these|those|his|her|its|their))?\s*$", re.IGNORECASE)
+"""Before the things: "a stack of three pancakes"."""
 
 
 def third_person(verb: str) -> str:
@@ -61,7 +64,9 @@ def one_left(caption: str, start: int, noun_start: int, noun_end: int, number: s
     if words is None or _several_sentences(words) or (number.isupper() and len(number) > 1):
         return None
     modifiers = caption[start + len(number) : noun_start].strip()
-    if _PAIRS.search(caption[:start] + caption[noun_end:]) or _BETWEEN_SEVERAL & set(modifiers.lower().split()):
+    if _PAIRS.search(f"{caption[:start]} ; {caption[noun_end:]}") or _GROUP_OF.search(caption[:start]):
+        return None
+    if _BETWEEN_SEVERAL & set(modifiers.lower().split()):
         return None
     before = [word for word in words if word.end <= start]
     after = [word for word in words if word.start >= noun_end]
@@ -109,6 +114,8 @@ def _one(noun: str) -> str | None:
     single = fold(noun)
     if is_plural(single) or is_mass(single):
         return None
+    if noun.isupper():
+        return single.upper()
     return single.capitalize() if noun[0].isupper() else single
 
 
@@ -186,7 +193,11 @@ def _predicate_changes(caption: str, after: Sequence[Placed], verbs: Sequence[in
 
 
 def _may_hide_verb(after: Sequence[Placed]) -> bool:
-    """Whether, where a verb may stand, there is a word that may be one and was not taken for one: "two dogs open a box"."""
+    """Whether, where a verb may stand, there is a word that may be one and was not taken for one: "two dogs open a box", "two
+    men on horseback patrol the street".
+    """
+    if any(word.kind == NOUN and following.kind == DETERMINER for word, following in pairwise(after)):
+        return True
     places = [place for place in range(len(after)) if place == 0 or after[place - 1].text == "and"]
     return any(after[place].text in _OFTEN_VERBS and after[place].kind != VERB for place in places)
 
