@@ -14,6 +14,7 @@ from shardmill.anyedit.by_template import CANDIDATES, words
 from shardmill.anyedit.edit_types import TYPES
 from shardmill.language.actions import actions, is_human, verb_stem
 from shardmill.language.backdrops import is_backdrop
+from shardmill.language.cues import word_set
 from shardmill.language.lexicon import lexicon
 from shardmill.language.looks import ASPECTS, has_word, names_color
 from shardmill.language.nouns import fold
@@ -31,16 +32,15 @@ MOST_TEXT = 40
 
 _SOFT = frozenset({"animal", "person", "food", "drink", "nature", "part", "body", "medical"})
 _PARTS = frozenset({"part", "body"})
-_INDOORS = (
-    "kitchen", "living room", "bedroom", "bathroom", "office", "classroom", "gym", "restaurant", "workshop", "hospital", "shop",
-    "stage", "dining", "room", "table", "desk", "indoors", "inside", "shelf", "sofa", "bed", "counter", "escalator",
-)  # fmt: skip
-_BEARERS = (
-    "sign", "billboard", "poster", "banner", "newspaper", "magazine", "book", "notebook", "menu", "whiteboard", "blackboard",
-    "chalkboard", "label", "t-shirt", "shirt", "mug", "cup", "bottle", "box", "can", "package", "bag", "bus", "truck", "van",
-    "taxi", "train", "jersey", "cap", "card", "postcard", "letter", "envelope", "screen", "flag", "cake", "street sign",
-    "road sign", "license plate", "storefront", "shop", "kiosk", "bakery", "cafe", "crate", "jar", "cardboard box", "balloon",
-)  # fmt: skip
+_INDOORS = word_set(
+    "kitchen bedroom bathroom office classroom gym restaurant workshop hospital shop stage dining room table desk indoors inside",
+    "shelf sofa bed counter escalator oven toaster bathtub piano fridge refrigerator",
+)
+_BEARERS = word_set(
+    "sign billboard poster banner newspaper magazine book notebook menu whiteboard blackboard chalkboard label t-shirt shirt mug",
+    "cup bottle box can package bag bus truck van taxi train jersey cap card postcard letter envelope screen flag storefront shop",
+    "kiosk bakery cafe crate jar balloon",
+) | {"license plate", "number plate"}
 
 
 def things(row: Row) -> list[str]:
@@ -98,7 +98,7 @@ def writings(row: Row) -> list[Target]:
     texts = [text for text in row["input_texts"] or [] if _writable(text)]
     if texts:
         return [{"text": " ".join(text.split())} for text in texts]
-    return [{"object": name} for name in things(row) if fold(name) in _BEARERS]
+    return [{"object": name} for name in things(row) if {fold(name), fold(name).rpartition(" ")[2]} & _BEARERS]
 
 
 def foregrounds(row: Row) -> list[Target]:

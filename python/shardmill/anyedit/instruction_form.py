@@ -10,7 +10,7 @@ from shardmill.language.looks import words_of
 
 VERBS: dict[str, tuple[str, ...]] = {
     "add": ("add", "place", "include", "put", "insert"),
-    "remove": ("remove", "erase", "delete", "take out"),
+    "remove": ("remove", "erase", "delete", "take out", "get rid of"),
     "replace": ("replace", "change", "alter", "swap", "exchange"),
     "color_alter": ("change", "alter", "turn", "recolor", "paint", "make"),
     "appearance_alter": ("make", "turn", "change"),
