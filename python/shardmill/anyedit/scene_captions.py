@@ -13,7 +13,7 @@ from shardmill.language.nouns import ARTICLES, fold
 from shardmill.language.numbers import has_number
 from shardmill.language.places import PREPOSITIONS, is_place, place_key
 from shardmill.language.relations import mentions, relation
-from shardmill.language.tagging import ADJECTIVE, DETERMINER, GERUND, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, VERB
+from shardmill.language.tagging import ADJECTIVE, ADVERB, DETERMINER, GERUND, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, VERB
 
 MIN_WORDS = 3
 _EDGE = " \t\r\n\"'“”‘’*`"
@@ -36,6 +36,8 @@ _OPINIONS = word_set(
     "perfect perfectly nice great impressive iconic mysterious mysteriously graceful gracefully happily joyful joyfully proudly",
     "vibrant exquisite delightful dreamy magical idyllic splendid ugly boring quaint whimsical lonely romantic",
 )
+_WIDE = ("ground", "water", "cloud", "mountain")
+"""Shapes of what is no object, but what objects stand on or in."""
 _NEXT_TO = frozenset({"next", "front"})
 
 
@@ -63,7 +65,11 @@ def caption_problem(caption: str, things: Sequence[str], place: str, max_words: 
         return "does not name its place"
     given = [*things, *extract_objects(place), place_key(place)] if place else things
     for entry in named_objects(_without(caption, [*things, _bare(place)])):
-        if not is_place(entry.name) and not any(name and relation(entry.name, name) for name in given):
+        if (
+            not is_place(entry.name)
+            and entry.shape not in _WIDE
+            and not any(name and relation(entry.name, name) for name in given)
+        ):
             return "names another object"
     return None
 
@@ -130,11 +136,13 @@ def has_place(caption: str, things: Sequence[str]) -> bool:
 
 
 def _noun_after(words: Sequence[Placed], at: int) -> Placed | None:
-    """The head noun of the phrase that begins at a place, if one does."""
+    """The head noun of the phrase that begins at a place, if one does: of "a large and rather dusty garage"."""
     noun = None
-    while at < len(words) and words[at].kind in (DETERMINER, ADJECTIVE, NUMBER, NOUN, POSSESSIVE, GERUND):
-        noun = words[at] if words[at].kind == NOUN else noun
-        at += 1
+    for word in words[at:]:
+        before_noun = noun is None and (word.kind == ADVERB or word.text == "and")
+        if not before_noun and word.kind not in (DETERMINER, ADJECTIVE, NUMBER, NOUN, POSSESSIVE, GERUND):
+            break
+        noun = word if word.kind == NOUN else noun
     return noun
 
 
