@@ -8,7 +8,7 @@ UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""Control characters, those that turn the direction of writing, other invisible ones that no script needs, halves of characters."""
+"""Control characters, those that turn the direction of writing, other invisible ones, halves of characters."""
 
 
 def shown_text(text: str) -> str:

@@ -1,0 +1,113 @@
+"""Rows as cards: the picture with its boxes, the texts, and what became of the row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shardmill.models.archives import is_member
+from shardmill.report.model import Box, Card, Example
+from shardmill.report.pictures import Picture, inline_jpeg
+from shardmill.report.shown import shortened
+
+NAME = 24
+FATES = {"kept": "kept", "dropped": "dropped", "absent": "not there"}
+
+
+@dataclass(frozen=True)
+class DrawnBox:
+    """A box within its picture, in pixels of the original, and where its label stands."""
+
+    kind: str
+    label: str
+    x: float
+    y: float
+    width: float
+    height: float
+    label_x: float
+    label_y: float
+    anchor: str
+
+
+@dataclass(frozen=True)
+class CardView:
+    """A card as the page shows it. `anchor` is its place on the page; `note` says why there is no picture."""
+
+    card: Card
+    anchor: str
+    picture: Picture | None
+    note: str
+    boxes: list[DrawnBox]
+    legend: list[tuple[str, str, str, float]]
+    """(kind, what it means, name, score) of every box."""
+    label_size: float
+
+
+def views(cards: Sequence[Card], image_root: Path | None = None) -> list[CardView]:
+    """The cards of a page. Relative references of images start from `image_root`."""
+    pictures: dict[str, Picture | str] = {}
+    seen: dict[int, int] = {}
+    found = []
+    for card in cards:
+        count = seen[card.row_id] = seen.get(card.row_id, 0) + 1
+        anchor = f"row-{card.row_id}" if count == 1 else f"row-{card.row_id}-{count}"
+        looked = ""
+        if card.image:
+            reference = _reference(card.image, image_root)
+            if reference not in pictures:
+                pictures[reference] = inline_jpeg(reference)
+            looked = pictures[reference]
+        picture = None if isinstance(looked, str) else looked
+        boxes = drawn(card.boxes, picture.width, picture.height) if picture else []
+        legend = [(box.kind, FATES[box.kind], box.name, box.score) for box in card.boxes]
+        size = max(picture.width, picture.height) * 0.038 if picture else 0.0
+        found.append(CardView(card, anchor, picture, looked if isinstance(looked, str) else "", boxes, legend, round(size, 2)))
+    return found
+
+
+def _reference(image: str, root: Path | None) -> str:
+    return image if root is None or is_member(image) or Path(image).is_absolute() else str(root / image)
+
+
+def drawn(boxes: Sequence[Box], width: int, height: int) -> list[DrawnBox]:
+    """The boxes cut to their picture; one that is none (not finite, without area) is left out."""
+    found = []
+    size = max(width, height) * 0.038
+    for box in boxes:
+        if not all(math.isfinite(side) for side in box.box):
+            continue
+        x0, x1 = (round(min(max(side, 0), width), 1) for side in (box.box[0], box.box[2]))
+        y0, y1 = (round(min(max(side, 0), height), 1) for side in (box.box[1], box.box[3]))
+        if x1 <= x0 or y1 <= y0:
+            continue
+        above, late = y0 > 1.3 * size, x0 > 0.6 * width
+        found.append(
+            DrawnBox(
+                kind=box.kind,
+                label=f"{shortened(box.name, NAME)} {box.score:.2f}",
+                x=x0,
+                y=y0,
+                width=round(x1 - x0, 1),
+                height=round(y1 - y0, 1),
+                label_x=x1 if late else x0,
+                label_y=round(y0 - 0.3 * size if above else y0 + size, 1),
+                anchor="end" if late else "start",
+            )
+        )
+    return found
+
+
+def anchors(found: Sequence[CardView]) -> Mapping[tuple[int, int | None], str]:
+    """Where a row stands: by (row_id, sub_id), and by (row_id, None) its first card."""
+    places: dict[tuple[int, int | None], str] = {}
+    for view in found:
+        places.setdefault((view.card.row_id, view.card.sub_id), view.anchor)
+        places.setdefault((view.card.row_id, None), view.anchor)
+    return places
+
+
+def place_of(example: Example, places: Mapping[tuple[int, int | None], str]) -> str | None:
+    """The anchor of an example's card, if the gallery has one."""
+    return places.get((example.row_id, example.sub_id)) or places.get((example.row_id, None))
