@@ -38,8 +38,8 @@ _INDOORS = word_set(
 )
 _BEARERS = word_set(
     "sign billboard poster banner newspaper magazine book notebook menu whiteboard blackboard chalkboard label t-shirt shirt mug",
-    "cup bottle box can package bag bus truck van taxi train jersey cap card postcard letter envelope screen flag storefront shop",
-    "kiosk bakery cafe crate jar balloon",
+    "cup bottle box can package bag bus truck van taxi train jersey cap card postcard letter envelope screen flag storefront",
+    "shop kiosk bakery cafe crate jar balloon",
 ) | {"license plate", "number plate"}
 
 
