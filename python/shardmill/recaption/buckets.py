@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
 MOST_HELD = 32 * 2**20
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
+
+
+def _encode(value: Any) -> str:
+    """Text, whole numbers, nothing and lists of these as JSON: several times as fast as a JSONEncoder is with small records."""
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if value is None:
+        return "null"
+    return str(value) if isinstance(value, int) else f"[{','.join(map(_encode, value))}]"
 
 
 class Buckets:
@@ -35,7 +45,7 @@ class Buckets:
         if path.exists():
             with open(path, "rb") as file:
                 for line in file:
-                    yield json.loads(line)
+                    yield _decode(line.decode("utf-8"))[0]
             path.unlink()
 
     def _flush(self) -> None:

@@ -118,7 +118,14 @@ class ForeignCaptions:
         window.take("{")
         read = 0
         try:
-            while not window.take("}"):
+            while True:
+                pair = window.plain_pair() if read else None
+                if pair:
+                    yield self._checked(*pair, window.line)
+                    read += 1
+                    continue
+                if window.take("}"):
+                    break
                 if read and not window.take(","):
                     raise window.torn("a comma is missing")
                 line = window.line

@@ -11,7 +11,8 @@ BLOCK = 2**20
 MOST_VALUE = 16 * BLOCK
 NEAR_END = 16  # an escape, a literal or a number that the end of the window has cut is no longer
 OVERLAP = 256
-_SPACE = " \t\r\n"
+_SPACE = re.compile(r"[ \t\r\n]*")
+_PAIR = re.compile(r'[ \t\r\n]*,[ \t\r\n]*"([^"\\\x00-\x1f]*)"[ \t\r\n]*:[ \t\r\n]*"([^"\\\x00-\x1f]*)"(?=[ \t\r\n]*[,}])')
 _DECODER = json.JSONDecoder()
 
 
@@ -48,14 +49,24 @@ class JsonWindow:
         """Steps over white space and any of `chars`; those that were there."""
         passed = ""
         while True:
-            at, text = self._at, self._text
-            while at < len(text) and (text[at] in _SPACE or text[at] in chars):
-                at += 1
-            passed += "".join(text[self._at : at].split())
-            self._advance(at)
-            if at < len(text) or self._ended:
+            found = _SPACE.match(self._text, self._at)
+            self._advance(found.end() if found else self._at)
+            char = self._text[self._at : self._at + 1]
+            if char and char in chars:
+                passed += char
+                self._at += 1
+            elif char or self._ended:
                 return passed
-            self._more()
+            else:
+                self._more()
+
+    def plain_pair(self) -> tuple[str, str] | None:
+        """Steps over `, "key": "text"`, if that is what comes, whole and without escapes: much quicker than part by part."""
+        found = _PAIR.match(self._text, self._at)
+        if not found:
+            return None
+        self._advance(found.end())
+        return found[1], found[2]
 
     def value(self) -> Any:
         """The next value; raises Torn, at the place where it started, where there is none."""

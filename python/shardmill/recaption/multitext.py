@@ -24,6 +24,7 @@ from shardmill.errors import UserError
 Missing = Literal["drop", "pad", "fail"]
 MOST_LINE = 64 * 2**20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -155,7 +156,7 @@ class MultiTextWriter:
                 self.counts.dropped_lines += 1
                 return False
             captions = [stand_in if place in lacking else text for place, text in enumerate(captions)]
-        line = json.dumps({"image": image, "caption": list(captions), **others}, ensure_ascii=False) + "\n"
+        line = _encode({"image": image, "caption": list(captions), **others}) + "\n"
         data = line.encode("utf-8")
         self._file.write(data)
         self._sha.update(data)
