@@ -85,6 +85,7 @@ def sample_report(picture: Path | None = None, caption: str = "A red block besid
         id="ranks", title="Objects by rank", kind="lines", x_label="rank", y_label="rows",
         series=[Series(name="positives", x=[1.0, 10.0, 100.0, 1000.0], y=[900, 80, 7, 1])],
     )  # fmt: skip
+    head = Table(id="head", title="Most frequent", columns=["object", "rows"], rows=[["dog", 90], ["cat", None]])
     return Report(
         created="2026-01-02T03:04:05+00:00",
         pipeline="negbench",
@@ -97,7 +98,8 @@ def sample_report(picture: Path | None = None, caption: str = "A red block besid
         ],
         flow=[
             FlowStep(
-                stage="extract_objects", after=None, rows_in=542, rows_out=519, lines_out=519, rejected={"no object": 21, "empty": 2},
+                stage="extract_objects", after=None, rows_in=542, rows_out=519, lines_out=519,
+                rejected={"no object": 21, "empty": 2},
                 examples={"no object": [Example(row_id=8, text="Joy")]},
             ),
             FlowStep(stage="create_mcq", after="extract_objects", rows_in=519, rows_out=342, lines_out=684,
@@ -111,8 +113,7 @@ def sample_report(picture: Path | None = None, caption: str = "A red block besid
         ],
         sections=[
             Section(id="balance", title="Balance", text="What a blind model could learn.", charts=[position, scores]),
-            Section(id="objects", title="Objects", charts=[ranks],
-                    tables=[Table(id="head", title="Most frequent", columns=["object", "rows"], rows=[["dog", 90], ["cat", None]])]),
+            Section(id="objects", title="Objects", charts=[ranks], tables=[head]),
         ],
         cards=[accepted, rejected, empty],
     )  # fmt: skip

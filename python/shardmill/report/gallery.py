@@ -13,6 +13,8 @@ from shardmill.report.pictures import Picture, inline_jpeg
 from shardmill.report.shown import shortened
 
 NAME = 24
+LABEL = 0.038
+"""Height of a label as a share of the picture's longer side."""
 FATES = {"kept": "kept", "dropped": "dropped", "absent": "not there"}
 
 
@@ -53,18 +55,22 @@ def views(cards: Sequence[Card], image_root: Path | None = None) -> list[CardVie
     for card in cards:
         count = seen[card.row_id] = seen.get(card.row_id, 0) + 1
         anchor = f"row-{card.row_id}" if count == 1 else f"row-{card.row_id}-{count}"
-        looked = ""
+        looked: Picture | str = ""
         if card.image:
             reference = _reference(card.image, image_root)
             if reference not in pictures:
                 pictures[reference] = inline_jpeg(reference)
             looked = pictures[reference]
-        picture = None if isinstance(looked, str) else looked
-        boxes = drawn(card.boxes, picture.width, picture.height) if picture else []
-        legend = [(box.kind, FATES[box.kind], box.name, box.score) for box in card.boxes]
-        size = max(picture.width, picture.height) * 0.038 if picture else 0.0
-        found.append(CardView(card, anchor, picture, looked if isinstance(looked, str) else "", boxes, legend, round(size, 2)))
+        found.append(_view(card, anchor, looked))
     return found
+
+
+def _view(card: Card, anchor: str, looked: Picture | str) -> CardView:
+    legend: list[tuple[str, str, str, float]] = [(box.kind, FATES[box.kind], box.name, box.score) for box in card.boxes]
+    if isinstance(looked, str):
+        return CardView(card, anchor, None, looked, [], legend, 0.0)
+    size = max(looked.width, looked.height) * LABEL
+    return CardView(card, anchor, looked, "", drawn(card.boxes, looked.width, looked.height), legend, round(size, 2))
 
 
 def _reference(image: str, root: Path | None) -> str:
@@ -74,7 +80,7 @@ def _reference(image: str, root: Path | None) -> str:
 def drawn(boxes: Sequence[Box], width: int, height: int) -> list[DrawnBox]:
     """The boxes cut to their picture; one that is none (not finite, without area) is left out."""
     found = []
-    size = max(width, height) * 0.038
+    size = max(width, height) * LABEL
     for box in boxes:
         if not all(math.isfinite(side) for side in box.box):
             continue
