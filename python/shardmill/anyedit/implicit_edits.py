@@ -35,7 +35,9 @@ _REFUSAL = re.compile(
     r"here (?:is|are)|example \d)\b",
     re.IGNORECASE,
 )
-_OF_THE_PICTURE = re.compile(r"\b(?:image|photo|picture|caption|original|target) (?:of|shows?|caption)\b", re.IGNORECASE)
+_OF_THE_PICTURE = re.compile(
+    r"\b(?:(?:image|photo|picture|scene) (?:shows?|depicts?)|(?:original|target|start|end) caption)\b", re.IGNORECASE
+)
 
 
 class ImplicitEdit(BaseModel):
