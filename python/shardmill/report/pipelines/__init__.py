@@ -1,0 +1,1 @@
+"""What each pipeline measures, and the rules that its data is held to."""
