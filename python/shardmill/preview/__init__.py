@@ -1,0 +1,9 @@
+"""Looking at what a run would do, before there is one: a stage, or a whole pipeline, over a few rows."""
+
+from __future__ import annotations
+
+from shardmill.preview.one_stage import PreviewedRow, preview
+from shardmill.preview.tracing import Exchange
+from shardmill.preview.whole_run import PreviewedLife, Step, preview_run
+
+__all__ = ["Exchange", "PreviewedLife", "PreviewedRow", "Step", "preview", "preview_run"]

@@ -1,0 +1,95 @@
+"""What was sent to a model and what it answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from shardmill.models.contract import (
+    CaptionRequest,
+    DetectRequest,
+    Model,
+    Painted,
+    Reply,
+    Request,
+    ScoreRequest,
+    Scores,
+    TextRequest,
+)
+from shardmill.seeding import rng_of
+from shardmill.shard_work import origin_of
+from shardmill.shards.cells import decode, dump_cell
+from shardmill.shards.run_folder import RunFolder
+from shardmill.stage import ModelStage, write_detections
+from shardmill.worker import open_stage
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request as it was sent, role by role, and the raw answer."""
+
+    sent: list[dict[str, str]]
+    raw: str
+
+
+class TracingModel:
+    """A model that also remembers every exchange, by the request's key."""
+
+    def __init__(self, model: Model):
+        self._model = model
+        self.exchanges: dict[str, list[Exchange]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        sent: dict[str, Request] = {}
+
+        def noting() -> Iterator[Request]:
+            for request in requests:
+                sent[request.key] = request
+                yield request
+
+        for reply in self._model.stream(noting()):
+            self.exchanges.setdefault(reply.key, []).append(Exchange(_as_sent(sent[reply.key]), _as_answered(reply)))
+            yield reply
+
+
+def _as_sent(request: Request) -> list[dict[str, str]]:
+    if isinstance(request, TextRequest):
+        return request.chat.messages(request.seed)
+    if isinstance(request, DetectRequest):
+        return [{"role": "image", "content": request.image}, {"role": "names", "content": ", ".join(request.names)}]
+    if isinstance(request, CaptionRequest):
+        return [{"role": "image", "content": request.image}, {"role": "user", "content": request.prompt}]
+    if isinstance(request, ScoreRequest):
+        return [{"role": "image", "content": request.image}, *({"role": "text", "content": text} for text in request.texts)]
+    return [{"role": "prompt", "content": request.prompt}, {"role": "negative", "content": request.negative}]
+
+
+def _as_answered(reply: Reply) -> str:
+    result = reply.result
+    if isinstance(result, str):
+        return result
+    if isinstance(result, Painted):
+        return f"{result.file}, {result.width} x {result.height}"
+    if isinstance(result, Scores):
+        return dump_cell({"cosines": result.cosines, "aesthetic": result.aesthetic})
+    return dump_cell(write_detections(result)) if result else f"{reply.problem}: {reply.detail}"
+
+
+def origins(run: RunFolder, name: str, row: dict[str, Any], asked: Iterable[str]) -> list[str]:
+    """The keys of the requests that a row waited for: its own, those that it shares with other rows, and what it asked later."""
+    stage = open_stage(run, name)
+    assert isinstance(stage, ModelStage)
+    kinds = run.kinds(run.stage(name).after)
+    key = tuple(row[column] for column in ("row_id", "sub_id") if column in row)
+    try:
+        decoded = {column: decode(row[column], kinds[column]) for column in dict.fromkeys(("row_id", *stage.reads))}
+    except ValueError:
+        return []
+    asks = stage.ask(decoded, rng_of(run.plan.seed, stage.name, *key, 0))
+    first = [origin_of(key, index, ask) for index, ask in enumerate(asks)]
+    own = "/".join(map(str, key)) + "/"
+    return first + [origin for origin in asked if origin.startswith(own) and origin not in first]
