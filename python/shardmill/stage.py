@@ -319,7 +319,7 @@ class CaptionStage(ModelStage):
         The image is cut into `max_tiles` tiles at most, where the model cuts it. `shorter` is the prompt for an answer that was
         too long, `whole` what can be used of one.
         """
-        request = CaptionRequest(str(self.context.image_root / image), prompt, sampling, max_tiles)
+        request = CaptionRequest(str(self.context.image_root / image), prompt, sampling, max_tiles=max_tiles)
         again = None if shorter is None else replace(request, prompt=shorter)
         return Ask(request, check, shorter=again, whole=whole or whole_sentences)
 

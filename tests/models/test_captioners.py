@@ -139,6 +139,29 @@ def test_settings_say_how_much_of_a_picture_is_looked_at(folder: Path, pictures:
         tokens("llava", max_tiles=4)
 
 
+def budgeted(pictures: list[Path]) -> list[CaptionRequest]:
+    """Each picture asked about with one tile, with four, and with all that the settings allow."""
+    return [
+        CaptionRequest(str(path), PROMPTS[0], Sampling(max_tokens=6), f"tiles {row}/{budget}", max_tiles=budget)
+        for row, path in enumerate(pictures)
+        for budget in (1, 4, None)
+    ]
+
+
+def test_a_request_may_ask_for_fewer_tiles(folder: Path, captioners: dict[str, Any], pictures: list[Path]) -> None:
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(folder / "internvl")
+    found = replies(captioners["internvl"], budgeted(pictures))
+    for request in budgeted(pictures):
+        turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": request.prompt}]}]
+        text = processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        inputs = processor(images=open_image(request.image), text=text, return_tensors="pt", max_patches=request.max_tiles or 6)
+        assert found[request.key].usage.prompt_tokens == inputs.input_ids.shape[1]
+    assert found["tiles 1/1"].usage.prompt_tokens < found["tiles 1/4"].usage.prompt_tokens
+    assert replies(captioners["llava"], budgeted(pictures))["tiles 1/1"].finish != "error", "who cuts no tiles has no budget to keep"
+
+
 def test_square_padding_shows_all_of_a_wide_picture(folder: Path, tmp_path: Path) -> None:
     """LLaVA's processor crops the middle: what is at the sides counts only when the picture is padded to a square."""
     Image.new("RGB", (300, 60), "white").save(tmp_path / "plain.png")
@@ -183,6 +206,7 @@ def test_vllm_says_what_transformers_says(folder: Path, captioners: dict[str, An
     captioner = open_model("caption", {"kind": "vllm", "model": str(folder / kind), **VLLM})
     try:
         asked = [*requests(pictures), CaptionRequest("/nowhere.jpg", "What?", Sampling(max_tokens=4), "missing")]
+        asked += budgeted(pictures)
         found = replies(captioner, asked)
     finally:
         captioner.close()  # type: ignore[attr-defined]

@@ -111,9 +111,9 @@ class CaptionRequest:
     image: str
     prompt: str
     sampling: Sampling = Sampling()
-    max_tiles: int | None = None
     key: str = ""
     seed: int = 0
+    max_tiles: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
