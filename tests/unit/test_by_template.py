@@ -243,6 +243,7 @@ def test_layout_needs_a_picture_and_a_thing_that_stands_there_once(kind: str) ->
     assert CANDIDATES[kind](row_of("Dogs on grass", 600, 600, dog=boxes)) == []
     assert CANDIDATES[kind](row_of("A dog and a dog on grass", 600, 600, dog=boxes)) == []
     assert CANDIDATES[kind](row_of("A dog on grass", 600, 600, dog=[[700.0, 10.0, 900.0, 20.0]])) == []
+    assert CANDIDATES[kind](row_of("A dog at a city zoo by a river", 600, 600, city_zoo=boxes, river=boxes)) == []
 
 
 def test_movement_goes_where_there_is_room() -> None:

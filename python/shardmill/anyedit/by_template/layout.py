@@ -11,7 +11,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 from shardmill.anyedit.by_template.words import made, words
-from shardmill.language.nouns import is_plural, with_article
+from shardmill.language.lexicon import lexicon
+from shardmill.language.nouns import fold, is_plural, with_article
 from shardmill.language.relations import mentions
 
 SMALL = 0.10
@@ -150,7 +151,7 @@ def _single(row: Mapping[str, Any]) -> Iterator[tuple[str, Box]]:
     for name in row["input_objects"]:
         boxes = ((row.get("detections") or {}).get(name) or {}).get("boxes") or []
         spans = mentions(row["input"], name)
-        if len(boxes) != 1 or len(spans) != 1:
+        if len(boxes) != 1 or len(spans) != 1 or _is_setting(name):
             continue
         start, end = spans[0]
         if is_plural(row["input"][start:end]) and not is_plural(name):
@@ -158,6 +159,13 @@ def _single(row: Mapping[str, Any]) -> Iterator[tuple[str, Box]]:
         box = _clamped(row, Box(*boxes[0]))
         if box.area > 0:
             yield name, box
+
+
+def _is_setting(name: str) -> bool:
+    """Whether a name is that of a place or a wide thing, in which others stand: nobody moves a beach or the sky."""
+    entry = lexicon().find(name)
+    wide = entry is not None and (entry.name in lexicon().scenes or entry.shape in ("ground", "water", "cloud", "mountain"))
+    return wide or fold(name) in lexicon().scenes
 
 
 def _clamped(row: Mapping[str, Any], box: Box) -> Box:
