@@ -118,6 +118,18 @@ def test_types_of_layout_need_boxes_and_the_size_of_the_picture() -> None:
         assert targets(PICTURED, kind)
 
 
+def test_a_backdrop_is_not_moved_about() -> None:
+    boxes = {"fog": {"score": 0.9, "boxes": [[10, 10, 110, 110]]}, "dog": {"score": 0.9, "boxes": [[200, 200, 300, 300]]}}
+    row = row_of("A dog in the fog.", input_objects=["dog", "fog"], detections=boxes, width=512, height=512)
+    for kind in ("movement", "resize"):
+        assert objects(row, kind) == ["dog"]
+
+
+def test_what_a_thing_is_made_of_is_no_thing_beside_it() -> None:
+    assert objects(row_of("A dog beside a book made of denim."), "color_alter") == ["dog", "book"]
+    assert "glass" in objects(row_of("A glass on a table."), "color_alter")
+
+
 def test_pairs_say_what_they_are_built_on() -> None:
     assert {target["base"] for target in targets(DOG, "visual_depth")} == {"remove", "replace"}
     assert {target["base"] for target in targets(DOG, "visual_reference")} == {"replace"}

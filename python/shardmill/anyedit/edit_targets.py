@@ -16,7 +16,7 @@ from shardmill.language.actions import actions, is_human, verb_stem
 from shardmill.language.backdrops import is_backdrop
 from shardmill.language.cues import word_set
 from shardmill.language.lexicon import lexicon
-from shardmill.language.looks import ASPECTS, has_word, names_color
+from shardmill.language.looks import ASPECTS, has_word, is_stuff, names_color
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.relations import mentions, relation
@@ -46,7 +46,8 @@ _BEARERS = word_set(
 def things(row: Row) -> list[str]:
     """The objects that the input names and that stand out from its background."""
     names = [name for name in distinct(row["input_objects"] or []) if form_problem(name) is None and is_visible(fold(name))]
-    return [name for name in names if mentions(row["input"], name) and not is_backdrop(name)]
+    named = [name for name in names if mentions(row["input"], name) and not is_stuff(row["input"], name)]
+    return [name for name in named if not is_backdrop(name)]
 
 
 def anything(row: Row) -> list[Target]:
@@ -138,7 +139,9 @@ _OWN: dict[str, Callable[[Row], list[Target]]] = {
 def targets(row: Row, kind: str) -> list[Target]:
     """The possible targets of a row for a type; none where it does not apply."""
     wanted = TYPES[kind].targets
-    return _OWN[wanted](row) if wanted in _OWN else CANDIDATES[wanted](row)
+    if wanted in _OWN:
+        return _OWN[wanted](row)
+    return [target for target in CANDIDATES[wanted](row) if not is_backdrop(target["object"])]
 
 
 def settled(kind: str, target: Target, row: Row, rng: Random) -> Target:

@@ -58,6 +58,14 @@ def has_word(text: str, words: Iterable[str]) -> bool:
     return not frozenset(words).isdisjoint(words_of(text))
 
 
+def is_stuff(text: str, name: str) -> bool:
+    """Whether a name tells in a text what something is made of: the denim of "a book made of denim", no glass on a table."""
+    return (
+        name.lower() in MATERIALS
+        and re.search(rf"\b(?:made|built|carved) (?:out )?of (?:\w+ )?{re.escape(name)}\b", text, re.I) is not None
+    )
+
+
 def color_key(text: str) -> str | None:
     """The colour that a text of one to three words is ("Dark Grey" -> "dark gray"); None for anything else."""
     words = ["gray" if word == "grey" else word for word in words_of(text)]

@@ -10,7 +10,7 @@ from typing import Any
 from shardmill.language.actions import actions, is_human, verb_stem
 from shardmill.language.backdrops import is_backdrop
 from shardmill.language.lexicon import Entry, lexicon
-from shardmill.language.looks import COLORS, has_word, words_of
+from shardmill.language.looks import COLORS, has_word, is_stuff, words_of
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import fold, is_plural, plural, with_article
 from shardmill.language.relations import mentions, relation
@@ -58,7 +58,7 @@ def remove(values: Values, rng: random.Random) -> Answer:
     output = without(caption, name)
     others = [other for other in extract_objects(caption) if not _goes_with(other, name)]
     if output is None or any(not mentions(output, other) for other in others):
-        output = _ended(listed(_as_named(caption, other) for other in others), caption)
+        output = _ended(listed(caption, (other for other in others if not is_stuff(caption, other))), caption)
     edit = _sentence(patterns("edits")["remove"], rng, values, caption)
     return {"edit": edit, "edited_object": name, "output": output}
 

@@ -10,6 +10,7 @@ from shardmill.language.backdrops import is_backdrop
 from shardmill.language.looks import COLORS, MATERIALS, SHADES, words_of
 from shardmill.language.nouns import is_plural, plural, with_article
 from shardmill.language.placed import Phrase, PlacedWord, phrase_of, placed_words
+from shardmill.language.places import locative
 from shardmill.language.relations import mentions
 from shardmill.language.tagging import CONJUNCTION, DETERMINER, NOUN, POSSESSIVE, PREPOSITION, PRONOUN, VERB
 from shardmill.models.text.rules.phrases import capital, joined
@@ -20,6 +21,7 @@ _BEFORE_DROPPED = frozenset(
 )
 _BEFORE_PLACES = frozenset({"in", "on", "at", "by", "near", "across", "through", "along", "to", "from"})
 _CLOSELY_BOUND = frozenset({"in", "on", "at", "with", "by", "over"})
+_MADE_OF = re.compile(r" made of \w+")
 
 
 def core(caption: str) -> str:
@@ -27,10 +29,12 @@ def core(caption: str) -> str:
     return " ".join(caption.split()).rstrip(" .!")
 
 
-def listed(names: Iterable[str]) -> str:
-    """A caption that only names things: "A dog, a sled and snow"."""
-    articled = [with_article(name) for name in names][:5]
-    text = joined(articled, "and")
+def listed(caption: str, names: Iterable[str]) -> str:
+    """A caption that only names some things of another one, as that one describes them: "Two dogs and a red sled on a beach"."""
+    known = list(names)
+    standing = [_told(caption, name) for name in known if not is_backdrop(name)][:5]
+    places = [locative(name) for name in known if is_backdrop(name)][:1]
+    text = " ".join([joined(standing, "and") or "an empty scene", *places])
     return capital(text if " " in text else f"some {text}")
 
 
@@ -41,10 +45,13 @@ def described(caption: str, name: str, word: str, instead: frozenset[str]) -> st
         return None
     words, phrase = found
     dropped = instead | (SHADES if instead == COLORS else frozenset())
+    own = caption[phrase.name : phrase.end]
+    if phrase.name == 0 and not own.isupper():
+        own = own[:1].lower() + own[1:]
     kept = [each for each in caption[phrase.modifiers : phrase.name].split() if not set(words_of(each)) <= dropped]
     if not set(words_of(caption[phrase.modifiers : phrase.name])) & instead:
         kept = caption[phrase.modifiers : phrase.name].split()
-    return _with_phrase(caption, words, phrase, " ".join([*kept, word, caption[phrase.name : phrase.end]]))
+    return _with_phrase(caption, words, phrase, " ".join([*kept, word, own]))
 
 
 def replaced(caption: str, name: str, new: str) -> str | None:
@@ -143,6 +150,19 @@ def gerund(verb: str) -> str:
 def third_person(verb: str) -> str:
     """sit -> sits, stretch -> stretches."""
     return verb + "es" if verb.endswith(("s", "x", "z", "ch", "sh")) else verb + "s"
+
+
+def _told(caption: str, name: str) -> str:
+    """An object as the caption describes it, with an article or a number."""
+    found = _found(caption, name)
+    if found is None:
+        return with_article(name)
+    phrase = found[1]
+    bare = caption[phrase.modifiers : phrase.end]
+    if bare[:1].isupper() and phrase.modifiers == 0:
+        bare = bare[:1].lower() + bare[1:]
+    made = _MADE_OF.match(caption, phrase.end)
+    return with_article(bare) + (made[0] if made else "")
 
 
 def _found(caption: str, name: str) -> tuple[Sequence[PlacedWord], Phrase] | None:
