@@ -164,8 +164,9 @@ def _single(row: Mapping[str, Any]) -> Iterator[tuple[str, Box]]:
 def _is_setting(name: str) -> bool:
     """Whether a name is that of a place or a wide thing, in which others stand: nobody moves a beach or the sky."""
     entry = lexicon().find(name)
-    wide = entry is not None and (entry.name in lexicon().scenes or entry.shape in ("ground", "water", "cloud", "mountain"))
-    return wide or fold(name) in lexicon().scenes
+    if entry is not None:
+        return entry.name in lexicon().scenes or entry.shape in ("ground", "water", "cloud", "mountain")
+    return fold(name) in lexicon().scenes or fold(name).rpartition(" ")[2] in lexicon().scenes
 
 
 def _clamped(row: Mapping[str, Any], box: Box) -> Box:
