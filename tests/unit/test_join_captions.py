@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import unicodedata
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shardmill.cli import cli
 from shardmill.errors import UserError
@@ -100,16 +104,16 @@ def test_an_index_without_any_image_of_the_table_has_the_remedy_told(join: Calla
 
 
 def test_missing_texts_drop_pad_or_fail_and_are_counted_by_text(join: Callable[..., JoinResult]) -> None:
-    given: dict[str, Entries] = {"detail": {"a": "A.", "b": " "}, "noun": {"a": "n", "b": "n"}}
-    dropped = join(["a", "b", "c"], given, missing="drop").header.counts
+    indexes: dict[str, Entries] = {"detail": {"a": "A.", "b": " "}, "noun": {"a": "n", "b": "n"}}
+    dropped = join(["a", "b", "c"], indexes, missing="drop").header.counts
     assert (dropped.lines, dropped.dropped_lines, dropped.dropped) == (1, 2, {"original": 0, "detail": 2, "noun": 1})
-    padded = join(["a", "b", "c"], given, missing="pad", fallback=["original"])
+    padded = join(["a", "b", "c"], indexes, missing="pad", fallback=["original"])
     assert padded.header.counts.padded == {"original": 0, "detail": 2, "noun": 1}
     assert texts_of(padded)["c"] == ["own c"] * 3
     assert padded.tally.indexes["detail"].blank == 1
     before = padded.path.read_bytes()
     with pytest.raises(UserError, match="detail 2, noun 1 of 3; the first without detail is b"):
-        join(["a", "b", "c"], given)
+        join(["a", "b", "c"], indexes)
     assert padded.path.read_bytes() == before
 
 
@@ -151,13 +155,13 @@ def test_the_result_does_not_depend_on_how_many_buckets_there_are(
     rng = random.Random(1)
     images = [f"d{rng.randrange(50)}/img {number}.jpg" for number in range(500)]
     images += rng.sample(images, 50)
-    given = {name: {image: f"{name} of {image}" for image in rng.sample(images, 400)} for name in ("detail", "noun")}
-    whole = join(images, given, missing="pad", fallback=["original"])
+    indexes = {name: {image: f"{name} of {image}" for image in rng.sample(images, 400)} for name in ("detail", "noun")}
+    whole = join(images, indexes, missing="pad", fallback=["original"])
     expected, counts = whole.path.read_bytes(), whole.tally.indexes
     assert [line.image for line in read_multitext(whole.path)] == images
     monkeypatch.setattr(join_matching, "BUCKET_BYTES", 500)
     monkeypatch.setattr(join_matching, "ROWS_IN_ORDER", 7)
-    parted = join(images, given, missing="pad", fallback=["original"])
+    parted = join(images, indexes, missing="pad", fallback=["original"])
     assert (parted.path.read_bytes(), parted.tally.indexes) == (expected, counts)
 
 
@@ -203,6 +207,22 @@ def test_a_torn_list_gives_all_of_its_whole_entries_and_is_told(
     assert found == entries
     assert len(odd) == len(told)
     assert all(part in each.detail for part, each in zip(told, odd, strict=True))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_however_a_job_was_killed_and_resumed_no_text_goes_to_another_image(tmp_path: Path, data: st.DataObject) -> None:
+    texts = data.draw(st.lists(st.text('ab {}[]"\\,:é\n', max_size=12).filter(str.strip), min_size=2, max_size=8))
+    pairs = [(f"/jpg {number}/ü{number}.jpg", text) for number, text in enumerate(texts)]
+    parts = [json.dumps({"image": image, "caption": text}, ensure_ascii=data.draw(st.booleans())) for image, text in pairs]
+    written = "[" + ",".join(parts)
+    kept = written[: data.draw(st.integers(1, len(written)))]
+    again = data.draw(st.integers(0, len(parts) - 1))
+    resumed = kept + data.draw(st.sampled_from(["", "[", ","])) + ",".join(parts[again:]) + data.draw(st.sampled_from(["]", ""]))
+    found, odd = read(tmp_path / "pool.json", resumed)
+    whole = [pair for place, pair in enumerate(pairs) if len(kept) >= len("[" + ",".join(parts[: place + 1]))]
+    assert found == whole + pairs[again:]
+    assert odd or json.loads(resumed)
 
 
 def test_bytes_that_are_no_text_lose_one_entry(tmp_path: Path) -> None:
@@ -276,6 +296,15 @@ def test_texts_and_indexes_must_fit(
 ) -> None:
     with pytest.raises(UserError, match=message):
         join(["a"], indexes, texts=texts)
+
+
+def test_too_little_room_for_sorting_is_told_before_anything_is_read(
+    join: Callable[..., JoinResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
+    with pytest.raises(UserError, match="--scratch"):
+        join(["a"], {"detail": {"a": "A"}})
+    assert not (tmp_path / "multi.jsonl").exists()
 
 
 def test_the_command_takes_rank_files_by_a_glob_and_tells_what_it_found(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from shardmill.shards.tables.sniff import sniff_format
 
 IMAGE, CAPTION = "image", "caption"
 MOST_LINE = 64 * 2**20
+TOGETHER = 256
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 Entry = tuple[str, str | None]
 """An image as the file names it, and its text; None where it has none or a blank one."""
@@ -85,9 +87,10 @@ class ForeignCaptions:
             opening = window.peek()
             if opening not in ("[", "{"):
                 raise UserError(f"{self.path} is no JSON list or object: it starts with {opening!r}.")
-            for found in self._elements(window) if opening == "[" else self._members(window):
+            found = self._elements(window) if opening == "[" else self._members(window)
+            while some := list(islice(found, TOGETHER)):
                 self.done = data.tell()
-                yield found
+                yield from some
 
     def _elements(self, window: JsonWindow) -> Iterator[Entry | Oddity]:
         """The objects of a list, whatever commas and brackets stand between them."""
