@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from shardmill.anyedit.instruction_answers import ANSWERS, AnyInstruction, read_answer
+from shardmill.anyedit.instruction_answers import ANSWERS, AnyInstruction, answer_schema, read_answer
 from shardmill.anyedit.instruction_checks import Situation, instruction_problem
 from shardmill.anyedit.instruction_form import VERBS, form_problem, quoted
 from shardmill.anyedit.instruction_prompts import template_name
 from shardmill.language.actions import actions, is_human, verb_stem
 from shardmill.language.looks import color_key, has_word, names_color
 from shardmill.language.noun_phrases import extract_objects
+from shardmill.models.text.openai_format import closed_schema
 from shardmill.prompts import load_template
 
 SLED = "A dog rides downhill on a sled."
@@ -366,6 +367,16 @@ def test_every_type_has_a_template_whose_examples_pass_its_own_checks() -> None:
                 name: value for name, value in example.values.items() if name not in ("caption", "verb") and value is not None
             }
             assert problem(kind, caption, target, **example.answer) is None, (kind, example)
+
+
+def test_schemas_ask_for_the_fields_in_the_order_of_the_examples_and_for_all_of_them() -> None:
+    for kind in ANSWERS:
+        schema = answer_schema(kind)
+        assert schema["required"] == list(schema["properties"]) and schema["additionalProperties"] is False
+        assert closed_schema(schema) is not None
+        for bundle in load_template(template_name(kind)).header.bundles:
+            for example in bundle:
+                assert list(example.answer) == schema["required"], (kind, example)
 
 
 def test_colours_are_whole_words_and_gray_is_grey() -> None:

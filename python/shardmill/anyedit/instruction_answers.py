@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
-Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400)]
+MOST_OF_NAME, MOST_OF_SENTENCE = 60, 400
+
+
+def _up_to(most: int) -> Callable[[str], str]:
+    """Lengths are no part of the JSON schema: not every engine that holds answers to schemas knows them."""
+
+    def checked(text: str) -> str:
+        if not 1 <= len(text.strip()) <= most:
+            raise ValueError(f"not between 1 and {most} characters")
+        return text.strip()
+
+    return checked
+
+
+Name = Annotated[str, AfterValidator(_up_to(MOST_OF_NAME))]
+Sentence = Annotated[str, AfterValidator(_up_to(MOST_OF_SENTENCE))]
 
 
 class Instruction(BaseModel):
@@ -70,7 +85,7 @@ class BackgroundChange(Instruction):
     """The same things at another place; `original_background` is null where the caption gives none."""
 
     new_background: Name
-    original_background: Name | None = None
+    original_background: Name | None
 
     @field_validator("original_background", mode="before")
     @classmethod
@@ -106,6 +121,14 @@ ANSWERS: dict[str, type[Instruction]] = {
 """The schema of each model-written type."""
 
 
+def answer_schema(kind: str) -> dict[str, Any]:
+    """The JSON schema of a type's answer: the edit first, the caption after it last, as the examples of its template have it."""
+    schema = ANSWERS[kind].model_json_schema()
+    named = [name for name in schema["properties"] if name not in ("input", "edit", "output")]
+    order = [name for name in ("input", "edit", *named, "output") if name in schema["properties"]]
+    return {**schema, "properties": {name: schema["properties"][name] for name in order}, "required": order}
+
+
 class AnyInstruction(BaseModel):
     """An answer of any type, before it is known which: what all share, and whatever else the model gave."""
 
@@ -119,6 +142,8 @@ def read_answer(kind: str, given: AnyInstruction) -> Instruction | None:
     """The answer as its type wants it; None when a field is missing, too long or not asked for. "edited object" may be written
     with a blank, as published data has it."""
     fields = {name.strip().lower().replace(" ", "_"): value for name, value in given.model_dump().items()}
+    if kind == "background_change":
+        fields.setdefault("original_background", None)
     try:
         return ANSWERS[kind].model_validate(fields)
     except ValidationError:

@@ -8,7 +8,14 @@ from hashlib import sha256
 from random import Random
 from typing import Any
 
-from shardmill.anyedit.instruction_answers import ANSWERS, AnyInstruction, Instruction, TextualChange, read_answer
+from shardmill.anyedit.instruction_answers import (
+    ANSWERS,
+    AnyInstruction,
+    Instruction,
+    TextualChange,
+    answer_schema,
+    read_answer,
+)
 from shardmill.anyedit.instruction_checks import Situation, foreground, instruction_problem
 from shardmill.anyedit.instruction_form import VERBS, quoted
 from shardmill.models.contract import TextRequest
@@ -43,7 +50,7 @@ def instruction_ask(kind: str, caption: str, objects: Sequence[str], target: Map
     template = load_template(template_name(kind))
     values = {name: target.get(name) for name in _FROM_TARGET[kind]}
     values |= {"caption": caption[:MOST_CHARACTERS], "verb": rng.choice(VERBS[kind])}
-    request = TextRequest(Prompt(template, values), template.sampling, ANSWERS[kind].model_json_schema())
+    request = TextRequest(Prompt(template, values), template.sampling, answer_schema(kind))
     return Ask(request, _check(kind, Situation(caption, objects, target)))
 
 
@@ -79,5 +86,5 @@ def details_of(
 def prompts_digest() -> dict[str, str]:
     """What all templates and schemas put into a stage's fingerprint."""
     templates = "".join(load_template(template_name(kind)).digest for kind in ANSWERS)
-    schemas = "".join(dump_cell(answer.model_json_schema()) for answer in ANSWERS.values())
+    schemas = "".join(dump_cell(answer_schema(kind)) for kind in ANSWERS)
     return {"template": sha256(templates.encode()).hexdigest(), "answer schema": sha256(schemas.encode()).hexdigest()}
