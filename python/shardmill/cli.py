@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shardmill.commands import concepts, convert, making, recaptions, running, serving, watching
+from shardmill.commands import auditing, concepts, convert, making, recaptions, running, seeing, serving, watching
 from shardmill.commands.base import cli
 
-__all__ = ["cli", "concepts", "convert", "main", "making", "recaptions", "running", "serving", "watching"]
+__all__ = ["auditing", "cli", "concepts", "convert", "main", "making", "recaptions", "running", "seeing", "serving", "watching"]
 
 
 def main() -> None:
