@@ -89,7 +89,7 @@ def sample_report(picture: Path | None = None, caption: str = "A red block besid
     return Report(
         created="2026-01-02T03:04:05+00:00",
         pipeline="negbench",
-        run={"run": "/data/runs/demo", "seed": 0, "models": {"filter_objects": "scene"}},
+        run={"folder": "/data/runs/demo", "seed": 0, "models": {"filter_objects": "scene"}},
         facts={"rows in": "542", "rows out": "342", "GPU-hours": "0"},
         findings=[
             _finding("kept", "pass"),

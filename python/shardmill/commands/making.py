@@ -1,4 +1,4 @@
-"""Commands that look at data and change its shape: shard, build, combine, explain, replan, paint, preview."""
+"""Commands that look at data and change its shape: shard, build, combine, explain, replan, paint."""
 
 from __future__ import annotations
 
@@ -172,27 +172,3 @@ def paint(input: Path, out: Path, rows: int, seed: int, caption_column: str | No
     )
     click.echo(f"{done.table}: {done.painted:,} pictures, {done.unpaintable:,} captions without a known object")
     click.echo(f"next: shardmill launch negbench --input {done.table} --run data/runs/rehearsal")
-
-
-@cli.command()
-@click.argument("stage")
-@click.option("--input", "input", type=FILE, required=True, help="a table of captions")
-@click.option("--rows", type=int, default=5, show_default=True, help="how many rows, from the top")
-@click.option("--pipeline", default="negbench", show_default=True)
-@input_options
-def preview(stage: str, input: Path, rows: int, pipeline: str, **options: Any) -> None:
-    """Show what STAGE does with the first rows of a table: prompt as sent, raw answer, verdict. Writes nothing."""
-    from shardmill.preview import preview as look
-
-    for row in look(stage, new_run(input, pipeline, options), rows):
-        click.secho(f"row {row.row_id}: {row.before.get('caption')}", bold=True)
-        for exchange in row.exchanges:
-            for message in exchange.sent:
-                click.secho(f"  {message['role']}:", fg="blue")
-                click.echo("    " + message["content"].replace("\n", "\n    "))
-            click.secho("  answer:", fg="blue")
-            click.echo("    " + exchange.raw.replace("\n", "\n    "))
-        if row.verdict is not None:
-            click.secho(f"  verdict: {row.verdict.fate}", fg={"out": "green", "rejected": "red"}.get(row.verdict.fate))
-            for values in row.verdict.rows:
-                click.echo("    " + json.dumps(values, ensure_ascii=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -15,6 +16,7 @@ from shardmill.report.shown import shown_text
 from shardmill.resources import resource_text
 
 FOLDER = "templates/report"
+FIGURE = re.compile(r"([-+±~<>≤≥]?\d[^(:;,]{0,22}?)(?= ?[(:;]|, |$)")
 
 
 def render(template: str, *, assets: str = "page", inline_styles: bool = True, **values: Any) -> str:
@@ -58,7 +60,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"number": number, "flat": flat}
+    environment.filters |= {"number": number, "flat": flat, "pretty": pretty, "figure": figure}
     return environment
 
 
@@ -81,3 +83,14 @@ def number(value: float | int | str | None) -> str:
 def flat(value: Any) -> str:
     """A value of a cell on a page: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def pretty(value: Any) -> str:
+    """A nested value over several lines."""
+    return json.dumps(value, ensure_ascii=False, default=str, indent=1)
+
+
+def figure(shown: str) -> tuple[str, str]:
+    """A figure as people read it, as its beginning that says it and the rest: `34.7 % right` and `(28.0 % to 42.0 %)`."""
+    found = FIGURE.match(shown)
+    return (found[1].strip(), shown[found.end() :].lstrip(" :;,")) if found else ("", shown)

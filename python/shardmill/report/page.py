@@ -17,7 +17,6 @@ from shardmill.report.html import render
 from shardmill.report.model import Chart, FlowStep, Report, ShardSpan, Table
 
 ORDER = ("fail", "look", "pass")
-WORDS = {"fail": "fail", "look": "look", "pass": "pass"}
 MOST_LINES = 60
 """Of a table beside a chart; `report.json` has the rest."""
 
@@ -58,7 +57,7 @@ def report_page(report: Report, image_root: Path | None = None) -> str:
 
 def title(report: Report) -> str:
     """`negbench: demo`, by the name of the run's folder where the facts have it."""
-    named = report.run.get("run") or report.run.get("folder")
+    named = report.run.get("name") or report.run.get("folder")
     return f"{report.pipeline}: {Path(str(named)).name}" if named else report.pipeline
 
 
