@@ -44,6 +44,7 @@ def add(edit: str, name: str, output: str) -> str | None:
         ("Add a cat to the scene", "cat", "A cat rides downhill on a sled.", "output drops an object"),
         ("Add a cat to the scene", "cat", "A dog rides on a sled with a cat and a lantern.", "output adds another object"),
         ("Add a sense of joy", "happiness", "A dog rides downhill on a sled in happiness.", "not a visible object"),
+        ("Delete the sled and add a cat", "cat", "A dog and a cat on a sled.", "edit takes something away"),
         ("Add a cat to the background", "cat", "A dog rides on a sled before a cat.", "local edit of the background"),
     ],
 )
@@ -58,6 +59,7 @@ def test_add(edit: str, name: str, output: str, reason: str | None) -> None:
         ("Erase the sleds from the image", "the sled", "A dog is going downhill", None),
         ("Remove the sled", "sled", "A dog rides downhill on a small sled.", "object still in the output"),
         ("Remove the sled", "sled", "A dog rides downhill without a sled.", "object still in the output"),
+        ("Make the sled blue", "sled", "A dog runs downhill.", "edit takes nothing away"),
         ("Remove the lamp", "lamp", "A dog rides downhill.", "object not in the caption"),
         ("Remove the thing", "sled", "A dog rides downhill.", "edit does not name the object"),
         ("Remove the dog from the picture", "dog", "Somebody rides on a sled.", "other object than asked"),
@@ -79,6 +81,7 @@ def test_remove(edit: str, name: str, output: str, reason: str | None) -> None:
         ("Replace the sled with a door", "sled", "door", "A dog rides downhill on a door.", None),
         ("Replace the sled with a tree", "sled", "tree", "A dog rides downhill on a tree.", None),
         ("Replace the dog with a teacher", "dog", "teacher", "A teacher rides on a sled.", "replaces or makes a person"),
+        ("Remove the dog and add a cat", "dog", "cat", "A cat rides on a sled.", "edit takes something away"),
         ("Replace the dog with a puppy", "dog", "puppy", "A puppy rides on a sled.", "new object is the old one or kin to it"),
         ("Replace the dog with a sled", "dog", "sled", "A sled rides on a sled.", "new object already in the caption"),
         ("Replace the sled with a board", "sled", "surfboard", "A dog on a surfboard.", "edit does not name the new object"),

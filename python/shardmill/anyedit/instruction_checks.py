@@ -25,7 +25,7 @@ from shardmill.anyedit.instruction_answers import (
     TextualChange,
     TuneTransfer,
 )
-from shardmill.anyedit.instruction_form import form_problem, plain, quoted, straight, without_quoted
+from shardmill.anyedit.instruction_form import first_verb, form_problem, plain, quoted, straight, without_quoted
 from shardmill.language.actions import actions, has_verb, is_human, verb_stem
 from shardmill.language.backdrops import is_backdrop
 from shardmill.language.cues import AUXILIARIES, PLACES
@@ -38,6 +38,7 @@ from shardmill.language.relations import mentions, relation
 from shardmill.language.visibility import is_visible
 
 MOST_TEXT_WORDS = 8
+_REMOVALS = frozenset({"remove", "erase", "delete", "take", "get", "clear", "eliminate", "drop", "cut", "wipe"})
 _SMALL = PLACES | {"a", "an", "the", "of", "and", "its", "his", "her", "their", "with", "some"}
 
 
@@ -65,6 +66,8 @@ def instruction_problem(kind: str, answer: Instruction, situation: Situation) ->
 
 def _add(answer: Add, at: Situation) -> Iterator[str]:
     name = answer.edited_object
+    if _takes_away(answer):
+        yield "edit takes something away"
     if not _is_thing(name):
         yield "not a visible object"
     if mentions(at.caption, name) or any(relation(name, other) in ("same", "synonym") for other in at.objects):
@@ -78,6 +81,8 @@ def _add(answer: Add, at: Situation) -> Iterator[str]:
 
 def _remove(answer: Remove, at: Situation) -> Iterator[str]:
     yield from _edited(answer, answer.edited_object, at)
+    if not _takes_away(answer):
+        yield "edit takes nothing away"
     if mentions(answer.output, answer.edited_object):
         yield "object still in the output"
     yield from _kept(answer, at, gone=answer.edited_object)
@@ -86,6 +91,8 @@ def _remove(answer: Remove, at: Situation) -> Iterator[str]:
 def _replace(answer: Replace, at: Situation) -> Iterator[str]:
     name, new = answer.edited_object, answer.new_object
     yield from _edited(answer, name, at)
+    if _takes_away(answer):
+        yield "edit takes something away"
     if is_human(name) or is_human(new):
         yield "replaces or makes a person"
     if not _is_thing(new):
@@ -269,6 +276,10 @@ def foreground(at: Situation, background: str | None) -> list[str]:
     place = background or ""
     named = [name for name in at.objects if mentions(at.caption, name)]
     return [name for name in named if not mentions(place, name) and not is_backdrop(name)]
+
+
+def _takes_away(answer: Instruction) -> bool:
+    return first_verb(answer.edit) in _REMOVALS
 
 
 def _is_thing(name: str) -> bool:

@@ -23,7 +23,7 @@ VERBS: dict[str, tuple[str, ...]] = {
 """The verbs that an instruction of each type is asked to begin with; one is drawn each time."""
 
 _IMPERATIVES = frozenset(verb.split()[0] for verbs in VERBS.values() for verb in verbs) | word_set(
-    "draw show give bring switch transform convert modify substitute colour color recolour dye tint repaint get clear eliminate",
+    "draw show give bring take switch transform convert modify substitute colour color recolour dye tint repaint get clear eliminate",
     "drop cut wipe rewrite rename edit reword correct update move shift cover decorate attach hang fit dress adjust transfer",
     "introduce plant set apply render build craft",
 )
@@ -64,8 +64,7 @@ def _form_faults(edit: str, output: str, caption: str) -> Iterator[str]:
             yield "stray marks"
         if _foreign(text, caption):
             yield "another script"
-    first = words_of(_OPENERS.sub("", edit))[:1]
-    if not first or first[0] not in _IMPERATIVES or edit.rstrip().endswith("?"):
+    if first_verb(edit) not in _IMPERATIVES or edit.rstrip().endswith("?"):
         yield "not an instruction"
     if not LEAST_EDIT <= len(edit.split()) <= MOST_EDIT:
         yield "instruction too short or too long"
@@ -77,6 +76,11 @@ def _form_faults(edit: str, output: str, caption: str) -> Iterator[str]:
         yield "output speaks of the edit"
     if plain(output) == plain(caption):
         yield "output same as input"
+
+
+def first_verb(edit: str) -> str:
+    """The word that an instruction begins with, after "please" and the like."""
+    return next(iter(words_of(_OPENERS.sub("", edit))), "")
 
 
 def plain(text: str) -> str:
