@@ -97,7 +97,7 @@ def _conserved(standing: Standing, steps: list[FlowStep]) -> Finding:
         shown=f"rows are lost in {lost}" if wrong else "; ".join(ways),
         threshold="every row",
         n=by_name[INGEST].rows_in,
-        means="Rows are missing, which no rule of the pipeline took out; find the shards with: shardmill verify RUN",
+        means="Rows are missing, which no rule of the pipeline took out; find the shards with: shardmill build RUN",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from shardmill import __version__
 from shardmill.report.flow import draw_rejected, flow_findings, flow_of, way_to
 from shardmill.report.model import Finding, FlowStep, Report, Section
+from shardmill.report.pipelines.antidote import Antidote
 from shardmill.report.pipelines.base import Pipeline, Reading
 from shardmill.report.pipelines.negbench import Negbench
 from shardmill.report.sample import cards_of
@@ -17,7 +18,7 @@ from shardmill.report.timeline import gpu_hours, spans_of, time_findings, time_s
 from shardmill.shards.manifest import totals
 from shardmill.shards.run_folder import INGEST, RunFolder
 
-PIPELINES: dict[str, Callable[[Standing, int], Pipeline]] = {"negbench": Negbench}
+PIPELINES: dict[str, Callable[[Standing, int], Pipeline]] = {"negbench": Negbench, "antidote": Antidote}
 WORST_FIRST = {"fail": 0, "look": 1, "pass": 2}
 
 

@@ -44,7 +44,7 @@ class Standing:
                 self.damaged.append(str(run.files(stage, shard).part))
 
     def _is_there(self, stage: str, shard: int, manifest: Manifest) -> bool:
-        """The part and the rejects have the size that the manifest says. Digests are for `shardmill verify`: they take long."""
+        """The part and the rejects have the size that the manifest says. Digests are for `shardmill build`: they take long."""
         files = self.run.files(stage, shard)
         pairs = ((files.part, manifest.part), (files.rejects, manifest.rejects))
         return all(path.is_file() and path.stat().st_size == record.bytes for path, record in pairs)
@@ -113,7 +113,7 @@ def _frames(path: Path, kinds: Kinds, wanted: Kinds, format: str) -> Iterator[pl
         yield from frame.collect_batches(chunk_size=BATCH, maintain_order=True)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         first = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be read ({first}); find what is damaged with: shardmill verify RUN") from error
+        raise UserError(f"{path} cannot be read ({first}); find what is damaged with: shardmill build RUN") from error
 
 
 def shards_in_words(shards: Sequence[int], most: int = 8) -> str:

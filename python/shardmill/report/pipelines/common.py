@@ -145,7 +145,7 @@ class Texts(Part):
         most_words: int = 100,
     ) -> None:
         self._stage, self._columns, self._explode = stage, columns, explode
-        self.id, self._called = id, called
+        self.id, self.called = id, called
         self._kinds = standing.run.kinds(stage)
         self._pattern = pattern or (lambda text, row: skeleton(text))
         self._copies, self._dominance, self._openings = copies, dominance, openings
@@ -183,7 +183,7 @@ class Texts(Part):
             shown += [example(row, f"{each.times:,} times: {each.text}") for row in dict.fromkeys(each.rows)]
         return at_most(
             f"{self.id}.copies",
-            f"No two {self._called} say the same.",
+            f"No two {self.called} say the same.",
             self.repeats.extra,
             self.repeats.total,
             look=look,
@@ -202,7 +202,7 @@ class Texts(Part):
         shown = [example(row["row_id"], text) for (text, row), own in zip(sampled, keys, strict=True) if own == top]
         return at_most(
             f"{self.id}.{what}",
-            f"The {self._called} do not share one {words if what == 'pattern' else 'opening'}.",
+            f"The {self.called} do not share one {words if what == 'pattern' else 'opening'}.",
             counts[top] if top is not None else 0,
             len(keys),
             look=look,
@@ -218,7 +218,7 @@ class Texts(Part):
         texts = [text for text, _ in self._sampled()]
         copies = self.repeats.extra / self.repeats.total if self.repeats.total else 0.0
         return [
-            self._called,
+            self.called,
             self.words.n,
             round(self.words.mean, 2),
             round(distinct_n(texts, 1), 4),
@@ -234,7 +234,7 @@ class Texts(Part):
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:15]
         return Table(
             id=f"{self.id}.patterns",
-            title=f"Commonest patterns: {self._called}",
+            title=f"Commonest patterns: {self.called}",
             columns=["pattern", "share"],
             rows=[[each, round(count / total, 4)] for each, count in ordered],
             note=f"Objects are masked. Of a sample of {counts.total():,}, with {len(counts):,} different patterns.",
@@ -244,30 +244,33 @@ class Texts(Part):
 TEXT_COLUMNS = ["texts", "number", "words each", "distinct-1", "distinct-2", "compression", "share of copies"]
 
 
-def texts_section(texts: Sequence[Texts], marks: Sequence[Mark] = ()) -> list[Section]:
-    """How long and how varied texts of several sorts are."""
-    known = [each for each in texts if each.words.n]
-    if not known:
-        return []
-    lengths = histogram_chart(
-        "texts.words",
-        "Length",
-        "words",
-        {each._called: each.words for each in known},
-        marks,
-        note="Bad: a spike where a limit cuts, or a tail of texts that never end.",
-    )
-    table = Table(
-        id="texts.variety",
-        title="How varied they are",
-        columns=TEXT_COLUMNS,
-        rows=[each.figures() for each in known],
-        note=f"Distinct-n and compression are of a seeded sample of {VARIED_TEXTS:,} texts, for comparison between runs: "
-        "distinct-2 below about 0.3, or a compression above 5, tells of templates. Copies are counted over all.",
-    )
-    return [
-        Section(id="texts", title="Texts", charts=[lengths], tables=[table, *(each.patterns() for each in known)]),
-    ]
+class TextsSection(Part):
+    """The section about all sorts of texts together: how long and how varied they are."""
+
+    def __init__(self, texts: Sequence[Texts], marks: Sequence[Mark] = ()) -> None:
+        self._texts, self._marks = texts, marks
+
+    def sections(self) -> list[Section]:
+        known = [each for each in self._texts if each.words.n]
+        if not known:
+            return []
+        lengths = histogram_chart(
+            "texts.words",
+            "Length",
+            "words",
+            {each.called: each.words for each in known},
+            self._marks,
+            note="Bad: a spike where a limit cuts, or a tail of texts that never end.",
+        )
+        table = Table(
+            id="texts.variety",
+            title="How varied they are",
+            columns=TEXT_COLUMNS,
+            rows=[each.figures() for each in known],
+            note=f"Distinct-n and compression are of a seeded sample of {VARIED_TEXTS:,} texts, for comparison between runs: "
+            "distinct-2 below about 0.3, or a compression above 5, tells of templates. Copies are counted over all.",
+        )
+        return [Section(id="texts", title="Texts", charts=[lengths], tables=[table, *(each.patterns() for each in known)])]
 
 
 def balance(

@@ -9,11 +9,11 @@ from shardmill.language.object_names import conflict, distinct, form_problem
 from shardmill.language.polarity import check_negated
 from shardmill.language.relations import mentions
 from shardmill.report.figures import skeleton, words
-from shardmill.report.judging import at_least, at_most, example, never
+from shardmill.report.judging import at_least, example, never
 from shardmill.report.measures import Tally, bars_chart
 from shardmill.report.model import Example, Finding, Section, Table, Text
 from shardmill.report.pipelines.base import CHECKED_ROWS, Part, Pipeline, Reading, Row, Rows, lists
-from shardmill.report.pipelines.common import Objects, Texts, balance, texts_section
+from shardmill.report.pipelines.common import Objects, Texts, TextsSection, balance
 from shardmill.report.pipelines.grounding import Claims, Grounding
 from shardmill.report.pipelines.inputs import Inputs
 from shardmill.report.pipelines.questions import Questions
@@ -49,7 +49,7 @@ class Negbench(Pipeline):
             questions = Questions(standing, seed)
             texts.append(questions.texts)
             self.parts += [questions, questions.texts]
-        self.parts.append(_TextSection(texts))
+        self.parts.append(TextsSection(texts))
 
     def objects(self, row: Row) -> tuple[list[str], list[str]]:
         there = row.get("positive_objects") or row.get("seen_objects") or row.get("objects") or []
@@ -75,16 +75,6 @@ class Negbench(Pipeline):
                 Text(label="dropped object", text=name, kept=False, why=str(why)) for name, why in row["dropped_objects"].items()
             ]
         return found
-
-
-class _TextSection(Part):
-    """The section about all sorts of texts together."""
-
-    def __init__(self, texts: list[Texts]) -> None:
-        self._texts = texts
-
-    def sections(self) -> list[Section]:
-        return texts_section(self._texts)
 
 
 class Checked(Part):
@@ -321,6 +311,3 @@ def around_negation(text: str, row: Row) -> str:
 
 def _plain(text: str) -> list[str]:
     return words(skeleton(text))
-
-
-__all__ = ["Captions", "Lists", "Negbench", "at_most"]
