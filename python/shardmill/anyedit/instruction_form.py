@@ -24,8 +24,8 @@ VERBS: dict[str, tuple[str, ...]] = {
 
 _IMPERATIVES = frozenset(verb.split()[0] for verbs in VERBS.values() for verb in verbs) | word_set(
     "draw show give bring take switch transform convert modify substitute colour color recolour dye tint repaint get clear",
-    "eliminate drop cut wipe rewrite rename edit reword correct update move shift cover decorate attach hang fit dress adjust transfer",
-    "introduce plant set apply render build craft",
+    "eliminate drop cut wipe rewrite rename edit reword correct update move shift cover decorate attach hang fit dress",
+    "adjust transfer introduce plant set apply render build craft",
 )
 _OPENERS = re.compile(r"^(?:please|now|then|also|next|finally)\b,?\s*", re.IGNORECASE)
 _REFUSAL = re.compile(
