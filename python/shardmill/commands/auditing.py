@@ -81,5 +81,5 @@ def _read(run: object, place: Path, sheets: Sequence[Path], as_json: bool) -> No
     if as_json:
         click.echo(result.model_dump_json(indent=1))
     else:
-        Console().print(render_result(result))
+        Console().print(render_result(result), soft_wrap=True)
         click.echo(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -13,7 +14,7 @@ SHOWN = 12
 
 def render_result(result: AuditResult) -> RenderableType:
     """A table of error rates, the agreement, and what to know about both."""
-    table = Table(title="wrong in the whole dataset")
+    table = Table(title="wrong in the whole dataset", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("claims", "right", "wrong", "disputed", "unclear", "open", "error rate"):
         table.add_column(name, no_wrap=True, justify="left" if name == "claims" else "right")
     for rate in [*result.kinds, result.overall]:
