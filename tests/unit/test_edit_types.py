@@ -85,6 +85,12 @@ def test_places_are_no_objects_to_edit() -> None:
     assert targets(row, "remove") == []
 
 
+def test_neither_the_weather_nor_a_sunset_is_an_object_and_the_unknown_is_made_of_nothing_known() -> None:
+    row = row_of("A zorkmid and a lamp in the rain at sunset.", input_objects=["zorkmid", "lamp", "rain", "sunset"])
+    assert objects(row, "replace") == ["zorkmid", "lamp"]
+    assert objects(row, "material_change") == ["lamp"]
+
+
 def test_an_object_that_the_caption_does_not_name_is_no_target() -> None:
     assert objects({**DOG, "input_objects": ["dog", "sled", "unicorn"]}, "color_alter") == ["dog", "sled"]
 

@@ -81,8 +81,8 @@ alterable = colorable
 
 
 def solid(row: Row) -> list[Target]:
-    """Things that are made of something and could be made of something else."""
-    return [target for target in replaceable(row) if _category(target["object"]) not in _SOFT]
+    """Things that are made of something and could be made of something else; of unknown things nobody can tell."""
+    return [target for target in replaceable(row) if _category(target["object"]) not in _SOFT | {""}]
 
 
 def doings(row: Row) -> list[Target]:
