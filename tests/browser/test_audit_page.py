@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from PIL import Image
+from selenium.webdriver import ActionChains, Keys
 
 from shardmill.report.audit import Drawn, Sample, SampledClaim, Stratum
 from shardmill.report.audit_page import write_page
@@ -20,27 +20,8 @@ from shardmill.report.audit_sheet import read_sheet, write_sheet
 from shardmill.report.claims import Claim, Item, Output
 from shardmill.report.model import Box, Text
 
-selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed; see tests/browser/install.sh")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; see tests/browser/install.sh")
-
 HOSTILE = '</script><script>window.broken=1</script><img src=x onerror="window.broken=1">'
 CLAIMS = ["There is a dog in this image.", f'=1+1 "{HOSTILE}"', "There is no cat,\nnor a größer ☕ one.", "@last"]
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    """A headless Chromium that saves what it downloads in `tmp_path/saved`."""
-    options = selenium.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,900"):
-        options.add_argument(argument)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "saved")})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
@@ -76,13 +57,16 @@ def sample(tmp_path: Path) -> Sample:
 
 @pytest.fixture
 def page(browser: Any, sample: Sample, tmp_path: Path) -> Any:
-    browser.get((tmp_path / "audit.html").as_uri())
-    return browser
+    """The driver of a browser that shows the page, remembers nothing of it, and saves into `tmp_path/saved`."""
+    browser.open(tmp_path / "audit.html")
+    browser.run("localStorage.clear()")
+    browser.open(tmp_path / "audit.html")
+    folder = {"behavior": "allow", "downloadPath": str(tmp_path / "saved")}
+    browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", folder)
+    return browser.driver
 
 
 def press(page: Any, *keys: str) -> None:
-    from selenium.webdriver.common.action_chains import ActionChains
-
     for key in keys:
         ActionChains(page).send_keys(key).perform()
 
@@ -115,9 +99,9 @@ def test_keys_tick_the_claims_one_after_the_other(page: Any) -> None:
     assert verdicts(page) == ["right", "wrong", None, None]
     assert page.find_element("id", "count").text == "2 of 4 claims"
     assert page.execute_script("return document.querySelector('.here').dataset.at") == "2"
-    press(page, "\ue013", "3")  # arrow up: the second claim again
+    press(page, Keys.ARROW_UP, "3")
     assert verdicts(page) == ["right", "unclear", None, None]
-    press(page, "\ue013", "0")
+    press(page, Keys.ARROW_UP, "0")
     assert verdicts(page) == ["right", None, None, None]
     press(page, "1", "1", "1")
     assert page.find_element("id", "notice").text == "All claims are judged. Save the sheet."
@@ -143,7 +127,7 @@ def test_what_was_ticked_is_there_after_a_reload_and_goes_on_at_the_first_open_c
 def test_the_saved_sheet_is_the_one_that_can_be_read(page: Any, sample: Sample, tmp_path: Path) -> None:
     page.find_element("id", "annotator").send_keys("=Ann/1")
     page.find_elements("css selector", ".note")[2].send_keys('-2 "cats", größer')
-    press(page, "\ue004")  # tab: out of the note
+    press(page, Keys.TAB)
     page.execute_script("document.activeElement.blur(); document.querySelectorAll('.claim')[0].click()")
     press(page, "1", "2", "3")
     path = saved(page, tmp_path)
@@ -191,6 +175,6 @@ def test_boxes_lie_over_the_picture_where_the_detector_saw_them(page: Any) -> No
     assert box == pytest.approx([image[0] + 10 * scale, image[1] + 10 * scale, 290 * scale, 190 * scale], abs=3)
 
 
-def test_a_phone_shows_everything_in_its_width(page: Any) -> None:
-    page.set_window_size(500, 900)
+def test_a_phone_shows_everything_in_its_width(page: Any, browser: Any, tmp_path: Path) -> None:
+    browser.open(tmp_path / "audit.html", width=390)
     assert page.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
