@@ -28,8 +28,8 @@ _SUBORDINATORS = word_set("until because while as when where if before after sin
 _PERSON_ENDINGS = re.compile(r"(?:man|woman|men|women|boy|girl|ist|ists|person|people|father|mother)$")
 _DOINGS = word_set(
     "run walk ride driv swim surf climb hik danc sing paint teach bak farm fish hunt shop travel visit work play row sail div",
-    "skat sledd sled jog sleep win los writ read lead follow preach wrestl juggl lift throw catch bowl golf camp ski tumbl stroll",
-    "wash",
+    "skat sledd sled jog sleep win los writ read lead follow preach wrestl juggl lift throw catch bowl golf camp ski tumbl",
+    "stroll wash",
 )
 
 
