@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shardmill.commands import auditing, concepts, convert, making, recaptions, running, seeing, serving, watching
+from shardmill.commands import auditing, concepts, convert, exporting, making, recaptions, running, seeing, serving, watching
 from shardmill.commands.base import cli
 
-__all__ = ["auditing", "cli", "concepts", "convert", "main", "making", "recaptions", "running", "seeing", "serving", "watching"]
+__all__ = ["auditing", "cli", "concepts", "convert", "exporting", "main", "making", "recaptions", "running", "seeing", "serving", "watching"]
 
 
 def main() -> None:

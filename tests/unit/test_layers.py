@@ -12,7 +12,7 @@ import shardmill
 ROOT = Path(shardmill.__file__).parent
 LAYERS = {
     "cli": 6, "commands": 6, "__main__": 6,
-    "launch": 5, "report": 5,
+    "launch": 5, "report": 5, "export": 5,
     "negbench": 4, "antidote": 4, "recaption": 4, "anyedit": 4, "concepts": 4, "convert": 4,
     "preview": 3, "planning": 3, "pipeline": 3, "model_files": 3, "model_choice": 3, "standalone": 3, "rehearsal": 3,
     "rethreshold": 3, "card": 3, "worker": 3,

@@ -1,0 +1,98 @@
+"""Boxes as COCO has them: images, annotations with boxes as [x, y, width, height] in pixels, and categories.
+
+Sizes and boxes are those of the picture upright, as its EXIF tag turns it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from shardmill.atomic import replacing
+from shardmill.export.folder import ExportFolder
+from shardmill.export.json_array import JsonArray
+from shardmill.export.offer import Row
+from shardmill.export.options import ExportOptions
+from shardmill.export.pictures import ahead
+from shardmill.export.placed import NO_PICTURE, PLACE, placed
+from shardmill.export.rows import Source, decoded
+from shardmill.models.images import UnreadableImage, size_of
+from shardmill.stage import read_detections
+
+HEEDED = ("images",)
+
+
+def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
+    """`WHAT.json`: each picture once, with the boxes of its objects. Categories are numbered as they are met.
+
+    An annotation also has the `score` of its object: the highest that the detector gave to it.
+    """
+    assert source.offer.boxes is not None
+    detections, names = source.offer.boxes
+    name = f"{source.offer.name}.json"
+    categories: dict[str, int] = {}
+    info = json.dumps({"description": f"{source.run.plan.pipeline}: {source.offer.about}", "version": source.digest[:16]})
+    with replacing(folder.path / name) as file, tempfile.TemporaryFile(dir=folder.path) as spool:
+        file.write(f'{{"info": {info}, "licenses": [], "images": '.encode())
+        images, annotations = JsonArray(file), JsonArray(spool)
+        for row, (width, height) in sized(source, folder, options):
+            images.add({"id": row["row_id"], "file_name": row[PLACE], "width": width, "height": height})
+            found = read_detections(row[detections] or {})
+            for thing in row[names] or []:
+                for box in found[thing].boxes if thing in found else ():
+                    if (inside := clipped(box, width, height)) is None:
+                        folder.left_out.add("box outside of the picture", row["row_id"], f"{thing}: {list(box)}")
+                        continue
+                    annotations.add(
+                        {
+                            "id": annotations.length + 1,
+                            "image_id": row["row_id"],
+                            "category_id": categories.setdefault(thing, len(categories) + 1),
+                            "bbox": inside,
+                            "area": round(inside[2] * inside[3], 2),
+                            "iscrowd": 0,
+                            "score": found[thing].score,
+                        }
+                    )
+        images.end()
+        annotations.end()
+        file.write(b', "annotations": ')
+        spool.seek(0)
+        shutil.copyfileobj(spool, file, 1 << 20)
+        listed = [{"id": number, "name": thing, "supercategory": "object"} for thing, number in categories.items()]
+        file.write(f', "categories": {json.dumps(listed, ensure_ascii=False)}}}\n'.encode())
+    folder.files[name] = {"rows": images.length, "annotations": annotations.length, "categories": len(categories)}
+
+
+def sized(source: Source, folder: ExportFolder, options: ExportOptions) -> Iterator[tuple[Row, tuple[int, int]]]:
+    """Each picture's first row with the picture's size, from its header."""
+
+    def measure(row: Row) -> tuple[int, int] | UnreadableImage:
+        try:
+            return size_of(str(folder.path / row[PLACE]))
+        except UnreadableImage as error:
+            return error
+
+    for table in placed(source, folder, options):
+        once = table.unique("row_id", keep="first", maintain_order=True)
+        for row, size in ahead(measure, decoded(once, source.kinds)):
+            if isinstance(size, UnreadableImage):
+                folder.left_out.add(NO_PICTURE, row["row_id"], str(size))
+            else:
+                yield row, size
+
+
+def clipped(box: Sequence[float], width: int, height: int) -> list[Any] | None:
+    """[x, y, width, height] of the part of a box (left, top, right, bottom) that lies in the picture; None if there is none.
+
+    >>> clipped((-2.0, 10.0, 30.5, 90.0), 40, 60)
+    [0, 10.0, 30.5, 50.0]
+    """
+    left, right = (min(max(side, 0), width) for side in (box[0], box[2]))
+    top, bottom = (min(max(side, 0), height) for side in (box[1], box[3]))
+    if right <= left or bottom <= top:
+        return None
+    return [left, top, round(right - left, 2), round(bottom - top, 2)]

@@ -1,0 +1,37 @@
+"""A folder for Hugging Face `datasets`: Parquet files, the prompts, and a card; `load_dataset(FOLDER)` reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shardmill.atomic import replacing
+from shardmill.export.folder import ExportFolder
+from shardmill.export.hf_card import Table, card, prompt_path, stages_of
+from shardmill.export.options import ExportOptions
+from shardmill.export.parquet import embeds, write_files
+from shardmill.export.prompts import prompts_of
+from shardmill.export.rows import Source
+
+HEEDED = ("images", "max_size")
+CARD = "README.md"
+
+
+def write(sources: Sequence[Source], folder: ExportFolder, options: ExportOptions) -> None:
+    """`data/WHAT-00000.parquet`, a configuration of the dataset for each table, the first being the default, and `README.md`."""
+    tables = []
+    for source in sources:
+        rows = write_files(source, folder, options, "data/")
+        size = sum((folder.path / name).stat().st_size for name in folder.files if name.startswith(f"data/{source.offer.name}-"))
+        tables.append(Table(source, rows, size, source.offer.picture if embeds(source, options) else None))
+    run = sources[0].run
+    prompts = [prompt for stage in stages_of(sources) for prompt in prompts_of(run.plan.pipeline, run.stage(stage))]
+    for prompt in prompts:
+        for name, text in prompt.files.items():
+            _write_text(folder, prompt_path(name), text)
+    _write_text(folder, CARD, card(tables, prompts, folder.left_out.counts))
+
+
+def _write_text(folder: ExportFolder, name: str, text: str) -> None:
+    with replacing(folder.path / name) as file:
+        file.write(text.encode("utf-8"))
+    folder.files[name] = {"rows": None}

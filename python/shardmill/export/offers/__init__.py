@@ -1,0 +1,1 @@
+"""What the run of each pipeline has to export."""

@@ -1,0 +1,72 @@
+"""Tar files of limited size whose bytes depend on nothing but the members: no times, owners or modes of this machine."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+from shardmill.atomic import new_attempt, sync_folder
+
+BLOCK = tarfile.BLOCKSIZE
+END = 2 * BLOCK
+MODE = 0o644
+
+Member = tuple[str, bytes]
+
+
+@dataclass
+class TarShard:
+    """One tar file under way, in a folder of files that are not whole yet."""
+
+    path: Path
+    making: Path
+    size: int = 0
+    samples: int = 0
+
+    def __post_init__(self) -> None:
+        self.making.mkdir(parents=True, exist_ok=True)
+        self._temporary = self.making / f"{self.path.name}.{new_attempt()}"
+        self._file: IO[bytes] = open(self._temporary, "wb")  # noqa: SIM115 (open until it is published)
+        self._sha = sha256()
+
+    def add(self, members: Sequence[Member]) -> None:
+        """The members of one sample, one behind the other as WebDataset wants them."""
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), MODE
+            self._write(info.tobuf(tarfile.USTAR_FORMAT))
+            self._write(data)
+            self._write(bytes(-len(data) % BLOCK))
+        self.samples += 1
+
+    def publish(self) -> dict[str, object]:
+        """Give the file its name, whole and durable; returns what the record says of it."""
+        self._write(bytes(END))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._temporary, self.path)
+        sync_folder(self.path.parent)
+        return {"rows": self.samples, "bytes": self.size, "sha256": self._sha.hexdigest()}
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._sha.update(data)
+        self.size += len(data)
+
+
+def size_in_tar(members: Sequence[Member]) -> int:
+    """How many bytes a sample takes in a tar.
+
+    >>> size_in_tar([("1.txt", b"a dog")])
+    1024
+    """
+    return sum(BLOCK + len(data) + -len(data) % BLOCK for _, data in members)
