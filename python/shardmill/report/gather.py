@@ -10,15 +10,22 @@ from shardmill import __version__
 from shardmill.report.flow import draw_rejected, flow_findings, flow_of, way_to
 from shardmill.report.model import Finding, FlowStep, Report, Section
 from shardmill.report.pipelines.antidote import Antidote
+from shardmill.report.pipelines.anyedit import Anyedit
 from shardmill.report.pipelines.base import Pipeline, Reading
 from shardmill.report.pipelines.negbench import Negbench
+from shardmill.report.pipelines.recaption import Recaption
 from shardmill.report.sample import cards_of
 from shardmill.report.standing import Standing
 from shardmill.report.timeline import gpu_hours, spans_of, time_findings, time_section
 from shardmill.shards.manifest import totals
 from shardmill.shards.run_folder import INGEST, RunFolder
 
-PIPELINES: dict[str, Callable[[Standing, int], Pipeline]] = {"negbench": Negbench, "antidote": Antidote}
+PIPELINES: dict[str, Callable[[Standing, int], Pipeline]] = {
+    "negbench": Negbench,
+    "antidote": Antidote,
+    "recaption": Recaption,
+    "anyedit": Anyedit,
+}
 WORST_FIRST = {"fail": 0, "look": 1, "pass": 2}
 
 

@@ -12,8 +12,16 @@ SHORT = 300
 
 
 def percent(share: float) -> str:
-    """31.2 %; small shares that are not nothing keep a digit that shows it."""
-    return f"{share:.1%}".replace("%", " %") if share >= 0.001 or not share else f"{share:.2g}"
+    """31.2 %; a small share that is not nothing keeps a digit that shows it.
+
+    >>> percent(0.312), percent(0), percent(0.00042), percent(0.0000001)
+    ('31.2 %', '0 %', '0.04 %', 'under 0.01 %')
+    """
+    if not share:
+        return "0 %"
+    if share < 0.0001:
+        return "under 0.01 %"
+    return f"{100 * share:.2f} %" if share < 0.001 else f"{100 * share:.1f} %"
 
 
 def at_most(

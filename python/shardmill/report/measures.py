@@ -169,10 +169,9 @@ class Repeats:
         return self.total - self._counts.height
 
     @property
-    def top_share(self) -> float:
-        """The share of the commonest text."""
-        most = max([each.times for each in self._shown.values()], default=1)
-        return most / (self.total * (1 << self._level)) if self.total else 0.0
+    def estimated_total(self) -> int:
+        """All texts, as far as the sampled hashes tell."""
+        return self.total << self._level
 
     def most(self, count: int) -> list[Repeated]:
         """The texts that came most often, of those that came twice or more."""

@@ -140,6 +140,7 @@ class Texts(Part):
         *,
         pattern: Callable[[str, Row], str] | None = None,
         copies: tuple[float, float] | None = (0.01, 0.05),
+        commonest: tuple[float, float] | None = None,
         dominance: tuple[float, float] | None = (0.2, 0.5),
         openings: tuple[float, float] | None = None,
         most_words: int = 100,
@@ -148,7 +149,7 @@ class Texts(Part):
         self.id, self.called = id, called
         self._kinds = standing.run.kinds(stage)
         self._pattern = pattern or (lambda text, row: skeleton(text))
-        self._copies, self._dominance, self._openings = copies, dominance, openings
+        self._copies, self._commonest, self._dominance, self._openings = copies, commonest, dominance, openings
         self.repeats, self.words = Repeats(), Histogram(0, most_words, min(most_words, 100))
         self._sample = Sample(VARIED_TEXTS, (*columns, "text"), seed, id)
 
@@ -170,6 +171,8 @@ class Texts(Part):
         found = []
         if self._copies is not None:
             found.append(self._copied(*self._copies))
+        if self._commonest is not None:
+            found.append(self._top(*self._commonest))
         sampled = self._sampled()
         if self._dominance is not None:
             found.append(self._dominated("pattern", "pattern", self._pattern, sampled, *self._dominance))
@@ -190,6 +193,21 @@ class Texts(Part):
             fail=fail,
             means="Texts are repeated: the input has doubles, or too few words are varied. Repeats weigh more in training and "
             "may stand in both halves of a split.",
+            examples=shown,
+        )
+
+    def _top(self, look: float, fail: float) -> Finding:
+        most = self.repeats.most(3)
+        count = most[0].times if most else min(self.repeats.total, 1)
+        shown = [example(row, f"{each.times:,} times: {each.text}") for each in most for row in dict.fromkeys(each.rows)]
+        return at_most(
+            f"{self.id}.commonest",
+            f"No single text is much of the {self.called}.",
+            count,
+            self.repeats.estimated_total,
+            look=look,
+            fail=fail,
+            means="One text is said again and again: few templates, or an input of few things.",
             examples=shown,
         )
 

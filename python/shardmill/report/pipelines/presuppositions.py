@@ -43,7 +43,7 @@ class Presuppositions(Part):
 
         return Texts(
             standing, "judge_questions", ("questions", "object"), explode, kind, f"{kind.upper()}s", seed,
-            pattern=lambda text, row: skeleton(text, [row["object"]]), copies=(0.1, 0.3), dominance=(0.2, 0.5),
+            pattern=lambda text, row: skeleton(text, [row["object"]]), copies=None, commonest=(0.03, 0.1), dominance=(0.2, 0.5),
         )  # fmt: skip
 
     def readings(self) -> list[Reading]:

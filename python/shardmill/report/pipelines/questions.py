@@ -206,8 +206,8 @@ class Questions(Part):
             "No two questions are the same.",
             self._repeats.extra,
             self._repeats.total,
-            look=0.02,
-            fail=0.1,
+            look=0.05,
+            fail=0.3,
             means="The same four sentences are asked of several pictures: few objects, or doubled rows.",
             examples=shown,
         )
