@@ -1,0 +1,122 @@
+"""Starting commands that can be crashed: the shim is compiled, a zygote is kept, children are started and waited for."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from crash.disk import Call, read_log
+
+CALM, KILL_BEFORE, KILL_AFTER, KILL_TORN, FAIL_ONCE, FAIL_ON, SHORT_WRITE, SLOW = range(8)
+HERE = Path(__file__).parent
+ENVIRONMENT = {"POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent), "NO_COLOR": "1"}
+
+
+class NoCompiler(Exception):
+    """There is no C compiler here."""
+
+
+@cache
+def shim() -> Path:
+    """The compiled shim, in a folder that lasts as long as this process."""
+    folder = tempfile.mkdtemp(prefix="shardmill-shim-")
+    path = Path(folder, "shim.so")
+    flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-Wno-nonnull-compare"]
+    try:
+        subprocess.run(["cc", *flags, "-o", path, HERE / "shim.c", "-ldl", "-lpthread"], check=True)
+    except FileNotFoundError:
+        raise NoCompiler("the crash tests compile a small C file; install a C compiler, cc") from None
+    return path
+
+
+def memory_folder() -> Path | None:
+    """A folder in memory, where fsync costs nothing."""
+    shared = Path("/dev/shm")
+    return shared if os.access(shared, os.W_OK) else None
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What becomes of the call number `at` (from 1) of a command."""
+
+    how: int = CALM
+    at: int = 0
+    error: int = 0
+
+    def __str__(self) -> str:
+        name = ("nothing", "killed before", "killed after", "killed within", "fails once at", "fails from", "short at", "slow at")
+        return f"{name[self.how]} call {self.at}" + (f" with {errno.errorcode[self.error]}" if self.error else "")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code (negative: the signal), what it printed, and what it called."""
+
+    code: int
+    told: str
+    log: list[Call] = field(repr=False)
+
+    @property
+    def calls(self) -> int:
+        """How many calls had a number, when the command came to its end."""
+        return int(self.log[-1].words[0])
+
+    @property
+    def changes(self) -> list[Call]:
+        """The calls that were carried out."""
+        return self.log[:-1] if self.log and self.log[-1].name == "calls" else self.log
+
+
+class Machine:
+    """A zygote with a folder to work in. Used by one thread at a time."""
+
+    def __init__(self, folder: Path, table: Path):
+        self.folder, self.table = folder, table
+        folder.mkdir(parents=True, exist_ok=True)
+        env = {**os.environ, **ENVIRONMENT, "LD_PRELOAD": str(shim())}
+        self._zygote = subprocess.Popen(
+            [sys.executable, "-m", "crash.zygote"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def close(self) -> None:
+        assert self._zygote.stdin and self._zygote.stdout
+        self._zygote.stdin.close()
+        self._zygote.wait()
+        self._zygote.stdout.close()
+
+    def run(self, command: str, root: Path, disturbance: Disturbance = Disturbance()) -> Ended:
+        """Run a command on the run folder `root` to its end."""
+        return self.wait(self.start(command, root, disturbance))
+
+    def start(
+        self, command: str, root: Path, disturbance: Disturbance = Disturbance(), name: str = "a", turns: tuple[Path, Path] | None = None
+    ) -> tuple[int, str]:
+        """Start a command; `name` tells those that run at the same time apart, `turns` are the pipes to step it by."""
+        order = {
+            "command": command, "root": str(root), "table": str(self.table),
+            "at": disturbance.at, "how": disturbance.how, "error": disturbance.error,
+            "log": str(self.folder / f"{name}.log"), "told": str(self.folder / f"{name}.out"),
+        }  # fmt: skip
+        if turns:
+            order["turns"] = [str(pipe) for pipe in turns]
+        return self._order(order)["pid"], name
+
+    def wait(self, started: tuple[int, str]) -> Ended:
+        pid, name = started
+        code = self._order({"wait": pid})["code"]
+        return Ended(code, (self.folder / f"{name}.out").read_text(errors="replace"), read_log(self.folder / f"{name}.log"))
+
+    def _order(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._zygote.stdin and self._zygote.stdout
+        self._zygote.stdin.write(json.dumps(order) + "\n")
+        self._zygote.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._zygote.stdout.readline())
+        return answer

@@ -1,0 +1,158 @@
+"""What is crashed: the commands that write to a run folder, each on a small run that is ready for it."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import os
+import pkgutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CAPTIONS = [
+    "A dog runs on the beach with a red ball.",
+    "Two cats sleep on a sofa next to a lamp.",
+    "The meaning of true happiness",
+    "",
+    "A bowl of fruit and a cup of coffee on a wooden table",
+    "A white boat near the pier at sunset",
+    'A sign that says "stop",\nnext to a fire hydrant',
+    "A man rides a bicycle past a parked car.",
+]
+IMPORTED = ("shardmill.negbench", "shardmill.shards", "shardmill.models.text.rules", "shardmill.language", "shardmill.launch")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A command, what makes the run that it needs, and what is done `after` it before its result is looked at.
+
+    `settled` is what the command may say, with exit code 2, when it is run again though nothing was left to do.
+    """
+
+    command: str
+    before: Sequence[str] = ()
+    after: Sequence[str] = ()
+    settled: str = ""
+
+
+def shard(options: str = "") -> str:
+    return f"shard INPUT --run RUN --num-shards 2 --set filter_objects.unverified=keep {options}"
+
+
+ALL = "extract_objects propose_negatives filter_objects validate_objects caption_negated create_mcq paraphrase_mcq"
+WHOLE = (shard(), f"run RUN {ALL}")
+OPERATIONS = {
+    "ingest": Operation(shard()),
+    "ingest, drawn": Operation(shard("--total 3")),
+    "ingest into Parquet": Operation(shard("--format parquet")),
+    "text stage": Operation("run RUN extract_objects --shard 0", [shard()]),
+    "text stage, claimed": Operation("worker extract_objects 0", [shard()]),
+    "text stage, Parquet": Operation("run RUN extract_objects --shard 0", [shard("--format parquet")]),
+    "text stage, JSONL": Operation("run RUN extract_objects --shard 0", [shard("--format jsonl")]),
+    "table stage": Operation("run RUN create_mcq --shard 0", [shard(), f"run RUN {ALL.partition(' create_mcq')[0]}"]),
+    "table stage, claimed": Operation("worker create_mcq 0", [shard(), f"run RUN {ALL.partition(' create_mcq')[0]}"]),
+    "combine": Operation("combine RUN extract_objects --out RUN/out.csv", [shard(), "run RUN extract_objects"]),
+    "combine into JSONL": Operation("combine RUN extract_objects --out RUN/new/out.jsonl", [shard(), "run RUN extract_objects"]),
+    "combine into Parquet": Operation("combine RUN extract_objects --out RUN/out.parquet", [shard(), "run RUN extract_objects"]),
+    "build": Operation("build RUN", WHOLE),
+    "retry of rejects": Operation(
+        "retry RUN extract_objects --rejects --no-launch", [shard(), "run RUN extract_objects propose_negatives"],
+        after=["run RUN extract_objects propose_negatives"],
+    ),
+    "stale input": Operation(
+        "run RUN propose_negatives --shard 0",
+        [
+            shard(),
+            "run RUN extract_objects propose_negatives",
+            "retry RUN extract_objects --rejects --no-launch",
+            "other-answers extract_objects",
+        ],
+    ),
+    "redo": Operation(
+        "run RUN extract_objects --redo --set extract_objects.attempts=4", [shard(), "run RUN extract_objects propose_negatives"]
+    ),
+    "redo of ingest": Operation("run RUN ingest --redo", [shard(), "run RUN extract_objects"]),
+    "replan": Operation(
+        "replan RUN --num-shards 3", [shard(), "run RUN extract_objects", "run RUN propose_negatives --shard 1"],
+        after=["run RUN extract_objects propose_negatives"], settled="has 3 shards already",
+    ),
+}  # fmt: skip
+
+
+def write_input(path: Path) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "caption"])
+        writer.writerows([f"{row}.png", caption] for row, caption in enumerate(CAPTIONS))
+
+
+def act(command: str, root: Path, table: Path) -> int:
+    """Run a command of `shardmill` in this process, RUN being the folder `root`, INPUT the file `table`; its exit code."""
+    told = {"RUN": str(root), "INPUT": str(table)}
+    words = [told.get(word, word.replace("RUN/", f"{root}/")) for word in command.split()]
+    if words[0] in OWN:
+        return OWN[words[0]](root, *words[1:])
+    from shardmill.cli import main
+
+    sys.argv = ["shardmill", *words]
+    try:
+        main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _work(root: Path, stage: str, shard: str) -> int:
+    """One shard as a worker of a launcher does it, with claims: it comes again while others hold rows."""
+    from shardmill.launch.worker_main import Outbox, do_task
+    from shardmill.shards.run_folder import RunFolder
+
+    outbox = Outbox(os.open(os.devnull, os.O_WRONLY))
+    while True:
+        ended = do_task(RunFolder(root), {"stage": stage, "shard": int(shard), "share": {}}, {}, outbox, lambda: False)
+        if ended["end"] != "held":
+            break
+        time.sleep(0.01)
+    if ended["end"] == "done":
+        return 0
+    print(f"shardmill: {ended['message']}", file=sys.stderr)
+    return 2 if ended["end"] == "refused" else 1
+
+
+def _tidy(root: Path) -> int:
+    from shardmill.launch.finish import tidy
+    from shardmill.shards.run_folder import RunFolder
+
+    tidy(RunFolder(root))
+    return 0
+
+
+def _other_answers(root: Path, stage: str) -> int:
+    """Finish what was opened again with a model that now answers what it refused, so that later stages have new rows."""
+    from shardmill.negbench.extract_objects import ExtractObjects
+    from shardmill.shards.run_folder import RunFolder
+    from shardmill.worker import run_shard
+
+    accept = ExtractObjects.accept
+    ExtractObjects.accept = lambda self, row, answers: {"objects": ["dog"]} if row["row_id"] == 2 else accept(self, row, answers)
+    run = RunFolder(root)
+    for index in range(run.num_shards):
+        run_shard(run, stage, index)
+    return 0
+
+
+OWN = {"worker": _work, "tidy": _tidy, "other-answers": _other_answers}
+
+
+def warm_up() -> None:
+    """Import all that the commands import. Every record is flushed at once from here on: each row is a place to crash at."""
+    from shardmill.shards import journal
+
+    journal.FLUSH_SECONDS = -1.0
+    for package in IMPORTED:
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+            importlib.import_module(module.name)
+    importlib.import_module("shardmill.cli")
