@@ -139,10 +139,14 @@ def test_images_are_looked_for_in_a_folder_and_in_its_tar_files(tmp_path: Path) 
     assert run(tmp_path / "m.jsonl", "--images", folder).exit_code == 1
 
 
-def test_images_are_looked_for_in_a_table(tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_text('filepath,caption\n"a, b.jpg",x\nc.jpg,y\n')
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("table.csv", 'filepath,caption\n"a, b.jpg",x\nc.jpg,y\n'), ("index.json", '{"a, b.jpg": "x", "./c.jpg": "y"}')],
+)
+def test_images_are_looked_for_in_a_table(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
     path = write(tmp_path / "m.jsonl", [line("c.jpg", "x"), line("./a, b.jpg", "x"), line("d.jpg", "x")])
-    assert check_multitext(path, images=tmp_path / "table.csv").findings[UNKNOWN].lines == [3]
+    assert check_multitext(path, images=tmp_path / name).findings[UNKNOWN].lines == [3]
 
 
 def test_m_comes_from_the_option_the_header_or_the_first_line(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def _tell(result: JoinResult) -> None:
         _warn(f"{odd.file}, line {odd.line}: {odd.detail}")
     for path, count in tally.unreadable.items():
         if count:
-            _warn(f"{path}: {count:,} entries could not be read")
+            _warn(f"{path}: entries that could not be read: {count:,}")
     for hint in result.hints:
         _warn(hint)
     click.echo(f"{result.path}: {counts.lines:,} lines of {tally.rows:,} rows, {result.header.m} texts each: "
@@ -160,7 +160,7 @@ def _tell(result: JoinResult) -> None:
         if told:
             click.echo(f"{word}: {told}")
     if tally.repeated_images:
-        click.echo(f"{tally.repeated_images:,} rows repeat an image; each is kept, with the same texts")
+        click.echo(f"rows that repeat an image (kept, with the same texts): {tally.repeated_images:,}")
     for name, of in tally.indexes.items():
         parts = {
             "blank": of.blank,

@@ -76,6 +76,8 @@ class ForeignCaptions:
                     continue
                 try:
                     value = json.loads(data.decode("utf-8-sig" if number == 1 else "utf-8"))
+                except json.JSONDecodeError as error:
+                    yield self._odd(number, f"malformed JSON: {error.msg} at column {error.colno}")
                 except (ValueError, RecursionError) as error:
                     yield self._odd(number, f"malformed JSON: {error}")
                 else:
@@ -108,7 +110,7 @@ class ForeignCaptions:
             try:
                 value = window.value()
             except Torn as torn:
-                yield self._odd(torn.line, f"{torn.detail}; read on at the next entry")
+                yield self._odd(torn.line, f"{torn.detail} (character {torn.character:,}); read on at the next entry")
                 window.skip_to_object(self._image)
                 torn_before = True
             else:
@@ -145,7 +147,9 @@ class ForeignCaptions:
                     f"{self.path} is damaged on line {torn.line} (character {torn.character:,}, behind {read:,} entries): "
                     f"{torn.detail}. What follows cannot be told apart; mend that place or make the index again."
                 ) from None
-            yield self._odd(torn.line, f"cut off behind {read:,} entries ({torn.detail})", lost=False)
+            yield self._odd(
+                torn.line, f"cut off behind {read:,} entries, at character {torn.character:,} ({torn.detail})", lost=False
+            )
 
     def _table(self) -> Iterator[Entry | Oddity]:
         table = open_table(self.path)

@@ -19,6 +19,7 @@ from shardmill.recaption.join_matching import ImageKeys
 from shardmill.recaption.multitext import Fault, Header, parse_line, read_header
 from shardmill.shards.ingest import map_columns
 from shardmill.shards.tables import open_table
+from shardmill.shards.tables.json_stream import ID
 
 UNREADABLE, WRONG_NUMBER, EMPTY, UNKNOWN = "unreadable line", "wrong number of texts", "empty text", "unknown image"
 CONTROL, REPEATED_IMAGE, REPEATED_TEXT, LONG = "control character", "repeated image", "repeated text", f"over {LIMIT} CLIP tokens"
@@ -212,7 +213,8 @@ class KnownImages:
 def _images_of(source: Path) -> Iterator[str]:
     table = open_table(source)
     mapping, _ = map_columns(table.columns, None, None, captioned=False)
-    column = next((column for column, name in mapping.items() if name == "image"), None)
+    index_key = ID if table.format == "json" and ID in table.columns else None  # of {path: caption}
+    column = next((column for column, name in mapping.items() if name == "image"), index_key)
     if column is None:
         raise UserError(f"no column of {source} looks like images (it has: {', '.join(table.columns)})")
     for batch in table.batches():
