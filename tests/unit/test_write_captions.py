@@ -119,9 +119,24 @@ def test_two_concepts_get_their_background_where_the_sentence_names_no_place() -
         "scene_caption": "An otter sits beside a kettle in the garage.",
         "caption_objects": ["otter", "kettle", "garage"],
     }
-    assert written(row, "An otter sits beside a kettle on a rug.")["scene_caption"].endswith("on a rug.")
+    assert written(row, "An otter sits beside a kettle on a rug.") == "names a place of its own"
+    alone = written({**row, "background": ""}, "An otter sits beside a kettle on a rug.")
+    assert alone["scene_caption"] == "An otter sits beside a kettle on a rug."
     assert written({**row, "background": ""}, "An otter sits beside a kettle.")["scene_caption"].endswith("a kettle.")
     assert written({**row, "background": "garage"}, "An otter sits beside a kettle.")["scene_caption"].endswith("in a garage.")
+
+
+def test_a_share_of_captions_speaks_of_several_things() -> None:
+    rows = [row_of("cb2cap", "otter", background="on a pier", row_id=row_id) for row_id in range(400)]
+    asked = [WriteCaptions({"counted": 0.25}).ask(row, Random(0))[0].request.chat.values["concept"] for row in rows]
+    several = [name for name in asked if name != "otter"]
+    assert 60 < len(several) < 140
+    assert set(several) == {f"{number} otters" for number in ("two", "three", "four", "five", "six")}
+    row = rows[asked.index("three otters")]
+    assert written(row, "Three otters rest on a pier.", counted=0.25)["caption_objects"][0] == "otter"
+    assert written(row, "Three otters and two gulls rest on a pier.", counted=0.25) == "numbers"
+    for name in ("water", "scissors"):
+        assert all(WriteCaptions({"counted": 1})._things(row_of("c2cap", name, row_id=at))[0] == name for at in range(9)), name
 
 
 def test_the_place_counts_as_words_of_the_caption() -> None:
@@ -188,7 +203,7 @@ def by_rules(stage: WriteCaptions, ask: Ask, *parts: object) -> Answer:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_rules_caption_nearly_everything(mode: str) -> None:
-    stage, names = WriteCaptions(), list(lexicon().entries)
+    stage, names = WriteCaptions({"counted": 0}), list(lexicon().entries)
     captions, failed = set(), []
     for row_id, name in enumerate(names[::3]):
         rng = Random(row_id)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from shardmill.anyedit.by_template.placed import Placed, placed_words
 from shardmill.language.cues import word_set
 from shardmill.language.naming import named_objects
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import ARTICLES, fold
 from shardmill.language.numbers import has_number
+from shardmill.language.placed import PlacedWord, placed_words
 from shardmill.language.places import PREPOSITIONS, is_place, place_key
 from shardmill.language.relations import mentions, relation
 from shardmill.language.tagging import ADJECTIVE, ADVERB, DETERMINER, GERUND, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, VERB
@@ -135,7 +135,7 @@ def has_place(caption: str, things: Sequence[str]) -> bool:
     return False
 
 
-def _noun_after(words: Sequence[Placed], at: int) -> Placed | None:
+def _noun_after(words: Sequence[PlacedWord], at: int) -> PlacedWord | None:
     """The head noun of the phrase that begins at a place, if one does: of "a large and rather dusty garage"."""
     noun = None
     for word in words[at:]:

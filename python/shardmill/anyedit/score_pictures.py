@@ -11,13 +11,11 @@ from typing import Any
 
 from pydantic import Field
 
+from shardmill.anyedit.pictures import PAINTED, picture_of
 from shardmill.errors import UserError
 from shardmill.models.contract import Reply, Scores
 from shardmill.stage import Answer, Ask, Context, Options, Reject, Row, ScoreStage, round_scores
 from shardmill.standalone import main
-
-PAINTED = "painted_image"
-"""The column whose paths start from the run's folder; those of any other start from the image folder."""
 
 
 class ScoreOptions(Options):
@@ -57,9 +55,7 @@ class ScorePictures(ScoreStage):
         picture = row[self.options.pictures]
         if not picture:
             return []
-        if self.options.pictures == PAINTED:
-            picture = str((self.context.run_folder / picture).resolve())
-        return [self.score(picture, [row["input"] or ""])]
+        return [self.score(picture_of(self.context, self.options.pictures, picture), [row["input"] or ""])]
 
     def parse(self, reply: Reply) -> Scores:
         return round_scores(reply.result)

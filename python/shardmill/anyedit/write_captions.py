@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field
 
 from shardmill.anyedit.scene_captions import caption_problem, has_place, tidy_caption, with_place
 from shardmill.language.noun_phrases import extract_objects
+from shardmill.language.nouns import is_mass, is_plural, plural
+from shardmill.language.numbers import has_number, number_word
 from shardmill.language.object_names import distinct
 from shardmill.language.places import locative
 from shardmill.language.relations import mentions
@@ -19,6 +21,7 @@ from shardmill.shards.cells import dump_cell
 from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
 from shardmill.standalone import main
 
+COUNTED = (2, 6)
 MODES = ("c2cap", "cb2cap", "cc2cap")
 FEWEST = 6
 """Words that a caption of two things may always have: "A kettle is near an otter." """
@@ -33,6 +36,9 @@ class SceneCaption(BaseModel):
 class WriteOptions(Options):
     """Options of `write_captions`."""
 
+    counted: float = Field(
+        0.1, ge=0, le=1, description="share of captions that speak of two to six of their first thing, for edits that count"
+    )
     max_words: int = Field(12, ge=6, le=40, description="most words of a caption, a place that is added among them (AnyEdit: 12)")
 
 
@@ -40,9 +46,9 @@ class WriteCaptions(TextStage):
     """One plain sentence that names the given things and their place, and nothing else.
 
     concept, concept2, background, mode (text) -> scene_caption (text), caption_objects (list). Modes: c2cap, a concept; cb2cap, a
-    concept and its background; cc2cap, two concepts, and where the sentence does not say where they are, the background (if
-    any) is put at its end. Rows with the same two concepts and as long a background ask once. (AnyEdit's captions_generator,
-    with its rules checked.)
+    concept and its background; cc2cap, two concepts in a sentence without a place, at whose end the background (if any) is
+    put. Rows with the same two concepts and as long a background ask once. A share speaks of several of the first concept
+    ("three otters"), which only edits that count need. (AnyEdit's captions_generator, with its rules checked.)
     """
 
     name = "anyedit.write_captions"
@@ -56,7 +62,7 @@ class WriteCaptions(TextStage):
     def ask(self, row: Row, rng: Random) -> list[Ask]:
         if missing(row):
             return []
-        things, place = _things(row), _place(row)
+        things, place = self._things(row), _place(row)
         if row["mode"] == "cc2cap":
             limit = max(self.options.max_words - len(place.split()), FEWEST)
             return [
@@ -65,8 +71,8 @@ class WriteCaptions(TextStage):
                     other=things[1],
                     place=None,
                     max_words=limit,
-                    check=lambda answer: self._pair_problem(answer, things, limit),
-                    share=dump_cell([*things, limit]),
+                    check=lambda answer: self._pair_problem(answer, things, limit, bool(place)),
+                    share=dump_cell([*things, limit, bool(place)]),
                 )
             ]
         return [
@@ -82,9 +88,9 @@ class WriteCaptions(TextStage):
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         if not answers:
             return Reject(missing(row) or "", f"mode {row['mode']!r}")
-        things, place = _things(row), _place(row)
+        things, place = self._things(row), _place(row)
         caption = tidy_caption(answers[0].value.caption)
-        if row["mode"] == "cc2cap" and place and not has_place(caption, things):
+        if row["mode"] == "cc2cap" and place:
             caption = with_place(caption, place)
             if len(caption.split()) > self.options.max_words:
                 return Reject("too long with its place", caption)
@@ -92,13 +98,26 @@ class WriteCaptions(TextStage):
         unnamed = [thing for thing in things if not any(mentions(thing, name) or mentions(name, thing) for name in named)]
         return {"scene_caption": caption, "caption_objects": distinct([*named, *unnamed])}
 
+    def _things(self, row: Row) -> list[str]:
+        """What the caption has to name: one or two concepts, the first of them perhaps with a number, "three otters"."""
+        names = [row["concept"], row["concept2"]] if row["mode"] == "cc2cap" else [row["concept"]]
+        things = [" ".join(name.split()) for name in names]
+        rng = self.rng(row, "count")
+        if rng.random() < self.options.counted and not (is_mass(things[0]) or is_plural(things[0]) or has_number(things[0])):
+            things[0] = f"{number_word(rng.randint(*COUNTED))} {plural(things[0])}"
+        return things
+
     def _problem(self, answer: SceneCaption, things: list[str], place: str) -> str | None:
         return caption_problem(tidy_caption(answer.caption), things, place, self.options.max_words)
 
-    def _pair_problem(self, answer: SceneCaption, things: list[str], limit: int) -> str | None:
-        """What is wrong with a caption of two things, to which a place is added unless it names one."""
+    def _pair_problem(self, answer: SceneCaption, things: list[str], limit: int, added: bool) -> str | None:
+        """What is wrong with a caption of two things; if a place is `added` to it, it must not have one of its own, or all
+        backgrounds of a pair would give the same caption.
+        """
         caption = tidy_caption(answer.caption)
-        return caption_problem(caption, things, "", self.options.max_words if has_place(caption, things) else limit)
+        if added and has_place(caption, things):
+            return "names a place of its own"
+        return caption_problem(caption, things, "", limit)
 
 
 def missing(row: Row) -> str | None:
@@ -112,11 +131,6 @@ def missing(row: Row) -> str | None:
     if row["mode"] == "cb2cap" and not (row["background"] or "").strip():
         return "no background"
     return None
-
-
-def _things(row: Row) -> list[str]:
-    names = [row["concept"], row["concept2"]] if row["mode"] == "cc2cap" else [row["concept"]]
-    return [" ".join(name.split()) for name in names]
 
 
 def _place(row: Row) -> str:

@@ -17,10 +17,13 @@ _MODIFIERS = (ADJECTIVE, PARTICIPLE, NUMBER, NOUN, GERUND)
 
 @dataclass(frozen=True)
 class PlacedWord:
-    """A word, or several that the lexicon knows as one name: lower-case `text`, class `kind`, and its place in the caption."""
+    """A word, or several that the lexicon knows as one name: lower-case `text`, class `kind`, whether it is a noun for `many`
+    things, and its place in the caption.
+    """
 
     text: str
     kind: str
+    many: bool
     start: int
     end: int
 
@@ -49,7 +52,7 @@ def placed_words(caption: str) -> tuple[PlacedWord, ...] | None:
         match = _pattern(word.text).search(caption, at)
         if match is None or re.search(r"\w", caption[at : match.start()]):
             return None
-        found.append(PlacedWord(word.text, word.kind, match.start(), match.end()))
+        found.append(PlacedWord(word.text, word.kind, word.kind == NOUN and word.many, match.start(), match.end()))
         at = match.end()
     return None if re.search(r"\w", caption[at:]) else tuple(found)
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
-from shardmill.anyedit.by_template.placed import placed_words
 from shardmill.anyedit.by_template.words import made, words
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
+from shardmill.language.placed import placed_words
 from shardmill.language.relations import mentions
 from shardmill.language.tagging import NOUN, POSSESSIVE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -159,6 +160,9 @@ def textual_change(values: Values, rng: random.Random) -> Answer:
     the = f"the {_as_named(caption, str(values['object']))}" if values["object"] else ""
     pattern = rng.choice(table["bearing" if the else "written"])
     plain = core(caption).replace('"', "").replace("'" + old + "'", old)
+    if re.search(rf"(?<!\w){re.escape(old)}(?!\w)", plain):  # the caption tells of the text itself
+        told = re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", "\0", plain, count=1).replace("{", "{{").replace("}", "}}")
+        pattern, plain = told.replace("\0", "'{text}'"), ""
     before, after = (_ended(pattern.format(caption=plain, text=text, the=the), caption) for text in (old, new))
     edit = rng.choice(table["textual_change"][values["verb"]]).format(Verb=capital(values["verb"]), old=old, new=new)
     return {"input": before, "edit": edit, "output": after}

@@ -1,0 +1,243 @@
+"""The files of a finished run: instructions of every type, chains, captions; of a run over concepts, the pool.
+
+shardmill build RUN
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any
+
+from shardmill.anyedit.counts import EditCounts
+from shardmill.anyedit.pictures import PAINTED
+from shardmill.atomic import replacing
+from shardmill.card import write_card
+from shardmill.errors import UserError
+from shardmill.shards.cells import decode, dump_cell
+from shardmill.shards.combine import partial_name
+from shardmill.shards.finish import REJECTS
+from shardmill.shards.run_folder import RunFolder
+from shardmill.shards.verify import choose_shards
+
+CONCEPTS, CAPTIONS, DRAWN, WRITTEN, JUDGED, CHAINS, IMPLICIT = (
+    "propose_backgrounds", "write_captions", "draw_edits", "write_instructions", "judge_instructions", "chain_instructions",
+    "write_implicit",
+)  # fmt: skip
+CARD = "dataset.json"
+IMPLICIT_TYPE = "implicit_change"
+CAPTION_COLUMNS = ("row_id", "mode", "concept", "concept2", "background", "caption", "image")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """The files written with their number of rows (None for the card), the shards that were left out on demand, and what to know
+    about the instructions.
+    """
+
+    files: dict[Path, int | None]
+    missing: list[int]
+    notes: list[str]
+
+
+@dataclass
+class _Out:
+    """Where the files go, what was written, and what was counted on the way."""
+
+    run: RunFolder
+    shards: list[int]
+    folder: Path
+    stack: ExitStack
+    partial: bool
+    files: dict[Path, int | None] = field(default_factory=dict)
+    counts: EditCounts = field(default_factory=EditCounts)
+
+    def open(self, name: str) -> IO[bytes]:
+        return self.stack.enter_context(replacing(self.path(name)))
+
+    def path(self, name: str) -> Path:
+        path = self.folder / name
+        return partial_name(path, len(self.shards), self.run.num_shards) if self.partial else path
+
+    def wrote(self, name: str, rows: int) -> None:
+        self.files[self.path(name)] = rows
+
+    def rows(self, stage: str) -> Iterator[Row]:
+        kinds = self.run.kinds(stage)
+        for shard in self.shards:
+            for row in self.run.read_part(stage, shard)[0].iter_rows(named=True):
+                yield {name: decode(value, kinds[name]) for name, value in row.items()}
+
+
+def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
+    """Write all files into `out` (RUN/datasets), in the order of the input, shard by shard.
+
+    Raises UserError naming the shards that are not finished.
+    """
+    making = {CONCEPTS: _pool, CAPTIONS: _captions, JUDGED: _instructions, CHAINS: _chains}
+    stages = [stage for stage in making if stage in run.stages]
+    needed = [*stages, *(stage for stage in (IMPLICIT,) if stage in run.stages)]
+    if not needed:
+        raise UserError(f"the run {run.path} has none of the stages {', '.join(making)}, which files are made of")
+    shards, missing = choose_shards(run, needed, allow_missing)
+    with ExitStack() as stack:
+        made = _Out(run, shards, out or run.path / "datasets", stack, bool(missing))
+        for stage in stages:
+            making[stage](made)
+        if IMPLICIT in run.stages and JUDGED not in run.stages:
+            made.wrote("implicit.jsonl", _write_lines(made.open("implicit.jsonl"), _implicit(made)))
+    card = made.path(CARD)
+    types = made.counts.by_type()
+    write_card(run, card, shards, missing, made.files, {"edit_types": types} if types else {})
+    return BuildResult({**made.files, card: None}, missing, made.counts.told())
+
+
+def _pool(out: _Out) -> None:
+    """The pool as the original has it, {concept: [backgrounds]}, and as a table for `shardmill concepts pairs`."""
+    pool, table = out.open("concepts.json"), out.open("concepts.csv")
+    table.write(_csv_line(("concept", "backgrounds")))
+    rows = 0
+    for row in out.rows(CONCEPTS):
+        pool.write(b",\n" if rows else b"{\n")
+        pool.write(f"{_json(row['concept'])}: {_json(row['all_backgrounds'])}".encode())
+        table.write(_csv_line((row["concept"], dump_cell(row["all_backgrounds"]))))
+        rows += 1
+    pool.write(b"\n}\n" if rows else b"{}\n")
+    out.wrote("concepts.json", rows)
+    out.wrote("concepts.csv", rows)
+
+
+def _captions(out: _Out) -> None:
+    """The captions of concepts, with their pictures where they were painted."""
+    stage = "paint_images" if "paint_images" in out.run.stages else CAPTIONS
+    file = out.open("captions.csv")
+    file.write(_csv_line(CAPTION_COLUMNS))
+    rows = 0
+    for row in out.rows(stage):
+        line = {**row, "caption": row["scene_caption"], "image": row.get(PAINTED)}
+        file.write(_csv_line([line.get(name) for name in CAPTION_COLUMNS]))
+        rows += 1
+    out.wrote("captions.csv", rows)
+
+
+def _instructions(out: _Out) -> None:
+    """One record for each instruction, implicit ones behind the others."""
+    rows = _write_lines(out.open("instructions.jsonl"), _records(out))
+    out.wrote("instructions.jsonl", rows)
+    _count_rejects(out)
+
+
+def _records(out: _Out) -> Iterator[Row]:
+    for row in out.rows(JUDGED):
+        record = record_of(row)
+        out.counts.take(record["edit_type"], record["edit"], (row["row_id"], row["sub_id"]))
+        yield record
+    if IMPLICIT in out.run.stages:
+        yield from _implicit(out)
+
+
+def record_of(row: Row) -> Row:
+    """An instruction with the published fields, named as they are published, then all that was found on the way."""
+    return {
+        "edit": row["edit"],
+        "edited object": row["edited_object"],
+        "input": row["edit_input"],
+        "output": row["output"],
+        "edit_type": row["edit_type"],
+        "visual_input": row["visual_input"],
+        "image_file": image_of(row),
+        "edited_file": None,
+        "row_id": row["row_id"],
+        "sub_id": row["sub_id"],
+        **{name: value for name, value in row["details"].items() if name != "edited_object"},
+        "object": row["details"].get("edited_object"),
+        "input_objects": row["input_objects"],
+        "width": row["width"],
+        "height": row["height"],
+        "verdict": row["instruction_verdict"],
+    }
+
+
+def image_of(row: Row) -> str | None:
+    """The picture of a row: the painted one (from the run's folder), or that of the input."""
+    return row.get(PAINTED) or row.get("image") or None
+
+
+def _implicit(out: _Out) -> Iterator[Row]:
+    """The implicit edits, each once in the run. They have no picture: their caption is their own."""
+    seen: set[bytes] = set()
+    for row in out.rows(IMPLICIT):
+        for place, edit in enumerate(row["implicit"]):
+            words = " ".join(f"{edit['original_caption']} {edit['instruction']}".casefold().split()).strip(".?! ")
+            key = blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            if key in seen:
+                out.counts.reject(IMPLICIT_TYPE, "said before")
+                continue
+            seen.add(key)
+            out.counts.take(IMPLICIT_TYPE, edit["instruction"], (row["row_id"], place))
+            yield {
+                "edit": edit["instruction"],
+                "edited object": None,
+                "input": edit["original_caption"],
+                "output": edit["target_caption"],
+                "edit_type": IMPLICIT_TYPE,
+                "visual_input": None,
+                "image_file": None,
+                "edited_file": None,
+                "row_id": row["row_id"],
+                "sub_id": place,
+                "key_words": edit["key_words"],
+            }
+
+
+def _chains(out: _Out) -> None:
+    """The chains of turns; each turn starts from what the last one made."""
+
+    def lines() -> Iterator[Row]:
+        for row in out.rows(CHAINS):
+            if row["chain"]:
+                turns = [{"turn": number, **turn} for number, turn in enumerate(row["chain"], 1)]
+                yield {"row_id": row["row_id"], "image_file": image_of(row), "input": row["input"], "turns": turns}
+
+    out.wrote("chains.jsonl", _write_lines(out.open("chains.jsonl"), lines()))
+
+
+def _count_rejects(out: _Out) -> None:
+    """Which instructions were rejected, and why, by type."""
+    keys = {"row_id": "int", "sub_id": "int"}
+    for shard in out.shards:
+        drawn = {
+            (row_id, sub_id): kind
+            for row_id, sub_id, kind in out.run.read_part(DRAWN, shard)[0].select("row_id", "sub_id", "edit_type").iter_rows()
+        }
+        for stage in (WRITTEN, JUDGED):
+            manifest = out.run.manifest(stage, shard)
+            assert manifest is not None
+            rejects = out.run.read_rejects(stage, shard, manifest, {**keys, **REJECTS})  # type: ignore[dict-item]
+            for row_id, sub_id, reason in rejects.select("row_id", "sub_id", "reason").iter_rows():
+                out.counts.reject(drawn[row_id, sub_id], reason)
+
+
+def _write_lines(file: IO[bytes], lines: Iterable[Row]) -> int:
+    rows = 0
+    for line in lines:
+        file.write((_json(line) + "\n").encode("utf-8"))
+        rows += 1
+    return rows
+
+
+def _csv_line(values: Iterable[Any]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue().encode("utf-8")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
