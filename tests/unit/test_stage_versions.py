@@ -43,6 +43,8 @@ MODEL_CODE = {
     ("caption", "transformers"): ["models/caption/transformers.py", "models/caption/pictures.py", *ROWS, *SETTINGS],
     ("caption", "vllm"): ["models/caption/vllm.py", "models/caption/pictures.py", *VLLM],
     ("caption", "minigpt4"): ["models/caption/minigpt4.py", "models/caption/minigpt4_parts.py", *ROWS, *SETTINGS],
+    ("score", "scene"): ["models/scene/*.py", "models/score/scene.py", "models/caption/scene.py"],
+    ("score", "clip"): ["models/score/clip.py", "models/score/aesthetic.py", "models/pictures.py", "models/images.py", *SETTINGS],
 }
 """The code of the models, which bear versions of their own."""
 
@@ -66,8 +68,10 @@ def code_of(path: Path, stages: set[Path]) -> set[Path]:
     while waiting:
         for node in ast.walk(ast.parse(waiting.pop().read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module:
-                other = ROOT.joinpath(*node.module.split(".")[1:]).with_suffix(".py")
-                if other.parent in (path.parent, ROOT / "language") and other.exists() and other not in found | stages:
+                place = ROOT.joinpath(*node.module.split(".")[1:])
+                other = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+                near = path.parent in other.parents or ROOT / "language" in other.parents
+                if near and other.exists() and other not in found | stages:
                     found.add(other)
                     waiting.append(other)
     return found
