@@ -88,16 +88,18 @@ def drawn(boxes: Sequence[Box], width: int, height: int) -> list[DrawnBox]:
         y0, y1 = (round(min(max(side, 0), height), 1) for side in (box.box[1], box.box[3]))
         if x1 <= x0 or y1 <= y0:
             continue
-        above, late = y0 > 1.3 * size, x0 > 0.6 * width
+        label = f"{shortened(box.name, NAME)} {box.score:.2f}"
+        above, wide = y0 > 1.3 * size, 0.6 * size * len(label)
+        late = x0 + wide > width and x1 > wide / 2
         found.append(
             DrawnBox(
                 kind=box.kind,
-                label=f"{shortened(box.name, NAME)} {box.score:.2f}",
+                label=label,
                 x=x0,
                 y=y0,
                 width=round(x1 - x0, 1),
                 height=round(y1 - y0, 1),
-                label_x=x1 if late else x0,
+                label_x=max(x1, min(wide, width)) if late else x0,
                 label_y=round(y0 - 0.3 * size if above else y0 + size, 1),
                 anchor="end" if late else "start",
             )

@@ -45,7 +45,7 @@ def report_page(report: Report, image_root: Path | None = None) -> str:
         worst=next((verdict for verdict in ORDER if any(f.verdict == verdict for f in report.findings)), None),
         flow=[_step(step, report.flow, index) for index, step in enumerate(report.flow)],
         time_line=_time_line(report.spans),
-        span_table=span_table(report.spans) if report.spans else None,
+        span_table=span_table(report.spans) if report.spans and not _has_time(report) else None,
         charts={chart.id: _drawn(chart) for section in report.sections for chart in section.charts},
         chart_tables={chart.id: chart_table(chart) for section in report.sections for chart in section.charts},
         install="" if plots.can_draw() else plots.INSTALL,
@@ -62,7 +62,7 @@ def title(report: Report) -> str:
 
 
 def headline(report: Report) -> str:
-    """`1 of 12 rules fails, 2 are to look at`: the verdict in a sentence."""
+    """`Of 12 rules: 1 fails, 2 to look at, 9 pass`: the verdict in a sentence."""
     counts = Counter(finding.verdict for finding in report.findings)
     total = len(report.findings)
     if not total:
@@ -74,7 +74,7 @@ def headline(report: Report) -> str:
         f"{counts['look']} to look at" if counts["look"] else "",
         f"{counts['pass']} pass{'es' if counts['pass'] == 1 else ''}" if counts["pass"] else "",
     ]
-    return f"Of {total} rules " + ", ".join(filter(None, told))
+    return f"Of {total} rules: " + ", ".join(filter(None, told))
 
 
 def _step(step: FlowStep, flow: Sequence[FlowStep], index: int) -> dict[str, Any]:
@@ -91,6 +91,11 @@ def _step(step: FlowStep, flow: Sequence[FlowStep], index: int) -> dict[str, Any
         "branches": step.after is not None and before is not None and step.after != before,
         "reasons": sorted(step.rejected.items(), key=lambda pair: (-pair[1], pair[0])),
     }
+
+
+def _has_time(report: Report) -> bool:
+    """Whether the report has a section of its own about time; the drawing stands in it then."""
+    return any(section.id == "time" for section in report.sections)
 
 
 def _time_line(spans: Sequence[ShardSpan]) -> Markup | None:

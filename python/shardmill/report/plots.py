@@ -22,6 +22,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
+DASHED = (0, (4, 2))
 INK, GRID, PAPER = "#010203", "#040506", "#070809"
 """Stand-ins, replaced by the page's own colours."""
 PAGE_COLOURS = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"}
@@ -41,7 +42,7 @@ def can_draw() -> bool:
 
 
 def draw(chart: Chart) -> str:
-    """A chart as an <svg> element. A mark is a line at a value; in a histogram it is at a place on the x axis.
+    """A chart as an <svg> element. A mark is a line at a value of the bars; in a histogram and among lines at a place on the x axis.
 
     Axes with values over more than three powers of ten are logarithmic. Needs `can_draw`.
     """
@@ -129,7 +130,7 @@ def _lines(axes: Any, chart: Chart) -> None:
             axis.set_minor_formatter(lambda value, place: "")
     _label(axes, chart.x_label + (" (log)" if x_log else ""), chart.y_label + (" (log)" if y_log else ""))
     axes.grid()
-    _marks(axes, chart, upright=False)
+    _marks(axes, chart, upright=True)
 
 
 def _wide(values: Sequence[float]) -> bool:
@@ -152,19 +153,22 @@ def _label(axes: Any, x: str, y: str) -> None:
 
 
 def _marks(axes: Any, chart: Chart, upright: bool) -> None:
-    """Thresholds: a dashed line each, with its name on it. The names of neighbours stand at different heights."""
-    size = {"textcoords": "offset points", "color": INK, "fontsize": 9}
+    """Thresholds: a dashed line each, with its name at its end; above the chart where no legend is."""
+    size: dict[str, Any] = {"textcoords": "offset points", "color": INK, "fontsize": 9}
     size["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
+    above = len(chart.series) <= 1
     for index, mark in enumerate(chart.marks):
         label = shortened(mark.label, LABEL)
-        if upright:
-            axes.axvline(mark.at, color=INK, linestyle=(0, (4, 2)), linewidth=1.2)
-            late = mark.at > sum(axes.get_xlim()) / 2
-            spot, along, side = (mark.at, 0.98 - 0.1 * index), axes.get_xaxis_transform(), "right" if late else "left"
-            axes.annotate(label, spot, (-4 if late else 4, 0), xycoords=along, ha=side, va="top", **size)
-        else:
-            axes.axhline(mark.at, color=INK, linestyle=(0, (4, 2)), linewidth=1.2)
+        if not upright:
+            axes.axhline(mark.at, color=INK, linestyle=DASHED, linewidth=1.2)
             axes.annotate(label, (0.99, mark.at), (0, 3), xycoords=axes.get_yaxis_transform(), ha="right", va="bottom", **size)
+            continue
+        axes.axvline(mark.at, color=INK, linestyle=DASHED, linewidth=1.2)
+        late = mark.at > sum(axes.get_xlim()) / 2
+        spot = (mark.at, 1.0) if above else (mark.at, 0.98 - 0.1 * index)
+        shift = (0, 3 + 12 * index) if above else (-4 if late else 4, 0)
+        along, side = axes.get_xaxis_transform(), "right" if late else "left"
+        axes.annotate(label, spot, shift, xycoords=along, ha=side, va="bottom" if above else "top", **size)
 
 
 def _gantt(axes: Any, spans: Sequence[ShardSpan], stages: list[str]) -> None:
