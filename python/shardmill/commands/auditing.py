@@ -83,3 +83,35 @@ def _read(run: object, place: Path, sheets: Sequence[Path], as_json: bool) -> No
     else:
         Console().print(render_result(result), soft_wrap=True)
         click.echo(path)
+
+
+@cli.command()
+@click.argument("a", type=FOLDER, metavar="RUN_A")
+@click.argument("b", type=FOLDER, metavar="RUN_B")
+@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="how many rows that differ to show")
+@click.option("--seed", type=int, default=0, show_default=True, help="another seed shows other rows")
+@click.option("--out", type=FILE, metavar="PAGE.html", help="also write all of it as a page that opens from disk")
+@click.option("--json", "as_json", is_flag=True, help="for scripts")
+def compare(a: Path, b: Path, rows: int, seed: int, out: Path | None, as_json: bool) -> None:
+    """What changed from RUN_A to RUN_B: plans, yields, balances, objects, and rows that differ, column by column.
+
+    Both must be runs of one pipeline. Rows are matched by row_id if the input is the same, for any two numbers of shards; what is
+    not finished in both is left out and told. A difference is called beyond chance by a chi-square test.
+    """
+    from rich.console import Console
+
+    from shardmill.atomic import replacing
+    from shardmill.report.compare import compare as compare_runs
+    from shardmill.report.compare_view import page_of, render_comparison
+    from shardmill.shards.run_folder import RunFolder
+
+    found = compare_runs(RunFolder(a), RunFolder(b), rows, seed)
+    if out is not None:
+        with replacing(out) as file:
+            file.write(page_of(found).encode("utf-8"))
+    if as_json:
+        click.echo(found.model_dump_json(indent=1))
+        return
+    Console().print(render_comparison(found))
+    if out is not None:
+        click.echo(out)
