@@ -221,8 +221,8 @@ def read_header(path: Path) -> Header | None:
     return header
 
 
-def scan_multitext(path: Path) -> Iterator[Line | Fault]:
-    """Every line of the file, readable or not, with memory that does not grow. How many texts a line has is not looked at."""
+def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Each line's number, from 1, and its bytes. Raises UserError for what is no file of lines."""
     if not path.is_file():
         raise UserError(f"{path} does not exist, or is no file.")
     with open(path, "rb") as file:
@@ -231,7 +231,12 @@ def scan_multitext(path: Path) -> Iterator[Line | Fault]:
             number += 1
             if len(data) == MOST_LINE:
                 raise UserError(f"{path}: line {number} is longer than {MOST_LINE // 2**20} MB. Are these JSON lines?")
-            yield parse_line(number, data)
+            yield number, data
+
+
+def scan_multitext(path: Path) -> Iterator[Line | Fault]:
+    """Every line of the file, readable or not, with memory that does not grow. How many texts a line has is not looked at."""
+    return (parse_line(number, data) for number, data in raw_lines(path))
 
 
 def parse_line(number: int, data: bytes) -> Line | Fault:

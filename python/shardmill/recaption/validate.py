@@ -16,7 +16,7 @@ import numpy as np
 from shardmill.errors import UserError
 from shardmill.recaption.clip_tokens import LIMIT, ClipTokens, clip_tokens
 from shardmill.recaption.join_matching import ImageKeys
-from shardmill.recaption.multitext import Fault, Header, parse_line, read_header
+from shardmill.recaption.multitext import Fault, Header, parse_line, raw_lines, read_header
 from shardmill.shards.ingest import map_columns
 from shardmill.shards.tables import open_table
 from shardmill.shards.tables.json_stream import ID
@@ -29,7 +29,6 @@ UNFIT = (UNREADABLE, WRONG_NUMBER, EMPTY, UNKNOWN, OTHER_DATA)
 FIRST = 5
 TOLD_EVERY = 5_000
 LONGEST = 1_000
-MOST_LINE = 64 * 2**20
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 Hashes = np.ndarray[Any, np.dtype[np.int64]]
@@ -138,7 +137,7 @@ def check_multitext(
     key = known.key if known else ImageKeys()
     hashes, numbers, digest = array("q"), array("q"), sha256()
     size, done = path.stat().st_size, 0
-    for number, data in _raw_lines(path):
+    for number, data in raw_lines(path):
         verdict.lines = number
         done += len(data)
         digest.update(data)
@@ -249,16 +248,6 @@ def _check_images(verdict: Verdict, hashes: Hashes, numbers: Hashes, known: Know
     if known is not None:
         for line in numbers[known.not_listed(hashes)].tolist():
             verdict.found(UNKNOWN, line)
-
-
-def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with open(path, "rb") as file:
-        number = 0
-        while data := file.readline(MOST_LINE):
-            number += 1
-            if len(data) == MOST_LINE:
-                raise UserError(f"{path}: line {number} is longer than {MOST_LINE // 2**20} MB. Are these JSON lines?")
-            yield number, data
 
 
 def _quantiles(counts: Counter[int]) -> dict[str, int]:
