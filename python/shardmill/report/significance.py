@@ -26,7 +26,7 @@ def chi_square(first: Mapping[str, int], second: Mapping[str, int]) -> Chance | 
     if not n or not m:
         return None
     cells: dict[str, tuple[int, int]] = {}
-    for name in first.keys() | second.keys():
+    for name in sorted(first.keys() | second.keys()):
         one, other = first.get(name, 0), second.get(name, 0)
         if (one + other) * min(n, m) / (n + m) < LEAST_EXPECTED:
             rest = cells.get(REST, (0, 0))
