@@ -5,23 +5,35 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import socket
 import time
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from shardmill.errors import UserError
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+TEMPORARY = re.compile(r"\..+\.[0-9]{13}-(.*)-([0-9]+)-[0-9a-f]{6}\.tmp")
+ABANDONED_SECONDS = 86_400.0
+"""A temporary file that nobody has written to for so long is nobody's."""
+MOST_NAMES = 20_000
+"""So many names of a folder are looked through for temporary files: one of pictures may have millions."""
+
+_swept: set[Path] = set()
 
 
 def new_attempt() -> str:
     """A name for one attempt at a shard: sorts by time, and no two attempts on any host share it."""
-    host = socket.gethostname().split(".")[0] or "host"
-    return f"{time.time_ns() // 1_000_000:013d}-{host}-{os.getpid()}-{secrets.token_hex(3)}"
+    return f"{time.time_ns() // 1_000_000:013d}-{_host()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0] or "host"
 
 
 def sync_folder(folder: Path) -> None:
@@ -50,11 +62,31 @@ def write_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def temporary_name(path: Path) -> Path:
+    """A name of its own beside `path` for what is to become it. What dead processes left in the folder under such names goes."""
+    if path.parent not in _swept:
+        _swept.add(path.parent)
+        with contextlib.suppress(OSError):
+            _sweep(path.parent)
+    return path.with_name(f".{path.name}.{new_attempt()}.tmp")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files whose writers are known to be dead, or that are a day old."""
+    with os.scandir(folder) as names:
+        found = [match for entry in islice(names, MOST_NAMES) if (match := TEMPORARY.fullmatch(entry.name))]
+    for match in found:
+        path = folder / match[0]
+        dead = match[1] == _host() and not Path(f"/proc/{match[2]}").exists() and Path("/proc/self").exists()
+        if dead or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under `path` whole, replacing what was there, when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{new_attempt()}.tmp")
+    temporary = temporary_name(path)
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -88,7 +120,7 @@ def link_if_absent(source: Path, target: Path) -> bool:
 
 def create_if_absent(path: Path, data: bytes) -> bool:
     """Create `path` whole with `data` unless it exists. True when this call created it."""
-    temporary = path.with_name(f".{path.name}.{new_attempt()}.tmp")
+    temporary = temporary_name(path)
     try:
         write_durably(temporary, data)
         return link_if_absent(temporary, path)
