@@ -33,6 +33,12 @@ DISK_PROBLEMS = {
     errno.EISDIR: "a folder where a file is needed",
     errno.ENAMETOOLONG: "name too long",
 }
+FAILING_DISK = {
+    errno.EIO: "the disk reports an input/output error",
+    errno.ESTALE: "the file server has lost sight of a file (stale handle)",
+    errno.EREMOTEIO: "the file server reports an input/output error",
+}
+"""Not for the user to mend before another try: on another node, or a minute later, all may be well."""
 
 
 class StopFlag:
@@ -92,14 +98,25 @@ class ProgressLine:
 
 
 def disk_problem(error: Exception) -> str | None:
-    """What is wrong with the disk, if that is what an error says. Polars gives the system's number in its message only."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and (told := re.search(r"\(os error (\d+)\)", str(error))):
-        number = int(told[1])
-    if number not in DISK_PROBLEMS:
+    """What is wrong with the disk, if that is what an error says."""
+    number = _system_error(error)
+    if number is None or number not in {**DISK_PROBLEMS, **FAILING_DISK}:
         return None
     name = getattr(error, "filename", None)
-    return DISK_PROBLEMS[number] + (f": {name}" if name else " on the run folder's disk")
+    return {**DISK_PROBLEMS, **FAILING_DISK}[number] + (f": {name}" if name else " on the run folder's disk")
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether a disk problem may be gone at the next try, with nothing mended by the user."""
+    return _system_error(error) in FAILING_DISK
+
+
+def _system_error(error: Exception) -> int | None:
+    """The system's number of an error. Polars gives it in its message only."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
 
 
 @contextmanager

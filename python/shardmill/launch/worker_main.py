@@ -26,7 +26,7 @@ from typing import Any
 from shardmill.errors import ModelDied, Stopped, UserError
 from shardmill.shards.claims import Held, this_process
 from shardmill.shards.run_folder import RunFolder
-from shardmill.standalone import EXIT_DIED, StopFlag, disk_problem, end_with_children
+from shardmill.standalone import EXIT_DIED, StopFlag, disk_problem, end_with_children, may_pass
 from shardmill.worker import ModelPool, Progress, run_shard
 
 REPORT_SECONDS = 0.5
@@ -126,7 +126,7 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
     except Exception as error:
         logging.exception("%s shard %s failed", task["stage"], task["shard"])
         if (problem := disk_problem(error)) is not None:
-            return {"end": "refused", "message": problem}
+            return {"end": "error" if may_pass(error) else "refused", "message": problem}
         return {"end": "error", "message": f"{type(error).__name__}: {error}"}
     return {"end": "done", "message": ""}
 
