@@ -16,8 +16,9 @@ from random import Random
 
 @dataclass(frozen=True)
 class Call:
-    """One call that was carried out: its name, its words, and the bytes that it wrote."""
+    """One call that was carried out: its number (that of the last one with a number if it changes nothing), name and words."""
 
+    number: int
     name: str
     words: tuple[str, ...]
     data: bytes = b""
@@ -31,7 +32,7 @@ def read_log(path: Path) -> list[Call]:
         end = data.index(b"\n", at)
         *words, size = os.fsdecode(data[at:end]).split("\t")
         at = end + 1 + int(size)
-        calls.append(Call(words[0], tuple(words[1:]), data[end + 1 : at]))
+        calls.append(Call(int(words[0]), words[1], tuple(words[2:]), data[end + 1 : at]))
         assert len(calls[-1].data) == int(size)
     return calls
 
@@ -106,11 +107,17 @@ class Chance(Loss):
 
     def __init__(self, seed: str):
         self._rng = Random(seed)
+        self._data: dict[File, bytes] = {}
 
     def name(self, change: Change) -> bool:
         return self._rng.random() < 0.5
 
     def data(self, file: File) -> bytes:
+        if file not in self._data:
+            self._data[file] = self._drawn(file)
+        return self._data[file]
+
+    def _drawn(self, file: File) -> bytes:
         if bytes(file.data) == file.durable:
             return file.durable
         kind = self._rng.randrange(4)

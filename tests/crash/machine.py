@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -67,7 +68,7 @@ class Ended:
     @property
     def calls(self) -> int:
         """How many calls had a number, when the command came to its end."""
-        return int(self.log[-1].words[0])
+        return self.log[-1].number
 
     @property
     def changes(self) -> list[Call]:
@@ -92,16 +93,22 @@ class Machine:
         self._zygote.wait()
         self._zygote.stdout.close()
 
-    def run(self, command: str, root: Path, disturbance: Disturbance = Disturbance()) -> Ended:
-        """Run a command on the run folder `root` to its end."""
-        return self.wait(self.start(command, root, disturbance))
+    def run(self, commands: Sequence[str], root: Path, disturbance: Disturbance = Disturbance(), settled: str = "") -> Ended:
+        """Run commands on the run folder `root`, in one process, to its end."""
+        return self.wait(self.start(commands, root, disturbance, settled=settled))
 
     def start(
-        self, command: str, root: Path, disturbance: Disturbance = Disturbance(), name: str = "a", turns: tuple[Path, Path] | None = None
+        self,
+        commands: Sequence[str],
+        root: Path,
+        disturbance: Disturbance = Disturbance(),
+        name: str = "a",
+        turns: tuple[Path, Path] | None = None,
+        settled: str = "",
     ) -> tuple[int, str]:
-        """Start a command; `name` tells those that run at the same time apart, `turns` are the pipes to step it by."""
+        """Start commands; `name` tells those that run at the same time apart, `turns` are the pipes to step it by."""
         order = {
-            "command": command, "root": str(root), "table": str(self.table),
+            "commands": list(commands), "settled": settled, "root": str(root), "table": str(self.table),
             "at": disturbance.at, "how": disturbance.how, "error": disturbance.error,
             "log": str(self.folder / f"{name}.log"), "told": str(self.folder / f"{name}.out"),
         }  # fmt: skip

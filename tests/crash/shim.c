@@ -44,12 +44,13 @@ static void raw_write(int fd, const void *data, size_t size) {
     }
 }
 
-/* A line of the log: what was called, with tabs between its words, then the number of bytes that follow. */
+/* A line of the log, with tabs between its words: the number, what was called, and last the number of bytes that follow. */
 static void tell(const void *data, size_t size, const char *format, ...) {
     char line[3 * PATH_MAX];
     va_list words;
     va_start(words, format);
-    int length = vsnprintf(line, sizeof line - 32, format, words);
+    int length = snprintf(line, 32, "%ld\t", calls);
+    length += vsnprintf(line + length, sizeof line - 64, format, words);
     va_end(words);
     length += snprintf(line + length, 32, "\t%zu\n", size);
     raw_write(log_fd, line, length);
