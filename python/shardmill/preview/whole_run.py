@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +26,9 @@ from shardmill.worker import run_shard
 
 DRAWN_FROM = 10_000
 """A preview of a large table is to start at once: rows are drawn from so many of its first."""
+
+LINE = "line"
+"""Where a row stands in its file, which is not the file that a preview reads."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ def _life(run: RunFolder, row_id: int, exchanges: dict[str, dict[int, list[Excha
     values: dict[str, Any] = {}
     for chapter in explain(run, row_id):
         if chapter.fate in ("out", "rejected"):
+            chapter = replace(chapter, rows=[{name: row[name] for name in row if name != LINE} for row in chapter.rows])
             steps.append(Step(chapter.stage, exchanges.get(chapter.stage, {}).get(row_id, []), chapter))
         if chapter.fate == "out":
             values |= chapter.rows[0]

@@ -16,7 +16,7 @@ from shardmill.report.shown import shown_text
 from shardmill.resources import resource_text
 
 FOLDER = "templates/report"
-FIGURE = re.compile(r"([-+±~<>≤≥]?\d[^(:;,]{0,22}?)(?= ?[(:;]|, |$)")
+FIGURE = re.compile(r"([-+±~<>≤≥]?\d(?:[^(:;,]|,(?=\d)){0,22}?)(?= ?[(:;]|, |$)")
 
 
 def render(template: str, *, assets: str = "page", inline_styles: bool = True, **values: Any) -> str:
@@ -77,7 +77,7 @@ def number(value: float | int | str | None) -> str:
         return "–"
     if isinstance(value, (bool, str)):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) or float(value).is_integer() else f"{value:,.4g}"
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:,.4g}"
 
 
 def flat(value: Any) -> str:

@@ -42,7 +42,7 @@ def can_draw() -> bool:
 
 
 def draw(chart: Chart) -> str:
-    """A chart as an <svg> element. A mark is a line at a value of the bars; in a histogram and among lines at a place on the x axis.
+    """A chart as an <svg> element. A mark is a line at a value of bars, else at a place on the x axis.
 
     Axes with values over more than three powers of ten are logarithmic. Needs `can_draw`.
     """
