@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Callable
 from io import StringIO
@@ -330,3 +332,17 @@ def test_the_command_takes_rank_files_by_a_glob_and_tells_what_it_found(tmp_path
     result = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
     assert (result["lines"], result["dropped"]["detail"], result["indexes"]["detail"]["entries"]) == (2, 1, 2)
     assert not list(tmp_path.glob("*joining*"))
+
+
+def test_what_a_killed_join_left_goes_with_the_next(tmp_path: Path) -> None:
+    (tmp_path / "o.jsonl").write_text('{"image": "a.jpg", "caption": "x"}\n')
+    (tmp_path / "d.json").write_text('{"a.jpg": "y"}')
+    code = (
+        "import os, sys; from pathlib import Path; from shardmill.recaption import join, join_matching\n"
+        "join_matching.Matching.match = lambda self, tally: os.kill(os.getpid(), 9)\n"
+        "here = Path(sys.argv[1]); join.join_captions(here / 'o.jsonl', {'d': [here / 'd.json']}, here / 'm.jsonl')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
+    assert [path.name for path in tmp_path.glob("m.jsonl.joining-*")]
+    join_captions(tmp_path / "o.jsonl", {"d": [tmp_path / "d.json"]}, tmp_path / "m.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.json", "m.header.json", "m.jsonl", "o.jsonl"]

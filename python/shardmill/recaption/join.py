@@ -5,7 +5,10 @@ Memory does not grow with the files: see `join_matching`.
 
 from __future__ import annotations
 
+import glob
+import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +71,8 @@ def join_captions(
     _check_room(scratch, size)
     writer = MultiTextWriter(out, [TextSource(name=name) for name in names], missing, fallback, details)
     tally = Tally(indexes={name: IndexCounts() for name in places})
-    temporary = tempfile.TemporaryDirectory(prefix=f"{out.name}.joining-", dir=scratch)
+    _sweep(scratch, f"{out.name}.joining-")
+    temporary = tempfile.TemporaryDirectory(prefix=f"{out.name}.joining-{_here()}-{os.getpid()}-", dir=scratch)
     with temporary as folder, open(Path(folder, "notes"), "w+b") as notes:
         matching = Matching(Path(folder), names, places, ImageKeys(image_root), size, notes, report)
         matching.read(files, [ORIGINAL, *(name for name in places for _ in indexes[name])], tally)
@@ -95,6 +99,28 @@ def _check_sources(names: Sequence[str], indexes: Mapping[str, Sequence[Path]]) 
     unused = [name for name in indexes if name not in names]
     if unused:
         raise UserError(f"the index {unused[0]!r} is none of the texts {', '.join(names)}; add it to --texts or leave it out")
+
+
+def _here() -> str:
+    return socket.gethostname().split(".")[0].replace("-", "_") or "host"
+
+
+def _sweep(folder: Path, prefix: str) -> None:
+    """Remove what joins to the same file left that were killed on this machine."""
+    for left in folder.glob(f"{glob.escape(prefix)}*-*-*"):
+        host, pid, _ = left.name.removeprefix(prefix).split("-", 2)
+        if host == _here() and pid.isdecimal() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _check_room(folder: Path, size: int) -> None:
