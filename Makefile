@@ -1,14 +1,20 @@
-# make demo: the whole NegBench pipeline over the bundled sample, on this machine. make test: everything that is tested.
+# make demo: all four pipelines over the bundled samples, on this machine. make test: everything that is tested.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN ?= data/runs/demo
+LAUNCH = $(BIN)/shardmill launch
+REPORT = $(BIN)/shardmill report
 
 .PHONY: demo test test-models test-slurm lint types bench samples lock clean
 
 demo: $(VENV)/core.stamp
-	$(BIN)/shardmill launch negbench --input data/samples/captions.csv --run $(RUN) --num-shards 8 --workers 2
+	$(LAUNCH) negbench --input data/samples/captions.csv --run $(RUN) --num-shards 8 --workers 2
+	$(LAUNCH) antidote --input data/samples/antidote.json --run $(RUN)-antidote --min-words 8 --total 12000 --num-shards 4 --workers 2
+	$(LAUNCH) recaption --input data/samples/captions.csv --run $(RUN)-recaption --num-shards 4 --workers 2
+	$(LAUNCH) anyedit --input data/samples/anyedit.csv --run $(RUN)-anyedit --num-shards 4 --workers 2
+	@for run in $(RUN) $(RUN)-antidote $(RUN)-recaption $(RUN)-anyedit; do $(REPORT) $$run --brief || exit 1; done
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/slurm --ignore tests/models

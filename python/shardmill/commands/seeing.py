@@ -33,7 +33,8 @@ COLOURS = {"fail": "red", "look": "yellow", "pass": "green"}
 @click.option("--rows", type=click.IntRange(0), default=60, show_default=True, help="how many rows the gallery shows")
 @click.option("--seed", type=int, default=0, show_default=True, help="another seed shows other rows")
 @click.option("--json", "as_json", is_flag=True, help="print report.json instead of the verdicts")
-def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool) -> None:
+@click.option("--brief", is_flag=True, help="tell only the rules that are not kept, and where the page is")
+def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, brief: bool) -> None:
     """Is the data of RUN fit to train on: one page with the verdicts, the figures behind them, and rows to look at.
 
     The page is one file that needs no network and no server. A run that is still going on may be reported too.
@@ -54,7 +55,8 @@ def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool) 
         click.echo(figures)
         return
     for finding in sorted(found.findings, key=lambda finding: ORDER.index(finding.verdict)):
-        _tell(finding)
+        if not (brief and finding.verdict == "pass"):
+            _tell(finding)
     click.echo(f"{found.facts.get('verdict') or f'{len(found.findings)} rules'}; the page: {page}")
 
 
