@@ -42,6 +42,7 @@ class Source:
     """Reads forward through a file. The first byte order mark is dropped, and the last line always ends in a newline."""
 
     def __init__(self, path: Path, encoding: str | None) -> None:
+        self._path = path
         self._file = path.open("rb", buffering=0)
         name = codec_name(encoding) if encoding else "utf-8"
         self._decoder = None if name in ("utf-8", "utf-8-sig") else codecs.getincrementaldecoder(name)(_MARK)
@@ -83,4 +84,8 @@ class Source:
     def _utf8(self, raw: bytes) -> bytes:
         if self._decoder is None:
             return raw
-        return self._decoder.decode(raw, final=not raw).encode("utf-8", _MARK)
+        try:
+            return self._decoder.decode(raw, final=not raw).encode("utf-8", _MARK)
+        except UnicodeError as error:  # not of a character, which is marked, but of the file: utf-16 without its mark
+            self._file.close()
+            raise UserError(f"{self._path} does not have the encoding it is said to have: {error}.") from None

@@ -1,0 +1,81 @@
+"""What no input may bring about: a program that is started, a connection, a file outside of the folder, a hang."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+STARTS = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "ctypes.dlopen")
+REACHES = ("socket.connect", "socket.getaddrinfo", "pickle.find_class")
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree")
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+SECONDS = 30
+
+
+class Hang(BaseException):
+    """A case took too long. No `except Exception` of the product holds it up."""
+
+
+class _Watch:
+    folder: Path | None = None
+    seen: list[str] = []
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if _Watch.folder is None:
+        return
+    if event in STARTS or event in REACHES:
+        _Watch.seen.append(f"{event} {args!r}"[:300])
+    elif event == "open":
+        if isinstance(args[2], int) and args[2] & WRITING:
+            _look(event, args[0])
+    elif event in CHANGES:
+        for path in args[: 2 if event in ("os.rename", "os.link") else 1]:
+            _look(event, path)
+        if event == "os.symlink":
+            _look(event, args[1])
+
+
+def _look(event: str, path: Any) -> None:
+    if isinstance(path, (str, bytes, os.PathLike)):
+        place = os.path.realpath(os.fsdecode(path))
+        if _Watch.folder is not None and not place.startswith(f"{_Watch.folder}{os.sep}") and place != "/dev/null":
+            _Watch.seen.append(f"{event} {place}")
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def guarded(seconds: float = SECONDS) -> Iterator[Path]:
+    """A folder for one case. Raises AssertionError for what no input may bring about, Hang where it takes too long."""
+
+    def hang(*_: object) -> None:
+        raise Hang(f"more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, hang)
+    sys.dont_write_bytecode = True
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_fast()) as outer:
+        folder = Path(outer).resolve() / "inside"
+        folder.mkdir()
+        _Watch.folder, _Watch.seen = folder, []
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield folder
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            _Watch.folder = None
+        beside = sorted(path.name for path in Path(outer).iterdir())
+    assert not _Watch.seen, f"an input brought about: {_Watch.seen}"
+    assert beside == ["inside"], f"files beside the folder: {beside}"
+
+
+def _fast() -> str | None:
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

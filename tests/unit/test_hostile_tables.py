@@ -1,0 +1,25 @@
+"""Foreign tables of hostile bytes: each record comes in or is set aside, whatever blocks it is read in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fuzz.tables import TARGETS
+from fuzz.target import Target
+from shardmill.errors import UserError
+from shardmill.shards.tables import open_table
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_every_record_of_a_table_is_accounted_for(target: Target) -> None:
+    target.property(examples=40)()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_file_that_lacks_the_mark_of_its_encoding_is_refused_in_plain_words(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("caption\na dog\n".encode(f"{encoding}-be"))
+    with pytest.raises(UserError, match="does not have the encoding"):
+        open_table(path, encoding)
