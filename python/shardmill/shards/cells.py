@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import json
+import unicodedata
 from collections.abc import Mapping
+from sys import float_info
 from typing import Any, Literal
 
 import polars as pl
@@ -28,10 +30,13 @@ PYTHON_TYPES = {"text": str, "int": int, "bool": bool}
 MAX_LITERAL = 100_000
 """Longest Python-literal cell that is parsed; deeper or longer ones are not lists that any tool wrote."""
 
+FORMULA_STARTS = frozenset("=+-@\t\r\n")
+"""What a formula begins with: signs, and white space that spreadsheets drop before they look for signs."""
 
-def dump_cell(value: Any) -> str:
+
+def dump_cell(value: Any, *, allow_nan: bool = True) -> str:
     """JSON text of a list or json cell: compact, unicode kept readable."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=allow_nan)
 
 
 def parse_json_cell(text: str) -> Any:
@@ -43,7 +48,9 @@ def parse_json_cell(text: str) -> Any:
     if len(text) > MAX_LITERAL:
         raise ValueError(f"a cell of {len(text):,} characters is not JSON")
     try:
-        return ast.literal_eval(text.strip())
+        value = ast.literal_eval(text.strip())
+        dump_cell(value)  # not for sets, bytes or complex numbers, which no cell could hold again
+        return value
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"neither JSON nor a Python literal: {text[:80]!r}") from error
 
@@ -70,17 +77,27 @@ def decode(value: Any, kind: Kind) -> Any:
 
 
 def encode(value: Any, kind: Kind) -> Any:
-    """A value for an in-memory frame from a Python value. Raises TypeError when the value is not of its kind."""
+    """A value for an in-memory frame from a Python value. Raises TypeError when the value is not of its kind.
+
+    JSON has no infinities and no NaN: a file with one is refused whole by most readers, so none gets into a table.
+    """
     if value is None:
         return None
     if kind in ("list", "json"):
         if kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)):
             raise TypeError(f"not a list of texts: {value!r}")
-        return storable(dump_cell(list(value) if kind == "list" else value))
+        try:
+            return storable(dump_cell(list(value) if kind == "list" else value, allow_nan=False))
+        except ValueError as error:
+            raise TypeError(f"JSON can hold no such value: {error}") from error
     if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not abs(value) <= float_info.max:
+            raise TypeError("not a finite number, and JSON can hold no other")
         return float(value)
     if type(value) is not PYTHON_TYPES.get(kind):
         raise TypeError(f"not of kind {kind}: {value!r}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise TypeError(f"a whole number of {value.bit_length()} bits, where 64 are the most")
     return storable(value) if isinstance(value, str) else value
 
 
@@ -95,3 +112,15 @@ def check_cells(values: Mapping[str, Any], kinds: Kinds) -> None:
 def storable(text: str) -> str:
     """The text with lone surrogates (which JSON escapes in model output can hold, and UTF-8 cannot) replaced by "?"."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def looks_like_formula(text: str) -> bool:
+    """Whether a spreadsheet may run a cell that holds this text when the CSV is opened: the rule of OWASP's "CSV injection".
+
+    Such a text is data like any other and stays as it is; the report counts them, for people to know before they open a part.
+
+    >>> [looks_like_formula(text) for text in ("=1+1", " @SUM(A1)", "-", "a-b", "- two dogs")]
+    [True, True, False, False, True]
+    """
+    start = text.lstrip(" \u00a0\ufeff")
+    return len(start) > 1 and (start[0] in FORMULA_STARTS or unicodedata.normalize("NFKC", start[0]) in FORMULA_STARTS)
