@@ -89,9 +89,13 @@ class Worker:
 
 
 def journal_bytes(run: RunFolder, task: Task) -> int:
-    """How much the attempts at a task have written: more of it is progress."""
-    sizes = (path.stat().st_size for path in run.files(*task).journals())
-    return sum(size for size in sizes if size > HEADER_BYTES)
+    """How much the attempts at a task have written: more of it is progress. A journal may go at any time: its shard is done then."""
+    total = 0
+    for path in run.files(*task).journals():
+        with suppress(FileNotFoundError):
+            size = path.stat().st_size
+            total += size if size > HEADER_BYTES else 0
+    return total
 
 
 def how_it_died(code: int) -> str:
