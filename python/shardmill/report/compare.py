@@ -111,7 +111,7 @@ def _stage_fields(stage: StagePlan) -> Iterator[tuple[str, Any]]:
     yield f"{stage.name} attempts", stage.attempts
     for what, values in (("model", stage.model), ("option", stage.options), ("threshold", stage.thresholds)):
         yield from _flat(f"{stage.name} {what}", values)
-    yield from _flat(f"{stage.name} digest of", stage.fingerprint)
+    yield from _flat(f"{stage.name} fingerprint of", {key: value for key, value in stage.fingerprint.items() if key != "options"})
 
 
 def _flat(name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from shardmill.report.html import flat, render
 from shardmill.report.shown import shortened
 
 CATEGORIES, OBJECTS, CELLS, WIDTH, LEAD = 6, 8, 6, 60, 12
+
+DIGEST = re.compile(r"\b[0-9a-f]{40,64}\b")
 
 
 def headline(found: Comparison) -> str:
@@ -75,7 +78,7 @@ def _table(*columns: str) -> Table:
 
 def _shorts(first: Any, second: Any) -> list[str]:
     """Two values from a little before where they begin to differ."""
-    texts = ["–" if value is None else flat(value) for value in (first, second)]
+    texts = ["–" if value is None else DIGEST.sub(lambda found: found[0][:12], flat(value)) for value in (first, second)]
     unlike = (at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other)
     start = next(unlike, min(map(len, texts))) - LEAD
     return [escape(shortened(f"…{text[start:]}" if start > LEAD and len(text) > WIDTH else text, WIDTH)) for text in texts]
@@ -84,12 +87,8 @@ def _shorts(first: Any, second: Any) -> list[str]:
 def _plan(found: Comparison) -> tuple[str, Table]:
     table = _table("field", "A", "B")
     for each in found.plan:
-        table.add_row(escape(each.field), *_shorts(_digest(each.field, each.a), _digest(each.field, each.b)))
+        table.add_row(escape(each.field), *_shorts(each.a, each.b))
     return "what differs between the plans", table
-
-
-def _digest(field: str, value: Any) -> Any:
-    return value[:12] if isinstance(value, str) and (" digest of " in field or field.endswith("sha256")) else value
 
 
 def _counts(counts: Counts | None) -> str:
@@ -103,7 +102,12 @@ def _counts(counts: Counts | None) -> str:
 def _stages(found: Comparison) -> tuple[str, Table]:
     table = _table("stage", "A", "B", "")
     for each in found.stages:
-        table.add_row(escape(each.stage), _counts(each.a), _counts(each.b), told_p(each.p, each.beyond_chance))
+        table.add_row(
+            escape(each.stage),
+            _counts(each.a),
+            _counts(each.b),
+            "the same" if each.a == each.b else told_p(each.p, each.beyond_chance),
+        )
         reasons = {**(each.a.rejected if each.a else {}), **(each.b.rejected if each.b else {})}
         for reason in sorted(reasons):
             one, other = (counts.rejected.get(reason, 0) if counts else 0 for counts in (each.a, each.b))
@@ -113,7 +117,7 @@ def _stages(found: Comparison) -> tuple[str, Table]:
 
 
 def _balances(found: Comparison) -> tuple[str, Table]:
-    changed = [each for each in found.balances if each.a != each.b]
+    changed = [each for each in found.balances if any(row[2] != row[4] for row in rows_of(each))]
     table = _table("", "A", "B", "")
     for balance in changed:
         rows = [row for row in rows_of(balance) if row[2] != row[4]]
