@@ -7,7 +7,7 @@ RUN ?= data/runs/demo
 LAUNCH = $(BIN)/shardmill launch
 REPORT = $(BIN)/shardmill report
 
-.PHONY: demo test test-models test-slurm lint types bench samples lock clean
+.PHONY: demo test test-browser test-models test-slurm lint types bench samples lock clean
 
 demo: $(VENV)/core.stamp
 	$(LAUNCH) negbench --input data/samples/captions.csv --run $(RUN) --num-shards 8 --workers 2
@@ -17,13 +17,18 @@ demo: $(VENV)/core.stamp
 	@for run in $(RUN) $(RUN)-antidote $(RUN)-recaption $(RUN)-anyedit; do $(REPORT) $$run --brief || exit 1; done
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/slurm --ignore tests/models
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/slurm --ignore tests/models --ignore tests/browser
+	$(MAKE) test-browser
 	$(MAKE) test-models
 	$(MAKE) test-slurm
 
 # Real engines with tiny models on the CPU, in an environment of its own (3 GB): vLLM, its server, transformers. Linux on x86-64.
 test-models: $(VENV)-models
 	$(VENV)-models/bin/python -m pytest -n 2 --dist loadfile tests/models
+
+# The pages in headless Chromium, which is installed if need be (as root on Debian).
+test-browser: $(VENV)/test.stamp
+	$(BIN)/python -m pytest tests/browser
 
 # Brings up small SLURM clusters of its own, which needs root on Debian 12; says so where it cannot. It waits more than it works.
 test-slurm: $(VENV)/test.stamp $(VENV)-models

@@ -89,7 +89,7 @@ class Worker:
 
 
 def journal_bytes(run: RunFolder, task: Task) -> int:
-    """How much the attempts at a task have written: more of it is progress. A journal that goes meanwhile was of a finished shard."""
+    """How much the attempts at a task have written: more of it is progress. One that goes meanwhile was of a finished shard."""
     total = 0
     for path in run.files(*task).journals():
         with suppress(FileNotFoundError):
