@@ -66,6 +66,7 @@
   if (form && cards.length) {
     form.hidden = false;
     form.addEventListener("input", update);
+    form.addEventListener("change", update);
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("reset", () => setTimeout(update));
     for (const link of document.querySelectorAll("a[data-reason]")) {
