@@ -60,8 +60,8 @@ samples: $(VENV)/core.stamp
 # Writes the lock files anew from pyproject.toml.
 lock: $(VENV)/test.stamp
 	$(PIP) install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -q -o env/core.lock
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -q -o env/test.lock
+	$(BIN)/uv pip compile pyproject.toml --extra report --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -q -o env/core.lock
+	$(BIN)/uv pip compile pyproject.toml --extra report --group dev --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -q -o env/test.lock
 	for extra in vllm vision; do $(BIN)/uv pip compile pyproject.toml --extra $$extra --python-version 3.11 \
 	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-header --no-annotate -q -o env/$$extra.lock || exit 1; done
 
