@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.report.judging import example, percent
+from shardmill.report.measures import own_text
 from shardmill.report.model import Example, Finding, FlowStep
 from shardmill.report.standing import Standing, shards_in_words
 from shardmill.seeding import uniform
@@ -38,7 +39,7 @@ def draw_rejected(standing: Standing, seed: int) -> list[Rejected]:
         kept: list[pl.DataFrame] = []
         for frame in standing.rejects(stage):
             drawn = frame.with_columns(uniform(pl.col("row_id"), "report", seed, "rejected", stage).alias("#"))
-            kept = [_first(pl.concat([*kept, drawn]))]
+            kept = [own_text(_first(pl.concat([*kept, drawn])))]
         for (reason,), rows in kept[0].group_by("reason", maintain_order=True) if kept else ():
             found.append(Rejected(stage, str(reason), rows.drop("#").to_dicts()))
     return found

@@ -13,7 +13,7 @@ from shardmill.seeding import uniform
 
 _HASH_SEED = 0x5EED
 MOST_NAMES = 300_000
-MOST_HASHES = 1 << 20
+MOST_HASHES = 1 << 18
 MOST_SHOWN = 100
 
 
@@ -37,7 +37,7 @@ class Sample:
         if self._cut is not None:
             drawn = drawn.filter(pl.col("#") <= self._cut)
         if drawn.height:
-            self._kept.append(drawn)
+            self._kept.append(own_text(drawn))
             self._held += drawn.height
         if self._held > 4 * self.size:
             self._prune()
@@ -49,8 +49,8 @@ class Sample:
         draws = kept["#"].unique().sort()
         if len(draws) > self.size:
             self._cut = float(draws[self.size - 1])
-            kept = kept.filter(pl.col("#") <= self._cut)
-        self._kept, self._held = [kept.rechunk()], kept.height
+            kept = own_text(kept.filter(pl.col("#") <= self._cut))
+        self._kept, self._held = [kept], kept.height
 
     def frame(self) -> pl.DataFrame | None:
         """The sampled lines in the order of their rows; None if there were none."""
@@ -59,6 +59,12 @@ class Sample:
             return None
         names = [name for name in ("row_id", "sub_id") if name in self._kept[0].columns]
         return self._kept[0].sort(names).drop("#")
+
+
+def own_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with texts of its own: Polars lets the few that are kept of a batch hold all of the batch's."""
+    texts = [column for column, kind in frame.schema.items() if kind == pl.String]
+    return frame.with_columns(pl.Series(name, frame[name].to_list(), pl.String) for name in texts)
 
 
 class Tally:
@@ -76,14 +82,14 @@ class Tally:
         counts = values.cast(pl.String).drop_nulls().value_counts(name="n")
         counts = counts.select(pl.col(counts.columns[0]).alias("value"), pl.col("n").cast(pl.Int64))
         self.total += int(counts["n"].sum())
-        self._new.append(counts)
+        self._new.append(own_text(counts))
         self._waiting += counts.height
         if self._waiting > self._limit // 4:
             self._merge()
 
     def _merge(self) -> None:
         if self._new:
-            self._counts = pl.concat([self._counts, *self._new]).group_by("value").agg(pl.col("n").sum())
+            self._counts = own_text(pl.concat([self._counts, *self._new]).group_by("value").agg(pl.col("n").sum()))
             self._new, self._waiting = [], 0
         if self._counts.height > 2 * self._limit:
             kept = self._counts.sort("n", "value", descending=[True, False]).head(self._limit)
@@ -120,11 +126,13 @@ class Repeated:
 class Repeats:
     """How many texts say the same as another, by 64-bit hashes of the texts without case and double blanks.
 
-    Exact up to a million different texts. Beyond that only texts are counted whose hash is a multiple of 2, 4, 8, …: a fair
-    sample of the different texts, each with all of its copies (adaptive sampling, Flajolet 1990).
+    Exact up to some 260,000 different texts. Beyond that only texts are followed whose hash is a multiple of 2, 4, 8, …, a fair
+    sample of the different texts, each with all of its copies (adaptive sampling, Flajolet 1990); and, whatever their hash, those
+    that made a thousandth of some batch or of all.
     """
 
     def __init__(self, limit: int = MOST_HASHES) -> None:
+        self.total = 0
         self._limit, self._level = limit, 0
         self._counts = pl.DataFrame(schema={"hash": pl.UInt64, "n": pl.Int64, "first": pl.Int64})
         self._shown: dict[int, Repeated] = {}
@@ -132,22 +140,24 @@ class Repeats:
     def look(self, rows: pl.Series, texts: pl.Series) -> None:
         """Take the texts of a batch into account, each with its row."""
         plain = pl.col("text").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
-        batch = pl.DataFrame({"row": rows, "text": texts}).drop_nulls("text")
-        batch = batch.with_columns(hash=plain.hash(_HASH_SEED)).filter(self._sampled())
+        batch = pl.DataFrame({"row": rows, "text": texts}).drop_nulls("text").with_columns(hash=plain.hash(_HASH_SEED))
+        self.total += batch.height
         own = batch.group_by("hash").agg(n=pl.len().cast(pl.Int64), first=pl.col("row").min())
-        merged = pl.concat([self._counts, own]).group_by("hash").agg(pl.col("n").sum(), pl.col("first").min())
-        self._note(batch, own, merged)
-        self._counts = merged
+        if self._level:
+            followed = self._counts.filter(~self._sampled())["hash"]
+            own = own.filter(self._sampled() | (pl.col("n") >= _heavy(batch.height)) | pl.col("hash").is_in(followed.implode()))
+        self._counts = pl.concat([self._counts, own]).group_by("hash").agg(pl.col("n").sum(), pl.col("first").min())
+        self._note(batch, own)
         while self._counts.height > self._limit:
             self._level += 1
-            self._counts = self._counts.filter(self._sampled())
+            self._counts = self._counts.filter(self._sampled() | (pl.col("n") >= _heavy(self.total)))
 
     def _sampled(self) -> pl.Expr:
         return pl.col("hash") % (1 << self._level) == 0
 
-    def _note(self, batch: pl.DataFrame, own: pl.DataFrame, merged: pl.DataFrame) -> None:
+    def _note(self, batch: pl.DataFrame, own: pl.DataFrame) -> None:
         """Remember what the texts of a batch that came again say, the commonest first."""
-        again = merged.filter(pl.col("n") > 1).join(own.select("hash"), on="hash", how="semi")
+        again = self._counts.filter(pl.col("n") > 1).join(own.select("hash"), on="hash", how="semi")
         again = again.sort("n", "first", descending=[True, False]).head(MOST_SHOWN)
         if not again.height:
             return
@@ -159,23 +169,29 @@ class Repeats:
             self._shown = dict(best[:MOST_SHOWN])
 
     @property
-    def total(self) -> int:
-        """Texts that were counted: all, or those of the sampled hashes."""
-        return int(self._counts["n"].sum())
+    def exact(self) -> bool:
+        return self._level == 0
 
     @property
     def extra(self) -> int:
-        """Copies: the texts less the different ones."""
-        return self.total - self._counts.height
-
-    @property
-    def estimated_total(self) -> int:
-        """All texts, as far as the sampled hashes tell."""
-        return self.total << self._level
+        """Copies: the texts less the different ones; estimated from the texts that are followed where these are not all."""
+        sampled = self._counts.filter(self._sampled())
+        if self.exact:
+            return self.total - sampled.height
+        heavy = self._counts.filter(~self._sampled())
+        weight = int(heavy["n"].sum())
+        light = int(sampled["n"].sum())
+        share = (light - sampled.height) / light if light else 0.0
+        return weight - heavy.height + round(share * (self.total - weight))
 
     def most(self, count: int) -> list[Repeated]:
         """The texts that came most often, of those that came twice or more."""
         return sorted(self._shown.values(), key=lambda each: (-each.times, each.rows))[:count]
+
+
+def _heavy(total: int) -> int:
+    """Copies from which on a text among so many is followed whatever its hash."""
+    return max(total // 1_000, 20)
 
 
 class Histogram:

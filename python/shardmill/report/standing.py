@@ -101,9 +101,9 @@ class Standing:
             manifest = self.manifests[stage].get(shard)
             if manifest is not None:
                 part = self.run.files(stage, shard).part
-                frame = scan_frame(part, manifest.columns, self.run.plan.part_format).filter(pl.col("row_id").is_in(ids))
-                for line in frame.collect(engine="streaming").iter_rows(named=True):
-                    found.setdefault(line["row_id"], []).append(line)
+                for batch in _frames(part, manifest.columns, manifest.columns, self.run.plan.part_format):
+                    for line in batch.filter(pl.col("row_id").is_in(ids)).iter_rows(named=True):
+                        found.setdefault(line["row_id"], []).append(line)
         return found
 
 

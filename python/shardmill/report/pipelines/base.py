@@ -66,6 +66,10 @@ class Rows(Part):
             self._rows = [] if frame is None else [decoded(line, self._kinds) for line in frame.iter_rows(named=True)]
         return self._rows
 
+    def some(self, count: int) -> list[Row]:
+        """So many of the lines at most, taken evenly."""
+        return self.rows[:: max(1, -(-len(self.rows) // count))]
+
 
 class Pipeline:
     """The parts of a pipeline, and how its rows are shown."""

@@ -204,7 +204,7 @@ class Texts(Part):
             f"{self.id}.commonest",
             f"No single text is much of the {self.called}.",
             count,
-            self.repeats.estimated_total,
+            self.repeats.total,
             look=look,
             fail=fail,
             means="One text is said again and again: few templates, or an input of few things.",

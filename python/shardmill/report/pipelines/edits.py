@@ -89,7 +89,7 @@ class Edits(Part):
         by_type: dict[str, list[Example]] = {}
         by_verb: dict[str, list[Example]] = {}
         by_object: dict[str, list[Example]] = {}
-        for row in self._sample.rows[:3_000]:
+        for row in self._sample.some(3_000):
             shown = example(row["row_id"], row["edit"], row["sub_id"])
             by_type.setdefault(row["edit_type"], []).append(shown)
             by_verb.setdefault((row["edit"].split() or [""])[0].lower(), []).append(shown)

@@ -11,7 +11,7 @@ from shardmill.report.model import Chart, Finding, Mark, Section, Series, Table
 from shardmill.report.pipelines.base import Reading, Row, Rows
 from shardmill.report.standing import Standing
 
-SAMPLED = 20_000
+SAMPLED = 10_000
 MARGIN = 0.05
 MARGIN_LOOK, MARGIN_FAIL = 0.3, 0.6
 

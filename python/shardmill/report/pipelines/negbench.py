@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import polars as pl
 
 from shardmill.language.lexicon import lexicon
@@ -10,7 +12,7 @@ from shardmill.language.polarity import check_negated
 from shardmill.language.relations import mentions
 from shardmill.report.figures import skeleton, words
 from shardmill.report.judging import at_least, example, never
-from shardmill.report.measures import Tally, bars_chart
+from shardmill.report.measures import bars_chart
 from shardmill.report.model import Example, Finding, Section, Table, Text
 from shardmill.report.pipelines.base import CHECKED_ROWS, Part, Pipeline, Reading, Row, Rows, lists
 from shardmill.report.pipelines.common import Objects, Texts, TextsSection, balance
@@ -19,7 +21,7 @@ from shardmill.report.pipelines.inputs import Inputs
 from shardmill.report.pipelines.questions import Questions
 from shardmill.report.standing import Standing
 
-DETAIL = pl.List(pl.Struct({"form": pl.String, "cue": pl.String}))
+NEGATED_ROWS = 20_000
 
 
 class Negbench(Pipeline):
@@ -31,10 +33,11 @@ class Negbench(Pipeline):
         texts: list[Texts] = []
         if standing.has("filter_objects"):
             options = standing.run.stage("filter_objects").options
+            looked = next(name for name in ("validate_objects", "filter_objects") if standing.has(name))  # one file less to read
             claims = Claims(
                 "objects", "negatives", "seen_objects", "unseen_negatives", options["present_above"], options["absent_below"]
             )
-            self.parts += [Checked(), Grounding(standing, "filter_objects", claims, seed)]
+            self.parts += [Checked(looked), Grounding(standing, looked, claims, seed)]
         if standing.has("validate_objects"):
             self.parts += [
                 Lists(standing, seed),
@@ -80,12 +83,13 @@ class Negbench(Pipeline):
 class Checked(Part):
     """No row passes on whose image the detector could not look at."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
         self._rows = self._unchecked = 0
         self._examples: list[Example] = []
 
     def readings(self) -> list[Reading]:
-        return [Reading("filter_objects", ("image_checked", "image"), self._look)]
+        return [Reading(self._stage, ("image_checked", "image"), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         unchecked = frame.filter(~pl.col("image_checked").fill_null(False))
@@ -193,28 +197,30 @@ def _scenes(names: list[str]) -> set[str]:
 
 
 class Captions(Part):
-    """Negated captions: polarity on a sample; forms and cue words over all of them."""
+    """Negated captions: how many over all of them; forms, cue words and polarity on a sample."""
 
     def __init__(self, standing: Standing, seed: int) -> None:
         columns = ("positive_objects", "negative_captions", "negation_details")
-        self._sample = Rows(standing, "caption_negated", columns, CHECKED_ROWS, seed, "captions")
-        self._forms, self._cues, self._rows, self._captions = Tally(), Tally(), 0, 0
+        self._sample = Rows(standing, "caption_negated", columns, NEGATED_ROWS, seed, "captions")
+        self._rows, self._captions = 0, 0
 
     def readings(self) -> list[Reading]:
-        return [*self._sample.readings(), Reading("caption_negated", ("negation_details", "negative_captions"), self._look)]
+        return [*self._sample.readings(), Reading("caption_negated", ("negative_captions",), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
-        details = frame.select(details=pl.col("negation_details").str.json_decode(DETAIL)).explode("details").drop_nulls()
-        self._forms.look(details["details"].struct.field("form"))
-        self._cues.look(details["details"].struct.field("cue"))
         self._rows += frame.height
         self._captions += int(frame.select(lists("negative_captions").list.len().sum()).item() or 0)
+
+    def _counted(self, field: str) -> list[tuple[str, int]]:
+        """How often each form or cue comes in the sample, the commonest first."""
+        counts = Counter(str(detail[field]) for row in self._sample.rows for detail in row["negation_details"] or [])
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
     def findings(self) -> list[Finding]:
         wrong: list[Example] = []
         by_cue: dict[str, list[Example]] = {}
         bad = checked = 0
-        for row in self._sample.rows:
+        for row in self._sample.some(CHECKED_ROWS):
             pairs = zip(row["negative_captions"] or [], row["negation_details"] or [], strict=False)
             for caption, detail in pairs:
                 checked += 1
@@ -237,7 +243,7 @@ class Captions(Part):
             balance(
                 "captions.forms",
                 "Negation first and affirmation first are about equally frequent.",
-                self._forms.most(),
+                self._counted("form"),
                 look=0.65,
                 fail=0.85,
                 means="One form dominates: a model learns where a negation stands instead of what it denies.",
@@ -246,7 +252,7 @@ class Captions(Part):
             balance(
                 "captions.cues",
                 "No cue word makes most of the negations.",
-                self._cues.most(),
+                self._counted("cue"),
                 look=0.5,
                 fail=0.8,
                 means="A model learns one word (“no”) instead of negation. Vary the template set or the prompt.",
@@ -272,8 +278,10 @@ class Captions(Part):
                 id="negation",
                 title="Negations",
                 charts=[
-                    bars_chart("negation.forms", "Forms", "form", _counts(self._forms), "Bad: one bar far above the other."),
-                    bars_chart("negation.cues", "Cue words", "cue", _counts(self._cues), "Bad: one word does all the negating."),
+                    bars_chart(
+                        "negation.forms", "Forms", "form", _floats(self._counted("form")), "Bad: one bar far above the other."
+                    ),
+                    bars_chart("negation.cues", "Cue words", "cue", _floats(self._counted("cue")), "Bad: one word does it all."),
                 ],
                 tables=[per_row],
             )
@@ -283,8 +291,8 @@ class Captions(Part):
         return {"negated captions": f"{self._captions:,}"}
 
 
-def _counts(tally: Tally) -> list[tuple[str, float]]:
-    return [(name, float(count)) for name, count in tally.most(20)]
+def _floats(counts: list[tuple[str, int]]) -> list[tuple[str, float]]:
+    return [(name, float(count)) for name, count in counts[:20]]
 
 
 def caption_texts(standing: Standing, seed: int) -> Texts:

@@ -66,7 +66,7 @@ class Presuppositions(Part):
         unfit: list[Example] = []
         checked = 0
         wrong = Counter[str]()
-        for row in self._sample.rows[:CHECKED_ROWS]:
+        for row in self._sample.some(CHECKED_ROWS):
             for each in passed(row):
                 checked += 1
                 if each["object"] not in (row[f"verified_{KINDS[each['kind']]}"] or []):
@@ -128,7 +128,7 @@ class Presuppositions(Part):
         told = ", ".join(f"{name} {count:,}" for name, count in self._verdicts.most(5) if name != "pass")
         bad = [
             example(row["row_id"], f"{each['verdict']}: {each['question']}")
-            for row in self._sample.rows[:2_000]
+            for row in self._sample.some(2_000)
             for each in row["questions"] or []
             if each["verdict"] != "pass"
         ]

@@ -20,7 +20,7 @@ from shardmill.report.standing import Standing
 
 OPTIONS = range(4)
 LETTERS = "ABCD"
-BLIND_QUESTIONS = 60_000
+BLIND_QUESTIONS = 30_000
 """Questions that blind readers try: enough for half a point, few enough to hold."""
 ENOUGH = 2_000
 MOST_SHARE = 0.28
@@ -111,7 +111,7 @@ class Questions(Part):
             alike = len({plain(row[name]) for name in self._texts}) < 4
             if true != [row["correct_answer"]] or alike:
                 wrong.append((row, "two options are alike" if alike else f"true are {[LETTERS[index] for index in true]}"))
-        checked = rows[:CHECKED_ROWS]
+        checked = [row for row in self._sample.some(CHECKED_ROWS) if _is_whole(row, self._texts)]
         for row in checked:
             for name, claim in zip(self._texts, row["option_truths"], strict=True):
                 if (problem := check_polarity(row[name], claim)) is not None:
@@ -161,7 +161,7 @@ class Questions(Part):
         look, fail = (MOST_SHARE + 0.02, 0.35) if self._style == "balanced" else (0.5, 0.7)
         name, most = counts[0] if counts else ("", 0)
         told = ", ".join(f"{each} {percent(count / max(self._cells.total, 1))}" for each, count in counts)
-        rows = [row for row in self._sample.rows[:2_000] if row["correct_answer_template"] == name]
+        rows = [row for row in self._sample.some(2_000) if row["correct_answer_template"] == name]
         shown = [example(row["row_id"], str(row[self._texts[row["correct_answer"]]]), row["sub_id"]) for row in rows[:5]]
         return at_most(
             "mcq.cells",
@@ -214,7 +214,7 @@ class Questions(Part):
 
     def _reworded(self) -> Finding:
         new = sum(int(value) * count for value, count in self._new.most())
-        kept = [row for row in self._sample.rows[:2_000] if row[self._texts[0]] == row.get("caption_0")]
+        kept = [row for row in self._sample.some(2_000) if row[self._texts[0]] == row.get("caption_0")]
         return at_least(
             "mcq.paraphrased",
             "Most options are in other words than the template's.",
