@@ -76,6 +76,18 @@ def antidote() -> RunFolder:
 
 
 @cache
+def alike() -> RunFolder:
+    """An Antidote run in which the same things are asked again and again."""
+    source = _home() / "alike"
+    source.mkdir()
+    captions = {f"c{n}": f"A dog sleeps on a sofa in the quiet room {n}" for n in range(60)}
+    (source / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
+    settings = ("ask_presuppositions.objects=first", "ask_pope.per_image=1")
+    new = NewRun(input=source / "captions.json", pipeline="antidote", num_shards=4, settings=settings)
+    return finish(start_run(source / "run", new))
+
+
+@cache
 def recaption() -> RunFolder:
     """Pictures with captions, three of which are hard to write into a table."""
     source = _home() / "recaption"

@@ -99,4 +99,4 @@ def test_whatever_a_model_wrote_pandas_reads_it_as_that_text(
         images, titles = read_by_open_clip(folder / "lines.csv", separator)
         assert images == lines["filepath"].to_list()
         assert titles == lines["title"].to_list()
-    left_out.close(folder / "left_out.jsonl")
+    left_out.close()

@@ -17,8 +17,22 @@ import pytest
 import webdataset as wds
 from PIL import Image
 
-from exported import SAMPLES, antidote, export, finish, json_lines, negbench, parts, recaption, sample_rows, selected, write_table
+from exported import (
+    SAMPLES,
+    alike,
+    antidote,
+    export,
+    finish,
+    json_lines,
+    negbench,
+    parts,
+    recaption,
+    sample_rows,
+    selected,
+    write_table,
+)
 from shardmill.errors import UserError
+from shardmill.export.folder import ExportFolder
 from shardmill.models.images import open_image
 from shardmill.planning import NewRun, start_run
 from shardmill.shards.frames import LIST
@@ -223,6 +237,52 @@ def test_a_tar_that_went_missing_meanwhile_is_made_again_with_those_behind_it(bi
     tars(out)[2].unlink()
     assert start(big, out).wait() == 0
     assert contents(out) == contents(calm)
+
+
+def stopped(run: RunFolder, out: Path, finished: int, **options: Any) -> None:
+    """What a killed export leaves: so many tars, and the progress up to them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ExportFolder, "finish", lambda self: self.left_out.mark() and sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            export(run, "webdataset", out, **options)
+    for tar in tars(out)[finished:]:
+        tar.unlink()
+    lines = (out / "export.progress.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "export.progress.jsonl").write_bytes(b"".join(lines[: 1 + finished]) + b'{"tar": "capt')
+
+
+def test_from_each_tar_on_the_rest_is_the_same_with_pictures_gone_and_a_target(tmp_path: Path) -> None:
+    rows = sample_rows(20)
+    (tmp_path / "images").mkdir()
+    for image, _ in rows:
+        shutil.copy(SAMPLES / image, tmp_path / image)
+    table = write_table(tmp_path / "captions.csv", ["image", "caption"], rows)
+    run = finish(start_run(tmp_path / "run", NewRun(input=table, num_shards=5, target_rows=12)))
+    names = pl.concat([run.read_part("caption_negated", shard)[0] for shard in range(3)])["image"].to_list()
+    for gone in (0, 3, 4, 7):
+        (tmp_path / names[gone]).unlink()
+    calm = export(run, "webdataset", tmp_path / "calm", max_size=20_000)
+    assert len(samples(calm.path)) == 12 - 4
+    assert len(tars(calm.path)) >= 3
+    for finished in range(len(tars(calm.path)) + 1):
+        out = tmp_path / f"stopped-{finished}"
+        stopped(run, out, finished, max_size=20_000)
+        kept = {tar.name: tar.stat().st_ino for tar in tars(out)}
+        export(run, "webdataset", out, max_size=20_000)
+        assert contents(out) == contents(calm.path)
+        assert {tar.name: tar.stat().st_ino for tar in tars(out)[:finished]} == kept
+
+
+def test_near_duplicates_are_left_out_and_told_once_however_often_it_was_interrupted(tmp_path: Path) -> None:
+    run = alike()
+    calm = export(run, "webdataset", tmp_path / "calm", what=["pairs"], max_size=100_000)
+    doubles = calm.record["left_out"]["near duplicate of an earlier one"]
+    assert len(samples(calm.path)) + doubles == parts(run, "pair_preferences").height
+    for finished in (0, 1, len(tars(calm.path)) - 1):
+        out = tmp_path / f"stopped-{finished}"
+        stopped(run, out, finished, what=["pairs"], max_size=100_000)
+        export(run, "webdataset", out, what=["pairs"], max_size=100_000)
+        assert contents(out) == contents(calm.path)
 
 
 def test_what_was_left_out_is_listed_once_however_often_it_was_interrupted(calm: Path) -> None:

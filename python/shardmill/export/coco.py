@@ -93,6 +93,6 @@ def clipped(box: Sequence[float], width: int, height: int) -> list[Any] | None:
     """
     left, right = (min(max(side, 0), width) for side in (box[0], box[2]))
     top, bottom = (min(max(side, 0), height) for side in (box[1], box[3]))
-    if right <= left or bottom <= top:
+    if not (right > left and bottom > top):  # also where a side is no number
         return None
     return [left, top, round(right - left, 2), round(bottom - top, 2)]

@@ -50,10 +50,13 @@ class LeftOut:
         self._file.seek(0, os.SEEK_END)
         self.counts = Counter(mark["counts"])
 
-    def close(self, final: Path) -> None:
+    def close(self) -> None:
+        self._file.close()
+
+    def finish(self, final: Path) -> None:
         """Give the list its name, if it has any line."""
         self.mark()
-        self._file.close()
+        self.close()
         if self.counts:
             os.replace(self._path, final)
         else:
@@ -107,7 +110,7 @@ class ExportFolder:
 
     def finish(self) -> dict[str, Any]:
         """Write the record: the export is whole."""
-        self.left_out.close(self.path / LEFT_OUT)
+        self.left_out.finish(self.path / LEFT_OUT)
         for name, entry in self.files.items():
             path = self.path / name
             entry.setdefault("bytes", path.stat().st_size)

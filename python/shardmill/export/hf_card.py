@@ -32,7 +32,7 @@ SIZES = (
     (10**7, "1M<n<10M"),
     (10**8, "10M<n<100M"),
 )
-MARKUP = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]<>()#+!|~"} | {"\n": " ", "\r": " ", "\t": " "})
+MARKUP = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]()#+!|~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,6 @@ def plain(value: object) -> str:
     """A value that is data, as Markdown text without markup, on one line.
 
     >>> plain("a|b\\n<script>")
-    'a\\\\|b \\\\<script\\\\>'
+    'a\\\\|b &lt;script&gt;'
     """
-    return str(value).translate(MARKUP)
+    return " ".join(str(value).split()).translate(MARKUP)

@@ -78,8 +78,11 @@ def export(
         }
         folder.facts["seed"] = run.plan.seed
         write = getattr(module, WRITERS[format][1])
-        write(sources if format == SEVERAL else sources[0], folder, options)
-        record = folder.finish()
+        try:
+            write(sources if format == SEVERAL else sources[0], folder, options)
+            record = folder.finish()
+        finally:
+            folder.left_out.close()
     left_out = folder.path / LEFT_OUT
     return Exported(folder.path, record, already, left_out if left_out.exists() else None)
 

@@ -36,7 +36,7 @@ def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
 def write_files(source: Source, folder: ExportFolder, options: ExportOptions, below: str) -> int:
     """The files of an offer, in a folder `below` the export's; returns the number of rows."""
     schema = schema_of(source, options)
-    frames = embedded(source, folder) if embeds(source, options) else typed(source, folder)
+    frames = embedded(source, folder, options.max_size) if embeds(source, options) else sliced(source, folder, options.max_size)
     number = total = 0
     while (head := next(frames, None)) is not None or not number:
         name = f"{below}{source.offer.name}-{number:05d}.parquet"
@@ -69,8 +69,15 @@ def typed(source: Source, folder: ExportFolder) -> Iterator[pl.DataFrame]:
         yield table.select(list(source.kinds)).with_columns(real_lists(source.kinds))
 
 
-def embedded(source: Source, folder: ExportFolder) -> Iterator[pl.DataFrame]:
-    """The tables with pictures, in small batches. Rows without a picture are left out and written down."""
+def sliced(source: Source, folder: ExportFolder, most: int) -> Iterator[pl.DataFrame]:
+    """The tables in pieces of at most about so many bytes."""
+    for table in typed(source, folder):
+        pieces = 1 + int(table.estimated_size() // most)
+        yield from table.iter_slices(max(1, table.height // pieces))
+
+
+def embedded(source: Source, folder: ExportFolder, most: int) -> Iterator[pl.DataFrame]:
+    """The tables with pictures, in pieces of at most about so many bytes. Rows without a picture are left out and written down."""
     column = str(source.offer.picture)
     pictures = Pictures(source.run, column)
     for table in typed(source, folder):
@@ -85,7 +92,7 @@ def embedded(source: Source, folder: ExportFolder) -> Iterator[pl.DataFrame]:
             else:
                 folder.left_out.add(NO_PICTURE, row_id, str(picture), sub_id)
                 cells.append(None)
-            if waiting >= BATCH_BYTES or len(cells) >= BATCH_ROWS:
+            if waiting >= min(BATCH_BYTES, most) or len(cells) >= BATCH_ROWS:
                 yield with_pictures(table.slice(at, len(cells)), column, cells)
                 at, cells, waiting = at + len(cells), [], 0
         yield with_pictures(table.slice(at), column, cells)
@@ -93,7 +100,7 @@ def embedded(source: Source, folder: ExportFolder) -> Iterator[pl.DataFrame]:
 
 def with_pictures(table: pl.DataFrame, column: str, cells: list[dict[str, Any] | None]) -> pl.DataFrame:
     """The rows that have a picture, with it."""
-    return table.with_columns(pl.Series(column, cells, dtype=IMAGE)).filter(pl.Series([cell is not None for cell in cells]))
+    return table.with_columns(pl.Series(column, cells, dtype=IMAGE)).filter(pl.col(column).is_not_null())
 
 
 def _write_file(
