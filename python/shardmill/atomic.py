@@ -54,6 +54,17 @@ def sync_file(path: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, durably: what is in a folder is lost with the folder's own name."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    with contextlib.suppress(PermissionError):  # a folder that may be written to but not listed
+        sync_folder(folder.parent)
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Write a whole new file and fsync it; not atomic: for names that nobody reads yet."""
     with open(path, "wb") as file:
@@ -85,7 +96,7 @@ def _sweep(folder: Path) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under `path` whole, replacing what was there, when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = temporary_name(path)
     try:
         with open(temporary, "wb") as file:
@@ -141,10 +152,11 @@ def set_aside(path: Path, folder: Path) -> None:
     """Move a file that no longer counts into `folder`, keeping it; nothing happens when it is gone already."""
     if not path.exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     target = folder / path.name
     if target.exists():
         target = folder / f"{path.name}.{new_attempt()}"
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, target)
+        sync_folder(folder)
         sync_folder(path.parent)

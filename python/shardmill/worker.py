@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.atomic import new_attempt
+from shardmill.atomic import make_folder, new_attempt
 from shardmill.errors import UserError
 from shardmill.shard_work import ModelPool, Progress, Report, ShardWork
 from shardmill.shards.claims import Claims, Held, Holder
@@ -81,7 +81,7 @@ def run_shard(
     stage = open_stage(run, name)
     short = run.stage(name).name
     files = run.files(short, shard)
-    files.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(files.folder)
     fingerprint = check_fingerprint(run, stage)
     manifest = settle(files, run.superseded / short)
     if manifest is not None:

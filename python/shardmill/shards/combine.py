@@ -10,7 +10,7 @@ from typing import IO
 
 import polars as pl
 
-from shardmill.atomic import replacing, sync_file, sync_folder, temporary_name
+from shardmill.atomic import make_folder, replacing, sync_file, sync_folder, temporary_name
 from shardmill.errors import UserError, did_you_mean
 from shardmill.shards.cells import Kinds
 from shardmill.shards.frames import real_lists, scan_frame, write_frame
@@ -87,7 +87,7 @@ def _append(part: Path, target: IO[bytes], *, skip_header: bool) -> None:
 
 def _write_parquet(parts: Sequence[Path], kinds: Kinds, path: Path, part_format: str) -> None:
     """Stream into Parquet; lists become real lists of text."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = temporary_name(path)
     try:
         frames = [scan_frame(part, kinds, part_format).with_columns(real_lists(kinds)) for part in parts]

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.atomic import new_attempt
+from shardmill.atomic import make_folder, new_attempt
 from shardmill.errors import UserError, did_you_mean
 from shardmill.shards.cells import Kind, dump_cell, parse_list, storable
 from shardmill.shards.finish import REJECTS, Counts, seal
@@ -103,7 +103,7 @@ def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
 
     Raises UserError when the input is no longer what the plan says.
     """
-    run.folder(INGEST).mkdir(exist_ok=True)
+    make_folder(run.folder(INGEST))
     standing = [settle(run.files(INGEST, shard), run.superseded / INGEST) for shard in range(run.num_shards)]
     if all(manifest is not None for manifest in standing):
         return [manifest for manifest in standing if manifest is not None]

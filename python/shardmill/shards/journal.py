@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from shardmill.atomic import sync_folder
+
 FLUSH_SECONDS = 2.0
 
 
@@ -56,6 +58,7 @@ class Journal:
         self._file.write(_line(asdict(header)))
         try:
             self.flush()
+            sync_folder(path.parent)
         except OSError:
             self.close()
             raise

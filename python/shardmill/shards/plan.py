@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shardmill.atomic import create_if_absent, replacing
+from shardmill.atomic import create_if_absent, link_if_absent, make_folder, replacing
 from shardmill.errors import UserError
 from shardmill.shards.cells import Kind
 from shardmill.shards.selection import Selection
@@ -156,7 +155,7 @@ def create_plan(run: Path, plan: Plan) -> Plan:
     Raises UserError naming the first field that differs. Returns the plan that stands.
     """
     try:
-        run.mkdir(parents=True, exist_ok=True)
+        make_folder(run)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"{run} is a file, or in one; name a folder for the run") from None
     except (FileNotFoundError, PermissionError):
@@ -215,9 +214,8 @@ def replace_plan(run: Path, plan: Plan) -> Plan:
     """Publish `plan` as the next revision; the standing one is kept as `superseded/plan-<revision>.json`."""
     standing = load_plan(run)
     archive = run / "superseded" / f"plan-{standing.revision:03d}.json"
-    archive.parent.mkdir(exist_ok=True)
-    if not archive.exists():
-        os.link(run / NAME, archive)
+    make_folder(archive.parent)
+    link_if_absent(run / NAME, archive)
     successor = plan.model_copy(update={"revision": standing.revision + 1})
     with replacing(run / NAME) as file:
         file.write(successor.to_bytes())
