@@ -143,11 +143,11 @@ class Nothing(Loss):
 class Disk:
     """A folder and the changes to it, call by call."""
 
-    def __init__(self, root: Path):
+    def __init__(self, start: Path, root: Path):
+        """A disk with the content of `start`, in a folder that the calls know as `root`."""
         self._root = str(root)
-        self._top = _read(root) if root.exists() else None
-        self._parent = Folder({"top": self._top} if self._top else {})
-        self._before = {folder: dict(folder.names) for folder in _folders(self._parent)}
+        self._top = _read(start)
+        self._before = {folder: dict(folder.names) for folder in _folders(self._top)}
         self._changes: list[Change] = []
         self._handles: dict[int, File | Folder] = {}
 
@@ -156,9 +156,7 @@ class Disk:
         getattr(self, f"_{call.name}")(*call.words, **({"data": call.data} if call.name == "write" else {}))
 
     def _place(self, path: str) -> tuple[Folder, str]:
-        if path == self._root:
-            return self._parent, "top"
-        folder: File | Folder = self._parent.names["top"]
+        folder: File | Folder = self._top
         *between, last = path[len(self._root) + 1 :].split("/")
         for name in between:
             assert isinstance(folder, Folder)
@@ -171,6 +169,9 @@ class Disk:
         _carry_out(change, lambda folder: folder.names)
 
     def _open(self, handle: str, path: str, flags: str) -> None:
+        if path == self._root:
+            self._handles[int(handle)] = self._top
+            return
         folder, name = self._place(path)
         if name not in folder.names:
             assert int(flags) & os.O_CREAT, path
@@ -243,15 +244,13 @@ class Disk:
                 if isinstance(node, Folder):
                     walk(node, f"{path}{name}/")
 
-        if (top := names[self._parent].get("top")) is not None:
-            assert isinstance(top, Folder)
-            found["."] = top
-            walk(top, "")
+        walk(self._top, "")
         return found
 
     def write_after(self, loss: Loss, root: Path) -> None:
         """Make the folder `root` as the disk has it. The names of one file are links there too."""
         made: dict[File, Path] = {}
+        root.mkdir()
         for path, node in self.after(loss).items():
             if isinstance(node, Folder):
                 (root / path).mkdir()
@@ -264,14 +263,13 @@ class Disk:
 
 def contents(root: Path) -> dict[str, bytes | None]:
     """Each file of a real folder with its bytes, each folder with None, by their paths."""
-    found = sorted(root.rglob("*")) if root.exists() else []
-    return {str(path.relative_to(root)): None if path.is_dir() else path.read_bytes() for path in found}
+    return {str(path.relative_to(root)): None if path.is_dir() else path.read_bytes() for path in sorted(root.rglob("*"))}
 
 
 def contents_after(disk: Disk, loss: Loss) -> dict[str, bytes | None]:
     """The same of a disk."""
     nodes = disk.after(loss)
-    return {path: None if isinstance(node, Folder) else loss.data(node) for path, node in nodes.items() if path != "."}
+    return {path: None if isinstance(node, Folder) else loss.data(node) for path, node in nodes.items()}
 
 
 def _carry_out(change: Change, names: Callable[[Folder], dict[str, File | Folder]]) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from crash.compare import differences, one_line, result_of
-from crash.disk import Chance, DataFirst, Disk, Loss, NamesFirst, Nothing, Zeros, contents, contents_after
+from crash.disk import Chance, DataFirst, Disk, File, Loss, NamesFirst, Nothing, Zeros, contents, contents_after
 from crash.machine import (
     FAIL_ON,
     FAIL_ONCE,
@@ -53,11 +53,12 @@ CHANGING = {"open", "write", "ftruncate", "fsync", "link", "rename", "unlink", "
 
 @dataclass
 class Prepared:
-    """An operation with the run that it starts from, and what it comes to when nothing disturbs it."""
+    """An operation with what it starts from, and what it did (in the folder `box`) and came to when nothing disturbed it."""
 
     name: str
     operation: Operation
     start: Path
+    box: Path
     calm: Ended
     result: dict[str, Any]
 
@@ -101,14 +102,12 @@ class Explorer:
         start = self.folder / "starts" / name.replace(" ", "-").replace(",", "")
         start.parent.mkdir(exist_ok=True)
         with self.lane() as machine:
-            run = machine.folder / "run"
-            shutil.rmtree(run, ignore_errors=True)
-            _well(machine.run(operation.before, run))
-            if run.exists():
-                shutil.copytree(run, start)
-            calm = _well(machine.run([operation.command], run))
-            _well(machine.run([*operation.after, "tidy"], run))
-            return Prepared(name, operation, start, calm, result_of(run))
+            _clear(machine.box).mkdir()
+            _well(machine.run(operation.before, machine.box))
+            shutil.copytree(machine.box, start)
+            calm = _well(machine.run([operation.command], machine.box))
+            _well(machine.run([*operation.after, "tidy"], machine.box))
+            return Prepared(name, operation, start, machine.box, calm, result_of(machine.box / "run"))
 
     def try_all(self, prepared: Prepared, kinds: Iterable[str] = KINDS, chosen: Callable[[list[Any]], list[Any]] = list) -> Found:
         """Try the points of an operation, or those that `chosen` picks of them."""
@@ -117,6 +116,7 @@ class Explorer:
         if "kill" in kinds:
             points += [(str(each), lambda machine, each=each: self.kill(machine, prepared, each)) for each in kills(prepared)]
         if "power" in kinds:
+            found.faults += [f"{prepared.name}: {fault}" for fault in broken_promises(prepared)]
             points += [(name, lambda machine, make=make: self.lose_power(machine, prepared, make)) for name, make in losses(prepared)]
         if "faults" in kinds:
             points += [(str(each), lambda machine, each=each: self.fail(machine, prepared, each)) for each in failures(prepared)]
@@ -134,28 +134,26 @@ class Explorer:
 
     def kill(self, machine: Machine, prepared: Prepared, disturbance: Disturbance) -> list[str]:
         """Kill it there; then it must come to the same when it is run again."""
-        run = self._fresh(machine, prepared)
-        disk = Disk(run)
-        ended = machine.run([prepared.operation.command], run, disturbance)
+        box = self._fresh(machine, prepared)
+        disk = Disk(box, box)
+        ended = machine.run([prepared.operation.command], box, disturbance)
         if ended.code != -9:
             return [f"it was not killed but ended with {ended.code}: {ended.told}"]
         for call in ended.changes:
             disk.apply(call)
-        if contents_after(disk, Nothing()) != contents(run):
-            return ["a change to the folder escaped the shim: " + "; ".join(differences(contents_after(disk, Nothing()), contents(run)))]
-        return self._go_on(machine, prepared, run)
+        if contents_after(disk, Nothing()) != contents(box):
+            return ["a change to the folder escaped the shim: " + "; ".join(differences(contents_after(disk, Nothing()), contents(box)))]
+        return self._go_on(machine, prepared)
 
     def lose_power(self, machine: Machine, prepared: Prepared, make: Callable[[Path], None]) -> list[str]:
         """Start it again on what the disk has then."""
-        run = machine.folder / "run"
-        shutil.rmtree(run, ignore_errors=True)
-        make(run)
-        return self._go_on(machine, prepared, run)
+        make(_clear(machine.box))
+        return self._go_on(machine, prepared)
 
     def fail(self, machine: Machine, prepared: Prepared, disturbance: Disturbance) -> list[str]:
         """Let a call fail: the command must say so and end with 2, or come through; and come to the same when run again."""
-        run = self._fresh(machine, prepared)
-        ended = machine.run([prepared.operation.command], run, disturbance)
+        box = self._fresh(machine, prepared)
+        ended = machine.run([prepared.operation.command], box, disturbance)
         if disturbance.how == SHORT_WRITE and ended.code != 0:
             return [f"a short write made it end with {ended.code}: {ended.told}"]
         faults = []
@@ -163,21 +161,23 @@ class Explorer:
             faults.append(f"it ended with {ended.code}: {one_line(ended.told) or ended.told.strip()}")
         elif ended.code == 2 and (fault := one_line(ended.told)):
             faults.append(fault)
-        return faults + self._go_on(machine, prepared, run)
+        return faults + self._go_on(machine, prepared)
 
     def _fresh(self, machine: Machine, prepared: Prepared) -> Path:
-        run = machine.folder / "run"
-        shutil.rmtree(run, ignore_errors=True)
-        if prepared.start.exists():
-            shutil.copytree(prepared.start, run)
-        return run
+        shutil.copytree(prepared.start, _clear(machine.box))
+        return machine.box
 
-    def _go_on(self, machine: Machine, prepared: Prepared, run: Path) -> list[str]:
+    def _go_on(self, machine: Machine, prepared: Prepared) -> list[str]:
         operation = prepared.operation
-        again = machine.run([operation.command, *operation.after, "tidy"], run, settled=operation.settled)
+        again = machine.run([operation.command, *operation.after, "tidy"], machine.box, settled=operation.settled)
         if again.code != 0:
             return [f"run again it ended with {again.code}: {again.told.strip()[-600:]}"]
-        return differences(prepared.result, result_of(run))
+        return differences(prepared.result, result_of(machine.box / "run"))
+
+
+def _clear(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def _well(ended: Ended) -> Ended:
@@ -205,7 +205,7 @@ def failures(prepared: Prepared) -> Iterator[Disturbance]:
 
 def losses(prepared: Prepared) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """What may be on the disk when the power goes after each call, each different state once."""
-    disk = Disk(prepared.start)
+    disk = Disk(prepared.start, prepared.box)
     seen: set[int] = set()
     for number, call in enumerate(prepared.calm.changes, 1):
         disk.apply(call)
@@ -221,12 +221,37 @@ def losses(prepared: Prepared) -> Iterator[tuple[str, Callable[[Path], None]]]:
                 yield f"power lost at {number} ({call.name}, {kind().__class__.__name__})", _maker(prepared, number, kind)
 
 
+def broken_promises(prepared: Prepared) -> list[str]:
+    """What an undisturbed command has not made durable in time, as the strictest disk sees it.
+
+    A row that was flushed to a journal must be found again, or its shard's manifest; and when the command has ended with 0, all
+    that it made must be there.
+    """
+    disk = Disk(prepared.start, prepared.box)
+    faults: dict[str, int] = {}
+    for number, call in enumerate(prepared.calm.changes, 1):
+        disk.apply(call)
+        sure = disk.after(Loss())
+        for path, node in disk.after(Nothing()).items():
+            if path.endswith(".journal") and isinstance(node, File) and node.durable.count(b"\n") > 1:
+                manifest = re.sub(r"\.[0-9]{13}-.*", ".json", path)
+                if node not in sure.values() and manifest not in sure:
+                    faults.setdefault(f"the flushed rows of {path.split('/')[-1]} are not there if the power goes", number)
+    faults_at = [f"{fault} at {number}" for fault, number in faults.items()]
+    made, sure_files = contents_after(disk, Nothing()), contents_after(disk, Loss())
+    return faults_at + [
+        f"{path} is not durable when the command has ended"
+        for path, data in made.items()
+        if (path not in sure_files or sure_files[path] != data) and not path.startswith("run/jobs")
+    ]
+
+
 def _maker(prepared: Prepared, number: int, kind: Callable[[], Loss]) -> Callable[[Path], None]:
-    def make(run: Path) -> None:
-        disk = Disk(prepared.start)
+    def make(box: Path) -> None:
+        disk = Disk(prepared.start, prepared.box)
         for call in prepared.calm.changes[:number]:
             disk.apply(call)
-        disk.write_after(kind(), run)
+        disk.write_after(kind(), box)
 
     return make
 

@@ -77,10 +77,10 @@ class Ended:
 
 
 class Machine:
-    """A zygote with a folder to work in. Used by one thread at a time."""
+    """A zygote with a folder to work in. Used by one thread at a time. Run folders are in `box`, which is watched."""
 
     def __init__(self, folder: Path, table: Path):
-        self.folder, self.table = folder, table
+        self.folder, self.table, self.box = folder, table, folder / "box"
         folder.mkdir(parents=True, exist_ok=True)
         env = {**os.environ, **ENVIRONMENT, "LD_PRELOAD": str(shim())}
         self._zygote = subprocess.Popen(
@@ -94,7 +94,7 @@ class Machine:
         self._zygote.stdout.close()
 
     def run(self, commands: Sequence[str], root: Path, disturbance: Disturbance = Disturbance(), settled: str = "") -> Ended:
-        """Run commands on the run folder `root`, in one process, to its end."""
+        """Run commands on the run folder `run` in the folder `root`, in one process, to its end."""
         return self.wait(self.start(commands, root, disturbance, settled=settled))
 
     def start(

@@ -1,7 +1,7 @@
 """A process that has everything imported, and forks a child for each order that it reads: a command starts in milliseconds.
 
 It runs with shim.c loaded. Orders and answers are lines of JSON. `start` forks a child that runs commands on
-the folder `root` with the shim armed, and answers with its process id; `wait` answers how that child ended and what it told.
+the run folder `run` in the folder `root`, which the shim watches, and answers with its process id; `wait` answers how that child ended and what it told.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def start(order: dict[str, Any]) -> int:
         shim.crash_arm(
             os.fsencode(order["root"]), log, ctypes.c_long(order["at"]), order["how"], order["error"], turns[0], turns[1]
         )
-        code = operations.act(order["commands"], Path(order["root"]), Path(order["table"]), order["settled"])
+        code = operations.act(order["commands"], Path(order["root"], "run"), Path(order["table"]), order["settled"])
         shim.crash_disarm()
         os.write(log, b"%d\tcalls\t0\n" % shim.crash_calls())
     except BaseException:
