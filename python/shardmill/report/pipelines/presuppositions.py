@@ -145,6 +145,10 @@ class Presuppositions(Part):
         )
 
     def _balance(self) -> Finding:
+        shown: dict[str, list[Example]] = {}
+        for row in self._sample.some(200):
+            for each in passed(row):
+                shown.setdefault(each["kind"], []).append(example(row["row_id"], each["question"]))
         return balance(
             "questions.kinds",
             "There are about as many CPQs as TPQs.",
@@ -152,6 +156,7 @@ class Presuppositions(Part):
             look=0.6,
             fail=0.75,
             means="A model that always declines (or never does) gets most of them right.",
+            examples=shown,
         )
 
     def sections(self) -> list[Section]:
