@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +16,17 @@ from shardmill.shards.manifest import totals
 from shardmill.shards.run_folder import INGEST, RunFolder
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a pipeline's `build` has written: the files with their number of rows (None for what has none), the shards that were
+    left out on demand, and lines for people on what became of the rows.
+    """
+
+    files: dict[Path, int | None]
+    missing: list[int]
+    notes: list[str] = field(default_factory=list)
 
 
 def write_card(

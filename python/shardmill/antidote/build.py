@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from shardmill.antidote.hints import KINDS, Query, queries_of
 from shardmill.atomic import replacing
-from shardmill.card import write_card
+from shardmill.card import BuildResult, write_card
 from shardmill.errors import UserError
 from shardmill.language.likeness import near_duplicates, near_duplicates_of
 from shardmill.models.embedding import embed
-from shardmill.shards.cells import decode
 from shardmill.shards.combine import partial_name
 from shardmill.shards.run_folder import RunFolder
 from shardmill.shards.verify import choose_shards
@@ -31,17 +29,6 @@ LIKENESS, NEIGHBOURS = 0.8, 3
 
 Row = dict[str, Any]
 Key = tuple[int, str, str | None, str]
-
-
-@dataclass(frozen=True)
-class BuildResult:
-    """The files written with their number of rows (None for the card), the shards that were left out on demand, and what became
-    of the questions.
-    """
-
-    files: dict[Path, int | None]
-    missing: list[int]
-    notes: list[str]
 
 
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False, likeness: str | None = None) -> BuildResult:
@@ -66,14 +53,14 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     verdicts: Counter[str] = Counter()
     with ExitStack() as stack:
         sink = _Sink({name: stack.enter_context(replacing(path)) for name, path in paths.items()})
-        for row in _rows(run, QUERIES, shards):
+        for row in run.rows(QUERIES, shards):
             sink.put(TABLE, row)
             verdicts.update(f"{each['kind']} {each['verdict']}" for each in row["questions"])
             verdicts.update(f"pope {each['answer']}" for each in row["pope"])
             for query in queries_of(row):
                 double = _key(row, query) in doubles
                 sink.put(DUPLICATES if double else f"queries/{query.kind}_list.jsonl", _line(row, query))
-        for row in _rows(run, PAIRS, shards) if PAIRS in stages else ():
+        for row in run.rows(PAIRS, shards) if PAIRS in stages else ():
             if (row["row_id"], row["query_kind"], row["query_object"], row["query"]) not in doubles:
                 for form, write in FORMS.items():
                     sink.put(f"preferences.{form}.jsonl", write(row))
@@ -95,20 +82,13 @@ class _Sink:
         self.counts[name] += 1
 
 
-def _rows(run: RunFolder, stage: str, shards: list[int]) -> Iterator[Row]:
-    kinds = run.kinds(stage)
-    for shard in shards:
-        for row in run.read_part(stage, shard)[0].iter_rows(named=True):
-            yield {name: decode(value, kinds[name]) for name, value in row.items()}
-
-
 def _key(row: Row, query: Query) -> Key:
     return row["row_id"], query.kind, query.object, query.text
 
 
 def _doubles(run: RunFolder, shards: list[int], likeness: str | None) -> set[Key]:
     """The presupposition questions that are near duplicates of earlier ones of their kind about the same thing."""
-    keys = [_key(row, query) for row in _rows(run, QUERIES, shards) for query in queries_of(row) if query.kind in ("cpq", "tpq")]
+    keys = [_key(row, query) for row in run.rows(QUERIES, shards) for query in queries_of(row) if query.kind in ("cpq", "tpq")]
     found: set[Key] = set()
     for kind in ("cpq", "tpq"):
         own = [key for key in keys if key[1] == kind]

@@ -18,9 +18,9 @@ from typing import IO, Any
 from shardmill.anyedit.counts import EditCounts
 from shardmill.anyedit.pictures import PAINTED
 from shardmill.atomic import replacing
-from shardmill.card import write_card
+from shardmill.card import BuildResult, write_card
 from shardmill.errors import UserError
-from shardmill.shards.cells import decode, dump_cell
+from shardmill.shards.cells import dump_cell
 from shardmill.shards.combine import partial_name
 from shardmill.shards.finish import REJECTS
 from shardmill.shards.run_folder import RunFolder
@@ -34,17 +34,6 @@ CARD = "dataset.json"
 IMPLICIT_TYPE = "implicit_change"
 CAPTION_COLUMNS = ("row_id", "mode", "concept", "concept2", "background", "caption", "image")
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class BuildResult:
-    """The files written with their number of rows (None for the card), the shards that were left out on demand, and what to know
-    about the instructions.
-    """
-
-    files: dict[Path, int | None]
-    missing: list[int]
-    notes: list[str]
 
 
 @dataclass
@@ -70,10 +59,7 @@ class _Out:
         self.files[self.path(name)] = rows
 
     def rows(self, stage: str) -> Iterator[Row]:
-        kinds = self.run.kinds(stage)
-        for shard in self.shards:
-            for row in self.run.read_part(stage, shard)[0].iter_rows(named=True):
-                yield {name: decode(value, kinds[name]) for name, value in row.items()}
+        return self.run.rows(stage, self.shards)
 
 
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:

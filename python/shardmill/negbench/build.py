@@ -6,14 +6,13 @@ shardmill build RUN
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import polars as pl
 
 from shardmill.atomic import replacing
-from shardmill.card import write_card
+from shardmill.card import BuildResult, write_card
 from shardmill.errors import UserError
 from shardmill.negbench.datasets import FILES, Shard, object_counts
 from shardmill.shards.combine import partial_name
@@ -22,14 +21,6 @@ from shardmill.shards.verify import choose_shards
 
 CARD = "dataset.json"
 CAPTIONS, QUESTIONS, LISTS = "caption_negated", "paraphrase_mcq", "validate_objects"
-
-
-@dataclass(frozen=True)
-class BuildResult:
-    """The files written, with their number of rows (None for the card), and the shards that were left out on demand."""
-
-    files: dict[Path, int | None]
-    missing: list[int]
 
 
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:

@@ -9,19 +9,17 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shardmill.atomic import replacing
-from shardmill.card import write_card
+from shardmill.card import BuildResult, write_card
 from shardmill.errors import UserError
 from shardmill.recaption.caption_images import CaptionImages
 from shardmill.recaption.merge_captions import NO_TEXT
 from shardmill.recaption.multitext import MultiTextWriter, TextSource, header_path
 from shardmill.recaption.names import ORIGINAL, column_of, text_name
 from shardmill.recaption.perspectives import perspectives
-from shardmill.shards.cells import decode
 from shardmill.shards.combine import partial_name
 from shardmill.shards.plan import StagePlan
 from shardmill.shards.run_folder import RunFolder
@@ -31,17 +29,6 @@ from shardmill.stage import LABEL
 CAPTIONS, CHECKED, MERGED = CaptionImages.name.partition(".")[2], "check_captions", "merge_captions"
 CARD, TABLE, LINES = "dataset.json", "captions.jsonl", "multicaption.jsonl"
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class BuildResult:
-    """The files written with their number of rows (None for the card), the shards that were left out on demand, and what to know
-    about the captions.
-    """
-
-    files: dict[Path, int | None]
-    missing: list[int]
-    notes: list[str]
 
 
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
@@ -68,7 +55,7 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
         indexes = {pair: stack.enter_context(replacing(path_of(_index_name(*pair)))) for pair in asked}
         written = dict.fromkeys(indexes, 0)
         lines = 0
-        for row in _rows(run, CHECKED, shards):
+        for row in run.rows(CHECKED, shards):
             for entry in _captions_of(row, judged):
                 table.write(_line(entry))
                 lines += 1
@@ -92,13 +79,6 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     card = path_of(CARD)
     write_card(run, card, shards, missing, files, more)
     return BuildResult({**files, card: None}, missing, notes)
-
-
-def _rows(run: RunFolder, stage: str, shards: list[int]) -> Iterator[Row]:
-    kinds = run.kinds(stage)
-    for shard in shards:
-        for row in run.read_part(stage, shard)[0].iter_rows(named=True):
-            yield {name: decode(value, kinds[name]) for name, value in row.items()}
 
 
 def _captions_of(row: Row, judged: dict[str, StagePlan]) -> Iterator[Row]:
@@ -134,7 +114,7 @@ def _merge(run: RunFolder, shards: list[int], path: Path, judged: dict[str, Stag
     options = run.stage(MERGED).options
     texts = [_source_of(name, judged) for name in options["texts"]]
     with MultiTextWriter(path, texts) as writer:
-        for row in _rows(run, MERGED, shards):
+        for row in run.rows(MERGED, shards):
             writer.write(row["image"], row["texts"])
             for name, source in zip(options["texts"], row["text_sources"], strict=True):
                 writer.counts.padded[name] += source != name

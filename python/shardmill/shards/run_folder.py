@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from shardmill.atomic import file_digest
 from shardmill.errors import UserError, did_you_mean
-from shardmill.shards.cells import Kind
+from shardmill.shards.cells import Kind, decode
 from shardmill.shards.frames import read_frame
 from shardmill.shards.layout import ShardFiles
 from shardmill.shards.manifest import FileRecord, Manifest, read_manifest
@@ -147,6 +149,13 @@ class RunFolder:
             raise UserError(f"{stage} has not finished shard {shard}; run: shardmill run {self.path} {stage} --shard {shard}")
         self._check_file(stage, shard, files.part, manifest.part)
         return read_frame(files.part, manifest.columns, self.plan.part_format), manifest
+
+    def rows(self, stage: str, shards: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """The rows of finished shards in their order, list and json cells decoded; one part in memory at a time."""
+        kinds = self.kinds(stage)
+        for shard in shards:
+            for row in self.read_part(stage, shard)[0].iter_rows(named=True):
+                yield {name: decode(value, kinds[name]) for name, value in row.items()}
 
     def read_rejects(self, stage: str, shard: int, manifest: Manifest, kinds: dict[str, Kind]) -> pl.DataFrame:
         """The rejects of a finished shard, checked in the same way."""
