@@ -39,7 +39,7 @@ def at_most(
     """A rule by which a share is to be small. It is held to `look`; if it is surely (Wilson, 95 %) above `fail`, it fails."""
     share = bad / n if n else 0.0
     verdict: Verdict = "pass"
-    if n == 0 or share > look:
+    if n == 0 or share > look + 1e-9:
         verdict = "look"
     if n and wilson(bad, n)[0] > fail:
         verdict = "fail"
