@@ -9,6 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -197,6 +198,12 @@ def prompt_value(answer: Answer, name: str) -> Any:
     return answer.ask.request.chat.values[name]
 
 
+@lru_cache(maxsize=256)
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of an answer: one mapping for all requests, not to be changed. To make it takes longer than to ask."""
+    return model.model_json_schema()
+
+
 class TextStage(ModelStage):
     """A stage that asks a text model. `template` names its prompt, `answer` is the pydantic model of the answer."""
 
@@ -207,14 +214,13 @@ class TextStage(ModelStage):
     def prompt(self, *, check: Check | None = None, share: str | None = None, **values: Any) -> Ask:
         """An ask with the stage's template and these values."""
         template = load_template(self.template)
-        schema = self.answer.model_json_schema()
-        return Ask(TextRequest(Prompt(template, values), template.sampling, schema), check, share)
+        return Ask(TextRequest(Prompt(template, values), template.sampling, schema_of(self.answer)), check, share)
 
     def parse(self, reply: Reply) -> Any:
         return parse_answer(reply.result, self.answer)
 
     def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
-        schema = dump_cell(self.answer.model_json_schema())
+        schema = dump_cell(schema_of(self.answer))
         return {
             **super().fingerprint(model),
             "template": load_template(self.template).digest,

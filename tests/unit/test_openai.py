@@ -105,7 +105,7 @@ def test_no_more_than_so_many_are_under_way_and_connections_are_kept(server: Fau
 
     stream = client(server, max_in_flight=5).stream(source())
     next(stream)
-    assert taken <= 6
+    assert taken <= 11, "five under way, and as many at hand for when these are answered"
     assert len(list(stream)) == 99
     assert server.most_at_once <= 5
     assert len(server.connections) <= 6

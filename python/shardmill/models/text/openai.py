@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,10 +33,11 @@ from shardmill.models.text.openai_answer import (
     retry_after,
     why_unusable,
 )
-from shardmill.models.text.openai_format import WEAKER, Question, SchemaMode, probe, response_format
+from shardmill.models.text.openai_format import WEAKER, Formats, Question, SchemaMode, probe
 from shardmill.models.text.openai_key import hidden, read_key
 from shardmill.models.text.openai_limits import Allowance
 from shardmill.models.text.openai_pool import Endpoint, Pool, pause
+from shardmill.models.text.openai_stream import Stream
 from shardmill.models.text.settings import TextSettings
 
 log = logging.getLogger("shardmill")
@@ -122,27 +121,16 @@ class OpenAIModel:
         self._pool = Pool(wanted.model, wanted.base_urls, folder, self._key, mode, wanted.wait_minutes, self._session)
         self._requests, self._tokens = Allowance(wanted.requests_per_minute), Allowance(wanted.tokens_per_minute)
         self._places = asyncio.Semaphore(wanted.max_in_flight)
+        self._formats = Formats()
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
         """See `models.contract.Model`. All streams together have `max_in_flight` requests under way."""
-        done: queue.SimpleQueue[Future[Reply]] = queue.SimpleQueue()
-        flying: set[Future[Reply]] = set()
-        source = iter(requests)
-        try:
-            while True:
-                while len(flying) < self.settings.max_in_flight and (request := next(source, None)) is not None:
-                    assert isinstance(request, TextRequest)
-                    future = asyncio.run_coroutine_threadsafe(self._answer(request, self._body(request)), self._loop)
-                    flying.add(future)
-                    future.add_done_callback(done.put)
-                if not flying:
-                    return
-                future = done.get()
-                flying.discard(future)
-                yield future.result()
-        finally:
-            for future in flying:
-                future.cancel()
+        stream = Stream(self._loop, self._answer, 2 * self.settings.max_in_flight)
+        yield from stream.replies(map(self._asked, requests))
+
+    def _asked(self, request: Request) -> tuple[TextRequest, dict[str, Any]]:
+        assert isinstance(request, TextRequest)
+        return request, self._body(request)
 
     def _body(self, request: TextRequest) -> dict[str, Any]:
         sampling = self.settings.sampling_of(request)
@@ -160,7 +148,8 @@ class OpenAIModel:
             body["chat_template_kwargs"] = self.settings.chat_template_kwargs
         return body
 
-    async def _answer(self, request: TextRequest, body: dict[str, Any]) -> Reply:
+    async def _answer(self, asked: tuple[TextRequest, dict[str, Any]]) -> Reply:
+        request, body = asked
         async with self._places:
             if self._asking == 0:
                 self._pool.begin()
@@ -208,7 +197,7 @@ class OpenAIModel:
         await self._tokens.take(estimate)
         started, used = time.monotonic(), 0.0
         mode, limit = endpoint.mode_of(request.schema), endpoint.limit
-        sent = {**body, **response_format(mode, request.schema)}
+        sent = {**body, **self._formats.of(mode, request.schema)}
         sent[limit] = sent.pop("max_tokens")
         try:
             status, after, content = await self._post(endpoint, sent)

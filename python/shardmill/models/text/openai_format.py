@@ -9,7 +9,26 @@ from typing import Any, Literal
 from shardmill.models.contract import Sampling, TextRequest
 
 SchemaMode = Literal["json_schema", "json_object", "none"]
+MOST_FORMATS = 256
 WEAKER: dict[SchemaMode, SchemaMode] = {"json_schema": "json_object", "json_object": "none"}
+
+
+class Formats:
+    """The parts of requests that ask for the form of the answer. Schemas are told apart by identity: a stage keeps its few."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[SchemaMode, int], tuple[Mapping[str, Any], dict[str, Any]]] = {}
+
+    def of(self, mode: SchemaMode, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What `response_format` makes; made once for a schema."""
+        if schema is None or mode == "none":
+            return {}
+        key = mode, id(schema)
+        if key not in self._made:
+            if len(self._made) >= MOST_FORMATS:
+                self._made.clear()
+            self._made[key] = schema, response_format(mode, schema)  # the schema too: while it is held nothing else has its id
+        return self._made[key][1]
 
 
 def response_format(mode: SchemaMode, schema: Mapping[str, Any] | None) -> dict[str, Any]:

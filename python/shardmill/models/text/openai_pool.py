@@ -57,7 +57,9 @@ class Endpoint:
 
     def mode_of(self, schema: Mapping[str, Any] | None) -> SchemaMode:
         """How the server is asked to hold an answer to a schema."""
-        return "none" if schema is None else self.modes.get(json.dumps(schema), self.schema_mode)
+        if schema is None:
+            return "none"
+        return self.modes.get(json.dumps(schema), self.schema_mode) if self.modes else self.schema_mode
 
     def weaken(self, schema: Mapping[str, Any] | None, mode: SchemaMode) -> None:
         """Ask less than `mode` from now on: for one schema, or for all when it is None."""
