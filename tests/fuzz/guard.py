@@ -15,7 +15,10 @@ STARTS = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subp
 REACHES = ("socket.connect", "socket.getaddrinfo", "pickle.find_class")
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-SECONDS = 30
+SECONDS = 10
+"""Of computing, for one case."""
+WAITS = 20
+"""So many times as long may a case take by the clock: the machine may have other work, but nothing may be waited for."""
 
 
 class Hang(BaseException):
@@ -57,20 +60,23 @@ def guarded(seconds: float = SECONDS) -> Iterator[Path]:
     """A folder for one case. Raises AssertionError for what no input may bring about, Hang where it takes too long."""
 
     def hang(*_: object) -> None:
-        raise Hang(f"more than {seconds} s")
+        raise Hang(f"more than {seconds} s of computing")
 
-    before = signal.signal(signal.SIGALRM, hang)
+    before = [signal.signal(kind, hang) for kind in (signal.SIGVTALRM, signal.SIGALRM)]
     sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_fast()) as outer:
         folder = Path(outer).resolve() / "inside"
         folder.mkdir()
         _Watch.folder, _Watch.seen = folder, []
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, WAITS * seconds)
         try:
             yield folder
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+            for timer in (signal.ITIMER_VIRTUAL, signal.ITIMER_REAL):
+                signal.setitimer(timer, 0)
+            for kind, handler in zip((signal.SIGVTALRM, signal.SIGALRM), before, strict=True):
+                signal.signal(kind, handler)
             _Watch.folder = None
         beside = sorted(path.name for path in Path(outer).iterdir())
     assert not _Watch.seen, f"an input brought about: {_Watch.seen}"

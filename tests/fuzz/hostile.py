@@ -47,9 +47,10 @@ def texts(most: int = 10, long: bool = True, halves: bool = False) -> SearchStra
 LITTLE = texts(4, long=False)
 
 
-def megabyte() -> SearchStrategy[str]:
-    """A text of a million characters, of one fragment over and over."""
-    return pick([each for each in FRAGMENTS if each]).map(lambda each: each * (1_000_000 // len(each)))
+def million(usual: SearchStrategy[str]) -> SearchStrategy[str]:
+    """Now and then a text of a million characters, one fragment over and over, instead of the usual ones."""
+    large = pick([each for each in FRAGMENTS if each]).map(lambda each: each * (1_000_000 // len(each)))
+    return st.one_of(*[usual] * 15, large)
 
 
 def some_bytes(fragments: Sequence[bytes], most: int = 24) -> SearchStrategy[bytes]:

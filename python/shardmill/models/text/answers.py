@@ -6,16 +6,18 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, ValidationError
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
-FENCE = re.compile(r"(?:```|~~~)[\w-]*\s*\n(.*?)(?:```|~~~)", re.DOTALL)
-THOUGHTS = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
-OPEN_THOUGHTS = re.compile(r"<(?:think|thinking|reasoning)>", re.IGNORECASE)
-END_MARKS = re.compile(r"(?:\s*(?:<\|[\w-]{1,40}\|>|</?s>|<end_of_turn>|\[/?INST\]))+\s*")
+# Models repeat themselves, blanks and line breaks above all: no pattern may look at what follows anew from each place.
+FENCE = re.compile(r"(?:```|~~~)[\w-]*[ \t\r]*\n(.*?)(?:```|~~~)", re.DOTALL)
+OPEN_THOUGHTS = re.compile(r"<(think|thinking|reasoning)>", re.IGNORECASE)
+END_MARK = r"(?:<\|[\w-]{1,40}\|>|</?s>|<end_of_turn>|\[/?INST\])"
+END_MARKS, FIRST_MARKS = re.compile(END_MARK), re.compile(rf"(?:{END_MARK}\s*)+")
 CONTROL = re.compile(r" ?[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]+ ?")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 TRAILING_COMMA = re.compile(r",(\s*[}\]])")
@@ -30,6 +32,7 @@ NOTHING = {"null", "none", "n/a", "nothing"}
 MAX_ANSWER = 200_000
 MAX_LITERAL, MAX_BRACKETS = 20_000, 200
 """A Python literal of more characters or brackets is not read: its parser is no match for hostile nesting."""
+MOST_FENCES = 50
 MAX_ITEM_WORDS = 8
 """A longer piece of a comma list is prose, not an item."""
 
@@ -76,7 +79,7 @@ def parse_answer(text: str, model: type[Answer]) -> Answer:
 
 
 def _json_values(text: str) -> Iterator[Any]:
-    candidates = [text, *FENCE.findall(text)]
+    candidates = [text, *_fenced(text)]
     start = min((place for opener in "{[" if (place := text.find(opener)) >= 0), default=0)
     if start > 0:
         candidates.append(text[start:])
@@ -89,6 +92,10 @@ def _json_values(text: str) -> Iterator[Any]:
             if isinstance(value, (dict, list)):
                 yield value
                 break
+
+
+def _fenced(text: str) -> list[str]:
+    return [found[1] for found in islice(FENCE.finditer(text), MOST_FENCES)]
 
 
 def _literal(text: str) -> Any:
@@ -105,13 +112,29 @@ def _literal(text: str) -> Any:
 
 def _answer_itself(text: str) -> str:
     """The text without thoughts and without the marks that end a turn. Raises Malformed for thoughts that never end."""
-    text = THOUGHTS.sub("", text.lstrip("\ufeff"))
+    text = _without_thoughts(text.lstrip("\ufeff"))
     if OPEN_THOUGHTS.match(text.lstrip()):
         raise Malformed("thoughts without an answer")
-    text = text.rpartition("</think>")[2]  # of a model whose chat template has opened them
-    while found := END_MARKS.match(text):
+    text = text.rpartition("</think>")[2].lstrip()  # of a model whose chat template has opened them
+    if found := FIRST_MARKS.match(text):
         text = text[found.end() :]
     return END_MARKS.split(text, maxsplit=1)[0].strip()
+
+
+def _without_thoughts(text: str) -> str:
+    """The text without what stands between the marks of thoughts; such as are never closed stay."""
+    parts, at, unclosed = [], 0, set[str]()
+    for opening in OPEN_THOUGHTS.finditer(text):
+        name = opening[1].lower()
+        if opening.start() < at or name in unclosed:
+            continue
+        closing = re.compile(f"</{name}>", re.IGNORECASE).search(text, opening.end())
+        if closing is None:
+            unclosed.add(name)
+            continue
+        parts.append(text[at : opening.start()])
+        at = closing.end()
+    return "".join(parts) + text[at:]
 
 
 def _clean(value: Any) -> Any:
@@ -130,7 +153,7 @@ def _choice(text: str, model: type[BaseModel]) -> str:
     if get_origin(annotation) is not Literal:
         raise TypeError(f"{model.__name__} is no choice between words")
     words = {str(word).lower(): word for word in get_args(annotation)}
-    told = [text, *FENCE.findall(text)]
+    told = [text, *_fenced(text)]
     for value in _json_values(text):
         told += [item for item in (value.values() if isinstance(value, dict) else value) if isinstance(item, str)]
     for each in told:

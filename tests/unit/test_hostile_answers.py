@@ -1,0 +1,42 @@
+"""Answers, prompts, captions and instructions of hostile texts: read, refused or shown as they are, and never in runaway time."""
+
+from __future__ import annotations
+
+import pytest
+
+from fuzz.answers import TARGETS, Caption, Choice, Objects
+from fuzz.guard import guarded
+from fuzz.target import Target
+from shardmill.models.text.answers import MAX_ANSWER, Malformed, parse_answer
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_no_text_breaks_what_reads_it(target: Target) -> None:
+    target.property(examples=40)()
+
+
+@pytest.mark.parametrize(
+    "mark", ["\n", " ", "\t", "\r\n", "<think>", "<think> ", "```\n", "~~~", "</s>", "<|x|> ", ", ", "[ ", "{ "]
+)
+def test_a_model_that_says_one_thing_for_ever_is_refused_at_once(mark: str) -> None:
+    text = mark * (MAX_ANSWER // len(mark))
+    with guarded(seconds=10):
+        for model in (Objects, Caption, Choice):
+            for said in (text, f"x{text}x", f'{{"objects": ["a"]}}{text}', f"```{text}"):
+                with suppress(Malformed):
+                    parse_answer(said[:MAX_ANSWER], model)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "<think>a dog? {}</think><Thinking>or a cat</THINKING>dog, cat",
+        "<think>one</think>\n<|im_start|> <s>\ndog, cat</s><s>more",
+        "well, thoughts that another program opened</think> dog, cat <|im_end|>\n\n",
+        "```\n\n\ndog, cat\n```<end_of_turn>",
+    ],
+)
+def test_thoughts_and_marks_around_an_answer_are_left_out(said: str) -> None:
+    if said.startswith("```"):
+        said = said.replace("dog, cat", '["dog", "cat"]')
+    assert parse_answer(said, Objects).objects == ["dog", "cat"]
