@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -100,7 +101,7 @@ class ShardWork:
         self.key_columns = [name for name in ("row_id", "sub_id") if name in table.columns]
         self.files = run.files(short, shard)
         digest = digest_of(dict(fingerprint))
-        journals = self.files.journals()
+        journals = self._earlier = self.files.journals()
         self.keys = set(table.select(self.key_columns).iter_rows())
         self.done: set[tuple[int, ...]] = set()
         self.reader = JournalReader(digest)
@@ -127,7 +128,7 @@ class ShardWork:
 
         With claims, only the rows that no other worker holds; raises Held if some are left to others then.
         """
-        self._look()
+        self._learn(self._earlier)
         resumed, total = len(self.done), self.table.height
         with closing(self.journal):
             requests = self._requests(should_stop)
@@ -147,7 +148,8 @@ class ShardWork:
                 raise UserError(f"the model gave no reply to {len(self.flights)} requests, such as {next(iter(self.flights))}")
             self._reject_faults()
             report(Progress(len(self.done), total, resumed, self.rejected))
-        self._look()
+        if len(self.done) < total:
+            self._look()
         if len(self.done) < total:
             if not self.own_rows:
                 self.own_journal.unlink(missing_ok=True)
@@ -155,7 +157,9 @@ class ShardWork:
 
     def _look(self) -> None:
         """Learn which rows other attempts have finished by now."""
-        journals = [path for path in self.files.journals() if path != self.own_journal]
+        self._learn([path for path in self.files.journals() if path != self.own_journal])
+
+    def _learn(self, journals: list[Path]) -> None:
         self.done.update(key for key in self.reader.new_keys(journals) if key in self.keys)
 
     def _model(self, models: ModelPool) -> Model:

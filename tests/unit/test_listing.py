@@ -1,0 +1,61 @@
+"""The folder of a stage has three files for each of its shards. It is listed as seldom as can be: on a shared disk that costs most."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from conftest import CAPTIONS, write_captions
+from shardmill.planning import NewRun, start_run
+from shardmill.shards.claims import this_process
+from shardmill.shards.layout import ShardFiles
+from shardmill.shards.run_folder import RunFolder
+from shardmill.worker import run_shard
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    table = write_captions(tmp_path / "captions.csv", CAPTIONS)
+    return start_run(tmp_path / "run", NewRun(input=table, num_shards=2, settings=("filter_objects.unverified=keep",)))
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that are listed from now on, once for each time."""
+    found: list[Path] = []
+    scandir, listdir = os.scandir, os.listdir
+    monkeypatch.setattr(os, "scandir", lambda path=".": (found.append(Path(path)), scandir(path))[1])
+    monkeypatch.setattr(os, "listdir", lambda path=".": (found.append(Path(path)), listdir(path))[1])
+    return found
+
+
+def test_a_shard_lists_its_stage_when_it_starts_when_it_is_written_and_when_it_is_tidied(
+    run: RunFolder, listed: list[Path]
+) -> None:
+    run_shard(run, "extract_objects", 0)
+    assert listed.count(run.folder("extract_objects")) == 3
+    assert run.folder("ingest") not in listed
+
+
+def test_a_worker_that_is_alone_at_a_shard_lists_its_stage_once_more_for_each_block(run: RunFolder, listed: list[Path]) -> None:
+    run_shard(run, "extract_objects", 0, holder=this_process())
+    assert listed.count(run.folder("extract_objects")) == 4
+
+
+def test_what_attempts_left_is_found_by_its_shard_alone(tmp_path: Path) -> None:
+    files, neighbour = ShardFiles(tmp_path / "stage", 1, 12), ShardFiles(tmp_path / "stage", 11, 12)
+    files.claims_folder.mkdir(parents=True)
+    files.folder.mkdir()
+    staged = files.staged("1700000000000-n-2-abcdef")
+    own = [files.journal("1700000000000-n-1-abcdef"), staged.part, staged.rejects, staged.manifest]
+    claims = [files.claims_folder / f"{files.stem}.block-00.claim", files.claims_folder / f"{files.stem}.a.card.tmp"]
+    others = [neighbour.journal("1700000000000-n-1-abcdef"), files.part, files.rejects, files.manifest]
+    for path in (*own, *claims, *others):
+        path.touch()
+    assert set(files.temporaries()) == {*own, *claims}
+    assert files.journals() == own[:1]
+    assert files.claims() == claims[:1]
+
+
+def test_a_stage_that_nobody_has_begun_has_left_nothing(tmp_path: Path) -> None:
+    assert ShardFiles(tmp_path / "stage", 0, 1).temporaries() == []
