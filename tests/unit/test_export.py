@@ -153,7 +153,8 @@ def test_captions_without_pictures_can_be_tables_only(tmp_path: Path) -> None:
     [
         (["--format", "tsv", "--what", "captoins"], "has no 'captoins' to export; it has captions (csv, tsv,"),
         (["--format", "tsv", "--what", "captions", "--what", "full"], "tsv holds one table; export them one by one, or as hf"),
-        (["--format", "webdataset", "--images", "reference"], "webdataset has the pictures inside"),
+        (["--format", "webdataset", "--images", "reference"], "webdataset has no --images"),
+        (["--format", "tsv", "--form", "swift"], "tsv has no --form"),
         (["--format", "webdataset", "--max-size", "big"], "'big' is no size of a file; write it like 1GB"),
         (["--format", "dpo"], "dpo needs preference pairs"),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from shardmill.commands.base import FOLDER, cli
 
@@ -56,7 +57,9 @@ def export(
     hf           a folder with a card: datasets.load_dataset(FOLDER)
     llava        conversations            dpo   preference pairs            coco   boxes
     """
+    from shardmill.errors import UserError
     from shardmill.export.make import export as make
+    from shardmill.export.make import heeded
     from shardmill.export.offer import offers_of, told
     from shardmill.export.options import ExportOptions, size_of
     from shardmill.shards.run_folder import RunFolder
@@ -67,6 +70,10 @@ def export(
     if format is None:
         click.echo(told(offers_of(run)))
         return
+    asked = click.get_current_context().get_parameter_source
+    for name in ("images", "max_size", "texts", "missing", "every_text", "form"):
+        if asked(name) is ParameterSource.COMMANDLINE and name not in heeded(format):
+            raise UserError(f"{format} has no --{name.replace('_', '-')}; see: shardmill export --help")
     line, total = ProgressLine("exporting"), run.plan.input.rows
     done = make(
         run,

@@ -77,7 +77,7 @@ def sized(source: Source, folder: ExportFolder, options: ExportOptions) -> Itera
             return error
 
     for table in placed(source, folder, options):
-        once = table.unique("row_id", keep="first", maintain_order=True)
+        once = table.unique("row_id", keep="first", maintain_order=True).select("row_id", PLACE, *(source.offer.boxes or ()))
         for row, size in ahead(measure, decoded(once, source.kinds)):
             if isinstance(size, UnreadableImage):
                 folder.left_out.add(NO_PICTURE, row["row_id"], str(size))

@@ -87,6 +87,12 @@ def export(
     return Exported(folder.path, record, already, left_out if left_out.exists() else None)
 
 
+def heeded(format: str) -> tuple[str, ...]:
+    """The options that a format heeds."""
+    options: tuple[str, ...] = import_module(f"shardmill.export.{WRITERS[format][0]}").HEEDED
+    return options
+
+
 def default_folder(run: RunFolder, format: str, sources: Sequence[Source]) -> Path:
     """RUN/exports/FORMAT; the name says what is exported if that is not the first choice, and that shards are missing."""
     names = [source.offer.name for source in sources]

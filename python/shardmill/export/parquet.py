@@ -77,7 +77,7 @@ def sliced(source: Source, folder: ExportFolder, most: int) -> Iterator[pl.DataF
 
 
 def embedded(source: Source, folder: ExportFolder, most: int) -> Iterator[pl.DataFrame]:
-    """The tables with pictures, in pieces of at most about so many bytes. Rows without a picture are left out and written down."""
+    """The tables with pictures, in pieces of at most about so many bytes. Rows without one are left out and written down."""
     column = str(source.offer.picture)
     pictures = Pictures(source.run, column)
     for table in typed(source, folder):

@@ -15,6 +15,8 @@ from shardmill.atomic import new_attempt, sync_folder
 BLOCK = tarfile.BLOCKSIZE
 END = 2 * BLOCK
 MODE = 0o644
+TOGETHER = 4 << 20
+"""Bytes that are written at once: each write lets other threads run first, which takes longer than the write."""
 
 Member = tuple[str, bytes]
 
@@ -33,6 +35,7 @@ class TarShard:
         self._temporary = self.making / f"{self.path.name}.{new_attempt()}"
         self._file: IO[bytes] = open(self._temporary, "wb")  # noqa: SIM115 (open until it is published)
         self._sha = sha256()
+        self._pending = bytearray()
 
     def add(self, members: Sequence[Member]) -> None:
         """The members of one sample, one behind the other as WebDataset wants them."""
@@ -47,6 +50,7 @@ class TarShard:
     def publish(self) -> dict[str, object]:
         """Give the file its name, whole and durable; returns what the record says of it."""
         self._write(bytes(END))
+        self._write_out()
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -58,9 +62,15 @@ class TarShard:
         self._file.close()
 
     def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._sha.update(data)
+        self._pending += data
         self.size += len(data)
+        if len(self._pending) >= TOGETHER:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        self._file.write(self._pending)
+        self._sha.update(self._pending)
+        self._pending = bytearray()
 
 
 def size_in_tar(members: Sequence[Member]) -> int:

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import polars as pl
 
+from shardmill.errors import UserError
 from shardmill.export.offer import Offer, Places, Row, Talk
 from shardmill.recaption import build
 from shardmill.recaption.names import ORIGINAL
@@ -27,13 +28,20 @@ def offers(run: RunFolder) -> list[Offer]:
     return [
         Offer(
             "texts", "a fixed number of texts for each picture", (build.MERGED,), "image",
-            texts=texts, places=lambda count: Places(sources(run), texts), talks=lambda row: merged_talks(run, row),
+            texts=texts, places=lambda count: places(run, count), talks=lambda row: merged_talks(run, row),
         ),
         Offer(
             "captions", "every caption that was found good", (build.CHECKED,), "image",
             texts=GOOD, talks=lambda row: checked_talks(run, row),
         ),
     ]  # fmt: skip
+
+
+def places(run: RunFolder, count: int | None) -> Places:
+    """The merged texts in their order."""
+    if count is not None:
+        raise UserError(f"the texts of a recaption run are those of {build.MERGED}.texts; leave out --texts")
+    return Places(sources(run), pl.col("texts").str.json_decode(LIST))
 
 
 def captioners(run: RunFolder) -> dict[str, StagePlan]:
