@@ -148,9 +148,22 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def set_aside(path: Path, folder: Path) -> None:
-    """Move a file that no longer counts into `folder`, keeping it; nothing happens when it is gone already."""
-    if not path.exists():
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file that has a name now from one that gets the name later; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def set_aside(path: Path, folder: Path, only: tuple[int, int] | None = None) -> None:
+    """Move a file that no longer counts into `folder`, keeping it; nothing happens when it is gone already.
+
+    With `only`, it is that file or none: where another one has got the name meanwhile, it keeps it.
+    """
+    found = identity(path)
+    if found is None or (only is not None and found != only):
         return
     make_folder(folder)
     target = folder / path.name
@@ -158,5 +171,9 @@ def set_aside(path: Path, folder: Path) -> None:
         target = folder / f"{path.name}.{new_attempt()}"
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, target)
+        if only is not None and identity(target) != only:  # it came between the look and the move
+            link_if_absent(target, path)
+            target.unlink(missing_ok=True)
+            return
         sync_folder(folder)
         sync_folder(path.parent)

@@ -15,7 +15,7 @@ from shardmill.pipeline import PipelineFile, StageEntry, load_pipeline, override
 from shardmill.shards.ingest import ImportProgress, count_records, ingest, map_columns
 from shardmill.shards.journal import read_header
 from shardmill.shards.plan import NAME, InputPlan, Plan, Reading, StagePlan, create_plan, cut, load_plan, replace_plan
-from shardmill.shards.publish import retire
+from shardmill.shards.publish import retire, standing
 from shardmill.shards.reopen import keep_rows
 from shardmill.shards.run_folder import INGEST, RunFolder, digest_of
 from shardmill.shards.selection import Drawing, Selection
@@ -251,7 +251,7 @@ def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | No
     for stage in reversed(stages):
         for shard in range(run.num_shards) if shards is None else shards:
             files = run.files(stage, shard)
-            retire(files, run.superseded / stage)
+            retire(files, run.superseded / stage, standing(files))
             journals = [path for path in files.journals() if (header := read_header(path)) and header.fingerprint in kept]
             for path in files.temporaries():
                 if path not in journals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from shardmill.shards.claims import Claims, Held, Holder
 from shardmill.shards.finish import Unconserved, finish_shard
 from shardmill.shards.manifest import Manifest
 from shardmill.shards.publish import settle
-from shardmill.shards.reopen import reopen_stale
+from shardmill.shards.reopen import Changed, reopen_stale
 from shardmill.shards.run_folder import RunFolder
 from shardmill.stage import Context, ModelStage, Stage, TableStage, make_stage
 
@@ -83,15 +83,15 @@ def run_shard(
     files = run.files(short, shard)
     make_folder(files.folder)
     fingerprint = check_fingerprint(run, stage)
-    manifest = settle(files, run.superseded / short)
-    if manifest is not None:
+    while (manifest := settle(files, run.superseded / short)) is not None:
         if manifest.fingerprint != fingerprint:
             raise UserError(
                 f"{files.part} was made with another fingerprint than planned; run: shardmill run {run.path} {short} --redo"
             )
         if not run.is_stale(short, shard, manifest):
             return manifest
-        reopen_stale(run, short, shard, manifest)
+        with suppress(Changed):
+            reopen_stale(run, short, shard, manifest)
     started = time.time()
     table, above = run.read_part(run.stage(short).after, shard)
     attempt = new_attempt()

@@ -1,5 +1,6 @@
 """Of many writers exactly one publishes, and a publication that was cut off is finished by the next who comes."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from shardmill.atomic import file_digest, link_if_absent, new_attempt, write_durably
 from shardmill.shards.layout import ShardFiles
 from shardmill.shards.manifest import FileRecord, InputRecord, Manifest, read_manifest
-from shardmill.shards.publish import publish, settle
+from shardmill.shards.publish import publish, retire, settle, standing
 
 FILES = ("part", "rejects", "manifest")
 
@@ -117,3 +118,33 @@ def test_a_copied_run_folder_without_its_links_is_finished_too(files: ShardFiles
     files.part.write_bytes(files.staged(dead).part.read_bytes())
     settle(files, tmp_path / "old")
     assert assert_one_whole_publication(files) == dead
+
+
+def test_who_is_slow_to_move_old_files_away_moves_none_that_were_published_since(files: ShardFiles, tmp_path: Path) -> None:
+    publish(files, stage_attempt(files, "old"), tmp_path / "old")
+    seen_by_slow = standing(files)
+    retire(files, tmp_path / "old", standing(files))
+    fresh = stage_attempt(files, "fresh")
+    publish(files, fresh, tmp_path / "old")
+    retire(files, tmp_path / "old", seen_by_slow)
+    assert assert_one_whole_publication(files) == fresh
+
+
+def test_a_file_published_between_the_look_and_the_move_gets_its_name_back(
+    files: ShardFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(files, stage_attempt(files, "old"), tmp_path / "old")
+    seen_by_slow, rename = standing(files), os.rename
+    fresh: list[str] = []
+
+    def meanwhile(source: Path, target: Path) -> None:
+        if not fresh:
+            monkeypatch.setattr(os, "rename", rename)
+            retire(files, tmp_path / "old", seen_by_slow)
+            fresh.append(stage_attempt(files, "fresh"))
+            publish(files, fresh[0], tmp_path / "old")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", meanwhile)
+    retire(files, tmp_path / "old", seen_by_slow)
+    assert assert_one_whole_publication(files) == fresh[0]

@@ -208,7 +208,13 @@ def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: R
     counts = Counts(end - start, rows_out, rows_out)
     source = InputRecord(stage="input", sha256=run.plan.input.sha256)
     refused = frame_of(rejects, INGEST_REJECTS)
-    return seal(run, INGEST, shard, attempt, counts, refused, INGEST_REJECTS, source, columns=kinds, started=started)
+    try:
+        return seal(run, INGEST, shard, attempt, counts, refused, INGEST_REJECTS, source, columns=kinds, started=started)
+    except FileNotFoundError:
+        manifest = settle(run.files(INGEST, shard), run.superseded / INGEST)
+        if manifest is None:
+            raise
+        return manifest  # of another process, which was faster and has tidied this one's files away
 
 
 class PartWriter:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from shardmill.atomic import file_digest, link_if_absent, set_aside, sync_folder
+from shardmill.atomic import file_digest, identity, link_if_absent, set_aside, sync_folder
 from shardmill.errors import UserError
 from shardmill.shards.layout import ShardFiles
 from shardmill.shards.manifest import Manifest, read_manifest
+
+Standing = Mapping[Path, tuple[int, int] | None]
 
 
 def publish(files: ShardFiles, attempt: str, superseded: Path) -> tuple[Manifest, bool]:
@@ -27,24 +30,26 @@ def publish(files: ShardFiles, attempt: str, superseded: Path) -> tuple[Manifest
     sync_folder(files.folder)
     with contextlib.suppress(FileNotFoundError):  # a faster attempt has published and tidied up
         link_if_absent(staged.part, files.part)
-    manifest = settle(files, superseded)
+    manifest = settle(files, superseded, attempt)
     if manifest is None:
         raise UserError(f"{files.part} was removed while shard {files.index} was being published; run the shard again")
     return manifest, manifest.attempt == attempt
 
 
-def settle(files: ShardFiles, superseded: Path) -> Manifest | None:
+def settle(files: ShardFiles, superseded: Path, attempt: str | None = None) -> Manifest | None:
     """Finish a publication that was begun and cut off; returns the manifest if the shard is complete.
 
-    A part or rejects file that no attempt vouches for is moved to `superseded`.
+    A part or rejects file that no attempt vouches for is moved to `superseded`. `attempt` is the likely owner, if one is known:
+    then the folder need not be listed to find it.
     """
+    seen = standing(files)
     manifest = read_manifest(files.manifest)
     if manifest is None and files.part.exists():
-        owner = _owner(files)
+        owner = attempt if attempt is not None and _is_of(files, attempt) else _owner(files)
         if owner is None:
             manifest = read_manifest(files.manifest)  # the owner may have finished between the two looks
             if manifest is None:
-                retire(files, superseded)
+                retire(files, superseded, seen)
         else:
             manifest = _complete(files, owner)
     if manifest is not None:
@@ -53,25 +58,39 @@ def settle(files: ShardFiles, superseded: Path) -> Manifest | None:
     return manifest
 
 
-def retire(files: ShardFiles, superseded: Path) -> None:
-    """Move a shard's published files to `superseded`. The part goes last: it is the claim, so rejects never stand without one."""
-    for path in (files.manifest, files.rejects, files.part):
-        set_aside(path, superseded)
+def standing(files: ShardFiles) -> Standing:
+    """The files that have the final names of a shard now."""
+    return {path: identity(path) for path in (files.manifest, files.rejects, files.part)}
+
+
+def retire(files: ShardFiles, superseded: Path, seen: Standing) -> None:
+    """Move a shard's published files to `superseded`. The part goes last: it is the claim, so rejects never stand without one.
+
+    Only the files that were `seen`: a worker that is slow at this must not move what a faster one has published since.
+    """
+    for path, file in seen.items():
+        if file is not None:
+            set_aside(path, superseded, only=file)
 
 
 def _owner(files: ShardFiles) -> str | None:
     """The attempt whose part has the final name: the same inode, or the same digest where a copy lost the link."""
     attempts = files.staged_attempts()
     for attempt in attempts:
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samefile(files.staged(attempt).part, files.part):
-                return attempt
+        if _is_of(files, attempt):
+            return attempt
     digest = file_digest(files.part) if attempts else ""
     for attempt in attempts:
         manifest = read_manifest(files.staged(attempt).manifest)
         if manifest is not None and manifest.part.sha256 == digest:
             return attempt
     return None
+
+
+def _is_of(files: ShardFiles, attempt: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samefile(files.staged(attempt).part, files.part)
+    return False
 
 
 def _complete(files: ShardFiles, owner: str) -> Manifest | None:

@@ -10,11 +10,16 @@ from typing import Any
 import polars as pl
 
 from shardmill.atomic import new_attempt
+from shardmill.errors import UserError
 from shardmill.shards.cells import Kind, decode
 from shardmill.shards.journal import Header, Journal, Record, read_records
 from shardmill.shards.manifest import Manifest
-from shardmill.shards.publish import retire
+from shardmill.shards.publish import retire, standing
 from shardmill.shards.run_folder import RunFolder, digest_of
+
+
+class Changed(Exception):
+    """Another worker has opened the shard meanwhile, or finished it anew."""
 
 
 def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejects: bool = True) -> Iterator[Record]:
@@ -55,23 +60,39 @@ def _values(row: dict[str, Any], adds: dict[str, Kind]) -> dict[str, Any]:
 
 
 def reopen_stale(run: RunFolder, stage: str, shard: int, manifest: Manifest) -> None:
-    """Open a shard whose input part has got more rows since; all its rows are kept and only the new ones will be asked."""
-    _reopen(run, stage, shard, manifest, rejects=True, round=manifest.round)
+    """Open a shard whose input part has got more rows since; all its rows are kept and only the new ones will be asked.
+
+    Raises Changed where another worker does so too, and was faster.
+    """
+    try:
+        _reopen(run, stage, shard, manifest, rejects=True, round=manifest.round)
+    except (UserError, FileNotFoundError):  # its files are not those of the manifest: are they another's by now?
+        now = run.manifest(stage, shard)
+        if now is None or now.attempt != manifest.attempt:
+            raise Changed from None
+        raise
 
 
 def reopen_rejected(run: RunFolder, stage: str, shard: int, manifest: Manifest) -> int:
     """Open a shard so that its rejected rows are asked again, with new seeds. Returns how many those are."""
-    if manifest.rejected:
+    if not manifest.rejected:
+        return 0
+    try:
         _reopen(run, stage, shard, manifest, rejects=False, round=manifest.round + 1)
+    except Changed:
+        return 0
     return manifest.rejected
 
 
 def _reopen(run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejects: bool, round: int) -> None:
     files = run.files(stage, shard)
+    seen, now = standing(files), run.manifest(stage, shard)
+    if now is None or now.attempt != manifest.attempt:
+        raise Changed
     with closing(Journal(files.journal(new_attempt()), Header(digest_of(manifest.fingerprint), round))) as journal:
         for record in finished_records(run, stage, shard, manifest, rejects=rejects):
             journal.append(record)
-    retire(files, run.superseded / stage)
+    retire(files, run.superseded / stage, seen)
 
 
 def keep_rows(run: RunFolder, stage: str, shard: int, fingerprint: str) -> None:
