@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crash import interleave
 from crash.compare import differences, one_line, result_of
 from crash.disk import Chance, DataFirst, Disk, File, Loss, NamesFirst, Nothing, Zeros, contents, contents_after
 from crash.machine import (
@@ -37,7 +38,8 @@ from crash.machine import (
 )
 from crash.operations import OPERATIONS, Operation, write_input
 
-KINDS = ("kill", "power", "faults")
+KINDS = ("kill", "power", "faults", "pairs")
+SEEDS = 60
 CHANCES = 3
 """How many seeded mixtures of what got to the disk and what did not are tried at each call, besides the orderly ones."""
 ERRORS = (
@@ -121,6 +123,9 @@ class Explorer:
         if "faults" in kinds:
             points += [(str(each), lambda machine, each=each: self.fail(machine, prepared, each)) for each in failures(prepared)]
 
+        if "pairs" in kinds and prepared.operation.shared:
+            points += interleave.points(self, prepared, SEEDS)
+
         def attempt(point: tuple[str, Callable[[Machine], list[str]]]) -> list[str]:
             with self.lane() as machine:
                 return point[1](machine)
@@ -134,7 +139,7 @@ class Explorer:
 
     def kill(self, machine: Machine, prepared: Prepared, disturbance: Disturbance) -> list[str]:
         """Kill it there; then it must come to the same when it is run again."""
-        box = self._fresh(machine, prepared)
+        box = self.fresh(machine, prepared)
         disk = Disk(box, box)
         ended = machine.run([prepared.operation.command], box, disturbance)
         if ended.code != -9:
@@ -143,16 +148,16 @@ class Explorer:
             disk.apply(call)
         if contents_after(disk, Nothing()) != contents(box):
             return ["a change to the folder escaped the shim: " + "; ".join(differences(contents_after(disk, Nothing()), contents(box)))]
-        return self._go_on(machine, prepared)
+        return self.go_on(machine, prepared)
 
     def lose_power(self, machine: Machine, prepared: Prepared, make: Callable[[Path], None]) -> list[str]:
         """Start it again on what the disk has then."""
         make(_clear(machine.box))
-        return self._go_on(machine, prepared)
+        return self.go_on(machine, prepared)
 
     def fail(self, machine: Machine, prepared: Prepared, disturbance: Disturbance) -> list[str]:
         """Let a call fail: the command must say so and end with 2, or come through; and come to the same when run again."""
-        box = self._fresh(machine, prepared)
+        box = self.fresh(machine, prepared)
         ended = machine.run([prepared.operation.command], box, disturbance)
         if disturbance.how == SHORT_WRITE and ended.code != 0:
             return [f"a short write made it end with {ended.code}: {ended.told}"]
@@ -161,13 +166,15 @@ class Explorer:
             faults.append(f"it ended with {ended.code}: {one_line(ended.told) or ended.told.strip()}")
         elif ended.code == 2 and (fault := one_line(ended.told)):
             faults.append(fault)
-        return faults + self._go_on(machine, prepared)
+        return faults + self.go_on(machine, prepared)
 
-    def _fresh(self, machine: Machine, prepared: Prepared) -> Path:
+    def fresh(self, machine: Machine, prepared: Prepared) -> Path:
+        """Put what the operation starts from into the machine's box."""
         shutil.copytree(prepared.start, _clear(machine.box))
         return machine.box
 
-    def _go_on(self, machine: Machine, prepared: Prepared) -> list[str]:
+    def go_on(self, machine: Machine, prepared: Prepared) -> list[str]:
+        """Run the operation again, undisturbed; in what it comes to something else than at first."""
         operation = prepared.operation
         again = machine.run([operation.command, *operation.after, "tidy"], machine.box, settled=operation.settled)
         if again.code != 0:

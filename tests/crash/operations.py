@@ -29,13 +29,15 @@ IMPORTED = ("shardmill.negbench", "shardmill.shards", "shardmill.models.text.rul
 class Operation:
     """A command, what makes the run that it needs, and what is done `after` it before its result is looked at.
 
-    `settled` is what the command may say, with exit code 2, when it is run again though nothing was left to do.
+    `settled` is what the command may say, with exit code 2, when it is run again though nothing was left to do. `shared`: it may
+    be run by two at once.
     """
 
     command: str
     before: Sequence[str] = ()
     after: Sequence[str] = ()
     settled: str = ""
+    shared: bool = True
 
 
 def shard(options: str = "") -> str:
@@ -50,6 +52,7 @@ OPERATIONS = {
     "ingest into Parquet": Operation(shard("--format parquet")),
     "text stage": Operation("run RUN extract_objects --shard 0", [shard()]),
     "text stage, claimed": Operation("worker extract_objects 0", [shard()]),
+    "text stage, taken over": Operation("worker extract_objects 0 stale", [shard()]),
     "text stage, Parquet": Operation("run RUN extract_objects --shard 0", [shard("--format parquet")]),
     "text stage, JSONL": Operation("run RUN extract_objects --shard 0", [shard("--format jsonl")]),
     "table stage": Operation("run RUN create_mcq --shard 0", [shard(), f"run RUN {ALL.partition(' create_mcq')[0]}"]),
@@ -60,7 +63,7 @@ OPERATIONS = {
     "build": Operation("build RUN", WHOLE),
     "retry of rejects": Operation(
         "retry RUN extract_objects --rejects --no-launch", [shard(), "run RUN extract_objects propose_negatives"],
-        after=["run RUN extract_objects propose_negatives"],
+        after=["run RUN extract_objects propose_negatives"], shared=False,
     ),
     "stale input": Operation(
         "run RUN propose_negatives --shard 0",
@@ -72,12 +75,13 @@ OPERATIONS = {
         ],
     ),
     "redo": Operation(
-        "run RUN extract_objects --redo --set extract_objects.attempts=4", [shard(), "run RUN extract_objects propose_negatives"]
+        "run RUN extract_objects --redo --set extract_objects.attempts=4", [shard(), "run RUN extract_objects propose_negatives"],
+        shared=False,
     ),
-    "redo of ingest": Operation("run RUN ingest --redo", [shard(), "run RUN extract_objects"]),
+    "redo of ingest": Operation("run RUN ingest --redo", [shard(), "run RUN extract_objects"], shared=False),
     "replan": Operation(
         "replan RUN --num-shards 3", [shard(), "run RUN extract_objects", "run RUN propose_negatives --shard 1"],
-        after=["run RUN extract_objects propose_negatives"], settled="has 3 shards already",
+        after=["run RUN extract_objects propose_negatives"], settled="has 3 shards already", shared=False,
     ),
 }  # fmt: skip
 
@@ -118,11 +122,17 @@ def _act(command: str, root: Path, table: Path, settled: str) -> int:
     return 0
 
 
-def _work(root: Path, stage: str, shard: str) -> int:
-    """One shard as a worker of a launcher does it, with claims: it comes again while others hold rows."""
+def _work(root: Path, stage: str, shard: str, stale: str = "") -> int:
+    """One shard as a worker of a launcher does it, with claims on each row: it comes again while others hold rows.
+
+    To one that is `stale` all claims of others are those of workers that live no more, though they do.
+    """
     from shardmill.launch.worker_main import Outbox, do_task
+    from shardmill.shards import claims
     from shardmill.shards.run_folder import RunFolder
 
+    claims.LEAST_ROWS = 1
+    claims.STALE_SECONDS = -1.0 if stale else claims.STALE_SECONDS
     outbox = Outbox(os.open(os.devnull, os.O_WRONLY))
     while True:
         ended = do_task(RunFolder(root), {"stage": stage, "shard": int(shard), "share": {}}, {}, outbox, lambda: False)
