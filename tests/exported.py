@@ -99,6 +99,17 @@ def recaption() -> RunFolder:
     return finish(start_run(source / "run", NewRun(input=table, pipeline="recaption", num_shards=3, image_root=SAMPLES)))
 
 
+@cache
+def anyedit() -> RunFolder:
+    """Scenes from concepts, their pictures, and edits of all kinds."""
+    source = _home() / "anyedit"
+    source.mkdir()
+    scenes = [["balloon", "", "on a decorated table"], ["lawnmower", "", "in a cottage garden"], ["dog", "", "on a sandy beach"]]
+    rows = [[*scene, "cb2cap"] for scene in scenes * 2]
+    table = write_table(source / "pairs.csv", ["concept", "concept2", "background", "mode"], rows)
+    return finish(start_run(source / "run", NewRun(input=table, pipeline="anyedit", num_shards=2)))
+
+
 def selected(folder: Path, rows: list[list[str]], num_shards: int = 4) -> RunFolder:
     """An AnyEdit run of one stage without a model: cheap rows, as many as wanted."""
     folder.mkdir(parents=True)

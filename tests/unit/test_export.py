@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from exported import SAMPLES, antidote, export, finish, negbench, parts, recaption, sample_rows, selected, write_table
+from exported import SAMPLES, antidote, anyedit, export, finish, negbench, parts, recaption, sample_rows, selected, write_table
 from shardmill.cli import cli
 from shardmill.errors import UserError
 from shardmill.export.make import WRITERS
@@ -38,8 +38,14 @@ EXPECTED = {
         "texts": "csv tsv jsonl webdataset parquet hf llava",
         "captions": "csv tsv webdataset parquet hf llava",
     },
+    "anyedit": {
+        "instructions": "webdataset parquet hf",
+        "captions": "csv tsv webdataset parquet hf coco",
+        "chains": "webdataset parquet hf",
+        "implicit": "parquet hf",
+    },
 }
-RUNS = {"negbench": negbench, "antidote": antidote, "recaption": recaption}
+RUNS = {"negbench": negbench, "antidote": antidote, "recaption": recaption, "anyedit": anyedit}
 
 
 @pytest.fixture
