@@ -187,3 +187,38 @@ def test_a_failed_task_blocks_what_reads_from_it() -> None:
     board.fail(Task("a", 0))
     assert board.next() == Task("a", 1)
     assert board.skipped() == [Task("b", 0)]
+
+
+def test_a_board_of_many_shards_is_not_looked_through_again_for_each_task() -> None:
+    looked = 0
+
+    class Done(dict[Task, Manifest]):
+        def __contains__(self, task: object) -> bool:
+            nonlocal looked
+            looked += 1
+            return super().__contains__(task)
+
+    board = TaskBoard({"a": INGEST, "b": "a", "c": "a"}, 500, {})
+    board.done = Done()
+    done = []
+    while (task := board.next()) is not None:
+        board.start(task)
+        if task == Task("b", 7):
+            board.fail(task)
+        else:
+            board.finish(task, manifest(1))
+        done.append(task)
+    assert len(done) == len(set(done)) == 3 * 500
+    assert looked < 20 * len(done)
+
+
+def test_a_board_that_prefers_a_stage_comes_back_to_the_shards_before() -> None:
+    board = TaskBoard({"a": INGEST, "b": "a"}, 3, {})
+    for shard in range(3):
+        assert board.next(prefer=["a"]) == Task("a", shard)
+        board.start(Task("a", shard))
+        board.finish(Task("a", shard), manifest(1))
+    assert board.next(prefer=["a"]) == Task("b", 0)
+    board.start(Task("b", 0))
+    board.give_back(Task("b", 0))
+    assert board.next() == Task("b", 0)

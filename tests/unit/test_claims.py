@@ -16,7 +16,17 @@ from shardmill.models.contract import Reply
 from shardmill.models.registry import open_model
 from shardmill.shard_work import pool_key
 from shardmill.shards import claims as claims_module
-from shardmill.shards.claims import Claims, Held, Holder, blocks, claim_path, live_blocks, process_start, this_process
+from shardmill.shards.claims import (
+    Claims,
+    Held,
+    Holder,
+    blocks,
+    claim_path,
+    live_blocks,
+    live_blocks_of,
+    process_start,
+    this_process,
+)
 from shardmill.shards.layout import ShardFiles
 from shardmill.shards.run_folder import RunFolder
 from shardmill.worker import run_shard
@@ -52,6 +62,20 @@ def test_a_block_is_one_workers_until_it_lets_go(files: ShardFiles) -> None:
         assert live_blocks(files).keys() == {0, 1}
     assert files.claims() == []
     assert files.temporaries() == []
+
+
+def test_the_claims_on_many_shards_are_seen_in_one_look(files: ShardFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = [replace(files, index=index, count=40) for index in range(40)]
+    with Claims(shards[3], holder("a")) as third, Claims(shards[30], holder("b")) as thirtieth:
+        assert third.take(0) and third.take(2) and thirtieth.take(1)
+        listed: list[object] = []
+        scandir = os.scandir
+        monkeypatch.setattr(os, "scandir", lambda path: (listed.append(path), scandir(path))[1])
+        found = live_blocks_of([shards[30], shards[3], shards[13]])
+        assert [sorted(blocks) for blocks in found] == [[1], [0, 2], []]
+        assert found[1] == live_blocks(shards[3])
+        assert len(listed) == 2  # one of them for the comparison
+    assert live_blocks_of([]) == []
 
 
 def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(files: ShardFiles) -> None:

@@ -16,6 +16,7 @@ from shardmill.errors import UserError
 from shardmill.shards.combine import combine
 from shardmill.shards.reopen import reopen_rejected
 from shardmill.shards.run_folder import RunFolder
+from shardmill.shards.verify import check_stage
 from shardmill.worker import run_shard
 
 STAGE = "extract_objects"
@@ -120,3 +121,12 @@ def test_an_unknown_suffix_and_a_folder_are_refused(run: RunFolder, tmp_path: Pa
     (tmp_path / "x.csv").mkdir()
     with pytest.raises(UserError, match="is a folder"):
         combine(run, STAGE, tmp_path / "x.csv")
+
+
+def test_each_manifest_of_a_stage_and_of_the_one_before_is_read_once(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[tuple[str, int]] = []
+    manifest = RunFolder.manifest
+    monkeypatch.setattr(RunFolder, "manifest", lambda self, *key: (looked_at.append(key), manifest(self, *key))[1])
+    check = check_stage(run, STAGE)
+    assert sorted(check.manifests) == [0, 1, 2, 3]
+    assert sorted(looked_at) == sorted((stage, shard) for stage in ("ingest", STAGE) for shard in range(4))

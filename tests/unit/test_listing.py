@@ -1,4 +1,4 @@
-"""The folder of a stage has three files for each of its shards. It is listed as seldom as can be: on a shared disk that costs most."""
+"""The folder of a stage has three files for each of its shards. It is listed seldom: on a shared disk that costs most."""
 
 import os
 from pathlib import Path

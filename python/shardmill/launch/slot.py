@@ -26,7 +26,7 @@ from shardmill.launch.place import Assignment, Place, Signals
 from shardmill.launch.tasks import Task, needed_shards
 from shardmill.launch.throttle import share_limit
 from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
-from shardmill.shards.claims import blocks, live_blocks, this_process
+from shardmill.shards.claims import blocks, live_blocks, live_blocks_of, this_process
 from shardmill.shards.run_folder import RunFolder
 from shardmill.standalone import ProgressLine
 from shardmill.worker import Progress
@@ -127,7 +127,8 @@ class Slot:
     def _next(self, left: Sequence[int]) -> int | None:
         """A shard that nobody is at, else one whose rows can be shared; None when all that is left is in other hands."""
         order = [left[(self.place.slot + index) % len(left)] for index in range(len(left))]
-        live = {shard: frozenset(live_blocks(self.run.files(self.work.stage, shard), self.me)) for shard in order}
+        found = live_blocks_of([self.run.files(self.work.stage, shard) for shard in order], self.me)
+        live = {shard: frozenset(taken) for shard, taken in zip(order, found, strict=True)}
         for shard in order:
             if not live[shard]:
                 return shard

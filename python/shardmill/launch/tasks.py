@@ -76,6 +76,7 @@ class TaskBoard:
         read = set(self.after.values())
         self._leaves = [stage for stage in self.after if stage not in read]
         self._deepest_first = list(reversed(self.after))
+        self._settled = dict.fromkeys(self.after, 0)
 
     @property
     def stages(self) -> list[str]:
@@ -102,12 +103,21 @@ class TaskBoard:
         """
         needed = self.needed
         for stages in ([stage for stage in self._deepest_first if stage in prefer], self._deepest_first):
-            for shard in range(needed):
+            for shard in range(self._first_open(stages), needed):
                 for stage in stages:
                     task = Task(stage, shard)
                     if self._is_open(task) and self._has_input(task):
                         return task
         return None
+
+    def _first_open(self, stages: Collection[str]) -> int:
+        """The first shard that one of the stages may still be started on. A shard once passed is not looked at again."""
+        for stage in stages:
+            shard = self._settled[stage]
+            while shard < self.num_shards and (Task(stage, shard) in self.done or self.is_blocked(Task(stage, shard))):
+                shard += 1
+            self._settled[stage] = shard
+        return min((self._settled[stage] for stage in stages), default=self.num_shards)
 
     def _is_open(self, task: Task) -> bool:
         return task not in self.done and task not in self.failed and task not in self.running

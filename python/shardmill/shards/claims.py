@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -82,9 +82,9 @@ def claim_path(files: ShardFiles, block: int) -> Path:
     return files.claims_folder / f"{files.stem}.block-{block:02d}.claim"
 
 
-def read_claims(files: ShardFiles) -> Iterator[tuple[int, Holder, float]]:
-    """The claims on a shard: block, holder, and seconds since the holder last touched it."""
-    for path in files.claims():
+def read_claims(files: ShardFiles, paths: Sequence[Path] | None = None) -> Iterator[tuple[int, Holder, float]]:
+    """The claims on a shard: block, holder, and seconds since the holder last touched it. `paths` are its claims if known."""
+    for path in files.claims() if paths is None else paths:
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
             with open(path, encoding="utf-8") as file:
                 holder = Holder(**json.load(file))
@@ -94,8 +94,21 @@ def read_claims(files: ShardFiles) -> Iterator[tuple[int, Holder, float]]:
 
 def live_blocks(files: ShardFiles, seen_by: Holder | None = None) -> dict[int, Holder]:
     """The blocks of a shard that somebody works on, as far as `seen_by` (this process if not given) can tell."""
+    return _live(read_claims(files), seen_by or this_process())
+
+
+def live_blocks_of(shards: Sequence[ShardFiles], seen_by: Holder | None = None) -> list[dict[int, Holder]]:
+    """The same of several shards of a stage, from one look at the folder of its claims."""
     me = seen_by or this_process()
-    return {block: holder for block, holder, age in read_claims(files) if age < STALE_SECONDS and not holder.is_dead(me)}
+    by_stem: dict[str, list[Path]] = {files.stem: [] for files in shards}
+    with contextlib.suppress(FileNotFoundError):
+        for path in sorted(shards[0].claims_folder.glob("*.claim") if shards else ()):
+            by_stem.get(path.name.partition(".")[0], []).append(path)
+    return [_live(read_claims(files, by_stem[files.stem]), me) for files in shards]
+
+
+def _live(found: Iterator[tuple[int, Holder, float]], me: Holder) -> dict[int, Holder]:
+    return {block: holder for block, holder, age in found if age < STALE_SECONDS and not holder.is_dead(me)}
 
 
 class Claims:

@@ -64,7 +64,7 @@ class ShardFiles:
         return self._beside(self.folder, ".journal", ".tmp") + self._beside(self.claims_folder, ".claim", ".tmp")
 
     def _beside(self, folder: Path, *suffixes: str) -> list[Path]:
-        """The files of this shard with these suffixes in a folder, sorted. The folder is listed once: it may have 100,000 names."""
+        """The files of this shard with these suffixes in a folder, sorted. It is listed once: it may have 100,000 names."""
         start = f"{self.stem}."
         try:
             with os.scandir(folder) as entries:

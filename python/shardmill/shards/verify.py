@@ -31,12 +31,12 @@ def check_stage(run: RunFolder, stage: str, shards: Sequence[int] | None = None,
     short = stage if stage == "ingest" else run.stage(stage).name
     check = StageCheck(short)
     for shard in range(run.num_shards) if shards is None else shards:
-        manifest = run.manifest(short, shard)
-        source = run.after(short)
-        if manifest is None or (source is not None and run.manifest(source, shard) is None):
+        manifest, source = run.manifest(short, shard), run.after(short)
+        above = None if source is None or manifest is None else run.manifest(source, shard)
+        if manifest is None or (source is not None and above is None):
             check.missing.append(shard)
             continue
-        fault = _fault(run, short, shard, manifest, digests)
+        fault = _fault(run, short, shard, manifest, above, digests)
         if fault is None:
             check.manifests[shard] = manifest
         else:
@@ -44,13 +44,14 @@ def check_stage(run: RunFolder, stage: str, shards: Sequence[int] | None = None,
     return check
 
 
-def _fault(run: RunFolder, stage: str, shard: int, manifest: Manifest, digests: bool) -> str | None:
+def _fault(run: RunFolder, stage: str, shard: int, manifest: Manifest, above: Manifest | None, digests: bool) -> str | None:
+    """What is wrong with a shard, made from the shard `above`."""
     files = run.files(stage, shard)
     if manifest.fingerprint != run.fingerprint(stage):
         return "made with another fingerprint than planned"
-    if run.is_stale(stage, shard, manifest):
+    if above is not None and above.part.sha256 != manifest.input.sha256:
         return "made from an older input part"
-    if not manifest.conserved() or manifest.rows_in != _rows_offered(run, stage, shard):
+    if not manifest.conserved() or manifest.rows_in != _rows_offered(run, shard, above):
         return "rows in differ from rows out + rejected"
     for path, record in ((files.part, manifest.part), (files.rejects, manifest.rejects)):
         if not path.exists() or path.stat().st_size != record.bytes or (digests and file_digest(path) != record.sha256):
@@ -58,15 +59,10 @@ def _fault(run: RunFolder, stage: str, shard: int, manifest: Manifest, digests: 
     return None
 
 
-def _rows_offered(run: RunFolder, stage: str, shard: int) -> int:
-    """How many rows the shard had to account for: the lines of its input part."""
-    source = run.after(stage)
-    if source is None:
-        start, end = run.plan.shards[shard]
-        return end - start
-    above = run.manifest(source, shard)
-    assert above is not None, "a shard without its input shard is reported as missing"
-    return above.lines_out
+def _rows_offered(run: RunFolder, shard: int, above: Manifest | None) -> int:
+    """How many rows the shard had to account for: the lines of its input part, or for ingest the records of its range."""
+    start, end = run.plan.shards[shard]
+    return end - start if above is None else above.lines_out
 
 
 def refuse(run: RunFolder, check: StageCheck) -> None:
