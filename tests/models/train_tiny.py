@@ -2,10 +2,13 @@
 
     .venv-models/bin/python tests/models/train_tiny.py               # two minutes; writes tests/models/data/
     .venv-models/bin/python tests/models/train_tiny.py antidote      # five minutes; writes tests/models/data_antidote/
+    .venv-models/bin/python tests/models/train_tiny.py anyedit       # four minutes; writes tests/models/data_anyedit/
 
 With random weights every answer is in form and nonsense, so no row would get beyond the first stage. These let rows through
 every stage of their pipeline, and some of their answers are wrong, as those of real models are. To be run again when a template
 changes. Antidote's questions are about what a detector finds, so its model learns them about many picks of objects, to copy any.
+AnyEdit's edits follow from the captions alone (of a thing with many boxes no layout is told), so its model learns those that the
+run of the test draws.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -32,16 +37,19 @@ from shardmill.language.existence import listed
 from shardmill.models.contract import Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.planning import NewRun, start_run
-from shardmill.preview import TracingModel
+from shardmill.preview.tracing import TracingModel
 from shardmill.resources import resource_path
 from shardmill.shard_work import pool_key
 from shardmill.shards.run_folder import RunFolder
 from shardmill.stage import stage_class
 from shardmill.worker import run_shard
 
-DATA, DATA_ANTIDOTE = (Path(__file__).parent / name for name in ("data", "data_antidote"))
+DATA, DATA_ANTIDOTE, DATA_ANYEDIT = (Path(__file__).parent / name for name in ("data", "data_antidote", "data_anyedit"))
 ROWS = 30
 CAPTIONS = 24
+CONCEPTS = {"c2cap": 3, "cb2cap": 8, "cc2cap": 7}
+"""How many captions AnyEdit's model learns of each mode, and of how many concepts of a pool it learns what they are."""
+POOL = 8
 PICKS, VERDICTS = 24, 240
 """How often the lists of a caption are drawn from anew to ask questions, and how many verdicts on questions are learned."""
 WHOLE_BATCH = 4
@@ -72,6 +80,31 @@ def write_captions(path: Path) -> Path:
     path.write_text(json.dumps(dict([*captions.items()][:CAPTIONS])))
     return path
 
+
+def write_concepts(path: Path) -> Path:
+    """The first concepts of AnyEdit's sample of each mode, as an input table."""
+    with open(resource_path("data/samples/anyedit.csv"), newline="", encoding="utf-8") as source:
+        sample = [*csv.DictReader(source)]
+    sample += [{**row, "background": "", "mode": "c2cap"} for row in sample[::-1]]
+    with open(path, "w", newline="", encoding="utf-8") as target:
+        writer = csv.DictWriter(target, [*sample[0]])
+        writer.writeheader()
+        for mode, rows in CONCEPTS.items():
+            writer.writerows([row for row in sample if row["mode"] == mode][:rows])
+    return path
+
+
+def write_pool(path: Path) -> Path:
+    """The first concepts of the sample of a pool, as an input table."""
+    with open(resource_path("data/samples/concepts.csv"), encoding="utf-8") as source:
+        path.write_text("".join(islice(source, POOL + 1)), encoding="utf-8")
+    return path
+
+
+MISTAKES = {"write_instructions": 6, "judge_instructions": 8}
+"""In these stages, of so many answers one is learned wrong: an output that shows no edit, and a verdict."""
+EDITING = ["chain_instructions.share=1", "write_implicit.share=0.5", "write_implicit.wanted=2"]
+"""What the run of the test sets: every caption gets a chain, half of the concepts get implicit edits."""
 
 Example = tuple[list[int], list[int]]
 """A prompt and its answer in tokens."""
@@ -105,8 +138,8 @@ def run_asking(run: RunFolder, stages: list[str], wrap: Callable[[Model], Model]
             tracer = TracingModel(wrap(open_model("text", run.stage(name).model)))
         run_shard(run, name, 0, models={pool_key("text", run.stage(name).model): tracer} if tracer else {})
         for exchange in [each for several in (tracer.exchanges.values() if tracer else ()) for each in several]:
-            answer = json.dumps(json.loads(exchange.raw), ensure_ascii=False, separators=(",", ":"))
-            found.setdefault(json.dumps(exchange.sent[-1:]), Learned(name, exchange.sent, answer))
+            task = json.dumps([exchange.sent[0], exchange.sent[-1]])
+            found.setdefault(task, Learned(name, exchange.sent, _compact(json.loads(exchange.raw))))
     return list(found.values())
 
 
@@ -137,6 +170,31 @@ def antidote_exchanges(folder: Path) -> list[Learned]:
     return [*about_captions, *pairs, *rng.sample(verdicts, min(VERDICTS, len(verdicts)))]
 
 
+def anyedit_exchanges(folder: Path) -> list[Learned]:
+    """What is asked about the concepts and their captions, and about a pool of concepts. Pictures are not looked at."""
+    settings = [*EDITING, "select_captions.pictures=''"]
+    new = NewRun(input=write_concepts(folder / "pairs.csv"), pipeline="anyedit", num_shards=1, settings=settings)
+    run = start_run(folder / "run", new)
+    pipeline, pool = str(resource_path("slurm/pipelines/anyedit-concepts.yaml")), write_pool(folder / "pool.csv")
+    sorting = start_run(folder / "sorting", NewRun(pool, pipeline=pipeline, list_columns=["backgrounds"], num_shards=1))
+    about_concepts = run_asking(run, run.stages, OneWording)
+    return [*map(_mistaken, about_concepts, count()), *run_asking(sorting, sorting.stages, OneWording)]
+
+
+def _mistaken(learned: Learned, place: int) -> Learned:
+    """Now and then a wrong answer instead."""
+    every = MISTAKES.get(learned.stage)
+    if every is None or place % every:
+        return learned
+    answer = json.loads(learned.answer)
+    wrong = {**answer, "verdict": "vague"} if "verdict" in answer else {**answer, "output": answer["edit"]}
+    return replace(learned, answer=_compact(wrong))
+
+
+def _compact(answer: Any) -> str:
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+
+
 def _some(names: list[str], rng: random.Random) -> list[str]:
     """At least one of the names, in their order."""
     chosen = rng.sample(names, rng.randint(1, len(names)))
@@ -147,6 +205,13 @@ def antidote_text() -> list[str]:
     captions = json.loads(resource_path("data/samples/antidote.json").read_text(encoding="utf-8")).values()
     templates = sorted(resource_path("templates/antidote/parse_captions.md").parent.glob("*.md"))
     return [*captions, *(line for path in templates for line in path.read_text(encoding="utf-8").splitlines())]
+
+
+def anyedit_text() -> list[str]:
+    folder, rules = (resource_path(name).parent for name in ("templates/anyedit/write_captions.md", "templates/rules/edits.yaml"))
+    tables = [rules / f"{name}.yaml" for name in ("edits", "implicit", "scene_captions", "backgrounds")]
+    files = [resource_path("data/samples/anyedit.csv"), *sorted(folder.rglob("*.md")), *tables]
+    return [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @dataclass(frozen=True)
@@ -176,6 +241,14 @@ PUPILS = {
         DATA_ANTIDOTE, antidote_text, antidote_exchanges, 750, hidden_size=128, heads=4, batch=24, learning_rate=2e-3,
         shares={"parse_captions": 0.4, "judge_captions": 0.05, "ask_presuppositions": 0.48, "judge_questions": 0.07},
         first_stage="ask_presuppositions", first_steps=250,
+    ),
+    "anyedit": Pupil(
+        DATA_ANYEDIT, anyedit_text, anyedit_exchanges, 900, hidden_size=96, heads=3, batch=16, learning_rate=3e-3,
+        shares={
+            "write_captions": 0.1, "write_instructions": 0.33, "judge_instructions": 0.1, "chain_instructions": 0.33,
+            "write_implicit": 0.08, "judge_concepts": 0.02, "propose_backgrounds": 0.04,
+        },
+        first_stage="write_instructions", first_steps=150,
     ),
 }  # fmt: skip
 
@@ -207,7 +280,9 @@ def train(pupil: Pupil, tokenizer: PreTrainedTokenizerFast, lessons: dict[str, l
         for number, (prompt, answer) in enumerate(rows):
             ids[number, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
             labels[number, len(prompt) : len(prompt) + len(answer)] = torch.tensor(answer)
-        loss = model(input_ids=ids, labels=labels).loss
+        asked = labels[:, 1:] != -100
+        states = model.model(input_ids=ids).last_hidden_state[:, :-1][asked]
+        loss = torch.nn.functional.cross_entropy(model.lm_head(states), labels[:, 1:][asked])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
