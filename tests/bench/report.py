@@ -115,7 +115,7 @@ def main() -> None:
             path = generate(pool, Path(name), rows)
             size = sum(file.stat().st_size for file in path.rglob("part-*")) / 1e9
             command = [sys.executable, __file__, "--child", str(path)]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             figures[rows] = own = json.loads(answer.splitlines()[-1])
             spent = f"{own['seconds']:.1f} s ({own['cpu']:.1f} s of CPU), {own['peak_mb']:,.0f} MB peak"
             print(f"{rows:>11,} rows ({size:.1f} GB of parts): {spent}, {own['bytes'] / 1e3:,.0f} kB of report")

@@ -13,6 +13,7 @@ from shardmill.report.pipelines.base import CHECKED_ROWS, Pipeline, Row, Rows
 from shardmill.report.pipelines.chains import Chains, Implicit
 from shardmill.report.pipelines.common import Objects, Texts, TextsSection
 from shardmill.report.pipelines.edits import Edits
+from shardmill.report.pipelines.grounding import Scores
 from shardmill.report.pipelines.inputs import Inputs
 from shardmill.report.pipelines.pictures import Pictures
 from shardmill.report.standing import Standing
@@ -28,12 +29,14 @@ class Anyedit(Pipeline):
         if standing.has("propose_backgrounds", "all_backgrounds"):
             self.parts += [
                 Backgrounds(standing, seed),
-                Objects(standing, "propose_backgrounds", "all_backgrounds", "backgrounds of concepts"),
+                Objects(standing, "propose_backgrounds", "all_backgrounds", "backgrounds of concepts", judged=False),
             ]
         if standing.has("write_captions", "scene_caption"):
             texts.append(_scenes(standing, seed))
         if standing.has("paint_images"):
             self.parts.append(Pictures(standing, "paint_images", seed))
+        if standing.has("ground_objects", "detections"):
+            self.parts.append(Scores(standing, "ground_objects", seed))
         if standing.has("select_captions", "input_objects"):
             self.parts.append(Objects(standing, "select_captions", "input_objects", "objects of the captions"))
         stage = next((name for name in ("judge_instructions", "write_instructions") if standing.has(name)), None)

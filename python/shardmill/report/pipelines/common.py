@@ -21,10 +21,10 @@ OBJECT_LOOK, OBJECT_FAIL = 0.25, 0.4
 
 
 class Objects(Part):
-    """How often each object comes: the head, the tail, and whether one is everywhere."""
+    """How often each object comes: the head, the tail, and (where it is `judged`) whether one is everywhere."""
 
-    def __init__(self, standing: Standing, stage: str, column: str, called: str) -> None:
-        self._stage, self._column, self._called = stage, column, called
+    def __init__(self, standing: Standing, stage: str, column: str, called: str, *, judged: bool = True) -> None:
+        self._stage, self._column, self._called, self._judged = stage, column, called, judged
         self._names, self._rows = Tally(), 0
         self._examples: list[tuple[int, str]] = []
 
@@ -41,7 +41,7 @@ class Objects(Part):
 
     def findings(self) -> list[Finding]:
         most = self._names.most(1)
-        if not most:
+        if not most or not self._judged:
             return []
         name, count = most[0]
         shown = [example(row_id, each) for row_id, each in self._examples if each == name]
@@ -198,7 +198,7 @@ class Texts(Part):
 
     def _top(self, look: float, fail: float) -> Finding:
         most = self.repeats.most(3)
-        count = most[0].times if most else min(self.repeats.total, 1)
+        count = most[0].times if most else 0
         shown = [example(row, f"{each.times:,} times: {each.text}") for each in most for row in dict.fromkeys(each.rows)]
         return at_most(
             f"{self.id}.commonest",

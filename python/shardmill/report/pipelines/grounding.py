@@ -8,7 +8,7 @@ from typing import Any
 from shardmill.report.judging import at_most, example, never
 from shardmill.report.measures import Histogram, histogram_chart
 from shardmill.report.model import Chart, Finding, Mark, Section, Series, Table
-from shardmill.report.pipelines.base import Reading, Row, Rows
+from shardmill.report.pipelines.base import Row, Rows
 from shardmill.report.standing import Standing
 
 SAMPLED = 10_000
@@ -35,9 +35,6 @@ class Grounding(Rows):
         columns = ("detections", claims.there, claims.not_there, claims.kept, claims.kept_out)
         super().__init__(standing, stage, columns, SAMPLED, seed, "grounding")
         self._claims = claims
-
-    def readings(self) -> list[Reading]:
-        return super().readings()
 
     def _scores(self, column: str) -> list[tuple[Row, str, float]]:
         return [
@@ -148,3 +145,30 @@ def _curve(found: dict[str, list[float]], marks: list[Mark]) -> Chart:
         marks=marks,
         note="Claims of presence are kept from the threshold on, claims of absence below it.",
     )
+
+
+class Scores(Rows):
+    """Scores of the objects of captions, where the detector only looks and nothing is decided."""
+
+    def __init__(self, standing: Standing, stage: str, seed: int) -> None:
+        super().__init__(standing, stage, ("detections",), SAMPLED, seed, "scores")
+
+    def sections(self) -> list[Section]:
+        histogram, boxes = Histogram(0, 1, 50), Histogram(0, 10, 10)
+        for row in self.rows:
+            found = row["detections"] or {}
+            histogram.look([score for name in found if (score := score_of(row, name)) is not None])
+            boxes.look([float(len(each["boxes"])) for each in found.values() if isinstance(each, dict) and "boxes" in each])
+        if not histogram.n:
+            return []
+        charts = [
+            histogram_chart(
+                "detector.scores",
+                "Scores of named objects",
+                "score",
+                {"objects": histogram},
+                note="Bad: most near 0; the pictures do not show what their captions name.",
+            ),
+            histogram_chart("detector.boxes", "Boxes of an object", "boxes", {"objects": boxes}),
+        ]
+        return [Section(id="detector", title="Detector", charts=charts)]

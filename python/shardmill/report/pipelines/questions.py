@@ -22,7 +22,8 @@ OPTIONS = range(4)
 LETTERS = "ABCD"
 BLIND_QUESTIONS = 30_000
 """Questions that blind readers try: enough for half a point, few enough to hold."""
-ENOUGH = 2_000
+ENOUGH, LEAST = 2_000, 50
+"""Questions that settle what a blind reader can do, and so few that nothing fails by them: there are six readers."""
 MOST_SHARE = 0.28
 
 
@@ -180,8 +181,9 @@ class Questions(Part):
         prior = baseline.name == "object prior"
         verdict: Verdict = "pass"
         if baseline.accuracy > CHANCE + TOLERANCE:
-            verdict = "fail" if baseline.gives_away and not prior else "look"
-        few = f"; fewer than {ENOUGH:,} questions, so it may be chance" if verdict == "look" and not baseline.gives_away else ""
+            verdict = "fail" if baseline.gives_away and baseline.n >= LEAST and not prior else "look"
+        chance = verdict == "look" and not (baseline.gives_away and baseline.n >= LEAST) and baseline.n < ENOUGH
+        few = f"; fewer than {ENOUGH:,} questions, so it may be chance" if chance else ""
         means = "The questions can be answered without the picture: use create_mcq.style=balanced, and look at the paraphrases."
         if prior:
             means = "Some objects are nearly always there, or never: draw negatives with create_mcq.negative_draw=matched."

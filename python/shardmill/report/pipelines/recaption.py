@@ -99,7 +99,7 @@ def _texts(standing: Standing, pair: tuple[str, str], asked: Perspective, explod
     name = text_name(*pair)
     long = asked.form == "sentences" and asked.forbids is None and asked.max_tokens > SHORT_TOKENS
     return Texts(
-        standing, CHECKED, ("checked",), explode, f"text.{name}", f"{name} captions", seed,
+        standing, CHECKED, ("checked",), explode, f"text.{name.replace('/', '.')}", f"{name} captions", seed,
         copies=(0.05, 0.2) if long else None,
         dominance=(0.2, 0.5) if long else None,
         most_words=200,
