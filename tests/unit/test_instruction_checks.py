@@ -13,7 +13,7 @@ from shardmill.anyedit.instruction_prompts import template_name
 from shardmill.language.actions import actions, is_human, verb_stem
 from shardmill.language.looks import color_key, has_word, names_color
 from shardmill.language.noun_phrases import extract_objects
-from shardmill.models.text.openai_format import closed_schema
+from shardmill.models.text.settings import closed_schema
 from shardmill.prompts import load_template
 
 SLED = "A dog rides downhill on a sled."

@@ -148,3 +148,13 @@ def test_examples_keep_the_rules_they_show() -> None:
             proposed = example.answer["backgrounds"]
             assert len(proposed) == example.values["count"]
             assert clean_backgrounds([*known, *proposed], concept) == [*known, *proposed]
+
+
+def test_backgrounds_may_come_as_the_text_of_a_list_and_what_is_none_is_rejected() -> None:
+    phrases = [f"in the {place}" for place in ("harbour", "kitchen", "garage", "forest", "attic")]
+    stage = ProposeBackgrounds({"wanted": 5})
+    given = {"row_id": 0, "concept": "kettle", "backgrounds": json.dumps(phrases)}
+    assert stage.ask(given, Random(0)) == []
+    assert stage.accept(given, []) == {"all_backgrounds": phrases}
+    outcome = stage.accept({**given, "backgrounds": "in the harbour, in the kitchen"}, [])
+    assert isinstance(outcome, Reject) and outcome.reason == "unreadable cell"

@@ -144,7 +144,9 @@ def _is_asked(instruction: str) -> bool:
         return False
     if _END.search(instruction):
         return False
-    return bool(_QUESTION.match(instruction)) if instruction.endswith("?") else not instruction.endswith(":")
+    if instruction.endswith("?") or _QUESTION.match(instruction):
+        return instruction.endswith("?") and bool(_QUESTION.match(instruction))
+    return not instruction.endswith(":")
 
 
 def _is_about(original: str, topic: str, whole: bool) -> bool:

@@ -16,6 +16,7 @@ from shardmill.anyedit.concept_answers import BackgroundList
 from shardmill.language.nouns import fold
 from shardmill.language.places import PREPOSITIONS, locative, place_key
 from shardmill.language.proper_names import proper_problem
+from shardmill.shards.cells import as_list
 from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
 from shardmill.standalone import main
 
@@ -58,7 +59,10 @@ class ProposeBackgrounds(TextStage):
     tolerant = True
 
     def ask(self, row: Row, rng: Random) -> list[Ask]:
-        known = clean_backgrounds(row["backgrounds"] or (), row["concept"])
+        try:
+            known = clean_backgrounds(as_list(row["backgrounds"]), row["concept"])
+        except ValueError:
+            return []
         missing = self.options.wanted - len(known)
         if missing <= 0:
             return []
@@ -70,8 +74,12 @@ class ProposeBackgrounds(TextStage):
         return [self.prompt(concept=row["concept"][:200], known=known, count=missing, check=check)]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
+        try:
+            own = as_list(row["backgrounds"])
+        except ValueError as error:
+            return Reject("unreadable cell", f"backgrounds: {error}")
         proposed = [phrase for answer in answers if answer.problem is None for phrase in answer.value.backgrounds]
-        found = clean_backgrounds([*(row["backgrounds"] or ()), *proposed], row["concept"])
+        found = clean_backgrounds([*own, *proposed], row["concept"])
         if len(found) >= self.options.least:
             return {"all_backgrounds": found[: self.options.most]}
         problem = next((answer.problem for answer in answers if answer.problem), None)

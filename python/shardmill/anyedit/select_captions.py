@@ -20,7 +20,7 @@ from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.tagging import GERUND, VERB, makes_compound, tag
 from shardmill.models.images import UnreadableImage, size_of
-from shardmill.shards.cells import parse_list
+from shardmill.shards.cells import as_list
 from shardmill.stage import Context, Options, Reject, Row, RowStage
 from shardmill.standalone import main
 
@@ -83,7 +83,10 @@ class SelectCaptions(RowStage):
         size = self._size(picture) if picture else (None, None)
         if isinstance(size, Reject):
             return size
-        texts = _texts(row[self.options.texts]) if self.options.texts else []
+        try:
+            texts = _texts(row[self.options.texts]) if self.options.texts else []
+        except ValueError as error:
+            return Reject("unreadable cell", f"{self.options.texts}: {error}")
         verbs = verbs_of(caption)
         return {
             "input": caption,
@@ -123,8 +126,7 @@ def verbs_of(caption: str) -> list[str]:
 
 
 def _texts(cell: Any) -> list[str]:
-    texts = parse_list(cell) if isinstance(cell, str) or cell is None else cell
-    return list(dict.fromkeys(" ".join(str(text).split()) for text in texts if str(text).strip()))
+    return list(dict.fromkeys(" ".join(text.split()) for text in as_list(cell) if text.strip()))
 
 
 if __name__ == "__main__":

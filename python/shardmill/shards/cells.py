@@ -67,6 +67,11 @@ def parse_list(text: str | None) -> list[str]:
     return value
 
 
+def as_list(value: Any) -> list[str]:
+    """The list of texts that a row has in a column of kind list, or as text in one of kind text. Raises ValueError."""
+    return parse_list(value) if value is None or isinstance(value, str) else list(value)
+
+
 def decode(value: Any, kind: Kind) -> Any:
     """A Python value from a value of an in-memory frame."""
     if kind == "list":

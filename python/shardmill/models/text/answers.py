@@ -67,6 +67,8 @@ def parse_answer(text: str, model: type[Answer]) -> Answer:
             except ValidationError as error:
                 first = error.errors()[0]
                 problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            except RecursionError:
+                problem = "JSON nested too deeply"
     if REFUSAL.match(text):
         raise Malformed("the model declined")
     plain = _plain(text, model)

@@ -13,7 +13,7 @@ import torch
 from llguidance import LLMatcher
 from transformers import LogitsProcessor
 
-from shardmill.models.text.settings import choices_of
+from shardmill.models.text.settings import choices_of, closed_schema
 
 
 class Grammars:
@@ -25,9 +25,10 @@ class Grammars:
 
     def matcher(self, schema: Mapping[str, Any]) -> LLMatcher:
         """A fresh matcher for one answer. Raises ValueError for a schema that cannot be held."""
-        text = json.dumps(schema)
+        closed = closed_schema(schema) or schema  # in an open one a model goes on with fields of its own
+        text = json.dumps(closed)
         if text not in self._grammars:
-            self._grammars[text] = self._compile(schema)
+            self._grammars[text] = self._compile(closed)
         return LLMatcher(self._tokenizer, self._grammars[text])
 
     def _compile(self, schema: Mapping[str, Any]) -> str:

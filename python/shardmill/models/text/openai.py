@@ -183,7 +183,8 @@ class OpenAIModel:
             again = outcome
             if again.counts:
                 failed += 1
-                await asyncio.sleep(pause(failed))
+                if failed < self.settings.tries:
+                    await asyncio.sleep(pause(failed))
                 continue
             busy_since = busy_since or time.monotonic()
             if time.monotonic() - busy_since > self.settings.wait_minutes * 60 and self._pool.some_answer:

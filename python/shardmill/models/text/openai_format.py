@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from shardmill.models.contract import Sampling, TextRequest
+from shardmill.models.text.settings import closed_schema
 
 SchemaMode = Literal["json_schema", "json_object", "none"]
 MOST_FORMATS = 256
@@ -40,31 +41,6 @@ def response_format(mode: SchemaMode, schema: Mapping[str, Any] | None) -> dict[
     closed = closed_schema(schema)
     form = {"name": "answer", "schema": dict(schema)} if closed is None else {"name": "answer", "schema": closed, "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": form}}
-
-
-def closed_schema(schema: Any) -> Any:
-    """The schema without room for fields that it does not name, as OpenAI's strict mode wants it.
-
-    None for one that it would refuse: one with fields that may be left out.
-    """
-    if isinstance(schema, list):
-        parts = [closed_schema(part) for part in schema]
-        return None if any(part is None for part in parts) else parts
-    if not isinstance(schema, Mapping):
-        return schema
-    fields = schema.get("properties")
-    if isinstance(fields, Mapping) and set(schema.get("required", ())) != set(fields):
-        return None
-    closed = {}
-    for name, part in schema.items():
-        if name in ("properties", "$defs") and isinstance(part, Mapping):
-            inner = {key: closed_schema(value) for key, value in part.items()}
-            closed[name] = None if None in inner.values() else inner
-        else:
-            closed[name] = closed_schema(part) if name in ("items", "anyOf", "prefixItems") else part
-        if closed[name] is None:
-            return None
-    return {**closed, "additionalProperties": False} if isinstance(fields, Mapping) else closed
 
 
 class Question:

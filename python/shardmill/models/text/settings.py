@@ -60,3 +60,28 @@ def choices_of(schema: Mapping[str, Any]) -> list[str]:
     """The words of a schema that is a choice between words; none for any other."""
     words = schema.get("enum", [])
     return list(words) if "properties" not in schema and all(isinstance(word, str) for word in words) else []
+
+
+def closed_schema(schema: Any) -> Any:
+    """The schema without room for fields that it does not name, as OpenAI's strict mode wants it.
+
+    None for one that it would refuse: one with fields that may be left out.
+    """
+    if isinstance(schema, list):
+        parts = [closed_schema(part) for part in schema]
+        return None if any(part is None for part in parts) else parts
+    if not isinstance(schema, Mapping):
+        return schema
+    fields = schema.get("properties")
+    if isinstance(fields, Mapping) and set(schema.get("required", ())) != set(fields):
+        return None
+    closed = {}
+    for name, part in schema.items():
+        if name in ("properties", "$defs") and isinstance(part, Mapping):
+            inner = {key: closed_schema(value) for key, value in part.items()}
+            closed[name] = None if None in inner.values() else inner
+        else:
+            closed[name] = closed_schema(part) if name in ("items", "anyOf", "prefixItems") else part
+        if closed[name] is None:
+            return None
+    return {**closed, "additionalProperties": False} if isinstance(fields, Mapping) else closed

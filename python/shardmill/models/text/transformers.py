@@ -24,7 +24,7 @@ from shardmill.models.text.settings import TextSettings
 
 log = logging.getLogger("shardmill")
 
-VERSION = 2
+VERSION = 3
 """Goes up when the same request would be sent or sampled otherwise."""
 WINDOW = 6
 """Batches' worth of requests to choose a batch from."""

@@ -21,14 +21,14 @@ from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import Reply, Request, TextRequest, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.settings import read_settings, require_model
-from shardmill.models.text.settings import TextSettings, choices_of
+from shardmill.models.text.settings import TextSettings, choices_of, closed_schema
 from shardmill.models.text.vllm_driver import Driver, Order, Refused
 from shardmill.models.text.vllm_plugin import PARENT
 from shardmill.models.text.vllm_seat import take_seat
 
 log = logging.getLogger("shardmill")
 
-VERSION = 1
+VERSION = 2
 """Goes up when the same request would be sent or sampled otherwise."""
 
 
@@ -183,7 +183,7 @@ class VllmModel:
             return None
         if choices := choices_of(schema):
             return StructuredOutputsParams(choice=choices)
-        text = json.dumps(schema)
+        text = json.dumps(closed_schema(schema) or schema)  # in an open one a model goes on with fields of its own
         if text not in self._schemas:
             self._schemas[text] = _schema_problem(text)
         if self._schemas[text]:
