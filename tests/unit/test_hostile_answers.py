@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from fuzz.answers import TARGETS, Caption, Choice, Objects
@@ -40,3 +42,11 @@ def test_thoughts_and_marks_around_an_answer_are_left_out(said: str) -> None:
     if said.startswith("```"):
         said = said.replace("dog, cat", '["dog", "cat"]')
     assert parse_answer(said, Objects).objects == ["dog", "cat"]
+
+
+@pytest.mark.parametrize("depth", [200, 320, 350, 900, 990, 1_000, 30_000])
+def test_brackets_within_brackets_are_malformed_and_break_no_worker(depth: int) -> None:
+    for said in ('{"objects": %s}' % ("[" * depth + "]" * depth), '{"a": ' * depth + "1" + "}" * depth):
+        for model in (Objects, Caption, Choice):
+            with pytest.raises(Malformed):
+                parse_answer(said, model)

@@ -67,7 +67,7 @@ def read_answers(path: Path) -> Iterator[dict[str, Any]]:
 def _checked(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         each = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         each = None
     if not isinstance(each, dict):
         raise UserError(f"{path}, line {number}: not a JSON object")

@@ -69,7 +69,7 @@ def _sniff_text(text: str, kind: str | None) -> str:
         return "csv"
     try:
         whole = isinstance(json.loads(first), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = False
     if whole and (rest.strip() or kind is None):
         return "jsonl"
