@@ -61,7 +61,9 @@ def merge_ranges(paths: Sequence[Path], out: Path, *, allow_gaps: bool = False) 
         target.write(_header(columns))
         for file in files:
             for batch in open_table(file.path).batches():
-                batch.frame.select(columns).write_csv(target, include_header=False)
+                frame = batch.frame.select(columns)
+                # In a table of one column an empty cell is written as "": a blank line is no record.
+                (frame.fill_null("") if len(columns) == 1 else frame).write_csv(target, include_header=False)
     return Merged(out, files, sum(file.rows for file in files), faults)
 
 
