@@ -12,6 +12,7 @@ from shardmill.errors import UserError, did_you_mean
 from shardmill.models.registry import MODELS, known_kinds
 from shardmill.resources import resource_names, resource_path
 from shardmill.shards.plan import Price
+from shardmill.yaml_text import read_yaml
 
 WORKER_FIELDS = ("gpus_per_worker", "cpus_per_worker", "memory_gb", "shards_per_task")
 """The resources that belong to a model; the others belong to a stage."""
@@ -45,7 +46,7 @@ def load_model_file(name: str) -> ModelFile:
     own = name.endswith((".yaml", ".yml"))
     path = Path(name) if own else resource_path(f"slurm/models/{name}.yaml")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no model file {path}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

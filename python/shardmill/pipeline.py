@@ -15,6 +15,7 @@ from shardmill.resources import resource_path
 from shardmill.shards.cells import Kind
 from shardmill.shards.plan import Price, Resources, StagePlan
 from shardmill.stage import PIPELINES, Context, Stage, make_stage, stage_class
+from shardmill.yaml_text import read_yaml
 
 
 class StageEntry(BaseModel):
@@ -54,7 +55,7 @@ def load_pipeline(name: str) -> PipelineFile:
             raise UserError(f"there is no pipeline {name!r}; {did_you_mean(name, PIPELINES)}")
         path = resource_path(f"slurm/pipelines/{name}.yaml")
     try:
-        return PipelineFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return PipelineFile.model_validate(read_yaml(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"there is no pipeline file {path}") from None
     except ValidationError as error:
@@ -79,7 +80,7 @@ def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
         if stage not in entries:
             raise UserError(f"--set {setting!r}: the pipeline has no stage {stage!r}; {did_you_mean(stage, entries)}")
         try:
-            value = yaml.safe_load(text)
+            value = read_yaml(text)
         except yaml.YAMLError:
             raise UserError(f"--set {setting!r}: {text!r} is not YAML; put it in quotes") from None
         entry = entries[stage]

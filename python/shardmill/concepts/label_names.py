@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from shardmill.errors import UserError
+from shardmill.yaml_text import read_yaml
 
 CARD, INFO = "README.md", "dataset_info.json"
 
@@ -47,26 +48,30 @@ def _load(path: Path) -> Any:
         if path.name == INFO:
             return json.loads(text)
         head = text.split("\n---", 1)[0] if text.startswith("---") else ""
-        return yaml.safe_load(head)
+        return read_yaml(head)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}.") from None
 
 
 def _names_in(value: Any) -> Iterator[str]:
-    """The names of all class labels below a value: {"_type": "ClassLabel", "names": [...]}, or a card's {"0": name, ...}."""
-    if isinstance(value, dict):
-        names = value.get("names")
-        is_label = value.get("_type") == "ClassLabel" or set(value) == {"names"}
+    """The names of all class labels below a value: {"_type": "ClassLabel", "names": [...]}, or a card's {"0": name, ...}.
+
+    YAML can name a value again, even within itself: each is looked at once.
+    """
+    waiting, seen = [value], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if not isinstance(value, (dict, list)) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        names = value.get("names") if isinstance(value, dict) else None
+        is_label = isinstance(value, dict) and (value.get("_type") == "ClassLabel" or set(value) == {"names"})
         if is_label and isinstance(names, list):
             yield from (name for name in names if isinstance(name, str))
         elif is_label and isinstance(names, dict):
             yield from (str(name) for _, name in sorted(names.items(), key=lambda item: _number(item[0])))
         else:
-            for each in value.values():
-                yield from _names_in(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _names_in(each)
+            waiting += reversed(list(value.values()) if isinstance(value, dict) else value)
 
 
 def _number(key: Any) -> tuple[int, str]:

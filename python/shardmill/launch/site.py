@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from shardmill.errors import UserError, did_you_mean
 from shardmill.resources import resource_path
 from shardmill.shards.plan import Plan, Resources, StagePlan
+from shardmill.yaml_text import read_yaml
 
 
 class Queue(BaseModel):
@@ -95,7 +96,7 @@ def load_site(name: str) -> Site:
     """A site by the path of its file, or by name from `slurm/sites/`. Raises UserError naming the file and the entry."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else resource_path(f"slurm/sites/{name}.yaml")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = read_yaml(path.read_text(encoding="utf-8")) or {}
         site = Site.model_validate(values)
     except FileNotFoundError:
         raise UserError(f"there is no site file {path}; copy slurm/sites/example.yaml and fill it in") from None

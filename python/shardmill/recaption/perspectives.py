@@ -16,6 +16,7 @@ from shardmill.errors import UserError, did_you_mean
 from shardmill.resources import resource_path
 from shardmill.shards.cells import dump_cell
 from shardmill.stage import whole_sentences
+from shardmill.yaml_text import read_yaml
 
 ITEM_END = re.compile(r"[,;]")
 WORDS_A_TOKEN = 0.6
@@ -72,7 +73,7 @@ def perspectives(file: str | None = None) -> dict[str, Perspective]:
 
 def _read(path: Path) -> dict[str, Perspective]:
     try:
-        entries = TypeAdapter(list[Perspective]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        entries = TypeAdapter(list[Perspective]).validate_python(read_yaml(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UserError(f"perspectives {path}: {error.strerror}") from None
     except ValidationError as error:
