@@ -39,15 +39,16 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         if isinstance(args[2], int) and args[2] & WRITING:
             _look(event, args[0])
     elif event in CHANGES:
-        for path in args[: 2 if event in ("os.rename", "os.link") else 1]:
-            _look(event, path)
-        if event == "os.symlink":
-            _look(event, args[1])
+        two = event in ("os.rename", "os.link", "os.symlink")
+        for path in args[event == "os.symlink" : 2 if two else 1]:
+            _look(event, path, args[-1] if isinstance(args[-1], int) and event != "os.truncate" else -1)
 
 
-def _look(event: str, path: Any) -> None:
+def _look(event: str, path: Any, handle: int = -1) -> None:
+    """`handle` is that of the folder that a relative path starts from."""
     if isinstance(path, (str, bytes, os.PathLike)):
-        place = os.path.realpath(os.fsdecode(path))
+        start = os.readlink(f"/proc/self/fd/{handle}") if handle >= 0 and event != "os.mkdir" else ""
+        place = os.path.realpath(os.path.join(start, os.fsdecode(path)))
         if _Watch.folder is not None and not place.startswith(f"{_Watch.folder}{os.sep}") and place != "/dev/null":
             _Watch.seen.append(f"{event} {place}")
 

@@ -136,7 +136,11 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The records of a table with the lines they end on (row numbers of Parquet). Raises UserError for one that is broken."""
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
-        yield from enumerate(pl.read_parquet(path).iter_rows(named=True), 1)
+        try:
+            table = pl.read_parquet(path, glob=False)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
+        yield from enumerate(table.iter_rows(named=True), 1)
         return
     lines = io.StringIO(_utf8(path), newline="")
     if suffix in (".jsonl", ".ndjson"):
