@@ -40,7 +40,11 @@ def differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """What differs, a line for each file. A folder may be missing where no file is in it."""
     lines = [f"{path} is missing" for path in sorted(wanted.keys() - found.keys()) if wanted[path] is not None]
     lines += [f"{path} is left over" for path in sorted(found.keys() - wanted.keys())]
-    lines += [f"{path} differs{_where(wanted[path], found[path])}" for path in sorted(wanted.keys() & found.keys()) if wanted[path] != found[path]]
+    lines += [
+        f"{path} differs{_where(wanted[path], found[path])}"
+        for path in sorted(wanted.keys() & found.keys())
+        if wanted[path] != found[path]
+    ]
     return lines
 
 

@@ -1,6 +1,6 @@
 """Every way to crash an operation at every call, and what must be so after it: nothing is lost, doubled or left over.
 
-    python -m crash.explore [--only WORDS] [--kinds kill,power,faults] [--every N] [--lanes 2]
+python -m crash.explore [--only WORDS] [--kinds kill,power,faults] [--every N] [--lanes 2]
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ class Explorer:
             points += [(str(each), lambda machine, each=each: self.kill(machine, prepared, each)) for each in kills(prepared)]
         if "power" in kinds:
             found.faults += [f"{prepared.name}: {fault}" for fault in broken_promises(prepared)]
-            points += [(name, lambda machine, make=make: self.lose_power(machine, prepared, make)) for name, make in losses(prepared)]
+            points += [
+                (name, lambda machine, make=make: self.lose_power(machine, prepared, make)) for name, make in losses(prepared)
+            ]
         if "faults" in kinds:
             points += [(str(each), lambda machine, each=each: self.fail(machine, prepared, each)) for each in failures(prepared)]
 
@@ -147,7 +149,10 @@ class Explorer:
         for call in ended.changes:
             disk.apply(call)
         if contents_after(disk, Nothing()) != contents(box):
-            return ["a change to the folder escaped the shim: " + "; ".join(differences(contents_after(disk, Nothing()), contents(box)))]
+            return [
+                "a change to the folder escaped the shim: "
+                + "; ".join(differences(contents_after(disk, Nothing()), contents(box)))
+            ]
         return self.go_on(machine, prepared)
 
     def lose_power(self, machine: Machine, prepared: Prepared, make: Callable[[Path], None]) -> list[str]:

@@ -14,7 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from crash.compare import differences, result_of
-from crash.machine import CALM, KILL_BEFORE, Disturbance, Ended, Machine
+from crash.machine import KILL_BEFORE, UNDISTURBED, Disturbance, Ended, Machine
 
 if TYPE_CHECKING:
     from crash.explore import Explorer, Prepared
@@ -27,7 +27,7 @@ PATIENCE = 400
 class Stepped:
     """A process that stops before each of its calls on the watched folder until it is let go on."""
 
-    def __init__(self, machine: Machine, command: str, name: str, disturbance: Disturbance = Disturbance()):
+    def __init__(self, machine: Machine, command: str, name: str, disturbance: Disturbance = UNDISTURBED):
         self._machine = machine
         pipes = (machine.folder / f"{name}.asks", machine.folder / f"{name}.goes")
         for pipe in pipes:
@@ -92,10 +92,12 @@ class Seeded:
     def kills(self, calls: int) -> Disturbance:
         """Every other seed kills the second process at a call."""
         rng = Random(f"kill {self.seed}")
-        return Disturbance(KILL_BEFORE, rng.randint(1, calls)) if self.seed % 2 else Disturbance(CALM)
+        return Disturbance(KILL_BEFORE, rng.randint(1, calls)) if self.seed % 2 else UNDISTURBED
 
 
-def together(explorer: Explorer, machine: Machine, prepared: Prepared, schedule: Schedule, killed: Disturbance = Disturbance()) -> list[str]:
+def together(
+    explorer: Explorer, machine: Machine, prepared: Prepared, schedule: Schedule, killed: Disturbance = UNDISTURBED
+) -> list[str]:
     """Run the operation twice at once; what is wrong with it."""
     explorer.fresh(machine, prepared)
     command = prepared.operation.command
@@ -130,6 +132,7 @@ def points(explorer: Explorer, prepared: Prepared, seeds: int) -> Iterator[tuple
     for seed in range(seeds):
         schedule = Seeded(seed)
         killed = schedule.kills(prepared.calm.calls)
-        yield f"two by chance at seed {seed}", lambda machine, schedule=schedule, killed=killed: together(
-            explorer, machine, prepared, schedule, killed
+        yield (
+            f"two by chance at seed {seed}",
+            lambda machine, schedule=schedule, killed=killed: together(explorer, machine, prepared, schedule, killed),
         )

@@ -57,6 +57,9 @@ class Disturbance:
         return f"{name[self.how]} call {self.at}" + (f" with {errno.errorcode[self.error]}" if self.error else "")
 
 
+UNDISTURBED = Disturbance()
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended: its exit code (negative: the signal), what it printed, and what it called."""
@@ -79,12 +82,13 @@ class Ended:
 class Machine:
     """A zygote with a folder to work in. Used by one thread at a time. Run folders are in `box`, which is watched."""
 
-    def __init__(self, folder: Path, table: Path):
+    def __init__(self, folder: Path, table: Path, under: Sequence[str] = ()):
+        """`under` is a command to start it with."""
         self.folder, self.table, self.box = folder, table, folder / "box"
         folder.mkdir(parents=True, exist_ok=True)
         env = {**os.environ, **ENVIRONMENT, "LD_PRELOAD": str(shim())}
         self._zygote = subprocess.Popen(
-            [sys.executable, "-m", "crash.zygote"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*under, sys.executable, "-m", "crash.zygote"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def close(self) -> None:
@@ -93,7 +97,7 @@ class Machine:
         self._zygote.wait()
         self._zygote.stdout.close()
 
-    def run(self, commands: Sequence[str], root: Path, disturbance: Disturbance = Disturbance(), settled: str = "") -> Ended:
+    def run(self, commands: Sequence[str], root: Path, disturbance: Disturbance = UNDISTURBED, settled: str = "") -> Ended:
         """Run commands on the run folder `run` in the folder `root`, in one process, to its end."""
         return self.wait(self.start(commands, root, disturbance, settled=settled))
 
@@ -101,7 +105,7 @@ class Machine:
         self,
         commands: Sequence[str],
         root: Path,
-        disturbance: Disturbance = Disturbance(),
+        disturbance: Disturbance = UNDISTURBED,
         name: str = "a",
         turns: tuple[Path, Path] | None = None,
         settled: str = "",

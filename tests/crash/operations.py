@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import importlib
+import logging
 import os
 import pkgutil
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -131,6 +133,7 @@ def _work(root: Path, stage: str, shard: str, stale: str = "") -> int:
     from shardmill.shards import claims
     from shardmill.shards.run_folder import RunFolder
 
+    logging.disable()
     claims.LEAST_ROWS = 1
     claims.STALE_SECONDS = -1.0 if stale else claims.STALE_SECONDS
     outbox = Outbox(os.open(os.devnull, os.O_WRONLY))
@@ -142,14 +145,15 @@ def _work(root: Path, stage: str, shard: str, stale: str = "") -> int:
     if ended["end"] == "done":
         return 0
     print(f"shardmill: {ended['message']}", file=sys.stderr)
-    return 2 if ended["end"] == "refused" else 1
+    return 1 if re.match(r"\w*(Error|Exception|exit): ", ended["message"]) else 2
 
 
 def _tidy(root: Path) -> int:
     from shardmill.launch.finish import tidy
     from shardmill.shards.run_folder import RunFolder
 
-    tidy(RunFolder(root))
+    if (root / "plan.json").exists():
+        tidy(RunFolder(root))
     return 0
 
 
@@ -167,7 +171,27 @@ def _other_answers(root: Path, stage: str) -> int:
     return 0
 
 
-OWN = {"worker": _work, "tidy": _tidy, "other-answers": _other_answers}
+def _careless(root: Path, lines: str) -> int:
+    """Writes without fsync, under a temporary name that nobody tidies away when it is killed."""
+    if not (root / "out.txt").exists():
+        root.mkdir(exist_ok=True)
+        temporary = root / f"{os.getpid()}.tmp"
+        with open(temporary, "w", buffering=1) as file:
+            file.writelines(f"{line}\n" for line in range(int(lines)))
+        os.replace(temporary, root / "out.txt")
+    return 0
+
+
+def _hasty(root: Path, lines: str) -> int:
+    """Says that it is done before it is."""
+    root.mkdir(exist_ok=True)
+    if not (root / "done").exists():
+        (root / "done").touch()
+        (root / "out.txt").write_text(lines)
+    return 0
+
+
+OWN = {"worker": _work, "tidy": _tidy, "other-answers": _other_answers, "careless": _careless, "hasty": _hasty}
 
 
 def warm_up() -> None:
@@ -186,4 +210,9 @@ def warm_up() -> None:
 
     for caption in CAPTIONS:
         extract_objects(caption)
-    plan_stages(NewRun(Path("input.csv")).pipeline_file, {"row_id": "int", "image": "text", "caption": "text"}, Context(0), ["image", "caption"])
+    plan_stages(
+        NewRun(Path("input.csv")).pipeline_file,
+        {"row_id": "int", "image": "text", "caption": "text"},
+        Context(0),
+        ["image", "caption"],
+    )

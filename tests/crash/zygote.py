@@ -1,7 +1,7 @@
 """A process that has everything imported, and forks a child for each order that it reads: a command starts in milliseconds.
 
-It runs with shim.c loaded. Orders and answers are lines of JSON. `start` forks a child that runs commands on
-the run folder `run` in the folder `root`, which the shim watches, and answers with its process id; `wait` answers how that child ended and what it told.
+It runs with shim.c loaded. Orders and answers are lines of JSON. `start` forks a child that runs commands on the run folder
+`run` in the folder `root`, which the shim watches, and answers with its process id; `wait` answers how that child ended.
 """
 
 from __future__ import annotations
