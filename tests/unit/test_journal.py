@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,21 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
     path = written(tmp_path / "a.journal", ROWS, round=2)
     assert list(read_records([path], "f")) == ROWS
     assert read_header(path) == Header("f", 2)
+
+
+def test_records_outlive_a_killed_process_a_moment_after_they_were_made(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    program = (
+        "import os, pathlib, sys, time\n"
+        "from shardmill.shards.journal import Header, Journal, Record\n"
+        "journal = Journal(pathlib.Path(sys.argv[1]), Header('f'))\n"
+        "journal.append(Record((1,), rows=[{'a': 'text'}]))\n"
+        "time.sleep(0.15)\n"
+        "journal.append(Record((2,), rows=[{'a': 'text'}]))\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, path], timeout=60).returncode == -9
+    assert [record.key for record in read_records([path], "f")] == [(1,), (2,)]
 
 
 @pytest.mark.parametrize("cut", range(1, 60))
