@@ -203,7 +203,13 @@ def test_boxes_beyond_the_picture_are_cut_and_impossible_ones_left_out() -> None
     boxes = drawn([Box(name="x" * 90, score=0.5, box=side, kind="kept") for side in sides], 100, 80)
     assert [(box.x, box.y, box.width, box.height) for box in boxes] == [(0, 0, 100, 80), (90, 0, 9, 50)]
     assert all(len(box.label) <= 30 and 0 <= box.label_x <= 100 and 0 < box.label_y <= 80 for box in boxes)
-    assert boxes[1].anchor == "end"
+    right = drawn([Box(name="neoprene dumbbell", score=0.5, box=(560, 200, 630, 300), kind="kept")], 640, 480)[0]
+    assert (right.anchor, right.label_x) == ("end", 630)
+
+
+def test_names_of_boxes_that_share_a_corner_do_not_cover_each_other() -> None:
+    boxes = drawn([Box(name="soccer ball", score=0.98, box=(100, 100, 250, 250), kind="kept")] * 4, 640, 480)
+    assert len({(box.label_x, box.label_y) for box in boxes}) == 4
 
 
 def test_rows_that_are_missing_are_told(picture: Path) -> None:

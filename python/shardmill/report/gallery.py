@@ -17,6 +17,8 @@ LABEL = 0.038
 """Height of a label as a share of the picture's longer side."""
 FATES = {"kept": "kept", "dropped": "dropped", "absent": "not there"}
 
+Rectangle = tuple[float, float, float, float]
+
 
 @dataclass(frozen=True)
 class DrawnBox:
@@ -42,8 +44,8 @@ class CardView:
     picture: Picture | None
     note: str
     boxes: list[DrawnBox]
-    legend: list[tuple[str, str, str, float]]
-    """(kind, what it means, name, score) of every box."""
+    legend: list[tuple[str, str, str, float, int]]
+    """(kind, what it means, name, best score, number of boxes) of every object."""
     label_size: float
 
 
@@ -66,7 +68,10 @@ def views(cards: Sequence[Card], image_root: Path | None = None) -> list[CardVie
 
 
 def _view(card: Card, anchor: str, looked: Picture | str) -> CardView:
-    legend: list[tuple[str, str, str, float]] = [(box.kind, FATES[box.kind], box.name, box.score) for box in card.boxes]
+    scores: dict[tuple[str, str], list[float]] = {}
+    for box in card.boxes:
+        scores.setdefault((box.kind, box.name), []).append(box.score)
+    legend = [(kind, FATES[kind], name, max(found), len(found)) for (kind, name), found in scores.items()]
     if isinstance(looked, str):
         return CardView(card, anchor, None, looked, [], legend, 0.0)
     size = max(looked.width, looked.height) * LABEL
@@ -79,8 +84,8 @@ def _reference(image: str, root: Path | None) -> str:
 
 def drawn(boxes: Sequence[Box], width: int, height: int) -> list[DrawnBox]:
     """The boxes cut to their picture; one that is none (not finite, without area) is left out."""
-    found = []
-    size = max(width, height) * LABEL
+    found: list[DrawnBox] = []
+    taken: list[Rectangle] = []
     for box in boxes:
         if not all(math.isfinite(side) for side in box.box):
             continue
@@ -89,22 +94,27 @@ def drawn(boxes: Sequence[Box], width: int, height: int) -> list[DrawnBox]:
         if x1 <= x0 or y1 <= y0:
             continue
         label = f"{shortened(box.name, NAME)} {box.score:.2f}"
-        above, wide = y0 > 1.3 * size, 0.6 * size * len(label)
-        late = x0 + wide > width and x1 > wide / 2
-        found.append(
-            DrawnBox(
-                kind=box.kind,
-                label=label,
-                x=x0,
-                y=y0,
-                width=round(x1 - x0, 1),
-                height=round(y1 - y0, 1),
-                label_x=max(x1, min(wide, width)) if late else x0,
-                label_y=round(y0 - 0.3 * size if above else y0 + size, 1),
-                anchor="end" if late else "start",
-            )
-        )
+        spot = _place((x0, y0, x1, y1), len(label), width, height, taken)
+        taken.append(spot)
+        late = spot[0] != x0
+        label_x, label_y = round(spot[2] if late else spot[0], 1), round(spot[3] - 0.3 * max(width, height) * LABEL, 1)
+        end = "end" if late else "start"
+        found.append(DrawnBox(box.kind, label, x0, y0, round(x1 - x0, 1), round(y1 - y0, 1), label_x, label_y, end))
     return found
+
+
+def _place(box: Rectangle, characters: int, width: int, height: int, taken: Sequence[Rectangle]) -> Rectangle:
+    """Where a label stands: above its box, inside it, below it, within the picture and over no other label if it can."""
+    tall = 1.3 * max(width, height) * LABEL
+    wide = min(0.6 / 1.3 * tall * characters, width)
+    lefts = [left for left in (box[0], box[2] - wide) if 0 <= left <= width - wide] or [min(box[0], width - wide)]
+    tops = [top for top in (box[1] - tall, box[1], box[3] - tall, box[3]) if 0 <= top <= height - tall] or [0.0]
+    spots = [(left, top, left + wide, top + tall) for top in tops for left in lefts]
+    return next((spot for spot in spots if not any(_meet(spot, other) for other in taken)), spots[0])
+
+
+def _meet(one: Rectangle, other: Rectangle) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def anchors(found: Sequence[CardView]) -> Mapping[tuple[int, int | None], str]:

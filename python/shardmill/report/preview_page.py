@@ -18,9 +18,11 @@ from shardmill.report.model import Card, Text
 from shardmill.shards.run_folder import RunFolder
 from shardmill.stage import Context, read_detections, write_detections
 
-PRESENT = ("positive_objects", "seen_objects", "verified_present", "present", "objects")
+PRESENT = ("positive_objects", "seen_objects", "verified_present", "present", "objects", "input_objects", "caption_objects")
 ABSENT = ("negative_objects", "unseen_negatives", "verified_absent", "absent", "negatives")
 """Columns with the objects of a row, those that were checked last first."""
+SHOWN = {"caption": "caption", "scene_caption": "scene", "input": "caption that is edited", "edit": "edit"}
+"""Columns that a card shows as texts, with their labels; one that says the same as one before it is left out."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,6 @@ def card_of(run: RunFolder, life: PreviewedLife) -> Card:
     last = life.steps[-1].verdict
     rejected = last.rows[0] if last.fate == "rejected" and last.rows else {}
     present, absent = _first(life.values, PRESENT), _first(life.values, ABSENT)
-    caption = life.values.get("caption") or rejected.get("caption")
     return Card(
         row_id=life.row_id,
         stage=last.stage,
@@ -74,8 +75,16 @@ def card_of(run: RunFolder, life: PreviewedLife) -> Card:
         objects=present,
         image=_picture(run, life.values),
         boxes=boxes_of(_looked_at(life.values, rejected), present if not rejected else [], absent),
-        texts=[Text(label="caption", text=str(caption))] if caption else [],
+        texts=_texts({**rejected, **life.values}),
     )
+
+
+def _texts(values: Mapping[str, Any]) -> list[Text]:
+    said: dict[str, str] = {}
+    for name, label in SHOWN.items():
+        if values.get(name):
+            said.setdefault(str(values[name]), label)
+    return [Text(label=label, text=text) for text, label in said.items()]
 
 
 def _first(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
