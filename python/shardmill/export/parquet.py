@@ -24,8 +24,8 @@ from shardmill.shards.frames import LIST, real_lists
 
 HEEDED = ("images", "max_size")
 IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
-BATCH_BYTES, BATCH_ROWS = 32 << 20, 256
-"""What rows with pictures are handed on in, and the rows of a row group where there are pictures."""
+BATCH_BYTES, BATCH_ROWS, GROUP_ROWS = 32 << 20, 256, 16_384
+"""What rows with pictures are handed on in, at most, and the rows of a row group with pictures and without."""
 
 
 def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
@@ -123,7 +123,7 @@ def _write_file(
     for parent in (path.parent, temporary.parent):
         parent.mkdir(parents=True, exist_ok=True)
     with_image = any(dtype == IMAGE for dtype in schema.values())
-    register_io_source(until_full, schema=schema).sink_parquet(temporary, row_group_size=BATCH_ROWS if with_image else None)
+    register_io_source(until_full, schema=schema).sink_parquet(temporary, row_group_size=BATCH_ROWS if with_image else GROUP_ROWS)
     sync_file(temporary)
     temporary.replace(path)
     sync_folder(path.parent)
