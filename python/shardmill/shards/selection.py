@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
-import numpy as np
 import polars as pl
 from pydantic import BaseModel, Field
 
@@ -38,16 +37,16 @@ class Drawing:
 
     def __init__(self, selection: Selection):
         self._selection = selection
-        self._seen: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
+        self._seen = [pl.Series(dtype=pl.Int64)]
 
     def look(self, captions: pl.Series) -> None:
         """Take captions into account."""
         known = captions.drop_nulls()
-        self._seen.append(np.array(self._selection.draws(known.filter(self._selection.long_enough(known))), dtype=np.int64))
+        self._seen.append(pl.Series(self._selection.draws(known.filter(self._selection.long_enough(known))), dtype=pl.Int64))
 
     def selection(self) -> Selection:
         """The selection with its last draw."""
-        different = np.unique(np.concatenate([*self._seen, np.empty(0, dtype=np.int64)]))
+        different = pl.concat(self._seen).unique().sort()
         total = self._selection.total
         enough = total is None or len(different) <= total
         last = (int(different[-1]) if len(different) else 0) if enough else int(different[total - 1])  # type: ignore[operator]
