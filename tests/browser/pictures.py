@@ -51,7 +51,7 @@ def main(out: Path) -> None:
         antidote = report_of(NewRun(input=SAMPLES / "antidote.json", **options), Path(work) / "antidote-demo")  # type: ignore[arg-type]
         with start_browser(Path(work) / "profile") as browser:
             take(browser, negbench, "body", 860, out / "report-verdict.png")
-            take(browser, antidote, "#gallery", 660, out / "report-gallery.png")
+            take(browser, antidote, "#gallery", 640, out / "report-gallery.png")
 
 
 if __name__ == "__main__":

@@ -140,6 +140,12 @@ def test_impossible_previews_are_refused(arguments: list[str], told: str) -> Non
     assert isinstance(result.exception, UserError) and told in str(result.exception)
 
 
+def test_where_no_samples_are_installed_a_table_is_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shardmill.commands.seeing.SAMPLES", {"negbench": "gone.csv"})
+    result = CliRunner().invoke(cli, ["preview", "negbench", "--out", str(tmp_path / "p.html")])
+    assert isinstance(result.exception, UserError) and "name a table with --input" in str(result.exception)
+
+
 def test_report_writes_page_and_figures_and_tells_the_worst_first(captions_csv: Path, tmp_path: Path) -> None:
     run = start_run(tmp_path / "run", NewRun(input=captions_csv, settings=["filter_objects.unverified=keep"], num_shards=2))
     for stage in run.stages:

@@ -119,9 +119,10 @@ def _preview_page(pipeline: str, input: Path | None, rows: int, out: Path, optio
 
     if input is None:
         name = SAMPLES.get(Path(pipeline).stem) or SAMPLES.get(load_pipeline(pipeline).pipeline)
-        if name is None:
-            raise UserError(f"there is no bundled sample for {pipeline}; name a table with --input")
-        input = resource_path(f"data/samples/{name}")
+        try:
+            input = resource_path(f"data/samples/{name}")
+        except UserError:
+            raise UserError(f"there is no sample for {pipeline} here; name a table with --input") from None
     with preview_run(new_run(input, pipeline, options), rows) as (run, lives):
         write_preview(run, lives, out, str(input))
     rejected = sum(life.steps[-1].verdict.fate == "rejected" for life in lives)
