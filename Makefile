@@ -46,12 +46,17 @@ lint: $(VENV)/test.stamp
 types: $(VENV)/test.stamp
 	$(BIN)/mypy
 
-# Quality and speed of the embedded models, and of the table work beside plain pandas.
+# The quick set of all benches, with one table at the end: quality and speed of the embedded models, and of the table work beside
+# pandas and beside the originals' own way.
 bench: $(VENV)/test.stamp
-	$(BIN)/python tests/bench/extract_objects.py
-	$(BIN)/python tests/bench/scene.py
-	$(BIN)/python tests/bench/tables.py --rows 1000000
-	$(BIN)/python tests/bench/mcq.py --rows 1000000
+	$(BIN)/python tests/bench/table.py
+
+# Shardmill beside its peers, each in an environment of its own under PEERS (3 GB from PyPI): cost per row, and what faults cost.
+PEERS ?= /tmp/shardmill-peers
+.PHONY: bench-peers
+bench-peers: $(VENV)/test.stamp
+	PYTHON=$(PYTHON) tests/bench/peers/install.sh $(PEERS)
+	$(BIN)/python tests/bench/peers/run.py --scratch $(PEERS)
 
 # Paints the pictures of the bundled sample again.
 samples: $(VENV)/core.stamp

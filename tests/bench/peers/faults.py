@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 from clients import Client, Outcome, Server, read, server, start
 from job import caption_of, write_table
 
-MOST_LAUNCHES = 5
-"""A client that ends with an error is started again by the same command, as its user would."""
+MOST_LAUNCHES, MOST_HANGS = 5, 2
+"""A client that ends with an error, or goes on and on, is started again by the same command, as its user would."""
 SHARES = ("--malformed", "0.01", "--errors", "0.01")
 
 
@@ -25,7 +26,7 @@ class Trial:
         self.rows = options.fault_rows
         self.table = folder / "input" / "captions.csv"
         self.out = folder / client.name
-        self.launches = 0
+        self.launches = self.hangs = 0
         shutil.rmtree(self.out, ignore_errors=True)
 
     def start(self, *more: str) -> Any:
@@ -34,10 +35,16 @@ class Trial:
 
     def finish(self) -> int:
         """Start it until it ends well, or has had its launches; returns the last exit code."""
-        code = self.start().wait(self.options.limit).code
-        while code != 0 and self.launches < MOST_LAUNCHES:
-            code = self.start().wait(self.options.limit).code
-        return code
+        while True:
+            code = self.start().wait(self.options.fault_limit).code
+            self.hangs += code == -signal.SIGKILL
+            if code == 0 or self.launches >= MOST_LAUNCHES or self.hangs >= MOST_HANGS:
+                return code
+
+    def told(self, expected: int) -> str:
+        """How often it had to be started, if that was more often than expected, and how often it hung."""
+        hung = f", hung {self.hangs} times (over {self.options.fault_limit:.0f} s)" if self.hangs else ""
+        return (f", {self.launches} launches" if self.launches > expected else "") + hung
 
     def outcome(self) -> Outcome:
         captions = [caption_of(row) for row in range(self.rows)]
@@ -48,37 +55,35 @@ def faulty(trial: Trial) -> str:
     """1 % malformed answers and 1 % HTTP 500."""
     code = trial.finish()
     left, asked = trial.outcome(), trial.server.stats()
-    launches = "" if trial.launches == 1 else f", {trial.launches} launches"
     failed = f", ends with {code}" if code else ""
-    return (
-        f"{left.out:,} out, {left.reasoned:,} with a reason, {left.gone:,} gone; {asked['requests']:,} requests{launches}{failed}"
-    )
+    rows = f"{left.out:,} out, {left.reasoned:,} with a reason, {left.gone:,} gone"
+    return f"{rows}; {asked['requests']:,} requests{trial.told(1)}{failed}"
 
 
 def killed(trial: Trial) -> str:
     """kill -9 of the whole tree at half, and the same command again."""
     running = trial.start()
-    trial.server.wait(trial.rows // 2, trial.options.limit)
+    trial.server.wait(trial.rows // 2, trial.options.fault_limit)
     running.kill()
     running.wait()
     trial.finish()
     left, asked = trial.outcome(), trial.server.stats()
-    launches = "" if trial.launches == 2 else f", {trial.launches} launches"
-    return f"{asked['repeated']:,} repeated; {left.doubled:,} doubled, {left.gone + left.reasoned:,} missing{launches}"
+    return f"{asked['repeated']:,} repeated; {left.doubled:,} doubled, {left.gone + left.reasoned:,} missing{trial.told(2)}"
 
 
 def reprompted(trial: Trial) -> str:
     """A whole run, and the same again with another system prompt."""
     trial.finish()
     before = trial.server.stats()["requests"]
-    code = trial.start("--changed").wait(trial.options.limit).code
+    code = trial.start("--changed").wait(trial.options.fault_limit).code
     asked = trial.server.stats()["requests"] - before
+    doubled = trial.outcome().doubled if asked else 0
     if asked >= trial.rows:
-        return "asks all again" + (f", {trial.outcome().doubled:,} rows doubled" if trial.outcome().doubled else "")
+        return "asks all again" + (f", {doubled:,} rows doubled" if doubled else "")
     if code != 0:
         lines = (trial.out.parent / f"{trial.out.name}.log").read_text(errors="replace").strip().splitlines()
         return f"stops: {lines[-1][:150] if lines else ''}"
-    return "not noticed: the old answers are given again"
+    return f"not noticed: the old answers are given again ({asked:,} requests)"
 
 
 def fault_table(options: argparse.Namespace, clients: Sequence[Client], folder: Path) -> list[dict[str, Any]]:
@@ -91,9 +96,7 @@ def fault_table(options: argparse.Namespace, clients: Sequence[Client], folder: 
     }
     (folder / "input").mkdir(exist_ok=True)
     write_table(folder / "input" / "captions.csv", options.fault_rows)
-    print(
-        f"\n{options.fault_rows:,} rows, 1 % malformed and 1 % HTTP 500 (drawn anew each time, or the same for a row), kill, prompt"
-    )
+    print(f"\n{options.fault_rows:,} rows; faults: 1 % malformed, 1 % HTTP 500; drawn anew each time, or the same for a row")
     lines = []
     for client in clients:
         for name, (faults, trial) in trials.items():

@@ -94,9 +94,8 @@ def speed_table(options: argparse.Namespace, clients: Sequence[Client], folder: 
             runs[client.name].append(figures)
             print(f"  round {turn + 1} {client.name:10} {figures.seconds:7.1f} s  load {figures.load:.1f}", flush=True)
     ideal = options.rows * options.delay / CONCURRENCY
-    print(
-        f"\n{options.rows:,} rows, {CONCURRENCY} at once, think time {options.delay * 1000:.0f} ms: the server needs {ideal:.2f} s"
-    )
+    think = f"think time {options.delay * 1000:.0f} ms"
+    print(f"\n{options.rows:,} rows, {CONCURRENCY} at once, {think}: the server alone needs {ideal:.2f} s")
     print(f"{'':11}{'version':>8} {'rows/s':>8} {'while asking':>20} {'x server':>9} {'CPU s per 1,000 rows':>21} {'all in':>7} "
           f"{'peak MB':>8} {'start-up s':>11} {'import CPU s':>13} {'connections':>12} {'server busy':>12}")  # fmt: skip
     lines: list[dict[str, object]] = []
@@ -137,6 +136,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay", type=float, default=0.02, help="seconds that the server thinks about an answer")
     parser.add_argument("--limit", type=float, default=3_600, help="seconds after which a client is given up")
+    parser.add_argument("--fault-limit", type=float, default=300, help="the same, where things go wrong")
     parser.add_argument("--clients", nargs="*", choices=sorted(CLIENTS), default=list(CLIENTS))
     parser.add_argument("--only", choices=("speed", "faults"))
     parser.add_argument("--server-core", type=int, default=0)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
+
+os.environ["DISTILABEL_LOG_LEVEL"] = "WARNING"  # it silences a client that openai no longer uses: a line for each request
 
 from distilabel.models.llms import OpenAILLM
 from distilabel.pipeline import Pipeline
