@@ -204,7 +204,8 @@ class ShardWork:
         for block, (start, end) in order:
             piece = table.slice(start, end - start)
             if any(self._key(row) not in self.done for row in piece.iter_rows(named=True)) and self.claims.take(block):
-                self._look()
+                if self.claims.was_anothers(block):
+                    self._look()
                 yield piece
 
     def _open_row(self, row: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from shardmill.errors import Stopped
 from shardmill.models.contract import Reply
 from shardmill.models.registry import open_model
 from shardmill.shard_work import pool_key
@@ -61,7 +62,7 @@ def test_a_block_is_one_workers_until_it_lets_go(files: ShardFiles) -> None:
         assert first.others() == {1}
         assert live_blocks(files).keys() == {0, 1}
     assert files.claims() == []
-    assert files.temporaries() == []
+    assert [path.suffixes[0] for path in files.temporaries()] == [".block-00", ".block-01"]  # tidied with the finished shard
 
 
 def test_the_claims_on_many_shards_are_seen_in_one_look(files: ShardFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +174,32 @@ def test_two_workers_share_a_shard_and_the_part_is_that_of_one(big_run: RunFolde
     assert manifest.part.sha256 == run_shard(alone, STAGE, 0).part.sha256
     assert manifest.conserved()
     assert big_run.files(STAGE, 0).temporaries() == []
+
+
+def test_rows_of_a_helper_that_has_left_again_are_not_done_twice(big_run: RunFolder) -> None:
+    helper = Meeting(0, lambda: None)
+
+    def come_and_leave_early() -> None:
+        with pytest.raises(Stopped):
+            run_shard(big_run, STAGE, 0, models={KEY: helper}, holder=this_process(), should_stop=lambda: helper.answered >= 100)
+
+    owner = Meeting(5, come_and_leave_early)
+    assert run_shard(big_run, STAGE, 0, models={KEY: owner}, holder=this_process()).conserved()
+    assert helper.answered == 100
+    assert owner.answered == 640 - 100
+    assert big_run.files(STAGE, 0).temporaries() == []
+
+
+def test_a_block_tells_that_it_was_anothers(files: ShardFiles) -> None:
+    with Claims(files, holder("first")) as first:
+        assert first.take(0) and first.take(1)
+        assert not first.was_anothers(0)
+    leave_claim(replace(files, index=4), holder("dead", machine="elsewhere", job="12_3", restart=0))
+    with Claims(files, holder("next")) as following:
+        assert following.take(0) and following.take(2)
+        assert following.was_anothers(0) and not following.was_anothers(2)
+    with Claims(replace(files, index=4), holder("again", job="12_3", restart=1)) as over:
+        assert over.take(0) and over.was_anothers(0)
 
 
 def test_who_finds_everything_held_leaves_nothing_behind(big_run: RunFolder) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import CAPTIONS, write_captions
 from shardmill.planning import NewRun, start_run
-from shardmill.shards.claims import this_process
+from shardmill.shards.claims import blocks, this_process
 from shardmill.shards.layout import ShardFiles
 from shardmill.shards.run_folder import RunFolder
 from shardmill.worker import run_shard
@@ -37,9 +37,12 @@ def test_a_shard_lists_its_stage_when_it_starts_when_it_is_written_and_when_it_i
     assert run.folder("ingest") not in listed
 
 
-def test_a_worker_that_is_alone_at_a_shard_lists_its_stage_once_more_for_each_block(run: RunFolder, listed: list[Path]) -> None:
-    run_shard(run, "extract_objects", 0, holder=this_process())
-    assert listed.count(run.folder("extract_objects")) == 4
+def test_a_worker_that_is_alone_does_not_list_its_stage_for_each_block_of_rows(tmp_path: Path, listed: list[Path]) -> None:
+    table = write_captions(tmp_path / "many.csv", CAPTIONS * 30)
+    run = start_run(tmp_path / "many", NewRun(input=table, num_shards=1, settings=("filter_objects.unverified=keep",)))
+    made = run_shard(run, "extract_objects", 0, holder=this_process())
+    assert len(blocks(made.rows_in)) > 3
+    assert listed.count(run.folder("extract_objects")) == 3
 
 
 def test_what_attempts_left_is_found_by_its_shard_alone(tmp_path: Path) -> None:

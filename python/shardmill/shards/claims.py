@@ -121,6 +121,7 @@ class Claims:
         self.files, self.holder = files, holder
         self._card = files.claims_folder / f"{files.stem}.{holder.attempt}.card.tmp"
         self._held: set[int] = set()
+        self._inherited: set[int] = set()
         self._end = threading.Event()
 
     def __enter__(self) -> Claims:
@@ -135,7 +136,7 @@ class Claims:
             path = claim_path(self.files, block)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samefile(path, self._card):
-                    path.unlink()
+                    path.rename(self._left(block))  # for who takes the block next
         self._card.unlink(missing_ok=True)
 
     def take(self, block: int) -> bool:
@@ -145,9 +146,20 @@ class Claims:
             taken = link_if_absent(self._card, path) or self._take_over(block, path)
         except FileNotFoundError:  # whoever completed the shard has tidied up
             return False
-        if taken:
+        if taken and block not in self._held:
             self._held.add(block)
+            with contextlib.suppress(FileNotFoundError):
+                self._left(block).unlink()
+                self._inherited.add(block)
         return taken
+
+    def was_anothers(self, block: int) -> bool:
+        """Whether a block that is held now was another's before, who may have finished some of its rows."""
+        return block in self._inherited
+
+    def _left(self, block: int) -> Path:
+        """What the claim on a block is called when its holder has let go of it, and the shard is not complete."""
+        return claim_path(self.files, block).with_suffix(".left.tmp")
 
     def _take_over(self, block: int, path: Path) -> bool:
         if block in live_blocks(self.files, self.holder):
@@ -156,6 +168,7 @@ class Claims:
         with contextlib.suppress(FileNotFoundError):
             os.rename(path, grave)
             grave.unlink()
+        self._inherited.add(block)
         return link_if_absent(self._card, path)
 
     def others(self) -> set[int]:
