@@ -24,7 +24,7 @@ class NotThere(ValueError):
 
 def is_member(reference: str) -> bool:
     """Whether a reference names something inside an archive and not a file of its own."""
-    return SEPARATOR in reference and not Path(reference).exists()
+    return SEPARATOR in reference and not os.path.exists(reference)  # which, unlike Path.exists, holds for any text
 
 
 def read_member(reference: str, most: int) -> bytes:

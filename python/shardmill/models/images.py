@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,19 @@ MAX_PIXELS = 100_000_000
 MOST_BYTES = 512 << 20
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF tag, and its values by which an image lies on its side."""
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF")
+"""Kinds of files that are opened. Of the others that Pillow knows some are programs: it has Ghostscript run a picture in EPS."""
+TIFF_SIZE = (256, 257)
+"""The tags of a TIFF's width and height."""
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Modes of 16-bit grey images."""
+
+
+@lru_cache(maxsize=1)
+def known_formats() -> tuple[str, ...]:
+    """Those of FORMATS that this machine's Pillow can read."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 class UnreadableImage(ValueError):
@@ -35,15 +47,20 @@ def open_image(reference: str) -> Image.Image:
 
 def size_of(reference: str) -> tuple[int, int]:
     """Width and height of an image as `open_image` turns it, from its header alone. Raises UnreadableImage."""
-    source = io.BytesIO(read(reference)) if is_member(reference) else Path(reference)
     try:
+        member = is_member(reference)
+        if not member and not Path(reference).is_file():
+            raise UnreadableImage(f"no such file: {reference}")
+        source = io.BytesIO(read(reference)) if member else Path(reference)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source) as image:
+            with Image.open(source, formats=known_formats()) as image:
                 width, height = image.size
                 if width * height > MAX_PIXELS:
                     raise UnreadableImage(f"{width} x {height} pixels are more than {MAX_PIXELS:,}: {reference}")
                 turned = image.getexif().get(ORIENTATION) in SIDEWAYS
+                if image.format == "TIFF":  # its `size` is turned already in some versions of Pillow; its tags never are
+                    width, height = (int(image.tag_v2[tag]) for tag in TIFF_SIZE)
     except UnreadableImage:
         raise
     except FileNotFoundError as error:
@@ -80,7 +97,7 @@ def decode(data: bytes, reference: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=known_formats()) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableImage(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}: {reference}")
                 if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
