@@ -8,7 +8,8 @@ import pytest
 from conftest import CAPTIONS, write_captions
 from shardmill.planning import NewRun, start_run
 from shardmill.shards.claims import blocks, this_process
-from shardmill.shards.layout import ShardFiles
+from shardmill.shards.ingest import ingest
+from shardmill.shards.layout import ShardFiles, begun_shards
 from shardmill.shards.run_folder import RunFolder
 from shardmill.worker import run_shard
 
@@ -62,3 +63,23 @@ def test_what_attempts_left_is_found_by_its_shard_alone(tmp_path: Path) -> None:
 
 def test_a_stage_that_nobody_has_begun_has_left_nothing(tmp_path: Path) -> None:
     assert ShardFiles(tmp_path / "stage", 0, 1).temporaries() == []
+
+
+def test_ingest_lists_its_folder_twice_however_many_shards_it_cuts(tmp_path: Path, listed: list[Path]) -> None:
+    table = write_captions(tmp_path / "many.csv", CAPTIONS * 10)
+    new = NewRun(input=table, num_shards=40, settings=("filter_objects.unverified=keep",))
+    run = start_run(tmp_path / "many", new)
+    assert listed.count(run.folder("ingest")) == 2
+    assert start_run(tmp_path / "many", new).num_shards == 40
+    assert listed.count(run.folder("ingest")) == 3
+
+
+def test_what_a_killed_ingest_left_goes_with_the_next(run: RunFolder, tmp_path: Path) -> None:
+    manifest = run.files("ingest", 0).manifest.read_bytes()
+    for shard in (0, 1):
+        run.files("ingest", shard).staged("1700000000000-n-1-abcdef").part.write_text("torn")
+    run.files("ingest", 1).manifest.unlink()
+    ingest(run)
+    assert begun_shards(run.folder("ingest"), 2) == set()
+    assert run.files("ingest", 0).manifest.read_bytes() == manifest
+    assert run.is_complete("ingest", 1)

@@ -121,8 +121,12 @@ def seal(
     round: int = 0,
     usage: Mapping[str, float] | None = None,
     elsewhere: int = 0,
+    tidy: bool = True,
 ) -> Manifest:
-    """Put rejects and manifest beside the part that `attempt` has staged, and publish them; returns the manifest that stands."""
+    """Put rejects and manifest beside the part that `attempt` has staged, and publish them; returns the manifest that stands.
+
+    Without `tidy`, what other attempts have left is left to the caller.
+    """
     files = run.files(stage, shard)
     staged = files.staged(attempt)
     write_frame(rejects, reject_kinds, staged.rejects, "csv")
@@ -153,7 +157,7 @@ def seal(
         job={name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
     )
     write_durably(staged.manifest, manifest.to_bytes())
-    return publish(files, attempt, run.superseded / stage)[0]
+    return publish(files, attempt, run.superseded / stage, tidy=tidy)[0]
 
 
 def _durable(path: Path, final: Path) -> FileRecord:

@@ -16,6 +16,7 @@ from shardmill.errors import UserError, did_you_mean
 from shardmill.shards.cells import Kind, dump_cell, parse_list, storable
 from shardmill.shards.finish import REJECTS, Counts, seal
 from shardmill.shards.frames import frame_of, write_frame
+from shardmill.shards.layout import begun_shards
 from shardmill.shards.manifest import InputRecord, Manifest
 from shardmill.shards.publish import settle
 from shardmill.shards.run_folder import INGEST, RunFolder
@@ -104,7 +105,7 @@ def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
     Raises UserError when the input is no longer what the plan says.
     """
     make_folder(run.folder(INGEST))
-    standing = [settle(run.files(INGEST, shard), run.superseded / INGEST) for shard in range(run.num_shards)]
+    standing = _standing(run)
     if all(manifest is not None for manifest in standing):
         return [manifest for manifest in standing if manifest is not None]
     planned = run.plan.input
@@ -117,7 +118,19 @@ def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
         manifests.append(found if found is not None else _write_shard(run, shard, pieces, report))
     if len(manifests) != run.num_shards:
         raise UserError(f"{planned.path} ended after {len(manifests)} of {run.num_shards} shards; it changed while it was read")
+    for shard in begun_shards(run.folder(INGEST), run.num_shards):
+        settle(run.files(INGEST, shard), run.superseded / INGEST)
     return manifests
+
+
+def _standing(run: RunFolder) -> list[Manifest | None]:
+    """The manifests of the shards, what was cut off being finished first. A shard without leftovers costs no listing."""
+    begun = begun_shards(run.folder(INGEST), run.num_shards)
+    found = []
+    for shard in range(run.num_shards):
+        manifest = None if shard in begun else run.manifest(INGEST, shard)
+        found.append(manifest or settle(run.files(INGEST, shard), run.superseded / INGEST))
+    return found
 
 
 @dataclass
@@ -209,7 +222,9 @@ def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: R
     source = InputRecord(stage="input", sha256=run.plan.input.sha256)
     refused = frame_of(rejects, INGEST_REJECTS)
     try:
-        return seal(run, INGEST, shard, attempt, counts, refused, INGEST_REJECTS, source, columns=kinds, started=started)
+        return seal(
+            run, INGEST, shard, attempt, counts, refused, INGEST_REJECTS, source, columns=kinds, started=started, tidy=False
+        )
     except FileNotFoundError:
         manifest = settle(run.files(INGEST, shard), run.superseded / INGEST)
         if manifest is None:

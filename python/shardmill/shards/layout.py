@@ -6,8 +6,17 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 ATTEMPT = re.compile(r"\.([0-9]{13}-[^./]+)\.")
+BEGUN = re.compile(r"part-(\d+)-of-(\d+)\.[^/]+\.(?:journal|tmp)")
+
+
+def begun_shards(folder: Path, count: int) -> set[int]:
+    """The shards of which attempts have left something in the folder of a stage of `count` shards; it is listed once."""
+    with os.scandir(folder) as entries:
+        matches = [match for entry in entries if (match := BEGUN.fullmatch(entry.name)) and int(match[2]) == count]
+    return {shard for match in matches if (shard := int(match[1])) < count}
 
 
 @dataclass(frozen=True)
@@ -74,8 +83,7 @@ class ShardFiles:
         return [folder / name for name in sorted(names)]
 
 
-@dataclass(frozen=True)
-class Staged:
+class Staged(NamedTuple):
     """The finished files of one attempt before they get their final names."""
 
     part: Path

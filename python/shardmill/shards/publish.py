@@ -20,27 +20,27 @@ from shardmill.shards.manifest import Manifest, read_manifest
 Standing = Mapping[Path, tuple[int, int] | None]
 
 
-def publish(files: ShardFiles, attempt: str, superseded: Path) -> tuple[Manifest, bool]:
+def publish(files: ShardFiles, attempt: str, superseded: Path, *, tidy: bool = True) -> tuple[Manifest, bool]:
     """Publish the staged files of `attempt`, unless another attempt was first.
 
     Returns the manifest that stands, and whether it is this attempt's. The staged files must be durable. The journals and
-    temporary files of all attempts are gone afterwards.
+    temporary files of all attempts are gone afterwards; without `tidy` only this attempt's staged files are.
     """
     staged = files.staged(attempt)
     sync_folder(files.folder)
     with contextlib.suppress(FileNotFoundError):  # a faster attempt has published and tidied up
         link_if_absent(staged.part, files.part)
-    manifest = settle(files, superseded, attempt)
+    manifest = settle(files, superseded, attempt, tidy=tidy)
     if manifest is None:
         raise UserError(f"{files.part} was removed while shard {files.index} was being published; run the shard again")
     return manifest, manifest.attempt == attempt
 
 
-def settle(files: ShardFiles, superseded: Path, attempt: str | None = None) -> Manifest | None:
+def settle(files: ShardFiles, superseded: Path, attempt: str | None = None, *, tidy: bool = True) -> Manifest | None:
     """Finish a publication that was begun and cut off; returns the manifest if the shard is complete.
 
     A part or rejects file that no attempt vouches for is moved to `superseded`. `attempt` is the likely owner, if one is known:
-    then the folder need not be listed to find it.
+    then the folder need not be listed to find it, nor, without `tidy`, to find what other attempts have left.
     """
     seen = standing(files)
     manifest = read_manifest(files.manifest)
@@ -53,7 +53,7 @@ def settle(files: ShardFiles, superseded: Path, attempt: str | None = None) -> M
         else:
             manifest = _complete(files, owner)
     if manifest is not None:
-        for path in files.temporaries():
+        for path in files.staged(attempt) if attempt is not None and not tidy else files.temporaries():
             path.unlink(missing_ok=True)
     return manifest
 
