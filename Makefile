@@ -35,9 +35,14 @@ test-slurm: $(VENV)/test.stamp $(VENV)-models
 	$(BIN)/python -m pytest -n 3 --dist worksteal tests/slurm
 
 # Does nothing when it is as it should be.
-.PHONY: $(VENV)-models
+.PHONY: crash $(VENV)-models
 $(VENV)-models:
 	PYTHON=$(PYTHON) tests/models/environment/make_env.sh $@
+
+# Every file-system call of every command that writes: killed at, power lost at, failing, and two at once. Then chaos on SLURM.
+crash: $(VENV)/test.stamp
+	PYTHONPATH=tests $(BIN)/python -m crash.explore
+	PYTHONPATH=tests $(BIN)/python -m slurm.chaos --minutes 10
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
