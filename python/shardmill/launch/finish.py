@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +13,9 @@ from shardmill.errors import UserError
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.tasks import needed_shards
 from shardmill.shards.combine import combine
+from shardmill.shards.layout import begun_shards
 from shardmill.shards.publish import settle
 from shardmill.shards.run_folder import INGEST, RunFolder
-
-LEFT_OVER = re.compile(r"part-(\d+)-of-\d+\..+\.(?:journal|tmp)$")
 
 
 def finish(path: Path) -> int:
@@ -39,8 +37,7 @@ def finish(path: Path) -> int:
 def tidy(run: RunFolder) -> None:
     """Remove what a worker that was killed between publishing a shard and tidying up has left beside it."""
     for stage in [INGEST, *run.stages]:
-        names = [found for path in run.folder(stage).glob("part-*") if (found := LEFT_OVER.match(path.name))]
-        for shard in {int(name[1]) for name in names}:
+        for shard in begun_shards(run.folder(stage), run.num_shards):
             settle(run.files(stage, shard), run.superseded / stage)
 
 

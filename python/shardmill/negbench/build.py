@@ -5,6 +5,7 @@ shardmill build RUN
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -62,7 +63,7 @@ def needed_shards(run: RunFolder) -> list[int]:
 def _write(run: RunFolder, shards: list[int], paths: dict[str, Path]) -> dict[str, int]:
     counts = dict.fromkeys(paths, 0)
     left: dict[str, int | None] = {CAPTIONS: run.plan.target_rows, QUESTIONS: run.plan.target_rows}
-    seen: list[pl.DataFrame] = []
+    positives, negatives = Counter[str](), Counter[str]()
     with ExitStack() as stack:
         files: dict[str, IO[bytes]] = {name: stack.enter_context(replacing(path)) for name, path in paths.items()}
         for index, number in enumerate(shards):
@@ -70,13 +71,13 @@ def _write(run: RunFolder, shards: list[int], paths: dict[str, Path]) -> dict[st
             shard = Shard(tables[CAPTIONS], tables[QUESTIONS], list(run.plan.input.columns))
             for name, write in FILES.items():
                 counts[name] += write(shard, files[name], index == 0)
-            seen.append(object_counts(run.read_part(LISTS, number)[0]))
-        objects = (
-            pl.concat(seen)
-            .group_by("object")
-            .sum()
-            .sort(pl.col("positives") + pl.col("negatives"), "object", descending=[True, False])
-        )
+            for name, positive, negative in object_counts(run.read_part(LISTS, number)[0]).iter_rows():
+                positives[name] += positive
+                negatives[name] += negative
+        objects = pl.DataFrame(
+            {"object": list(positives), "positives": list(positives.values()), "negatives": [negatives[n] for n in positives]},
+            schema={"object": pl.String, "positives": pl.Int64, "negatives": pl.Int64},
+        ).sort(pl.col("positives") + pl.col("negatives"), "object", descending=[True, False])
         objects.write_csv(files["object_counts.csv"])
         counts["object_counts.csv"] = objects.height
     return counts

@@ -14,8 +14,11 @@ BEGUN = re.compile(r"part-(\d+)-of-(\d+)\.[^/]+\.(?:journal|tmp)")
 
 def begun_shards(folder: Path, count: int) -> set[int]:
     """The shards of which attempts have left something in the folder of a stage of `count` shards; it is listed once."""
-    with os.scandir(folder) as entries:
-        matches = [match for entry in entries if (match := BEGUN.fullmatch(entry.name)) and int(match[2]) == count]
+    try:
+        with os.scandir(folder) as entries:
+            matches = [match for entry in entries if (match := BEGUN.fullmatch(entry.name)) and int(match[2]) == count]
+    except FileNotFoundError:
+        return set()
     return {shard for match in matches if (shard := int(match[1])) < count}
 
 
