@@ -49,7 +49,7 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     if missing:
         paths = {name: partial_name(path, len(shards), run.num_shards) for name, path in paths.items()}
     card = paths.pop(CARD)
-    doubles = _doubles(run, shards, likeness)
+    doubles = doubles_of(run, shards, likeness)
     verdicts: Counter[str] = Counter()
     with ExitStack() as stack:
         sink = _Sink({name: stack.enter_context(replacing(path)) for name, path in paths.items()})
@@ -86,7 +86,7 @@ def _key(row: Row, query: Query) -> Key:
     return row["row_id"], query.kind, query.object, query.text
 
 
-def _doubles(run: RunFolder, shards: list[int], likeness: str | None) -> set[Key]:
+def doubles_of(run: RunFolder, shards: list[int], likeness: str | None) -> set[Key]:
     """The presupposition questions that are near duplicates of earlier ones of their kind about the same thing."""
     keys = [_key(row, query) for row in run.rows(QUERIES, shards) for query in queries_of(row) if query.kind in ("cpq", "tpq")]
     found: set[Key] = set()

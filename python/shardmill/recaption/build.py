@@ -112,7 +112,7 @@ def _index_name(captioner: str, perspective: str) -> str:
 def _merge(run: RunFolder, shards: list[int], path: Path, judged: dict[str, StagePlan]) -> tuple[int, Path]:
     """Write the multi-text lines and their header; returns the number of lines and the header's path."""
     options = run.stage(MERGED).options
-    texts = [_source_of(name, judged) for name in options["texts"]]
+    texts = [source_of(name, judged) for name in options["texts"]]
     with MultiTextWriter(path, texts) as writer:
         for row in run.rows(MERGED, shards):
             writer.write(row["image"], row["texts"])
@@ -129,7 +129,7 @@ def _merge(run: RunFolder, shards: list[int], path: Path, judged: dict[str, Stag
     return writer.counts.lines, header_path(path)
 
 
-def _source_of(name: str, judged: dict[str, StagePlan]) -> TextSource:
+def source_of(name: str, judged: dict[str, StagePlan]) -> TextSource:
     """Where the texts of this name come from."""
     captioner, slash, perspective = name.rpartition("/")
     if name == ORIGINAL:

@@ -46,6 +46,7 @@ def gather(run: RunFolder, *, rows: int = 60, seed: int = 0) -> Report:
         findings += part.findings()
         sections += part.sections()
         facts.update(part.facts())
+    shown = [example.row_id for finding in findings if finding.verdict != "pass" for example in finding.examples]
     return Report(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         pipeline=run.plan.pipeline,
@@ -55,7 +56,7 @@ def gather(run: RunFolder, *, rows: int = 60, seed: int = 0) -> Report:
         flow=steps,
         spans=spans_of(standing),
         sections=[*sections, time_section(standing)],
-        cards=cards_of(pipeline, rejected, rows),
+        cards=cards_of(pipeline, rejected, rows, shown if rows else ()),
     )
 
 

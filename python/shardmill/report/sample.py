@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ MOST_REASONS = 200
 CUT = 2_000
 
 
-def cards_of(pipeline: Pipeline, rejected: list[Rejected], rows: int) -> list[Card]:
-    """About `rows` cards, half of them of rejected rows, and at least one of every reason."""
+def cards_of(pipeline: Pipeline, rejected: list[Rejected], rows: int, shown: Collection[int] = ()) -> list[Card]:
+    """About `rows` cards, half of them of rejected rows, and at least one of every reason; and the rows `shown` elsewhere."""
     standing = pipeline.standing
     wanted = max(rows // 2, min(len(rejected), MOST_REASONS)) if rows else 0
-    out = _accepted(pipeline, max(rows - min(wanted, rows // 2), 0))
+    out = _accepted(pipeline, max(rows - min(wanted, rows // 2), 0), shown)
     return [*out, *_rejected(pipeline, rejected, wanted)] if standing.manifests[INGEST] else []
 
 
-def _accepted(pipeline: Pipeline, count: int) -> list[Card]:
-    """Cards of rows that came out of the last stages; of each of these about equally many, with all lines of a row."""
+def _accepted(pipeline: Pipeline, count: int, shown: Collection[int]) -> list[Card]:
+    """Cards of rows that came out of the last stages; of each of these about equally many, with all lines of a row. Those
+    `shown` elsewhere are there too.
+    """
     standing = pipeline.standing
     leaves = [leaf for leaf in standing.run.leaves() if standing.manifests[leaf]]
     if not count or not leaves:
@@ -40,11 +42,14 @@ def _accepted(pipeline: Pipeline, count: int) -> list[Card]:
         frame = sample.frame()
         fresh = [row_id for row_id in ([] if frame is None else frame["row_id"].unique().sort()) if row_id not in drawn]
         drawn.update(dict.fromkeys(fresh[:share], leaf))
-    lines = {leaf: _decoded(standing, leaf, standing.lines_of(leaf, drawn)) for leaf in leaves}
+    wanted = {**dict.fromkeys(shown, ""), **drawn}
+    lines = {leaf: _decoded(standing, leaf, standing.lines_of(leaf, wanted)) for leaf in leaves}
     cards = []
-    for row_id, stage in sorted(drawn.items()):
+    for row_id, stage in sorted(wanted.items()):
         own = {leaf: lines[leaf].get(row_id, []) for leaf in leaves}
-        cards.append(_card(pipeline, row_id, stage, own))
+        reached = stage or next((leaf for leaf in leaves if own[leaf]), None)
+        if reached is not None:
+            cards.append(_card(pipeline, row_id, reached, own))
     return cards
 
 

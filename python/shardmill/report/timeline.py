@@ -144,7 +144,8 @@ def time_section(standing: Standing) -> Section:
 
 def _machines(standing: Standing) -> str:
     nodes = sorted({node_of(made) for shards in standing.manifests.values() for made in shards.values()} - {""})
-    return f"Made on {len(nodes):,} machines: {', '.join(nodes[:8])}{' and more' if len(nodes) > 8 else ''}." if nodes else ""
+    machines = f"{len(nodes):,} machine{'s' if len(nodes) > 1 else ''}"
+    return f"Made on {machines}: {', '.join(nodes[:8])}{' and more' if len(nodes) > 8 else ''}." if nodes else ""
 
 
 def time_findings(standing: Standing) -> list[Finding]:

@@ -29,7 +29,7 @@ def offers(run: RunFolder) -> list[Offer]:
 
 def doubles(run: RunFolder, shards: list[int]) -> Callable[[pl.DataFrame], pl.Series]:
     """The pairs that `shardmill build` leaves out: those of questions that are near duplicates of earlier ones."""
-    found = build._doubles(run, shards, None)
+    found = build.doubles_of(run, shards, None)
     keys = ["row_id", "query_kind", "query_object", "query"]
     return lambda table: pl.Series([key in found for key in table.select(keys).iter_rows()], dtype=pl.Boolean)
 

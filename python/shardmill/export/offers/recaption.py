@@ -53,7 +53,7 @@ def captioners(run: RunFolder) -> dict[str, StagePlan]:
 def sources(run: RunFolder) -> list[build.TextSource]:
     """What stands at each place of the merged texts."""
     judged = captioners(run)
-    return [build._source_of(name, judged) for name in run.stage(build.MERGED).options["texts"]]
+    return [build.source_of(name, judged) for name in run.stage(build.MERGED).options["texts"]]
 
 
 def merged_talks(run: RunFolder, row: Row) -> list[Talk]:
