@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 CAPTIONS = [
     "A dog runs on the beach with a red ball.",
     "Two cats sleep on a sofa next to a lamp.",
@@ -24,7 +26,14 @@ CAPTIONS = [
     'A sign that says "stop",\nnext to a fire hydrant',
     "A man rides a bicycle past a parked car.",
 ]
-IMPORTED = ("shardmill.negbench", "shardmill.shards", "shardmill.models.text.rules", "shardmill.language", "shardmill.launch")
+IMPORTED = (
+    "shardmill.negbench",
+    "shardmill.export",
+    "shardmill.shards",
+    "shardmill.models.text.rules",
+    "shardmill.language",
+    "shardmill.launch",
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,12 @@ OPERATIONS = {
     "combine into JSONL": Operation("combine RUN extract_objects --out RUN/new/out.jsonl", [shard(), "run RUN extract_objects"]),
     "combine into Parquet": Operation("combine RUN extract_objects --out RUN/out.parquet", [shard(), "run RUN extract_objects"]),
     "build": Operation("build RUN", WHOLE),
+    "export, texts": Operation("export RUN --format csv --images copy", WHOLE, shared=False),
+    "export, tars": Operation("export RUN --format webdataset --max-size 16KB", WHOLE, shared=False),
+    "export, Parquet": Operation("export RUN --format parquet", WHOLE, shared=False),
+    "export, data set": Operation("export RUN --format hf --images copy", WHOLE, shared=False),
+    "export, several texts": Operation("export RUN --format jsonl", WHOLE, shared=False),
+    "export, questions": Operation("export RUN --format llava", WHOLE, shared=False),
     "retry of rejects": Operation(
         "retry RUN extract_objects --rejects --no-launch", [shard(), "run RUN extract_objects propose_negatives"],
         after=["run RUN extract_objects propose_negatives"], shared=False,
@@ -89,6 +104,9 @@ OPERATIONS = {
 
 
 def write_input(path: Path) -> None:
+    """A table of captions, with pictures beside it."""
+    for row in range(len(CAPTIONS)):
+        Image.new("RGB", (24, 16), (20 * row, 90, 10)).save(path.with_name(f"{row}.png"))
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "caption"])
