@@ -1,0 +1,163 @@
+"""A very large run on paper: what its shards, files, calls and looks come to, worked out from parts that are measured first.
+
+Nothing of the arithmetic is fitted: a part is measured at one or two sizes, and multiplied. What models need is not in here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from generated_captions import write_captions
+from many_shards import LookCost, ShardCost, cost_of_a_shard, cost_of_looks
+from process_tree import run_measured
+from stand_in_parts import SETTINGS, sample_run
+
+from shardmill.planning import NewRun, start_run
+from shardmill.shards.run_folder import INGEST
+from shardmill.worker import run_shard
+
+ROWS, NODES, GPUS = 1_000_000_000, 64, 8
+HOURS = 24.0
+"""Over which the calls of all workers are spread, to tell how many come in a second."""
+COUNTS = (1_000, 4_000, 10_000, 100_000)
+TABLE_ROWS = 200_000
+SHARD_ROWS = (5_000, 20_000)
+MEASURED_SHARDS = 1_000
+LARGEST_ARRAY = 1_000
+SUBMIT_SECONDS = 2.2 / 7
+"""For an array of 1,000 elements, by tests/bench/launch.py."""
+FLUSH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was measured: CPU seconds a row, bytes a row, and the costs of a shard and of looks."""
+
+    ingest: float
+    combine: float
+    part_bytes: dict[str, float]
+    journal_bytes: dict[str, float]
+    shard_mb: float
+    row_kb: float
+    shard: ShardCost
+    looks: LookCost
+
+
+def measure(folder: Path) -> Parts:
+    write_captions(folder / "table.csv", TABLE_ROWS)
+    run = folder / "table"
+    setting = [option for each in SETTINGS for option in ("--set", each)]
+    ingest = cpu("shard", folder / "table.csv", "--run", run, "--rows-per-shard", TABLE_ROWS // 2, *setting)
+    started = cpu("status", run, "--json")
+    combine = cpu("combine", run, INGEST, "--out", folder / "all.csv")
+    shutil.rmtree(run)
+    sample = sample_run(folder)
+    rows = sample.plan.input.rows
+    sizes = {stage: sample.files(stage, 0).part.stat().st_size / rows for stage in (INGEST, *sample.stages)}
+    peaks = [text_stage_peak(folder, count) for count in SHARD_ROWS]
+    row_kb = (peaks[1] - peaks[0]) * 1024 / (SHARD_ROWS[1] - SHARD_ROWS[0])
+    return Parts(
+        ingest=(ingest - started) / TABLE_ROWS,
+        combine=(combine - started) / TABLE_ROWS / sizes[INGEST],
+        part_bytes=sizes,
+        journal_bytes=journal_bytes(folder),
+        shard_mb=peaks[0] - row_kb * SHARD_ROWS[0] / 1024,
+        row_kb=row_kb,
+        shard=cost_of_a_shard(folder, MEASURED_SHARDS),
+        looks=cost_of_looks(folder, MEASURED_SHARDS),
+    )
+
+
+def cpu(*command: object) -> float:
+    return run_measured([sys.executable, "-m", "shardmill", *map(str, command)]).cpu
+
+
+def text_stage_peak(folder: Path, rows: int) -> float:
+    """MB that extract_objects takes for a shard of so many rows."""
+    table, run = folder / "shard.csv", folder / f"shard-{rows}"
+    write_captions(table, rows)
+    start_run(run, NewRun(input=table, num_shards=1, settings=SETTINGS))
+    peak = run_measured([sys.executable, "-m", "shardmill", "run", str(run), "extract_objects"]).peak_mb
+    shutil.rmtree(run)
+    return peak
+
+
+def journal_bytes(folder: Path) -> dict[str, float]:
+    """Bytes of journal a row of the input, by model stage, just before a shard is written."""
+    table = folder / "journal.csv"
+    write_captions(table, 2_000)
+    run = start_run(folder / "journal", NewRun(input=table, num_shards=1, settings=SETTINGS))
+    found = {}
+    for stage in run.stages:
+        sizes = [0]
+
+        def note(progress: object, stage: str = stage, sizes: list[int] = sizes) -> None:
+            sizes.append(sum(path.stat().st_size for path in run.files(stage, 0).journals()))
+
+        run_shard(run, stage, 0, report=note)
+        found[stage] = max(sizes) / run.plan.input.rows
+    return found
+
+
+def tell_plan(folder: Path) -> None:
+    """Measure the parts, then print them and what follows for each number of shards."""
+    parts = measure(folder)
+    print("measured:")
+    print(f"  ingest {1 / parts.ingest:,.0f} rows a CPU second; combine {1e-6 / parts.combine:,.0f} MB a CPU second")
+    print(f"  parts, bytes a row: {listed(parts.part_bytes)}; together {sum(parts.part_bytes.values()):,.0f}")
+    print(f"  journals, bytes a row: {listed(parts.journal_bytes)}; together {sum(parts.journal_bytes.values()):,.0f}")
+    print(f"  a worker of extract_objects: {parts.shard_mb:,.0f} MB and {parts.row_kb:.2f} kB for each row of its shard")
+    print(f"  {parts.shard}")
+    print(f"  {parts.looks}")
+    print(f"\n{ROWS:,} rows on {NODES} nodes with {GPUS} GPUs, one worker a GPU, calls spread over {HOURS:g} hours:")
+    columns = [column(parts, count) for count in COUNTS]
+    for name in columns[0]:
+        print(f"{name:58}" + "".join(f"{each[name]:>16}" for each in columns))
+
+
+def column(parts: Parts, shards: int) -> dict[str, str]:
+    """What a run of so many shards comes to."""
+    stages = parts.looks.stages - 1
+    tasks, workers, seconds = shards * stages, NODES * GPUS, HOURS * 3600
+    elements = -(-shards // GPUS)
+    arrays = stages * -(-elements // LARGEST_ARRAY)
+    own = parts.shard.names / (3 * parts.shard.shards)
+    names = tasks * own * 3 * shards / 2  # the folder of a stage fills up: half of its names on the average
+    looked = parts.looks.seconds
+    per_shard = shards / parts.looks.shards
+    last = parts.part_bytes["paraphrase_mcq"] * ROWS
+    return {
+        "shards, and so shards a worker takes in each stage": f"{shards:,} ({shards / workers:.1f})",
+        "rows in a shard": f"{ROWS // shards:,}",
+        "memory of a worker of a text stage": f"{(parts.shard_mb + parts.row_kb * ROWS / shards / 1024) / 1024:.1f} GB",
+        "files of all stages": f"{3 * shards * (stages + 1):,}",
+        "files in the folder of a stage": f"{3 * shards:,}",
+        "TB of parts, of journals in all": f"{tera(parts.part_bytes)}, {tera(parts.journal_bytes)}",
+        "largest journal of a shard": f"{max(parts.journal_bytes.values()) * ROWS / shards / 1e6:,.0f} MB",
+        "files looked for, millions": f"{tasks * parts.shard.looks / 1e6:,.1f}",
+        "names made, linked, removed, millions": f"{tasks * parts.shard.changes / 1e6:,.1f}",
+        "names listed, millions": f"{names / 1e6:,.0f}",
+        "names listed a second": f"{names / seconds:,.0f}",
+        "other metadata calls a second": f"{tasks * (parts.shard.looks + parts.shard.changes) / seconds:,.0f}",
+        "fsync of journals a second, all workers": f"{workers / FLUSH_SECONDS:,.0f}",
+        "elements, arrays": f"{elements * stages:,}, {arrays}",
+        "submitting them (launch.py)": f"{arrays * SUBMIT_SECONDS:.0f} s",
+        "plan.json": f"{parts.looks.plan * per_shard / 1e6:.1f} MB",
+        "manifests": f"{parts.looks.manifest * shards * (stages + 1) / 1e6:,.0f} MB",
+        "first look of status, CPU": f"{looked['first status'] * per_shard:.0f} s",
+        "next look of status, CPU": f"{looked['next status'] * per_shard:.1f} s",
+        "memory of status": f"{parts.looks.memory_mb * per_shard:,.0f} MB",
+        "ingest, CPU (one process)": f"{ROWS * parts.ingest / 60:.0f} min",
+        f"combine of the last stage ({last / 1e12:.1f} TB), CPU": f"{last * parts.combine / 60:.0f} min",
+    }
+
+
+def tera(sizes: dict[str, float]) -> str:
+    return f"{sum(sizes.values()) * ROWS / 1e12:.1f}"
+
+
+def listed(sizes: dict[str, float]) -> str:
+    return ", ".join(f"{name} {size:,.0f}" for name, size in sizes.items() if size)
