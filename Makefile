@@ -44,6 +44,13 @@ crash: $(VENV)/test.stamp
 	PYTHONPATH=tests $(BIN)/python -m crash.explore
 	PYTHONPATH=tests $(BIN)/python -m slurm.chaos --minutes 10
 
+# Hostile input for SECONDS a target (see tests/fuzz); with atheris, where it installs, which is steered by the code that is reached.
+SECONDS ?= 60
+.PHONY: fuzz
+fuzz: $(VENV)/test.stamp
+	-$(PIP) install --quiet --only-binary :all: atheris
+	$(BIN)/python tests/fuzz/fuzz.py all --seconds $(SECONDS)
+
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

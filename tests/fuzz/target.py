@@ -16,17 +16,20 @@ from shardmill.errors import UserError
 
 @dataclass
 class Target:
-    """`check(case, folder)` raises unless all holds; it has the folder to itself. `cases` counts those that were tried."""
+    """`check(case, folder)` raises unless all holds; it has the folder to itself.
+
+    `cases` counts those that were tried, `last` is the last one."""
 
     name: str
     source: SearchStrategy[Any]
     check: Callable[[Any, Path], None]
     seconds: float = SECONDS
     cases: int = 0
+    last: Any = None
 
     def try_case(self, case: Any) -> None:
         """Raises AssertionError for a fault, or whatever the product raises that is no UserError."""
-        self.cases += 1
+        self.cases, self.last = self.cases + 1, case
         with guarded(self.seconds) as folder:
             try:
                 self.check(case, folder)
