@@ -120,7 +120,8 @@ def _texts_of(value: Any) -> list[str]:
 def captions(case: tuple[str, str], folder: Path) -> None:
     """A caption is looked at in time that does not run away with its length."""
     text, prompt = case
-    assert fault_of(text, prompt) is None or isinstance(fault_of(text, prompt, "any"), (str, type(None)))
+    fault = fault_of(text, prompt, "any" if len(text) % 2 else "LATIN")
+    assert fault is None or (fault and len(fault) < 80)
     without_opening(text)
     whole_sentences(text)
 

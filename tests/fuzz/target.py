@@ -18,7 +18,8 @@ from shardmill.errors import UserError
 class Target:
     """`check(case, folder)` raises unless all holds; it has the folder to itself.
 
-    `cases` counts those that were tried, `last` is the last one."""
+    `cases` counts those that were tried, `last` is the last one.
+    """
 
     name: str
     source: SearchStrategy[Any]
