@@ -56,7 +56,8 @@ def faulty(trial: Trial) -> str:
     code = trial.finish()
     left, asked = trial.outcome(), trial.server.stats()
     failed = f", ends with {code}" if code else ""
-    rows = f"{left.out:,} out, {left.reasoned:,} with a reason, {left.gone:,} gone"
+    wrong = f" ({left.wrong:,} of them wrong)" if left.wrong else ""
+    rows = f"{left.out:,} out{wrong}, {left.reasoned:,} with a reason, {left.gone:,} gone"
     return f"{rows}; {asked['requests']:,} requests{trial.told(1)}{failed}"
 
 
@@ -82,7 +83,7 @@ def reprompted(trial: Trial) -> str:
         return "asks all again" + (f", {doubled:,} rows doubled" if doubled else "")
     if code != 0:
         lines = (trial.out.parent / f"{trial.out.name}.log").read_text(errors="replace").strip().splitlines()
-        return f"stops: {lines[-1][:150] if lines else ''}"
+        return f"stops: {lines[-1].replace(str(trial.out), 'OUT')[:130] if lines else ''}"
     return f"not noticed: the old answers are given again ({asked:,} requests)"
 
 

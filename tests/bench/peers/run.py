@@ -44,11 +44,13 @@ class Figures:
     load: float
 
 
-def once(client: Client, options: argparse.Namespace, table: Path, folder: Path, captions: Sequence[str]) -> Figures:
+def once(
+    client: Client, options: argparse.Namespace, table: Path, folder: Path, captions: Sequence[str], delay: float
+) -> Figures:
     """Do the job once. Raises SystemExit when a row is missing or wrong: then there is nothing to compare."""
     out = folder / client.name
     shutil.rmtree(out, ignore_errors=True)
-    with server("--delay", str(options.delay), core=options.server_core) as beside:
+    with server("--delay", str(delay), core=options.server_core) as beside:
         before = beside.stats()["cpu_seconds"]
         running = start(client, options.scratch, table, out, beside.url, options.client_core)
         measured = running.wait(options.limit)
@@ -87,10 +89,14 @@ def speed_table(options: argparse.Namespace, clients: Sequence[Client], folder: 
     table.parent.mkdir()
     write_table(table, options.rows)
     captions = [caption_of(row) for row in range(options.rows)]
+    alone = once(CLIENTS["bare"], options, table, folder, captions, 0.0)
+    rate = options.rows / alone.asking_seconds
+    print(f"without think time the bare client gets {rate:,.0f} answers/s, for which the server uses {alone.server_share:.0%} of "
+          f"its core: {rate / alone.server_share:,.0f}/s would fill it")  # fmt: skip
     runs: dict[str, list[Figures]] = {client.name: [] for client in clients}
     for turn in range(options.rounds):
         for client in clients:
-            figures = once(client, options, table, folder, captions)
+            figures = once(client, options, table, folder, captions, options.delay)
             runs[client.name].append(figures)
             print(f"  round {turn + 1} {client.name:10} {figures.seconds:7.1f} s  load {figures.load:.1f}", flush=True)
     ideal = options.rows * options.delay / CONCURRENCY
