@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill import __version__
-from shardmill.atomic import file_digest, replacing
+from shardmill.atomic import file_digest, make_folder, replacing, sync_folder
 from shardmill.errors import UserError
 
 RECORD, PROGRESS, LEFT_OUT = "export.json", "export.progress.jsonl", "left_out.jsonl"
@@ -86,17 +86,19 @@ class ExportFolder:
             raise UserError(f"{self.path} is a file; name a folder with --out")
         record = self._finished()
         if record is not None:
+            self._tidy()
             return record
         lines = _lines(self.path / PROGRESS)
         if not lines and self.path.is_dir() and any(path.name != PROGRESS for path in self.path.iterdir()):
             raise UserError(f"{self.path} holds other files; name a folder of its own with --out")
         if lines:
             self._check(lines[0])
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         self.progress = lines[1:]
         if not lines:
             self.note(self.identity)
         self.left_out = LeftOut(self.path / SPOOL)
+        sync_folder(self.path)
         if not self.progress:
             self.left_out.back_to({"bytes": 0, "counts": {}})
         return None
@@ -107,6 +109,7 @@ class ExportFolder:
             file.write((json.dumps(entry) + "\n").encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
+        sync_folder(self.path)
 
     def finish(self) -> dict[str, Any]:
         """Write the record: the export is whole."""
@@ -115,14 +118,19 @@ class ExportFolder:
             path = self.path / name
             entry.setdefault("bytes", path.stat().st_size)
             entry.setdefault("sha256", file_digest(path))
+        for folder, _, _ in os.walk(self.path):
+            sync_folder(Path(folder))
         record = {**self.identity, **self.facts, "left_out": dict(sorted(self.left_out.counts.items())), "files": self.files}
         with replacing(self.path / RECORD) as file:
             file.write((json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
-        (self.path / PROGRESS).unlink(missing_ok=True)
-        shutil.rmtree(self.path / MAKING, ignore_errors=True)
-        for torn in (*self.path.glob(".*.tmp"), *self.path.glob("data/.*.tmp")):
-            torn.unlink(missing_ok=True)
+        self._tidy()
         return record
+
+    def _tidy(self) -> None:
+        """Remove what is of no use once the record stands, whoever left it."""
+        shutil.rmtree(self.path / MAKING, ignore_errors=True)
+        for torn in (self.path / SPOOL, *self.path.glob(".*.tmp"), *self.path.glob("data/.*.tmp"), self.path / PROGRESS):
+            torn.unlink(missing_ok=True)
 
     def _finished(self) -> dict[str, Any] | None:
         try:
