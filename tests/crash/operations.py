@@ -56,21 +56,22 @@ def shard(options: str = "") -> str:
 
 
 ALL = "extract_objects propose_negatives filter_objects validate_objects caption_negated create_mcq paraphrase_mcq"
+EXTRACTED = (shard(), "run RUN extract_objects")
 WHOLE = (shard(), f"run RUN {ALL}")
 OPERATIONS = {
     "ingest": Operation(shard()),
-    "ingest, drawn": Operation(shard("--total 3")),
-    "ingest into Parquet": Operation(shard("--format parquet")),
+    "ingest, drawn": Operation(shard("--total 3"), shared=False),
+    "ingest into Parquet": Operation(shard("--format parquet"), shared=False),
     "text stage": Operation("run RUN extract_objects --shard 0", [shard()]),
     "text stage, claimed": Operation("worker extract_objects 0", [shard()]),
     "text stage, taken over": Operation("worker extract_objects 0 stale", [shard()]),
-    "text stage, Parquet": Operation("run RUN extract_objects --shard 0", [shard("--format parquet")]),
-    "text stage, JSONL": Operation("run RUN extract_objects --shard 0", [shard("--format jsonl")]),
+    "text stage, Parquet": Operation("run RUN extract_objects --shard 0", [shard("--format parquet")], shared=False),
+    "text stage, JSONL": Operation("run RUN extract_objects --shard 0", [shard("--format jsonl")], shared=False),
     "table stage": Operation("run RUN create_mcq --shard 0", [shard(), f"run RUN {ALL.partition(' create_mcq')[0]}"]),
     "table stage, claimed": Operation("worker create_mcq 0", [shard(), f"run RUN {ALL.partition(' create_mcq')[0]}"]),
-    "combine": Operation("combine RUN extract_objects --out RUN/out.csv", [shard(), "run RUN extract_objects"]),
-    "combine into JSONL": Operation("combine RUN extract_objects --out RUN/new/out.jsonl", [shard(), "run RUN extract_objects"]),
-    "combine into Parquet": Operation("combine RUN extract_objects --out RUN/out.parquet", [shard(), "run RUN extract_objects"]),
+    "combine": Operation("combine RUN extract_objects --out RUN/out.csv", EXTRACTED),
+    "combine into JSONL": Operation("combine RUN extract_objects --out RUN/new/out.jsonl", EXTRACTED, shared=False),
+    "combine into Parquet": Operation("combine RUN extract_objects --out RUN/out.parquet", EXTRACTED, shared=False),
     "build": Operation("build RUN", WHOLE),
     "export, texts": Operation("export RUN --format csv --images copy", WHOLE, shared=False),
     "export, tars": Operation("export RUN --format webdataset --max-size 16KB", WHOLE, shared=False),
@@ -95,7 +96,7 @@ OPERATIONS = {
         "run RUN extract_objects --redo --set extract_objects.attempts=4", [shard(), "run RUN extract_objects propose_negatives"],
         shared=False,
     ),
-    "redo of ingest": Operation("run RUN ingest --redo", [shard(), "run RUN extract_objects"], shared=False),
+    "redo of ingest": Operation("run RUN ingest --redo", EXTRACTED, shared=False),
     "replan": Operation(
         "replan RUN --num-shards 3", [shard(), "run RUN extract_objects", "run RUN propose_negatives --shard 1"],
         after=["run RUN extract_objects propose_negatives"], settled="has 3 shards already", shared=False,
