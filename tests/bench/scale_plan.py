@@ -23,7 +23,7 @@ ROWS, NODES, GPUS = 1_000_000_000, 64, 8
 HOURS = 24.0
 """Over which the calls of all workers are spread, to tell how many come in a second."""
 COUNTS = (1_000, 4_000, 10_000, 100_000)
-TABLE_ROWS = 200_000
+TABLE_ROWS = (20_000, 500_000)
 SHARD_ROWS = (5_000, 20_000)
 MEASURED_SHARDS = 1_000
 LARGEST_ARRAY = 1_000
@@ -47,21 +47,16 @@ class Parts:
 
 
 def measure(folder: Path) -> Parts:
-    write_captions(folder / "table.csv", TABLE_ROWS)
-    run = folder / "table"
-    setting = [option for each in SETTINGS for option in ("--set", each)]
-    ingest = cpu("shard", folder / "table.csv", "--run", run, "--rows-per-shard", TABLE_ROWS // 2, *setting)
-    started = cpu("status", run, "--json")
-    combine = cpu("combine", run, INGEST, "--out", folder / "all.csv")
-    shutil.rmtree(run)
+    tables = [table_costs(folder, rows) for rows in TABLE_ROWS]
+    ingest, combine = ((late - early) / (TABLE_ROWS[1] - TABLE_ROWS[0]) for early, late in zip(*tables, strict=True))
     sample = sample_run(folder)
     rows = sample.plan.input.rows
     sizes = {stage: sample.files(stage, 0).part.stat().st_size / rows for stage in (INGEST, *sample.stages)}
     peaks = [text_stage_peak(folder, count) for count in SHARD_ROWS]
     row_kb = (peaks[1] - peaks[0]) * 1024 / (SHARD_ROWS[1] - SHARD_ROWS[0])
     return Parts(
-        ingest=(ingest - started) / TABLE_ROWS,
-        combine=(combine - started) / TABLE_ROWS / sizes[INGEST],
+        ingest=ingest,
+        combine=combine / sizes[INGEST],
         part_bytes=sizes,
         journal_bytes=journal_bytes(folder),
         shard_mb=peaks[0] - row_kb * SHARD_ROWS[0] / 1024,
@@ -69,6 +64,19 @@ def measure(folder: Path) -> Parts:
         shard=cost_of_a_shard(folder, MEASURED_SHARDS),
         looks=cost_of_looks(folder, MEASURED_SHARDS),
     )
+
+
+def table_costs(folder: Path, rows: int) -> tuple[float, float]:
+    """CPU seconds of ingest and combine of a table, starting Python included."""
+    table, run = folder / "table.csv", folder / f"table-{rows}"
+    write_captions(table, rows)
+    setting = [option for each in SETTINGS for option in ("--set", each)]
+    costs = (
+        cpu("shard", table, "--run", run, "--rows-per-shard", 10_000, *setting),
+        cpu("combine", run, INGEST, "--out", folder / "all.csv"),
+    )
+    shutil.rmtree(run)
+    return costs
 
 
 def cpu(*command: object) -> float:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shlex
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from shardmill.errors import UserError
+from shardmill.shards import combine as combine_module
 from shardmill.shards.combine import combine
 from shardmill.shards.reopen import reopen_rejected
 from shardmill.shards.run_folder import RunFolder
@@ -130,3 +134,34 @@ def test_each_manifest_of_a_stage_and_of_the_one_before_is_read_once(run: RunFol
     check = check_stage(run, STAGE)
     assert sorted(check.manifests) == [0, 1, 2, 3]
     assert sorted(looked_at) == sorted((stage, shard) for stage in ("ingest", STAGE) for shard in range(4))
+
+
+def test_parquet_is_written_part_by_part(run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peak of memory is one part's, not the stage's: a part is read when the one before has been let go."""
+    alive: list[weakref.ref[pl.DataFrame]] = []
+    read = combine_module.read_frame
+
+    def reading(*arguments: Any) -> pl.DataFrame:
+        gc.collect()
+        assert sum(ref() is not None for ref in alive) <= 1
+        frame = read(*arguments)
+        alive.append(weakref.ref(frame))
+        return frame
+
+    monkeypatch.setattr(combine_module, "read_frame", reading)
+    out = combine(run, STAGE, tmp_path / "x.parquet").path
+    assert len(alive) == 4
+    assert pl.read_parquet(out).height == sum(run.read_part(STAGE, shard)[0].height for shard in range(4))
+
+
+def test_a_stage_whose_rows_were_all_rejected_is_an_empty_parquet_file(
+    make_run: Callable[..., RunFolder], tmp_path: Path
+) -> None:
+    table = tmp_path / "vague.csv"
+    table.write_text("caption\nThe meaning of true happiness\nHow it all began\n")
+    run = make_run("vague", input=table, num_shards=2)
+    for shard in range(2):
+        run_shard(run, STAGE, shard)
+    made = pl.read_parquet(combine(run, STAGE, tmp_path / "x.parquet").path)
+    assert made.height == 0
+    assert made.schema["objects"] == pl.List(pl.String)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from shardmill.atomic import make_folder, replacing, sync_file, sync_folder, temporary_name
 from shardmill.errors import UserError, did_you_mean
-from shardmill.shards.cells import Kinds
-from shardmill.shards.frames import real_lists, scan_frame, write_frame
+from shardmill.shards.cells import DTYPES, Kinds
+from shardmill.shards.frames import LIST, read_frame, real_lists, write_frame
 from shardmill.shards.manifest import Manifest, totals
 from shardmill.shards.run_folder import RunFolder
 from shardmill.shards.verify import check_stage, refuse
 
+ROW_GROUP = 50_000
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 
 
@@ -74,7 +76,7 @@ def _write(run: RunFolder, stage: str, manifests: dict[int, Manifest], path: Pat
             if format == run.plan.part_format:
                 _append(part, target, skip_header=format == "csv" and index > 0)
             else:
-                write_frame(scan_frame(part, kinds, run.plan.part_format).collect(), kinds, target, format, header=index == 0)
+                write_frame(read_frame(part, kinds, run.plan.part_format), kinds, target, format, header=index == 0)
 
 
 def _append(part: Path, target: IO[bytes], *, skip_header: bool) -> None:
@@ -86,12 +88,17 @@ def _append(part: Path, target: IO[bytes], *, skip_header: bool) -> None:
 
 
 def _write_parquet(parts: Sequence[Path], kinds: Kinds, path: Path, part_format: str) -> None:
-    """Stream into Parquet; lists become real lists of text."""
+    """Stream into Parquet; lists become real lists of text. One part is in memory at a time: `pl.concat` would read ahead."""
     make_folder(path.parent)
     temporary = temporary_name(path)
+
+    def frames(*_: object) -> Iterator[pl.DataFrame]:
+        for part in parts:
+            yield read_frame(part, kinds, part_format).with_columns(real_lists(kinds))
+
+    schema = {name: LIST if kind == "list" else DTYPES[kind] for name, kind in kinds.items()}
     try:
-        frames = [scan_frame(part, kinds, part_format).with_columns(real_lists(kinds)) for part in parts]
-        pl.concat(frames).sink_parquet(temporary)
+        register_io_source(frames, schema=schema).sink_parquet(temporary, row_group_size=ROW_GROUP)
         sync_file(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
