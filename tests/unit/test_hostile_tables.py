@@ -8,7 +8,9 @@ import pytest
 
 from fuzz.tables import TARGETS
 from fuzz.target import Target
+from shardmill.concepts.sources import read_source
 from shardmill.errors import UserError
+from shardmill.models.archives import NotThere, read_member
 from shardmill.shards.tables import open_table
 
 
@@ -23,3 +25,15 @@ def test_a_file_that_lacks_the_mark_of_its_encoding_is_refused_in_plain_words(tm
     path.write_bytes("caption\na dog\n".encode(f"{encoding}-be"))
     with pytest.raises(UserError, match="does not have the encoding"):
         open_table(path, encoding)
+
+
+@pytest.mark.parametrize("name", ["damaged_page", "damaged_schema"])
+def test_a_damaged_parquet_file_is_refused_and_never_read_in_part(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "names.parquet"
+    path.write_bytes((Path(__file__).parents[1] / "data" / f"{name}.parquet").read_bytes())
+    with pytest.raises(UserError, match=r"names\.parquet (is damaged|cannot be read)"):
+        list(open_table(path).batches())
+    with pytest.raises(UserError, match=r"names\.parquet"):
+        read_source(path)
+    with pytest.raises(NotThere, match=r"names\.parquet"):
+        read_member(f"{path}::caption::0", 1 << 20)

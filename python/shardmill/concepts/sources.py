@@ -22,6 +22,7 @@ from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.places import is_locative, is_place
 from shardmill.shards.cells import parse_json_cell
+from shardmill.shards.tables.parquet import BROKEN
 
 Meaning = Literal["auto", "names", "backgrounds"]
 NAME_COLUMNS = ("concept", "name", "class", "class_name", "label", "category")
@@ -138,7 +139,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if suffix in (".parquet", ".pq"):
         try:
             table = pl.read_parquet(path, glob=False)
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except BROKEN as error:
             raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
         yield from enumerate(table.iter_rows(named=True), 1)
         return

@@ -81,5 +81,5 @@ def _block(path: Path, stamp: int, column: str, block: int) -> list[Any]:
 
     try:
         return pl.scan_parquet(path, glob=False).select(column).slice(block * BLOCK, BLOCK).collect().get_column(column).to_list()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise NotThere(f"{path}: {' '.join(str(error).split())[:200]}") from error

@@ -15,6 +15,8 @@ PICTURES_SEEN = 16
 PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 """What files of JPEG, PNG, GIF, BMP and TIFF begin with."""
 _WRAPPED = "value"
+BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What Polars raises for a file that is damaged; the panic is no Exception."""
 
 
 class ParquetTable(Table):
@@ -34,7 +36,8 @@ class ParquetTable(Table):
             boxed = [name for name, kind in self._schema.items() if isinstance(kind, pl.Struct) and _bytes_of(kind)]
             sample = pl.scan_parquet(path, glob=False).select(self._binary).head(SAMPLE).collect()
             first = pl.scan_parquet(path, glob=False).select(self._binary + boxed).head(PICTURES_SEEN).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
+            self._rows = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+        except BROKEN as error:
             raise _unreadable(path, error) from None
         no_text = {name for name in self._binary if not _decodable(sample[name])}
         no_text |= {name for name, kind in self._schema.items() if kind != pl.Binary and _holds_bytes(kind)}
@@ -53,8 +56,10 @@ class ParquetTable(Table):
             for part in scan.collect_batches(chunk_size=self._batch_rows, maintain_order=True):
                 yield self._batch(part, rows)
                 rows += part.height
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except BROKEN as error:
             raise _unreadable(self.path, error) from None
+        if rows != self._rows:  # a batch that Polars cannot decode may end its stream without a word
+            raise UserError(f"{self.path} is damaged: only {rows:,} of its {self._rows:,} records can be read. Get it again.")
 
     def _batch(self, part: pl.DataFrame, rows: int) -> Batch:
         numbers = pl.int_range(rows, rows + part.height, dtype=pl.Int64, eager=True)
@@ -128,6 +133,6 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def _unreadable(path: Path, error: BaseException) -> UserError:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return UserError(f"{path} cannot be read as Parquet: {first}. Is it complete?")
