@@ -16,6 +16,7 @@ from fuzz.hostile import LITTLE, damaged, some_bytes, texts, values
 from fuzz.target import Target, settled
 from shardmill.shards.tables import open_table
 from shardmill.shards.tables.base import LINE, ROW_ID, Table
+from shardmill.shards.tables.csv_layout import MAX_FIELD_LINES
 from shardmill.shards.tables.csv_table import CsvTable
 from shardmill.shards.tables.json_stream import JsonTable
 from shardmill.shards.tables.jsonl import JsonlTable
@@ -71,8 +72,10 @@ def csv_blocks(case: tuple[bytes, str, str], folder: Path) -> None:
 
 
 def csv_round_trip(case: tuple[list[list[str]], str, str, int], folder: Path) -> None:
-    """What Python's csv module writes comes back."""
+    """What Python's csv module writes comes back, unless a cell has so many lines that its quote counts as never closed."""
     rows, delimiter, ending, quoting = case
+    if any(cell.count("\n") > MAX_FIELD_LINES for row in rows for cell in row):
+        return
     path = folder / "t.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator=ending, quoting=quoting)  # type: ignore[arg-type]
@@ -110,7 +113,7 @@ def json_round_trip(case: list[dict[str, Any]], folder: Path) -> None:
 
 
 def parquet(case: bytes, folder: Path) -> None:
-    """Damaged files are refused, or give each record once."""
+    """Damaged files are refused, or give each record once. (Once in thousands of cases Polars 2.1 ends the process itself.)"""
     path = folder / "t.parquet"
     path.write_bytes(case)
     first, second = (settled(lambda rows=rows: contents(ParquetTable(path, rows))) for rows in (1, 50_000))
