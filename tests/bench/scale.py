@@ -32,6 +32,7 @@ from shardmill.shards.run_folder import RunFolder
 
 SHARDMILL = (sys.executable, "-m", "shardmill")
 FIXED_ROWS = 1_000
+QUESTIONS = "create_mcq"
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,26 @@ def steps(folder: Path, size: Size, sample: RunFolder, real: Sequence[str]) -> I
     options = [option for setting in SETTINGS for option in ("--set", setting)]
     yield step("ingest", path / "ingest", "shard", table, "--run", path, "--rows-per-shard", size.rows_per_shard, *options)
     run = RunFolder(path)
-    for stage in run.stages:
-        if stage in real or not run.stage(stage).model:
-            yield step(stage, path / stage, "run", path, stage)
-        else:
-            stand_in(path, sample.path, stage)
+    early = [stage for stage in run.stages if QUESTIONS in run.downstream(stage)]
+    for stage in early:
+        yield from stage_step(run, stage, sample, real)
     for suffix in ("csv", "parquet"):
         out = folder / f"combined.{suffix}"
-        yield step(f"combine {suffix}", out, "combine", path, "create_mcq", "--out", out)
+        yield step(f"combine {suffix}", out, "combine", path, QUESTIONS, "--out", out)
         out.unlink()
+    for stage in run.stages:
+        if stage not in early:
+            yield from stage_step(run, stage, sample, real)
     yield step("build", path / "datasets", "build", path)
     yield step("report", path / "report", "report", path, "--brief")
     yield step("status", path / "plan.json", "status", path, "--json")
+
+
+def stage_step(run: RunFolder, stage: str, sample: RunFolder, real: Sequence[str]) -> Iterator[Step]:
+    if stage in real or not run.stage(stage).model:
+        yield step(stage, run.folder(stage), "run", run.path, stage)
+    else:
+        stand_in(run.path, sample.path, stage)
 
 
 def step(name: str, made: Path, *command: object) -> Step:

@@ -13,10 +13,10 @@ from pathlib import Path
 from generated_captions import write_captions
 from many_shards import LookCost, ShardCost, cost_of_a_shard, cost_of_looks
 from process_tree import run_measured
-from stand_in_parts import SETTINGS, sample_run
+from stand_in_parts import SETTINGS, fill_all, sample_run
 
 from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import INGEST
+from shardmill.shards.run_folder import INGEST, RunFolder
 from shardmill.worker import run_shard
 
 ROWS, NODES, GPUS = 1_000_000_000, 64, 8
@@ -24,7 +24,7 @@ HOURS = 24.0
 """Over which the calls of all workers are spread, to tell how many come in a second."""
 COUNTS = (1_000, 4_000, 10_000, 100_000)
 TABLE_ROWS = (20_000, 500_000)
-SHARD_ROWS = (5_000, 20_000)
+HEAVIEST, SHARD_ROWS = "caption_negated", (2_000, 10_000)
 MEASURED_SHARDS = 1_000
 LARGEST_ARRAY = 1_000
 SUBMIT_SECONDS = 2.2 / 7
@@ -52,7 +52,7 @@ def measure(folder: Path) -> Parts:
     sample = sample_run(folder)
     rows = sample.plan.input.rows
     sizes = {stage: sample.files(stage, 0).part.stat().st_size / rows for stage in (INGEST, *sample.stages)}
-    peaks = [text_stage_peak(folder, count) for count in SHARD_ROWS]
+    peaks = [heaviest_stage_peak(folder, count, sample) for count in SHARD_ROWS]
     row_kb = (peaks[1] - peaks[0]) * 1024 / (SHARD_ROWS[1] - SHARD_ROWS[0])
     return Parts(
         ingest=ingest,
@@ -83,13 +83,14 @@ def cpu(*command: object) -> float:
     return run_measured([sys.executable, "-m", "shardmill", *map(str, command)]).cpu
 
 
-def text_stage_peak(folder: Path, rows: int) -> float:
-    """MB that extract_objects takes for a shard of so many rows."""
-    table, run = folder / "shard.csv", folder / f"shard-{rows}"
+def heaviest_stage_peak(folder: Path, rows: int, sample: RunFolder) -> float:
+    """MB that a worker takes for a shard of so many rows in the stage that writes most; the stages before it are stand-ins."""
+    table, path = folder / "shard.csv", folder / f"shard-{rows}"
     write_captions(table, rows)
-    start_run(run, NewRun(input=table, num_shards=1, settings=SETTINGS))
-    peak = run_measured([sys.executable, "-m", "shardmill", "run", str(run), "extract_objects"]).peak_mb
-    shutil.rmtree(run)
+    run = start_run(path, NewRun(input=table, num_shards=1, settings=SETTINGS))
+    fill_all(run, [stage for stage in run.stages if HEAVIEST in run.downstream(stage) and stage != HEAVIEST], sample)
+    peak = run_measured([sys.executable, "-m", "shardmill", "run", str(path), HEAVIEST]).peak_mb
+    shutil.rmtree(path)
     return peak
 
 
@@ -117,7 +118,7 @@ def tell_plan(folder: Path) -> None:
     print(f"  ingest {1 / parts.ingest:,.0f} rows a CPU second; combine {1e-6 / parts.combine:,.0f} MB a CPU second")
     print(f"  parts, bytes a row: {listed(parts.part_bytes)}; together {sum(parts.part_bytes.values()):,.0f}")
     print(f"  journals, bytes a row: {listed(parts.journal_bytes)}; together {sum(parts.journal_bytes.values()):,.0f}")
-    print(f"  a worker of extract_objects: {parts.shard_mb:,.0f} MB and {parts.row_kb:.2f} kB for each row of its shard")
+    print(f"  a worker of {HEAVIEST}: {parts.shard_mb:,.0f} MB and {parts.row_kb:.2f} kB for each row of its shard")
     print(f"  {parts.shard}")
     print(f"  {parts.looks}")
     print(f"\n{ROWS:,} rows on {NODES} nodes with {GPUS} GPUs, one worker a GPU, calls spread over {HOURS:g} hours:")
@@ -140,7 +141,7 @@ def column(parts: Parts, shards: int) -> dict[str, str]:
     return {
         "shards, and so shards a worker takes in each stage": f"{shards:,} ({shards / workers:.1f})",
         "rows in a shard": f"{ROWS // shards:,}",
-        "memory of a worker of a text stage": f"{(parts.shard_mb + parts.row_kb * ROWS / shards / 1024) / 1024:.1f} GB",
+        f"memory of a worker of {HEAVIEST}, without its model": f"{(parts.shard_mb + parts.row_kb * ROWS / shards / 1024) / 1024:.1f} GB",
         "files of all stages": f"{3 * shards * (stages + 1):,}",
         "files in the folder of a stage": f"{3 * shards:,}",
         "TB of parts, of journals in all": f"{tera(parts.part_bytes)}, {tera(parts.journal_bytes)}",
