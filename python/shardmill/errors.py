@@ -31,4 +31,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return "known: " + ", ".join(names) if names else "none is known"
+    return f"known: {told(names)}" if names else "none is known"
+
+
+def told(names: Iterable[str], most: int = 30, longest: int = 60) -> str:
+    """Names of others for a message: not more than so many, and of each not more than so many characters.
+
+    >>> told(["caption", "x" * 99], longest=8)
+    'caption, xxxxxxxx…'
+    """
+    known = list(names)
+    shown = [name if len(name) <= longest else f"{name[:longest]}…" for name in known[:most]]
+    return ", ".join(shown) + (f" and {len(known) - most:,} more" if len(known) > most else "")

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from fuzz.guard import guarded
 from fuzz.tables import TARGETS
 from fuzz.target import Target
 from shardmill.concepts.sources import read_source
 from shardmill.errors import UserError
 from shardmill.models.archives import NotThere, read_member
+from shardmill.shards.ingest import map_columns
 from shardmill.shards.tables import open_table
 
 
@@ -37,3 +39,12 @@ def test_a_damaged_parquet_file_is_refused_and_never_read_in_part(name: str, tmp
         read_source(path)
     with pytest.raises(NotThere, match=r"names\.parquet"):
         read_member(f"{path}::caption::0", 1 << 20)
+
+
+@pytest.mark.parametrize("header", [",".join(f"c{place}" for place in range(30_000)), "x" * 500_000, ",".join(["a"] * 30_000)])
+def test_the_columns_of_a_table_are_named_in_a_message_that_can_be_read(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"{header}\n")
+    with guarded(seconds=10), pytest.raises(UserError) as refused:
+        map_columns(open_table(path).columns, None, None)
+    assert len(str(refused.value)) < 3_000

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import polars as pl
 
 from shardmill.concepts.label_names import label_names
-from shardmill.errors import UserError
+from shardmill.errors import UserError, told
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.places import is_locative, is_place
@@ -125,7 +125,7 @@ def _from_table(path: Path) -> Iterator[Name]:
         if name is None:
             name, where = _column(row, NAME_COLUMNS), _column(row, BACKGROUND_COLUMNS)
             if name is None:
-                raise UserError(f"{path} has the columns {', '.join(row)}; one called {', '.join(NAME_COLUMNS)} is needed.")
+                raise UserError(f"{path} has the columns {told(row)}; one called {', '.join(NAME_COLUMNS)} is needed.")
         text = row.get(name)
         if text is not None and not isinstance(text, str):
             raise UserError(f"{path}, line {line}: {name} is {_kind(text)} ({str(text)[:40]}) where a text is expected.")

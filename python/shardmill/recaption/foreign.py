@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from shardmill.errors import UserError
+from shardmill.errors import UserError, told
 from shardmill.recaption.json_window import JsonWindow, Torn
 from shardmill.shards.ingest import map_columns
 from shardmill.shards.tables import open_table
@@ -156,7 +156,7 @@ class ForeignCaptions:
         mapping, _ = map_columns(table.columns, *self._columns)
         back = {name: column for column, name in mapping.items()}
         if IMAGE not in back:
-            raise UserError(f"no column of {self.path} looks like images (it has: {', '.join(table.columns)})")
+            raise UserError(f"no column of {self.path} looks like images (it has: {told(table.columns)})")
         for batch in table.batches():
             for bad in batch.bad:
                 yield self._odd(bad.line, f"{bad.reason}: {bad.detail}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from shardmill.errors import UserError
+from shardmill.errors import UserError, told
 from shardmill.recaption.clip_tokens import LIMIT, ClipTokens, clip_tokens
 from shardmill.recaption.join_matching import ImageKeys
 from shardmill.recaption.multitext import Fault, Header, parse_line, raw_lines, read_header
@@ -215,7 +215,7 @@ def _images_of(source: Path) -> Iterator[str]:
     index_key = ID if table.format == "json" and ID in table.columns else None  # of {path: caption}
     column = next((column for column, name in mapping.items() if name == "image"), index_key)
     if column is None:
-        raise UserError(f"no column of {source} looks like images (it has: {', '.join(table.columns)})")
+        raise UserError(f"no column of {source} looks like images (it has: {told(table.columns)})")
     for batch in table.batches():
         yield from (image for image in batch.frame[column] if image)
 

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.atomic import make_folder, new_attempt
-from shardmill.errors import UserError, did_you_mean
+from shardmill.errors import UserError, did_you_mean, told
 from shardmill.shards.cells import Kind, dump_cell, parse_list, storable
 from shardmill.shards.finish import REJECTS, Counts, seal
 from shardmill.shards.frames import frame_of, write_frame
@@ -52,12 +52,10 @@ def map_columns(
     """
     odd = [column for column in columns if any(mark in column for mark in "\r\n")]
     if odd:
-        raise UserError(f"the column name {odd[0]!r} has a line break; rename it in the input")
+        raise UserError(f"the column name {odd[0][:60]!r} has a line break; rename it in the input")
     caption = _find(columns, caption, CAPTION_NAMES, "--caption-column")
     if caption is None and captioned:
-        raise UserError(
-            f"no column of the input looks like captions (it has: {', '.join(columns)}); name it with --caption-column"
-        )
+        raise UserError(f"no column of the input looks like captions (it has: {told(columns)}); name it with --caption-column")
     image = _find(columns, image, IMAGE_NAMES, "--image-column")
     mapping = {caption: "caption"} if caption is not None else {}
     if image is not None:
@@ -68,7 +66,7 @@ def map_columns(
         if column not in mapping:
             mapping[column] = f"input_{column}" if column in ("caption", "image", *RESERVED) else column
     if len(set(mapping.values())) < len(mapping):
-        raise UserError(f"two columns of the input would get one name: {', '.join(sorted(mapping.values()))}; rename one")
+        raise UserError(f"two columns of the input would get one name: {told(sorted(mapping.values()))}; rename one")
     carried = [name for name in mapping.values() if name not in ("caption", "image")]
     kinds: dict[str, Kind] = {"row_id": "int", **dict.fromkeys(("image", "caption", *carried), "text")}
     for name in lists:

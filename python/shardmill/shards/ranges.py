@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shardmill.atomic import replacing
-from shardmill.errors import UserError
+from shardmill.errors import UserError, told
 from shardmill.shards.tables import open_table
 
 RANGE = re.compile(r"^(?P<prefix>.*)_(?P<start>\d+)_(?P<end>-1|\d+)(?P<suffix>[^0-9][^/]*)?\.csv$")
@@ -53,7 +53,7 @@ def merge_ranges(paths: Sequence[Path], out: Path, *, allow_gaps: bool = False) 
     for file in files:
         other = open_table(file.path).columns
         if other != columns:
-            raise UserError(f"{file.path} has the columns {', '.join(other)}, but {files[0].path} has {', '.join(columns)}")
+            raise UserError(f"{file.path} has the columns {told(other)}, but {files[0].path} has {told(columns)}")
     faults = range_faults(files)
     if faults and not allow_gaps:
         raise UserError(f"{'; '.join(faults)}; nothing was written. To merge all the same: --allow-missing")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from shardmill.errors import UserError
+from shardmill.errors import UserError, told
 
 ROW_ID = "row_id"
 LINE = "line"
@@ -146,10 +147,10 @@ def check_columns(path: Path, columns: Sequence[str]) -> None:
     """Raises UserError where a column has no name, a name that another has too, or a name the reader itself gives."""
     empty = [str(place) for place, name in enumerate(columns, 1) if not name.strip()]
     if empty:
-        raise UserError(f"{path}: column {', '.join(empty)} of {len(columns)} has no name. Give every column one in the header.")
-    twice = sorted({name for name in columns if columns.count(name) > 1})
+        raise UserError(f"{path}: column {told(empty)} of {len(columns)} has no name. Give every column one in the header.")
+    twice = sorted(name for name, count in Counter(columns).items() if count > 1)
     if twice:
-        raise UserError(f"{path}: more than one column is called {', '.join(map(repr, twice))}. Give every column its own name.")
+        raise UserError(f"{path}: more than one column is called {told(map(repr, twice))}. Give every column its own name.")
     taken = [name for name in (ROW_ID, LINE) if name in columns]
     if taken:
         names = ", ".join(map(repr, taken))
