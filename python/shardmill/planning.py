@@ -23,6 +23,8 @@ from shardmill.shards.tables import Table, open_table
 from shardmill.stage import Context, ModelStage, make_stage, stage_class
 
 DEFAULT_ROWS_PER_SHARD = 10_000
+MOST_DEFAULT_SHARDS = 10_000
+"""What workers list of a shared folder grows with the square of the shards: a run of more rows gets larger shards, not more."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
     elif new.num_shards is not None:
         shards = cut(rows, num_shards=new.num_shards)
     else:
-        shards = cut(rows, rows_per_shard=new.rows_per_shard or DEFAULT_ROWS_PER_SHARD)
+        shards = cut(rows, rows_per_shard=new.rows_per_shard or default_rows_per_shard(rows))
     return Plan(
         pipeline=new.pipeline_file.pipeline,
         seed=new.seed,
@@ -127,6 +129,15 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
         code_version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def default_rows_per_shard(rows: int) -> int:
+    """Rows of a shard where the user names no number.
+
+    >>> [default_rows_per_shard(rows) for rows in (1_000, 100_000_000, 1_000_000_000)]
+    [10000, 10000, 100000]
+    """
+    return max(DEFAULT_ROWS_PER_SHARD, -(-rows // MOST_DEFAULT_SHARDS))
 
 
 def reads_captions(pipeline: PipelineFile) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import CAPTIONS, write_captions
 from shardmill.errors import UserError
-from shardmill.planning import NewRun, make_plan, start_run
+from shardmill.planning import NewRun, default_rows_per_shard, make_plan, start_run
 from shardmill.shards.plan import Plan, create_plan, cut, load_plan, replace_plan
 from shardmill.shards.run_folder import RunFolder
 
@@ -28,6 +28,13 @@ def test_the_same_values_again_change_nothing(make_run: MakeRun) -> None:
 def test_a_run_can_be_gone_on_with_without_naming_its_shards(make_run: MakeRun) -> None:
     make_run(num_shards=7)
     assert make_run(num_shards=None).num_shards == 7
+
+
+@pytest.mark.parametrize(
+    ("rows", "shards"), [(1, 1), (10_001, 2), (100_000_000, 10_000), (100_000_001, 10_000), (1_000_000_000, 10_000)]
+)
+def test_a_very_large_input_is_cut_into_larger_shards_not_into_more(rows: int, shards: int) -> None:
+    assert len(cut(rows, rows_per_shard=default_rows_per_shard(rows))) == shards
 
 
 @pytest.mark.parametrize(

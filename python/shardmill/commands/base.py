@@ -70,7 +70,9 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="all random choices come from it and the row: one seed, one dataset",
         ),
         click.option("--num-shards", type=int, help="cut into this many shards; aim at 10 to 30 minutes of work each"),
-        click.option("--rows-per-shard", type=int, help="or cut into shards of this many rows (10,000 if neither is given)"),
+        click.option(
+            "--rows-per-shard", type=int, help="or into shards of so many rows (10,000, but at most 10,000 shards, if not given)"
+        ),
         click.option("--caption-column", help="the column with the captions (guessed if not given)"),
         click.option("--image-column", help="the column with the image paths (guessed if not given)"),
         click.option(
