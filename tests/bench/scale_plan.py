@@ -137,11 +137,12 @@ def column(parts: Parts, shards: int) -> dict[str, str]:
     names = tasks * own * 3 * shards / 2  # the folder of a stage fills up: half of its names on the average
     looked = parts.looks.seconds
     per_shard = shards / parts.looks.shards
+    worker = parts.shard_mb + parts.row_kb * ROWS / shards / 1024
     last = parts.part_bytes["paraphrase_mcq"] * ROWS
     return {
         "shards, and so shards a worker takes in each stage": f"{shards:,} ({shards / workers:.1f})",
         "rows in a shard": f"{ROWS // shards:,}",
-        f"memory of a worker of {HEAVIEST}, without its model": f"{(parts.shard_mb + parts.row_kb * ROWS / shards / 1024) / 1024:.1f} GB",
+        f"memory of a worker of {HEAVIEST}, without its model": f"{worker / 1024:.1f} GB",
         "files of all stages": f"{3 * shards * (stages + 1):,}",
         "files in the folder of a stage": f"{3 * shards:,}",
         "TB of parts, of journals in all": f"{tera(parts.part_bytes)}, {tera(parts.journal_bytes)}",
