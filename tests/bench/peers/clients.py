@@ -30,7 +30,7 @@ class Client:
     needs: str
 
     def python(self, scratch: Path) -> Path:
-        ours = self.name in ("shardmill", "bare")
+        ours = self.name in ("shardmill", "shardmill_job", "bare")
         return Path(sys.executable) if ours else scratch / self.name / "bin" / "python"
 
     def installed(self, scratch: Path) -> bool:
@@ -45,11 +45,13 @@ class Client:
         return [str(part) for part in (self.python(scratch), script, "--table", table, "--out", out, *more)]
 
 
+OURS = "import shardmill.commands.making, shardmill.worker, shardmill.models.text.openai"
 CLIENTS = {
     client.name: client
     for client in (
         Client("bare", "aiohttp", "import aiohttp"),
-        Client("shardmill", "shardmill", "import shardmill.commands.making, shardmill.worker, shardmill.models.text.openai"),
+        Client("shardmill", "shardmill", OURS),
+        Client("shardmill_job", "shardmill", OURS),
         Client(
             "datatrove",
             "datatrove",

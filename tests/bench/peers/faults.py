@@ -103,7 +103,7 @@ def fault_table(options: argparse.Namespace, clients: Sequence[Client], folder: 
         for name, (faults, trial) in trials.items():
             with server("--delay", str(options.delay), *faults, core=options.server_core) as beside:
                 told = trial(Trial(client, options, folder, beside))
-            print(f"{client.name:11} {name:17} {told}", flush=True)
+            print(f"{client.name:14}{name:17} {told}", flush=True)
             lines.append(
                 {"bench": "peers faults", "client": client.name, "trial": name, "told": told, "load": os.getloadavg()[0]}
             )

@@ -98,11 +98,11 @@ def speed_table(options: argparse.Namespace, clients: Sequence[Client], folder: 
         for client in clients:
             figures = once(client, options, table, folder, captions, options.delay)
             runs[client.name].append(figures)
-            print(f"  round {turn + 1} {client.name:10} {figures.seconds:7.1f} s  load {figures.load:.1f}", flush=True)
+            print(f"  round {turn + 1} {client.name:13} {figures.seconds:7.1f} s  load {figures.load:.1f}", flush=True)
     ideal = options.rows * options.delay / CONCURRENCY
     think = f"think time {options.delay * 1000:.0f} ms"
     print(f"\n{options.rows:,} rows, {CONCURRENCY} at once, {think}: the server alone needs {ideal:.2f} s")
-    print(f"{'':11}{'version':>8} {'rows/s':>8} {'while asking':>20} {'x server':>9} {'CPU s per 1,000 rows':>21} {'all in':>7} "
+    print(f"{'':14}{'version':>8} {'rows/s':>8} {'while asking':>20} {'x server':>9} {'CPU s per 1,000 rows':>21} {'all in':>7} "
           f"{'peak MB':>8} {'start-up s':>11} {'import CPU s':>13} {'connections':>12} {'server busy':>12}")  # fmt: skip
     lines: list[dict[str, object]] = []
     for client in clients:
@@ -126,7 +126,7 @@ def speed_table(options: argparse.Namespace, clients: Sequence[Client], folder: 
             "load": middle["load"],
         }
         spread = f"{line['asking_rows_per_second']:,.0f} ({rates[0]:,.0f}-{rates[-1]:,.0f})"
-        print(f"{client.name:11}{line['version']:>8} {line['rows_per_second']:>8,.0f} {spread:>20} {line['times_server']:>9.2f} "
+        print(f"{client.name:14}{line['version']:>8} {line['rows_per_second']:>8,.0f} {spread:>20} {line['times_server']:>9.2f} "
               f"{line['cpu_per_1000']:>21.2f} {line['cpu_all_in_per_1000']:>7.2f} {line['peak_mb']:>8,.0f} "
               f"{line['startup_seconds']:>11.1f} {line['import_cpu_seconds']:>13.2f} {line['connections']:>12,.0f} "
               f"{middle['server_share']:>12.0%}")  # fmt: skip

@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[3]
 STAGE = "extract_objects"
 
 
-def run(job: Job) -> None:
+def prepare(job: Job) -> tuple[Path, dict[str, str]]:
+    """The pipeline file of the job, and the environment of the command."""
     job.out.mkdir(parents=True, exist_ok=True)
     model = {"kind": "openai", "base_urls": [job.url], "model": job.model, "max_in_flight": job.concurrency}
     pipeline = {"pipeline": "negbench", "stages": [{"stage": STAGE, "model": model}]}
@@ -25,6 +26,11 @@ def run(job: Job) -> None:
     environment = {**os.environ, "OPENAI_API_KEY": "x"}
     if job.prompt == CHANGED:
         environment["PYTHONPATH"] = str(_edited(job.out / "edited") / "python")
+    return file, environment
+
+
+def run(job: Job) -> None:
+    file, environment = prepare(job)
     command = ["-m", "shardmill", "launch", file, "--input", job.table, "--run", job.out / "run", "--workers", "1", "--no-build"]
     os.execve(sys.executable, [sys.executable, *map(str, command)], environment)
 
