@@ -5,7 +5,20 @@ from __future__ import annotations
 from shardmill.commands import auditing, concepts, convert, exporting, making, recaptions, running, seeing, serving, watching
 from shardmill.commands.base import cli
 
-__all__ = ["auditing", "cli", "concepts", "convert", "exporting", "main", "making", "recaptions", "running", "seeing", "serving", "watching"]
+__all__ = [
+    "auditing",
+    "cli",
+    "concepts",
+    "convert",
+    "exporting",
+    "main",
+    "making",
+    "recaptions",
+    "running",
+    "seeing",
+    "serving",
+    "watching",
+]
 
 
 def main() -> None:

@@ -159,7 +159,9 @@ def test_a_request_may_ask_for_fewer_tiles(folder: Path, captioners: dict[str, A
         inputs = processor(images=open_image(request.image), text=text, return_tensors="pt", max_patches=request.max_tiles or 6)
         assert found[request.key].usage.prompt_tokens == inputs.input_ids.shape[1]
     assert found["tiles 1/1"].usage.prompt_tokens < found["tiles 1/4"].usage.prompt_tokens
-    assert replies(captioners["llava"], budgeted(pictures))["tiles 1/1"].finish != "error", "who cuts no tiles has no budget to keep"
+    assert replies(captioners["llava"], budgeted(pictures))["tiles 1/1"].finish != "error", (
+        "who cuts no tiles has no budget to keep"
+    )
 
 
 def test_square_padding_shows_all_of_a_wide_picture(folder: Path, tmp_path: Path) -> None:

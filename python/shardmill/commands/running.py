@@ -180,7 +180,8 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
         return 1
     if build:
         build_datasets(run)
-    click.echo(f"next: is the data fit to train on? shardmill report {run.path}; one row's life: shardmill explain {run.path} ROW_ID")
+    click.echo(f"next: is the data fit to train on? shardmill report {run.path}")
+    click.echo(f"one row's life: shardmill explain {run.path} ROW_ID")
     return 0
 
 
