@@ -76,6 +76,8 @@ def csv_round_trip(case: tuple[list[list[str]], str, str, int], folder: Path) ->
     rows, delimiter, ending, quoting = case
     if any(cell.count("\n") > MAX_FIELD_LINES for row in rows for cell in row):
         return
+    if ending == "\n" and quoting == csv.QUOTE_MINIMAL:  # Python below 3.13 leaves a carriage return unquoted then
+        rows = [[cell.replace("\r", "") for cell in row] for row in rows]
     path = folder / "t.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator=ending, quoting=quoting)  # type: ignore[arg-type]
