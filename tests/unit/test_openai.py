@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
@@ -44,6 +45,11 @@ def answer(body: dict[str, Any]) -> str:
 
 async def good(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     return web.json_response(completion(answer(body)))
+
+
+async def thoughtful(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    await asyncio.sleep(0.03)
+    return await good(request, body)
 
 
 @pytest.fixture
@@ -168,7 +174,7 @@ def test_a_server_that_never_comes_is_the_users_to_mend(server: FaultyServer) ->
 
 
 def test_a_dead_server_leaves_the_rotation_and_returns() -> None:
-    one, two = FaultyServer(good), FaultyServer(good)
+    one, two = FaultyServer(thoughtful), FaultyServer(thoughtful)
     model = client(one, two, max_in_flight=4)
     replies(model, *(ask(str(number)) for number in range(20)))
     assert len(one.bodies) > 3 and len(two.bodies) > 3
