@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 
 from planted import Row, make_run, rewrite, rewrite_cells
+from shardmill.planning import NewRun, start_run
 from shardmill.report.gather import gather
 from shardmill.report.model import Finding, Report
 from shardmill.shards.run_folder import RunFolder
@@ -303,3 +305,14 @@ def test_pope_is_balanced_only_with_absent_objects(tmp_path: Path, sound: Callab
 @pytest.mark.parametrize("pipeline", ROWS)
 def test_a_sound_run_has_no_failure(pipeline: str, sound: Callable[[str], tuple[RunFolder, Report]]) -> None:
     assert [each.id for each in sound(pipeline)[1].findings if each.verdict == "fail"] == []
+
+
+def test_captions_that_a_spreadsheet_would_run_are_told_and_kept(tmp_path: Path) -> None:
+    lines = ['=HYPERLINK("http://x","a dog")', "A dog runs on the beach.", "- two dogs in a park", "A cat sleeps on a sofa."]
+    with open(tmp_path / "captions.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("filepath", "caption"), *((f"{at}.png", text) for at, text in enumerate(lines))])
+    new = NewRun(input=tmp_path / "captions.csv", num_shards=2, settings=["filter_objects.unverified=keep"])
+    run = start_run(tmp_path / "run", new)
+    finding = found(gather(run, rows=0), "input.formulas")
+    assert (finding.verdict, finding.value, [example.row_id for example in finding.examples]) == ("look", 2.0, [0, 2])
+    assert [row["caption"] for row in run.rows("ingest", range(2))] == lines
