@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ class NoCompiler(Exception):
 def shim() -> Path:
     """The compiled shim, in a folder that lasts as long as this process."""
     folder = tempfile.mkdtemp(prefix="shardmill-shim-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder, "shim.so")
     flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-Wno-nonnull-compare"]
     try:
