@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from shardmill.errors import Stopped, UserError
+from shardmill.flights import Flight, Pending, origin_of, usage_of
 from shardmill.models.contract import CaptionRequest, Model, Reply, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.seeding import rng_of, seed_of
@@ -53,34 +54,6 @@ def pool_key(role: str, spec: Mapping[str, Any]) -> str:
     return f"{role} {sorted(spec.items())}"
 
 
-def origin_of(key: tuple[int, ...], index: int, ask: Ask) -> str:
-    """The key of a request: that of its row and its place among the row's asks, or the text by which rows share it."""
-    return "/".join(map(str, (*key, index))) if ask.share is None else f"shared {ask.share}"
-
-
-@dataclass
-class _Pending:
-    """A row that waits for answers."""
-
-    key: tuple[int, ...]
-    row: Mapping[str, Any]
-    answers: list[Answer | None]
-    missing: int
-    usage: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class _Flight:
-    """A request under way and the places that wait for its answer."""
-
-    ask: Ask
-    origin: str
-    attempt: int = 1
-    shortened: bool = False
-    waiting: list[tuple[_Pending, int]] = field(default_factory=list)
-    usage: Counter[str] = field(default_factory=Counter)
-
-
 class ShardWork:
     """The rows of one shard of a model stage that are not finished yet."""
 
@@ -109,7 +82,7 @@ class ShardWork:
         self.round = max((header.round for path in journals if (header := read_header(path))), default=0)
         self.own_journal = self.files.journal(attempt)
         self.journal = Journal(self.own_journal, Header(digest, self.round))
-        self.flights: dict[str, _Flight] = {}
+        self.flights: dict[str, Flight] = {}
         self.shared: dict[str, Answer] = {}
         self.again: deque[str] = deque()
         self.rejected = 0
@@ -224,7 +197,7 @@ class ShardWork:
         except Exception as error:
             self._fault(key, error)
             return []
-        pending = _Pending(key, decoded, answers, answers.count(None))
+        pending = Pending(key, decoded, answers, answers.count(None))
         opened = []
         for index, ask in enumerate(asks):
             if answers[index] is not None:
@@ -236,7 +209,7 @@ class ShardWork:
             self._close_row(pending)
         return opened
 
-    def _launch(self, pending: _Pending, index: int, ask: Ask) -> str | None:
+    def _launch(self, pending: Pending, index: int, ask: Ask) -> str | None:
         """Put an ask under way, or attach it to one that is or was; returns the key of a new flight."""
         if ask.share is not None and ask.share in self.shared:
             pending.answers[index] = self.shared[ask.share]
@@ -247,7 +220,7 @@ class ShardWork:
         if flight is not None:
             flight.waiting.append((pending, index))
             return None
-        self.flights[origin] = _Flight(ask, origin, waiting=[(pending, index)])
+        self.flights[origin] = Flight(ask, origin, waiting=[(pending, index)])
         return origin
 
     def _request(self, origin: str) -> Any:
@@ -264,7 +237,7 @@ class ShardWork:
         flight = self.flights.get(reply.key)
         if flight is None:
             raise UserError(f"the model gave a second reply, or one that nobody asked for, to {reply.key!r}")
-        flight.usage.update(_usage_of(reply, flight.attempt))
+        flight.usage.update(usage_of(reply, flight.attempt))
         answer = self._judge(flight, reply)
         if answer.problem is not None and reply.finish != "unusable" and flight.attempt < self.planned.attempts:
             flight.attempt += 1
@@ -280,7 +253,7 @@ class ShardWork:
             if pending.missing == 0:
                 self._close_row(pending)
 
-    def _judge(self, flight: _Flight, reply: Reply) -> Answer:
+    def _judge(self, flight: Flight, reply: Reply) -> Answer:
         ask = flight.ask
         failed = Answer(
             ask,
@@ -313,7 +286,7 @@ class ShardWork:
             return replace(failed, problem=STAGE_ERROR, detail=f"{type(error).__name__}: {error}")
         return replace(failed, value=value, problem=problem, detail="")
 
-    def _close_row(self, pending: _Pending) -> None:
+    def _close_row(self, pending: Pending) -> None:
         answers = [answer for answer in pending.answers if answer is not None]
         problems = [answer for answer in answers if answer.problem is not None]
         if answers and len(problems) == len(answers) and not self.stage.tolerant:
@@ -335,7 +308,7 @@ class ShardWork:
         raw = "\n".join(answer.raw for answer in answers if answer.raw)
         self._finish(pending.key, outcome, raw, max((answer.attempts for answer in answers), default=0), pending.usage)
 
-    def _ask_more(self, pending: _Pending, asks: list[Ask]) -> None:
+    def _ask_more(self, pending: Pending, asks: list[Ask]) -> None:
         """Put the further asks of a row under way; it is closed again when they are answered."""
         first = len(pending.answers)
         if not asks or first + len(asks) > MOST_ASKS:
@@ -387,21 +360,6 @@ class ShardWork:
             self.journal.append(Record(key, rows=_rows(outcome), usage=cost))
         self.own_rows += 1
         self.done.add(key)
-
-
-def _usage_of(reply: Reply, attempt: int) -> dict[str, float]:
-    """What a reply cost, in the words of a manifest."""
-    usage = reply.usage
-    counted = {
-        "requests": 1,
-        "retries": int(attempt > 1),
-        "prompt_tokens": usage.prompt_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "request_seconds": usage.seconds,
-        f"finish_{reply.finish}": 1,
-    }
-    return {name: value for name, value in counted.items() if value}
 
 
 def _rows(outcome: Any) -> list[dict[str, Any]]:

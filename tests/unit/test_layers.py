@@ -16,7 +16,7 @@ LAYERS = {
     "negbench": 4, "antidote": 4, "recaption": 4, "anyedit": 4, "concepts": 4, "convert": 4,
     "preview": 3, "planning": 3, "pipeline": 3, "model_files": 3, "model_choice": 3, "standalone": 3, "rehearsal": 3,
     "rethreshold": 3, "card": 3, "worker": 3,
-    "shard_work": 3, "stage": 3, "prompts": 3,
+    "shard_work": 3, "flights": 3, "stage": 3, "prompts": 3,
     "models": 2, "shards": 2,
     "language": 1,
     "atomic": 0, "errors": 0, "yaml_text": 0, "resources": 0, "seeding": 0, "__init__": 0,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from shardmill.flights import origin_of
 from shardmill.models.contract import (
     CaptionRequest,
     DetectRequest,
@@ -18,7 +19,6 @@ from shardmill.models.contract import (
     TextRequest,
 )
 from shardmill.seeding import rng_of
-from shardmill.shard_work import origin_of
 from shardmill.shards.cells import decode, dump_cell
 from shardmill.shards.run_folder import RunFolder
 from shardmill.stage import ModelStage, write_detections
