@@ -95,7 +95,7 @@ def _conserved(standing: Standing, steps: list[FlowStep]) -> Finding:
         rule="Every row that goes into a stage comes out of it or is among its rejects.",
         verdict="fail" if wrong else "pass",
         value=float(len(set(wrong))),
-        shown=f"rows are lost in {lost}" if wrong else ways[0] + (f" (and {len(ways) - 1} more ways, below)" if ways[1:] else ""),
+        shown=f"rows are lost in {lost}" if wrong else ways[0] + ("; more below" if ways[1:] else ""),
         threshold="every row",
         n=by_name[INGEST].rows_in,
         means="Rows are missing, which no rule of the pipeline took out; find the shards with: shardmill build RUN",
