@@ -97,9 +97,15 @@ class ProgressLine:
         print(f"\r\033[K{line}" if self._live else line, end=end, file=sys.stderr, flush=True)
 
 
+UNTOLD = "thrift: transport error"
+"""All that Polars says when the end of a Parquet file cannot be written."""
+
+
 def disk_problem(error: Exception) -> str | None:
     """What is wrong with the disk, if that is what an error says."""
     number = _system_error(error)
+    if number is None and UNTOLD in str(error):
+        return "a Parquet file could not be written: the disk is full, read-only or failing"
     if number is None or number not in {**DISK_PROBLEMS, **FAILING_DISK}:
         return None
     name = getattr(error, "filename", None)
@@ -108,7 +114,7 @@ def disk_problem(error: Exception) -> str | None:
 
 def may_pass(error: Exception) -> bool:
     """Whether a disk problem may be gone at the next try, with nothing mended by the user."""
-    return _system_error(error) in FAILING_DISK
+    return _system_error(error) in FAILING_DISK or UNTOLD in str(error)
 
 
 def _system_error(error: Exception) -> int | None:
