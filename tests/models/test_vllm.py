@@ -183,7 +183,7 @@ def rows_done(run: RunFolder) -> int:
 
 
 def await_progress(run: RunFolder, process: subprocess.Popen[str], more_than: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400  # a busy machine takes minutes to start an engine
     while rows_done(run) <= more_than:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
