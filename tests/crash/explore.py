@@ -33,6 +33,7 @@ from crash.machine import (
     SHORT_WRITE,
     Disturbance,
     Ended,
+    Hung,
     Machine,
     memory_folder,
 )
@@ -130,7 +131,10 @@ class Explorer:
 
         def attempt(point: tuple[str, Callable[[Machine], list[str]]]) -> list[str]:
             with self.lane() as machine:
-                return point[1](machine)
+                try:
+                    return point[1](machine)
+                except Hung:  # once in ten thousand forks a lock of some library is held; a fault of ours hangs again
+                    return point[1](machine)
 
         picked = chosen(points)
         for (name, _), faults in zip(picked, self._threads.map(attempt, picked), strict=True):

@@ -8,18 +8,20 @@ change places at random, and may kill one of the two. The same seed gives the sa
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
 from crash.compare import differences, result_of
-from crash.machine import KILL_BEFORE, UNDISTURBED, Disturbance, Ended, Machine
+from crash.machine import KILL_BEFORE, UNDISTURBED, Disturbance, Ended, Hung, Machine
 
 if TYPE_CHECKING:
     from crash.explore import Explorer, Prepared
 
 MOST_STEPS = 3_000
+HUNG_SECONDS = 60
 PATIENCE = 400
 """Steps that the second process gets while the first one stands: with claims it may wait for it for ever."""
 
@@ -34,7 +36,7 @@ class Stepped:
             pipe.unlink(missing_ok=True)
             os.mkfifo(pipe)
         self._started = machine.start([command], machine.box, disturbance, name, pipes)
-        self._asks, self._goes = os.open(pipes[0], os.O_RDONLY), os.open(pipes[1], os.O_WRONLY)
+        self._asks, self._goes = os.open(pipes[0], os.O_RDONLY | os.O_NONBLOCK), os.open(pipes[1], os.O_RDWR)
         self.steps = 0
         self.alive = True
         self._arrive()
@@ -47,6 +49,8 @@ class Stepped:
             self._arrive()
 
     def _arrive(self) -> None:
+        if not select.select([self._asks], [], [], HUNG_SECONDS)[0]:
+            raise Hung(f"after {self.steps} steps")
         self.alive = os.read(self._asks, 1) != b""
 
     def end(self) -> Ended:

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,10 @@ from crash.disk import Call, read_log
 CALM, KILL_BEFORE, KILL_AFTER, KILL_TORN, FAIL_ONCE, FAIL_ON, SHORT_WRITE, SLOW = range(8)
 HERE = Path(__file__).parent
 ENVIRONMENT = {"POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent), "NO_COLOR": "1"}
+
+
+class Hung(Exception):
+    """A command neither goes on nor ends."""
 
 
 class NoCompiler(Exception):
@@ -126,11 +131,16 @@ class Machine:
     def wait(self, started: tuple[int, str]) -> Ended:
         pid, name = started
         code = self._order({"wait": pid})["code"]
+        if code == -signal.SIGALRM:
+            raise Hung((self.folder / f"{name}.out").read_text(errors="replace"))
         return Ended(code, (self.folder / f"{name}.out").read_text(errors="replace"), read_log(self.folder / f"{name}.log"))
 
     def _order(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._zygote.stdin and self._zygote.stdout
         self._zygote.stdin.write(json.dumps(order) + "\n")
         self._zygote.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._zygote.stdout.readline())
+        line = self._zygote.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the zygote was killed, by {self._zygote.wait()}")
+        answer: dict[str, Any] = json.loads(line)
         return answer
