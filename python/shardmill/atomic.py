@@ -93,6 +93,12 @@ def _sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def discard(temporary: Path) -> None:
+    """Remove a temporary file if it is there still. A disk that fails at that too must not hide what it failed at first."""
+    with contextlib.suppress(OSError):
+        temporary.unlink()
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under `path` whole, replacing what was there, when the block ends without an error."""
@@ -106,7 +112,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         os.replace(temporary, path)
         sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
 
 
 def link_if_absent(source: Path, target: Path) -> bool:
@@ -136,7 +142,7 @@ def create_if_absent(path: Path, data: bytes) -> bool:
         write_durably(temporary, data)
         return link_if_absent(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
 
 
 def file_digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -74,3 +75,13 @@ def test_files_that_only_look_alike_stay(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"mine")
     assert create_if_absent(tmp_path / "one", b"")
     assert len(names(tmp_path)) == 4
+
+
+def test_a_disk_that_fails_twice_is_told_by_its_first_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with pytest.raises(ValueError, match="the first"), replacing(tmp_path / "out.csv") as file:
+        file.write(b"half")
+        monkeypatch.setattr(Path, "unlink", failing)
+        raise ValueError("the first")

@@ -139,7 +139,13 @@ class MultiTextWriter:
     def __enter__(self) -> MultiTextWriter:
         self._stack = ExitStack()
         self._file = self._stack.enter_context(replacing(self.path))
+        self._stack.push(self._forget_header)
         return self
+
+    def _forget_header(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """A header of other data must not stand beside these, not even after a crash between the two."""
+        if error is None:
+            header_path(self.path).unlink(missing_ok=True)
 
     def write(self, image: str, captions: Sequence[str | None], others: Mapping[str, Any] = NOTHING) -> bool:
         """One line with one text for each place, and what else it shall hold; whether it was written."""
@@ -186,9 +192,6 @@ class MultiTextWriter:
         )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            # A header of other data must not stand beside these, not even after a crash between the two.
-            header_path(self.path).unlink(missing_ok=True)
         self._stack.__exit__(kind, error, trace)
         if error is None:
             with replacing(header_path(self.path)) as file:

@@ -11,7 +11,7 @@ from typing import IO
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from shardmill.atomic import make_folder, replacing, sync_file, sync_folder, temporary_name
+from shardmill.atomic import discard, make_folder, replacing, sync_file, sync_folder, temporary_name
 from shardmill.errors import UserError, did_you_mean
 from shardmill.shards.cells import DTYPES, Kinds
 from shardmill.shards.frames import LIST, read_frame, real_lists, write_frame
@@ -103,4 +103,4 @@ def _write_parquet(parts: Sequence[Path], kinds: Kinds, path: Path, part_format:
         temporary.replace(path)
         sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
