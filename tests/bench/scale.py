@@ -60,7 +60,7 @@ class Step:
     files: int
 
 
-def steps(folder: Path, size: Size, sample: RunFolder, real: Sequence[str]) -> Iterator[Step]:
+def steps(folder: Path, size: Size, sample: RunFolder, real: Sequence[str], *, build: bool) -> Iterator[Step]:
     """Make a run of a size in `folder`, step by step; what is not asked for is not made."""
     table, path = folder / "captions.csv", folder / "run"
     write_captions(table, size.rows)
@@ -77,7 +77,8 @@ def steps(folder: Path, size: Size, sample: RunFolder, real: Sequence[str]) -> I
     for stage in run.stages:
         if stage not in early:
             yield from stage_step(run, stage, sample, real)
-    yield step("build", path / "datasets", "build", path)
+    if build:
+        yield step("build", path / "datasets", "build", path)
     yield step("report", path / "report", "report", path, "--brief")
     yield step("status", path / "plan.json", "status", path, "--json")
 
@@ -111,20 +112,18 @@ def tell(size: Size, step: Step) -> None:
     )
 
 
-def measure(
-    folder: Path, size: Size, sample: RunFolder, real: Sequence[str], until: str, *, keep: bool = False
-) -> dict[str, Step]:
-    """The steps of one size up to `until`, told as they are done."""
+def measure(folder: Path, size: Size, sample: RunFolder, real: Sequence[str], options: argparse.Namespace) -> dict[str, Step]:
+    """The steps of one size up to `--until`, told as they are done."""
     print(f"\n{size} (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)", flush=True)
     own = folder / f"{size.rows}-{size.shards}"
     own.mkdir()
     found = {}
-    for each in steps(own, size, sample, real):
+    for each in steps(own, size, sample, real, build=not options.no_build):
         tell(size, each)
         found[each.name] = each
-        if each.name == until:
+        if each.name == options.until:
             break
-    if not keep:
+    if not options.keep:
         shutil.rmtree(own)
     return found
 
@@ -145,8 +144,8 @@ def tell_growth(fixed: dict[str, Step], first: tuple[Size, dict[str, Step]], las
 def tell_rows(folder: Path, sizes: Sequence[Size], options: argparse.Namespace) -> None:
     sample = sample_run(folder)
     real = sample.stages if options.real == "all" else options.real.split(",")
-    fixed = measure(folder, Size(FIXED_ROWS, FIXED_ROWS), sample, real, options.until)
-    runs = [(size, measure(folder, size, sample, real, options.until, keep=options.keep)) for size in sizes]
+    fixed = measure(folder, Size(FIXED_ROWS, FIXED_ROWS), sample, real, options)
+    runs = [(size, measure(folder, size, sample, real, options)) for size in sizes]
     for later in runs[1:]:
         tell_growth(fixed, runs[0], later)
 
@@ -162,6 +161,7 @@ def main() -> None:
     parser.add_argument("--rows-per-shard", type=int, default=10_000)
     parser.add_argument("--real", default="extract_objects", help="model stages to run for real: names, all, or none")
     parser.add_argument("--until", default="status", help="the last step to do, such as create_mcq")
+    parser.add_argument("--no-build", action="store_true", help="without the datasets: they are as large as all parts together")
     parser.add_argument("--plan", action="store_true", help="work out a very large run")
     parser.add_argument("--folder", type=Path, help="where the runs are made (a temporary folder if not given)")
     parser.add_argument("--keep", action="store_true", help="leave the runs in --folder")
