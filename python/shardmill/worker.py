@@ -24,7 +24,7 @@ from shardmill.stage import Context, ModelStage, Stage, TableStage, make_stage
 
 __all__ = ["ModelPool", "Progress", "check_fingerprint", "open_stage", "run_shard"]
 
-TABLE_SLICE = 100_000
+TABLE_SLICE = 25_000
 """Rows that a table stage gets at a time: enough to be fast, few enough to fit."""
 
 

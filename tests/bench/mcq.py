@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from random import Random
 
-ROWS_PER_SLICE = 100_000
 LOOP_SHARE = 20
 """The loop goes over one in so many rows, and the time of that is multiplied; the table is read whole, as the original does."""
 
@@ -40,10 +39,11 @@ def stage(path: Path) -> float:
 
     from shardmill.negbench.create_mcq import CreateMcq
     from shardmill.stage import Context
+    from shardmill.worker import TABLE_SLICE
 
     work = CreateMcq({}, Context(seed=0))
     started = time.perf_counter()
-    reader = pl.scan_csv(path).collect_batches(chunk_size=ROWS_PER_SLICE)
+    reader = pl.scan_csv(path).collect_batches(chunk_size=TABLE_SLICE)
     for index, shard in enumerate(reader):
         work.transform(shard).write_csv(path.with_name(f"questions-{index}.csv"))
     return time.perf_counter() - started

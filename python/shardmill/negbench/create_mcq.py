@@ -253,16 +253,19 @@ class CreateMcq(TableStage):
         key = pl.col("row_id") * 4 + pl.col("sub_id")
         draws = {f"u{index}": uniform(key, *self.seed("position", index)) for index in range(4)}
         pairs = pairs.with_columns(**draws, family=below(key, len(FAMILIES), *self.seed("family")))
-        texts = {
-            f"text{index}": cell_text(cell, self.options.medium, pl.col("family"), "x_phrase", "y_phrase")
-            for index, cell in enumerate(CELLS)
-        }
+        worded = []
+        for family, wording in enumerate(FAMILIES):
+            texts = {
+                f"text{index}": cell_text(cell, self.options.medium, wording, "x_phrase", "y_phrase")
+                for index, cell in enumerate(CELLS)
+            }
+            worded.append(pairs.filter(pl.col("family") == family).with_columns(**texts))
         truths = {f"truth{index}": claims(*TRUTHS[cell]) for index, cell in enumerate(CELLS)}
         ranks = {
             f"rank{index}": pl.sum_horizontal([(pl.col(f"u{other}") < pl.col(f"u{index}")).cast(pl.Int64) for other in range(4)])
             for index in range(4)
         }
-        pairs = pairs.with_columns(**texts, **truths, **ranks)
+        pairs = pl.concat(worded).with_columns(**truths, **ranks)
         return pairs.with_columns(
             *(at_position("text", place).alias(f"caption_{place}") for place in range(4)),
             option_truths=pl.concat_str(
@@ -359,7 +362,7 @@ def unrelated(pairs: pl.DataFrame) -> pl.DataFrame:
     return distinct.filter(pl.Series([_related(a, b) is None for a, b in distinct.iter_rows()], dtype=pl.Boolean))
 
 
-@lru_cache(maxsize=1_000_000)
+@lru_cache(maxsize=1 << 18)
 def _related(a: str, b: str) -> str | None:
     return "same" if plain(a) == plain(b) else relation(a, b)
 

@@ -52,30 +52,22 @@ ORIGINAL = {
 
 
 def fill(pattern: str, medium: str, **columns: str) -> pl.Expr:
-    """The pattern with the values of columns in its places, its first letter in upper case."""
+    """The pattern with the values of columns in its places."""
     pieces: list[pl.Expr] = []
     rest = pattern.replace("{medium}", medium)
     while "{" in rest:
         before, _, after = rest.partition("{")
         name, _, rest = after.partition("}")
-        if before:
-            pieces.append(pl.lit(before))
-        pieces.append(pl.col(columns[name]))
-    pieces.append(pl.lit(rest))
-    text = pl.concat_str(pieces)
-    return text.str.slice(0, 1).str.to_uppercase() + text.str.slice(1)
+        pieces += [pl.lit(before), pl.col(columns[name])]
+    return pl.concat_str(*pieces, pl.lit(rest))
 
 
-def cell_text(cell: str, medium: str, family: pl.Expr, x: str, y: str) -> pl.Expr:
-    """The sentence that claims a cell, in the wording of each row's family."""
-    texts = []
-    for wording in FAMILIES:
-        if cell in ("both", "neither"):
-            texts.append(fill(wording[cell], medium, x=x, y=y))
-        else:
-            yes, no = (x, y) if cell == "first_only" else (y, x)
-            texts.append(fill(wording["one"], medium, yes=yes, no=no))
-    return pl.coalesce([pl.when(family == index).then(text) for index, text in enumerate(texts)])
+def cell_text(cell: str, medium: str, wording: Mapping[str, str], x: str, y: str) -> pl.Expr:
+    """The sentence that claims a cell, in the wording of a family."""
+    if cell in ("both", "neither"):
+        return fill(wording[cell], medium, x=x, y=y)
+    yes, no = (x, y) if cell == "first_only" else (y, x)
+    return fill(wording["one"], medium, yes=yes, no=no)
 
 
 def phrases(names: pl.Series) -> pl.DataFrame:
