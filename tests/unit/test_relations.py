@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
+from shardmill.language import relations
 from shardmill.language.lexicon import lexicon
-from shardmill.language.relations import mentions, relation
+from shardmill.language.nouns import fold
+from shardmill.language.relations import are_related, mentions, relation
 
 RELATIONS = [
     ("dog", "dogs", "same"), ("The dog", "a dog", "same"), ("traffic light", "traffic lights", "same"),
@@ -35,6 +39,29 @@ def test_relation_holds_in_both_directions(a: str, b: str, expected: str | None)
 def test_every_synonym_is_related_to_its_name() -> None:
     for entry in lexicon().entries.values():
         assert all(relation(entry.name, synonym) is not None for synonym in entry.synonyms), entry.name
+
+
+def by_the_rules(a: str, b: str) -> bool:
+    """Whether two names relate, asked rule by rule."""
+    first, second = fold(a), fold(b)
+    if first == second or set(lexicon().senses(first)) & set(lexicon().senses(second)):
+        return True
+    pairs = [(first, second), (second, first)]
+    return any(relations._is_kind(*pair) or relations._has_part(*pair) for pair in pairs)
+
+
+def test_the_quick_way_agrees_with_the_rules() -> None:
+    rng = Random(0)
+    listed = [name for entry in lexicon().entries.values() for name in (*entry.names, entry.plural)]
+    made = [f"{rng.choice(('red', 'small brown', 'toy'))} {rng.choice(listed)}" for _ in range(300)]
+    made += [f"{rng.choice(listed)} of {rng.choice(listed)}" for _ in range(300)]
+    made += ["", " ", "of", " of ", "of tea", "a of b", "xyzzy", "big xyzzy", "Two Cats", "a pair of scissors"]
+    pairs = [(a, b) for a in rng.sample(made, 20) for b in listed]
+    pairs += [(rng.choice(listed + made), rng.choice(listed + made)) for _ in range(30_000)]
+    pairs += [(entry.name, part) for entry in lexicon().entries.values() for part in (*entry.parts, *entry.hypernyms)]
+    related = [pair for pair in pairs if by_the_rules(*pair)]
+    assert [pair for pair in pairs if are_related(*pair)] == related
+    assert 1_000 < len(related) < len(pairs) / 2
 
 
 def named(text: str, name: str) -> list[str]:

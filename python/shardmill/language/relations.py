@@ -15,6 +15,8 @@ _CACHE = 1 << 16
 @lru_cache(maxsize=_CACHE)
 def relation(a: str, b: str) -> str | None:
     """How two names relate: "same", "synonym", "hypernym" or "part" (either direction), or None."""
+    if not are_related(a, b):
+        return None
     first, second = fold(a), fold(b)
     if first == second:
         return "same"
@@ -25,6 +27,36 @@ def relation(a: str, b: str) -> str | None:
     if _has_part(first, second) or _has_part(second, first):
         return "part"
     return None
+
+
+def are_related(a: str, b: str) -> bool:
+    """Whether `relation` finds any: a few set operations, on sets that are made once for each name."""
+    (own, related), (other, others_related) = _marks(a), _marks(b)
+    return not (related.isdisjoint(other) and others_related.isdisjoint(own))
+
+
+@lru_cache(maxsize=_CACHE)
+def _marks(name: str) -> tuple[frozenset[str], frozenset[str]]:
+    """What a name can be known by, and the marks of all that it relates to.
+
+    A mark is a name in its canonical form (=), an entry that the name may mean (~), has as its own (!) or falls back to (?).
+    """
+    words, key = lexicon(), fold(name)
+    same = {f"={key}", *(f"~{entry.name}" for entry in words.senses(key))}
+    own, related = set(same), set(same)
+    exact, found = words.exact(key), words.find(key)
+    if exact is not None:
+        own.add(f"!{exact.name}")
+    elif " of " not in key:
+        related.update(f"={key[place + 1 :]}" for place, char in enumerate(key) if char == " ")
+    if found is not None:
+        own.add(f"?{found.name}")
+        related.add(f"!{found.name}")
+        related.update(f"{mark}{kind}" for kind in words.kinds(found) for mark in "=~")
+        related.update(f"{mark}{part}" for part in words.parts(found) for mark in "=?")
+    if " of " in key:
+        related.add(f"={fold(key.split(' of ', 1)[1])}")
+    return frozenset(own), frozenset(related)
 
 
 @lru_cache(maxsize=_CACHE)

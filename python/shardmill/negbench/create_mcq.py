@@ -6,7 +6,6 @@ python -m shardmill.negbench.create_mcq --run RUN --shard-index 3
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from hashlib import sha256
 from itertools import permutations
 from pathlib import Path
@@ -16,7 +15,7 @@ import polars as pl
 from pydantic import Field, ValidationInfo, field_validator
 
 from shardmill.errors import UserError
-from shardmill.language.relations import relation
+from shardmill.language.relations import are_related
 from shardmill.negbench.mcq_forms import (
     CELLS,
     FAMILIES,
@@ -359,12 +358,8 @@ def pick_pairs(lists: pl.DataFrame, kind: tuple[str, str]) -> pl.DataFrame:
 def unrelated(pairs: pl.DataFrame) -> pl.DataFrame:
     """The distinct pairs (a, b) of objects of which neither is, is a kind of, or belongs to the other."""
     distinct = pairs.select("a", "b").unique()
-    return distinct.filter(pl.Series([_related(a, b) is None for a, b in distinct.iter_rows()], dtype=pl.Boolean))
-
-
-@lru_cache(maxsize=1 << 18)
-def _related(a: str, b: str) -> str | None:
-    return "same" if plain(a) == plain(b) else relation(a, b)
+    sound = [plain(a) != plain(b) and not are_related(a, b) for a, b in distinct.iter_rows()]
+    return distinct.filter(pl.Series(sound, dtype=pl.Boolean))
 
 
 if __name__ == "__main__":
