@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from shardmill.language.lexicon import lexicon
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.models.scene import paint
 from shardmill.seeding import rng_of, seed_of
+from shardmill.shards.cells import csv_line
 from shardmill.shards.ingest import map_columns
 from shardmill.shards.tables import open_table
 
@@ -47,9 +46,7 @@ def paint_captions(
     mapping, _ = map_columns(table.columns, caption_column, None)
     column = next(name for name, target in mapping.items() if target == "caption")
     (out / "images").mkdir(parents=True, exist_ok=True)
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(["image", "caption"])
+    lines = [csv_line(["image", "caption"])]
     seen = painted = 0
     for batch in table.batches():
         for row_id, caption in batch.frame.select("row_id", column).iter_rows():
@@ -62,11 +59,11 @@ def paint_captions(
                 with replacing(out / image) as file:
                     paint(objects, seed=seed_of(seed, "rehearsal", row_id) % 2**31).save(file, "PNG")
                 painted += 1
-            writer.writerow([image, caption])
+            lines.append(csv_line([image, caption]))
             if report:
                 report(seen)
     with replacing(out / "captions.csv") as file:
-        file.write(lines.getvalue().encode("utf-8"))
+        file.write("".join(lines).encode())
     return Rehearsal(out / "captions.csv", painted, seen - painted)
 
 

@@ -5,8 +5,6 @@ shardmill build RUN
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -20,7 +18,7 @@ from shardmill.anyedit.pictures import PAINTED
 from shardmill.atomic import replacing
 from shardmill.card import BuildResult, write_card
 from shardmill.errors import UserError
-from shardmill.shards.cells import dump_cell
+from shardmill.shards.cells import csv_line, dump_cell
 from shardmill.shards.combine import partial_name
 from shardmill.shards.finish import REJECTS
 from shardmill.shards.run_folder import RunFolder
@@ -88,12 +86,12 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
 def _pool(out: _Out) -> None:
     """The pool as the original has it, {concept: [backgrounds]}, and as a table for `shardmill concepts pairs`."""
     pool, table = out.open("concepts.json"), out.open("concepts.csv")
-    table.write(_csv_line(("concept", "backgrounds")))
+    table.write(csv_line(("concept", "backgrounds")).encode())
     rows = 0
     for row in out.rows(CONCEPTS):
         pool.write(b",\n" if rows else b"{\n")
         pool.write(f"{_json(row['concept'])}: {_json(row['all_backgrounds'])}".encode())
-        table.write(_csv_line((row["concept"], dump_cell(row["all_backgrounds"]))))
+        table.write(csv_line((row["concept"], dump_cell(row["all_backgrounds"]))).encode())
         rows += 1
     pool.write(b"\n}\n" if rows else b"{}\n")
     out.wrote("concepts.json", rows)
@@ -104,11 +102,11 @@ def _captions(out: _Out) -> None:
     """The captions of concepts, with their pictures where they were painted."""
     stage = "paint_images" if "paint_images" in out.run.stages else CAPTIONS
     file = out.open("captions.csv")
-    file.write(_csv_line(CAPTION_COLUMNS))
+    file.write(csv_line(CAPTION_COLUMNS).encode())
     rows = 0
     for row in out.rows(stage):
         line = {**row, "caption": row["scene_caption"], "image": row.get(PAINTED)}
-        file.write(_csv_line([line.get(name) for name in CAPTION_COLUMNS]))
+        file.write(csv_line(line.get(name) for name in CAPTION_COLUMNS).encode())
         rows += 1
     out.wrote("captions.csv", rows)
 
@@ -217,12 +215,6 @@ def _write_lines(file: IO[bytes], lines: Iterable[Row]) -> int:
         file.write((_json(line) + "\n").encode("utf-8"))
         rows += 1
     return rows
-
-
-def _csv_line(values: Iterable[Any]) -> bytes:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue().encode("utf-8")
 
 
 def _json(value: Any) -> str:

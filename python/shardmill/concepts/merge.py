@@ -5,12 +5,11 @@ shardmill concepts build
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from shardmill.atomic import replacing
@@ -22,7 +21,7 @@ from shardmill.errors import UserError
 from shardmill.language.lexicon import lexicon
 from shardmill.language.proper_names import proper_problem
 from shardmill.models.embedding import embed
-from shardmill.shards.cells import dump_cell
+from shardmill.shards.cells import csv_line, dump_cell
 
 CONCEPTS, FOLDED = "concepts.csv", "folded.csv"
 SAME, FORM, APART, LIKE = "same name", "case or number", "written apart", "near duplicate"
@@ -169,8 +168,5 @@ def _folded_row(each: Folded, pool: dict[str, Concept], moved: dict[str, tuple[s
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     with replacing(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="", write_through=True)
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-        text.detach()
+        for row in chain([columns], rows):
+            file.write(csv_line(row).encode("utf-8", "replace"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from shardmill.atomic import replacing
 from shardmill.concepts.pairs import COLUMNS, Mode, PoolConcept, Row, draw_rows
 from shardmill.concepts.sources import distinct_phrases, read_source
 from shardmill.errors import UserError
+from shardmill.shards.cells import csv_line
 
 STEP = 10_000
 
@@ -46,18 +45,14 @@ def write_rows(
     sources = [draw_rows(pool, mode, share, seed, backgrounds_per_pair) for mode, share in zip(modes, shares, strict=True)]
     written = 0
     with replacing(out) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        file.write(csv_line(COLUMNS).encode())
         for row in _chained(sources):
-            writer.writerow(row)
+            file.write(csv_line(row).encode("utf-8", "replace"))
             written += 1
             if written % STEP == 0:
                 report(written, total)
         if written < total:
             raise UserError(f"there are only {written:,} such rows, {total:,} are asked for; lower --total.")
-        text.flush()
-        text.detach()
     return written
 
 

@@ -5,20 +5,18 @@ Columns of the table: image, caption, texts (the texts to be read in the picture
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shardmill.atomic import replacing
 from shardmill.errors import UserError
-from shardmill.shards.cells import dump_cell, storable
+from shardmill.shards.cells import csv_line, dump_cell
 from shardmill.shards.tables.json_stream import Entry
 
 COLUMNS = ("image", "caption", "texts", "source", "source_id")
@@ -101,16 +99,8 @@ def write_captions(found: Iterable[Found], source: str, origin: Path, out: Path,
 @contextmanager
 def _table(path: Path, columns: Iterable[str]) -> Iterator[Callable[[Iterable[str]], object]]:
     with replacing(path) as file:
-        text = _text(file)
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        yield lambda cells: writer.writerow([storable(cell) for cell in cells])
-        text.flush()
-        text.detach()
-
-
-def _text(file: IO[bytes]) -> io.TextIOWrapper:
-    return io.TextIOWrapper(file, encoding="utf-8", newline="")
+        file.write(csv_line(columns).encode())
+        yield lambda cells: file.write(csv_line(cells).encode("utf-8", "replace"))
 
 
 def where(entry: Entry) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from sys import float_info
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ PYTHON_TYPES = {"text": str, "int": int, "bool": bool}
 MAX_LITERAL = 100_000
 """Longest Python-literal cell that is parsed; deeper or longer ones are not lists that any tool wrote."""
 
+_QUOTED = re.compile(r'[",\r\n]')
 FORMULA_STARTS = frozenset("=+-@\t\r\n")
 """What a formula begins with: signs, and white space that spreadsheets drop before they look for signs."""
 
@@ -37,6 +39,17 @@ FORMULA_STARTS = frozenset("=+-@\t\r\n")
 def dump_cell(value: Any, *, allow_nan: bool = True) -> str:
     """JSON text of a list or json cell: compact, unicode kept readable."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=allow_nan)
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    r"""A line of CSV with its end; None is an empty cell.
+
+    Unlike `csv.writer` with "\\n" as its line's end it quotes a carriage return, at which many readers would end the line.
+    """
+    texts = ["" if cell is None else str(cell) for cell in cells]
+    if texts == [""]:
+        return '""\n'  # a blank line is no record
+    return ",".join('"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text for text in texts) + "\n"
 
 
 def parse_json_cell(text: str) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from shardmill.atomic import replacing
 from shardmill.errors import UserError, told
+from shardmill.shards.cells import csv_line
 from shardmill.shards.tables import open_table
 
 RANGE = re.compile(r"^(?P<prefix>.*)_(?P<start>\d+)_(?P<end>-1|\d+)(?P<suffix>[^0-9][^/]*)?\.csv$")
@@ -58,19 +57,13 @@ def merge_ranges(paths: Sequence[Path], out: Path, *, allow_gaps: bool = False) 
     if faults and not allow_gaps:
         raise UserError(f"{'; '.join(faults)}; nothing was written. To merge all the same: --allow-missing")
     with replacing(out) as target:
-        target.write(_header(columns))
+        target.write(csv_line(columns).encode())
         for file in files:
             for batch in open_table(file.path).batches():
                 frame = batch.frame.select(columns)
                 # In a table of one column an empty cell is written as "": a blank line is no record.
                 (frame.fill_null("") if len(columns) == 1 else frame).write_csv(target, include_header=False)
     return Merged(out, files, sum(file.rows for file in files), faults)
-
-
-def _header(columns: Sequence[str]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(columns)
-    return text.getvalue().encode("utf-8")
 
 
 def _range_file(path: Path) -> RangeFile:
