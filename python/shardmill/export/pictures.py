@@ -22,7 +22,7 @@ from shardmill.atomic import new_attempt, write_durably
 from shardmill.errors import UserError
 from shardmill.export.folder import MAKING
 from shardmill.models.archives import is_member
-from shardmill.models.images import UnreadableImage, decode, read
+from shardmill.models.images import UnreadableImage, decode, known_formats, read
 from shardmill.shards.run_folder import RunFolder
 
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
@@ -83,7 +83,7 @@ def suffix_of(data: bytes) -> str:
     """The usual ending of an image file, by its content."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=known_formats()) as image:
             name = image.format or ""
     return SUFFIXES.get(name, name.lower())
 

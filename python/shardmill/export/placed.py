@@ -12,8 +12,8 @@ from shardmill.export.pictures import Picture, Pictures, ahead, copy
 from shardmill.export.rows import Source, keys_of
 from shardmill.models.images import UnreadableImage
 
-PLACE = "exported image"
-"""The column with the picture's path. No stage can have one of this name, because of the blank."""
+PLACE = "exported\nimage"
+"""The column with the picture's path. No run can have one of this name: ingest refuses those with a line break."""
 NO_PICTURE = "no readable picture"
 
 

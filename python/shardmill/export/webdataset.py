@@ -7,7 +7,7 @@ interrupted export goes on behind it, and the tars are the same as if nothing ha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from shardmill.export.folder import MAKING, ExportFolder
@@ -20,7 +20,8 @@ from shardmill.export.tar_shards import END, Member, TarShard, size_in_tar
 from shardmill.models.images import UnreadableImage
 
 HEEDED = ("max_size", "every_text")
-TEXTS = "exported texts"
+TEXTS = "exported\ntexts"
+"""A column of texts for a while. No run can have one of this name: ingest refuses those with a line break."""
 Place = tuple[int, int]
 
 
@@ -29,7 +30,7 @@ def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
     start = resumed(folder)
     tar: TarShard | None = None
     try:
-        for place, row, picture in samples(source, folder, start):
+        for place, row, picture in samples(source, folder, start, "text" if options.every_text else "texts"):
             if isinstance(picture, UnreadableImage):
                 folder.left_out.add(NO_PICTURE, row["row_id"], str(picture), row.get("sub_id"))
                 continue
@@ -71,18 +72,36 @@ def resumed(folder: ExportFolder) -> Place | None:
     return start
 
 
-def samples(source: Source, folder: ExportFolder, start: Place | None) -> Iterator[tuple[Place, Row, Picture | UnreadableImage]]:
-    """The rows from a place on, with their texts and pictures, read ahead within a shard."""
+def samples(
+    source: Source, folder: ExportFolder, start: Place | None, own: str
+) -> Iterator[tuple[Place, Row, Picture | UnreadableImage]]:
+    """The rows from a place on, with their texts and pictures, read ahead within a shard.
+
+    A column of the input that has the name of the samples' `own` field becomes input_NAME, as such columns do in a run.
+    """
     assert source.offer.picture is not None
     pictures = Pictures(source.run, source.offer.picture)
     shard_from, row_from = start or (0, 0)
     for shard, table in source.tables(folder.left_out, shard_from, resumed=start is not None):
         if source.offer.texts is not None:
             table = table.with_columns(source.offer.texts.alias(TEXTS))
+            if own in table.columns and own in source.run.plan.input.columns:
+                table = table.rename({own: free_name(own, table.columns)})
         skipped = row_from if shard == shard_from else 0
         rows = decoded(table.slice(skipped), source.kinds)
         for number, (row, picture) in enumerate(ahead(lambda row: loaded(pictures, row[pictures.column]), rows), skipped):
             yield (shard, number), row, picture
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """A name for a column that must give its own away.
+
+    >>> free_name("text", ["text", "input_text"])
+    'input_input_text'
+    """
+    while name in taken:
+        name = f"input_{name}"
+    return name
 
 
 def members_of(row: Row, picture: Picture, every_text: bool) -> list[Member]:

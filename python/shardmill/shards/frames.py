@@ -33,13 +33,18 @@ def typed(frame: pl.LazyFrame, kinds: Kinds) -> pl.LazyFrame:
 def scan_frame(path: Path, kinds: Kinds, format: str) -> pl.LazyFrame:
     """A lazy in-memory table over a file written by `write_frame`, with the columns of `kinds` in their order."""
     if format == "csv":
-        frame = typed(pl.scan_csv(path, infer_schema=False, glob=False), kinds)
+        frame = typed(pl.scan_csv(path, infer_schema=False, glob=False, with_column_names=_unquoted), kinds)
     elif format == "parquet":
         lists = [as_json_text(name) for name, kind in kinds.items() if kind == "list"]
         frame = pl.scan_parquet(path, glob=False).with_columns(lists)
     else:
         frame = read_jsonl(path, kinds).lazy()
     return frame.select(list(kinds))
+
+
+def _unquoted(header: list[str]) -> list[str]:
+    """Polars (2.1) leaves the quotes within a quoted name doubled."""
+    return [name.replace('""', '"') for name in header]
 
 
 def read_frame(path: Path, kinds: Kinds, format: str) -> pl.DataFrame:

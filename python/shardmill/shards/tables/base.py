@@ -144,13 +144,16 @@ def not_utf8(path: Path, line: int, extent: str = "its header is not") -> UserEr
 
 
 def check_columns(path: Path, columns: Sequence[str]) -> None:
-    """Raises UserError where a column has no name, a name that another has too, or a name the reader itself gives."""
+    """Raises UserError where a column has no name, that of another, one that stands for several, or one of the reader's."""
     empty = [str(place) for place, name in enumerate(columns, 1) if not name.strip()]
     if empty:
         raise UserError(f"{path}: column {told(empty)} of {len(columns)} has no name. Give every column one in the header.")
     twice = sorted(name for name, count in Counter(columns).items() if count > 1)
     if twice:
         raise UserError(f"{path}: more than one column is called {told(map(repr, twice))}. Give every column its own name.")
+    patterns = [name for name in columns if name == "*" or (name.startswith("^") and name.endswith("$"))]
+    if patterns:
+        raise UserError(f"{path}: {told(map(repr, patterns))} cannot name a column: Polars takes it for a pattern. Rename it.")
     taken = [name for name in (ROW_ID, LINE) if name in columns]
     if taken:
         names = ", ".join(map(repr, taken))

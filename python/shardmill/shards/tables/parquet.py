@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from shardmill.errors import UserError
-from shardmill.shards.tables.base import LINE, ROW_ID, UNDECODABLE, BadRecord, Batch, Table, raw_text
+from shardmill.shards.tables.base import LINE, ROW_ID, UNDECODABLE, BadRecord, Batch, Table, check_columns, raw_text
 
 SAMPLE = 1_000
 PICTURES_SEEN = 16
@@ -32,6 +32,7 @@ class ParquetTable(Table):
         self._batch_rows = batch_rows
         try:
             self._schema = dict(pl.read_parquet_schema(path))
+            check_columns(path, list(self._schema))
             self._binary = [name for name, kind in self._schema.items() if kind == pl.Binary]
             boxed = [name for name, kind in self._schema.items() if isinstance(kind, pl.Struct) and _bytes_of(kind)]
             sample = pl.scan_parquet(path, glob=False).select(self._binary).head(SAMPLE).collect()
