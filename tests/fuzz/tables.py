@@ -115,7 +115,10 @@ def json_round_trip(case: list[dict[str, Any]], folder: Path) -> None:
 
 
 def parquet(case: bytes, folder: Path) -> None:
-    """Damaged files are refused, or give each record once. (Once in thousands of cases Polars 2.1 ends the process itself.)"""
+    """Damaged files are refused, or give each record once.
+
+    (Once in ten thousand cases Polars 2.1 ends the process itself, which `open_table` tries in another one.)
+    """
     path = folder / "t.parquet"
     path.write_bytes(case)
     first, second = (settled(lambda rows=rows: contents(ParquetTable(path, rows))) for rows in (1, 50_000))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from fuzz.guard import guarded
@@ -39,6 +42,19 @@ def test_a_damaged_parquet_file_is_refused_and_never_read_in_part(name: str, tmp
         read_source(path)
     with pytest.raises(NotThere, match=r"names\.parquet"):
         read_member(f"{path}::caption::0", 1 << 20)
+
+
+def test_a_parquet_file_at_which_polars_aborts_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "aborts.parquet"
+    pl.DataFrame({"caption": ["a dog", None] * 20}).write_parquet(path, compression="uncompressed", statistics=False)
+    values, fewer_than_none = b"\x15\x50\x15", b"\x15\x51\x15"  # of the page's header: 40 values, and -41
+    path.write_bytes(path.read_bytes().replace(values, fewer_than_none, 1))
+    command = [sys.executable, "-m", "shardmill", "shard", str(path), "--run", str(tmp_path / "run")]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 2 and told.stderr.count("\n") == 1 and "aborts.parquet is damaged" in told.stderr
+    assert not (tmp_path / "run").exists() and not list(tmp_path.glob("core*"))
+    with pytest.raises(UserError, match="SIGABRT"):
+        read_source(path)
 
 
 @pytest.mark.parametrize("header", [",".join(f"c{place}" for place in range(30_000)), "x" * 500_000, ",".join(["a"] * 30_000)])

@@ -23,6 +23,7 @@ from shardmill.language.nouns import fold
 from shardmill.language.places import is_locative, is_place
 from shardmill.shards.cells import parse_json_cell
 from shardmill.shards.tables.parquet import BROKEN
+from shardmill.shards.tables.parquet_probe import check_survivable
 
 Meaning = Literal["auto", "names", "backgrounds"]
 NAME_COLUMNS = ("concept", "name", "class", "class_name", "label", "category")
@@ -137,6 +138,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The records of a table with the lines they end on (row numbers of Parquet). Raises UserError for one that is broken."""
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
+        check_survivable(path)
         try:
             table = pl.read_parquet(path, glob=False)
         except BROKEN as error:

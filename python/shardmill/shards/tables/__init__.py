@@ -22,6 +22,7 @@ from shardmill.shards.tables.csv_table import CsvTable
 from shardmill.shards.tables.json_stream import JsonTable
 from shardmill.shards.tables.jsonl import JsonlTable
 from shardmill.shards.tables.parquet import ParquetTable
+from shardmill.shards.tables.parquet_probe import check_survivable
 from shardmill.shards.tables.pictures import PictureTable
 from shardmill.shards.tables.sniff import sniff_delimiter, sniff_format
 from shardmill.shards.tables.source import codec_name
@@ -64,6 +65,7 @@ def open_table(
         return PictureTable(path)
     kind = sniff_format(path, encoding)
     if kind == "parquet":
+        check_survivable(path)
         return ParquetTable(path)
     if kind == "jsonl":
         return JsonlTable(path, encoding)
