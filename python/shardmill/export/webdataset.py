@@ -83,12 +83,14 @@ def samples(
     pictures = Pictures(source.run, source.offer.picture)
     shard_from, row_from = start or (0, 0)
     for shard, table in source.tables(folder.left_out, shard_from, resumed=start is not None):
+        kinds = source.kinds
         if source.offer.texts is not None:
             table = table.with_columns(source.offer.texts.alias(TEXTS))
             if own in table.columns and own in source.run.plan.input.columns:
-                table = table.rename({own: free_name(own, table.columns)})
+                aside = free_name(own, table.columns)
+                table, kinds = table.rename({own: aside}), {**kinds, aside: kinds[own]}
         skipped = row_from if shard == shard_from else 0
-        rows = decoded(table.slice(skipped), source.kinds)
+        rows = decoded(table.slice(skipped), kinds)
         for number, (row, picture) in enumerate(ahead(lambda row: loaded(pictures, row[pictures.column]), rows), skipped):
             yield (shard, number), row, picture
 
