@@ -6,23 +6,23 @@ A list that was cut off, or that a resumed job has torn, gives all of its whole 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import TextIOWrapper
-from itertools import islice
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from shardmill.errors import UserError, told
-from shardmill.recaption.json_window import JsonWindow, Torn
+from shardmill.recaption.json_window import OBJECTS, PAIRS, SLICE, JsonWindow, Torn
 from shardmill.shards.ingest import map_columns
 from shardmill.shards.tables import open_table
 from shardmill.shards.tables.sniff import sniff_format
 
 IMAGE, CAPTION = "image", "caption"
 MOST_LINE = 64 * 2**20
-TOGETHER = 256
+MOST_TOGETHER = 1_000
 LINES_SUFFIXES = (".jsonl", ".ndjson")
+_decode = json.JSONDecoder().raw_decode
 Entry = tuple[str, str | None]
 """An image as the file names it, and its text; None where it has none or a blank one."""
 
@@ -35,6 +35,14 @@ class Oddity:
     line: int
     detail: str
     lost: bool = True
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Some entries that follow one another: the images, at least one, and the text of each."""
+
+    images: Sequence[str]
+    texts: Sequence[str | None]
 
 
 class ForeignCaptions:
@@ -53,6 +61,14 @@ class ForeignCaptions:
 
     def entries(self) -> Iterator[Entry | Oddity]:
         """Raises UserError for a file that is missing, or damaged where what follows cannot be told apart."""
+        for found in self.batches():
+            if isinstance(found, Oddity):
+                yield found
+            else:
+                yield from zip(found.images, found.texts, strict=True)
+
+    def batches(self) -> Iterator[Entries | Oddity]:
+        """As `entries`, some at a time."""
         if self.path.is_file() and _is_blank(self.path):
             yield self._odd(1, "the file is empty", lost=False)
             return
@@ -61,43 +77,73 @@ class ForeignCaptions:
         if kind == "jsonl" and self.path.suffix.lower() not in LINES_SUFFIXES and self._is_one_document():
             kind = "json"
         read = {"json": self._document, "jsonl": self._lines}.get(kind, self._table)
-        yield from read()
+        yield from _together(read())
         self.done = self.size
 
-    def _lines(self) -> Iterator[Entry | Oddity]:
+    def _lines(self) -> Iterator[Entry | Entries | Oddity]:
         with open(self.path, "rb") as file:
             number = 0
-            while data := file.readline(MOST_LINE):
-                number += 1
-                self.done += len(data)
-                if len(data) == MOST_LINE:
-                    raise UserError(f"{self.path}: line {number} is longer than {MOST_LINE // 2**20} MB. Are these JSON lines?")
-                if data.isspace():
-                    continue
-                try:
-                    value = json.loads(data.decode("utf-8-sig" if number == 1 else "utf-8"))
-                except json.JSONDecodeError as error:
-                    yield self._odd(number, f"malformed JSON: {error.msg} at column {error.colno}")
-                except (ValueError, RecursionError) as error:
-                    yield self._odd(number, f"malformed JSON: {error}")
+            while block := file.read(SLICE) + file.readline(MOST_LINE):
+                self.done += len(block)
+                lines = list(BytesIO(block))
+                if some := self._of_lines(lines):
+                    yield some
                 else:
-                    yield self._entry_of(value, number)
+                    for at, data in enumerate(lines, number + 1):
+                        yield from self._line(data, at)
+                number += len(lines)
 
-    def _document(self) -> Iterator[Entry | Oddity]:
+    def _of_lines(self, lines: Iterable[bytes]) -> Entries | None:
+        """The entries of lines, None where one is to be looked at by itself."""
+        values = []
+        try:
+            for data in lines:
+                line = data.decode()
+                value, end = _decode(line)
+                if line[end:].strip(" \t\r\n"):
+                    return None
+                values.append(value)
+        except (ValueError, RecursionError):
+            return None
+        return self._of_values(values)
+
+    def _line(self, data: bytes, number: int) -> Iterator[Entry | Oddity]:
+        """The entry of a line, none where the line is blank."""
+        if len(data) >= MOST_LINE:
+            raise UserError(f"{self.path}: line {number} is longer than {MOST_LINE // 2**20} MB. Are these JSON lines?")
+        if data.isspace():
+            return
+        try:
+            value = json.loads(data.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except json.JSONDecodeError as error:
+            yield self._odd(number, f"malformed JSON: {error.msg} at column {error.colno}")
+        except (ValueError, RecursionError) as error:
+            yield self._odd(number, f"malformed JSON: {error}")
+        else:
+            yield self._entry_of(value, number)
+
+    def _document(self) -> Iterator[Entry | Entries | Oddity]:
         with open(self.path, "rb") as data, TextIOWrapper(data, "utf-8-sig", "surrogateescape", newline="") as file:
-            window = JsonWindow(file.read)
+
+            def read(size: int) -> str:
+                text = file.read(size)
+                self.done = data.tell()
+                return text
+
+            window = JsonWindow(read)
             opening = window.peek()
             if opening not in ("[", "{"):
                 raise UserError(f"{self.path} is no JSON list or object: it starts with {opening!r}.")
-            found = self._elements(window) if opening == "[" else self._members(window)
-            while some := list(islice(found, TOGETHER)):
-                self.done = data.tell()
-                yield from some
+            yield from self._elements(window) if opening == "[" else self._members(window)
 
-    def _elements(self, window: JsonWindow) -> Iterator[Entry | Oddity]:
+    def _elements(self, window: JsonWindow) -> Iterator[Entry | Entries | Oddity]:
         """The objects of a list, whatever commas and brackets stand between them."""
         read, torn_before = 0, False
         while True:
+            if read and not torn_before and (some := window.several(OBJECTS, self._of_values)):
+                yield some
+                read += len(some.images)
+                continue
             line, gap = window.line, window.skip("[,]")
             ended = not window.peek()
             due = ("[]" if ended else "[") if read == 0 else "]" if ended else ","
@@ -118,12 +164,16 @@ class ForeignCaptions:
                 torn_before = False
             read += 1
 
-    def _members(self, window: JsonWindow) -> Iterator[Entry | Oddity]:
+    def _members(self, window: JsonWindow) -> Iterator[Entry | Entries | Oddity]:
         """The pairs of an object. Behind damage nothing can be told apart: it is refused unless it is the end."""
         window.take("{")
         read = 0
         try:
             while True:
+                if read and (some := window.several(PAIRS, lambda pairs: _plain(*zip(*pairs, strict=True)))):
+                    yield some
+                    read += len(some.images)
+                    continue
                 pair = window.plain_pair() if read else None
                 if pair:
                     yield self._checked(*pair, window.line)
@@ -151,7 +201,7 @@ class ForeignCaptions:
                 torn.line, f"cut off behind {read:,} entries, at character {torn.character:,} ({torn.detail})", lost=False
             )
 
-    def _table(self) -> Iterator[Entry | Oddity]:
+    def _table(self) -> Iterator[Entry | Entries | Oddity]:
         table = open_table(self.path)
         mapping, _ = map_columns(table.columns, *self._columns)
         back = {name: column for column, name in mapping.items()}
@@ -160,9 +210,12 @@ class ForeignCaptions:
         for batch in table.batches():
             for bad in batch.bad:
                 yield self._odd(bad.line, f"{bad.reason}: {bad.detail}")
-            frame = batch.frame
-            for line, image, text in frame.select("line", back[IMAGE], back[CAPTION]).iter_rows():
-                yield self._checked(image, text, line)
+            for frame in batch.frame.select("line", back[IMAGE], back[CAPTION]).iter_slices(MOST_TOGETHER):
+                lines, images, texts = (column.to_list() for column in frame)
+                if some := _plain(images, texts):
+                    yield some
+                else:
+                    yield from map(self._checked, images, texts, lines)
 
     def _is_one_document(self) -> bool:
         """Whether a file that might be JSON lines is a one-line `{path: caption}`."""
@@ -173,6 +226,15 @@ class ForeignCaptions:
         except (ValueError, RecursionError):
             return False
         return not second.strip() and isinstance(value, dict) and self._image not in value
+
+    def _of_values(self, values: Sequence[Any]) -> Entries | None:
+        """The entries of objects, None where one is to be looked at by itself."""
+        if set(map(type, values)) != {dict}:
+            return None
+        try:
+            return _plain([value[self._image] for value in values], [value[self._caption] for value in values])
+        except KeyError:
+            return None
 
     def _entry_of(self, value: Any, line: int) -> Entry | Oddity:
         if not isinstance(value, dict):
@@ -197,6 +259,41 @@ class ForeignCaptions:
 
     def _odd(self, line: int, detail: str, lost: bool = True) -> Oddity:
         return Oddity(self.path, line, detail, lost)
+
+
+def _together(found: Iterable[Entry | Entries | Oddity]) -> Iterator[Entries | Oddity]:
+    """What was read one by one put together, as far as it is not much."""
+    single: list[Entry] = []
+    size = 0
+    for each in found:
+        if isinstance(each, tuple):
+            single.append(each)
+            size += len(each[0]) + len(each[1] or "")
+            if len(single) < MOST_TOGETHER and size < SLICE:
+                continue
+        if single:
+            yield Entries(*zip(*single, strict=True))
+            single, size = [], 0
+        if not isinstance(each, tuple):
+            yield each
+    if single:
+        yield Entries(*zip(*single, strict=True))
+
+
+def _plain(images: Sequence[Any], texts: Sequence[Any]) -> Entries | None:
+    """The entries, None where one of them is not as it should be: much quicker than a look at each."""
+    kinds = set(map(type, texts))
+    if set(map(type, images)) != {str} or not kinds <= {str, type(None)} or not all(images):
+        return None
+    if kinds != {str} or not all(map(str.strip, texts)):
+        texts = [text if text and text.strip() else None for text in texts]
+    together = "".join([*images, *filter(None, texts)])
+    if not together.isascii():
+        try:
+            together.encode()
+        except UnicodeEncodeError:
+            return None
+    return Entries(images, texts)
 
 
 def _is_blank(path: Path) -> bool:

@@ -6,15 +6,17 @@ import json
 import posixpath
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, compress
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 from zlib import crc32
 
 from shardmill.errors import UserError
 from shardmill.recaption.buckets import Buckets
-from shardmill.recaption.foreign import ForeignCaptions, Oddity
+from shardmill.recaption.foreign import Entries, ForeignCaptions, Oddity
 from shardmill.recaption.names import ORIGINAL
 
 BUCKET_BYTES = 24 * 2**20
@@ -78,6 +80,13 @@ class ImageKeys:
         key = image if simple else self._normal(image)
         return key.removeprefix(self._root) if self._root else key
 
+    def of(self, images: Sequence[str]) -> Sequence[str]:
+        """The keys of images: quicker than one by one where all paths are simple."""
+        lines = "\n".join(["", *images, ""])
+        if not lines.isascii() or any(part in lines for part in ("//", "/.", "\n.", "/\n")):
+            return [self(image) for image in images]
+        return [image.removeprefix(self._root) for image in images] if self._root else images
+
     @staticmethod
     def _normal(path: str) -> str:
         path = posixpath.normpath(unicodedata.normalize("NFC", path))
@@ -97,9 +106,9 @@ class Matching:
     ) -> None:
         self._names, self._places, self._key, self._notes, self._report = names, places, key, notes, report
         self._count = min(MOST_BUCKETS, 1 + size // BUCKET_BYTES)
-        self._rows = Buckets(folder / "rows")
-        self._entries = Buckets(folder / "entries")
-        self._lines = Buckets(folder / "lines")
+        self._rows = Buckets(folder / "rows", 4)
+        self._entries = Buckets(folder / "entries", 2)
+        self._lines = Buckets(folder / "lines", 2 + len(names))
         self._size = size
         self._missing: Counter[str] = Counter()
         self._first_missing: dict[str, tuple[int, str]] = {}
@@ -111,26 +120,18 @@ class Matching:
         records, before = 0, 0
         for file, name in zip(files, names, strict=True):
             good = 0
-            for entry in file.entries():
-                records += 1
-                if records % TOLD_EVERY == 0:
+            for found in file.batches():
+                told = records // TOLD_EVERY
+                if isinstance(found, Oddity):
+                    records += 1
+                    self._odd(found, tally)
+                else:
+                    records += len(found.images)
+                    good += len(found.images)
+                    self._sort_in(found, name, tally)
+                if records // TOLD_EVERY > told:
                     share = (before + file.done) / max(1, self._size)
                     self._report(JoinProgress("reading", records, max(records + 1, round(records / max(share, 1e-9)))))
-                if isinstance(entry, Oddity):
-                    self._odd(entry, tally)
-                    continue
-                good += 1
-                key = self._key(entry[0])
-                bucket = crc32(key.encode("utf-8")) % self._count
-                if name == ORIGINAL:
-                    self._rows.put(bucket, [tally.rows, key, *entry])
-                    tally.rows += 1
-                elif entry[1] is None:
-                    tally.indexes[name].blank += 1
-                else:
-                    tally.indexes[name].entries += 1
-                    self._entries.put(bucket, [self._places.index(name), key, entry[1]])
-                self._example.setdefault(name, entry[0])
             before += weight(file)
             if not good and tally.unreadable[file.path]:
                 first = next(
@@ -140,33 +141,66 @@ class Matching:
         if not tally.rows:
             raise UserError(f"{files[0].path} has no rows to join captions to")
 
+    def _sort_in(self, some: Entries, name: str, tally: Tally) -> None:
+        """Entries of a file into the buckets: rows of the table, or texts of an index."""
+        self._example.setdefault(name, some.images[0])
+        keys, texts = self._key.of(some.images), some.texts
+        if name == ORIGINAL:
+            rows = range(tally.rows, tally.rows + len(keys))
+            self._rows.put(self._buckets(keys), rows, keys, some.images, texts)
+            tally.rows += len(keys)
+            return
+        if None in texts:
+            given = [text is not None for text in texts]
+            keys, texts = list(compress(keys, given)), list(compress(texts, given))
+        tally.indexes[name].blank += len(some.texts) - len(texts)
+        tally.indexes[name].entries += len(texts)
+        self._entries.put(self._buckets(keys, self._places.index(name)), keys, texts)
+
+    def _buckets(self, keys: Iterable[str], place: int = 0) -> list[int]:
+        """Those of keys; an index at another place has others."""
+        first = place * self._count
+        return [first + crc32(key) % self._count for key in map(str.encode, keys)]
+
     def match(self, tally: Tally) -> None:
         """Bucket by bucket: the texts of each row, put by the row's place in the table."""
         done = 0
         for bucket in range(self._count):
-            found: list[dict[str, str]] = [{} for _ in self._places]
-            for place, key, text in self._entries.take(bucket):
-                self._enter(found[place], self._places[place], key, text, tally)
+            found = {name: self._texts(bucket, place, tally) for place, name in enumerate(self._places)}
             seen: set[str] = set()
-            for row, key, image, own in self._rows.take(bucket):
-                tally.repeated_images += key in seen
-                seen.add(key)
-                of_index = dict(zip(self._places, (texts.get(key) for texts in found), strict=True))
-                captions = [own if name == ORIGINAL else of_index[name] for name in self._names]
-                for name, text in zip(self._names, captions, strict=True):
-                    if text is None:
-                        self._missing[name] += 1
-                        self._first_missing[name] = min(self._first_missing.get(name, (row, image)), (row, image))
-                self._lines.put(row // ROWS_IN_ORDER, [row, image, captions])
-                done += 1
-            for name, texts in zip(self._places, found, strict=True):
-                unknown = [key for key in texts if key not in seen]
+            for rows, keys, images, own in self._rows.take(bucket):
+                tally.repeated_images += len(seen) + len(keys)
+                seen.update(keys)
+                tally.repeated_images -= len(seen)
+                captions = [own if name == ORIGINAL else list(map(found[name].get, keys)) for name in self._names]
+                for name, texts in zip(self._names, captions, strict=True):
+                    if None in texts:
+                        first = texts.index(None)
+                        self._missing[name] += texts.count(None)
+                        missing = rows[first], images[first]
+                        self._first_missing[name] = min(self._first_missing.get(name, missing), missing)
+                self._lines.put([row // ROWS_IN_ORDER for row in rows], rows, images, *captions)
+                done += len(rows)
+            for name, entered in found.items():
+                unknown = [] if entered.keys() <= seen else [key for key in entered if key not in seen]
                 tally.indexes[name].unknown += len(unknown)
-                tally.indexes[name].used += len(texts) - len(unknown)
+                tally.indexes[name].used += len(entered) - len(unknown)
                 for key in unknown[: MOST_TOLD - self._unknown_told[name]]:
                     self._unknown_told[name] += 1
                     self._note(kind="image not in the table", text=name, image=key)
             self._report(JoinProgress("joining", done, tally.rows))
+
+    def _texts(self, bucket: int, place: int, tally: Tally) -> dict[str, str]:
+        """The text of each key in a bucket of an index: the last."""
+        texts: dict[str, str] = {}
+        for keys, found in self._entries.take(place * self._count + bucket):
+            new = dict(zip(keys, found, strict=True))
+            if len(new) == len(keys) and texts.keys().isdisjoint(new):
+                texts.update(new)
+            else:
+                for key, text in zip(keys, found, strict=True):
+                    self._enter(texts, self._places[place], key, text, tally)
+        return texts
 
     def _enter(self, texts: dict[str, str], name: str, key: str, text: str, tally: Tally) -> None:
         earlier = texts.get(key)
@@ -197,7 +231,8 @@ class Matching:
     def in_order(self, rows: int) -> Iterator[tuple[str, list[str | None]]]:
         """(image, captions) of each row of the table."""
         for chunk in range(-(-rows // ROWS_IN_ORDER)):
-            for row, image, captions in sorted(self._lines.take(chunk), key=lambda line: line[0]):
+            lines = chain.from_iterable(zip(*some, strict=True) for some in self._lines.take(chunk))
+            for row, image, *captions in sorted(lines, key=itemgetter(0)):
                 if row % TOLD_EVERY == 0:
                     self._report(JoinProgress("writing", row, rows))
                 yield image, captions

@@ -5,15 +5,42 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 BLOCK = 2**20
 MOST_VALUE = 16 * BLOCK
 NEAR_END = 16  # an escape, a literal or a number that the end of the window has cut is no longer
 OVERLAP = 256
+SLICE = 2**16
 _SPACE = re.compile(r"[ \t\r\n]*")
 _PAIR = re.compile(r'[ \t\r\n]*,[ \t\r\n]*"([^"\\\x00-\x1f]*)"[ \t\r\n]*:[ \t\r\n]*"([^"\\\x00-\x1f]*)"(?=[ \t\r\n]*[,}])')
 _DECODER = json.JSONDecoder()
+Used = TypeVar("Used")
+
+
+@dataclass(frozen=True)
+class Sequel:
+    """How values follow one another: what comes before the next, where one may end that another follows, the brackets around."""
+
+    due: re.Pattern[str]
+    end: re.Pattern[str]
+    brackets: str
+    decode: Callable[[str], Any]
+
+
+OBJECTS = Sequel(
+    re.compile(r"[ \t\r\n]*,[ \t\r\n]*(?=\{)"), re.compile(r"\}(?=[ \t\r\n]*,[ \t\r\n]*\{)"), "[]", json.JSONDecoder().decode
+)
+"""Objects of a list, decoded as dicts."""
+PAIRS = Sequel(
+    re.compile(r'[ \t\r\n]*,[ \t\r\n]*(?=")'),
+    re.compile(r'(?<!\\)"(?=[ \t\r\n]*,[ \t\r\n]*")'),
+    "{}",
+    json.JSONDecoder(object_pairs_hook=list).decode,
+)
+"""Keys and values of an object, decoded as a list of pairs; objects within it are such lists too."""
 
 
 class Torn(Exception):
@@ -31,6 +58,7 @@ class JsonWindow:
         self._read = read
         self._text, self._at, self._before = "", 0, 0
         self._ended = False
+        self._singly_to = 0
         self.line = 1
 
     def peek(self) -> str:
@@ -59,6 +87,34 @@ class JsonWindow:
                 return passed
             else:
                 self._more()
+
+    def several(self, sequel: Sequel, use: Callable[[Any], Used | None]) -> Used | None:
+        """Steps over a comma and as many values as lie in a slice, and gives what `use` makes of them. None, and it steps over
+        nothing, where they cannot be decoded together or `use` gives None; then not tried again within that slice.
+
+        The slice starts where a value does and is decoded whole: that it can be, proves that it ends where a value does.
+        """
+        if self._before + self._at < self._singly_to:
+            return None
+        if len(self._text) - self._at <= 2 * SLICE and not self._ended:
+            self._more()
+        due = sequel.due.match(self._text, self._at)
+        if not due:
+            return None
+        start = due.end()
+        if found := sequel.end.search(self._text, start + SLICE, start + 2 * SLICE):
+            end = found.end()
+        else:
+            end = self._text.rfind(sequel.brackets[1], start, start + 2 * SLICE) if self._ended else -1
+        used = None
+        if end >= 0:
+            with suppress(ValueError, RecursionError):
+                used = use(sequel.decode(sequel.brackets[0] + self._text[start:end] + sequel.brackets[1]))
+        if used is None:
+            self._singly_to = self._before + max(end, start + SLICE)
+        else:
+            self._advance(end)
+        return used
 
     def plain_pair(self) -> tuple[str, str] | None:
         """Steps over `, "key": "text"`, if that is what comes, whole and without escapes: much quicker than part by part."""
