@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shardmill.shards.tables.parquet_probe import COMMAND
+from shardmill.parquet_probe import COMMAND
 
 STARTS = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "ctypes.dlopen")
 REACHES = ("socket.connect", "socket.getaddrinfo", "pickle.find_class")
@@ -35,7 +35,7 @@ class _Watch:
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     if _Watch.folder is None:
         return
-    if event == "subprocess.Popen" and tuple(args[1][:-1]) == COMMAND:
+    if event == "subprocess.Popen" and tuple(args[1][: len(COMMAND)]) == COMMAND:
         return
     if event in STARTS or event in REACHES:
         _Watch.seen.append(f"{event} {args!r}"[:300])

@@ -15,6 +15,7 @@ from fuzz.target import Target
 from shardmill.concepts.sources import read_source
 from shardmill.errors import UserError
 from shardmill.models.archives import NotThere, read_member
+from shardmill.models.images import UnreadableImage, open_image
 from shardmill.shards.ingest import map_columns
 from shardmill.shards.tables import open_table
 
@@ -55,6 +56,8 @@ def test_a_parquet_file_at_which_polars_aborts_is_told_in_one_line(tmp_path: Pat
     assert not (tmp_path / "run").exists() and not list(tmp_path.glob("core*"))
     with pytest.raises(UserError, match="SIGABRT"):
         read_source(path)
+    with pytest.raises(UnreadableImage, match=r"aborts\.parquet is damaged"):
+        open_image(f"{path}::caption::0")
 
 
 @pytest.mark.parametrize("header", [",".join(f"c{place}" for place in range(30_000)), "x" * 500_000, ",".join(["a"] * 30_000)])

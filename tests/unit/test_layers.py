@@ -19,7 +19,7 @@ LAYERS = {
     "shard_work": 3, "flights": 3, "stage": 3, "prompts": 3,
     "models": 2, "shards": 2,
     "language": 1,
-    "atomic": 0, "errors": 0, "yaml_text": 0, "resources": 0, "seeding": 0, "__init__": 0,
+    "atomic": 0, "errors": 0, "parquet_probe": 0, "yaml_text": 0, "resources": 0, "seeding": 0, "__init__": 0,
 }  # fmt: skip
 
 

@@ -21,9 +21,9 @@ from shardmill.errors import UserError, told
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.places import is_locative, is_place
+from shardmill.parquet_probe import check_survivable
 from shardmill.shards.cells import parse_json_cell
 from shardmill.shards.tables.parquet import BROKEN
-from shardmill.shards.tables.parquet_probe import check_survivable
 
 Meaning = Literal["auto", "names", "backgrounds"]
 NAME_COLUMNS = ("concept", "name", "class", "class_name", "label", "category")

@@ -10,10 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from shardmill.parquet_probe import deadly
+
 SEPARATOR = "::"
 OPEN_FILES = 64
 BLOCK, BLOCKS = 64, 32
 """Rows of a Parquet column that are read together, and how many such blocks are kept."""
+PROBED = 64 * BLOCK
+"""Rows of a Parquet column that are tried together before the first of them is read."""
 
 _reading = threading.Lock()
 
@@ -79,6 +83,8 @@ def _cell(path: Path, stamp: int, column: str, row: int) -> bytes:
 def _block(path: Path, stamp: int, column: str, block: int) -> list[Any]:
     import polars as pl
 
+    if fault := deadly(path, column, block * BLOCK // PROBED * PROBED, PROBED):
+        raise NotThere(fault)
     try:
         return pl.scan_parquet(path, glob=False).select(column).slice(block * BLOCK, BLOCK).collect().get_column(column).to_list()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:

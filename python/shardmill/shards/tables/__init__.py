@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from shardmill.errors import UserError
+from shardmill.parquet_probe import check_survivable
 from shardmill.shards.tables.base import (
     LINE,
     MALFORMED_CSV,
@@ -22,7 +23,6 @@ from shardmill.shards.tables.csv_table import CsvTable
 from shardmill.shards.tables.json_stream import JsonTable
 from shardmill.shards.tables.jsonl import JsonlTable
 from shardmill.shards.tables.parquet import ParquetTable
-from shardmill.shards.tables.parquet_probe import check_survivable
 from shardmill.shards.tables.pictures import PictureTable
 from shardmill.shards.tables.sniff import sniff_delimiter, sniff_format
 from shardmill.shards.tables.source import codec_name
