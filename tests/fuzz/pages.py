@@ -92,6 +92,7 @@ def _learn(folder: Path) -> None:
         one = hostile_run(place / "one", pipeline, ["zebra"], [None, "none.png"])
         other = hostile_run(place / "other", pipeline, ["yak"], [""])
         for kind, text in (*pages_of(one, other, place), ("preview", _preview(place, SAMPLE))):
+            assert "zebra" in text or "sofa" in text, f"the page {kind} shows nothing of its run"
             page = Page(text)
             page.seen |= _own.get(kind, page).seen
             _own[kind] = page

@@ -18,7 +18,7 @@ from shardmill.errors import UserError
 class Target:
     """`check(case, folder)` raises unless all holds; it has the folder to itself.
 
-    `cases` counts those that were tried, `last` is the last one.
+    `cases` counts those that were tried, `refused` those that the product would not take; `last` is the last one.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Target:
     check: Callable[[Any, Path], None]
     seconds: float = SECONDS
     cases: int = 0
+    refused: int = 0
     last: Any = None
 
     def try_case(self, case: Any) -> None:
@@ -36,6 +37,7 @@ class Target:
                 self.check(case, folder)
             except UserError as error:
                 readable(error)
+                self.refused += 1
 
     def property(self, examples: int, derandomize: bool = True, shrinks: bool = True) -> Any:
         """The target as a Hypothesis test of so many examples, always the same ones if `derandomize`."""

@@ -18,6 +18,7 @@ import webdataset as wds
 from PIL import Image
 
 from exported import (
+    ROWS,
     SAMPLES,
     alike,
     antidote,
@@ -31,6 +32,7 @@ from exported import (
     selected,
     write_table,
 )
+from planted import rewrite_cells
 from shardmill.errors import UserError
 from shardmill.export.folder import ExportFolder
 from shardmill.models.images import open_image
@@ -90,6 +92,21 @@ def test_every_text_makes_a_sample_of_each(tmp_path: Path) -> None:
     captions = parts(negbench(), "caption_negated")["negative_captions"].str.json_decode(LIST).explode().to_list()
     assert [sample["txt"].decode() for sample in read] == captions
     assert len({sample["__key__"] for sample in read}) == len(captions)
+
+
+@pytest.mark.parametrize(("format", "options"), [("webdataset", {"every_text": True}), ("tsv", {}), ("csv", {})])
+def test_a_row_without_any_text_is_named_where_texts_make_the_samples(
+    tmp_path: Path, format: str, options: dict[str, bool]
+) -> None:
+    shutil.copytree(recaption().path, tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    rewrite_cells(run, "check_captions", "checked", lambda checked, row: [] if row["row_id"] in (1, 7) else checked)
+    done = export(run, format, tmp_path / "out", what=["captions"], **options)
+    assert done.record["left_out"]["no text"] == 2
+    left = [line["row_id"] for line in json_lines(done.path / "left_out.jsonl") if line["reason"] == "no text"]
+    assert left == [1, 7]
+    if format == "webdataset":
+        assert sum(entry["rows"] for entry in done.record["files"].values()) == ROWS - 2
 
 
 def test_rows_of_one_picture_get_keys_of_their_own(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pages about runs of hostile cells: no markup comes from data, and the page of a preview holds what it was shown."""
+"""Pages about runs of hostile cells: no markup comes from data."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import polars as pl
 from shardmill.atomic import replacing
 from shardmill.export.folder import ExportFolder, LeftOut
 from shardmill.export.options import ExportOptions
-from shardmill.export.placed import PLACE, placed
+from shardmill.export.placed import NO_TEXT, PLACE, placed
 from shardmill.export.rows import Source, keys_of
 
 HEEDED = ("images",)
@@ -52,8 +52,11 @@ def lines_of(table: pl.DataFrame, texts: pl.Expr | None, left_out: LeftOut) -> p
     """filepath and title; what pandas would not read as text is left out and written down."""
     assert texts is not None
     keys = [name for name in ("row_id", "sub_id") if name in table.columns]
-    lines = table.select(*keys, filepath=PLACE, title=texts).explode("title").drop_nulls("title")
-    lines = lines.with_columns(pl.col("title").str.replace_all(CONTROL, " ").str.strip_chars())
+    lines = table.select(*keys, filepath=PLACE, title=texts.list.drop_nulls())
+    silent = pl.col("title").list.len().fill_null(0) == 0
+    for row_id, sub_id in keys_of(lines.filter(silent)):
+        left_out.add(NO_TEXT, row_id, "", sub_id)
+    lines = lines.filter(~silent).explode("title").with_columns(pl.col("title").str.replace_all(CONTROL, " ").str.strip_chars())
     lost = pl.col("title").is_in(TAKEN_FOR_MISSING) | pl.col("filepath").str.contains(CONTROL)
     for key, title in zip(keys_of(gone := lines.filter(lost)), gone["title"], strict=True):
         left_out.add("pandas would not read it", key[0], repr(title), key[1])

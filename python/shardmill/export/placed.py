@@ -14,7 +14,7 @@ from shardmill.models.images import UnreadableImage
 
 PLACE = "exported\nimage"
 """The column with the picture's path. No run can have one of this name: ingest refuses those with a line break."""
-NO_PICTURE = "no readable picture"
+NO_PICTURE, NO_TEXT = "no readable picture", "no text"
 
 
 def placed(source: Source, folder: ExportFolder, options: ExportOptions) -> Iterator[pl.DataFrame]:

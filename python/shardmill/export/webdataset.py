@@ -14,7 +14,7 @@ from shardmill.export.folder import MAKING, ExportFolder
 from shardmill.export.offer import Row
 from shardmill.export.options import ExportOptions
 from shardmill.export.pictures import Picture, Pictures, ahead
-from shardmill.export.placed import NO_PICTURE, loaded
+from shardmill.export.placed import NO_PICTURE, NO_TEXT, loaded
 from shardmill.export.rows import Source, decoded
 from shardmill.export.tar_shards import END, Member, TarShard, size_in_tar
 from shardmill.models.images import UnreadableImage
@@ -35,6 +35,9 @@ def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
                 folder.left_out.add(NO_PICTURE, row["row_id"], str(picture), row.get("sub_id"))
                 continue
             members = members_of(row, picture, options.every_text)
+            if not members:
+                folder.left_out.add(NO_TEXT, row["row_id"], "", row.get("sub_id"))
+                continue
             if tar is not None and tar.size + size_in_tar(members) + END > options.max_size:
                 publish(tar, folder, place)
                 tar = None
@@ -77,7 +80,7 @@ def samples(
 ) -> Iterator[tuple[Place, Row, Picture | UnreadableImage]]:
     """The rows from a place on, with their texts and pictures, read ahead within a shard.
 
-    A column of the input that has the name of the samples' `own` field becomes input_NAME, as such columns do in a run.
+    A column of the input that has the name of the samples' `own` field becomes input_NAME.
     """
     assert source.offer.picture is not None
     pictures = Pictures(source.run, source.offer.picture)
@@ -86,7 +89,8 @@ def samples(
         kinds = source.kinds
         if source.offer.texts is not None:
             table = table.with_columns(source.offer.texts.alias(TEXTS))
-            if own in table.columns and own in source.run.plan.input.columns:
+            carried = own in source.run.plan.input.columns and own not in source.offer.joined
+            if own in table.columns and carried:
                 aside = free_name(own, table.columns)
                 table, kinds = table.rename({own: aside}), {**kinds, aside: kinds[own]}
         skipped = row_from if shard == shard_from else 0
