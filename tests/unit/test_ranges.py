@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from shardmill.errors import UserError
@@ -25,6 +26,13 @@ def test_ranges_are_merged_in_order_whatever_the_order_of_the_files(tmp_path: Pa
     assert (result.rows, result.faults) == (25, [])
     assert lines[0] == "filepath,caption"
     assert [line.split(".")[0] for line in lines[1:]] == [str(number) for number in range(25)]
+
+
+def test_captions_of_blanks_in_a_table_of_one_column_are_records_for_pandas(tmp_path: Path) -> None:
+    captions = ["a dog", " ", "", 'say "no"', "\t"]
+    (tmp_path / "x_0_5.csv").write_text("caption\n" + "".join('"' + text.replace('"', '""') + '"\n' for text in captions))
+    merge_ranges([tmp_path / "x_0_5.csv"], tmp_path / "all.csv")
+    assert pd.read_csv(tmp_path / "all.csv", keep_default_na=False)["caption"].tolist() == captions
 
 
 def test_a_last_file_to_the_end_of_the_table(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ def csv_line(cells: Iterable[object]) -> str:
     Unlike `csv.writer` with "\\n" as its line's end it quotes a carriage return, at which many readers would end the line.
     """
     texts = ["" if cell is None else str(cell) for cell in cells]
-    if texts == [""]:
-        return '""\n'  # a blank line is no record
+    if len(texts) == 1 and not texts[0].strip(" \t"):
+        return f'"{texts[0]}"\n'  # a blank line is no record
     return ",".join('"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text for text in texts) + "\n"
 
 

@@ -61,8 +61,10 @@ def merge_ranges(paths: Sequence[Path], out: Path, *, allow_gaps: bool = False) 
         for file in files:
             for batch in open_table(file.path).batches():
                 frame = batch.frame.select(columns)
-                # In a table of one column an empty cell is written as "": a blank line is no record.
-                (frame.fill_null("") if len(columns) == 1 else frame).write_csv(target, include_header=False)
+                if len(columns) == 1:  # quoted, since a blank line is no record
+                    frame.fill_null("").write_csv(target, include_header=False, quote_style="always")
+                else:
+                    frame.write_csv(target, include_header=False)
     return Merged(out, files, sum(file.rows for file in files), faults)
 
 
