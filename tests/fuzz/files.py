@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from foreign_entries import entries_of
 from fuzz.hostile import LITTLE, damaged, pick, some_bytes, texts, values
 from fuzz.tables import JSON_PARTS
 from fuzz.target import Target, settled
@@ -53,7 +54,7 @@ def index(case: tuple[bytes, str], folder: Path) -> None:
     data, suffix = case
     path, table = folder / f"i{suffix}", folder / "table.csv"
     path.write_bytes(data)
-    for entry in ForeignCaptions(path).entries():
+    for entry in entries_of(ForeignCaptions(path)):
         if isinstance(entry, Oddity):
             assert entry.line >= 1 and entry.detail
         else:

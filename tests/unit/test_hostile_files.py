@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from foreign_entries import entries_of
 from fuzz.files import TARGETS
 from fuzz.guard import guarded
 from fuzz.target import Target
@@ -71,7 +72,7 @@ def test_brackets_within_brackets_are_an_entry_that_cannot_be_read(tmp_path: Pat
     for text in ('{"image": %s}', '[{"image": %s, "caption": "x"}]', '{"image": %s}\n{"image": "a.jpg", "caption": "x"}'):
         path.write_text(text % ("[" * depth + "]" * depth))
         try:
-            assert any(isinstance(entry, Oddity) for entry in ForeignCaptions(path).entries())
+            assert any(isinstance(entry, Oddity) for entry in entries_of(ForeignCaptions(path)))
         except UserError as error:
             assert str(path) in str(error)
 

@@ -19,9 +19,10 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foreign_entries import entries_of
 from shardmill.cli import cli
 from shardmill.errors import UserError
-from shardmill.recaption import join_matching
+from shardmill.recaption import buckets, foreign, join_matching, json_window
 from shardmill.recaption.foreign import ForeignCaptions, Oddity
 from shardmill.recaption.join import JoinResult, join_captions
 from shardmill.recaption.json_window import JsonWindow
@@ -163,6 +164,8 @@ def test_the_result_does_not_depend_on_how_many_buckets_there_are(
     assert [line.image for line in read_multitext(whole.path)] == images
     monkeypatch.setattr(join_matching, "BUCKET_BYTES", 500)
     monkeypatch.setattr(join_matching, "ROWS_IN_ORDER", 7)
+    monkeypatch.setattr(buckets, "TOGETHER", 3)
+    monkeypatch.setattr(buckets, "MOST_HELD", 2_000)
     parted = join(images, indexes, missing="pad", fallback=["original"])
     assert (parted.path.read_bytes(), parted.tally.indexes) == (expected, counts)
 
@@ -173,7 +176,7 @@ ALSO = '{"image": "/d/b.png", "caption": "B says \\"{\\\\"}'
 
 def read(path: Path, text: str | bytes) -> tuple[list[tuple[str, str | None]], list[Oddity]]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    found = list(ForeignCaptions(path).entries())
+    found = list(entries_of(ForeignCaptions(path)))
     return [each for each in found if not isinstance(each, Oddity)], [each for each in found if isinstance(each, Oddity)]
 
 
@@ -227,6 +230,42 @@ def test_however_a_job_was_killed_and_resumed_no_text_goes_to_another_image(tmp_
     assert odd or json.loads(resumed)
 
 
+TORN = ["", ",", "[", "]", "{", "}", '"', "\\", "\n", " 7 ", "null", '{"image": 1, "caption": 2}', ',"k": [{}]']
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_many_entries_at_a_time_are_what_they_are_one_at_a_time(tmp_path: Path, data: st.DataObject) -> None:
+    values = st.lists(st.tuples(st.text('a /.é"\\', min_size=1, max_size=6), st.none() | st.text('ab {}[]"\\,:é\n', max_size=9)))
+    pairs = data.draw(values)
+    name = data.draw(st.sampled_from(["list.json", "index.json", "lines.jsonl"]))
+    if name == "index.json":
+        text = json.dumps(dict(pairs), ensure_ascii=False)
+    else:
+        parts = [json.dumps({"image": image, "caption": caption}, ensure_ascii=False) for image, caption in pairs]
+        text = "[" + data.draw(st.sampled_from([",", ", ", "\n,"])).join(parts) + "]" if name == "list.json" else "\n".join(parts)
+    if data.draw(st.booleans()):
+        start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+        text = text[:start] + data.draw(st.sampled_from(TORN)) + text[end if data.draw(st.booleans()) else start :]
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (json_window, foreign):
+            patch.setattr(module, "SLICE", data.draw(st.integers(24, 90)))
+        patch.setattr(json_window, "BLOCK", 72)
+        for way in ("many", "single"):
+            try:
+                found[way] = repr(read(tmp_path / name, text))
+            except UserError as error:
+                found[way] = str(error)
+            patch.setattr(JsonWindow, "several", lambda *_: None)
+            patch.setattr(ForeignCaptions, "_of_lines", lambda *_: None)
+    assert found["many"] == found["single"]
+
+
+def test_a_file_that_begins_with_much_white_space_is_not_empty(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.json", "\n" * 10_000 + f"[{GOOD}]") == ([A], [])
+
+
 def test_bytes_that_are_no_text_lose_one_entry(tmp_path: Path) -> None:
     found, odd = read(tmp_path / "a.json", b'[{"image": "a\xff", "caption": "x"}, {"image": "b", "caption": "y"}]')
     assert found == [("b", "y")]
@@ -265,17 +304,17 @@ def test_an_index_that_is_damaged_inside_is_refused_with_the_place(tmp_path: Pat
 
 def test_other_shapes_of_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"image": "a", "caption": "x"}\nnot json\n\n{"image": "b", "caption": null}\n')
-    found = list(ForeignCaptions(tmp_path / "a.jsonl").entries())
+    found = list(entries_of(ForeignCaptions(tmp_path / "a.jsonl")))
     assert found[0] == ("a", "x")
     assert isinstance(found[1], Oddity)
     assert found[1].line == 2
     assert found[2] == ("b", None)
     (tmp_path / "b.csv").write_text('filepath,title\n"a, b.jpg","x ""y"""\n')
-    assert list(ForeignCaptions(tmp_path / "b.csv").entries()) == [("a, b.jpg", 'x "y"')]
+    assert list(entries_of(ForeignCaptions(tmp_path / "b.csv"))) == [("a, b.jpg", 'x "y"')]
     (tmp_path / "index").write_text('{"a": "x"}')
-    assert list(ForeignCaptions(tmp_path / "index").entries()) == [("a", "x")]
+    assert list(entries_of(ForeignCaptions(tmp_path / "index"))) == [("a", "x")]
     (tmp_path / "keys.jsonl").write_text('{"file": "a", "alt": "x"}\n')
-    assert list(ForeignCaptions(tmp_path / "keys.jsonl", "file", "alt").entries()) == [("a", "x")]
+    assert list(entries_of(ForeignCaptions(tmp_path / "keys.jsonl", "file", "alt"))) == [("a", "x")]
 
 
 def test_a_file_none_of_whose_entries_can_be_read_is_refused(join: Callable[..., JoinResult], tmp_path: Path) -> None:

@@ -18,11 +18,10 @@ class Buckets:
     records were put. `folder` is made. A line of a bucket's file is some records as columns, in JSON.
     """
 
-    def __init__(self, folder: Path, width: int, most_held: int = MOST_HELD) -> None:
+    def __init__(self, folder: Path, width: int) -> None:
         folder.mkdir()
         self._folder = folder
         self._width = width
-        self._most = most_held
         self._held: defaultdict[int, list[Any]] = defaultdict(list)
         self._bytes = 0
 
@@ -31,7 +30,7 @@ class Buckets:
         for bucket, record in zip(buckets, zip(*columns, strict=True), strict=True):
             self._held[bucket] += record
         self._bytes += sum(map(_size, columns))
-        if self._bytes > self._most:
+        if self._bytes > MOST_HELD:
             self._flush()
 
     def take(self, bucket: int) -> Iterator[list[list[Any]]]:

@@ -59,16 +59,8 @@ class ForeignCaptions:
         """In bytes; 0 for a folder."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
-    def entries(self) -> Iterator[Entry | Oddity]:
-        """Raises UserError for a file that is missing, or damaged where what follows cannot be told apart."""
-        for found in self.batches():
-            if isinstance(found, Oddity):
-                yield found
-            else:
-                yield from zip(found.images, found.texts, strict=True)
-
     def batches(self) -> Iterator[Entries | Oddity]:
-        """As `entries`, some at a time."""
+        """Some entries at a time. Raises UserError for a missing file, or one damaged where what follows cannot be told apart."""
         if self.path.is_file() and _is_blank(self.path):
             yield self._odd(1, "the file is empty", lost=False)
             return
@@ -298,5 +290,4 @@ def _plain(images: Sequence[Any], texts: Sequence[Any]) -> Entries | None:
 
 def _is_blank(path: Path) -> bool:
     with open(path, "rb") as file:
-        start = file.read(4096)
-    return not start.strip(b"\xef\xbb\xbf \t\r\n")
+        return not any(block.strip(b"\xef\xbb\xbf \t\r\n") for block in iter(lambda: file.read(2**16), b""))
