@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from shardmill import __version__
 from shardmill.atomic import file_digest, sync_file, write_durably
 from shardmill.shards.cells import DTYPES, Kind, Kinds
-from shardmill.shards.frames import frame_of, write_frame
+from shardmill.shards.frames import GrowingFrame, write_frame
 from shardmill.shards.journal import read_records
 from shardmill.shards.layout import ShardFiles
 from shardmill.shards.manifest import FileRecord, InputRecord, Manifest
@@ -197,8 +196,7 @@ def _from_journals(
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, float]]:
     """What the stage adds, by key, the rejects, and what all of it cost, from all journals of the shard."""
     known = set(table.select(list(keys)).iter_rows())
-    rows: list[dict[str, Any]] = []
-    rejects: list[dict[str, Any]] = []
+    rows, rejects = GrowingFrame({**keys, **adds}), GrowingFrame({**keys, **REJECTS})
     usage: Counter[str] = Counter(dict.fromkeys(USAGE, 0))
     for record in read_records(files.journals(), digest):
         if record.key not in known:
@@ -206,14 +204,10 @@ def _from_journals(
         key = dict(zip(keys, record.key, strict=True))
         usage.update(record.usage or {})
         if record.reject is not None:
-            rejects.append({**key, **record.reject})
+            rejects.add({**key, **record.reject})
         for row in record.rows or []:
-            rows.append({**row, **key})
-    return (
-        frame_of(rows, {**keys, **adds}),
-        frame_of(rejects, {**keys, **REJECTS}),
-        {name: round(value, 3) for name, value in usage.items()},
-    )
+            rows.add({**row, **key})
+    return rows.whole(), rejects.whole(), {name: round(value, 3) for name, value in usage.items()}
 
 
 def _from_transform(

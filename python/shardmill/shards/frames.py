@@ -17,6 +17,7 @@ from shardmill.shards.cells import DTYPES, Kind, Kinds, dump_cell, encode
 Format = Literal["csv", "jsonl", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
 LIST = pl.List(pl.String)
+ROWS_HELD = 2_000
 
 
 def typed(frame: pl.LazyFrame, kinds: Kinds) -> pl.LazyFrame:
@@ -103,6 +104,31 @@ def frame_of(rows: list[dict[str, Any]], kinds: Kinds) -> pl.DataFrame:
     for name, kind in kinds.items():
         columns[name] = [_encoded(name, row.get(name), kind) for row in rows]
     return pl.DataFrame(columns, schema={name: DTYPES[kind] for name, kind in kinds.items()})
+
+
+class GrowingFrame:
+    """A frame that is made of rows of Python values, of which it holds few at a time: they take several times as much memory.
+
+    Raises TypeError as `frame_of` does.
+    """
+
+    def __init__(self, kinds: Kinds):
+        self._kinds = kinds
+        self._rows: list[dict[str, Any]] = []
+        self._frames: list[pl.DataFrame] = []
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        if len(self._rows) == ROWS_HELD:
+            self._cut()
+
+    def whole(self) -> pl.DataFrame:
+        self._cut()
+        return pl.concat(self._frames, rechunk=True)
+
+    def _cut(self) -> None:
+        self._frames.append(frame_of(self._rows, self._kinds))
+        self._rows = []
 
 
 def _encoded(name: str, value: Any, kind: Kind) -> Any:
