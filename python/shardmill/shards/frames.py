@@ -7,6 +7,7 @@ Parquet a `list` column is a real list of text, because the readers of those for
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
@@ -18,6 +19,7 @@ Format = Literal["csv", "jsonl", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
 LIST = pl.List(pl.String)
 ROWS_HELD = 2_000
+"""So many rows are Python values, or text to be written, at a time."""
 
 
 def typed(frame: pl.LazyFrame, kinds: Kinds) -> pl.LazyFrame:
@@ -90,12 +92,16 @@ def real_lists(kinds: Kinds) -> list[pl.Expr]:
 def write_frame(frame: pl.DataFrame, kinds: Kinds, target: Path | IO[bytes], format: str, header: bool = True) -> None:
     """Write the columns of `kinds`, in their order. `header` only matters for CSV."""
     frame = frame.select(list(kinds))
-    if format == "csv":
-        frame.write_csv(target, include_header=header)
-    elif format == "parquet":
+    if format == "parquet":
         frame.with_columns(real_lists(kinds)).write_parquet(target)
-    else:
-        frame.select(json_lines(kinds)).write_csv(target, include_header=False, quote_style="never")
+        return
+    with open(target, "wb") if isinstance(target, Path) else nullcontext(target) as file:
+        for start in range(0, max(frame.height, 1), ROWS_HELD):  # Polars keeps in memory all that it writes at once
+            rows = frame.slice(start, ROWS_HELD)
+            if format == "csv":
+                rows.write_csv(file, include_header=header and start == 0)
+            else:
+                rows.select(json_lines(kinds)).write_csv(file, include_header=False, quote_style="never")
 
 
 def frame_of(rows: list[dict[str, Any]], kinds: Kinds) -> pl.DataFrame:
