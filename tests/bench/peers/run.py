@@ -47,7 +47,7 @@ class Figures:
 def once(
     client: Client, options: argparse.Namespace, table: Path, folder: Path, captions: Sequence[str], delay: float
 ) -> Figures:
-    """Do the job once. Raises SystemExit when a row is missing or wrong: then there is nothing to compare."""
+    """Do the job once. Raises RuntimeError when a row is missing or wrong: then there is nothing to compare."""
     out = folder / client.name
     shutil.rmtree(out, ignore_errors=True)
     with server("--delay", str(delay), core=options.server_core) as beside:
@@ -57,7 +57,7 @@ def once(
         asked = beside.stats()
     outcome = read(client, options.scratch, table, out, captions)
     if outcome.out != len(captions) or outcome.wrong or outcome.doubled:
-        raise SystemExit(f"{client.name}: not the rows that were wanted ({outcome}); see {folder / client.name}.log")
+        raise RuntimeError(f"{client.name}: not the rows that were wanted ({outcome}); see {folder / client.name}.log")
     asking = asked["last"] - asked["first"]
     return Figures(
         seconds=measured.seconds,
@@ -96,7 +96,11 @@ def speed_table(options: argparse.Namespace, clients: Sequence[Client], folder: 
     runs: dict[str, list[Figures]] = {client.name: [] for client in clients}
     for turn in range(options.rounds):
         for client in clients:
-            figures = once(client, options, table, folder, captions, options.delay)
+            try:
+                figures = once(client, options, table, folder, captions, options.delay)
+            except RuntimeError as error:
+                print(f"  round {turn + 1} {error}", flush=True)
+                continue
             runs[client.name].append(figures)
             print(f"  round {turn + 1} {client.name:13} {figures.seconds:7.1f} s  load {figures.load:.1f}", flush=True)
     ideal = options.rows * options.delay / CONCURRENCY
@@ -107,6 +111,9 @@ def speed_table(options: argparse.Namespace, clients: Sequence[Client], folder: 
     lines: list[dict[str, object]] = []
     for client in clients:
         own = runs[client.name]
+        if not own:
+            print(f"{client.name:14} has no round that gave all rows")
+            continue
         middle = {name: statistics.median(asdict(each)[name] for each in own) for name in asdict(own[0])}
         rates = sorted(options.rows / each.asking_seconds for each in own)
         line = {
