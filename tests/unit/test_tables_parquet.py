@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -94,3 +97,21 @@ def test_pictures_become_references_that_lead_to_their_bytes(tmp_path: Path, box
     assert [open_image(found[number]).width for number in (0, 41, 149)] == [8, 49, 157]
     with pytest.raises(UnreadableImage, match="holds no image"):
         open_image(f"{tmp_path}/t.parquet::image::3")
+
+
+def test_a_table_is_read_in_memory_that_does_not_grow_with_its_pictures(tmp_path: Path) -> None:
+    """120 MB of pictures in groups of 1 MB: how they are referred to, and whether they can be read, is told by a few groups."""
+    path = tmp_path / "pictures.parquet"
+    pictures = [b"\xff\xd8\xff" + os.urandom(50_000) for _ in range(2_400)]
+    pl.DataFrame({"caption": ["a dog"] * len(pictures), "image": pictures}).write_parquet(path, row_group_size=20)
+    code = (
+        "import resource, sys; from shardmill.shards.tables import open_table\n"
+        "peak = lambda: int(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0]) // 1024\n"
+        "before = peak()\n"
+        "rows = [row for batch in open_table(sys.argv[1]).batches() for row in batch.frame['image']]\n"
+        "print(len(rows), rows[-1].rpartition('::')[2], peak() - before)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)"
+    )
+    told = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout.split()
+    assert told[:2] == ["2400", "2399"]
+    assert int(told[2]) < 80 and int(told[3]) < 140, told

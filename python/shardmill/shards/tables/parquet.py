@@ -35,12 +35,13 @@ class ParquetTable(Table):
             check_columns(path, list(self._schema))
             self._binary = [name for name, kind in self._schema.items() if kind == pl.Binary]
             boxed = [name for name, kind in self._schema.items() if isinstance(kind, pl.Struct) and _bytes_of(kind)]
-            sample = pl.scan_parquet(path, glob=False).select(self._binary).head(SAMPLE).collect()
             first = pl.scan_parquet(path, glob=False).select(self._binary + boxed).head(PICTURES_SEEN).collect()
+            texts = [name for name in self._binary if _decodable(first[name])]  # a thousand pictures would be much to read
+            sample = pl.scan_parquet(path, glob=False).select(texts).head(SAMPLE).collect()
             self._rows = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
         except BROKEN as error:
             raise _unreadable(path, error) from None
-        no_text = {name for name in self._binary if not _decodable(sample[name])}
+        no_text = {name for name in self._binary if name not in texts or not _decodable(sample[name])}
         no_text |= {name for name, kind in self._schema.items() if kind != pl.Binary and _holds_bytes(kind)}
         self._pictures = [name for name in self._binary + boxed if name in no_text and _are_pictures(first[name])]
         no_text -= {*self._pictures}
@@ -50,7 +51,7 @@ class ParquetTable(Table):
 
     def _batches(self) -> Iterator[Batch]:
         rows = 0
-        scan = pl.scan_parquet(self.path, glob=False).select(
+        scan = pl.scan_parquet(self.path, glob=False, row_index_name=ROW_ID).select(
             [self._reference(name) if name in self._pictures else pl.col(name) for name in self.columns]
         )
         try:
@@ -80,7 +81,7 @@ class ParquetTable(Table):
     def _reference(self, name: str) -> pl.Expr:
         """Where the picture of a row is, without reading it: null where there is none, and a struct's `path` if only that is."""
         column = pl.col(name)
-        place = pl.format("{}::{}::{}", pl.lit(str(self.path.resolve())), pl.lit(name), pl.int_range(pl.len()))
+        place = pl.format("{}::{}::{}", pl.lit(str(self.path.resolve())), pl.lit(name), pl.col(ROW_ID))
         kind = self._schema[name]
         if not isinstance(kind, pl.Struct):
             return pl.when(column.is_not_null()).then(place).alias(name)
