@@ -15,6 +15,7 @@ from shardmill.atomic import make_folder, new_attempt
 from shardmill.errors import UserError
 from shardmill.shard_work import ModelPool, Progress, Report, ShardWork
 from shardmill.shards.claims import Claims, Held, Holder
+from shardmill.shards.embedded import check_embedded
 from shardmill.shards.finish import Unconserved, finish_shard
 from shardmill.shards.manifest import Manifest
 from shardmill.shards.publish import settle
@@ -94,6 +95,9 @@ def run_shard(
             reopen_stale(run, short, shard, manifest)
     started = time.time()
     table, above = run.read_part(run.stage(short).after, shard)
+    for name in stage.reads:
+        if table.schema.get(name) == pl.String:
+            check_embedded(run.plan, table[name])
     attempt = new_attempt()
     with ExitStack() as stack:
         claims = stack.enter_context(Claims(files, replace(holder, attempt=attempt))) if holder else None

@@ -23,6 +23,7 @@ from shardmill.errors import UserError
 from shardmill.export.folder import MAKING
 from shardmill.models.archives import is_member
 from shardmill.models.images import UnreadableImage, decode, known_formats, read
+from shardmill.shards.embedded import check_embedded
 from shardmill.shards.run_folder import RunFolder
 
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
@@ -58,6 +59,7 @@ class Pictures:
         if not value:
             raise UnreadableImage("the row names no picture")
         if self.column != PAINTED:
+            check_embedded(self.run.plan, [value])
             return os.path.join(self.run.plan.input.image_root, value)
         inside = PurePosixPath(value)
         if inside.is_absolute() or ".." in inside.parts:

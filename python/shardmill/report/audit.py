@@ -23,6 +23,7 @@ from shardmill.errors import UserError
 from shardmill.report.claims import Item, Output, outputs_of
 from shardmill.seeding import seed_of, uniform
 from shardmill.shards.cells import decode
+from shardmill.shards.embedded import check_embedded
 from shardmill.shards.frames import scan_frame
 from shardmill.shards.run_folder import RunFolder
 from shardmill.shards.verify import choose_shards
@@ -150,6 +151,7 @@ def _read(run: RunFolder, output: Output, stratum: int, keys: Sequence[tuple[int
             if (line["row_id"], line.get("sub_id")) in wanted:
                 row: dict[str, Any] = {name: decode(value, kinds[name]) for name, value in line.items()}
                 picture = row.get(output.picture)
+                check_embedded(run.plan, [picture], must_exist=False)
                 image = picture_of(context, output.picture, picture) if picture else None
                 yield Drawn(output, stratum, row["row_id"], row.get("sub_id"), image, output.show(row))
 

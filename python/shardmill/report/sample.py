@@ -11,6 +11,7 @@ from shardmill.report.measures import Sample
 from shardmill.report.model import Card, Text
 from shardmill.report.pipelines.base import Pipeline, Row, boxes_of, decoded
 from shardmill.report.standing import Standing
+from shardmill.shards.embedded import check_embedded
 from shardmill.shards.run_folder import INGEST
 
 MOST_REASONS = 200
@@ -128,6 +129,7 @@ def image_of(standing: Standing, row: Row) -> str | None:
     """The reference to a row's picture: the painted one, or that of the input."""
     if row.get("painted_image"):
         return str((standing.run.path / row["painted_image"]).resolve())
+    check_embedded(standing.run.plan, [row.get("image")], must_exist=False)
     return str(Path(standing.run.plan.input.image_root) / row["image"]) if row.get("image") else None
 
 
