@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import polars as pl
+
 from shardmill.atomic import replacing
+from shardmill.errors import UserError
 from shardmill.language.lexicon import lexicon
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.models.scene import paint
 from shardmill.seeding import rng_of, seed_of
 from shardmill.shards.cells import csv_line
-from shardmill.shards.ingest import map_columns
+from shardmill.shards.ingest import count_records, map_columns
 from shardmill.shards.tables import open_table
 
 MOST_OBJECTS = 6
@@ -21,50 +25,69 @@ MOST_OBJECTS = 6
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The new table and how many pictures were painted; captions without a paintable object get none."""
+    """The new table and how many pictures were painted; captions without a paintable object get none.
+
+    `unreadable` counts the rows that were left out, by reason; `more` says that rows follow the last one that was asked for.
+    """
 
     table: Path
     painted: int
     unpaintable: int
+    unreadable: dict[str, int]
+    more: bool
 
 
 def paint_captions(
     source: Path,
     out: Path,
     *,
-    rows: int,
+    rows: int | None = None,
     seed: int = 0,
     caption_column: str | None = None,
-    report: Callable[[int], None] | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> Rehearsal:
-    """Paint a `scene` picture for each of the first `rows` captions; write `out/captions.csv` (image, caption) and `out/images/`.
+    """Paint a `scene` picture for each caption, or the first `rows`; write `out/captions.csv` (image, caption) and `out/images/`.
 
     Most objects that a caption names are in its picture, and some that it does not name: as with real photos, the checks have
-    something to find.
+    something to find. `report` is told how many rows are done, and of how many.
     """
     table = open_table(source)
     mapping, _ = map_columns(table.columns, caption_column, None)
     column = next(name for name, target in mapping.items() if target == "caption")
+    if source.resolve() == (out / "captions.csv").resolve():
+        raise UserError(f"{source} is the table itself, which the new captions.csv would replace; give --out another folder")
     (out / "images").mkdir(parents=True, exist_ok=True)
-    lines = [csv_line(["image", "caption"])]
-    seen = painted = 0
-    for batch in table.batches():
-        for row_id, caption in batch.frame.select("row_id", column).iter_rows():
-            if seen == rows:
-                break
-            seen += 1
-            objects = paintable(caption or "", rng_of(seed, "rehearsal", row_id))
-            image = f"images/{row_id:08}.png"
-            if objects:
-                with replacing(out / image) as file:
-                    paint(objects, seed=seed_of(seed, "rehearsal", row_id) % 2**31).save(file, "PNG")
-                painted += 1
-            lines.append(csv_line([image, caption]))
-            if report:
-                report(seen)
+    end = count_records(table) if rows is None else rows
+    done = painted = unpaintable = 0
+    unreadable: Counter[str] = Counter()
     with replacing(out / "captions.csv") as file:
-        file.write("".join(lines).encode())
-    return Rehearsal(out / "captions.csv", painted, seen - painted)
+        file.write(csv_line(["image", "caption"]).encode())
+        for batch in table.batches():
+            unreadable.update(bad.reason for bad in batch.bad if bad.row_id < end)
+            for row_id, caption in batch.frame.filter(pl.col("row_id") < end).select("row_id", column).iter_rows():
+                image = f"images/{row_id:08}.png"
+                if _paint(caption or "", out / image, seed, row_id):
+                    painted += 1
+                else:
+                    unpaintable += 1
+                file.write(csv_line([image, caption]).encode())
+                if report:
+                    report(row_id + 1, end)
+            done = 1 + max([*batch.frame["row_id"], *(bad.row_id for bad in batch.bad)])
+            if done > end:
+                break
+    if report:
+        report(min(done, end), min(done, end))
+    return Rehearsal(out / "captions.csv", painted, unpaintable, dict(unreadable), done > end)
+
+
+def _paint(caption: str, path: Path, seed: int, row_id: int) -> bool:
+    """Paint the picture of a caption; whether there was anything to paint."""
+    objects = paintable(caption, rng_of(seed, "rehearsal", row_id))
+    if objects:
+        with replacing(path) as file:
+            paint(objects, seed=seed_of(seed, "rehearsal", row_id) % 2**31).save(file, "PNG")
+    return bool(objects)
 
 
 def paintable(caption: str, rng: Random) -> list[str]:

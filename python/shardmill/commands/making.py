@@ -157,18 +157,28 @@ def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> 
 @cli.command()
 @click.argument("input", type=FILE)
 @click.option("--out", type=FOLDER, required=True, help="the folder for captions.csv and images/")
-@click.option("--rows", type=click.IntRange(1), default=1_000, show_default=True, help="how many captions, from the top")
+@click.option("--rows", type=click.IntRange(1), help="only so many, from the top; all if not given, 100 to 200 a second")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--caption-column", help="the column with the captions (guessed if not given)")
-def paint(input: Path, out: Path, rows: int, seed: int, caption_column: str | None) -> None:
+def paint(input: Path, out: Path, rows: int | None, seed: int, caption_column: str | None) -> None:
     """Paint simple pictures for the captions of INPUT, to try a pipeline on them without photos and without a GPU."""
     from shardmill.rehearsal import paint_captions
+    from shardmill.shards.manifest import counted
     from shardmill.standalone import ProgressLine
     from shardmill.worker import Progress
 
     line = ProgressLine("painting")
     done = paint_captions(
-        input, out, rows=rows, seed=seed, caption_column=caption_column, report=lambda count: line(Progress(count, rows, 0, 0))
+        input,
+        out,
+        rows=rows,
+        seed=seed,
+        caption_column=caption_column,
+        report=lambda count, total: line(Progress(count, total, 0, 0)),
     )
     click.echo(f"{done.table}: {done.painted:,} pictures, {done.unpaintable:,} captions without a known object")
+    if done.unreadable:
+        click.echo(f"{sum(done.unreadable.values()):,} unreadable rows left out ({counted(done.unreadable)})")
+    if done.more:
+        click.echo(f"only the first {rows:,} rows; {input} has more, all of them without --rows")
     click.echo(f"next: shardmill launch negbench --input {done.table} --run data/runs/rehearsal")

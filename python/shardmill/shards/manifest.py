@@ -84,9 +84,15 @@ def summary(rows_in: int, rows_out: int, reasons: dict[str, int], lines_out: int
     """`10,000 in = 9,812 out + 188 rejected (malformed 97, not grounded 91)`: the line that ends every command."""
     rejected = sum(reasons.values())
     sign = "=" if rows_in == rows_out + rejected else "≠"
-    parts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
     lines = f" ({lines_out:,} lines)" if lines_out not in (None, rows_out) else ""
-    return f"{rows_in:,} in {sign} {rows_out:,} out{lines} + {rejected:,} rejected" + (f" ({parts})" if parts else "")
+    return f"{rows_in:,} in {sign} {rows_out:,} out{lines} + {rejected:,} rejected" + (
+        f" ({counted(reasons)})" if reasons else ""
+    )
+
+
+def counted(reasons: dict[str, int]) -> str:
+    """`malformed 97, not grounded 91`: the most frequent first."""
+    return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
 
 def totals(manifests: Iterable[Manifest]) -> dict[str, Any]:
