@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -46,14 +46,15 @@ def paint_captions(
     caption_column: str | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Rehearsal:
-    """Paint a `scene` picture for each caption, or the first `rows`; write `out/captions.csv` (image, caption) and `out/images/`.
+    """Paint a `scene` picture for each caption, or the first `rows`; write `out/captions.csv` and `out/images/`.
 
-    Most objects that a caption names are in its picture, and some that it does not name: as with real photos, the checks have
-    something to find. `report` is told how many rows are done, and of how many.
+    The new table has the columns image and caption, then the others of the old one, named as `map_columns` does. Most objects
+    that a caption names are in its picture, and some that it does not name: as with real photos, the checks have something to
+    find. `report` is told how many rows are done, and of how many.
     """
     table = open_table(source)
-    mapping, _ = map_columns(table.columns, caption_column, None)
-    column = next(name for name, target in mapping.items() if target == "caption")
+    mapping, _ = map_columns(table.columns, caption_column, None, pictured=False)
+    cells = [pl.col(column).alias(name) for column, name in mapping.items()]
     if source.resolve() == (out / "captions.csv").resolve():
         raise UserError(f"{source} is the table itself, which the new captions.csv would replace; give --out another folder")
     (out / "images").mkdir(parents=True, exist_ok=True)
@@ -61,16 +62,17 @@ def paint_captions(
     done = painted = unpaintable = 0
     unreadable: Counter[str] = Counter()
     with replacing(out / "captions.csv") as file:
-        file.write(csv_line(["image", "caption"]).encode())
+        file.write(_line("image", mapping.values()))
         for batch in table.batches():
             unreadable.update(bad.reason for bad in batch.bad if bad.row_id < end)
-            for row_id, caption in batch.frame.filter(pl.col("row_id") < end).select("row_id", column).iter_rows():
+            inside = batch.frame.filter(pl.col("row_id") < end).select("row_id", *cells)
+            for row_id, caption, *others in inside.iter_rows():
                 image = f"images/{row_id:08}.png"
                 if _paint(caption or "", out / image, seed, row_id):
                     painted += 1
                 else:
                     unpaintable += 1
-                file.write(csv_line([image, caption]).encode())
+                file.write(_line(image, [caption, *others]))
                 if report:
                     report(row_id + 1, end)
             done = 1 + max([*batch.frame["row_id"], *(bad.row_id for bad in batch.bad)])
@@ -79,6 +81,11 @@ def paint_captions(
     if report:
         report(min(done, end), min(done, end))
     return Rehearsal(out / "captions.csv", painted, unpaintable, dict(unreadable), done > end)
+
+
+def _line(image: str, cells: Iterable[str | None]) -> bytes:
+    """A line of the new table. JSON can hold a NUL; a CSV with one would be refused as no text."""
+    return csv_line([image, *cells]).replace("\0", "\ufffd").encode()
 
 
 def _paint(caption: str, path: Path, seed: int, row_id: int) -> bool:

@@ -12,6 +12,8 @@ from conftest import CAPTIONS
 from shardmill.cli import cli
 from shardmill.errors import UserError
 from shardmill.rehearsal import paint_captions
+from shardmill.shards.ingest import map_columns
+from shardmill.shards.tables import open_table
 
 
 def painted(table: Path, out: Path, *options: str) -> Result:
@@ -65,3 +67,53 @@ def test_the_table_itself_is_never_replaced(captions_csv: Path) -> None:
     with pytest.raises(UserError, match="give --out another folder"):
         paint_captions(captions_csv, captions_csv.parent)
     assert captions_csv.read_bytes() == before
+
+
+def test_other_columns_are_carried_along(tmp_path: Path) -> None:
+    table = tmp_path / "t.jsonl"
+    table.write_text(
+        '{"title": "A dog.", "tags": ["a", "b"], "note": "one, \\"two\\"\\r\\nthree", "sub_id": 7}\n'
+        '{"title": "A boat.", "note": "a\\u0000b"}\n'
+    )
+    made = paint_captions(table, tmp_path / "out").table
+    assert rows_of(made) == [
+        {
+            "image": "images/00000000.png",
+            "caption": "A dog.",
+            "tags": '["a","b"]',
+            "note": 'one, "two"\r\nthree',
+            "input_sub_id": "7",
+        },
+        {"image": "images/00000001.png", "caption": "A boat.", "tags": "", "note": "a\ufffdb", "input_sub_id": ""},
+    ]
+    mapping, _ = map_columns(open_table(made).columns, None, None)
+    assert all(column == name for column, name in mapping.items()), "a run takes every column of it as it is"
+
+
+@pytest.mark.parametrize(
+    ("header", "caption", "expected"),
+    [
+        ("filepath,title", None, ["image", "caption", "filepath"]),
+        ("image,caption", None, ["image", "caption", "input_image"]),
+        ("caption,image", "image", ["image", "caption", "input_caption"]),
+        ("Image,Caption,text", "text", ["image", "caption", "Image", "Caption"]),
+    ],
+)
+def test_columns_that_clash_with_the_new_ones_get_another_name(
+    tmp_path: Path, header: str, caption: str | None, expected: list[str]
+) -> None:
+    columns = header.split(",")
+    (tmp_path / "t.csv").write_text(header + "\n" + ",".join(f"A dog and {column}." for column in columns) + "\n")
+    made = paint_captions(tmp_path / "t.csv", tmp_path / "out", caption_column=caption).table
+    (row,) = rows_of(made)
+    assert list(row) == expected
+    assert row["image"] == "images/00000000.png"
+    assert row["caption"] == f"A dog and {caption or columns[-1]}."
+    mapping, _ = map_columns(list(row), None, None)
+    assert mapping["image"] == "image" and mapping["caption"] == "caption"
+
+
+def test_two_columns_that_would_get_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image,caption,input_image\na.png,A dog.,b.png\n")
+    with pytest.raises(UserError, match="two columns of the input would get one name"):
+        paint_captions(tmp_path / "t.csv", tmp_path / "out")

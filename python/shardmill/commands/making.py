@@ -161,7 +161,11 @@ def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> 
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--caption-column", help="the column with the captions (guessed if not given)")
 def paint(input: Path, out: Path, rows: int | None, seed: int, caption_column: str | None) -> None:
-    """Paint simple pictures for the captions of INPUT, to try a pipeline on them without photos and without a GPU."""
+    """Paint simple pictures for the captions of INPUT, to try a pipeline on them without photos and without a GPU.
+
+    About one in eight of the objects that a caption names is left out of its picture on purpose, and up to two others are added,
+    so that the detector has something to reject. The other columns of INPUT are carried along.
+    """
     from shardmill.rehearsal import paint_captions
     from shardmill.shards.manifest import counted
     from shardmill.standalone import ProgressLine

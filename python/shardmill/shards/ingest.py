@@ -42,13 +42,20 @@ Report = Callable[[ImportProgress], None] | None
 
 
 def map_columns(
-    columns: Sequence[str], caption: str | None, image: str | None, lists: Sequence[str] = (), *, captioned: bool = True
+    columns: Sequence[str],
+    caption: str | None,
+    image: str | None,
+    lists: Sequence[str] = (),
+    *,
+    captioned: bool = True,
+    pictured: bool = True,
 ) -> tuple[dict[str, str], dict[str, Kind]]:
     """Which input column becomes which column of the run, and the columns of the ingest parts with their kinds.
 
     The caption column becomes `caption`, the image column `image`; the others keep their names, with `input_` before a name
     that the run needs itself. Cells of the columns `lists` are read as lists. Raises UserError when a named column is missing or
-    no caption column can be found, unless the run does without captions (`captioned`).
+    no caption column can be found, unless the run does without captions (`captioned`). No image column is looked for where
+    pictures of our own take its place (`pictured`).
     """
     odd = [column for column in columns if any(mark in column for mark in "\r\n")]
     if odd:
@@ -56,7 +63,7 @@ def map_columns(
     caption = _find(columns, caption, CAPTION_NAMES, "--caption-column")
     if caption is None and captioned:
         raise UserError(f"no column of the input looks like captions (it has: {told(columns)}); name it with --caption-column")
-    image = _find(columns, image, IMAGE_NAMES, "--image-column")
+    image = _find(columns, image, IMAGE_NAMES, "--image-column") if pictured else None
     mapping = {caption: "caption"} if caption is not None else {}
     if image is not None:
         if image == caption:
