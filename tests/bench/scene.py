@@ -5,6 +5,7 @@ python tests/bench/scene.py
 
 from __future__ import annotations
 
+import argparse
 import time
 from random import Random
 
@@ -15,6 +16,7 @@ PICTURES = 300
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     known = lexicon()
     names = list(known.entries)
     rng = Random(0)
