@@ -28,6 +28,7 @@ DISK_PROBLEMS = {
     errno.EROFS: "read-only",
     errno.EDQUOT: "over quota",
     errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
     errno.ENOTDIR: "a file where a folder is needed",
     errno.EEXIST: "a file where a folder is needed",
     errno.EISDIR: "a folder where a file is needed",

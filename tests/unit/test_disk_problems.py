@@ -14,6 +14,7 @@ from shardmill.standalone import disk_problem, may_pass
     ("error", "told", "passes"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "part.csv"), "no space left: part.csv", False),
+        (OSError(errno.EPERM, "Operation not permitted", "run/ingest"), "no permission: run/ingest", False),
         (OSError(errno.EIO, "Input/output error"), "input/output error on the run folder's disk", True),
         (OSError(errno.ESTALE, "Stale file handle", "part.csv"), "stale handle): part.csv", True),
         (pl.exceptions.ComputeError("Input/output error (os error 5)"), "input/output error", True),
