@@ -48,10 +48,20 @@ def sniff_format(path: Path, encoding: str | None) -> str:
                 raise UserError(f"{path} is {name.upper()} text. Pass --encoding {name}.")
     text = _first_text(path, encoding)
     if "\0" in text:
-        raise UserError(f"{path} is no text table: it holds NUL bytes. If it is text, pass --encoding, for example utf-16-le.")
+        raise _nul_bytes(path, text)
     if not text.strip():
         raise UserError(f"{path} is empty.")
     return kind if kind in ("csv", "tsv", "jsonl") else _sniff_text(text, kind)
+
+
+def _nul_bytes(path: Path, text: str) -> UserError:
+    """What is said of a text with NUL bytes: some that strayed into it, or another encoding or binary data throughout."""
+    if 10 * sum(map(text.count, "\0\ufffd")) > len(text):
+        return UserError(f"{path} is no text table: it holds NUL bytes. If it is text, pass --encoding, for example utf-16-le.")
+    line = text[: text.index("\0")].count("\n") + 1
+    return UserError(
+        f"{path} holds a NUL byte, the first on line {line}. Remove every one (in UTF-8: tr -d '\\000' < FILE > NEW)."
+    )
 
 
 def sniff_delimiter(path: Path, encoding: str | None) -> str:
