@@ -42,7 +42,7 @@ HOSTILE = [
 
 def start(folder: Path, **options: Any) -> RunFolder:
     captions = write_captions(folder.parent / f"{folder.name}.csv", [*CAPTIONS, *WITH_ONE_OBJECT] * 5)
-    new = NewRun(input=captions, num_shards=NUM_SHARDS, settings=("filter_objects.unverified=keep",), **options)
+    new = NewRun(**{"input": captions, "num_shards": NUM_SHARDS, "settings": ("filter_objects.unverified=keep",), **options})
     return start_run(folder, new)
 
 
@@ -165,6 +165,24 @@ def test_the_target_takes_the_first_accepted_rows_and_needs_only_their_shards(wh
     for name, stage in (("negcap.csv", "caption_negated"), ("negmcq.csv", "paraphrase_mcq")):
         first = rows_of(whole, stage, range(2))["row_id"].unique(maintain_order=True).head(target).to_list()
         assert pd.read_csv(run.path / "datasets" / name)["row_id"].unique().tolist() == first
+
+
+@pytest.mark.parametrize("num_shards", [1, 3, 7])
+def test_with_a_target_every_file_is_the_same_for_any_number_of_shards(whole: RunFolder, tmp_path: Path, num_shards: int) -> None:
+    target = rows_of(whole, "paraphrase_mcq")["row_id"].n_unique() // 2
+    built = []
+    for folder, shards in ((tmp_path / "four", NUM_SHARDS), (tmp_path / "other", num_shards)):
+        run = start(folder, num_shards=shards, target_rows=target)
+        finish(run, list(range(shards)))
+        build(run)
+        built.append({path.name: path.read_bytes() for path in (folder / "datasets").iterdir() if path.name != "dataset.json"})
+    assert built[0] == built[1]
+    full = {line["row_id"] for line in lines(tmp_path / "four" / "datasets" / "negfull.jsonl")}
+    lists = rows_of(whole, "validate_objects").filter(pl.col("row_id").is_in(list(full)))
+    assert len(full) < rows_of(whole, "validate_objects").height
+    counts = pl.read_csv(tmp_path / "four" / "datasets" / "object_counts.csv")
+    for column in ("positive", "negative"):
+        assert counts[f"{column}s"].sum() == sum(len(json.loads(cell)) for cell in lists[f"{column}_objects"])
 
 
 def test_the_card_tells_of_every_file_and_every_row(run: RunFolder) -> None:

@@ -27,8 +27,9 @@ CAPTIONS, QUESTIONS, LISTS = "caption_negated", "paraphrase_mcq", "validate_obje
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
     """Write all datasets into `out` (RUN/datasets), shard by shard, in the order of the input.
 
-    With the plan's `target_rows`, each dataset holds the first so many accepted rows. Raises UserError naming the shards that
-    are not finished; `allow_missing` leaves them out and says so in the file names.
+    With the plan's `target_rows`, each dataset holds the first so many accepted rows, and objects are counted in the rows that a
+    dataset holds: how the input is cut shapes no file. Raises UserError naming the shards that are not finished; `allow_missing`
+    leaves them out and says so in the file names.
     """
     absent = [stage for stage in (CAPTIONS, QUESTIONS) if stage not in run.stages]
     if absent:
@@ -71,7 +72,11 @@ def _write(run: RunFolder, shards: list[int], paths: dict[str, Path]) -> dict[st
             shard = Shard(tables[CAPTIONS], tables[QUESTIONS], list(run.plan.input.columns))
             for name, write in FILES.items():
                 counts[name] += write(shard, files[name], index == 0)
-            for name, positive, negative in object_counts(run.read_part(LISTS, number)[0]).iter_rows():
+            lists = run.read_part(LISTS, number)[0]
+            if run.plan.target_rows is not None:
+                held = pl.concat([table["row_id"] for table in tables.values()])
+                lists = lists.filter(pl.col("row_id").is_in(held.implode()))
+            for name, positive, negative in object_counts(lists).iter_rows():
                 positives[name] += positive
                 negatives[name] += negative
         objects = pl.DataFrame(
