@@ -65,6 +65,8 @@ class NewRun:
                 raise UserError(f"{name} must be at least 1, not {value}")
         if self.target_rows is not None and load_pipeline(self.pipeline).pipeline != "negbench":
             raise UserError("--target-rows is for negbench; other pipelines draw from their input with --total")
+        if self.image_root is not None and not self.image_root.is_dir():
+            raise UserError(f"--image-root: there is no folder {self.image_root}, where relative image paths are to start")
         chosen = use_models(load_pipeline(self.pipeline), self.models, self.servers)
         object.__setattr__(self, "pipeline_file", override(chosen, self.settings))
 

@@ -74,6 +74,16 @@ def test_settings_and_pipeline_files_that_make_no_sense(refused: Refused, captio
     assert not (tmp_path / "run").exists()
 
 
+def test_an_image_root_that_is_no_folder_is_named(refused: Refused, captions_csv: Path, tmp_path: Path) -> None:
+    for words in (
+        ("shard", captions_csv, "--run", tmp_path / "run"),
+        ("launch", "negbench", "--input", captions_csv, "--run", tmp_path / "run"),
+        ("preview", "negbench", "--input", captions_csv),
+    ):
+        assert "--image-root: there is no folder nosuchdir," in refused(*words, "--image-root", "nosuchdir/")
+    assert not (tmp_path / "run").exists()
+
+
 def test_places_where_nothing_can_be_written(refused: Refused, make_run: MakeRun, captions_csv: Path, tmp_path: Path) -> None:
     assert "/proc/run" in refused("shard", captions_csv, "--run", "/proc/run")
     assert "captions.csv/run is a file, or in one" in refused("shard", captions_csv, "--run", captions_csv / "run")
