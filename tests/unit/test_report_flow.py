@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from planted import make_run, rewrite
+from planted import SAMPLES, make_run, rewrite
 from shardmill.report.flow import draw_rejected, flow_of, way_to
 from shardmill.report.gather import gather
 from shardmill.report.model import Finding, Report
@@ -98,6 +98,20 @@ def test_a_run_of_which_only_the_input_stands_has_a_report(pipeline: str, tmp_pa
     report = gather(make_run(tmp_path / "run", pipeline, 10, stages=0))
     assert [step.rows_out for step in report.flow[1:]] == [0] * (len(report.flow) - 1)
     assert found(report, "complete").verdict == "look"
+
+
+@pytest.mark.parametrize(("readable", "verdict"), [(0, "fail"), (4, "look"), (10, "pass")])
+def test_few_rows_are_to_be_looked_at_and_a_dataset_without_any_fails(tmp_path: Path, readable: int, verdict: str) -> None:
+    pictures = tmp_path / "pictures"
+    for line in (SAMPLES / "captions.csv").read_text().splitlines()[1 : readable + 1]:
+        picture = pictures / line.partition(",")[0]
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SAMPLES / picture.relative_to(pictures), picture)
+    pictures.mkdir(exist_ok=True)
+    report = gather(make_run(tmp_path / "run", "negbench", 10, image_root=pictures), rows=0)
+    yielded = found(report, "yield.caption_negated")
+    assert yielded.verdict == verdict and f"({readable} of 10)" in yielded.shown
+    assert report.facts["verdict"].startswith("0 failed") == (verdict != "fail")
 
 
 def test_a_part_that_is_gone_counts_as_missing_and_is_named(copy: RunFolder) -> None:

@@ -125,6 +125,7 @@ def _yields(standing: Standing, steps: list[FlowStep]) -> list[Finding]:
     """For each last stage, the share of the input that comes out on the way to it, of the shards that it has finished.
 
     Where a stage makes several lines of a row, rows are counted up to there, and the lines that come out of later stages apart.
+    Where nothing comes out, the rule fails: all others have nothing to measure then, and say so without a failure.
     """
     found = []
     by_name = {step.stage: step for step in steps}
@@ -188,13 +189,13 @@ def _yield(id: str, stages: list[str], sums: list[dict[str, Any]], named: str, s
     return Finding(
         id=id,
         rule=f"Most of the {named} comes out of {stages[-1]}.",
-        verdict="pass" if out / given >= LEAST_YIELD else "look",
+        verdict="fail" if out == 0 else "look" if out / given < LEAST_YIELD else "pass",
         value=round(out / given, 6),
         shown=f"{percent(out / given)} ({out:,} of {given:,}){told}",
-        threshold=f"at least {percent(LEAST_YIELD)}",
+        threshold=f"at least {percent(LEAST_YIELD)}, fails where nothing comes out",
         n=given,
-        means="Few rows survive: the input does not suit the pipeline, a threshold is too strict, or a model does not answer "
-        "as it should. See the reasons of each stage.",
+        means="Few rows survive, or none: the input does not suit the pipeline, a threshold is too strict, or a model does not "
+        "answer as it should. See the reasons of each stage.",
         examples=steps[worst[0]].examples.get(worst[1], []) if worst else [],
     )
 
