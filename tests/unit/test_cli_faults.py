@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from shardmill.cli import main
 from shardmill.planning import NewRun, start_run
+from shardmill.shards.plan import load_plan
 from shardmill.shards.run_folder import RunFolder
 from shardmill.worker import run_shard
 
@@ -113,6 +115,21 @@ def test_commands_for_a_run_that_is_another(refused: Refused, make_run: MakeRun,
     plan.write_text(plan.read_text().replace('"pipeline": "negbench"', '"pipeline": "antidote"'))
     assert "is a run of the pipeline antidote, not negbench" in refused("launch", "negbench", "--run", run.path)
     assert "the pipeline is" in refused("shard", captions_csv, "--run", run.path, "--num-shards", 4)
+
+
+def test_options_of_a_new_run_are_named_as_they_were_typed(refused: Refused, make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    again = ("launch", "negbench", "--run", run.path)
+    line = refused(*again, "--set", "create_mcq.medium= photo", "--set", "create_mcq.style=original")
+    assert line.startswith("shardmill: --set belongs to a new run; ")
+    command = line.partition("this one: shardmill ")[2]
+    assert "has not finished shard 0" in refused(*shlex.split(command))
+    assert load_plan(run.path).stages[5].options["medium"] == "photo"
+    line = refused(*again, "--model", "rules")
+    assert "--model belongs to" in line and line.endswith(f"run {run.path} STAGE --redo --set STAGE.model=rules")
+    assert "--format belongs to" in refused(*again, "--format", "jsonl")
+    assert "--seed belongs to" in refused(*again, "--redo", "create_mcq", "--set", "create_mcq.style=original", "--seed", 1)
+    assert "name its table with --input" in refused("launch", "negbench", "--run", tmp_path / "new", "--set", "a.b=1")
 
 
 def test_ingest_is_told_apart_from_the_stages(refused: Refused, make_run: MakeRun) -> None:

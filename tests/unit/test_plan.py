@@ -45,11 +45,16 @@ def test_a_very_large_input_is_cut_into_larger_shards_not_into_more(rows: int, s
         ({"num_shards": None, "rows_per_shard": 16}, "the row ranges of the shards"),
         ({"part_format": "jsonl"}, 'the part format is "csv" in its plan and "jsonl" now'),
         ({"target_rows": 9}, "the number of target rows"),
-        ({"caption_column": "source"}, "the column mapping"),
+        ({"caption_column": "source"}, "the column mapping: caption is "),
+        ({"caption_column": "source"}, 'source is "source" in its plan and "caption" now;'),
         ({"image_root": Path("/")}, "the image folder"),
-        ({"encoding": "cp1252"}, "how the input is read"),
+        ({"encoding": "cp1252"}, 'how the input is read: encoding is null in its plan and "cp1252" now;'),
         ({"quoting": "standard"}, "how the input is read"),
-        ({"settings": ["create_mcq.style=original"]}, "options of stage create_mcq"),
+        (
+            {"settings": ["create_mcq.style=original", "create_mcq.medium=photo"]},
+            'options of stage create_mcq: style is "balanced" in its plan and "original" now, '
+            'medium is "image" in its plan and "photo" now;',
+        ),
         ({"settings": ["filter_objects.model.miss_rate=0.5"]}, "model error rates of stage filter_objects"),
         ({"settings": ["extract_objects.attempts=9"]}, "the attempts per answer of stage extract_objects"),
     ],
@@ -61,6 +66,15 @@ def test_each_value_that_differs_is_named(make_run: MakeRun, options: dict[str, 
         make_run(**options)
     assert field in str(error.value)
     assert (run.path / "plan.json").read_bytes() == plan
+
+
+def test_long_values_are_shown_where_they_begin_to_differ(make_run: MakeRun, tmp_path: Path) -> None:
+    folders = [tmp_path / ("photos" * 20) / name for name in ("first", "other")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    make_run(image_root=folders[0])
+    with pytest.raises(UserError, match=r'photos/first" in its plan and \.\.\..*photos/other" now'):
+        make_run(image_root=folders[1])
 
 
 @pytest.mark.parametrize(

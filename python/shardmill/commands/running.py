@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,13 +152,30 @@ def open_run(
         note_images(run)
         return run
     given = [name for name in options if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE]
-    if given and not (redo and given == ["settings"]):
-        raise UserError(f"--{given[0].replace('_', '-')} belongs to a new run; name its table with --input")
+    misplaced = [name for name in given if not (redo and name == "settings")]
+    if misplaced:
+        typed = next(param.opts[0] for param in ctx.command.params if param.name == misplaced[0])
+        raise UserError(f"{typed} belongs to a new run; {advice_for(misplaced[0], folder, options)}")
     run = RunFolder(folder)
     name = load_pipeline(pipeline).pipeline
     if run.plan.pipeline != name:
         raise UserError(f"{run.path} is a run of the pipeline {run.plan.pipeline}, not {name}; use another run folder")
     return run
+
+
+def advice_for(name: str, folder: Path, options: dict[str, Any]) -> str:
+    """How to get what an option of a new run asks for, from a run that may stand already."""
+    from shardmill.shards.plan import NAME
+
+    change = ["shardmill", "run", str(folder)]
+    if (folder / NAME).exists() and name == "settings":
+        settings = [word for setting in options["settings"] for word in ("--set", setting)]
+        stage = options["settings"][0].partition(".")[0]
+        return f"to change a stage of this one: {shlex.join([*change, stage, '--redo', *settings])}"
+    if (folder / NAME).exists() and name == "models":
+        model = f"STAGE.model={options['models'][0]}"
+        return f"to give a stage of this one another model: {shlex.join([*change, 'STAGE', '--redo', '--set', model])}"
+    return "name its table with --input, and a folder of its own with --run"
 
 
 def launch_here(run: RunFolder, workers: int, build: bool) -> int:

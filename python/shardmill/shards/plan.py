@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +170,51 @@ def create_plan(run: Path, plan: Plan) -> Plan:
 
 
 def compare(old: Plan, new: Plan) -> str:
-    """The first field in which two plans differ, in words; empty when they agree in all that shapes the result."""
+    """The first field in which two plans differ, in words; empty when they agree in all that shapes the result.
+
+    Of a field that has keys, those that differ are named.
+    """
     for field, before, after in _fields(old, new):
         if before != after:
-            return f"{field} is {_short(before)} in its plan and {_short(after)} now"
+            return _difference(field, _opened(before), _opened(after))
     return ""
+
+
+def _difference(field: str, before: Any, after: Any) -> str:
+    """What is to be said of a field.
+
+    >>> _difference("options", {"count": 5, "style": "plain"}, {"count": 5})
+    'options: style is "plain" in its plan and not there now'
+    """
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return f"{field} is {_apart(json.dumps(before), json.dumps(after))}"
+    told = []
+    for key in before | after:
+        was, now = (json.dumps(side[key]) if key in side else "not there" for side in (before, after))
+        if was != now:
+            told.append(f"{key} is {_apart(was, now)}")
+    return f"{field}: {', '.join(told)}"
+
+
+def _opened(value: Any) -> Any:
+    """A value of a fingerprint is text; options are JSON in it."""
+    return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+
+
+def _apart(before: str, after: str, most: int = 60, known: int = 20) -> str:
+    """Two values for a message; long ones are cut to the place where they begin to differ.
+
+    >>> _apart("1", "2")
+    '1 in its plan and 2 now'
+    >>> _apart("/data/photos/of/2024", "/data/photos/of/2025", most=8, known=4)
+    '.../2024 in its plan and .../2025 now'
+    """
+    alike = (one == other for one, other in zip(before, after, strict=False))
+    same = sum(takewhile(bool, alike))
+    start = max(0, same - known) if max(len(before), len(after)) > most else 0
+    end = start + most
+    cut = [("..." if start else "") + text[start:end] + ("..." if text[end:] else "") for text in (before, after)]
+    return f"{cut[0]} in its plan and {cut[1]} now"
 
 
 def _fields(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
@@ -203,11 +243,6 @@ def _fields(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
 
 def _plain(selection: Selection | None) -> Any:
     return selection.model_dump() if selection else None
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def replace_plan(run: Path, plan: Plan) -> Plan:
