@@ -136,6 +136,15 @@ def test_a_perspective_with_another_prompt_is_asked_again(tmp_path: Path, talker
     assert {asked for _, asked in talker.asked} == {"Name the things."} and talker.asked.total() == ROWS
 
 
+def test_a_perspective_that_is_not_in_the_file_either_is_told_with_the_file(tmp_path: Path, talker: type[Talker]) -> None:
+    run = make_run(tmp_path, "caption_images.perspectives=[detail, noun]")
+    own = tmp_path / "own.yaml"
+    own.write_text("- {name: tone, prompt: Name the tone., max_tokens: 30}\n")
+    settings = [f"caption_images.perspectives_file={own}", "caption_images.perspectives=[detail, toen]"]
+    with pytest.raises(UserError, match=f"'toen', nor is it in the perspectives_file {own}; did you mean 'tone'"):
+        redo(run, "caption_images", settings)
+
+
 def test_what_was_not_answered_is_asked_again_when_a_perspective_is_added(tmp_path: Path, talker: type[Talker]) -> None:
     def refuses(request: CaptionRequest) -> Reply:
         return Reply(request.key, "I'm sorry, I cannot help.") if request.prompt == prompt("noun") else plainly(request)
@@ -259,6 +268,8 @@ def test_two_captioners_stand_in_one_run_told_apart_by_their_labels(tmp_path: Pa
         (["caption_images.perspectives=[detail]", "merge_captions.texts=[noun]"], "'noun', which no captioner is asked for"),
         (["merge_captions.texts=[qwen/detail]"], "'qwen/detail', which no captioner is asked for"),
         (["check_captions.captioners=[qwen]"], "reads the column 'captions_qwen'"),
+        (["caption_images.perspectives=[detail, nuon]"], "no ready perspective 'nuon', .*did you mean 'noun'"),
+        (["caption_images.perspectives=[mood]"], "'mood', write it into a YAML file, set as perspectives_file; known: "),
         (["caption_images.perspectives_file=/nowhere.yaml"], "perspectives /nowhere.yaml: No such file"),
     ],
 )

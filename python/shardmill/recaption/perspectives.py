@@ -92,7 +92,8 @@ def find_perspectives(names: Sequence[str], file: str | None = None) -> list[Per
     known = perspectives(file)
     for name in names:
         if name not in known:
-            raise UserError(f"there is no perspective {name!r}; {did_you_mean(name, known)}")
+            own = f"nor is it in the perspectives_file {file}" if file else "write it into a YAML file, set as perspectives_file"
+            raise UserError(f"there is no ready perspective {name!r}, {own}; {did_you_mean(name, known)}")
     if len(set(names)) < len(names):
         raise UserError(f"a perspective is named twice: {', '.join(names)}")
     return [known[name] for name in names]
