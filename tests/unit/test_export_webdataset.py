@@ -94,6 +94,18 @@ def test_every_text_makes_a_sample_of_each(tmp_path: Path) -> None:
     assert len({sample["__key__"] for sample in read}) == len(captions)
 
 
+def test_the_record_counts_the_samples_of_each_tar_where_a_row_has_several_and_after_a_stop(tmp_path: Path) -> None:
+    calm = export(negbench(), "webdataset", tmp_path / "calm", every_text=True, max_size=100_000)
+    counted = {name: file["rows"] for name, file in calm.record["files"].items()}
+    assert len(counted) > 2 and sum(counted.values()) > parts(negbench(), "caption_negated").height
+    for path in tars(calm.path):
+        read = wds.WebDataset([str(path)], shardshuffle=False)
+        assert counted[path.name] == len({sample["__key__"] for sample in read})
+    stopped(negbench(), tmp_path / "stopped", 2, every_text=True, max_size=100_000)
+    export(negbench(), "webdataset", tmp_path / "stopped", every_text=True, max_size=100_000)
+    assert contents(tmp_path / "stopped") == contents(calm.path)
+
+
 @pytest.mark.parametrize(("format", "options"), [("webdataset", {"every_text": True}), ("tsv", {}), ("csv", {})])
 def test_a_row_without_any_text_is_named_where_texts_make_the_samples(
     tmp_path: Path, format: str, options: dict[str, bool]
@@ -106,7 +118,9 @@ def test_a_row_without_any_text_is_named_where_texts_make_the_samples(
     left = [line["row_id"] for line in json_lines(done.path / "left_out.jsonl") if line["reason"] == "no text"]
     assert left == [1, 7]
     if format == "webdataset":
-        assert sum(entry["rows"] for entry in done.record["files"].values()) == ROWS - 2
+        read = [sample["__key__"] for sample in samples(done.path)]
+        assert len({key.partition("_")[0] for key in read}) == ROWS - 2
+        assert sum(entry["rows"] for entry in done.record["files"].values()) == len(read)
 
 
 def test_rows_of_one_picture_get_keys_of_their_own(tmp_path: Path) -> None:

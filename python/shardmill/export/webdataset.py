@@ -34,15 +34,16 @@ def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
             if isinstance(picture, UnreadableImage):
                 folder.left_out.add(NO_PICTURE, row["row_id"], str(picture), row.get("sub_id"))
                 continue
-            members = members_of(row, picture, options.every_text)
-            if not members:
+            row_samples = samples_of(row, picture, options.every_text)
+            if not row_samples:
                 folder.left_out.add(NO_TEXT, row["row_id"], "", row.get("sub_id"))
                 continue
-            if tar is not None and tar.size + size_in_tar(members) + END > options.max_size:
+            if tar is not None and tar.size + sum(map(size_in_tar, row_samples)) + END > options.max_size:
                 publish(tar, folder, place)
                 tar = None
             tar = tar or TarShard(folder.path / f"{source.offer.name}-{len(folder.files):06d}.tar", folder.path / MAKING)
-            tar.add(members)
+            for members in row_samples:
+                tar.add(members)
         if tar is not None:
             publish(tar, folder, (source.run.num_shards, 0))
     finally:
@@ -110,21 +111,17 @@ def free_name(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def members_of(row: Row, picture: Picture, every_text: bool) -> list[Member]:
-    """The members of a row's sample; with `every_text` those of a sample for each of its texts."""
+def samples_of(row: Row, picture: Picture, every_text: bool) -> list[list[Member]]:
+    """The members of a row's one sample; with `every_text` those of a sample for each of its texts."""
     row = dict(row)
     texts: list[str] | None = row.pop(TEXTS, None)
     key = f"{row['row_id']:012d}" + ("" if row.get("sub_id") is None else f"-{row['sub_id']:04d}")
     if texts is None:
-        return sample_of(key, picture, None, row)
+        return [sample_of(key, picture, None, row)]
     texts = [text for text in texts if text and text.strip()]
     if not every_text:
-        return sample_of(key, picture, next(iter(texts), None), {**row, "texts": texts})
-    return [
-        member
-        for number, text in enumerate(texts)
-        for member in sample_of(f"{key}_{number:02d}", picture, text, {**row, "text": text})
-    ]
+        return [sample_of(key, picture, next(iter(texts), None), {**row, "texts": texts})]
+    return [sample_of(f"{key}_{number:02d}", picture, text, {**row, "text": text}) for number, text in enumerate(texts)]
 
 
 def sample_of(key: str, picture: Picture, text: str | None, row: Row) -> list[Member]:
