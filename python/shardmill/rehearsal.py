@@ -44,6 +44,7 @@ def paint_captions(
     rows: int | None = None,
     seed: int = 0,
     caption_column: str | None = None,
+    encoding: str | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Rehearsal:
     """Paint a `scene` picture for each caption, or the first `rows`; write `out/captions.csv` and `out/images/`.
@@ -52,7 +53,7 @@ def paint_captions(
     that a caption names are in its picture, and some that it does not name: as with real photos, the checks have something to
     find. `report` is told how many rows are done, and of how many.
     """
-    table = open_table(source)
+    table = open_table(source, encoding)
     mapping, _ = map_columns(table.columns, caption_column, None, pictured=False)
     cells = [pl.col(column).alias(name) for column, name in mapping.items()]
     if source.resolve() == (out / "captions.csv").resolve():

@@ -56,6 +56,14 @@ def test_unreadable_rows_are_counted_with_their_reason(tmp_path: Path) -> None:
     assert within.unreadable == {"wrong number of cells": 1} and within.more, "only those of the rows asked for"
 
 
+def test_a_table_in_another_encoding_is_read_when_that_is_said(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_bytes("caption\nA dog in a café.\n".encode("latin-1"))
+    assert "--encoding" in str(painted(table, tmp_path / "out").exception)
+    assert painted(table, tmp_path / "out", "--encoding", "latin-1").exit_code == 0
+    assert rows_of(tmp_path / "out" / "captions.csv")[0]["caption"] == "A dog in a café."
+
+
 def test_progress_ends_where_the_table_does(captions_csv: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     paint_captions(captions_csv, tmp_path / "out", rows=1_000, report=lambda done, total: told.append((done, total)))

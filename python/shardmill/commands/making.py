@@ -160,7 +160,8 @@ def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> 
 @click.option("--rows", type=click.IntRange(1), help="only so many, from the top; all if not given, 100 to 200 a second")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--caption-column", help="the column with the captions (guessed if not given)")
-def paint(input: Path, out: Path, rows: int | None, seed: int, caption_column: str | None) -> None:
+@click.option("--encoding", help="the input's encoding if it is not UTF-8, e.g. latin-1")
+def paint(input: Path, out: Path, rows: int | None, seed: int, caption_column: str | None, encoding: str | None) -> None:
     """Paint simple pictures for the captions of INPUT, to try a pipeline on them without photos and without a GPU.
 
     About one in eight of the objects that a caption names is left out of its picture on purpose, and up to two others are added,
@@ -178,6 +179,7 @@ def paint(input: Path, out: Path, rows: int | None, seed: int, caption_column: s
         rows=rows,
         seed=seed,
         caption_column=caption_column,
+        encoding=encoding,
         report=lambda count, total: line(Progress(count, total, 0, 0)),
     )
     click.echo(f"{done.table}: {done.painted:,} pictures, {done.unpaintable:,} captions without a known object")
