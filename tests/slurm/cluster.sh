@@ -152,12 +152,17 @@ start_munge() {
     until_ok "$WAIT" munge --socket="$DIR/run/munge.socket" -n || die "munged does not answer"
 }
 
+install_database() {  # now and then it fails where several clusters start at a time
+    rm -rf -- "$DIR/db"
+    mariadb-install-db --no-defaults --user=root --datadir="$DIR/db" --auth-root-authentication-method=normal --skip-test-db \
+        >"$DIR/log/mariadb-install.log" 2>&1
+}
+
 start_database() {
     [ -z "$(db_pid)" ] || return 0
     if ! [ -d "$DIR/db/mysql" ]; then
-        rm -rf -- "$DIR/db"
-        mariadb-install-db --no-defaults --user=root --datadir="$DIR/db" --auth-root-authentication-method=normal --skip-test-db \
-            >"$DIR/log/mariadb-install.log" 2>&1 || { show_log mariadb-install.log; die "mariadb-install-db failed"; }
+        install_database || { sleep 3; install_database; } \
+            || { grep -i error "$DIR/log/mariadb-install.log" >&2; show_log mariadb-install.log; die "mariadb-install-db failed"; }
     fi
     setsid mariadbd --defaults-file="$DIR/etc/my.cnf" --init-file="$DIR/etc/init.sql" </dev/null >>"$DIR/log/mariadb.out" 2>&1 &
     until_ok "$WAIT" mariadb --no-defaults -h127.0.0.1 -P$((PORT + 3)) -uslurm -pslurm -e 'select 1' slurm_acct_db \
