@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hypothesis import strategies as st
 
 from foreign_entries import entries_of
@@ -209,6 +210,14 @@ _LISTS = st.one_of(
     st.tuples(st.sampled_from([".jsonl", ".csv", ".txt", ".json", ".parquet", ""]), some_bytes(JSON_PARTS)),
 )
 _YAML = some_bytes(YAML_PARTS)
+_PERSPECTIVES = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["a", "b_1", "detail"]), "prompt": texts(3), "max_tokens": st.integers(1, 2**70)},
+        optional={"form": st.sampled_from(["items", "phrase"]) | LITTLE},
+    ),
+    min_size=1,
+    max_size=2,
+).map(lambda entries: yaml.safe_dump(entries).encode())
 _IMAGES = texts(3).filter(bool)
 
 TARGETS = [
@@ -227,7 +236,7 @@ TARGETS = [
         st.lists(st.tuples(pick(NAMES), st.lists(st.lists(LITTLE, min_size=1, max_size=1), max_size=4)), min_size=1, max_size=4),
         ranges,
     ),
-    Target("perspectives", _YAML | texts().map(str.encode), own_perspectives),
+    Target("perspectives", _YAML | _PERSPECTIVES | texts().map(str.encode), own_perspectives),
     Target("concepts", st.tuples(st.lists(_LISTS, min_size=1, max_size=3)), concepts),
     Target("concept-names", texts(14), concept_names),
     Target(

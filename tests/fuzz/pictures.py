@@ -205,12 +205,19 @@ _FILE_NAMES = st.builds(
     LITTLE,
     st.sampled_from([".png", ".PNG", ".txt", ".png.txt", ""]),
 ).filter(lambda name: name not in ("", ".", "..") and len(name.encode()) < 200)
-_KEYS = (
-    st.sampled_from(
-        ["model", "attempts", "texts", "perspectives", "perspectives_file", "model.kind", "model.url", "", "max_tiles", "x"]
-    )
-    | LITTLE
-)
+_KEYS = [
+    "model",
+    "attempts",
+    "texts",
+    "perspectives",
+    "perspectives_file",
+    "model.kind",
+    "model.url",
+    "",
+    "temperature",
+    "script",
+]
+_VALUES = st.sampled_from(["0.5", "1", "any", "{kind: scene}", "[[", "nan"]) | texts(4, long=False)
 
 TARGETS = [
     Target(
@@ -226,7 +233,7 @@ TARGETS = [
     Target("tars", st.tuples(damaged(st.builds(_tar, _MEMBERS, st.sampled_from([0, 1, 2]))), _MEMBER_NAMES), archive),
     Target("picture-folders", st.lists(st.tuples(_FILE_NAMES, st.binary(max_size=9)), max_size=6), picture_folder),
     Target("stage-names", texts(3) | pick(["../x", "a/b", "-", "x-", "..", "a.b", "İ", "ａ"]), stage_name),
-    Target("settings", st.tuples(_KEYS, texts(4, long=False) | st.just("[[")), settings),
+    Target("settings", st.tuples(st.sampled_from(_KEYS) | LITTLE, _VALUES), settings),
     Target(
         "ingest",
         st.tuples(

@@ -33,9 +33,7 @@ def carrying(folder: Path, name: str, kind: str = "csv", cell: str = "own", list
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_whatever_a_run_holds_is_exported_or_named_as_left_out(target: Target) -> None:
-    before = target.cases, target.refused
-    target.property(examples=25, shrinks=False)()
-    assert 2 * (target.refused - before[1]) < target.cases - before[0]
+    assert target.taken(examples=25, shrinks=False) > 12
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
