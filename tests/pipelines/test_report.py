@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,70 +74,77 @@ def test_the_flow_says_what_the_card_says(made: tuple[RunFolder, Report]) -> Non
         assert step.rejected == stage["rejected"]
 
 
+Figures = Iterator[tuple[Any, Any]]
+"""What the report says, and what it should say."""
+
+
 def test_figures_are_those_of_the_datasets(made: tuple[RunFolder, Report]) -> None:
     run, report = made
-    {"negbench": _negbench, "antidote": _antidote, "recaption": _recaption, "anyedit": _anyedit}[report.pipeline](run, report)
+    figures_of = {"negbench": _negbench, "antidote": _antidote, "recaption": _recaption, "anyedit": _anyedit}[report.pipeline]
+    for told, counted in figures_of(run, report):
+        assert told == counted
 
 
-def _negbench(run: RunFolder, report: Report) -> None:
+def _negbench(run: RunFolder, report: Report) -> Figures:
     data = run.path / "datasets"
     captions = [caption for row in csv_rows(data / "negcap.csv") for caption in json.loads(row["negative_captions"])]
     details = [each for row in csv_rows(data / "negcap.csv") for each in json.loads(row["negation_details"])]
     questions = csv_rows(data / "negmcq.csv")
-    assert report.facts["negated captions"] == f"{len(captions):,}"
-    assert report.facts["questions"] == f"{len(questions):,}"
-    assert bars(report, "negation.forms") == Counter(each["form"] for each in details)
-    assert bars(report, "mcq.places") == {
-        letter: sum(row["correct_answer"] == str(index) for row in questions) for index, letter in enumerate("ABCD")
-    }
-    assert bars(report, "mcq.cells") == Counter(row["correct_answer_template"] for row in questions)
+    yield report.facts["negated captions"], f"{len(captions):,}"
+    yield report.facts["questions"], f"{len(questions):,}"
+    yield bars(report, "negation.forms"), Counter(each["form"] for each in details)
+    yield (
+        bars(report, "mcq.places"),
+        {letter: sum(row["correct_answer"] == str(index) for row in questions) for index, letter in enumerate("ABCD")},
+    )
+    yield bars(report, "mcq.cells"), Counter(row["correct_answer_template"] for row in questions)
     for baseline in blind_baselines(read_questions(data / "negmcq.csv")):
-        assert value(report, f"mcq.blind.{baseline.name.replace(' ', '_')}") == pytest.approx(baseline.accuracy, abs=1e-6)
+        yield value(report, f"mcq.blind.{baseline.name.replace(' ', '_')}"), pytest.approx(baseline.accuracy, abs=1e-6)
     counts = {row["object"]: int(row["positives"]) for row in csv_rows(data / "object_counts.csv")}
     head = bars(report, "objects.positive_objects.head")
-    assert all(counts[name] == count for name, count in head.items())
-    assert sorted(head.values(), reverse=True) == sorted(counts.values(), reverse=True)[: len(head)]
+    yield all(counts[name] == count for name, count in head.items()), True
+    yield sorted(head.values(), reverse=True), sorted(counts.values(), reverse=True)[: len(head)]
     spread = table(report, "objects.positive_objects.spread")
-    assert spread["different objects"] == sum(count > 0 for count in counts.values())
-    assert spread["named once"] == sum(count == 1 for count in counts.values())
-    assert table(report, "texts.variety")["negated captions"] == len(captions)
+    yield spread["different objects"], sum(count > 0 for count in counts.values())
+    yield spread["named once"], sum(count == 1 for count in counts.values())
+    yield table(report, "texts.variety")["negated captions"], len(captions)
 
 
-def _antidote(run: RunFolder, report: Report) -> None:
+def _antidote(run: RunFolder, report: Report) -> Figures:
     counts = {kind: len(list(lines_of(run, f"queries/{kind}_list.jsonl"))) for kind in ("cpq", "tpq", "pope", "desc")}
     double = Counter(
         "cpq" if "If the question cannot" in each["text_hint"] else "tpq"
         for each in lines_of(run, "queries/near_duplicates.jsonl")
     )
-    assert report.facts["CPQ"] == str(counts["cpq"] + double["cpq"])
-    assert report.facts["POPE questions"] == str(counts["pope"])
+    yield report.facts["CPQ"], str(counts["cpq"] + double["cpq"])
+    yield report.facts["POPE questions"], str(counts["pope"])
     pairs = sum(manifest.lines_out for shard in range(3) if (manifest := run.manifest("pair_preferences", shard)))
-    assert report.facts["preference pairs"] == str(pairs)
+    yield report.facts["preference pairs"], str(pairs)
     rows = list(lines_of(run, "antidote.jsonl"))
     names = Counter(name for row in rows for name in row["verified_absent"])
-    assert all(names[name] == count for name, count in bars(report, "objects.verified_absent.head").items())
-    assert table(report, "pope.draws") == Counter(each["draw"] for row in rows for each in row["pope"])
-    assert table(report, "objects.verified_absent.spread")["mentions"] == names.total()
+    yield all(names[name] == count for name, count in bars(report, "objects.verified_absent.head").items()), True
+    yield table(report, "pope.draws"), Counter(each["draw"] for row in rows for each in row["pope"])
+    yield table(report, "objects.verified_absent.spread")["mentions"], names.total()
 
 
-def _recaption(run: RunFolder, report: Report) -> None:
+def _recaption(run: RunFolder, report: Report) -> Figures:
     captions = list(lines_of(run, "captions.jsonl"))
     good = sum(each["fault"] is None for each in captions)
-    assert report.facts["captions"] == f"{good} good of {len(captions)}"
-    assert value(report, "captions.judged") == pytest.approx(good / len(captions), abs=1e-6)
+    yield report.facts["captions"], f"{good} good of {len(captions)}"
+    yield value(report, "captions.judged"), pytest.approx(good / len(captions), abs=1e-6)
     lines = list(lines_of(run, "multicaption.jsonl"))
-    assert report.facts["lines"].startswith(f"{len(lines)} of ")
+    yield report.facts["lines"].startswith(f"{len(lines)} of "), True
     for name, number in table(report, "texts.variety").items():
         own = [each for each in captions if f"{each['perspective']} captions" == name and each["fault"] is None]
-        assert len(own) == number
+        yield len(own), number
 
 
-def _anyedit(run: RunFolder, report: Report) -> None:
+def _anyedit(run: RunFolder, report: Report) -> Figures:
     edits = [each for each in lines_of(run, "instructions.jsonl") if each["edit_type"] != "implicit_change"]
     types = Counter(each["edit_type"] for each in edits)
-    assert table(report, "edits.table") == types
-    assert report.facts["instructions"] == f"{len(edits)} of {len(types)} types"
-    assert value(report, "edits.types") == pytest.approx(max(types.values()) / len(edits), abs=1e-6)
-    assert report.facts["chains"] == str(len(list(lines_of(run, "chains.jsonl"))))
+    yield table(report, "edits.table"), types
+    yield report.facts["instructions"], f"{len(edits)} of {len(types)} types"
+    yield value(report, "edits.types"), pytest.approx(max(types.values()) / len(edits), abs=1e-6)
+    yield report.facts["chains"], str(len(list(lines_of(run, "chains.jsonl"))))
     verbs = Counter(each["edit"].split()[0].lower() for each in edits)
-    assert all(verbs[name] == count for name, count in bars(report, "edits.verbs").items())
+    yield all(verbs[name] == count for name, count in bars(report, "edits.verbs").items()), True

@@ -16,11 +16,12 @@ MINUTES = float(os.environ.get("SHARDMILL_CHAOS_MINUTES", "0.4"))
 def test_whatever_happens_no_row_is_lost_or_doubled(cluster: Cluster, tmp_path: Path) -> None:
     told: list[str] = []
     try:
-        play(cluster, tmp_path, SEED, MINUTES * 60, told.append)
+        runs = play(cluster, tmp_path, SEED, MINUTES * 60, told.append)
     finally:
         print(f"SHARDMILL_CHAOS_SEED={SEED} SHARDMILL_CHAOS_MINUTES={MINUTES}", *told, sep="\n")
         cluster.env.pop("SHARDMILL_FAULTS", None)
         cluster.env.pop("PYTHONPATH", None)
+    assert runs and sum("is whole" in line for line in told) == runs
 
 
 def test_a_seed_brings_the_same_misfortunes_again() -> None:
