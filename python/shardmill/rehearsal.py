@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -63,7 +63,7 @@ def paint_captions(
     done = painted = unpaintable = 0
     unreadable: Counter[str] = Counter()
     with replacing(out / "captions.csv") as file:
-        file.write(_line("image", mapping.values()))
+        file.write(csv_line(["image", *mapping.values()]).encode())
         for batch in table.batches():
             unreadable.update(bad.reason for bad in batch.bad if bad.row_id < end)
             inside = batch.frame.filter(pl.col("row_id") < end).select("row_id", *cells)
@@ -73,7 +73,7 @@ def paint_captions(
                     painted += 1
                 else:
                     unpaintable += 1
-                file.write(_line(image, [caption, *others]))
+                file.write(csv_line([image, caption, *others]).encode())
                 if report:
                     report(row_id + 1, end)
             done = 1 + max([*batch.frame["row_id"], *(bad.row_id for bad in batch.bad)])
@@ -82,11 +82,6 @@ def paint_captions(
     if report:
         report(min(done, end), min(done, end))
     return Rehearsal(out / "captions.csv", painted, unpaintable, dict(unreadable), done > end)
-
-
-def _line(image: str, cells: Iterable[str | None]) -> bytes:
-    """A line of the new table. JSON can hold a NUL; a CSV with one would be refused as no text."""
-    return csv_line([image, *cells]).replace("\0", "\ufffd").encode()
 
 
 def _paint(caption: str, path: Path, seed: int, row_id: int) -> bool:

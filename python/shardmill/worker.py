@@ -55,7 +55,7 @@ def open_stage(run: RunFolder, name: str) -> Stage:
     """The stage of a run with its planned options. Raises UserError for an unknown stage."""
     planned = run.stage(name)
     plan = run.plan
-    context = Context(plan.seed, Path(plan.input.image_root), run.path)
+    context = Context(plan.seed, Path(plan.input.image_root), run.path.resolve())
     return make_stage(f"{plan.pipeline}.{planned.name}", planned.options, context)
 
 

@@ -55,6 +55,7 @@ def test_a_line_of_csv_is_read_as_it_was_by_pandas_and_python(cells: list[str]) 
 def test_a_carriage_return_is_quoted_and_nothing_is_empty() -> None:
     assert csv_line(["a\rb", None, 1]) == '"a\rb",,1\n'
     assert csv_line([None]) == '""\n'
+    assert csv_line(["a\0b", "c"]) == "a\ufffdb,c\n"
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t", " \t "])

@@ -163,3 +163,8 @@ def test_entries_are_read_across_blocks(put: Any, monkeypatch: pytest.MonkeyPatc
     found = [(entry.key, entry.place, entry.value) for entry in json_entries(path, ("a", "d"))]
     assert found == [("a", 0, {"x": "é" * 40}), ("a", 1, [1, 2]), ("b", None, {"c": 1}), ("e", None, [3])]
     assert [(entry.key, entry.place) for entry in json_entries(path)] == [("a", 0), ("a", 1), ("b", None), ("e", 0)]
+
+
+def test_a_nul_in_json_makes_no_table_that_is_refused(put: Any) -> None:
+    rows, _, _ = converted("llava", put([{"caption": "A dog\0 on a sofa.", "image_file": "7.jpg"}]))
+    assert [row["caption"] for row in rows] == ["A dog\ufffd on a sofa."]

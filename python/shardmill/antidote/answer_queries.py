@@ -12,6 +12,7 @@ from pydantic import Field
 
 from shardmill.antidote.hints import queries_of
 from shardmill.models.contract import Sampling
+from shardmill.shards.layout import painted_path
 from shardmill.stage import Answer, Ask, CaptionStage, Options, Row
 from shardmill.standalone import main
 
@@ -40,7 +41,7 @@ class AnswerQueries(CaptionStage):
     options: AnswerOptions
 
     def ask(self, row: Row, rng: Random) -> list[Ask]:
-        image = str((self.context.run_folder / row["painted_image"]).resolve())
+        image = painted_path(self.context.run_folder, row["painted_image"])
         how = Sampling(max_tokens=self.options.max_tokens)
         texts = [text for query in queries_of(row) for text in (query.text, query.text_hint)]
         return [self.describe(image, text, how, _empty) for text in texts]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from shardmill.shards.layout import painted_path
 from shardmill.stage import Answer, Ask, DetectStage, Row, write_detections
 from shardmill.standalone import main
 
@@ -24,7 +25,7 @@ class GroundObjects(DetectStage):
     adds = {"detections": "json"}
 
     def ask(self, row: Row, rng: Random) -> list[Ask]:
-        return [self.look(str((self.context.run_folder / row["painted_image"]).resolve()), [*row["present"], *row["absent"]])]
+        return [self.look(painted_path(self.context.run_folder, row["painted_image"]), [*row["present"], *row["absent"]])]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
         return {"detections": write_detections(answers[0].value)}

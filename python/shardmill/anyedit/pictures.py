@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shardmill.shards.layout import painted_path
 from shardmill.stage import Context
 
 PAINTED = "painted_image"
@@ -11,5 +12,5 @@ PAINTED = "painted_image"
 def picture_of(context: Context, column: str, value: str) -> str:
     """The reference to a picture, by the column that names it."""
     if column == PAINTED:
-        return str((context.run_folder / value).resolve())
+        return painted_path(context.run_folder, value)
     return str(context.image_root / value)

@@ -12,6 +12,7 @@ from shardmill.report.model import Card, Text
 from shardmill.report.pipelines.base import Pipeline, Row, boxes_of, decoded
 from shardmill.report.standing import Standing
 from shardmill.shards.embedded import check_embedded
+from shardmill.shards.layout import painted_path
 from shardmill.shards.run_folder import INGEST
 
 MOST_REASONS = 200
@@ -128,7 +129,7 @@ def _cards_of_stage(pipeline: Pipeline, stage: str, rejects: list[dict[str, Any]
 def image_of(standing: Standing, row: Row) -> str | None:
     """The reference to a row's picture: the painted one, or that of the input."""
     if row.get("painted_image"):
-        return str((standing.run.path / row["painted_image"]).resolve())
+        return painted_path(standing.run.path, row["painted_image"])
     check_embedded(standing.run.plan, [row.get("image")], must_exist=False)
     return str(Path(standing.run.plan.input.image_root) / row["image"]) if row.get("image") else None
 

@@ -44,9 +44,10 @@ def dump_cell(value: Any, *, allow_nan: bool = True) -> str:
 def csv_line(cells: Iterable[object]) -> str:
     r"""A line of CSV with its end; None is an empty cell.
 
-    Unlike `csv.writer` with "\\n" as its line's end it quotes a carriage return, at which many readers would end the line.
+    Unlike `csv.writer` with "\\n" as its line's end it quotes a carriage return, at which many readers would end the line. A NUL,
+    which JSON can hold and a reader of CSV refuses, is written as U+FFFD.
     """
-    texts = ["" if cell is None else str(cell) for cell in cells]
+    texts = ["" if cell is None else str(cell).replace("\0", "\ufffd") for cell in cells]
     if len(texts) == 1 and not texts[0].strip(" \t"):
         return f'"{texts[0]}"\n'  # a blank line is no record
     return ",".join('"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text for text in texts) + "\n"

@@ -1,4 +1,4 @@
-"""The names of the files of one shard of one stage."""
+"""The names of the files of one shard of one stage, and of the pictures that it paints."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def begun_shards(folder: Path, count: int) -> set[int]:
     except FileNotFoundError:
         return set()
     return {shard for match in matches if (shard := int(match[1])) < count}
+
+
+def painted_path(run_folder: Path, value: str) -> str:
+    """The absolute path of a picture from the column `painted_image`, which starts from the run's folder. Looks at no file."""
+    return os.path.abspath(run_folder / value)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from shardmill.report.measures import Repeats, Tally
 from shardmill.report.model import Example, Finding
 from shardmill.report.pipelines.base import Part, Reading, Rows
 from shardmill.report.standing import Standing
+from shardmill.shards.layout import painted_path
 
 OPENED = 200
 
@@ -32,7 +33,7 @@ class Pictures(Part):
         unread: list[Example] = []
         for row in self._sample.rows:
             try:
-                size_of(str((self._standing.run.path / (row["painted_image"] or "")).resolve()))
+                size_of(painted_path(self._standing.run.path, row["painted_image"] or ""))
             except UnreadableImage as error:
                 unread.append(example(row["row_id"], str(error)))
         shown = [example(row, each.text) for each in self._repeats.most(3) for row in each.rows]
