@@ -12,7 +12,7 @@ import yaml
 from hypothesis import strategies as st
 
 from foreign_entries import entries_of
-from fuzz.hostile import LITTLE, damaged, pick, some_bytes, texts, values
+from fuzz.hostile import LITTLE, damaged, mostly, pick, some_bytes, texts, values
 from fuzz.tables import JSON_PARTS
 from fuzz.target import Target, settled
 from shardmill.concepts.clean import clean, form_problem
@@ -200,7 +200,13 @@ _CAPTION_FILES = st.one_of(
     _ENTRIES.map(lambda rows: json.dumps({"images": rows, "annotations": rows, "data_list": rows}).encode()),
     st.dictionaries(LITTLE, values(), max_size=4).map(lambda value: json.dumps(value).encode()),
 )
+_NAMES = st.lists(st.sampled_from(["dog", "dogs", "red kite", "kite, bird", "Tench"]) | texts(3), min_size=1, max_size=6)
+_NAMED = st.tuples(
+    st.just(".json"),
+    (_NAMES | st.dictionaries(texts(2), _NAMES, min_size=1, max_size=3)).map(lambda value: json.dumps(value).encode()),
+)
 _LISTS = st.one_of(
+    _NAMED,
     st.tuples(
         st.just(".json"), (values(halves=True) | st.lists(texts(3, halves=True))).map(lambda value: json.dumps(value).encode())
     ),
@@ -212,12 +218,25 @@ _LISTS = st.one_of(
 _YAML = some_bytes(YAML_PARTS)
 _PERSPECTIVES = st.lists(
     st.fixed_dictionaries(
-        {"name": st.sampled_from(["a", "b_1", "detail"]), "prompt": texts(3), "max_tokens": st.integers(1, 2**70)},
-        optional={"form": st.sampled_from(["items", "phrase"]) | LITTLE},
+        {
+            "name": st.sampled_from(["a", "b_1", "detail"]),
+            "prompt": texts(3).map(lambda text: f"Say {text}"),
+            "max_tokens": st.integers(1, 999) | st.integers(1, 2**70),
+        },
+        optional={"form": st.sampled_from(["sentences", "items", "phrase"])},
     ),
     min_size=1,
     max_size=2,
+    unique_by=lambda entry: entry["name"],
 ).map(lambda entries: yaml.safe_dump(entries).encode())
+_CLASSES = st.one_of(
+    st.lists(texts(3), max_size=4).map(lambda names: {"_type": "ClassLabel", "names": names}),
+    st.dictionaries(st.sampled_from(["0", "1", "10", "x"]) | LITTLE, texts(3)).map(
+        lambda names: {"class_label": {"names": names}}
+    ),
+).map(lambda label: {"features": [{"name": "label", "dtype": label}]})
+_CARDS = _CLASSES.map(lambda card: yaml.safe_dump(card).encode())
+_INFOS = _CLASSES.map(lambda info: json.dumps(info).encode())
 _IMAGES = texts(3).filter(bool)
 
 TARGETS = [
@@ -236,11 +255,22 @@ TARGETS = [
         st.lists(st.tuples(pick(NAMES), st.lists(st.lists(LITTLE, min_size=1, max_size=1), max_size=4)), min_size=1, max_size=4),
         ranges,
     ),
-    Target("perspectives", _YAML | _PERSPECTIVES | texts().map(str.encode), own_perspectives),
-    Target("concepts", st.tuples(st.lists(_LISTS, min_size=1, max_size=3)), concepts),
+    Target(
+        "perspectives", mostly(_PERSPECTIVES, st.one_of(damaged(_PERSPECTIVES), _YAML, texts().map(str.encode))), own_perspectives
+    ),
+    Target("concepts", st.tuples(st.lists(_NAMED, min_size=1, max_size=3) | st.lists(_LISTS, min_size=1, max_size=3)), concepts),
     Target("concept-names", texts(14), concept_names),
     Target(
-        "data-set-folder", st.tuples(_YAML, some_bytes([b'{"_type": "ClassLabel", "names": ["a"]}', *JSON_PARTS])), dataset_folder
+        "data-set-folder",
+        mostly(
+            st.tuples(_CARDS, _INFOS),
+            st.one_of(
+                st.tuples(damaged(_CARDS), damaged(_INFOS)),
+                st.tuples(values().map(yaml.safe_dump).map(str.encode), values().map(json.dumps).map(str.encode)),
+                st.tuples(_YAML, some_bytes([b'{"_type": "ClassLabel", "names": ["a"]}', *JSON_PARTS])),
+            ),
+        ),
+        dataset_folder,
     ),
     Target("caption-files", st.tuples(st.integers(0, 2), _CAPTION_FILES), converted),
 ]

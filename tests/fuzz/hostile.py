@@ -47,10 +47,15 @@ def texts(most: int = 10, long: bool = True, halves: bool = False) -> SearchStra
 LITTLE = texts(4, long=False)
 
 
+def mostly(usual: SearchStrategy[Part], other: SearchStrategy[Part], share: int = 2) -> SearchStrategy[Part]:
+    """About one case in `share` is of the other strategy. (`one_of` counts a strategy once, however often it is named.)"""
+    return st.sampled_from([True] * (share - 1) + [False]).flatmap(lambda chosen: usual if chosen else other)
+
+
 def million(usual: SearchStrategy[str]) -> SearchStrategy[str]:
     """Now and then a text of a million characters, one fragment over and over, instead of the usual ones."""
     large = pick([each for each in FRAGMENTS if each]).map(lambda each: each * (1_000_000 // len(each)))
-    return st.one_of(*[usual] * 15, large)
+    return mostly(usual, large, 16)
 
 
 def some_bytes(fragments: Sequence[bytes], most: int = 24) -> SearchStrategy[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import tarfile
 from contextlib import suppress
@@ -14,7 +15,7 @@ import polars as pl
 from hypothesis import strategies as st
 from PIL import Image
 
-from fuzz.hostile import FRAGMENTS, LITTLE, damaged, pick, some_bytes, texts
+from fuzz.hostile import FRAGMENTS, LITTLE, damaged, mostly, pick, some_bytes, texts
 from fuzz.tables import contents
 from fuzz.target import Target
 from shardmill.errors import UserError
@@ -200,23 +201,19 @@ _KINDS = st.sampled_from(
     [tarfile.REGTYPE] * 4 + [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.GNUTYPE_SPARSE]
 )
 _MEMBERS = st.lists(st.tuples(_MEMBER_NAMES, st.binary(max_size=30), _KINDS, LITTLE), max_size=4)
+_TARS = st.builds(_tar, _MEMBERS, st.sampled_from([0, 1, 2]))
 _FILE_NAMES = st.builds(
     lambda text, suffix: text.replace("/", "_").replace("\0", "")[:40] + suffix,
     LITTLE,
     st.sampled_from([".png", ".PNG", ".txt", ".png.txt", ""]),
 ).filter(lambda name: name not in ("", ".", "..") and len(name.encode()) < 200)
-_KEYS = [
-    "model",
-    "attempts",
-    "texts",
-    "perspectives",
-    "perspectives_file",
-    "model.kind",
-    "model.url",
-    "",
-    "temperature",
-    "script",
-]
+_KEYS = ["model", "attempts", "texts", "perspectives", "perspectives_file", "model.kind", "model.url", "", "max_tiles", "x"]
+_SETTINGS = st.one_of(
+    st.tuples(st.just("script"), st.sampled_from(["any", "nan"]) | texts(4, long=False).map(json.dumps)),
+    st.tuples(st.just("attempts"), st.integers(1, 2**70).map(str)),
+    st.tuples(st.just("temperature"), st.floats(0, 2).map(str)),
+    st.tuples(st.just("model"), st.just("{kind: scene}")),
+)
 _VALUES = st.sampled_from(["0.5", "1", "any", "{kind: scene}", "[[", "nan"]) | texts(4, long=False)
 
 TARGETS = [
@@ -230,10 +227,10 @@ TARGETS = [
         st.one_of(texts(6), pick([*FRAGMENTS, "a" * 5_000, "a/" * 3_000, "/proc/self/mem", "/dev/zero", "/dev/stdin", "."])),
         reference,
     ),
-    Target("tars", st.tuples(damaged(st.builds(_tar, _MEMBERS, st.sampled_from([0, 1, 2]))), _MEMBER_NAMES), archive),
+    Target("tars", st.tuples(mostly(_TARS, damaged(_TARS)), _MEMBER_NAMES), archive),
     Target("picture-folders", st.lists(st.tuples(_FILE_NAMES, st.binary(max_size=9)), max_size=6), picture_folder),
     Target("stage-names", texts(3) | pick(["../x", "a/b", "-", "x-", "..", "a.b", "İ", "ａ"]), stage_name),
-    Target("settings", st.tuples(st.sampled_from(_KEYS) | LITTLE, _VALUES), settings),
+    Target("settings", mostly(_SETTINGS, st.tuples(st.sampled_from(_KEYS) | LITTLE, _VALUES), share=3), settings),
     Target(
         "ingest",
         st.tuples(

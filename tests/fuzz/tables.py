@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from fuzz.hostile import LITTLE, damaged, some_bytes, texts, values
+from fuzz.hostile import LITTLE, damaged, mostly, some_bytes, texts, values
 from fuzz.target import Target, settled
 from shardmill.shards.tables import open_table
 from shardmill.shards.tables.base import LINE, ROW_ID, Table
@@ -169,6 +169,13 @@ _MIXED = st.one_of(_CSV, some_bytes(JSON_PARTS), damaged(_PARQUET), st.binary(ma
 _MIXED |= st.builds(
     lambda text, name: text.encode(name, "replace"), texts(), st.sampled_from(["utf-16", "utf-32", "utf-7", "shift_jis"])
 )
+_TOLD = st.builds(
+    lambda text, suffix, name: (("a,b\n" + text.replace("\0", "")).encode(name, "replace"), suffix, name),
+    texts(),
+    st.sampled_from([".csv", ".txt", ".tsv"]),
+    st.sampled_from(["utf-8", "latin-1", "utf-16", "shift_jis", "cp1252"]),
+)
+"""A text table and what is said of it."""
 
 TARGETS = [
     Target("csv", st.tuples(_CSV, st.sampled_from([",", "\t", ";"]), st.sampled_from(["standard", "none", "auto"])), csv_blocks),
@@ -200,7 +207,11 @@ TARGETS = [
     ),
     Target(
         "any-table",
-        st.tuples(_MIXED, st.sampled_from(SUFFIXES), st.sampled_from(ENCODINGS), st.sampled_from(["auto", "standard", "none"])),
+        st.builds(
+            lambda told, quoting: (*told, quoting),
+            mostly(_TOLD, st.tuples(_MIXED, st.sampled_from(SUFFIXES), st.sampled_from(ENCODINGS))),
+            st.sampled_from(["auto", "standard", "none"]),
+        ),
         any_file,
     ),
 ]

@@ -40,13 +40,17 @@ class Target:
                 self.refused += 1
 
     def taken(self, examples: int, shrinks: bool = True) -> int:
-        """Try so many cases, the same ones each time; how many of them the product did not refuse. Raises as `try_case` does."""
+        """Try so many cases; how many of them the product did not refuse. Raises as `try_case` does."""
         before = self.cases - self.refused
         self.property(examples, shrinks=shrinks)()
         return self.cases - self.refused - before
 
     def property(self, examples: int, derandomize: bool = True, shrinks: bool = True) -> Any:
-        """The target as a Hypothesis test of so many examples, always the same ones if `derandomize`."""
+        """The target as a Hypothesis test of so many examples.
+
+        With `derandomize` they are the same ones in each process that has imported the same modules: Hypothesis tries constants
+        of their code too.
+        """
         phases = (Phase.explicit, Phase.generate, Phase.target, *((Phase.shrink,) if shrinks else ()))
         limits = settings(
             max_examples=examples,
