@@ -105,7 +105,7 @@ def json_round_trip(case: list[dict[str, Any]], folder: Path) -> None:
         columns, rows, bad = contents(open_table(path, "utf-8"))
         assert len(rows) + len(bad) == len(case)
         for row in rows:
-            given = case[row[0]]
+            given = json.loads(json.dumps(case[row[0]]))  # in which two halves that meet are one character
             for name, cell in zip(columns, row[2:], strict=True):
                 value = given.get(name)
                 if isinstance(value, str):
