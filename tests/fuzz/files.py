@@ -206,7 +206,6 @@ _NAMED = st.tuples(
     (_NAMES | st.dictionaries(texts(2), _NAMES, min_size=1, max_size=3)).map(lambda value: json.dumps(value).encode()),
 )
 _LISTS = st.one_of(
-    _NAMED,
     st.tuples(
         st.just(".json"), (values(halves=True) | st.lists(texts(3, halves=True))).map(lambda value: json.dumps(value).encode())
     ),
@@ -258,7 +257,7 @@ TARGETS = [
     Target(
         "perspectives", mostly(_PERSPECTIVES, st.one_of(damaged(_PERSPECTIVES), _YAML, texts().map(str.encode))), own_perspectives
     ),
-    Target("concepts", st.tuples(st.lists(_NAMED, min_size=1, max_size=3) | st.lists(_LISTS, min_size=1, max_size=3)), concepts),
+    Target("concepts", st.tuples(st.lists(mostly(_NAMED, _LISTS, share=4), min_size=1, max_size=3)), concepts),
     Target("concept-names", texts(14), concept_names),
     Target(
         "data-set-folder",

@@ -16,7 +16,7 @@ from shardmill.convert.captions import Captioned, Unfit
 from shardmill.convert.coco import read_coco
 from shardmill.convert.llava import read_llava
 from shardmill.errors import UserError
-from shardmill.shards.tables import json_stream
+from shardmill.shards.tables import json_stream, open_table
 from shardmill.shards.tables.json_stream import json_entries
 
 COCO = {
@@ -166,5 +166,7 @@ def test_entries_are_read_across_blocks(put: Any, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_nul_in_json_makes_no_table_that_is_refused(put: Any) -> None:
-    rows, _, _ = converted("llava", put([{"caption": "A dog\0 on a sofa.", "image_file": "7.jpg"}]))
+    source = put([{"caption": "A dog\0 on a sofa.", "image_file": "7.jpg"}])
+    rows, _, _ = converted("llava", source)
     assert [row["caption"] for row in rows] == ["A dog\ufffd on a sofa."]
+    assert open_table(source.with_name("captions.csv")).columns == list(rows[0])

@@ -45,7 +45,7 @@ def csv_line(cells: Iterable[object]) -> str:
     r"""A line of CSV with its end; None is an empty cell.
 
     Unlike `csv.writer` with "\\n" as its line's end it quotes a carriage return, at which many readers would end the line. A NUL,
-    which JSON can hold and a reader of CSV refuses, is written as U+FFFD.
+    which JSON can hold and a text table may not, is written as U+FFFD.
     """
     texts = ["" if cell is None else str(cell).replace("\0", "\ufffd") for cell in cells]
     if len(texts) == 1 and not texts[0].strip(" \t"):
