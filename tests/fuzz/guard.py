@@ -62,7 +62,7 @@ sys.addaudithook(_hook)
 
 @contextmanager
 def guarded(seconds: float = SECONDS) -> Iterator[Path]:
-    """A folder for one case. Raises AssertionError for what no input may bring about, Hang where it takes too long."""
+    """A folder for one case, which may step into it. Raises AssertionError for what no input may bring about, Hang for a hang."""
 
     def hang(*_: object) -> None:
         raise Hang(f"more than {seconds} s of computing")
@@ -72,6 +72,7 @@ def guarded(seconds: float = SECONDS) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_fast()) as outer:
         folder = Path(outer).resolve() / "inside"
         folder.mkdir()
+        came_from = os.getcwd()
         _Watch.folder, _Watch.seen = folder, []
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
         signal.setitimer(signal.ITIMER_REAL, WAITS * seconds)
@@ -83,6 +84,7 @@ def guarded(seconds: float = SECONDS) -> Iterator[Path]:
             for kind, handler in zip((signal.SIGVTALRM, signal.SIGALRM), before, strict=True):
                 signal.signal(kind, handler)
             _Watch.folder = None
+            os.chdir(came_from)
         beside = sorted(path.name for path in Path(outer).iterdir())
     assert not _Watch.seen, f"an input brought about: {_Watch.seen}"
     assert beside == ["inside"], f"files beside the folder: {beside}"

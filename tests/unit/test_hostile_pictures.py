@@ -73,3 +73,10 @@ def test_a_picture_of_terabytes_is_refused_by_its_header(tmp_path: Path) -> None
     for look in (open_image, size_of):
         with pytest.raises(UnreadableImage, match=r"pixels are more than|DecompressionBomb"):
             look(str(tmp_path / "x.bmp"))
+
+
+def test_a_case_leaves_the_process_where_it_was() -> None:
+    before = Path.cwd()
+    with guarded() as folder:
+        os.chdir(folder)
+    assert Path.cwd() == before
