@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from shardmill.report.audit import Sample, SampledClaim, Stratum
-from shardmill.report.audit_sheet import COLUMNS
+from shardmill.audit.draw import Sample, SampledClaim, Stratum
+from shardmill.audit.sheet import COLUMNS
 
 
 def sample_of(lines: list[int], units: list[int], claims_each: int = 1) -> Sample:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import RunFolder
+from shardmill.core.planning import NewRun, start_run
+from shardmill.store.run_folder import RunFolder
 
 CAPTIONS = [
     "A dog runs on the beach with a red ball.",

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from shardmill.core.seeding import rng_of, seed_of
+from shardmill.core.stage import Answer, Ask, ModelStage, More, Reject
+from shardmill.embedded.rules.engine import RulesModel
 from shardmill.language.actions import actions
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.models.contract import Reply, TextRequest
-from shardmill.models.text.rules.engine import RulesModel
-from shardmill.seeding import rng_of, seed_of
-from shardmill.stage import Answer, Ask, ModelStage, More, Reject
 
 Outcome = dict[str, Any] | list[dict[str, Any]] | Reject
 Model = Callable[[TextRequest], str]

@@ -13,12 +13,12 @@ from typing import Any
 
 import polars as pl
 
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.export.make import Exported
 from shardmill.export.make import export as make_export
 from shardmill.export.options import ExportOptions
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import ModelPool, run_shard
+from shardmill.store.run_folder import RunFolder
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 ROWS = 24

@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.atomic import file_digest
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.frames import write_frame
-from shardmill.shards.manifest import FileRecord
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import ModelPool, run_shard
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.store.atomic import file_digest
+from shardmill.store.frames import write_frame
+from shardmill.store.manifest import FileRecord
+from shardmill.store.run_folder import RunFolder
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 INPUTS = {"negbench": "captions.csv", "antidote": "antidote.json", "recaption": "captions.csv", "anyedit": "anyedit.csv"}

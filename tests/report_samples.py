@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from shardmill.report.model import (
+from shardmill.quality.model import (
     Box,
     Card,
     Chart,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from shardmill.models.scene import paint
+from shardmill.embedded.scene import paint
 
 HERE = Path(__file__).resolve().parent
 SIZE = (320, 240)

@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from shardmill.concepts.merge import build_pool
-from shardmill.concepts.similar import HashedNames
-from shardmill.concepts.sources import Name
+from shardmill.anyedit.concepts.merge import build_pool
+from shardmill.anyedit.concepts.similar import HashedNames
+from shardmill.anyedit.concepts.sources import Name
 from shardmill.language.lexicon import lexicon
 from shardmill.language.visibility_words import word_set
 

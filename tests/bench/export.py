@@ -18,12 +18,12 @@ from pathlib import Path
 
 import polars as pl
 
-from shardmill.atomic import file_digest
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.frames import write_frame
-from shardmill.shards.manifest import FileRecord, InputRecord, Manifest
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.store.atomic import file_digest
+from shardmill.store.frames import write_frame
+from shardmill.store.manifest import FileRecord, InputRecord, Manifest
+from shardmill.store.run_folder import RunFolder
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 SEED_ROWS, ROWS_PER_SHARD = 60, 10_000

@@ -16,11 +16,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
 from shardmill.models.contract import DetectRequest
 from shardmill.models.registry import open_model
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.cells import parse_json_cell, parse_list
-from shardmill.worker import run_shard
+from shardmill.store.cells import parse_json_cell, parse_list
 
 STAGES = ("parse_captions", "judge_captions", "paint_images", "ground_objects", "check_facts")
 PIPELINE = "pipeline: antidote\nstages:\n" + "".join(

@@ -21,14 +21,14 @@ from pathlib import Path
 from generated_captions import write_captions
 from stand_in_parts import SETTINGS
 
-from shardmill.planning import NewRun, start_run
-from shardmill.report.status import Seen, read_status
-from shardmill.shards.claims import this_process
-from shardmill.shards.manifest import FileRecord, InputRecord, Manifest
-from shardmill.shards.plan import create_plan
-from shardmill.shards.run_folder import INGEST, RunFolder
-from shardmill.shards.verify import check_stage
-from shardmill.worker import ModelPool, run_shard
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.monitor.status import Seen, read_status
+from shardmill.store.leases import this_process
+from shardmill.store.manifest import FileRecord, InputRecord, Manifest
+from shardmill.store.plan import create_plan
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.verify import check_stage
 
 STAGE = "extract_objects"
 ROWS = 600

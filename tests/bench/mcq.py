@@ -37,9 +37,9 @@ def stage(path: Path) -> float:
     """Seconds of the stage slice by slice as the worker does it, reading and writing CSV."""
     import polars as pl
 
+    from shardmill.core.shard_runner import TABLE_SLICE
+    from shardmill.core.stage import Context
     from shardmill.negbench.create_mcq import CreateMcq
-    from shardmill.stage import Context
-    from shardmill.worker import TABLE_SLICE
 
     work = CreateMcq({}, Context(seed=0))
     started = time.perf_counter()

@@ -137,7 +137,7 @@ def original_ask(folder: Path, rows: int) -> None:
     """All prompts in a list, one call for all of them, and each answer put into the frame."""
     import pandas as pd
 
-    from shardmill.models.text.rules.extract import extract_objects
+    from shardmill.embedded.rules.extract import extract_objects
 
     table = pd.read_csv(folder / "captions.csv")
     prompts = [f"Captions and their objects.\nCaption: {row['caption']}\nObjects:" for _, row in table.iterrows()]
@@ -150,8 +150,8 @@ def original_ask(folder: Path, rows: int) -> None:
 
 
 def our_ask(folder: Path, rows: int) -> None:
-    from shardmill.shards.run_folder import RunFolder
-    from shardmill.worker import run_shard
+    from shardmill.core.shard_runner import run_shard
+    from shardmill.store.run_folder import RunFolder
 
     run, models = RunFolder(folder / "run"), {}
     for shard in range(JOBS):
@@ -170,7 +170,7 @@ def original_pairs(folder: Path, rows: int) -> None:
 def our_pairs(folder: Path, rows: int) -> None:
     from itertools import islice
 
-    from shardmill.concepts.pairs import distinct_pairs
+    from shardmill.anyedit.concepts.pairs import distinct_pairs
 
     drawn = list(islice(distinct_pairs(PAIRED, 0), rows))
     assert len(set(drawn)) == rows

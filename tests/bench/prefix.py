@@ -20,14 +20,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from shardmill.core.model_shard import pool_key
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.prompts import Prompt, load_template
+from shardmill.core.shard_runner import run_shard
+from shardmill.core.stage import stage_class
 from shardmill.models.contract import Model, Reply, Sampling, TextRequest
 from shardmill.models.registry import open_model
-from shardmill.planning import NewRun, start_run
-from shardmill.prompts import Prompt, load_template
-from shardmill.resources import resource_path
-from shardmill.shard_work import pool_key
-from shardmill.stage import stage_class
-from shardmill.worker import run_shard
+from shardmill.util.resources import resource_path
 
 BLOCK = 16
 ROLES = {"system": -1, "user": -2, "assistant": -3}

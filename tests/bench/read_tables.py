@@ -39,7 +39,7 @@ def write_captions(path: Path, rows: int) -> None:
 
 
 def read_here(path: Path) -> int:
-    from shardmill.shards.tables import open_table
+    from shardmill.tables import open_table
 
     return sum(batch.frame.height for batch in open_table(path).batches())
 

@@ -26,8 +26,8 @@ POOL = 300
 
 def sample_run(folder: Path):
     """A finished run over the first captions of the sample."""
-    from shardmill.planning import NewRun, start_run
-    from shardmill.worker import ModelPool, run_shard
+    from shardmill.core.planning import NewRun, start_run
+    from shardmill.core.shard_runner import ModelPool, run_shard
 
     source = ROOT / "data" / "samples" / "captions.csv"
     (folder / "sample.csv").write_bytes(b"".join(source.read_bytes().splitlines(keepends=True)[: POOL + 1]))
@@ -40,7 +40,7 @@ def sample_run(folder: Path):
 
 def generate(pool, folder: Path, rows: int) -> Path:
     """A run of so many rows; returns its folder."""
-    from shardmill.planning import NewRun, start_run
+    from shardmill.core.planning import NewRun, start_run
 
     source = folder / f"{rows}.csv"
     parts, rejects = {}, {}
@@ -66,10 +66,10 @@ def generate(pool, folder: Path, rows: int) -> Path:
 
 
 def _publish(run, stage: str, shard: int, ids: pl.DataFrame, part: pl.DataFrame, rejects: pl.DataFrame, known: dict) -> None:
-    from shardmill.atomic import new_attempt
-    from shardmill.shards.finish import Counts, seal
-    from shardmill.shards.frames import write_frame
-    from shardmill.shards.manifest import InputRecord
+    from shardmill.store.atomic import new_attempt
+    from shardmill.store.finish import Counts, seal
+    from shardmill.store.frames import write_frame
+    from shardmill.store.manifest import InputRecord
 
     above = run.manifest(run.after(stage), shard)
     attempt, kinds = new_attempt(), run.kinds(stage)
@@ -90,8 +90,8 @@ def _publish(run, stage: str, shard: int, ids: pl.DataFrame, part: pl.DataFrame,
 
 def child(path: Path) -> None:
     """Seconds and peak memory of one report, as JSON."""
-    from shardmill.report.gather import gather
-    from shardmill.shards.run_folder import RunFolder
+    from shardmill.quality.gather import gather
+    from shardmill.store.run_folder import RunFolder
 
     started, spent = time.perf_counter(), time.process_time()
     report = gather(RunFolder(path))

@@ -28,7 +28,7 @@ from process_tree import Taken, run_measured
 from scale_plan import tell_plan
 from stand_in_parts import SETTINGS, fill_all, sample_run
 
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.run_folder import RunFolder
 
 SHARDMILL = (sys.executable, "-m", "shardmill")
 FIXED_ROWS = 1_000

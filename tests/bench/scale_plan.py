@@ -15,9 +15,9 @@ from many_shards import LookCost, ShardCost, cost_of_a_shard, cost_of_looks
 from process_tree import run_measured
 from stand_in_parts import SETTINGS, fill_all, sample_run
 
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import INGEST, RunFolder
-from shardmill.worker import run_shard
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.store.run_folder import INGEST, RunFolder
 
 ROWS, NODES, GPUS = 1_000_000_000, 64, 8
 HOURS = 24.0

@@ -9,8 +9,8 @@ import argparse
 import time
 from random import Random
 
+from shardmill.embedded.scene import paint, read
 from shardmill.language.lexicon import lexicon
-from shardmill.models.scene import paint, read
 
 PICTURES = 300
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import polars as pl
 from generated_captions import write_captions
 
-from shardmill.atomic import make_folder, new_attempt
-from shardmill.planning import NewRun, start_run
-from shardmill.seeding import uniform
-from shardmill.shards.cells import DTYPES
-from shardmill.shards.finish import finish_shard
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import ModelPool, run_shard
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.seeding import uniform
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.store.atomic import make_folder, new_attempt
+from shardmill.store.cells import DTYPES
+from shardmill.store.finish import finish_shard
+from shardmill.store.run_folder import RunFolder
 
 SETTINGS = ("filter_objects.unverified=keep",)
 SAMPLE_ROWS = 2_000

@@ -11,10 +11,10 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-from shardmill.planning import NewRun, start_run
-from shardmill.report.status import Seen, read_status
-from shardmill.shards.manifest import FileRecord, InputRecord, Manifest
-from shardmill.shards.run_folder import RunFolder
+from shardmill.core.planning import NewRun, start_run
+from shardmill.monitor.status import Seen, read_status
+from shardmill.store.manifest import FileRecord, InputRecord, Manifest
+from shardmill.store.run_folder import RunFolder
 
 ROWS, RUNNING = 4, 16
 

@@ -53,7 +53,7 @@ def generate(path: Path, rows: int) -> None:
 
 
 def ingest(folder: Path) -> None:
-    from shardmill.planning import NewRun, start_run
+    from shardmill.core.planning import NewRun, start_run
 
     start_run(
         folder / "run", NewRun(input=folder / "captions.csv", num_shards=SHARDS, settings=["filter_objects.unverified=keep"])
@@ -61,8 +61,8 @@ def ingest(folder: Path) -> None:
 
 
 def combine(folder: Path) -> None:
-    from shardmill.shards.combine import combine as combine_stage
-    from shardmill.shards.run_folder import RunFolder
+    from shardmill.store.combine import combine as combine_stage
+    from shardmill.store.run_folder import RunFolder
 
     combine_stage(RunFolder(folder / "run"), "ingest", folder / "combined.csv")
 

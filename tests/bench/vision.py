@@ -50,7 +50,7 @@ from shardmill.models.contract import DetectRequest, PaintRequest
 from shardmill.models.detect.grounding_dino import GroundingDinoDetector
 from shardmill.models.detect.owl import OwlDetector
 from shardmill.models.detect.phrases import padded
-from shardmill.models.paint.diffusers import DiffusersPainter
+from shardmill.models.generate.diffusers import DiffusersPainter
 
 NAMES_PER_IMAGE = 12
 FORWARDS = 5 if DEVICE == "cuda" else 1

@@ -24,9 +24,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "0")  # the other cores are for what feeds the engine, as beside a GPU
 
+from shardmill.core.prompts import Prompt, load_template
 from shardmill.models.contract import Sampling, TextRequest
 from shardmill.models.text.vllm import VllmModel
-from shardmill.prompts import Prompt, load_template
 
 TEMPLATE = "negbench/extract_objects"
 WORDS = [

@@ -12,11 +12,11 @@ from pathlib import Path
 from PIL import Image
 
 from browser.chromium import Browser, start_browser
-from shardmill.planning import NewRun, start_run
-from shardmill.report.gather import gather
-from shardmill.report.page import write_report
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.quality.gather import gather
+from shardmill.quality.page import write_report
+from shardmill.store.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "data" / "samples"

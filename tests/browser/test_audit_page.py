@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from selenium.webdriver import ActionChains, Keys
 
-from shardmill.report.audit import Drawn, Sample, SampledClaim, Stratum
-from shardmill.report.audit_page import write_page
-from shardmill.report.audit_result import result_of
-from shardmill.report.audit_sheet import read_sheet, write_sheet
-from shardmill.report.claims import Claim, Item, Output
-from shardmill.report.model import Box, Text
+from shardmill.audit.draw import Drawn, Sample, SampledClaim, Stratum
+from shardmill.audit.page import write_page
+from shardmill.audit.result import result_of
+from shardmill.audit.sheet import read_sheet, write_sheet
+from shardmill.audit.statements import Claim, Item, Output
+from shardmill.quality.model import Box, Text
 
 HOSTILE = '</script><script>window.broken=1</script><img src=x onerror="window.broken=1">'
 CLAIMS = ["There is a dog in this image.", f'=1+1 "{HOSTILE}"', "There is no cat,\nnor a größer ☕ one.", "@last"]

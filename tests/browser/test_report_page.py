@@ -12,11 +12,11 @@ from selenium.webdriver.support.select import Select
 
 from browser.chromium import Browser
 from report_samples import HOSTILE, paint, sample_report
-from shardmill.planning import NewRun
+from shardmill.core.planning import NewRun
+from shardmill.pages.shown import shown_text
 from shardmill.preview import preview_run
-from shardmill.report.page import write_report
-from shardmill.report.preview_page import write_preview
-from shardmill.report.shown import shown_text
+from shardmill.preview.page import write_preview
+from shardmill.quality.page import write_report
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 

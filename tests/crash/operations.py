@@ -29,8 +29,8 @@ CAPTIONS = [
 IMPORTED = (
     "shardmill.negbench",
     "shardmill.export",
-    "shardmill.shards",
-    "shardmill.models.text.rules",
+    "shardmill.store",
+    "shardmill.embedded.rules",
     "shardmill.language",
     "shardmill.launch",
 )
@@ -132,7 +132,7 @@ def _act(command: str, root: Path, table: Path, settled: str) -> int:
     words = [told.get(word, word.replace("RUN/", f"{root}/")) for word in command.split()]
     if words[0] in OWN:
         return OWN[words[0]](root, *words[1:])
-    from shardmill.cli import main
+    from shardmill.cli.main import main
 
     sys.argv = ["shardmill", *words]
     try:
@@ -149,8 +149,8 @@ def _work(root: Path, stage: str, shard: str, stale: str = "") -> int:
     To one that is `stale` all claims of others are those of workers that live no more, though they do.
     """
     from shardmill.launch.worker_main import Outbox, do_task
-    from shardmill.shards import claims
-    from shardmill.shards.run_folder import RunFolder
+    from shardmill.store import leases as claims
+    from shardmill.store.run_folder import RunFolder
 
     logging.disable()
     claims.LEAST_ROWS = 1
@@ -169,7 +169,7 @@ def _work(root: Path, stage: str, shard: str, stale: str = "") -> int:
 
 def _tidy(root: Path) -> int:
     from shardmill.launch.finish import tidy
-    from shardmill.shards.run_folder import RunFolder
+    from shardmill.store.run_folder import RunFolder
 
     if (root / "plan.json").exists():
         tidy(RunFolder(root))
@@ -178,9 +178,9 @@ def _tidy(root: Path) -> int:
 
 def _other_answers(root: Path, stage: str) -> int:
     """Finish what was opened again with a model that now answers what it refused, so that later stages have new rows."""
+    from shardmill.core.shard_runner import run_shard
     from shardmill.negbench.extract_objects import ExtractObjects
-    from shardmill.shards.run_folder import RunFolder
-    from shardmill.worker import run_shard
+    from shardmill.store.run_folder import RunFolder
 
     accept = ExtractObjects.accept
     ExtractObjects.accept = lambda self, row, answers: {"objects": ["dog"]} if row["row_id"] == 2 else accept(self, row, answers)
@@ -215,17 +215,17 @@ OWN = {"worker": _work, "tidy": _tidy, "other-answers": _other_answers, "careles
 
 def warm_up() -> None:
     """Import all that the commands import. Every record is flushed at once from here on: each row is a place to crash at."""
-    from shardmill.shards import journal
+    from shardmill.store import journal
 
     journal.FLUSH_SECONDS = -1.0
     for package in IMPORTED:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
             importlib.import_module(module.name)
-    importlib.import_module("shardmill.cli")
+    importlib.import_module("shardmill.cli.main")
+    from shardmill.core.pipeline_file import plan_stages
+    from shardmill.core.planning import NewRun
+    from shardmill.core.stage import Context
     from shardmill.language.noun_phrases import extract_objects
-    from shardmill.pipeline import plan_stages
-    from shardmill.planning import NewRun
-    from shardmill.stage import Context
 
     for caption in CAPTIONS:
         extract_objects(caption)

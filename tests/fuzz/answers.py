@@ -14,13 +14,13 @@ from fuzz.hostile import CODE, TEMPLATES, million, pick, texts, values
 from fuzz.target import Target
 from shardmill.anyedit.instruction_answers import ANSWERS, AnyInstruction, read_answer
 from shardmill.anyedit.instruction_checks import Situation, instruction_problem
-from shardmill.models.paint.prompt_weights import LARGEST_PRODUCT, fragments, plain
-from shardmill.models.text.answers import Malformed, parse_answer
-from shardmill.prompts import load_template
+from shardmill.core.answers import Malformed, parse_answer
+from shardmill.core.prompts import load_template
+from shardmill.core.stage import whole_sentences
+from shardmill.models.generate.prompt_weights import LARGEST_PRODUCT, fragments, plain
 from shardmill.recaption.caption_faults import fault_of, without_opening
-from shardmill.resources import resource_path
-from shardmill.shards.cells import dump_cell, encode
-from shardmill.stage import whole_sentences
+from shardmill.store.cells import dump_cell, encode
+from shardmill.util.resources import resource_path
 
 KINDS = sorted(ANSWERS)
 WRAPPERS = ["{}", "```json\n{}\n```", "<think>x</think>{}", "Sure! {} I hope that helps.", "{}<|im_end|>", "{},", "\ufeff{}"]

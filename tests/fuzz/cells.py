@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from fuzz.hostile import LITTLE, pick, texts, values
 from fuzz.target import Target
-from shardmill.shards.cells import Kind, decode, dump_cell, encode, parse_json_cell, parse_list
-from shardmill.shards.frames import FORMATS, frame_of, read_frame, write_frame
-from shardmill.shards.journal import Header, Journal, JournalReader, Record, read_header, read_kept, read_records
+from shardmill.store.cells import Kind, decode, dump_cell, encode, parse_json_cell, parse_list
+from shardmill.store.frames import FORMATS, frame_of, read_frame, write_frame
+from shardmill.store.journal import Header, Journal, JournalReader, Record, read_header, read_kept, read_records
 
 KINDS: dict[str, Kind] = {"row_id": "int", "caption": "text", "x": "float", "is": "bool", "names": "list", "more": "json"}
 LITERALS = ["[", "]", "(", ")", "{", "}", "'a'", '"b"', ",", ":", "1", "1j", "b'x'", "...", "None", "True", "-", "+", "~"]

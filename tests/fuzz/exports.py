@@ -19,16 +19,16 @@ from exported import finish, write_table
 from fuzz.hostile import LITTLE, pick, texts
 from fuzz.runs import PIPELINES, REFERENCE, TEXTS, hostile_run, lay_pictures, tree
 from fuzz.target import Target, settled
-from shardmill.errors import UserError
+from shardmill.core.planning import NewRun, start_run
 from shardmill.export.folder import LEFT_OUT, RECORD
 from shardmill.export.make import Exported, export
 from shardmill.export.offer import FORMATS, Offer, offers_of
 from shardmill.export.options import ExportOptions
 from shardmill.export.rows import decoded, source_of
-from shardmill.planning import NewRun, start_run
 from shardmill.recaption.multitext import read_multitext
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.tables import open_table
+from shardmill.store.run_folder import RunFolder
+from shardmill.tables import open_table
+from shardmill.util.errors import UserError
 
 ONLY_SELECT = (
     "pipeline: anyedit\nstages:\n  - stage: select_captions\n    options: {captions: caption, pictures: '', max_words: 99999}\n"

@@ -15,23 +15,23 @@ from foreign_entries import entries_of
 from fuzz.hostile import LITTLE, damaged, mostly, pick, some_bytes, texts, values
 from fuzz.tables import JSON_PARTS
 from fuzz.target import Target, settled
-from shardmill.concepts.clean import clean, form_problem
-from shardmill.concepts.label_names import label_names
-from shardmill.concepts.merge import build_pool
-from shardmill.concepts.sources import read_source
-from shardmill.convert.anyword import read_anyword
-from shardmill.convert.captions import write_captions
-from shardmill.convert.coco import read_coco
-from shardmill.convert.llava import read_llava
-from shardmill.errors import UserError
+from shardmill.anyedit.concepts.clean import clean, form_problem
+from shardmill.anyedit.concepts.label_names import label_names
+from shardmill.anyedit.concepts.merge import build_pool
+from shardmill.anyedit.concepts.sources import read_source
 from shardmill.recaption.clip_tokens import ClipTokens, clip_tokens
 from shardmill.recaption.foreign import ForeignCaptions, Oddity
 from shardmill.recaption.join import join_captions
 from shardmill.recaption.multitext import Fault, MultiTextWriter, TextSource, read_multitext, scan_multitext
 from shardmill.recaption.perspectives import perspectives
 from shardmill.recaption.validate import check_multitext
-from shardmill.shards.ranges import merge_ranges
-from shardmill.shards.tables import open_table
+from shardmill.tables import open_table
+from shardmill.tables.convert.anyword import read_anyword
+from shardmill.tables.convert.captions import write_captions
+from shardmill.tables.convert.coco import read_coco
+from shardmill.tables.convert.llava import read_llava
+from shardmill.tables.ranges import merge_ranges
+from shardmill.util.errors import UserError
 
 READERS: list[Callable[[Path], Iterator[Any]]] = [read_coco, read_llava, read_anyword]
 NAMES = ["p_0_2.csv", "p_2_4.csv", "p_4_-1.csv", "p_0_2x.csv", "p_٣_٤.csv", "p_9_1.csv", "p_00_02.csv", "_0_1.csv"]

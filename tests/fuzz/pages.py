@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from fuzz.hostile import LITTLE, texts
 from fuzz.runs import PIPELINES, REFERENCE, TEXTS, hostile_run, lay_pictures
 from fuzz.target import Target
-from shardmill.planning import NewRun
+from shardmill.audit import draw as audit
+from shardmill.audit.page import write_page
+from shardmill.audit.sheet import read_sheet, write_sheet
+from shardmill.compare.runs import compare
+from shardmill.compare.view import page_of, render_comparison
+from shardmill.core.planning import NewRun
 from shardmill.preview import preview_run
-from shardmill.report import audit
-from shardmill.report.audit_page import write_page
-from shardmill.report.audit_sheet import read_sheet, write_sheet
-from shardmill.report.compare import compare
-from shardmill.report.compare_view import page_of, render_comparison
-from shardmill.report.gather import gather
-from shardmill.report.page import write_report
-from shardmill.report.preview_page import write_preview
-from shardmill.shards.run_folder import RunFolder
+from shardmill.preview.page import write_preview
+from shardmill.quality.gather import gather
+from shardmill.quality.page import write_report
+from shardmill.store.run_folder import RunFolder
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ADDRESSES = {"src", "href", "xlink:href", "srcset", "action", "formaction", "data", "poster", "background", "ping", "srcdoc"}
@@ -100,7 +100,7 @@ def _learn(folder: Path) -> None:
 
 def pages_of(run: RunFolder, other: RunFolder, folder: Path) -> Iterator[tuple[str, str]]:
     """The pages about a run, by their kind. Without drawings, which take seconds: test_page has those of hostile labels."""
-    with patch("shardmill.report.plots.can_draw", lambda: False):
+    with patch("shardmill.pages.plots.can_draw", lambda: False):
         report = write_report(gather(run, rows=20), folder / "report.html", Path(run.plan.input.image_root))
     yield "report", report.read_text(encoding="utf-8")
     sample, drawn = audit.draw(run, 12)

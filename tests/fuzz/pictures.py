@@ -18,17 +18,17 @@ from PIL import Image
 from fuzz.hostile import FRAGMENTS, LITTLE, damaged, mostly, pick, some_bytes, texts
 from fuzz.tables import contents
 from fuzz.target import Target
-from shardmill.errors import UserError
+from shardmill.core.pipeline_file import load_pipeline, override, plan_stages
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.stage import Context, stage_class
 from shardmill.models.archives import NotThere, read_member
 from shardmill.models.images import MAX_PIXELS, UnreadableImage, open_image, size_of
-from shardmill.pipeline import load_pipeline, override, plan_stages
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.cells import parse_list
-from shardmill.shards.run_folder import INGEST, RunFolder
-from shardmill.shards.tables import open_table
-from shardmill.shards.tables.pictures import PICTURES
-from shardmill.shards.verify import check_stage
-from shardmill.stage import Context, stage_class
+from shardmill.store.cells import parse_list
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.verify import check_stage
+from shardmill.tables import open_table
+from shardmill.tables.images import PICTURES
+from shardmill.util.errors import UserError
 
 KINDS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "ICO", "PCX")
 HEADS = [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run\n%%EOF\n", b"GIF89a", b"\x89PNG\r\n\x1a\n"]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from fuzz.hostile import LITTLE, PATHS, pick, texts
 from planted import make_run, rewrite
-from shardmill.shards.run_folder import INGEST, RunFolder
+from shardmill.store.run_folder import INGEST, RunFolder
 
 PIPELINES = ("negbench", "antidote", "recaption", "anyedit")
 WORDS = ("seagull", "dog", "knife", "tram", "cigarette", "balloon", "lawnmower")

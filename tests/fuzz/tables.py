@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from fuzz.hostile import LITTLE, damaged, mostly, some_bytes, texts, values
 from fuzz.target import Target, settled
-from shardmill.shards.tables import open_table
-from shardmill.shards.tables.base import LINE, ROW_ID, Table
-from shardmill.shards.tables.csv_layout import MAX_FIELD_LINES
-from shardmill.shards.tables.csv_table import CsvTable
-from shardmill.shards.tables.json_stream import JsonTable
-from shardmill.shards.tables.jsonl import JsonlTable
-from shardmill.shards.tables.parquet import ParquetTable
+from shardmill.tables import open_table
+from shardmill.tables.base import LINE, ROW_ID, Table
+from shardmill.tables.csv_layout import MAX_FIELD_LINES
+from shardmill.tables.csv_table import CsvTable
+from shardmill.tables.json_stream import JsonTable
+from shardmill.tables.jsonl import JsonlTable
+from shardmill.tables.parquet import ParquetTable
 
 BLOCKS = (1, 7, 64, None)
 CSV_PARTS = [b"a,b\n", b"1,2\n", b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"\t", b'"x\ny"', b"\xff", b"\xef\xbb\xbf"]

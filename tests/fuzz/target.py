@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
 from fuzz.guard import SECONDS, guarded
-from shardmill.errors import UserError
+from shardmill.util.errors import UserError
 
 
 @dataclass

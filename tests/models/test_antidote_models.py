@@ -16,10 +16,10 @@ from models.tiny_diffusion import build_sd3
 from models.train_tiny import CAPTIONS, DATA_ANTIDOTE, write_captions
 from shardmill.antidote.build import FORMS, build
 from shardmill.antidote.hints import KINDS, queries_of
-from shardmill.planning import NewRun, start_run
-from shardmill.resources import resource_text
-from shardmill.shards.cells import decode
-from shardmill.shards.run_folder import RunFolder
+from shardmill.core.planning import NewRun, start_run
+from shardmill.store.cells import decode
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.resources import resource_text
 
 TEXT_STAGES = ["parse_captions", "judge_captions", "ask_presuppositions", "judge_questions", "ask_pope"]
 TEXT = {

@@ -17,12 +17,12 @@ from models.tiny_diffusion import build_sd3
 from models.train_tiny import CONCEPTS, DATA, DATA_ANYEDIT, EDITING, POOL, write_concepts, write_pool
 from shardmill.anyedit.build import build
 from shardmill.anyedit.edit_types import TYPES
-from shardmill.errors import Stopped
-from shardmill.planning import NewRun, start_run
-from shardmill.resources import resource_path
-from shardmill.shards.cells import decode
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.store.cells import decode
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import Stopped
+from shardmill.util.resources import resource_path
 
 ROWS = sum(CONCEPTS.values())
 ASKING = ["write_captions", "write_instructions", "judge_instructions", "chain_instructions", "write_implicit"]

@@ -12,11 +12,11 @@ from PIL import Image
 
 from models.tiny_detectors import picture
 from models.tiny_vlm import BUILDERS
-from shardmill.errors import UserError
 from shardmill.models.contract import CaptionRequest, Reply, Sampling
 from shardmill.models.images import open_image
 from shardmill.models.registry import open_model
 from shardmill.recaption.perspectives import perspectives
+from shardmill.util.errors import UserError
 
 SIZES = [(96, 64), (70, 120), (64, 64), (200, 60)]
 PROMPTS = [each.prompt for each in perspectives().values()]

@@ -14,11 +14,11 @@ from PIL import Image
 
 from models.grounding_dino_keys import to_transformers
 from models.tiny_detectors import build_grounding_dino, build_groundingdino_py, build_owl, picture
-from shardmill.errors import UserError
 from shardmill.models.contract import DetectRequest, Finding, Reply
 from shardmill.models.detect.photos import PhotoDetector
 from shardmill.models.images import open_image
 from shardmill.models.registry import model_identity, open_model
+from shardmill.util.errors import UserError
 
 NAMES = [
     ("cat", "red bird house", "dog"),

@@ -12,12 +12,12 @@ import torch
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from models.tiny_detectors import bert_tokenizer
-from shardmill.errors import UserError
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.finish import build_datasets
 from shardmill.models.embedding import embed
-from shardmill.planning import NewRun, start_run
-from shardmill.resources import resource_path
-from shardmill.worker import ModelPool, run_shard
+from shardmill.util.errors import UserError
+from shardmill.util.resources import resource_path
 
 TEXTS = ["a dog", "the red bird house in a tree and on it a cat", "a dog", "cup", "the dog has a bottle"]
 

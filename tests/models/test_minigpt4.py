@@ -16,11 +16,11 @@ from PIL import Image
 from transformers import AutoModelForCausalLM, AutoTokenizer, Blip2ForConditionalGeneration
 
 from models.tiny_minigpt4 import HIDDEN, PIXELS, QUERIES, SEEN, Parts, build_minigpt4, save_projection
-from shardmill.errors import ModelDied, UserError
 from shardmill.models.caption import minigpt4_parts
 from shardmill.models.caption.minigpt4 import WINDOW, MiniGpt4Captioner
 from shardmill.models.contract import CaptionRequest, Reply, Sampling
 from shardmill.models.registry import model_identity, open_model
+from shardmill.util.errors import ModelDied, UserError
 
 PROMPTS = [
     "Describe this image in detail.",

@@ -16,12 +16,12 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from models.tiny_diffusion import build_sd1, build_sd3, build_sdxl
-from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import Painted, PaintRequest, Reply
-from shardmill.models.paint.diffusers import WINDOW, DiffusersPainter
-from shardmill.models.paint.embeddings import PromptTooLong, WeightedPrompts
-from shardmill.models.paint.store import fault_of
+from shardmill.models.generate.diffusers import WINDOW, DiffusersPainter
+from shardmill.models.generate.embeddings import PromptTooLong, WeightedPrompts
+from shardmill.models.generate.store import fault_of
 from shardmill.models.registry import open_model
+from shardmill.util.errors import ModelDied, UserError
 
 FAMILIES = ["sd3", "sd3-without-t5", "sdxl"]
 SMALL = {"width": 64, "height": 64, "steps": 2, "guidance": 30.0, "max_batch_size": 4, "format": "png"}

@@ -20,13 +20,13 @@ from aiohttp import web
 from faulty_server import FaultyServer, broken, cut, fails, forward_to, half
 from models.engines import IN_PROCESS, START_SECONDS, behind_servers, served_by, transformers_server, vllm_server
 from models.train_tiny import ROWS, write_rows
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.core.stage import stage_class
 from shardmill.models.text import openai_pool
 from shardmill.negbench.build import build
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import check_stage
-from shardmill.stage import stage_class
-from shardmill.worker import ModelPool, run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import check_stage
 
 Start = Callable[..., RunFolder]
 Pools = dict[str, ModelPool]
@@ -177,8 +177,8 @@ def test_a_server_that_is_killed_is_waited_for_and_no_row_is_asked_too_often(
 
 
 WORKER = """
-from shardmill.cli import main
-from shardmill.shards import journal
+from shardmill.cli.main import main
+from shardmill.store import journal
 
 journal.FLUSH_SECONDS = 0
 main()

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 
 from models.tiny_clip import LENGTH, build_clip, build_siglip, head_weights
 from models.tiny_detectors import build_owl, picture
-from shardmill.errors import UserError
 from shardmill.models.contract import Reply, ScoreRequest, Scores
 from shardmill.models.images import open_image
 from shardmill.models.registry import model_identity, open_model
+from shardmill.util.errors import UserError
 
 TEXTS = [
     ("a cat", "a red bird on a house", "two dogs"),

@@ -11,18 +11,18 @@ import pytest
 import torch
 
 from models.tiny import build_llama, without_system_role
-from shardmill.errors import UserError
+from shardmill.core.answers import parse_answer
+from shardmill.core.prompts import Prompt, load_template
+from shardmill.core.shard_runner import run_shard
 from shardmill.models.contract import Reply, Sampling, TextRequest
-from shardmill.models.text.answers import parse_answer
 from shardmill.models.text.transformers import WINDOW, TransformersModel
 from shardmill.negbench.caption_negated import CaptionNegated
 from shardmill.negbench.extract_objects import ExtractObjects
 from shardmill.negbench.paraphrase_mcq import ParaphraseMcq
 from shardmill.negbench.propose_negatives import ProposeNegatives
 from shardmill.negbench.validate_objects import ValidateObjects
-from shardmill.prompts import Prompt, load_template
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 SHORT = {
     "type": "object",

@@ -15,12 +15,12 @@ from models.tiny_detectors import build_grounding_dino, build_groundingdino_py, 
 from models.tiny_diffusion import build_sd3, build_sdxl
 from models.tiny_minigpt4 import build_minigpt4
 from models.tiny_vlm import BUILDERS
-from shardmill.errors import Stopped
-from shardmill.planning import NewRun, start_run
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
 from shardmill.recaption.build import build
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import check_stage
-from shardmill.worker import run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import check_stage
+from shardmill.util.errors import Stopped
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 ROWS = 30

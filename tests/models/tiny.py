@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from shardmill.resources import resource_path
+from shardmill.util.resources import resource_path
 
 SPECIAL = ["<|end|>", "<|start|>", "<|stop|>", "<|pad|>"]
 CHAT_TEMPLATE = (

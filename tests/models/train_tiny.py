@@ -33,16 +33,16 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from models.tiny import make_tokenizer, sample_text
+from shardmill.core.model_shard import pool_key
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.core.stage import stage_class
 from shardmill.language.existence import listed
 from shardmill.models.contract import Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model
-from shardmill.planning import NewRun, start_run
 from shardmill.preview.tracing import TracingModel
-from shardmill.resources import resource_path
-from shardmill.shard_work import pool_key
-from shardmill.shards.run_folder import RunFolder
-from shardmill.stage import stage_class
-from shardmill.worker import run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.resources import resource_path
 
 DATA, DATA_ANTIDOTE, DATA_ANYEDIT = (Path(__file__).parent / name for name in ("data", "data_antidote", "data_anyedit"))
 ROWS = 30

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from shardmill.planning import NewRun, start_run
-from shardmill.shards import journal
-from shardmill.worker import ModelPool, run_shard
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.store import journal
 
 journal.FLUSH_SECONDS = 0.01
 

@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 from shardmill.antidote.build import build
-from shardmill.errors import UserError
+from shardmill.core.planning import NewRun, redo, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.finish import build_datasets
-from shardmill.planning import NewRun, redo, start_run
-from shardmill.resources import resource_path, resource_text
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import check_stage
-from shardmill.worker import ModelPool, run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import check_stage
+from shardmill.util.errors import UserError
+from shardmill.util.resources import resource_path, resource_text
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "antidote.json"
 FILES = {

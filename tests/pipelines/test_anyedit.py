@@ -14,13 +14,13 @@ from click.testing import CliRunner
 
 from shardmill.anyedit.build import record_of
 from shardmill.anyedit.edit_types import TYPES
-from shardmill.cli import cli
+from shardmill.cli.main import cli
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.embedded.scene import paint
 from shardmill.launch.finish import build_datasets
-from shardmill.models.scene import paint
-from shardmill.planning import NewRun, start_run
-from shardmill.resources import resource_path
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import ModelPool, run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.resources import resource_path
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 CAPTIONED = str(resource_path("slurm/pipelines/anyedit-captions.yaml"))

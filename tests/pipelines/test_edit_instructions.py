@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from shardmill.anyedit.edit_types import TYPES
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import check_stage
-from shardmill.worker import ModelPool, run_shard
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import check_stage
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 PIPELINE = """

@@ -11,8 +11,8 @@ from random import Random
 import pytest
 
 from conftest import CAPTIONS, write_captions
-from shardmill.shards.run_folder import INGEST, RunFolder
-from shardmill.shards.verify import check_stage
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.verify import check_stage
 
 KILLS = 50
 DRIVER = [sys.executable, str(Path(__file__).with_name("drive.py"))]

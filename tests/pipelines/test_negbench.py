@@ -9,14 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.language.polarity import check_negated, check_polarity
 from shardmill.language.relations import mentions, relation
 from shardmill.negbench.build import build
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.combine import combine
-from shardmill.shards.run_folder import INGEST, RunFolder
-from shardmill.shards.verify import check_stage
-from shardmill.worker import ModelPool, run_shard
+from shardmill.store.combine import combine
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.verify import check_stage
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "captions.csv"
 DATASETS = ("negcap.tsv", "negcap.csv", "negmcq.csv", "negfull.jsonl", "negfull.tsv", "retrieval.csv")

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from shardmill.core.planning import NewRun, redo, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.embedded.scene import paint
 from shardmill.launch.finish import build_datasets
-from shardmill.models.scene import paint
-from shardmill.planning import NewRun, redo, start_run
 from shardmill.recaption.multitext import read_header
-from shardmill.shards.combine import combine
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import ModelPool, run_shard
+from shardmill.store.combine import combine
+from shardmill.store.run_folder import RunFolder
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "captions.csv"
 THINGS = ["dog", "cat", "car", "tree", "boat", "lamp", "chair", "bicycle"]

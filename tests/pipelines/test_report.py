@@ -13,10 +13,10 @@ import pytest
 
 from planted import lines_of, make_run
 from shardmill.launch.finish import build_datasets
-from shardmill.report.blind import blind_baselines, read_questions
-from shardmill.report.gather import gather
-from shardmill.report.model import Report
-from shardmill.shards.run_folder import RunFolder
+from shardmill.quality.blind import blind_baselines, read_questions
+from shardmill.quality.gather import gather
+from shardmill.quality.model import Report
+from shardmill.store.run_folder import RunFolder
 
 ROWS = {"negbench": 150, "antidote": 60, "recaption": 60, "anyedit": 60}
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shardmill import shard_work
-from shardmill.atomic import file_digest
-from shardmill.errors import Stopped, UserError
-from shardmill.planning import NewRun, redo, start_run
-from shardmill.rethreshold import rethreshold
-from shardmill.shards.journal import read_records
-from shardmill.shards.run_folder import RunFolder, digest_of
-from shardmill.shards.verify import check_stage
-from shardmill.worker import run_shard
+from shardmill.core import model_shard as shard_work
+from shardmill.core.planning import NewRun, redo, start_run
+from shardmill.core.rethreshold import rethreshold
+from shardmill.core.shard_runner import run_shard
+from shardmill.store.atomic import file_digest
+from shardmill.store.journal import read_records
+from shardmill.store.run_folder import RunFolder, digest_of
+from shardmill.store.verify import check_stage
+from shardmill.util.errors import Stopped, UserError
 
 SCENES = [
     ("a dog on a sofa", "a (dog:1.3) on a (sofa:1.1)", "(cat:1.2), (lamp:1.1)", ["dog", "sofa"], ["cat", "lamp"]),

@@ -12,12 +12,12 @@ from typing import Any
 
 import yaml
 
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.finish import build_datasets
 from shardmill.launch.jobs import JobsFolder
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import check_stage
-from shardmill.worker import ModelPool, run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import check_stage
 from slurm.cluster import Cluster
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "captions.csv"

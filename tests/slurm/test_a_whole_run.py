@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.run_folder import RunFolder
 from slurm.cluster import Cluster
 from slurm.mill import TWO_CAPTIONERS, local_digests, sample_mill
 

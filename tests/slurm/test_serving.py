@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.planning import NewRun, start_run
+from shardmill.core.planning import NewRun, start_run
 from slurm.cluster import Cluster
 from slurm.mill import SAMPLE, Mill
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardmill.report.agreement import cohen_kappa, fleiss_kappa, raw_agreement, wilson_interval
+from shardmill.quality.agreement import cohen_kappa, fleiss_kappa, raw_agreement, wilson_interval
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import RootModel
 
-from shardmill.models.text.answers import Malformed, parse_answer
+from shardmill.core.answers import Malformed, parse_answer
 from shardmill.negbench.answers import NewCaption, ObjectList
 
 LISTS = [

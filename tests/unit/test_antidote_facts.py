@@ -17,9 +17,9 @@ from shardmill.antidote.check_facts import CheckFacts
 from shardmill.antidote.cpbench import score
 from shardmill.antidote.hints import denial, queries_of
 from shardmill.antidote.pair_preferences import PairPreferences
-from shardmill.errors import UserError
+from shardmill.core.stage import Reject
 from shardmill.language.existence import existence_question, listed
-from shardmill.stage import Reject
+from shardmill.util.errors import UserError
 
 
 def seen(**scores: float) -> dict[str, Any]:

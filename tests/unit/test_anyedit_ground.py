@@ -11,10 +11,10 @@ import pytest
 
 from shardmill.anyedit.ground_objects import GroundObjects
 from shardmill.anyedit.paint_images import PaintImages
+from shardmill.core.stage import Answer, Context
+from shardmill.embedded.scene.detector import SceneDetector
+from shardmill.embedded.scene.generator import ScenePainter
 from shardmill.models.contract import Finding
-from shardmill.models.detect.scene import SceneDetector
-from shardmill.models.paint.scene import ScenePainter
-from shardmill.stage import Answer, Context
 
 
 def painted(folder: Path, caption: str, seed: int = 5) -> dict[str, Any]:

@@ -16,17 +16,17 @@ import pytest
 from shardmill.antidote.ask_presuppositions import AskPresuppositions, pair_problem
 from shardmill.antidote.question_answers import QuestionPair
 from shardmill.antidote.question_forms import LOOKS, OWN_FORMS, PLACES, object_problem, question_problem, shared_forms
-from shardmill.errors import UserError
+from shardmill.core.prompts import load_template
+from shardmill.core.seeding import rng_of, seed_of
+from shardmill.core.stage import Answer, Ask
+from shardmill.embedded.rules.engine import RulesModel
+from shardmill.embedded.rules.phrases import patterns
+from shardmill.embedded.rules.propose import propose_negatives
+from shardmill.embedded.rules.questions import ask_presuppositions
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.relations import mentions
-from shardmill.models.text.rules.engine import RulesModel
-from shardmill.models.text.rules.phrases import patterns
-from shardmill.models.text.rules.propose import propose_negatives
-from shardmill.models.text.rules.questions import ask_presuppositions
-from shardmill.prompts import load_template
-from shardmill.seeding import rng_of, seed_of
-from shardmill.stage import Answer, Ask
+from shardmill.util.errors import UserError
 
 FORMS = {form.name for form in (*OWN_FORMS, *LOOKS, *PLACES)}
 ROW = {

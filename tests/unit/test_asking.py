@@ -12,15 +12,15 @@ import polars as pl
 import pytest
 
 from conftest import write_captions
-from shardmill.errors import Stopped, UserError
+from shardmill.core.planning import NewRun, redo, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.core.stage import Answer, More, Row
 from shardmill.models import registry
 from shardmill.models.contract import CaptionRequest, Reply, Usage
-from shardmill.planning import NewRun, redo, start_run
 from shardmill.recaption.perspectives import perspectives
-from shardmill.shards.cells import parse_json_cell
-from shardmill.shards.run_folder import RunFolder
-from shardmill.stage import Answer, More, Row
-from shardmill.worker import run_shard
+from shardmill.store.cells import parse_json_cell
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import Stopped, UserError
 
 ROWS = 24
 

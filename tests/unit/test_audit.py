@@ -14,16 +14,16 @@ from PIL import Image
 
 from audited import sheet_file, sheet_text
 from conftest import write_captions
-from shardmill.cli import cli
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, start_run
-from shardmill.report import audit as drawing
-from shardmill.report.audit import Sample, changed_since, draw, load_sample, save_sample, shares
-from shardmill.report.audit_page import audit_page
-from shardmill.report.audit_result import AuditResult, load_result
-from shardmill.report.pictures import inline_jpeg
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import ModelPool, run_shard
+from shardmill.audit import draw as drawing
+from shardmill.audit.draw import Sample, changed_since, draw, load_sample, save_sample, shares
+from shardmill.audit.page import audit_page
+from shardmill.audit.result import AuditResult, load_result
+from shardmill.cli.main import cli
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.pages.images import inline_jpeg
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 SCENES = [
     ("A dog runs on the beach with a red ball.", 6),

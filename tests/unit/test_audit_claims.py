@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, start_run
-from shardmill.report.claims import outputs_of
-from shardmill.shards.run_folder import RunFolder
+from shardmill.audit.statements import outputs_of
+from shardmill.core.planning import NewRun, start_run
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 EDITS = """
 pipeline: anyedit

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from audited import sample_of, sheet_file, sheet_text
-from shardmill.errors import UserError
-from shardmill.report.audit import Sample, SampledClaim
-from shardmill.report.audit_result import load_result, result_of, save_result
-from shardmill.report.audit_sheet import Sheet, Tick, read_sheet
+from shardmill.audit.draw import Sample, SampledClaim
+from shardmill.audit.result import load_result, result_of, save_result
+from shardmill.audit.sheet import Sheet, Tick, read_sheet
+from shardmill.util.errors import UserError
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from audited import sample_of, sheet_file, sheet_text
-from shardmill.errors import UserError
-from shardmill.report.audit import Sample
-from shardmill.report.audit_sheet import COLUMNS, guard, read_sheet, unguard, write_sheet
+from shardmill.audit.draw import Sample
+from shardmill.audit.sheet import COLUMNS, guard, read_sheet, unguard, write_sheet
+from shardmill.util.errors import UserError
 
 
 @pytest.fixture

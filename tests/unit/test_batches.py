@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from shardmill.errors import ModelDied
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.contract import DetectRequest, Reply
 from shardmill.models.images import UnreadableImage
 from shardmill.models.read_once import ReadOnce
+from shardmill.util.errors import ModelDied
 
 
 @dataclass

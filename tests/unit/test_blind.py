@@ -9,12 +9,12 @@ from random import Random
 import polars as pl
 import pytest
 
-from shardmill.errors import UserError
+from shardmill.core.stage import Context
+from shardmill.embedded.rules.rephrase import paraphrase
 from shardmill.language.lexicon import lexicon
-from shardmill.models.text.rules.rephrase import paraphrase
 from shardmill.negbench.create_mcq import CreateMcq
-from shardmill.report.blind import Question, blind_baselines, claims_of, masked, odd_one_out, read_questions, wilson
-from shardmill.stage import Context
+from shardmill.quality.blind import Question, blind_baselines, claims_of, masked, odd_one_out, read_questions, wilson
+from shardmill.util.errors import UserError
 
 ROWS = 3_000
 

@@ -16,14 +16,14 @@ import polars as pl
 import pytest
 
 from conftest import CAPTIONS, write_captions
-from shardmill.errors import UserError
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.core.stage import Context
 from shardmill.negbench.build import build, needed_shards
 from shardmill.negbench.create_mcq import CreateMcq
 from shardmill.negbench.datasets import FILES, Shard
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import INGEST, RunFolder
-from shardmill.stage import Context
-from shardmill.worker import ModelPool, run_shard
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.errors import UserError
 
 NUM_SHARDS = 4
 ALL_FILES = {*FILES, "object_counts.csv", "dataset.json"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fuzz.guard import guarded
+from shardmill.core.stage import whole_sentences
 from shardmill.recaption.caption_faults import fault_of, without_opening
 from shardmill.recaption.perspectives import perspectives, whole_items
-from shardmill.stage import whole_sentences
 
 PROMPT = perspectives()["detail"].prompt
 GOOD = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardmill.shards.cells import csv_line, dump_cell, encode, parse_list
+from shardmill.store.cells import csv_line, dump_cell, encode, parse_list
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]))))

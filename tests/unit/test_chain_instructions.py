@@ -12,9 +12,9 @@ import pytest
 from edit_rows import outcome, row_of, rules
 from shardmill.anyedit.chain_instructions import TRIES, ChainInstructions
 from shardmill.anyedit.edit_types import CHAINED, TYPES
-from shardmill.errors import UserError
+from shardmill.core.stage import Context
 from shardmill.models.contract import TextRequest
-from shardmill.stage import Context
+from shardmill.util.errors import UserError
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples" / "captions.csv"
 CAPTION = "A dog rides downhill on a sled beside a fence."

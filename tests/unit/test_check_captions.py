@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from shardmill.errors import UserError
+from shardmill.core.stage import Reject
 from shardmill.recaption.check_captions import CheckCaptions
 from shardmill.recaption.merge_captions import MergeCaptions
-from shardmill.stage import Reject
+from shardmill.util.errors import UserError
 
 TEXTS = {
     "detail": "A white ferry with two decks passes a pier, followed by gulls.",

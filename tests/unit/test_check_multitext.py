@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from shardmill.cli import cli
-from shardmill.errors import UserError
+from shardmill.cli.main import cli
 from shardmill.recaption.clip_tokens import ClipTokens
 from shardmill.recaption.multitext import MultiTextWriter, TextSource, header_path
 from shardmill.recaption.validate import (
@@ -28,6 +27,7 @@ from shardmill.recaption.validate import (
     WRONG_NUMBER,
     check_multitext,
 )
+from shardmill.util.errors import UserError
 
 WORDS = ClipTokens(lambda clean: list(range(len(clean.split()))), "words")
 """One token for each word: the numbers of a test are easy to see."""

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.errors import Stopped
+from shardmill.core.model_shard import pool_key
+from shardmill.core.shard_runner import run_shard
 from shardmill.models.contract import Reply
 from shardmill.models.registry import open_model
-from shardmill.shard_work import pool_key
-from shardmill.shards import claims as claims_module
-from shardmill.shards.claims import (
+from shardmill.store import leases as claims_module
+from shardmill.store.layout import ShardFiles
+from shardmill.store.leases import (
     STALE_SECONDS,
     Claims,
     Held,
@@ -29,9 +30,8 @@ from shardmill.shards.claims import (
     process_start,
     this_process,
 )
-from shardmill.shards.layout import ShardFiles
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import Stopped
 
 STAGE = "extract_objects"
 

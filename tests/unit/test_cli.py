@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from shardmill.cli import cli, main
-from shardmill.shards.run_folder import RunFolder
+from shardmill.cli.main import cli, main
+from shardmill.store.run_folder import RunFolder
 
 MakeRun = Callable[..., RunFolder]
 UNVERIFIED = ("--set", "filter_objects.unverified=keep")
@@ -198,7 +198,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_with_more_room(captions_csv
 
 
 def test_help_needs_nothing_heavy() -> None:
-    code = "import sys, shardmill.cli; print({'polars', 'pydantic', 'submitit', 'textblob', 'torch'} & sys.modules.keys())"
+    code = "import sys, shardmill.cli.main; print({'polars', 'pydantic', 'submitit', 'textblob', 'torch'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
     for command in ["", *cli.commands]:
         shown = shardmill(*command.split(), "--help")

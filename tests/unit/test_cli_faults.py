@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.cli import main
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.plan import load_plan
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.cli.main import main
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.store.plan import load_plan
+from shardmill.store.run_folder import RunFolder
 
 MakeRun = Callable[..., RunFolder]
 Refused = Callable[..., str]

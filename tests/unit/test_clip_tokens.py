@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shardmill.errors import UserError
 from shardmill.recaption import clip_tokens as module
 from shardmill.recaption.clip_bpe import ClipBpe, byte_letters, find_vocabulary
 from shardmill.recaption.clip_tokens import END, LIMIT, START, ClipTokens, clip_tokens
+from shardmill.util.errors import UserError
 
 GOLD = [
     json.loads(line)

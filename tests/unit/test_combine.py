@@ -15,13 +15,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from shardmill.errors import UserError
-from shardmill.shards import combine as combine_module
-from shardmill.shards.combine import combine
-from shardmill.shards.reopen import reopen_rejected
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import check_stage
-from shardmill.worker import run_shard
+from shardmill.core.shard_runner import run_shard
+from shardmill.store import combine as combine_module
+from shardmill.store.combine import combine
+from shardmill.store.reopen import reopen_rejected
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import check_stage
+from shardmill.util.errors import UserError
 
 STAGE = "extract_objects"
 

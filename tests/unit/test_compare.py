@@ -17,15 +17,15 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from conftest import CAPTIONS, write_captions
-from shardmill.cli import cli
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, start_run
-from shardmill.report.compare import compare
-from shardmill.report.compare_view import headline, page_of, render_comparison
-from shardmill.report.comparison import CellDifference, Comparison, RowDifference
-from shardmill.report.significance import chi_square, chi_square_p, two_shares
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import ModelPool, run_shard
+from shardmill.cli.main import cli
+from shardmill.compare.model import CellDifference, Comparison, RowDifference
+from shardmill.compare.runs import compare
+from shardmill.compare.view import headline, page_of, render_comparison
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.quality.significance import chi_square, chi_square_p, two_shares
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 MARKUP = "</script><img src=x onerror=alert(1)> a dog with a ball"
 MORE = [*CAPTIONS, MARKUP, "A cat sits on a mat next to a dog."]

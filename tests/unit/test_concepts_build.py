@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from shardmill.cli import cli
-from shardmill.concepts.clean import clean, form_problem
-from shardmill.concepts.fold import concept_of
-from shardmill.concepts.merge import PoolReport, build_pool
-from shardmill.concepts.similar import HashedNames, near_duplicates
-from shardmill.concepts.sources import Name, read_source
-from shardmill.errors import UserError
+from shardmill.anyedit.concepts.clean import clean, form_problem
+from shardmill.anyedit.concepts.fold import concept_of
+from shardmill.anyedit.concepts.merge import PoolReport, build_pool
+from shardmill.anyedit.concepts.similar import HashedNames, near_duplicates
+from shardmill.anyedit.concepts.sources import Name, read_source
+from shardmill.cli.main import cli
 from shardmill.language.likeness import cosine, vectors
 from shardmill.language.proper_names import proper_problem
+from shardmill.util.errors import UserError
 
 
 def written(path: Path, content: Any) -> Path:
@@ -189,8 +189,8 @@ def test_nothing_left_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_blocked_product_finds_what_comparing_all_pairs_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shardmill.concepts.similar.BLOCK", 7)
-    monkeypatch.setattr("shardmill.concepts.similar.TILE", 5)
+    monkeypatch.setattr("shardmill.anyedit.concepts.similar.BLOCK", 7)
+    monkeypatch.setattr("shardmill.anyedit.concepts.similar.TILE", 5)
     words = ["red wooden chair", "old garden gate", "small paper boat", "striped deck chair", "brass door bell"]
     texts = [f"{word} {end}" for end in ("", "set", "set set", "with legs", "with leg") for word in words] * 2
     found = vectors(texts)

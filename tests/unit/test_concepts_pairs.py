@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from shardmill.cli import cli
-from shardmill.concepts.pairs import PoolConcept, Row, distinct_pairs, draw_rows, pair_at, permuted
-from shardmill.concepts.pool import read_pool, write_rows
-from shardmill.errors import UserError
+from shardmill.anyedit.concepts.pairs import PoolConcept, Row, distinct_pairs, draw_rows, pair_at, permuted
+from shardmill.anyedit.concepts.pool import read_pool, write_rows
+from shardmill.cli.main import cli
+from shardmill.util.errors import UserError
 
 POOL = [
     PoolConcept("kettle", ("kitchen", "campsite", "in a tent")),

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from shardmill.cli import cli
-from shardmill.convert.anyword import read_anyword
-from shardmill.convert.captions import Captioned, Unfit
-from shardmill.convert.coco import read_coco
-from shardmill.convert.llava import read_llava
-from shardmill.errors import UserError
-from shardmill.shards.tables import json_stream, open_table
-from shardmill.shards.tables.json_stream import json_entries
+from shardmill.cli.main import cli
+from shardmill.tables import json_stream, open_table
+from shardmill.tables.convert.anyword import read_anyword
+from shardmill.tables.convert.captions import Captioned, Unfit
+from shardmill.tables.convert.coco import read_coco
+from shardmill.tables.convert.llava import read_llava
+from shardmill.tables.json_stream import json_entries
+from shardmill.util.errors import UserError
 
 COCO = {
     "info": {"year": 2017},

@@ -10,13 +10,13 @@ from random import Random
 import polars as pl
 import pytest
 
-from shardmill.errors import UserError
+from shardmill.core.stage import Context
 from shardmill.language.lexicon import lexicon
 from shardmill.language.polarity import check_polarity
 from shardmill.language.relations import relation
 from shardmill.negbench.create_mcq import PLANS, CreateMcq
 from shardmill.negbench.mcq_forms import CELLS
-from shardmill.stage import Context
+from shardmill.util.errors import UserError
 
 NAMES = list(lexicon().entries)
 STYLES = [

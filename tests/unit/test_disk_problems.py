@@ -7,7 +7,7 @@ import errno
 import polars as pl
 import pytest
 
-from shardmill.standalone import disk_problem, may_pass
+from shardmill.core.standalone import disk_problem, may_pass
 
 
 @pytest.mark.parametrize(

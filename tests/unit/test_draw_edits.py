@@ -10,9 +10,9 @@ import pytest
 from edit_rows import row_of
 from shardmill.anyedit.draw_edits import DrawEdits
 from shardmill.anyedit.edit_types import DRAWN
-from shardmill.errors import UserError
-from shardmill.seeding import rng_of
-from shardmill.stage import Context, Reject
+from shardmill.core.seeding import rng_of
+from shardmill.core.stage import Context, Reject
+from shardmill.util.errors import UserError
 
 CAPTION = "Three dogs chase a red ball past a shop sign."
 

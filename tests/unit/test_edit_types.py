@@ -13,8 +13,8 @@ from shardmill.anyedit.edit_targets import settled, targets
 from shardmill.anyedit.edit_types import ALIASES, CHAINED, DRAWN, TYPES, chosen_types, edit_type, type_name
 from shardmill.anyedit.instruction_answers import ANSWERS
 from shardmill.anyedit.instruction_form import VERBS
-from shardmill.errors import UserError
 from shardmill.language.looks import COLORS, MATERIALS
+from shardmill.util.errors import UserError
 
 DOG = row_of("A dog rides downhill on a red sled.")
 BOXES = {"dog": {"score": 0.9, "boxes": [[10.0, 10.0, 110.0, 110.0]]}, "sled": {"score": 0.8, "boxes": [[300, 300, 400, 400]]}}

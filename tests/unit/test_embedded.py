@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 from exported import SAMPLES, export, finish, sample_rows
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, start_run
-from shardmill.report import audit
-from shardmill.report.gather import gather
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.audit import draw as audit
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.quality.gather import gather
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 ROWS = 6
 CHANGED = "changed since the run was planned"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.errors import UserError
 from shardmill.launch.environment import KEYS, check_environment, setup_lines
 from shardmill.launch.site import Site
-from shardmill.resources import resource_path
+from shardmill.util.errors import UserError
+from shardmill.util.resources import resource_path
 
 SECRET = "hf_notforlogs"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.errors import Stopped, UserError
-from shardmill.shards.explain import Chapter, explain
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.core.shard_runner import run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.trace import Chapter, explain
+from shardmill.util.errors import Stopped, UserError
 
 MakeRun = Callable[..., RunFolder]
 

@@ -15,13 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from exported import SAMPLES, antidote, anyedit, export, finish, negbench, parts, recaption, sample_rows, selected, write_table
-from shardmill.cli import cli
-from shardmill.errors import UserError
+from shardmill.cli.main import cli
+from shardmill.core.planning import NewRun, start_run
 from shardmill.export.make import WRITERS
 from shardmill.export.offer import FORMATS, choose, offers_of
 from shardmill.export.options import size_of
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 EXPECTED = {
     "negbench": {

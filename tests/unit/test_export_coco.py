@@ -12,10 +12,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from exported import SAMPLES, antidote, export, finish, json_lines, negbench, parts, sample_rows, selected, write_table
-from shardmill.errors import UserError
+from shardmill.core.planning import NewRun, start_run
 from shardmill.export.coco import clipped
 from shardmill.models.images import open_image
-from shardmill.planning import NewRun, start_run
+from shardmill.util.errors import UserError
 
 
 @pytest.mark.parametrize(("images", "kept"), [("reference", "absolute"), ("copy", "images/00000")])

@@ -11,11 +11,11 @@ import pytest
 
 from exported import alike, antidote, export, json_lines, negbench, parts, recaption
 from shardmill.antidote.build import build
-from shardmill.errors import UserError
 from shardmill.export.llava import plain
-from shardmill.export.offers.recaption import prompt_of
 from shardmill.models.images import open_image
+from shardmill.recaption.exports import prompt_of
 from shardmill.recaption.perspectives import perspectives
+from shardmill.util.errors import UserError
 
 IMAGE_TOKEN = "<image>"
 

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from exported import antidote, export, json_lines, negbench, parts, recaption
-from shardmill.errors import UserError
 from shardmill.recaption.multitext import read_header, read_multitext
-from shardmill.shards.frames import LIST
+from shardmill.store.frames import LIST
+from shardmill.util.errors import UserError
 
 
 def test_recaption_lines_are_the_merged_texts_and_the_header_says_who_wrote_them(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from shardmill.export.folder import LeftOut
 from shardmill.export.open_clip import TAKEN_FOR_MISSING, lines_of
 from shardmill.export.placed import PLACE
 from shardmill.models.images import open_image
-from shardmill.shards.frames import LIST
+from shardmill.store.frames import LIST
 
 
 def read_by_open_clip(path: Path, separator: str) -> tuple[list[str], list[str]]:

@@ -16,12 +16,12 @@ import yaml
 from PIL import Image
 
 from exported import SAMPLES, antidote, export, finish, json_lines, negbench, parts, recaption, sample_rows, write_table
+from shardmill.core.planning import NewRun, start_run
 from shardmill.export import hf_card
 from shardmill.models.images import open_image
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.frames import LIST
-from shardmill.shards.manifest import totals
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.frames import LIST
+from shardmill.store.manifest import totals
+from shardmill.store.run_folder import RunFolder
 
 
 @pytest.fixture(autouse=True)

@@ -33,12 +33,12 @@ from exported import (
     write_table,
 )
 from planted import rewrite_cells
-from shardmill.errors import UserError
+from shardmill.core.planning import NewRun, start_run
 from shardmill.export.folder import ExportFolder
 from shardmill.models.images import open_image
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.frames import LIST
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.frames import LIST
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 IMAGES = "jpg;png;jpeg;webp"
 

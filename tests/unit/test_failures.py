@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from shardmill.core.shard_runner import run_shard
 from shardmill.launch.jobs import BadNode, Failure, JobsFolder, Submission
-from shardmill.report.failures import FailureReport, masked, read_failures, render
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.monitor.failures import FailureReport, masked, read_failures, render
+from shardmill.store.run_folder import RunFolder
 
 STAGE, NEXT = "extract_objects", "propose_negatives"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shardmill.shards.cells import Kind
-from shardmill.shards.frames import FORMATS, frame_of, read_frame, write_frame
+from shardmill.store.cells import Kind
+from shardmill.store.frames import FORMATS, frame_of, read_frame, write_frame
 
 KINDS: dict[str, Kind] = {"row_id": "int", "caption": "text", "objects": "list", "found": "json", "score": "float", "ok": "bool"}
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)

@@ -10,7 +10,7 @@ import pytest
 from shardmill.launch import health
 from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.health import node_problem
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.run_folder import RunFolder
 
 
 def command(path: Path, text: str) -> Path:

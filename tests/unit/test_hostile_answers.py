@@ -7,7 +7,7 @@ import pytest
 from fuzz.answers import TARGETS, Caption, Choice, Objects
 from fuzz.guard import guarded
 from fuzz.target import Target
-from shardmill.models.text.answers import MAX_ANSWER, Malformed, parse_answer
+from shardmill.core.answers import MAX_ANSWER, Malformed, parse_answer
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

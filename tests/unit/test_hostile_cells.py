@@ -8,7 +8,7 @@ import pytest
 
 from fuzz.cells import TARGETS
 from fuzz.target import Target
-from shardmill.shards.cells import Kind, encode, looks_like_formula, parse_json_cell
+from shardmill.store.cells import Kind, encode, looks_like_formula, parse_json_cell
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

@@ -13,9 +13,9 @@ import pytest
 from exported import SAMPLES, export, finish, sample_rows, write_table
 from fuzz.exports import ONLY_SELECT, TARGETS
 from fuzz.target import Target
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import RunFolder
+from shardmill.core.planning import NewRun, start_run
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 
 def carrying(folder: Path, name: str, kind: str = "csv", cell: str = "own", lists: Sequence[str] = ()) -> RunFolder:

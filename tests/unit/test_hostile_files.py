@@ -12,16 +12,16 @@ from foreign_entries import entries_of
 from fuzz.files import TARGETS
 from fuzz.guard import guarded
 from fuzz.target import Target
-from shardmill.concepts.clean import clean, form_problem
-from shardmill.concepts.label_names import label_names
-from shardmill.concepts.sources import read_source
-from shardmill.errors import UserError
-from shardmill.model_files import load_model_file
-from shardmill.pipeline import load_pipeline
+from shardmill.anyedit.concepts.clean import clean, form_problem
+from shardmill.anyedit.concepts.label_names import label_names
+from shardmill.anyedit.concepts.sources import read_source
+from shardmill.core.model_files import load_model_file
+from shardmill.core.pipeline_file import load_pipeline
 from shardmill.recaption.foreign import ForeignCaptions, Oddity
 from shardmill.recaption.perspectives import perspectives
-from shardmill.shards.ranges import merge_ranges
-from shardmill.shards.tables import open_table
+from shardmill.tables import open_table
+from shardmill.tables.ranges import merge_ranges
+from shardmill.util.errors import UserError
 
 NO_YAML = ["2001-99-99", "9" * 5_000, "!!timestamp x", "!!int ''", "!!float x", "[" * 600, "{[]: 1}", "!!python/name:os.system"]
 

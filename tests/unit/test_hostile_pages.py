@@ -9,7 +9,7 @@ import pytest
 from fuzz.pages import TARGETS, pages
 from fuzz.runs import hostile_run
 from fuzz.target import Target
-from shardmill.report.gather import gather
+from shardmill.quality.gather import gather
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

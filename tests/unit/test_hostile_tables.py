@@ -12,12 +12,12 @@ import pytest
 from fuzz.guard import guarded
 from fuzz.tables import TARGETS
 from fuzz.target import Target
-from shardmill.concepts.sources import read_source
-from shardmill.errors import UserError
+from shardmill.anyedit.concepts.sources import read_source
 from shardmill.models.archives import NotThere, read_member
 from shardmill.models.images import UnreadableImage, open_image
-from shardmill.shards.ingest import map_columns
-from shardmill.shards.tables import open_table
+from shardmill.tables import open_table
+from shardmill.tables.ingest import map_columns
+from shardmill.util.errors import UserError
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

@@ -13,13 +13,13 @@ import polars as pl
 import pytest
 
 from conftest import CAPTIONS, write_captions
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, start_run
-from shardmill.shards import ingest as ingesting
-from shardmill.shards.combine import combine
-from shardmill.shards.ingest import INGEST_REJECTS, ingest, map_columns
-from shardmill.shards.run_folder import INGEST, RunFolder
-from shardmill.shards.verify import check_stage
+from shardmill.core.planning import NewRun, start_run
+from shardmill.store.combine import combine
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.verify import check_stage
+from shardmill.tables import ingest as ingesting
+from shardmill.tables.ingest import INGEST_REJECTS, ingest, map_columns
+from shardmill.util.errors import UserError
 
 MakeRun = Callable[..., RunFolder]
 
@@ -138,7 +138,7 @@ def test_columns_called_like_those_of_the_run_are_kept_under_other_names(tmp_pat
 
 
 def test_carried_columns_reach_the_last_part(make_run: MakeRun) -> None:
-    from shardmill.worker import run_shard
+    from shardmill.core.shard_runner import run_shard
 
     run = make_run(num_shards=1)
     run_shard(run, "extract_objects", 0)

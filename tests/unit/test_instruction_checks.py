@@ -10,11 +10,11 @@ from shardmill.anyedit.instruction_answers import ANSWERS, AnyInstruction, answe
 from shardmill.anyedit.instruction_checks import Situation, instruction_problem
 from shardmill.anyedit.instruction_form import VERBS, form_problem, quoted
 from shardmill.anyedit.instruction_prompts import template_name
+from shardmill.core.prompts import load_template
 from shardmill.language.actions import actions, is_human, verb_stem
 from shardmill.language.looks import color_key, has_word, names_color
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.models.text.settings import closed_schema
-from shardmill.prompts import load_template
 
 SLED = "A dog rides downhill on a sled."
 SOFA = "A bearded man plays the guitar on a green sofa."

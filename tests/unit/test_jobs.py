@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shardmill.errors import UserError
+from shardmill.core.shard_runner import run_shard
 from shardmill.launch.jobs import (
     Allocation,
     ArrayRecord,
@@ -21,9 +21,9 @@ from shardmill.launch.jobs import (
     Submission,
     one_launch_at_a_time,
 )
-from shardmill.shards.claims import this_process
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.store.leases import this_process
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 STAGE = "extract_objects"
 

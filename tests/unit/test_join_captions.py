@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreign_entries import entries_of
-from shardmill.cli import cli
-from shardmill.errors import UserError
+from shardmill.cli.main import cli
 from shardmill.recaption import buckets, foreign, join_matching, json_window
 from shardmill.recaption.foreign import ForeignCaptions, Oddity
 from shardmill.recaption.join import JoinResult, join_captions
 from shardmill.recaption.json_window import JsonWindow
 from shardmill.recaption.multitext import read_header, read_multitext
+from shardmill.util.errors import UserError
 
 Entries = dict[str, str]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.shards.journal import Header, Journal, Record, read_header, read_records
+from shardmill.store.journal import Header, Journal, Record, read_header, read_records
 
 ROWS = [Record((1,), rows=[{"objects": ["dog"]}]), Record((2,), reject={"reason": "no object"}), Record((3, 1), rows=[])]
 
@@ -27,7 +27,7 @@ def test_records_outlive_a_killed_process_a_moment_after_they_were_made(tmp_path
     path = tmp_path / "a.journal"
     program = (
         "import os, pathlib, sys, time\n"
-        "from shardmill.shards.journal import Header, Journal, Record\n"
+        "from shardmill.store.journal import Header, Journal, Record\n"
         "journal = Journal(pathlib.Path(sys.argv[1]), Header('f'))\n"
         "journal.append(Record((1,), rows=[{'a': 'text'}]))\n"
         "time.sleep(0.15)\n"

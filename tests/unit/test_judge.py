@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from shardmill.models.text.rules.extract import extract_objects
-from shardmill.models.text.rules.judge import is_object_name, judge_objects
+from shardmill.embedded.rules.extract import extract_objects
+from shardmill.embedded.rules.judge import is_object_name, judge_objects
 
 
 def test_the_names_that_pass_keep_their_form_and_order() -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from shardmill.antidote.answers import CaptionVerdict
 from shardmill.antidote.judge_captions import JudgeCaptions, fault
+from shardmill.core.answers import Malformed, parse_answer
+from shardmill.core.prompts import load_template
+from shardmill.core.stage import Answer, Reject
+from shardmill.embedded.rules.scenes import judge_caption
 from shardmill.models.contract import TextRequest
-from shardmill.models.text.answers import Malformed, parse_answer
-from shardmill.models.text.rules.scenes import judge_caption
-from shardmill.prompts import load_template
-from shardmill.stage import Answer, Reject
 
 VERDICTS = ("pass", "abstract", "not visible", "same thing", "implausible")
 

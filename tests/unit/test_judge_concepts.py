@@ -10,11 +10,11 @@ import pytest
 
 from shardmill.anyedit.concept_answers import ConceptVerdict
 from shardmill.anyedit.judge_concepts import JudgeConcepts, fault
+from shardmill.core.prompts import load_template
+from shardmill.core.stage import Answer, Reject
+from shardmill.embedded.rules.concepts import judge_concept
+from shardmill.embedded.rules.engine import RulesModel
 from shardmill.models.contract import Reply
-from shardmill.models.text.rules.concepts import judge_concept
-from shardmill.models.text.rules.engine import RulesModel
-from shardmill.prompts import load_template
-from shardmill.stage import Answer, Reject
 
 REASONS = get_args(ConceptVerdict.model_fields["reason"].annotation)
 

@@ -11,11 +11,11 @@ from shardmill.anyedit.edit_targets import targets
 from shardmill.anyedit.edit_types import DRAWN, TYPES
 from shardmill.anyedit.judge_instructions import BY_CODE, InstructionVerdict, JudgeInstructions
 from shardmill.anyedit.write_instructions import WriteInstructions
+from shardmill.core.answers import Malformed, parse_answer
+from shardmill.core.prompts import load_template
+from shardmill.core.seeding import rng_of
+from shardmill.core.stage import Reject
 from shardmill.models.contract import TextRequest
-from shardmill.models.text.answers import Malformed, parse_answer
-from shardmill.prompts import load_template
-from shardmill.seeding import rng_of
-from shardmill.stage import Reject
 
 ROW = {
     "row_id": 1,

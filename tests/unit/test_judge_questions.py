@@ -11,12 +11,12 @@ import pytest
 from shardmill.antidote.judge_questions import JudgeQuestions
 from shardmill.antidote.question_answers import QuestionVerdict, Verdict
 from shardmill.antidote.question_forms import question_problem
+from shardmill.core.prompts import load_template
+from shardmill.core.stage import Answer
+from shardmill.embedded.rules.engine import RulesModel
+from shardmill.embedded.rules.phrases import patterns
+from shardmill.embedded.rules.questions import ask_presuppositions, judge_question
 from shardmill.models.contract import Reply
-from shardmill.models.text.rules.engine import RulesModel
-from shardmill.models.text.rules.phrases import patterns
-from shardmill.models.text.rules.questions import ask_presuppositions, judge_question
-from shardmill.prompts import load_template
-from shardmill.stage import Answer
 
 CPQ = {"kind": "cpq", "object": "mirror", "question": "What is the mirror reflecting?", "form": "what is on it", "pair": 0}
 TPQ = {"kind": "tpq", "object": "dog", "question": "What is the dog looking at?", "form": "what is on it", "pair": 0}

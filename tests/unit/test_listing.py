@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from conftest import CAPTIONS, write_captions
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.claims import blocks, this_process
-from shardmill.shards.ingest import ingest
-from shardmill.shards.layout import ShardFiles, begun_shards
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.store.layout import ShardFiles, begun_shards
+from shardmill.store.leases import blocks, this_process
+from shardmill.store.run_folder import RunFolder
+from shardmill.tables.ingest import ingest
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.errors import UserError
+from shardmill.core.shard_runner import run_shard
 from shardmill.launch.jobs import ArrayRecord, Failure, JobsFolder, Submission
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.launch.tasks import Task
-from shardmill.report.log_files import excerpt, last_lines, latest_text, logs_of
-from shardmill.report.words import plain, ranges
-from shardmill.shards.claims import Claims, this_process
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.monitor.log_files import excerpt, last_lines, latest_text, logs_of
+from shardmill.quality.words import plain, ranges
+from shardmill.store.leases import Claims, this_process
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 from told import Told
 
 STAGE = "extract_objects"

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.errors import UserError
-from shardmill.model_choice import use_models
-from shardmill.model_files import find_model, load_model_file
+from shardmill.core.model_choice import use_models
+from shardmill.core.model_files import find_model, load_model_file
+from shardmill.core.pipeline_file import PipelineFile, load_pipeline, override, plan_stages
+from shardmill.core.stage import Context
 from shardmill.models.registry import model_identity
-from shardmill.pipeline import PipelineFile, load_pipeline, override, plan_stages
-from shardmill.resources import resource_names
-from shardmill.shards.cells import Kind
-from shardmill.shards.plan import Price, StagePlan
-from shardmill.stage import Context
+from shardmill.store.cells import Kind
+from shardmill.store.plan import Price, StagePlan
+from shardmill.util.errors import UserError
+from shardmill.util.resources import resource_names
 
 COLUMNS: dict[str, Kind] = {"row_id": "int", "image": "text", "caption": "text"}
 OWN_RESOURCES = """

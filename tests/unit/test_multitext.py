@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.errors import UserError
 from shardmill.recaption.multitext import (
     Fault,
     Line,
@@ -19,6 +18,7 @@ from shardmill.recaption.multitext import (
     read_multitext,
     scan_multitext,
 )
+from shardmill.util.errors import UserError
 
 TEXTS = [
     TextSource(name="original"),

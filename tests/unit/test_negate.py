@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
+from shardmill.embedded.rules.caption_text import kind, lower_first, usable
+from shardmill.embedded.rules.negate import caption_negated
+from shardmill.embedded.rules.phrases import patterns
 from shardmill.language.polarity import check_negated, cue, form
-from shardmill.models.text.rules.caption_text import kind, lower_first, usable
-from shardmill.models.text.rules.negate import caption_negated
-from shardmill.models.text.rules.phrases import patterns
 
 CAPTIONS = {
     "A dog sits on a sofa next to a lamp.": ["dog", "sofa", "lamp"],

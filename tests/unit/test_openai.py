@@ -18,16 +18,16 @@ import pytest
 from aiohttp import web
 
 from faulty_server import FaultyServer, Handler, broken, completion, cut, fails, half, slow
-from shardmill.errors import UserError
+from shardmill.core.prompts import Prompt, load_template
+from shardmill.core.shard_runner import run_shard
+from shardmill.embedded.rules.extract import extract_objects
 from shardmill.models.contract import Reply, Sampling, TextRequest
 from shardmill.models.servers import Announcement, Server
 from shardmill.models.text import openai_pool
 from shardmill.models.text.openai import OpenAIModel
 from shardmill.models.text.openai_answer import BadAnswer, read_reply, retry_after
-from shardmill.models.text.rules.extract import extract_objects
-from shardmill.prompts import Prompt, load_template
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 SCHEMA = {"type": "object", "properties": {"objects": {"type": "array", "items": {"type": "string"}}}}
 

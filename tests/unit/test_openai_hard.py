@@ -18,12 +18,12 @@ from aiohttp import web
 from test_openai import SCHEMA, ask, client, good, in_turn, replies
 
 from faulty_server import FaultyServer, completion, cut, fails, slow
-from shardmill.errors import UserError
 from shardmill.models.contract import TextRequest
 from shardmill.models.servers import Announcement, Server
 from shardmill.models.text import openai, openai_pool
 from shardmill.models.text.openai import OpenAIModel
 from shardmill.models.text.openai_answer import read_reply
+from shardmill.util.errors import UserError
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from report_samples import HOSTILE, paint, sample_report
-from shardmill.report.gallery import drawn
-from shardmill.report.html import figure, number
-from shardmill.report.model import Box, Example, Finding, Report
-from shardmill.report.page import headline, report_page, write_report
+from shardmill.pages.html import figure, number
+from shardmill.quality.gallery import drawn
+from shardmill.quality.model import Box, Example, Finding, Report
+from shardmill.quality.page import headline, report_page, write_report
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "image", "path", "circle", "rect", "line", "use"}
 
@@ -221,7 +221,7 @@ def test_rows_that_are_missing_are_told(picture: Path) -> None:
 
 def test_without_matplotlib_the_figures_are_open_tables(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawing = report_page(sample_report(picture))
-    monkeypatch.setattr("shardmill.report.plots.can_draw", lambda: False)
+    monkeypatch.setattr("shardmill.pages.plots.can_draw", lambda: False)
     page = report_page(sample_report(picture))
     assert 'class="chart"' in drawing and 'class="chart"' not in page
     assert "pip install &#39;shardmill[report]&#39;" in page and "pip install" not in drawing

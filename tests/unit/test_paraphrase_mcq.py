@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from shardmill.core.prompts import load_template
+from shardmill.core.seeding import rng_of
+from shardmill.core.stage import Answer, Ask, prompt_value
+from shardmill.embedded.rules.rephrase import paraphrase
 from shardmill.language.polarity import check_polarity
-from shardmill.models.text.rules.rephrase import paraphrase
 from shardmill.negbench.answers import NewCaption
 from shardmill.negbench.paraphrase_mcq import ParaphraseMcq
-from shardmill.prompts import load_template
-from shardmill.seeding import rng_of
-from shardmill.stage import Answer, Ask, prompt_value
 
 TRUTHS = [
     {"dog": True, "cat": True},

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from shardmill.antidote.answers import MAX_OBJECTS, ParsedCaption
 from shardmill.antidote.parse_captions import ParseCaptions, problem
 from shardmill.antidote.weighting import in_range, negative_prompt, places, weighted_caption
-from shardmill.errors import UserError
+from shardmill.core.answers import Malformed, parse_answer
+from shardmill.core.prompts import load_template
+from shardmill.core.stage import Answer, Reject
+from shardmill.embedded.rules.scenes import parse_caption
 from shardmill.language.object_names import conflict
-from shardmill.models.paint.prompt_weights import fragments, plain
-from shardmill.models.text.answers import Malformed, parse_answer
-from shardmill.models.text.rules.scenes import parse_caption
-from shardmill.prompts import load_template
-from shardmill.stage import Answer, Reject
+from shardmill.models.generate.prompt_weights import fragments, plain
+from shardmill.util.errors import UserError
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples" / "antidote.json"
 SOURCE = "Anna's red tram passes an old bakery in Lisbon"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.errors import UserError
-from shardmill.pipeline import load_pipeline, override, plan_stages
-from shardmill.shards.cells import Kind
-from shardmill.shards.plan import StagePlan
-from shardmill.stage import Context
+from shardmill.core.pipeline_file import load_pipeline, override, plan_stages
+from shardmill.core.stage import Context
+from shardmill.store.cells import Kind
+from shardmill.store.plan import StagePlan
+from shardmill.util.errors import UserError
 
 COLUMNS: dict[str, Kind] = {"row_id": "int", "image": "text", "caption": "text"}
 

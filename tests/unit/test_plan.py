@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from conftest import CAPTIONS, write_captions
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, default_rows_per_shard, make_plan, start_run
-from shardmill.shards.plan import Plan, create_plan, cut, load_plan, replace_plan
-from shardmill.shards.run_folder import RunFolder
+from shardmill.core.planning import NewRun, default_rows_per_shard, make_plan, start_run
+from shardmill.store.plan import Plan, create_plan, cut, load_plan, replace_plan
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 MakeRun = Callable[..., RunFolder]
 

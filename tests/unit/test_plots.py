@@ -7,8 +7,8 @@ import re
 import pytest
 
 from report_samples import HOSTILE, sample_report
-from shardmill.report.model import Chart, Mark, Series, ShardSpan
-from shardmill.report.plots import COLOURS, HATCHES, MOST_BARS, MOST_SPANS, can_draw, draw, draw_spans
+from shardmill.pages.plots import COLOURS, HATCHES, MOST_BARS, MOST_SPANS, can_draw, draw, draw_spans
+from shardmill.quality.model import Chart, Mark, Series, ShardSpan
 
 pytestmark = pytest.mark.skipif(not can_draw(), reason="matplotlib is not installed")
 

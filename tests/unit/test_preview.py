@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from shardmill.errors import UserError
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.embedded.rules.engine import RulesModel
 from shardmill.models.contract import Reply
-from shardmill.models.text.rules.engine import RulesModel
-from shardmill.planning import NewRun, start_run
 from shardmill.preview import PreviewedRow, preview
-from shardmill.shards.explain import explain
-from shardmill.worker import run_shard
+from shardmill.store.trace import explain
+from shardmill.util.errors import UserError
 
 SETTINGS = ["filter_objects.unverified=keep"]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.errors import UserError
-from shardmill.planning import NewRun
+from shardmill.core.planning import NewRun
+from shardmill.core.shard_runner import run_shard
 from shardmill.preview import preview
-from shardmill.shards.explain import explain
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.trace import explain
+from shardmill.util.errors import UserError
 
 
 def new(captions_csv: Path) -> NewRun:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from shardmill.cli import cli
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, start_run
+from shardmill.cli.main import cli
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
 from shardmill.preview import preview_run
-from shardmill.report.preview_page import card_of, write_preview
-from shardmill.shards.explain import explain
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.preview.page import card_of, write_preview
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.trace import explain
+from shardmill.util.errors import UserError
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
@@ -141,7 +141,7 @@ def test_impossible_previews_are_refused(arguments: list[str], told: str) -> Non
 
 
 def test_where_no_samples_are_installed_a_table_is_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shardmill.commands.seeing.SAMPLES", {"negbench": "gone.csv"})
+    monkeypatch.setattr("shardmill.cli.seeing.SAMPLES", {"negbench": "gone.csv"})
     result = CliRunner().invoke(cli, ["preview", "negbench", "--out", str(tmp_path / "p.html")])
     assert isinstance(result.exception, UserError) and "name a table with --input" in str(result.exception)
 

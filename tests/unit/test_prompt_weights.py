@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardmill.models.paint.prompt_weights import LARGEST_PRODUCT, fragments, plain
+from shardmill.models.generate.prompt_weights import LARGEST_PRODUCT, fragments, plain
 
 WORDS = st.text(st.characters(exclude_characters="()\\:"), min_size=1).filter(str.strip)
 WEIGHTS = st.integers(0, 300).map(lambda hundredths: hundredths / 100)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardmill.errors import UserError
-from shardmill.prompts import Prompt, load_template
-from shardmill.resources import REPOSITORY
-from shardmill.stage import TextStage, stage_class, stage_modules
+from shardmill.core.prompts import Prompt, load_template
+from shardmill.core.stage import TextStage, stage_class, stage_modules
+from shardmill.util.errors import UserError
+from shardmill.util.resources import REPOSITORY
 
 STAGES = [
     stage_class(f"negbench.{name}")
@@ -68,7 +68,7 @@ def test_a_caption_is_never_parsed_as_a_template(caption: str) -> None:
 def test_a_malformed_template_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, fault: str) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "mine.md").write_text(text)
-    monkeypatch.setattr("shardmill.resources.REPOSITORY", tmp_path)
+    monkeypatch.setattr("shardmill.util.resources.REPOSITORY", tmp_path)
     load_template.cache_clear()
     with pytest.raises(UserError, match=rf"templates/mine\.md.*{fault}"):
         load_template("mine")

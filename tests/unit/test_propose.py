@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
+from shardmill.embedded.rules.propose import propose_negatives
 from shardmill.language.lexicon import lexicon
 from shardmill.language.relations import mentions, relation
-from shardmill.models.text.rules.propose import propose_negatives
 
 CAPTIONS = {
     "a ferry at the pier at dusk": ["ferry", "pier"],

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from shardmill.anyedit.propose_backgrounds import ProposeBackgrounds, background_problem, clean_backgrounds
+from shardmill.core.prompts import load_template
+from shardmill.core.stage import Answer, Reject
+from shardmill.embedded.rules.concepts import places_of, propose_backgrounds
+from shardmill.embedded.rules.engine import RulesModel
+from shardmill.embedded.rules.phrases import patterns
 from shardmill.language.lexicon import lexicon
 from shardmill.language.places import locative, place_key
 from shardmill.models.contract import Reply
-from shardmill.models.text.rules.concepts import places_of, propose_backgrounds
-from shardmill.models.text.rules.engine import RulesModel
-from shardmill.models.text.rules.phrases import patterns
-from shardmill.prompts import load_template
-from shardmill.stage import Answer, Reject
 
 FIVE = ["in a kitchen", "on a shelf", "at a campsite", "in a shop", "beside a stove"]
 

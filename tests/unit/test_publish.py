@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.atomic import file_digest, link_if_absent, new_attempt, write_durably
-from shardmill.shards.layout import ShardFiles
-from shardmill.shards.manifest import FileRecord, InputRecord, Manifest, read_manifest
-from shardmill.shards.publish import publish, retire, settle, standing
+from shardmill.store.atomic import file_digest, link_if_absent, new_attempt, write_durably
+from shardmill.store.layout import ShardFiles
+from shardmill.store.manifest import FileRecord, InputRecord, Manifest, read_manifest
+from shardmill.store.publish import publish, retire, settle, standing
 
 FILES = ("part", "rejects", "manifest")
 

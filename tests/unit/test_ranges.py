@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from shardmill.errors import UserError
-from shardmill.shards.ranges import merge_ranges
+from shardmill.tables.ranges import merge_ranges
+from shardmill.util.errors import UserError
 
 
 def part(

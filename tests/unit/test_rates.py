@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from shardmill.errors import Stopped
-from shardmill.launch.rates import expected_rows, expected_shards, stage_rates, typical_shard
-from shardmill.shards.reopen import reopen_rejected
-from shardmill.shards.run_folder import INGEST, RunFolder
-from shardmill.worker import run_shard
+from shardmill.core.shard_runner import run_shard
+from shardmill.monitor.rates import expected_rows, expected_shards, stage_rates, typical_shard
+from shardmill.store.reopen import reopen_rejected
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.errors import Stopped
 
 FIRST = "extract_objects"
 

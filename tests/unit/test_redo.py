@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from shardmill.cli import cli
-from shardmill.errors import UserError
-from shardmill.planning import redo
-from shardmill.shards.combine import combine
-from shardmill.shards.reopen import reopen_rejected
-from shardmill.shards.replan import replan
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import check_stage
-from shardmill.worker import run_shard
+from shardmill.cli.main import cli
+from shardmill.core.planning import redo
+from shardmill.core.shard_runner import run_shard
+from shardmill.store.combine import combine
+from shardmill.store.reopen import reopen_rejected
+from shardmill.store.replan import replan
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import check_stage
+from shardmill.util.errors import UserError
 
 MakeRun = Callable[..., RunFolder]
 STAGES = ("extract_objects", "propose_negatives")
@@ -118,7 +118,7 @@ def test_a_redo_cut_off_at_any_point_leaves_nothing_that_stands_on_something_gon
     for after in range(8):
         calls = iter(range(100))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("shardmill.planning.retire", cutting_off(after, calls))
+            patch.setattr("shardmill.core.planning.retire", cutting_off(after, calls))
             with pytest.raises(KeyboardInterrupt):
                 redo(run, "extract_objects", ["extract_objects.max_objects=2"])
         run = RunFolder(run.path)
@@ -129,7 +129,7 @@ def test_a_redo_cut_off_at_any_point_leaves_nothing_that_stands_on_something_gon
 
 
 def cutting_off(after: int, calls: object) -> Callable[..., None]:
-    from shardmill.shards.publish import retire
+    from shardmill.store.publish import retire
 
     def cut(*words: object) -> None:
         if next(calls) >= after:  # type: ignore[call-overload]

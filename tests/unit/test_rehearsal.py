@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from conftest import CAPTIONS
-from shardmill.cli import cli
-from shardmill.errors import UserError
-from shardmill.rehearsal import paint_captions
-from shardmill.shards.ingest import map_columns
-from shardmill.shards.tables import open_table
+from shardmill.cli.main import cli
+from shardmill.embedded.toy_images import paint_captions
+from shardmill.tables import open_table
+from shardmill.tables.ingest import map_columns
+from shardmill.util.errors import UserError
 
 
 def painted(table: Path, out: Path, *options: str) -> Result:

@@ -8,9 +8,9 @@ from statistics import mean
 
 import pytest
 
+from shardmill.embedded.rules.phrases import patterns
+from shardmill.embedded.rules.rephrase import paraphrase
 from shardmill.language.polarity import check_polarity, form, new_objects
-from shardmill.models.text.rules.phrases import patterns
-from shardmill.models.text.rules.rephrase import paraphrase
 
 PAIRS = [("dog", "cat"), ("dogs", "umbrella"), ("water", "bench"), ("people", "traffic light"), ("apple", "scissors")]
 SEEDS = range(100)

@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shardmill.errors import Stopped, UserError
-from shardmill.shards.combine import combine
-from shardmill.shards.reopen import reopen_rejected
-from shardmill.shards.replan import replan
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.core.shard_runner import run_shard
+from shardmill.store.combine import combine
+from shardmill.store.reopen import reopen_rejected
+from shardmill.store.replan import replan
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import Stopped, UserError
 
 MakeRun = Callable[..., RunFolder]
 

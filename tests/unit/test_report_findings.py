@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from planted import Row, make_run, rewrite, rewrite_cells
-from shardmill.planning import NewRun, start_run
-from shardmill.report.gather import gather
-from shardmill.report.model import Finding, Report
-from shardmill.shards.run_folder import RunFolder
+from shardmill.core.planning import NewRun, start_run
+from shardmill.quality.gather import gather
+from shardmill.quality.model import Finding, Report
+from shardmill.store.run_folder import RunFolder
 
 ROWS = {"negbench": 240, "antidote": 240, "recaption": 60, "anyedit": 90}
 Plant = Callable[[RunFolder], None]

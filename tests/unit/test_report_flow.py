@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from planted import SAMPLES, make_run, rewrite
-from shardmill.report.flow import draw_rejected, flow_of, way_to
-from shardmill.report.gather import gather
-from shardmill.report.model import Finding, Report
-from shardmill.report.standing import Standing
-from shardmill.report.timeline import slow_shards, spans_of
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.core.shard_runner import run_shard
+from shardmill.quality.finished_shards import Standing
+from shardmill.quality.flow import draw_rejected, flow_of, way_to
+from shardmill.quality.gather import gather
+from shardmill.quality.model import Finding, Report
+from shardmill.quality.timeline import slow_shards, spans_of
+from shardmill.store.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")

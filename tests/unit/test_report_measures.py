@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from shardmill.report.figures import compression, distinct_n, gini, skeleton, uniform_p
-from shardmill.report.judging import at_least, at_most, never, percent
-from shardmill.report.measures import Histogram, Repeats, Sample, Tally
-from shardmill.report.separable import Labelled, separability
+from shardmill.quality.figures import compression, distinct_n, gini, skeleton, uniform_p
+from shardmill.quality.judging import at_least, at_most, never, percent
+from shardmill.quality.measures import Histogram, Repeats, Sample, Tally
+from shardmill.quality.separable import Labelled, separability
 
 
 def batches(frame: pl.DataFrame, size: int) -> list[pl.DataFrame]:

@@ -10,8 +10,8 @@ import pytest
 
 from planted import Row, make_run, rewrite_cells
 from shardmill.models.images import size_of
-from shardmill.report.gather import gather
-from shardmill.report.model import Card, Report
+from shardmill.quality.gather import gather
+from shardmill.quality.model import Card, Report
 
 
 def cards(report: Report) -> list[dict[str, Any]]:

@@ -9,14 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shardmill.errors import UserError
+from shardmill.core.model_shard import pool_key
+from shardmill.core.shard_runner import run_shard
 from shardmill.models.contract import Model, Reply, TextRequest
 from shardmill.models.registry import open_model
-from shardmill.shard_work import pool_key
-from shardmill.shards.combine import combine
-from shardmill.shards.reopen import reopen_rejected
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.store.combine import combine
+from shardmill.store.reopen import reopen_rejected
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 RULES = {"kind": "rules"}
 
@@ -85,7 +85,7 @@ def test_a_retry_that_is_killed_before_its_end_has_changed_nothing(make_run: Cal
     manifest = run.manifest("extract_objects", 0)
     assert manifest is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shardmill.shards.reopen.retire", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("shardmill.store.reopen.retire", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             reopen_rejected(run, "extract_objects", 0, manifest)
     run_shard(run, "extract_objects", 0)

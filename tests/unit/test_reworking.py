@@ -8,16 +8,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shardmill.errors import Stopped, UserError
+from shardmill.core.planning import redo
+from shardmill.core.shard_runner import run_shard
+from shardmill.core.stage import Reject
 from shardmill.negbench.extract_objects import ExtractObjects
-from shardmill.planning import redo
-from shardmill.shards import replan as replanning
-from shardmill.shards.combine import combine
-from shardmill.shards.reopen import reopen_rejected
-from shardmill.shards.replan import replan
-from shardmill.shards.run_folder import RunFolder
-from shardmill.stage import Reject
-from shardmill.worker import run_shard
+from shardmill.store import replan as replanning
+from shardmill.store.combine import combine
+from shardmill.store.reopen import reopen_rejected
+from shardmill.store.replan import replan
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import Stopped, UserError
 
 MakeRun = Callable[..., RunFolder]
 STAGES = ("extract_objects", "propose_negatives", "filter_objects", "validate_objects", "create_mcq")

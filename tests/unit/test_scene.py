@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from shardmill.errors import UserError
+from shardmill.embedded.scene import NotAScene, layout, paint, read
+from shardmill.embedded.scene.palette import codes
+from shardmill.embedded.scene.shapes import SHAPES
 from shardmill.language.lexicon import lexicon
-from shardmill.models.scene import NotAScene, layout, paint, read
-from shardmill.models.scene.palette import codes
-from shardmill.models.scene.shapes import SHAPES
+from shardmill.util.errors import UserError
 
 NAMES = list(lexicon().entries)
 

@@ -11,15 +11,15 @@ import polars as pl
 import pytest
 
 from shardmill.anyedit.score_pictures import ScorePictures
-from shardmill.errors import UserError
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
+from shardmill.core.stage import Answer, Context, Reject
+from shardmill.embedded.scene import paint
+from shardmill.embedded.scene.scorer import BEST
 from shardmill.models.contract import Reply, Scores
 from shardmill.models.registry import open_model
-from shardmill.models.scene import paint
-from shardmill.models.score.scene import BEST
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.verify import check_stage
-from shardmill.stage import Answer, Context, Reject
-from shardmill.worker import run_shard
+from shardmill.store.verify import check_stage
+from shardmill.util.errors import UserError
 
 
 def verdict(stage: ScorePictures, row: dict[str, Any], scores: Scores) -> Any:

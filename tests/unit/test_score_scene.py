@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from shardmill.embedded.scene import paint
+from shardmill.embedded.scene.scorer import BEST, LOOK, looks_of
 from shardmill.models.contract import ScoreRequest, Scores
 from shardmill.models.registry import model_identity, open_model
-from shardmill.models.scene import paint
-from shardmill.models.score.scene import BEST, LOOK, looks_of
 
 
 def scores(image: Path, *texts: str) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 import polars as pl
 
-from shardmill.seeding import below, rng_of, seed_of, uniform
+from shardmill.core.seeding import below, rng_of, seed_of, uniform
 
 MASK = (1 << 64) - 1
 

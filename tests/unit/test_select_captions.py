@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from shardmill.anyedit.select_captions import SelectCaptions, clean, verbs_of
+from shardmill.core.stage import Context, Reject
 from shardmill.models.images import UnreadableImage, open_image, size_of
-from shardmill.stage import Context, Reject
 
 
 def picture(path: Path, width: int, height: int, orientation: int = 1) -> Path:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from conftest import write_captions
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.run_folder import INGEST, RunFolder
+from shardmill.core.planning import NewRun, start_run
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.errors import UserError
 
 CAPTIONS = [f"caption number {number} says that there is a dog here" for number in range(300)]
 SHORT = ["a dog", "two small   cats ", ""]

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.errors import UserError
 from shardmill.launch import serve
 from shardmill.launch.serve import Keeper, Load, load_of
 from shardmill.launch.serve_command import serve_command, served_settings
 from shardmill.models.servers import Announcement, Server, live_servers
+from shardmill.util.errors import UserError
 
 PROGRAM = """
     import http.server, os, sys, time

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.errors import UserError
 from shardmill.launch.cluster_plan import default_group
 from shardmill.launch.site import Site, load_site
-from shardmill.shards.plan import Resources
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.plan import Resources
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 
 def test_the_example_reads_and_is_named_after_its_file() -> None:

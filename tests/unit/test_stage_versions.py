@@ -15,8 +15,8 @@ from importlib import import_module
 from pathlib import Path
 
 import shardmill
+from shardmill.core.stage import PIPELINES, Stage, stage_modules
 from shardmill.models.registry import MODELS
-from shardmill.stage import PIPELINES, Stage, stage_modules
 
 ROOT = Path(shardmill.__file__).parent
 TABLE = Path(__file__).parents[1] / "data" / "stage_versions.json"

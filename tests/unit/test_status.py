@@ -18,16 +18,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from shardmill.core.shard_runner import run_shard
 from shardmill.launch.jobs import Allocation, ArrayRecord, BadNode, Failure, HeldNode, JobsFolder, Submission
-from shardmill.report.cluster_state import words_for
-from shardmill.report.snapshot import Snapshot
-from shardmill.report.stage_status import StageStatus
-from shardmill.report.status import RunStatus, Seen, exit_code, read_status
-from shardmill.report.status_view import render_status, watch
-from shardmill.shards.claims import Claims, this_process
-from shardmill.shards.journal import Header, Journal, Record
-from shardmill.shards.run_folder import RunFolder, digest_of
-from shardmill.worker import run_shard
+from shardmill.monitor.cluster_state import words_for
+from shardmill.monitor.snapshot import Snapshot
+from shardmill.monitor.stage_status import StageStatus
+from shardmill.monitor.status import RunStatus, Seen, exit_code, read_status
+from shardmill.monitor.status_view import render_status, watch
+from shardmill.store.journal import Header, Journal, Record
+from shardmill.store.leases import Claims, this_process
+from shardmill.store.run_folder import RunFolder, digest_of
 from told import Told
 
 STAGE, NEXT = "extract_objects", "propose_negatives"

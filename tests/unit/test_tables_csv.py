@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardmill.errors import UserError
-from shardmill.shards.tables import MALFORMED_CSV, UNDECODABLE, WRONG_CELLS, BadRecord, Table, open_table
-from shardmill.shards.tables.csv_blocks import parse_block
-from shardmill.shards.tables.csv_careful import CarefulParser
-from shardmill.shards.tables.csv_layout import Layout, Place
-from shardmill.shards.tables.csv_table import CsvTable
+from shardmill.tables import MALFORMED_CSV, UNDECODABLE, WRONG_CELLS, BadRecord, Table, open_table
+from shardmill.tables.csv_blocks import parse_block
+from shardmill.tables.csv_careful import CarefulParser
+from shardmill.tables.csv_layout import Layout, Place
+from shardmill.tables.csv_table import CsvTable
+from shardmill.util.errors import UserError
 
 NASTY = st.text(st.sampled_from(['"', ",", "\n", "\r", "\t", "a", " ", "é", "😀", "\ufeff", "\0", "#"]), max_size=6)
 CELLS = st.one_of(NASTY, st.sampled_from(["", "None", "NA", "null", "nan", "007", '""', '5" pipe']))
@@ -241,7 +241,7 @@ def test_a_record_larger_than_a_block_is_read(tmp_path: Path) -> None:
 
 
 def test_a_record_over_the_limit_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shardmill.shards.tables.csv_table.MAX_RECORD", 2**20)
+    monkeypatch.setattr("shardmill.tables.csv_table.MAX_RECORD", 2**20)
     path = write(tmp_path / "t.csv", 'a,b\n1,2\n3,"' + "x" * 2**21 + "\n")
     with pytest.raises(UserError, match=r"line 3 .*quote.*--quoting none"):
         read(CsvTable(path, "csv", ",", block_size=1000))

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardmill.errors import UserError
-from shardmill.shards.tables import MALFORMED_JSON, NOT_AN_OBJECT, UNDECODABLE, BadRecord, Table, open_table
-from shardmill.shards.tables.json_stream import JsonTable
-from shardmill.shards.tables.jsonl import JsonlTable
+from shardmill.tables import MALFORMED_JSON, NOT_AN_OBJECT, UNDECODABLE, BadRecord, Table, open_table
+from shardmill.tables.json_stream import JsonTable
+from shardmill.tables.jsonl import JsonlTable
+from shardmill.util.errors import UserError
 
 NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False))
 VALUES = st.one_of(NUMBERS, st.text(max_size=5), st.booleans(), st.none(), st.lists(st.integers(), max_size=3))

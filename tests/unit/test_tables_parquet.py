@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from shardmill.errors import UserError
 from shardmill.models.images import UnreadableImage, open_image
-from shardmill.shards.tables import UNDECODABLE, BadRecord, open_table
-from shardmill.shards.tables.parquet import ParquetTable
+from shardmill.tables import UNDECODABLE, BadRecord, open_table
+from shardmill.tables.parquet import ParquetTable
+from shardmill.util.errors import UserError
 
 
 def test_every_type_becomes_text_and_missing_values_null(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_table_is_read_in_memory_that_does_not_grow_with_its_pictures(tmp_path
     pictures = [b"\xff\xd8\xff" + os.urandom(50_000) for _ in range(2_400)]
     pl.DataFrame({"caption": ["a dog"] * len(pictures), "image": pictures}).write_parquet(path, row_group_size=20)
     code = (
-        "import resource, sys; from shardmill.shards.tables import open_table\n"
+        "import resource, sys; from shardmill.tables import open_table\n"
         "peak = lambda: int(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0]) // 1024\n"
         "before = peak()\n"
         "rows = [row for batch in open_table(sys.argv[1]).batches() for row in batch.frame['image']]\n"

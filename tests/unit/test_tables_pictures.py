@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shardmill.errors import UserError
+from shardmill.core.planning import NewRun, start_run
 from shardmill.models.images import open_image
-from shardmill.planning import NewRun, start_run
-from shardmill.shards.tables import open_table
+from shardmill.tables import open_table
+from shardmill.util.errors import UserError
 
 
 def png(width: int) -> bytes:

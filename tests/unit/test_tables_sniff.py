@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shardmill.errors import UserError
-from shardmill.shards.tables import open_table
+from shardmill.tables import open_table
+from shardmill.util.errors import UserError
 
 
 @pytest.mark.parametrize(

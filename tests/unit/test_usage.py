@@ -12,18 +12,18 @@ from random import Random
 import pytest
 from rich.console import Console
 
-from shardmill.errors import ModelDied, Stopped
-from shardmill.launch.estimate import estimate
-from shardmill.launch.estimate_view import render
-from shardmill.launch.rates import stage_rates
+from shardmill.core.shard_runner import run_shard
+from shardmill.embedded.rules.extract import extract_objects
 from shardmill.models import registry
 from shardmill.models.contract import Reply, TextRequest, Usage
-from shardmill.models.text.rules.extract import extract_objects
-from shardmill.report.stage_status import StageStatus
-from shardmill.report.status import read_status
-from shardmill.report.status_view import render_status
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.monitor.estimate import estimate
+from shardmill.monitor.estimate_view import render
+from shardmill.monitor.rates import stage_rates
+from shardmill.monitor.stage_status import StageStatus
+from shardmill.monitor.status import read_status
+from shardmill.monitor.status_view import render_status
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import ModelDied, Stopped
 
 STAGE = "extract_objects"
 COST = Usage(prompt_tokens=1000, cached_tokens=900, completion_tokens=20, seconds=0.5)

@@ -14,17 +14,17 @@ import polars as pl
 import pytest
 
 from conftest import CAPTIONS, write_captions
-from shardmill.errors import Stopped, UserError
+from shardmill.core.shard_runner import run_shard
+from shardmill.embedded.rules.extract import extract_objects
 from shardmill.models import registry
 from shardmill.models.contract import Reply, TextRequest, Usage
-from shardmill.models.text.rules.extract import extract_objects
 from shardmill.negbench.answers import NewCaption
 from shardmill.negbench.create_mcq import CreateMcq
 from shardmill.negbench.extract_objects import ExtractObjects
-from shardmill.shards.combine import combine
-from shardmill.shards.finish import Unconserved, check_conservation
-from shardmill.shards.run_folder import RunFolder
-from shardmill.worker import run_shard
+from shardmill.store.combine import combine
+from shardmill.store.finish import Unconserved, check_conservation
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import Stopped, UserError
 
 MakeRun = Callable[..., RunFolder]
 
@@ -366,7 +366,7 @@ def test_a_change_of_code_template_option_or_model_after_planning_is_refused_by_
         patch.setattr(ExtractObjects, "answer", NewCaption)
         assert refusal("extract_objects").startswith("answer schema of stage extract_objects changed")
     with monkeypatch.context() as patch:
-        patch.setattr("shardmill.models.text.rules.engine.VERSION", 99)
+        patch.setattr("shardmill.embedded.rules.engine.VERSION", 99)
         assert refusal("extract_objects").startswith("model version of stage extract_objects changed")
     run.stage("filter_objects").model["miss_rate"] = 0.5
     assert refusal("filter_objects").startswith("model error rates of stage filter_objects changed")

@@ -10,17 +10,17 @@ import pytest
 
 from shardmill.anyedit.scene_captions import caption_problem, has_place, tidy_caption, with_place
 from shardmill.anyedit.write_captions import MODES, SceneCaption, WriteCaptions
-from shardmill.errors import UserError
+from shardmill.core.prompts import load_template
+from shardmill.core.seeding import seed_of
+from shardmill.core.stage import Answer, Ask, Reject
+from shardmill.embedded.rules.engine import RulesModel
+from shardmill.embedded.rules.phrases import patterns
 from shardmill.language.lexicon import lexicon
 from shardmill.language.naming import named_objects
 from shardmill.language.numbers import has_number
 from shardmill.language.places import locative
 from shardmill.language.relations import mentions
-from shardmill.models.text.rules.engine import RulesModel
-from shardmill.models.text.rules.phrases import patterns
-from shardmill.prompts import load_template
-from shardmill.seeding import seed_of
-from shardmill.stage import Answer, Ask, Reject
+from shardmill.util.errors import UserError
 
 
 def row_of(mode: str, concept: str = "kettle", concept2: str = "", background: str = "", row_id: int = 0) -> dict[str, Any]:

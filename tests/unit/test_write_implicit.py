@@ -16,13 +16,13 @@ from pydantic import ValidationError
 from shardmill.anyedit import implicit_edits
 from shardmill.anyedit.implicit_edits import ImplicitEdit, ImplicitEdits, keys_of, plain, sample_problem, seeds, tidied
 from shardmill.anyedit.write_implicit import WriteImplicit
-from shardmill.errors import UserError
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.seeding import rng_of, seed_of
+from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.core.stage import Answer, Ask, Context, More, prompt_value
+from shardmill.embedded.rules.engine import RulesModel
 from shardmill.language.lexicon import lexicon
-from shardmill.models.text.rules.engine import RulesModel
-from shardmill.planning import NewRun, start_run
-from shardmill.seeding import rng_of, seed_of
-from shardmill.stage import Answer, Ask, Context, More, prompt_value
-from shardmill.worker import ModelPool, run_shard
+from shardmill.util.errors import UserError
 
 GOOD = {
     "original_caption": "An ice cube lies on a stove.",

@@ -18,9 +18,9 @@ from shardmill.anyedit.instruction_answers import AnyInstruction, read_answer
 from shardmill.anyedit.instruction_checks import Situation, instruction_problem
 from shardmill.anyedit.instruction_form import VERBS, quoted
 from shardmill.anyedit.write_instructions import WriteInstructions, written_type
+from shardmill.core.seeding import rng_of
+from shardmill.core.stage import Reject
 from shardmill.language.relations import mentions
-from shardmill.seeding import rng_of
-from shardmill.stage import Reject
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples" / "captions.csv"
 BOXES = {

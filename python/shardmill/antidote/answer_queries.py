@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.antidote.hints import queries_of
+from shardmill.core.stage import Answer, Ask, CaptionStage, Options, Row
+from shardmill.core.standalone import main
 from shardmill.models.contract import Sampling
-from shardmill.shards.layout import painted_path
-from shardmill.stage import Answer, Ask, CaptionStage, Options, Row
-from shardmill.standalone import main
+from shardmill.store.layout import painted_path
 
 
 class AnswerOptions(Options):

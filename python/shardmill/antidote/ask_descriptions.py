@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from shardmill.resources import resource_text
-from shardmill.stage import Row, RowStage
-from shardmill.standalone import main
+from shardmill.core.stage import Row, RowStage
+from shardmill.core.standalone import main
+from shardmill.util.resources import resource_text
 
 WORDINGS = "templates/antidote/descriptions.yaml"
 

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from shardmill.core.stage import Answer, Ask, Options, Row, TextStage, prompt_value
+from shardmill.core.standalone import main
 from shardmill.language.existence import existence_question
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold, plural
-from shardmill.stage import Answer, Ask, Options, Row, TextStage, prompt_value
-from shardmill.standalone import main
 
 FORM = re.compile(r"^(?:Is|Are) there (?:(?:an?|any|some) )?([^?\n]{1,80}) in (?:the|this) image\?$")
 

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from shardmill.antidote.question_answers import QuestionPair
 from shardmill.antidote.question_forms import object_problem, question_problem, shared_forms
+from shardmill.core.stage import Answer, Ask, Options, Row, TextStage, prompt_value
+from shardmill.core.standalone import main
 from shardmill.language.object_names import distinct
-from shardmill.stage import Answer, Ask, Options, Row, TextStage, prompt_value
-from shardmill.standalone import main
 
 
 class AskOptions(Options):

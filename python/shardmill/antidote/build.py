@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill.antidote.hints import KINDS, Query, queries_of
-from shardmill.atomic import replacing
-from shardmill.card import BuildResult, write_card
-from shardmill.errors import UserError
 from shardmill.language.likeness import near_duplicates, near_duplicates_of
 from shardmill.models.embedding import embed
-from shardmill.shards.combine import partial_name
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import choose_shards
+from shardmill.store.atomic import replacing
+from shardmill.store.combine import partial_name
+from shardmill.store.dataset_card import BuildResult, write_card
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import choose_shards
+from shardmill.util.errors import UserError
 
 QUERIES, PAIRS = "ask_descriptions", "pair_preferences"
 CARD, TABLE, DUPLICATES = "dataset.json", "antidote.jsonl", "queries/near_duplicates.jsonl"

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from shardmill.core.stage import Options, Reject, Row, RowStage, read_detections
+from shardmill.core.standalone import main
 from shardmill.language.existence import listed
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem
-from shardmill.stage import Options, Reject, Row, RowStage, read_detections
-from shardmill.standalone import main
 
 
 class FactOptions(Options):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shardmill.errors import UserError
 from shardmill.language.declining import declines
+from shardmill.util.errors import UserError
 
 WEIGHTS = (0.6, 0.2, 0.2)
 VERDICTS = {"accept": False, "reject": True}

@@ -8,9 +8,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from shardmill.shards.layout import painted_path
-from shardmill.stage import Answer, Ask, DetectStage, Row, write_detections
-from shardmill.standalone import main
+from shardmill.core.stage import Answer, Ask, DetectStage, Row, write_detections
+from shardmill.core.standalone import main
+from shardmill.store.layout import painted_path
 
 
 class GroundObjects(DetectStage):

@@ -9,10 +9,10 @@ from random import Random
 from typing import Any
 
 from shardmill.antidote.answers import CaptionVerdict
+from shardmill.core.stage import Answer, Ask, Reject, Row, TextStage
+from shardmill.core.standalone import main
 from shardmill.language.object_names import conflict
 from shardmill.language.polarity import ABSENT, AFFIRMED, polarity
-from shardmill.stage import Answer, Ask, Reject, Row, TextStage
-from shardmill.standalone import main
 
 
 class JudgeCaptions(TextStage):

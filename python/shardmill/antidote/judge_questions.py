@@ -11,8 +11,8 @@ from typing import Any
 
 from shardmill.antidote.question_answers import QuestionVerdict
 from shardmill.antidote.question_forms import question_problem
-from shardmill.stage import Answer, Ask, Row, TextStage
-from shardmill.standalone import main
+from shardmill.core.stage import Answer, Ask, Row, TextStage
+from shardmill.core.standalone import main
 
 
 class JudgeQuestions(TextStage):

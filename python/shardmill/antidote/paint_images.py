@@ -8,9 +8,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from shardmill.core.stage import Answer, Ask, PaintStage, Row
+from shardmill.core.standalone import main
 from shardmill.models.contract import Painted
-from shardmill.stage import Answer, Ask, PaintStage, Row
-from shardmill.standalone import main
 
 
 class PaintImages(PaintStage):

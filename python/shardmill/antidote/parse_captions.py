@@ -13,11 +13,11 @@ from pydantic import Field
 
 from shardmill.antidote.answers import ParsedCaption, WeightedObject
 from shardmill.antidote.weighting import in_range, negative_prompt, places, weighted_caption
+from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage
+from shardmill.core.standalone import main
 from shardmill.language.object_names import conflict, distinct, form_problem, tidy
 from shardmill.language.relations import relation
-from shardmill.models.paint.prompt_weights import plain
-from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
-from shardmill.standalone import main
+from shardmill.models.generate.prompt_weights import plain
 
 MIN_WORDS, MAX_WORDS = 4, 60
 ALIKE = ("same", "synonym")

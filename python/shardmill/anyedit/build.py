@@ -15,14 +15,14 @@ from typing import IO, Any
 
 from shardmill.anyedit.counts import EditCounts
 from shardmill.anyedit.pictures import PAINTED
-from shardmill.atomic import replacing
-from shardmill.card import BuildResult, write_card
-from shardmill.errors import UserError
-from shardmill.shards.cells import csv_line, dump_cell
-from shardmill.shards.combine import partial_name
-from shardmill.shards.finish import REJECTS
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import choose_shards
+from shardmill.store.atomic import replacing
+from shardmill.store.cells import csv_line, dump_cell
+from shardmill.store.combine import partial_name
+from shardmill.store.dataset_card import BuildResult, write_card
+from shardmill.store.finish import REJECTS
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import choose_shards
+from shardmill.util.errors import UserError
 
 CONCEPTS, CAPTIONS, DRAWN, WRITTEN, JUDGED, CHAINS, IMPLICIT = (
     "propose_backgrounds", "write_captions", "draw_edits", "write_instructions", "judge_instructions", "chain_instructions",

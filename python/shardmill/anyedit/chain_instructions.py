@@ -17,10 +17,10 @@ from shardmill.anyedit.edit_targets import Target, settled, targets
 from shardmill.anyedit.edit_types import CHAINED, chosen_types
 from shardmill.anyedit.instruction_answers import AnyInstruction
 from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_ask, prompts_digest, template_name
+from shardmill.core.stage import Answer, Ask, More, Options, Row, TextStage, prompt_value
+from shardmill.core.standalone import main
 from shardmill.language.actions import actions
 from shardmill.language.noun_phrases import extract_objects
-from shardmill.stage import Answer, Ask, More, Options, Row, TextStage, prompt_value
-from shardmill.standalone import main
 
 LEAST_TURNS = 2
 LAST_ONLY = "tune_transfer"

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import Any
 
-from shardmill.seeding import seed_of
+from shardmill.core.seeding import seed_of
 
 SAMPLE = 5_000
 """Instructions of a type that its variety is measured on, drawn by their keys."""

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, Field, field_validator
 
 from shardmill.anyedit.edit_targets import Target, settled, targets
 from shardmill.anyedit.edit_types import DRAWN, TYPES, chosen_types, type_name
-from shardmill.stage import Options, Reject, Row, RowStage
-from shardmill.standalone import main
+from shardmill.core.stage import Options, Reject, Row, RowStage
+from shardmill.core.standalone import main
 
 Types = Annotated[tuple[str, ...], AfterValidator(lambda names: chosen_types(names, DRAWN))]
 

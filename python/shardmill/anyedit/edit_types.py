@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shardmill.errors import UserError, did_you_mean
+from shardmill.util.errors import UserError, did_you_mean
 
 Family = Literal["local", "global", "camera", "implicit", "visual"]
 Writer = Literal["model", "template", "pair", "stage"]

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.anyedit.pictures import PAINTED, picture_of
-from shardmill.stage import Answer, Ask, Context, DetectStage, Options, Row, askable, write_detections
-from shardmill.standalone import main
+from shardmill.core.stage import Answer, Ask, Context, DetectStage, Options, Row, askable, write_detections
+from shardmill.core.standalone import main
 
 
 class GroundOptions(Options):

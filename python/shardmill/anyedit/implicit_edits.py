@@ -16,7 +16,7 @@ from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import fold, singular
 from shardmill.language.object_names import form_problem
 from shardmill.language.relations import mentions
-from shardmill.resources import resource_text
+from shardmill.util.resources import resource_text
 
 SEEDS = "templates/anyedit/implicit_seeds.yaml"
 MIN_WORDS, MAX_WORDS = 3, 20

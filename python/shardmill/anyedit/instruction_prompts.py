@@ -18,10 +18,10 @@ from shardmill.anyedit.instruction_answers import (
 )
 from shardmill.anyedit.instruction_checks import Situation, foreground, instruction_problem
 from shardmill.anyedit.instruction_form import VERBS, quoted
+from shardmill.core.prompts import Prompt, load_template
+from shardmill.core.stage import Ask
 from shardmill.models.contract import TextRequest
-from shardmill.prompts import Prompt, load_template
-from shardmill.shards.cells import dump_cell
-from shardmill.stage import Ask
+from shardmill.store.cells import dump_cell
 
 MOST_CHARACTERS = 1_000
 """So much of a caption is shown to the model."""

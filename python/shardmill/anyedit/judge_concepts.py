@@ -9,11 +9,11 @@ from random import Random
 from typing import Any
 
 from shardmill.anyedit.concept_answers import ConceptVerdict
-from shardmill.concepts.clean import form_problem
+from shardmill.anyedit.concepts.clean import form_problem
+from shardmill.core.stage import Answer, Ask, Reject, Row, TextStage
+from shardmill.core.standalone import main
 from shardmill.language.nouns import fold
 from shardmill.language.proper_names import PROPER, proper_problem
-from shardmill.stage import Answer, Ask, Reject, Row, TextStage
-from shardmill.standalone import main
 
 
 class JudgeConcepts(TextStage):

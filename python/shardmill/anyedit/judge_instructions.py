@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator
 
 from shardmill.anyedit.edit_types import TYPES, edit_type
-from shardmill.stage import Answer, Ask, Reject, Row, TextStage
-from shardmill.standalone import main
+from shardmill.core.stage import Answer, Ask, Reject, Row, TextStage
+from shardmill.core.standalone import main
 
 BY_CODE = "checked by code"
 

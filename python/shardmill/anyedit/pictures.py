@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shardmill.shards.layout import painted_path
-from shardmill.stage import Context
+from shardmill.core.stage import Context
+from shardmill.store.layout import painted_path
 
 PAINTED = "painted_image"
 """The column whose paths start from the run's folder; those of any other start from the image folder."""

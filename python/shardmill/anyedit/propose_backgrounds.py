@@ -13,12 +13,12 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.anyedit.concept_answers import BackgroundList
+from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage
+from shardmill.core.standalone import main
 from shardmill.language.nouns import fold
 from shardmill.language.places import PREPOSITIONS, locative, place_key
 from shardmill.language.proper_names import proper_problem
-from shardmill.shards.cells import as_list
-from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
-from shardmill.standalone import main
+from shardmill.store.cells import as_list
 
 MAX_WORDS, MAX_CHARACTERS = 8, 60
 _BULLET = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,3}[.):]|[a-h][.)])\s+")

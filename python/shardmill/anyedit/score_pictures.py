@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.anyedit.pictures import PAINTED, picture_of
-from shardmill.errors import UserError
+from shardmill.core.stage import Answer, Ask, Context, Options, Reject, Row, ScoreStage, round_scores
+from shardmill.core.standalone import main
 from shardmill.models.contract import Reply, Scores
-from shardmill.stage import Answer, Ask, Context, Options, Reject, Row, ScoreStage, round_scores
-from shardmill.standalone import main
+from shardmill.util.errors import UserError
 
 
 class ScoreOptions(Options):

@@ -14,15 +14,15 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.anyedit.pictures import PAINTED, picture_of
+from shardmill.core.stage import Context, Options, Reject, Row, RowStage
+from shardmill.core.standalone import main
 from shardmill.language.caption_text import tokens
 from shardmill.language.cues import AUXILIARIES
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.tagging import GERUND, VERB, makes_compound, tag
 from shardmill.models.images import UnreadableImage, size_of
-from shardmill.shards.cells import as_list
-from shardmill.stage import Context, Options, Reject, Row, RowStage
-from shardmill.standalone import main
+from shardmill.store.cells import as_list
 
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)

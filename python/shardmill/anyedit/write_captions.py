@@ -11,15 +11,15 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from shardmill.anyedit.scene_captions import caption_problem, has_place, tidy_caption, with_place
+from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage
+from shardmill.core.standalone import main
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import is_mass, is_plural, plural
 from shardmill.language.numbers import has_number, number_word
 from shardmill.language.object_names import distinct
 from shardmill.language.places import locative
 from shardmill.language.relations import mentions
-from shardmill.shards.cells import dump_cell
-from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
-from shardmill.standalone import main
+from shardmill.store.cells import dump_cell
 
 COUNTED = (2, 6)
 MODES = ("c2cap", "cb2cap", "cc2cap")

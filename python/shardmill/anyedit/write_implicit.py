@@ -20,8 +20,8 @@ from shardmill.anyedit.implicit_edits import (
     tidied,
     usable_topic,
 )
-from shardmill.stage import Answer, Ask, Context, More, Options, Row, TextStage
-from shardmill.standalone import main
+from shardmill.core.stage import Answer, Ask, Context, More, Options, Row, TextStage
+from shardmill.core.standalone import main
 
 MAX_TOPIC = 400
 

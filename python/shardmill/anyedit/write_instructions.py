@@ -13,8 +13,8 @@ from shardmill.anyedit.by_template import FROM_PAIR, FROM_ROW, words_digest
 from shardmill.anyedit.edit_types import EditType, edit_type
 from shardmill.anyedit.instruction_answers import AnyInstruction, TextualChange
 from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_ask, prompts_digest, template_name
-from shardmill.stage import Answer, Ask, Reject, Row, TextStage, prompt_value
-from shardmill.standalone import main
+from shardmill.core.stage import Answer, Ask, Reject, Row, TextStage, prompt_value
+from shardmill.core.standalone import main
 
 
 class WriteInstructions(TextStage):

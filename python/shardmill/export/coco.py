@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from shardmill.atomic import replacing
+from shardmill.core.stage import read_detections
 from shardmill.export.folder import ExportFolder
 from shardmill.export.json_array import JsonArray
 from shardmill.export.offer import Row
@@ -20,7 +20,7 @@ from shardmill.export.pictures import ahead
 from shardmill.export.placed import NO_PICTURE, PLACE, placed
 from shardmill.export.rows import Source, decoded
 from shardmill.models.images import UnreadableImage, size_of
-from shardmill.stage import read_detections
+from shardmill.store.atomic import replacing
 
 HEEDED = ("images",)
 

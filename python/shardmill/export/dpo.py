@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 
 from shardmill.antidote.build import FORMS
-from shardmill.atomic import replacing
+from shardmill.antidote.exports import PAINTED
 from shardmill.export.folder import ExportFolder
 from shardmill.export.json_array import JsonArray
 from shardmill.export.llava import plain
-from shardmill.export.offers.antidote import PAINTED
 from shardmill.export.options import ExportOptions
 from shardmill.export.placed import PLACE, placed
 from shardmill.export.rows import Source, decoded
+from shardmill.store.atomic import replacing
 
 HEEDED = ("images", "form")
 TEXTS = ("query", "response", "rejected_response")

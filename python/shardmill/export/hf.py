@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shardmill.atomic import replacing
 from shardmill.export.folder import ExportFolder
 from shardmill.export.hf_card import Table, card, prompt_path, stages_of
 from shardmill.export.options import ExportOptions
 from shardmill.export.parquet import embeds, write_files
 from shardmill.export.prompts import prompts_of
 from shardmill.export.rows import Source
+from shardmill.store.atomic import replacing
 
 HEEDED = ("images", "max_size")
 CARD = "README.md"

@@ -12,12 +12,12 @@ import jinja2
 import yaml
 
 from shardmill import __version__
-from shardmill.card import stage_entry
 from shardmill.export.prompts import PromptFile
 from shardmill.export.rows import Source
-from shardmill.resources import resource_text
-from shardmill.shards.cells import Kind
-from shardmill.shards.run_folder import INGEST
+from shardmill.store.cells import Kind
+from shardmill.store.dataset_card import stage_entry
+from shardmill.store.run_folder import INGEST
+from shardmill.util.resources import resource_text
 
 TEMPLATE = "templates/export/card.md.j2"
 FEATURES: Mapping[Kind, dict[str, Any]] = {

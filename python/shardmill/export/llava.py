@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from shardmill.atomic import replacing
 from shardmill.export.folder import ExportFolder
 from shardmill.export.json_array import JsonArray
 from shardmill.export.offer import Row
 from shardmill.export.options import ExportOptions
 from shardmill.export.placed import PLACE, placed
 from shardmill.export.rows import Source, decoded
+from shardmill.store.atomic import replacing
 
 HEEDED = ("images",)
 TOKEN = "<image>"

@@ -8,12 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from shardmill.errors import UserError
 from shardmill.export.folder import LEFT_OUT, ExportFolder, identity_of
 from shardmill.export.offer import choose
 from shardmill.export.options import ExportOptions, Images
 from shardmill.export.rows import Source, source_of
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 WRITERS: dict[str, tuple[str, str]] = {
     "csv": ("open_clip", "write_csv"),

@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.errors import UserError, did_you_mean
 from shardmill.recaption.multitext import TextSource
-from shardmill.shards.cells import Kind
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.cells import Kind
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError, did_you_mean
 
 Row = dict[str, Any]
 Tables = Mapping[str, pl.DataFrame]

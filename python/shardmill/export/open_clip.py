@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from shardmill.atomic import replacing
 from shardmill.export.folder import ExportFolder, LeftOut
 from shardmill.export.options import ExportOptions
 from shardmill.export.placed import NO_TEXT, PLACE, placed
 from shardmill.export.rows import Source, keys_of
+from shardmill.store.atomic import replacing
 
 HEEDED = ("images",)
 SEPARATORS = {"csv": ",", "tsv": "\t"}

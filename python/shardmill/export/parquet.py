@@ -13,14 +13,14 @@ from typing import Any
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from shardmill.atomic import new_attempt, sync_file, sync_folder
 from shardmill.export.folder import MAKING, ExportFolder
 from shardmill.export.options import ExportOptions
 from shardmill.export.pictures import Picture, Pictures, ahead, copied_name
 from shardmill.export.placed import NO_PICTURE, loaded
 from shardmill.export.rows import Source, keys_of
-from shardmill.shards.cells import DTYPES, Kind
-from shardmill.shards.frames import LIST, real_lists
+from shardmill.store.atomic import new_attempt, sync_file, sync_folder
+from shardmill.store.cells import DTYPES, Kind
+from shardmill.store.frames import LIST, real_lists
 
 HEEDED = ("images", "max_size")
 IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})

@@ -18,13 +18,13 @@ from typing import TypeVar
 
 from PIL import Image
 
-from shardmill.atomic import new_attempt, write_durably
-from shardmill.errors import UserError
 from shardmill.export.folder import MAKING
 from shardmill.models.archives import is_member
 from shardmill.models.images import UnreadableImage, decode, known_formats, read
-from shardmill.shards.embedded import check_embedded
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.atomic import new_attempt, write_durably
+from shardmill.store.run_folder import RunFolder
+from shardmill.tables.parquet_images import check_embedded
+from shardmill.util.errors import UserError
 
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
 PAINTED = "painted_image"

@@ -7,9 +7,9 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from shardmill.errors import UserError
-from shardmill.resources import resource_path
-from shardmill.shards.plan import StagePlan
+from shardmill.store.plan import StagePlan
+from shardmill.util.errors import UserError
+from shardmill.util.resources import resource_path
 
 ANYWHERE = {
     "negbench": "extract_objects.md",

@@ -13,10 +13,10 @@ import polars as pl
 
 from shardmill.export.folder import LeftOut
 from shardmill.export.offer import Offer, Row
-from shardmill.shards.cells import Kind, Kinds, decode
-from shardmill.shards.manifest import Manifest
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import choose_shards
+from shardmill.store.cells import Kind, Kinds, decode
+from shardmill.store.manifest import Manifest
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import choose_shards
 
 DOUBLE = "near duplicate of an earlier one"
 

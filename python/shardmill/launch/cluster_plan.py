@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shardmill.errors import UserError
 from shardmill.launch import slurm
 from shardmill.launch.elements import Array, arrays_of, groups, limit, minutes_of
 from shardmill.launch.environment import check_environment
@@ -14,8 +13,9 @@ from shardmill.launch.site import Site
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.launch.tasks import needed_shards
 from shardmill.launch.throttle import current_shares
-from shardmill.shards.plan import Resources
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.plan import Resources
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 
 @dataclass

@@ -10,9 +10,9 @@ import re
 import shlex
 from pathlib import Path
 
-from shardmill.errors import UserError, did_you_mean
 from shardmill.launch.site import Site
-from shardmill.resources import resource_path
+from shardmill.util.errors import UserError, did_you_mean
+from shardmill.util.resources import resource_path
 
 FOLDERS = ("BASE_DIR", "VENV", "CONDA_ENV", "CONDA_ROOT", "HF_HOME")
 SECRET_FILES = ("HF_TOKEN_FILE", "OPENAI_API_KEY_FILE")

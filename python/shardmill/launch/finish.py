@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from shardmill.errors import UserError
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.tasks import needed_shards
-from shardmill.shards.combine import combine
-from shardmill.shards.layout import begun_shards
-from shardmill.shards.publish import settle
-from shardmill.shards.run_folder import INGEST, RunFolder
+from shardmill.store.combine import combine
+from shardmill.store.layout import begun_shards
+from shardmill.store.publish import settle
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.errors import UserError
 
 
 def finish(path: Path) -> int:

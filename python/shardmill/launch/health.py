@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.run_folder import RunFolder
 
 CHECK_SECONDS = 60
 LEAST_FREE_BYTES = 64 << 20

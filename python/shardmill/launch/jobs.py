@@ -19,11 +19,11 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from shardmill.atomic import create_if_absent, new_attempt, replacing
-from shardmill.errors import UserError
 from shardmill.launch.tasks import Task
-from shardmill.shards.claims import Holder, this_process
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.atomic import create_if_absent, new_attempt, replacing
+from shardmill.store.leases import Holder, this_process
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 BEAT_SECONDS = 20.0
 MOST_FAILURES = 3

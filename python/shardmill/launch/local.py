@@ -14,16 +14,16 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardmill.errors import Stopped, UserError
+from shardmill.core.shard_runner import Progress
+from shardmill.core.standalone import StopFlag
 from shardmill.launch.gpus import share_of, visible_gpus
 from shardmill.launch.jobs import Failure, JobsFolder
-from shardmill.launch.progress import LiveView
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.launch.tasks import Task, TaskBoard, board_of
 from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
-from shardmill.shards.run_folder import RunFolder
-from shardmill.standalone import StopFlag
-from shardmill.worker import Progress
+from shardmill.monitor.progress import LiveView
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import Stopped, UserError
 
 POLL_SECONDS = 0.25
 

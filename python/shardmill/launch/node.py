@@ -14,14 +14,14 @@ from pathlib import Path
 
 import click
 
-from shardmill.errors import UserError
+from shardmill.core.standalone import EXIT_RESUMABLE, StopFlag, user_errors
 from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.plain import part
 from shardmill.launch.site import Site, load_site
-from shardmill.shards.plan import StagePlan
-from shardmill.shards.run_folder import RunFolder
-from shardmill.standalone import EXIT_RESUMABLE, StopFlag, user_errors
+from shardmill.store.plan import StagePlan
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 
 def run_node(run: RunFolder, node: int, nodes: int, site: Site, stages: list[str] | None = None) -> int:

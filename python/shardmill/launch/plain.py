@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from shardmill.errors import UserError
 from shardmill.launch.place import Assignment
 from shardmill.launch.task_logs import TaskLogs
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 
 def assignment_here(run_path: str, stage: str) -> Assignment:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from shardmill.errors import UserError
 from shardmill.models.faults import last_words
 from shardmill.models.servers import Announcement, Server
 from shardmill.models.text.vllm_plugin import PR_SET_PDEATHSIG
+from shardmill.util.errors import UserError
 
 LOOK_SECONDS = 2.0
 BEAT_SECONDS = 10.0

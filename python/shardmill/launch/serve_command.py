@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shardmill.errors import UserError
-from shardmill.model_files import load_model_file
+from shardmill.core.model_files import load_model_file
 from shardmill.models.settings import read_settings
 from shardmill.models.text.vllm import VllmSettings
-from shardmill.resources import resource_names
+from shardmill.util.errors import UserError
+from shardmill.util.resources import resource_names
 
 
 def served_settings(model: str) -> VllmSettings:

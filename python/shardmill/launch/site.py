@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from shardmill.errors import UserError, did_you_mean
-from shardmill.resources import resource_path
-from shardmill.shards.plan import Plan, Resources, StagePlan
-from shardmill.yaml_text import read_yaml
+from shardmill.store.plan import Plan, Resources, StagePlan
+from shardmill.util.errors import UserError, did_you_mean
+from shardmill.util.resources import resource_path
+from shardmill.util.yaml_text import read_yaml
 
 
 class Queue(BaseModel):

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shardmill.errors import UserError
+from shardmill.core.shard_runner import Progress
+from shardmill.core.standalone import ProgressLine
 from shardmill.launch import slurm
 from shardmill.launch.health import node_problem
 from shardmill.launch.jobs import Allocation, BadNode, Failure, HeldNode, JobsFolder
@@ -26,10 +27,9 @@ from shardmill.launch.place import Assignment, Place, Signals
 from shardmill.launch.tasks import Task, needed_shards
 from shardmill.launch.throttle import share_limit
 from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
-from shardmill.shards.claims import blocks, live_blocks, live_blocks_of, this_process
-from shardmill.shards.run_folder import RunFolder
-from shardmill.standalone import ProgressLine
-from shardmill.worker import Progress
+from shardmill.store.leases import blocks, live_blocks, live_blocks_of, this_process
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 POLL_SECONDS = 2.0
 GRACE_SECONDS = 25.0

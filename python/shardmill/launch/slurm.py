@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from shardmill.errors import UserError
+from shardmill.util.errors import UserError
 
 TIMEOUT_SECONDS = 60
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "SUSPENDED", "RESV_DEL_HOLD"}

@@ -14,7 +14,6 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from shardmill.errors import UserError
 from shardmill.launch import slurm
 from shardmill.launch.cluster_plan import ClusterPlan
 from shardmill.launch.element_job import ElementJob, FinishJob
@@ -24,7 +23,8 @@ from shardmill.launch.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.launch.place import Assignment
 from shardmill.launch.site import Queue, Site
 from shardmill.launch.task_logs import TaskLogs
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 NICE_STEP = 10
 FINISH_MINUTES = 120

@@ -6,8 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from shardmill.launch.tasks import Task
-from shardmill.resources import logs_folder
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.resources import logs_folder
 
 
 class TaskLogs:

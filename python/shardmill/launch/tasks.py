@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from shardmill.errors import UserError
-from shardmill.shards.manifest import Manifest
-from shardmill.shards.run_folder import INGEST, RunFolder
+from shardmill.store.manifest import Manifest
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.errors import UserError
 
 
 class Task(NamedTuple):

@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from shardmill.atomic import create_if_absent, replacing
-from shardmill.errors import UserError
 from shardmill.launch import slurm
 from shardmill.launch.jobs import ArrayRecord, JobsFolder
+from shardmill.store.atomic import create_if_absent, replacing
+from shardmill.util.errors import UserError
 
 SHARES = "shares.json"
 LOCK_SECONDS = 60.0

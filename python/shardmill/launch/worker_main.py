@@ -23,11 +23,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from shardmill.errors import ModelDied, Stopped, UserError
-from shardmill.shards.claims import Held, this_process
-from shardmill.shards.run_folder import RunFolder
-from shardmill.standalone import EXIT_DIED, StopFlag, disk_problem, end_with_children, may_pass
-from shardmill.worker import ModelPool, Progress, run_shard
+from shardmill.core.shard_runner import ModelPool, Progress, run_shard
+from shardmill.core.standalone import EXIT_DIED, StopFlag, disk_problem, end_with_children, may_pass
+from shardmill.store.leases import Held, this_process
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import ModelDied, Stopped, UserError
 
 REPORT_SECONDS = 0.5
 GRACE_SECONDS = 30.0

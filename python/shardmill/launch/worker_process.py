@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.launch.tasks import Task
-from shardmill.shards.run_folder import RunFolder
+from shardmill.store.run_folder import RunFolder
 
 HEADER_BYTES = 120
 """A journal of no more bytes holds a header and no row."""

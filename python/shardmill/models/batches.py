@@ -15,10 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from shardmill.errors import ModelDied
 from shardmill.models.contract import Reply
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.images import UnreadableImage
+from shardmill.util.errors import ModelDied
 
 log = logging.getLogger("shardmill")
 

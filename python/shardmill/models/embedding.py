@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shardmill.errors import UserError
 from shardmill.models.loading import device_of, loading
 from shardmill.models.settings import require_model
+from shardmill.util.errors import UserError
 
 BATCH, MOST_TOKENS = 256, 128
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from shardmill.errors import ModelDied, UserError
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
+from shardmill.util.errors import ModelDied, UserError
 
 
 def device_of(wanted: str) -> str:

@@ -6,26 +6,26 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from shardmill.errors import UserError, did_you_mean
 from shardmill.models.contract import Model
+from shardmill.util.errors import UserError, did_you_mean
 
 MODELS = {
-    ("text", "rules"): "shardmill.models.text.rules.engine:RulesModel",
+    ("text", "rules"): "shardmill.embedded.rules.engine:RulesModel",
     ("text", "vllm"): "shardmill.models.text.vllm:VllmModel",
     ("text", "openai"): "shardmill.models.text.openai:OpenAIModel",
     ("text", "transformers"): "shardmill.models.text.transformers:TransformersModel",
-    ("detect", "scene"): "shardmill.models.detect.scene:SceneDetector",
+    ("detect", "scene"): "shardmill.embedded.scene.detector:SceneDetector",
     ("detect", "owlvit"): "shardmill.models.detect.owl:OwlDetector",
     ("detect", "owlv2"): "shardmill.models.detect.owl:OwlDetector",
     ("detect", "grounding-dino"): "shardmill.models.detect.grounding_dino:GroundingDinoDetector",
     ("detect", "groundingdino"): "shardmill.models.detect.groundingdino_py:GroundingDinoPyDetector",
-    ("paint", "scene"): "shardmill.models.paint.scene:ScenePainter",
-    ("paint", "diffusers"): "shardmill.models.paint.diffusers:DiffusersPainter",
-    ("caption", "scene"): "shardmill.models.caption.scene:SceneCaptioner",
+    ("paint", "scene"): "shardmill.embedded.scene.generator:ScenePainter",
+    ("paint", "diffusers"): "shardmill.models.generate.diffusers:DiffusersPainter",
+    ("caption", "scene"): "shardmill.embedded.scene.captioner:SceneCaptioner",
     ("caption", "transformers"): "shardmill.models.caption.transformers:TransformersCaptioner",
     ("caption", "vllm"): "shardmill.models.caption.vllm:VllmCaptioner",
     ("caption", "minigpt4"): "shardmill.models.caption.minigpt4:MiniGpt4Captioner",
-    ("score", "scene"): "shardmill.models.score.scene:SceneScorer",
+    ("score", "scene"): "shardmill.embedded.scene.scorer:SceneScorer",
     ("score", "clip"): "shardmill.models.score.clip:ClipScorer",
 }
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shardmill.errors import UserError, did_you_mean
 from shardmill.models.weights import weights_digest
+from shardmill.util.errors import UserError, did_you_mean
 
 Settings = TypeVar("Settings", bound="ModelSettings")
 

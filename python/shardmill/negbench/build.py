@@ -12,13 +12,13 @@ from typing import IO
 
 import polars as pl
 
-from shardmill.atomic import replacing
-from shardmill.card import BuildResult, write_card
-from shardmill.errors import UserError
 from shardmill.negbench.datasets import FILES, Shard, object_counts
-from shardmill.shards.combine import partial_name
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import choose_shards
+from shardmill.store.atomic import replacing
+from shardmill.store.combine import partial_name
+from shardmill.store.dataset_card import BuildResult, write_card
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import choose_shards
+from shardmill.util.errors import UserError
 
 CARD = "dataset.json"
 CAPTIONS, QUESTIONS, LISTS = "caption_negated", "paraphrase_mcq", "validate_objects"

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from shardmill.core.seeding import rng_of
+from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage, prompt_value
+from shardmill.core.standalone import main
 from shardmill.language.nouns import fold
 from shardmill.language.polarity import check_negated, cue, form, new_objects
 from shardmill.language.relations import mentions
 from shardmill.negbench.answers import NewCaption
-from shardmill.seeding import rng_of
-from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage, prompt_value
-from shardmill.standalone import main
 
 FORMS = ("affirmation_first", "negation_first")
 

@@ -14,7 +14,9 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, ValidationInfo, field_validator
 
-from shardmill.errors import UserError
+from shardmill.core.seeding import below, uniform
+from shardmill.core.stage import Options, TableStage
+from shardmill.core.standalone import main
 from shardmill.language.relations import are_related
 from shardmill.negbench.mcq_forms import (
     CELLS,
@@ -30,10 +32,8 @@ from shardmill.negbench.mcq_forms import (
     phrases,
     plain,
 )
-from shardmill.seeding import below, uniform
-from shardmill.shards.frames import LIST
-from shardmill.stage import Options, TableStage
-from shardmill.standalone import main
+from shardmill.store.frames import LIST
+from shardmill.util.errors import UserError
 
 BOTH, MIXED, NEITHER = ("positives", "positives"), ("positives", "negatives"), ("negatives", "negatives")
 """Which lists the two objects of a question come from, by the cell that is true."""

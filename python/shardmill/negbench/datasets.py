@@ -9,8 +9,8 @@ from typing import IO
 
 import polars as pl
 
-from shardmill.shards.cells import Kind
-from shardmill.shards.frames import LIST, json_lines
+from shardmill.store.cells import Kind
+from shardmill.store.frames import LIST, json_lines
 
 OBJECTS = pl.List(pl.Struct({"name": pl.String, "present": pl.Boolean}))
 BREAKS = r"[\t\r\n]+"

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from shardmill.core.stage import Answer, Ask, DetectStage, Options, Reject, Row, askable, write_detections
+from shardmill.core.standalone import main
 from shardmill.models.contract import Detections
-from shardmill.stage import Answer, Ask, DetectStage, Options, Reject, Row, askable, write_detections
-from shardmill.standalone import main
 
 
 class FilterOptions(Options):

@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import Field
 
+from shardmill.core.stage import Answer, Ask, Options, Row, TextStage
+from shardmill.core.standalone import main
 from shardmill.language.polarity import check_polarity, new_objects
 from shardmill.negbench.answers import NewCaption
 from shardmill.negbench.mcq_forms import plain
-from shardmill.shards.cells import dump_cell
-from shardmill.stage import Answer, Ask, Options, Row, TextStage
-from shardmill.standalone import main
+from shardmill.store.cells import dump_cell
 
 OPTIONS = range(4)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import Field
 
+from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage
+from shardmill.core.standalone import main
 from shardmill.language.object_names import conflict, distinct, form_problem
 from shardmill.negbench.answers import ObjectList
-from shardmill.stage import Answer, Ask, Options, Reject, Row, TextStage
-from shardmill.standalone import main
 
 
 class ProposeOptions(Options):

@@ -8,11 +8,11 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from shardmill.core.stage import Answer, Ask, Reject, Row, TextStage
+from shardmill.core.standalone import main
 from shardmill.language.lexicon import lexicon
 from shardmill.language.object_names import conflict, distinct, fold, form_problem
 from shardmill.negbench.answers import ObjectList
-from shardmill.stage import Answer, Ask, Reject, Row, TextStage
-from shardmill.standalone import main
 
 
 class ValidateObjects(TextStage):

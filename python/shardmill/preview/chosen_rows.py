@@ -8,11 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
-from shardmill.errors import UserError
-from shardmill.planning import NewRun, reads_captions, start_run
-from shardmill.shards.ingest import map_columns
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.tables import open_table
+from shardmill.core.planning import NewRun, reads_captions, start_run
+from shardmill.store.run_folder import RunFolder
+from shardmill.tables import open_table
+from shardmill.tables.ingest import map_columns
+from shardmill.util.errors import UserError
 
 Choose = Callable[[pl.DataFrame, int], pl.DataFrame]
 """So many rows of a table, in their order."""

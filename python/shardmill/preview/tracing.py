@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from shardmill.flights import origin_of
+from shardmill.core.in_flight import origin_of
+from shardmill.core.seeding import rng_of
+from shardmill.core.shard_runner import open_stage
+from shardmill.core.stage import ModelStage, write_detections
 from shardmill.models.contract import (
     CaptionRequest,
     DetectRequest,
@@ -18,11 +21,8 @@ from shardmill.models.contract import (
     Scores,
     TextRequest,
 )
-from shardmill.seeding import rng_of
-from shardmill.shards.cells import decode, dump_cell
-from shardmill.shards.run_folder import RunFolder
-from shardmill.stage import ModelStage, write_detections
-from shardmill.worker import open_stage
+from shardmill.store.cells import decode, dump_cell
+from shardmill.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ from typing import Any
 
 import polars as pl
 
+from shardmill.core.model_shard import pool_key
+from shardmill.core.planning import NewRun
+from shardmill.core.seeding import rng_of
+from shardmill.core.shard_runner import run_shard
+from shardmill.core.stage import stage_class
 from shardmill.models.contract import Model
 from shardmill.models.registry import open_model
-from shardmill.planning import NewRun
 from shardmill.preview.chosen_rows import start_over
 from shardmill.preview.tracing import Exchange, TracingModel, origins
-from shardmill.seeding import rng_of
-from shardmill.shard_work import pool_key
-from shardmill.shards.explain import Chapter, explain
-from shardmill.shards.run_folder import RunFolder
-from shardmill.stage import stage_class
-from shardmill.worker import run_shard
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.trace import Chapter, explain
 
 DRAWN_FROM = 10_000
 """A preview of a large table is to start at once: rows are drawn from so many of its first."""

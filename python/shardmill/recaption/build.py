@@ -12,19 +12,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from shardmill.atomic import replacing
-from shardmill.card import BuildResult, write_card
-from shardmill.errors import UserError
+from shardmill.core.stage import LABEL
 from shardmill.recaption.caption_images import CaptionImages
 from shardmill.recaption.merge_captions import NO_TEXT
 from shardmill.recaption.multitext import MultiTextWriter, TextSource, header_path
 from shardmill.recaption.names import ORIGINAL, column_of, text_name
 from shardmill.recaption.perspectives import perspectives
-from shardmill.shards.combine import partial_name
-from shardmill.shards.plan import StagePlan
-from shardmill.shards.run_folder import RunFolder
-from shardmill.shards.verify import choose_shards
-from shardmill.stage import LABEL
+from shardmill.store.atomic import replacing
+from shardmill.store.combine import partial_name
+from shardmill.store.dataset_card import BuildResult, write_card
+from shardmill.store.plan import StagePlan
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import choose_shards
+from shardmill.util.errors import UserError
 
 CAPTIONS, CHECKED, MERGED = CaptionImages.name.partition(".")[2], "check_captions", "merge_captions"
 CARD, TABLE, LINES = "dataset.json", "captions.jsonl", "multicaption.jsonl"

@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import Field
 
+from shardmill.core.stage import Answer, Ask, CaptionStage, Context, Options, Reject, Row
+from shardmill.core.standalone import main
 from shardmill.models.contract import Sampling
 from shardmill.recaption.caption_faults import fault_of
 from shardmill.recaption.names import column_of
 from shardmill.recaption.perspectives import Perspective, digest_of, find_perspectives
-from shardmill.shards.cells import Kind
-from shardmill.stage import Answer, Ask, CaptionStage, Context, Options, Reject, Row
-from shardmill.standalone import main
+from shardmill.store.cells import Kind
 
 PERSPECTIVES = ("detail", "brief", "sentence", "noun", "style", "background", "main")
 

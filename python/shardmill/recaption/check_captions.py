@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
+from shardmill.core.stage import Context, Options, Reject, Row, RowStage
+from shardmill.core.standalone import main
 from shardmill.language.lexicon import lexicon
 from shardmill.language.likeness import Vector, cosine, vectors
 from shardmill.language.noun_phrases import extract_objects
@@ -20,8 +22,6 @@ from shardmill.recaption.caption_faults import fault_of, without_opening
 from shardmill.recaption.names import column_of, text_name
 from shardmill.recaption.perspectives import Perspective, digest_of, perspectives
 from shardmill.recaption.score_captions import COLUMN as SCORES
-from shardmill.stage import Context, Options, Reject, Row, RowStage
-from shardmill.standalone import main
 
 KEPT = ("perspective", "text", "problem")
 """What of a caption its verdict stands beside; the rest is in the captioner's own column."""

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from shardmill.errors import UserError
 from shardmill.recaption.clip_bpe import ClipBpe, find_vocabulary
+from shardmill.util.errors import UserError
 
 LIMIT = 77
 START, END = 49_406, 49_407

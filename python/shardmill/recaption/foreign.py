@@ -12,11 +12,11 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from shardmill.errors import UserError, told
 from shardmill.recaption.json_window import OBJECTS, PAIRS, SLICE, JsonWindow, Torn
-from shardmill.shards.ingest import map_columns
-from shardmill.shards.tables import open_table
-from shardmill.shards.tables.sniff import sniff_format
+from shardmill.tables import open_table
+from shardmill.tables.ingest import map_columns
+from shardmill.tables.sniff import sniff_format
+from shardmill.util.errors import UserError, told
 
 IMAGE, CAPTION = "image", "caption"
 MOST_LINE = 64 * 2**20

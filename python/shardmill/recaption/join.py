@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from shardmill.atomic import replacing
-from shardmill.errors import UserError, did_you_mean
 from shardmill.recaption.foreign import ForeignCaptions
 from shardmill.recaption.join_matching import ImageKeys, IndexCounts, JoinProgress, Matching, Report, Tally, weight
 from shardmill.recaption.multitext import Header, Missing, MultiTextWriter, TextSource, check_texts
 from shardmill.recaption.names import ORIGINAL
+from shardmill.store.atomic import replacing
+from shardmill.util.errors import UserError, did_you_mean
 
 __all__ = ["IndexCounts", "JoinProgress", "JoinResult", "join_captions"]
 

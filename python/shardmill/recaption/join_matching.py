@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import IO, Any
 from zlib import crc32
 
-from shardmill.errors import UserError
 from shardmill.recaption.buckets import Buckets
 from shardmill.recaption.foreign import Entries, ForeignCaptions, Oddity
 from shardmill.recaption.names import ORIGINAL
+from shardmill.util.errors import UserError
 
 BUCKET_BYTES = 24 * 2**20
 MOST_BUCKETS = 4_096

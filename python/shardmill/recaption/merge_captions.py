@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shardmill.errors import UserError, did_you_mean
+from shardmill.core.stage import Context, Options, Reject, Row, RowStage, Stage
+from shardmill.core.standalone import main
 from shardmill.recaption.caption_images import CaptionImages
 from shardmill.recaption.names import ORIGINAL, text_name
-from shardmill.stage import Context, Options, Reject, Row, RowStage, Stage
-from shardmill.standalone import main
+from shardmill.util.errors import UserError, did_you_mean
 
 SHORT = "merge_captions"
 NO_TEXT = "no text: "

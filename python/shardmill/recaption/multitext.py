@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shardmill.atomic import replacing
-from shardmill.errors import UserError
+from shardmill.store.atomic import replacing
+from shardmill.util.errors import UserError
 
 Missing = Literal["drop", "pad", "fail"]
 MOST_LINE = 64 * 2**20

@@ -12,11 +12,11 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from shardmill.errors import UserError, did_you_mean
-from shardmill.resources import resource_path
-from shardmill.shards.cells import dump_cell
-from shardmill.stage import whole_sentences
-from shardmill.yaml_text import read_yaml
+from shardmill.core.stage import whole_sentences
+from shardmill.store.cells import dump_cell
+from shardmill.util.errors import UserError, did_you_mean
+from shardmill.util.resources import resource_path
+from shardmill.util.yaml_text import read_yaml
 
 ITEM_END = re.compile(r"[,;]")
 WORDS_A_TOKEN = 0.6

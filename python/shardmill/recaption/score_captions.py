@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import Field
 
+from shardmill.core.stage import Answer, Ask, Context, Options, Row, ScoreStage
+from shardmill.core.standalone import main
 from shardmill.recaption.names import column_of, text_name
-from shardmill.stage import Answer, Ask, Context, Options, Row, ScoreStage
-from shardmill.standalone import main
 
 COLUMN = "clip_scores"
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from shardmill.errors import UserError, told
 from shardmill.recaption.clip_tokens import LIMIT, ClipTokens, clip_tokens
 from shardmill.recaption.join_matching import ImageKeys
 from shardmill.recaption.multitext import Fault, Header, parse_line, raw_lines, read_header
-from shardmill.shards.ingest import map_columns
-from shardmill.shards.tables import open_table
-from shardmill.shards.tables.json_stream import ID
+from shardmill.tables import open_table
+from shardmill.tables.ingest import map_columns
+from shardmill.tables.json_stream import ID
+from shardmill.util.errors import UserError, told
 
 UNREADABLE, WRONG_NUMBER, EMPTY, UNKNOWN = "unreadable line", "wrong number of texts", "empty text", "unknown image"
 CONTROL, REPEATED_IMAGE, REPEATED_TEXT, LONG = "control character", "repeated image", "repeated text", f"over {LIMIT} CLIP tokens"

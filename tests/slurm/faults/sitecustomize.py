@@ -15,7 +15,7 @@ if "SHARDMILL_FAULTS" in os.environ and "shardmill.launch.worker_main" in sys.or
     import importlib.abc
     import importlib.util
 
-    NAME = "shardmill.models.text.rules.engine"
+    NAME = "shardmill.embedded.rules.engine"
 
     def faults():
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from shardmill.resources import resource_text
+from shardmill.util.resources import resource_text
 
 WORDS = "templates/anyedit/words.yaml"
 

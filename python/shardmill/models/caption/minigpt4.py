@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import CaptionRequest, Reply, Request, Sampling, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.images import UnreadableImage
 from shardmill.models.loading import device_of, dtype_of, ends_of, loading
 from shardmill.models.settings import ModelSettings, read_settings, require_model
 from shardmill.models.weights import weights_digest
+from shardmill.util.errors import ModelDied, UserError
 
 if TYPE_CHECKING:
     from shardmill.models.caption.minigpt4_parts import Sights

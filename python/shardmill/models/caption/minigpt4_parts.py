@@ -12,9 +12,9 @@ import torch
 from huggingface_hub import hf_hub_download
 from transformers import AutoConfig, AutoImageProcessor, Blip2Config, Blip2PreTrainedModel, Blip2QFormerModel, Blip2VisionModel
 
-from shardmill.errors import UserError
 from shardmill.models.images import UnreadableImage, open_image
 from shardmill.models.settings import require_model
+from shardmill.util.errors import UserError
 
 THREADS = 4
 """Threads that decode images; a language model answers more slowly than they do."""

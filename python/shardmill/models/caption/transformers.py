@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from shardmill.errors import UserError
 from shardmill.models.batches import Batches, BatchSize
-from shardmill.models.caption.pictures import SHAPING, PictureSettings, chat_text
+from shardmill.models.caption.images import SHAPING, PictureSettings, chat_text
 from shardmill.models.contract import CaptionRequest, Reply, Usage
 from shardmill.models.loading import device_of, dtype_of, ends_of, loading
 from shardmill.models.read_once import ReadOnce
 from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.util.errors import UserError
 
 VERSION = 1
 """Goes up when the same request would be answered otherwise."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from shardmill.models.caption.pictures import SHAPING, PictureSettings, chat_text
+from shardmill.models.caption.images import SHAPING, PictureSettings, chat_text
 from shardmill.models.contract import Reply, Request
 from shardmill.models.images import UnreadableImage
 from shardmill.models.read_once import ReadOnce

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from shardmill.errors import UserError
 from shardmill.models.detect.grounding_dino import DinoDetector, GroundingDinoSettings
 from shardmill.models.detect.photos import Prepared
 from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings
+from shardmill.util.errors import UserError
 
 VERSION = 1
 """Goes up when the same picture and names would score otherwise."""

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from shardmill.errors import UserError
 from shardmill.models.contract import DetectRequest
 from shardmill.models.detect.photos import DetectSettings, PhotoDetector, Prepared, Row, plain_name
+from shardmill.models.image_tensors import Picture, pixels_of
 from shardmill.models.loading import loading
-from shardmill.models.pictures import Picture, pixels_of
 from shardmill.models.settings import read_settings, require_model
+from shardmill.util.errors import UserError
 
 VERSION = 1
 """Goes up when the same picture and names would score otherwise."""

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from shardmill.errors import ModelDied
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.contract import DetectRequest, Finding, Reply, Usage
-from shardmill.models.detect.findings import best_boxes, findings
+from shardmill.models.detect.results import best_boxes, findings
 from shardmill.models.faults import last_words
+from shardmill.models.image_tensors import Decoder, Picture, can_decode_on_gpu, load_picture
 from shardmill.models.loading import device_of, dtype_of
-from shardmill.models.pictures import Decoder, Picture, can_decode_on_gpu, load_picture
 from shardmill.models.settings import ModelSettings
+from shardmill.util.errors import ModelDied
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from shardmill.errors import UserError
+from shardmill.util.errors import UserError
 
 
 def head_digest(path: str) -> str:

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from shardmill.errors import ModelDied, UserError
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.contract import Reply, ScoreRequest, Scores, Usage
 from shardmill.models.faults import last_words
+from shardmill.models.image_tensors import Decoder, Picture, can_decode_on_gpu, load_picture, pixels_of
 from shardmill.models.loading import device_of, dtype_of, loading
-from shardmill.models.pictures import Decoder, Picture, can_decode_on_gpu, load_picture, pixels_of
 from shardmill.models.score.aesthetic import head_digest, read_head
 from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.util.errors import ModelDied, UserError
 
 VERSION = 1
 """Goes up when the same picture and texts would score otherwise."""

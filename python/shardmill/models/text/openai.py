@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 import aiohttp
 from pydantic import Field
 
-from shardmill.errors import UserError
 from shardmill.models.contract import Reply, Request, TextRequest
 from shardmill.models.settings import read_settings
 from shardmill.models.text.openai_answer import (
@@ -39,6 +38,7 @@ from shardmill.models.text.openai_limits import Allowance
 from shardmill.models.text.openai_pool import Endpoint, Pool, pause
 from shardmill.models.text.openai_stream import Stream
 from shardmill.models.text.settings import TextSettings
+from shardmill.util.errors import UserError
 
 log = logging.getLogger("shardmill")
 

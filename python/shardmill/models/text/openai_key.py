@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from shardmill.errors import UserError
+from shardmill.util.errors import UserError
 
 
 def read_key(variable: str) -> str | None:

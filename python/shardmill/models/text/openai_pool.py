@@ -15,10 +15,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from shardmill.errors import UserError
 from shardmill.models.servers import live_servers
 from shardmill.models.text.openai_format import WEAKER, SchemaMode
 from shardmill.models.text.openai_key import is_key
+from shardmill.util.errors import UserError
 
 log = logging.getLogger("shardmill")
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shardmill.errors import UserError
 from shardmill.models.contract import CaptionRequest, Sampling, TextRequest
 from shardmill.models.settings import ModelSettings
+from shardmill.util.errors import UserError
 
 
 class SamplingOverride(BaseModel):

@@ -15,12 +15,12 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import Reply, Request, Sampling, TextRequest, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.loading import device_of, dtype_of, ends_of, loading
 from shardmill.models.settings import read_settings, require_model
 from shardmill.models.text.settings import TextSettings
+from shardmill.util.errors import ModelDied, UserError
 
 log = logging.getLogger("shardmill")
 

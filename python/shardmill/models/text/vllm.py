@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from shardmill.errors import ModelDied, UserError
 from shardmill.models.contract import Reply, Request, TextRequest, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.settings import read_settings, require_model
@@ -25,6 +24,7 @@ from shardmill.models.text.settings import TextSettings, choices_of, closed_sche
 from shardmill.models.text.vllm_driver import Driver, Order, Refused
 from shardmill.models.text.vllm_plugin import PARENT
 from shardmill.models.text.vllm_seat import take_seat
+from shardmill.util.errors import ModelDied, UserError
 
 log = logging.getLogger("shardmill")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardmill.errors import ModelDied
+from shardmill.util.errors import ModelDied
 
 LOOK_SECONDS = 1.0
 CLOSE_SECONDS = 30.0

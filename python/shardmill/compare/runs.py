@@ -1,0 +1,190 @@
+"""What changed between two runs of one pipeline: their plans, their counts, their balances, their rows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from shardmill.compare.measures import BALANCES, OBJECTS, Measure, counts_of, naming_rows
+from shardmill.compare.model import (
+    Balance,
+    Comparison,
+    Counts,
+    Frequencies,
+    ObjectShift,
+    PlanDifference,
+    StageCounts,
+    StageRows,
+)
+from shardmill.compare.rows import compare_stage, differences_of, first_drawn
+from shardmill.quality.significance import chi_square, two_shares
+from shardmill.store.manifest import Manifest, totals
+from shardmill.store.plan import Plan, StagePlan
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.errors import UserError
+
+ALPHA = 0.01
+"""How likely it may be that any of all tests finds a difference where there is none (Bonferroni)."""
+MOVED = 15
+LEAST_ROWS = 10
+"""An object that fewer rows of both runs name together is not ranked: chance moves it most."""
+Progress = Callable[[str], None]
+
+
+def compare(a: RunFolder, b: RunFolder, rows: int = 10, seed: int = 0, progress: Progress = lambda step: None) -> Comparison:
+    """The comparison of what is finished of two runs, with a sample of at most `rows` rows that differ.
+
+    The tests take the runs for independent samples. Two runs over the same rows are less apart by chance than that, so a
+    difference that is called beyond chance is so all the more. Raises UserError for runs of different pipelines.
+    """
+    if a.plan.pipeline != b.plan.pipeline:
+        raise UserError(f"{a.path} is a run of {a.plan.pipeline} and {b.path} one of {b.plan.pipeline}; nothing can be compared")
+    manifests = [_by_stage(run.complete()) for run in (a, b)]
+    shards = [{stage: sorted(each) for stage, each in found.items()} for found in manifests]
+    same_input = a.plan.input.sha256 == b.plan.input.sha256
+    shared = [stage for stage in [INGEST, *a.stages] if stage in [INGEST, *b.stages]]
+    balances = []
+    for measure in _measures(BALANCES, a, b):
+        progress(measure.name)
+        balances.append(_balance(measure, *(counts_of(run, own, measure) for run, own in zip((a, b), shards, strict=True))))
+    frequencies = []
+    for measure in _measures(OBJECTS, a, b):
+        progress(measure.name)
+        (first, n), (second, m) = (naming_rows(run, own, measure) for run, own in zip((a, b), shards, strict=True))
+        frequencies.append(_frequencies(measure, first, n, second, m))
+    stage_rows: list[StageRows] = []
+    drawn: list[int] = []
+    for stage in shared if same_input else []:
+        progress(f"rows of {stage}")
+        found, differing = compare_stage(a, b, stage, shards[0], shards[1], rows, seed)
+        stage_rows.append(found)
+        drawn = [row_id for _, row_id in first_drawn([*drawn, *differing], rows, seed)]
+    names = list(dict.fromkeys([INGEST, *a.stages, *b.stages]))
+    stages = [_stage_counts(stage, *(found.get(stage) for found in manifests), a=a, b=b) for stage in names]
+    tests = _judge([*stages, *balances])
+    return Comparison(
+        a=str(a.path),
+        b=str(b.path),
+        pipeline=a.plan.pipeline,
+        same_input=same_input,
+        tests=tests,
+        plan=plan_differences(a.plan, b.plan),
+        stages=stages,
+        balances=balances,
+        frequencies=frequencies,
+        rows=stage_rows,
+        sample=[row for row_id in drawn if (row := differences_of(a, b, row_id)).cells],
+        sample_seed=seed,
+    )
+
+
+def plan_differences(a: Plan, b: Plan) -> list[PlanDifference]:
+    """Every field that shapes the data and differs between two plans, stage by stage and key by key."""
+    before, after = dict(_fields(a)), dict(_fields(b))
+    return [
+        PlanDifference(field=name, a=before.get(name), b=after.get(name))
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _fields(plan: Plan) -> Iterator[tuple[str, Any]]:
+    yield "input", plan.input.path
+    yield "input sha256", plan.input.sha256
+    yield "input rows", plan.input.rows
+    yield from _flat("column", plan.input.mapping)
+    yield from _flat("selection", plan.input.selection.model_dump() if plan.input.selection else {})
+    yield "image folder", plan.input.image_root
+    yield "seed", plan.seed
+    yield "target rows", plan.target_rows
+    yield "shards", len(plan.shards)
+    yield "part format", plan.part_format
+    yield "code version", plan.code_version
+    for stage in plan.stages:
+        yield from _stage_fields(stage)
+
+
+def _stage_fields(stage: StagePlan) -> Iterator[tuple[str, Any]]:
+    yield f"{stage.name} reads", stage.after
+    yield f"{stage.name} attempts", stage.attempts
+    for what, values in (("model", stage.model), ("option", stage.options), ("threshold", stage.thresholds)):
+        yield from _flat(f"{stage.name} {what}", values)
+    yield from _flat(f"{stage.name} fingerprint of", {key: value for key, value in stage.fingerprint.items() if key != "options"})
+
+
+def _flat(name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in sorted(values.items()):
+        yield f"{name} {key}", value
+
+
+def _by_stage(complete: Mapping[tuple[str, int], Manifest]) -> dict[str, dict[int, Manifest]]:
+    found: dict[str, dict[int, Manifest]] = {}
+    for (stage, shard), manifest in complete.items():
+        found.setdefault(stage, {})[shard] = manifest
+    return found
+
+
+def _measures(all_of_them: Mapping[str, Any], a: RunFolder, b: RunFolder) -> list[Measure]:
+    """The measures of the pipeline whose stage both runs have, with the column."""
+    return [each for each in all_of_them[a.plan.pipeline] if each.stage in a.stages and each.stage in b.stages]
+
+
+def _stage_counts(
+    stage: str, first: dict[int, Manifest] | None, second: dict[int, Manifest] | None, *, a: RunFolder, b: RunFolder
+) -> StageCounts:
+    one, other = (_counts(found or {}) if stage in (INGEST, *run.stages) else None for found, run in ((first, a), (second, b)))
+    chance = two_shares(one.rows_out, one.rows_in, other.rows_out, other.rows_in) if one and other else None
+    return StageCounts(stage=stage, a=one, b=other, p=chance.p if chance else None)
+
+
+def _counts(manifests: Mapping[int, Manifest]) -> Counts:
+    sums = totals(manifests.values())
+    return Counts(
+        shards=len(manifests),
+        rows_in=sums["rows_in"],
+        rows_out=sums["rows_out"],
+        lines_out=sums["lines_out"],
+        rejected=dict(sorted(sums["reasons"].items())),
+    )
+
+
+def _balance(measure: Measure, first: Counter[str], second: Counter[str]) -> Balance:
+    balance = Balance(name=measure.name, stage=measure.stage, a=dict(sorted(first.items())), b=dict(sorted(second.items())))
+    chance = chi_square(first, second)
+    if chance is not None:
+        balance.statistic, balance.df, balance.p = chance.statistic, chance.df, chance.p
+    return balance
+
+
+def _frequencies(measure: Measure, first: Counter[str], n: int, second: Counter[str], m: int) -> Frequencies:
+    moved = [
+        ObjectShift(name=name, a=first[name] / n, b=second[name] / m, z=_z(first[name], n, second[name], m))
+        for name in (first.keys() | second.keys() if n and m else ())
+        if first[name] + second[name] >= LEAST_ROWS and first[name] * m != second[name] * n
+    ]
+    return Frequencies(
+        name=measure.name,
+        stage=measure.stage,
+        rows_a=n,
+        rows_b=m,
+        distinct_a=len(first),
+        distinct_b=len(second),
+        moved=sorted(moved, key=lambda each: (-abs(each.z), each.name))[:MOVED],
+    )
+
+
+def _z(found: int, n: int, other: int, m: int) -> float:
+    """The statistic of the two-proportion z test with the pooled share."""
+    pooled = (found + other) / (n + m)
+    spread = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    return (other / m - found / n) / spread if spread else 0.0
+
+
+def _judge(tested: list[StageCounts | Balance]) -> int:
+    """Mark what is beyond chance, allowing for the number of tests; returns that number."""
+    known = [each for each in tested if each.p is not None]
+    for each in known:
+        each.beyond_chance = each.p is not None and each.p < ALPHA / len(known)
+    return len(known)

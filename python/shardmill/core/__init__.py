@@ -1,0 +1,1 @@
+"""What a stage and a pipeline are, and how one shard of one stage is run."""

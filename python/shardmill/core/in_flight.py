@@ -1,0 +1,54 @@
+"""What is under way for the rows of a shard: rows that wait for answers, and requests that rows wait for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shardmill.core.stage import Answer, Ask
+from shardmill.models.contract import Reply
+
+
+def origin_of(key: tuple[int, ...], index: int, ask: Ask) -> str:
+    """The key of a request: that of its row and its place among the row's asks, or the text by which rows share it."""
+    return "/".join(map(str, (*key, index))) if ask.share is None else f"shared {ask.share}"
+
+
+@dataclass
+class Pending:
+    """A row that waits for answers."""
+
+    key: tuple[int, ...]
+    row: Mapping[str, Any]
+    answers: list[Answer | None]
+    missing: int
+    usage: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Flight:
+    """A request under way and the places that wait for its answer."""
+
+    ask: Ask
+    origin: str
+    attempt: int = 1
+    shortened: bool = False
+    waiting: list[tuple[Pending, int]] = field(default_factory=list)
+    usage: Counter[str] = field(default_factory=Counter)
+
+
+def usage_of(reply: Reply, attempt: int) -> dict[str, float]:
+    """What a reply cost, in the words of a manifest."""
+    usage = reply.usage
+    counted = {
+        "requests": 1,
+        "retries": int(attempt > 1),
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "request_seconds": usage.seconds,
+        f"finish_{reply.finish}": 1,
+    }
+    return {name: value for name, value in counted.items() if value}

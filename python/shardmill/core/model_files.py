@@ -1,0 +1,103 @@
+"""Model files: a model by a short name, with its settings, what a worker of it needs, and what it costs; see `slurm/models/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shardmill.models.registry import MODELS, known_kinds
+from shardmill.store.plan import Price
+from shardmill.util.errors import UserError, did_you_mean
+from shardmill.util.resources import resource_names, resource_path
+from shardmill.util.yaml_text import read_yaml
+
+WORKER_FIELDS = ("gpus_per_worker", "cpus_per_worker", "memory_gb", "shards_per_task")
+"""The resources that belong to a model; the others belong to a stage."""
+
+
+class Thresholds(BaseModel):
+    """Scores from which on an object counts as there, and below which it counts as absent, by a detector's measure."""
+
+    model_config = ConfigDict(extra="forbid")
+    present_above: float | None = Field(default=None, ge=0, le=1)
+    absent_below: float | None = Field(default=None, ge=0, le=1)
+
+
+class ModelFile(BaseModel):
+    """A model file. `spec` is the model's kind and its settings, `resources` those of a worker that holds it.
+
+    `thresholds` are defaults for options of a stage that asks this model, by their names: scores of different detectors mean
+    different things.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    role: str
+    spec: dict[str, Any]
+    resources: dict[str, float] = Field(default_factory=dict)
+    price: Price | None = None
+    thresholds: Thresholds = Thresholds()
+
+
+def load_model_file(name: str) -> ModelFile:
+    """A model by name (`llama-3.1-8b`) or by the path of a file of your own. Raises UserError."""
+    own = name.endswith((".yaml", ".yml"))
+    path = Path(name) if own else resource_path(f"slurm/models/{name}.yaml")
+    try:
+        content = read_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no model file {path}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a model file: it has no role, kind and settings")
+    try:
+        file = ModelFile(
+            role=content.pop("role", ""),
+            resources=content.pop("resources", {}),
+            price=content.pop("price", None),
+            thresholds=content.pop("thresholds", {}),
+            spec=content,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if (file.role, file.spec.get("kind")) not in MODELS:
+        raise UserError(f"{path}: no model has role {file.role!r} and kind {file.spec.get('kind')!r}; known: {sorted(MODELS)}")
+    unknown = sorted(file.resources.keys() - set(WORKER_FIELDS))
+    if unknown:
+        raise UserError(f"{path}: resources has no {unknown[0]!r}; a model needs {', '.join(WORKER_FIELDS)}")
+    return file
+
+
+def find_model(model: str | dict[str, Any] | None, role: str) -> ModelFile:
+    """What a pipeline file calls a model: a bare kind (`rules`), a model file's name, or a mapping.
+
+    A mapping holds a kind and settings, or `file`, a model file's name, and settings that differ from it. Raises UserError.
+    """
+    if model is None or model == {}:
+        return ModelFile(role=role, spec={})
+    kinds = known_kinds(role)
+    given = {"kind": model} if isinstance(model, str) and model in kinds else model
+    if isinstance(given, str):
+        known = [*kinds, *resource_names("slurm/models")]
+        if not given.endswith((".yaml", ".yml")) and given not in known:
+            raise UserError(f"there is no {role} model {given!r}; {did_you_mean(given, known)}")
+        given = {"file": given}
+    name = given.get("file")
+    if name is None:
+        return ModelFile(role=role, spec=dict(given))
+    file = load_model_file(str(name))
+    if file.role != role:
+        raise UserError(f"{name} is a {file.role} model; this stage needs a {role} model")
+    changes = {key: value for key, value in given.items() if key != "file"}
+    return file.model_copy(update={"spec": {**file.spec, **changes}})
+
+
+def mapping_of(model: str | dict[str, Any] | None) -> dict[str, Any]:
+    """The same model as a mapping, for a setting to be added."""
+    if isinstance(model, str):
+        return {"kind" if any(kind == model for _, kind in MODELS) else "file": model}
+    return dict(model or {})

@@ -1,0 +1,271 @@
+"""Starting a run: look at the input, cut it into shards, fix the plan, ingest. And changing a plan knowingly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from shardmill import __version__
+from shardmill.core.model_choice import use_models
+from shardmill.core.model_files import Thresholds
+from shardmill.core.pipeline_file import PipelineFile, StageEntry, load_pipeline, override, plan_stages
+from shardmill.core.stage import Context, ModelStage, make_stage, stage_class
+from shardmill.store.journal import read_header
+from shardmill.store.plan import NAME, InputPlan, Plan, Reading, StagePlan, create_plan, cut, load_plan, replace_plan
+from shardmill.store.publish import retire, standing
+from shardmill.store.reopen import keep_rows
+from shardmill.store.run_folder import INGEST, RunFolder, digest_of
+from shardmill.tables import Table, open_table
+from shardmill.tables.ingest import ImportProgress, count_records, ingest, map_columns
+from shardmill.tables.selection import Drawing, Selection
+from shardmill.util.errors import UserError
+
+DEFAULT_ROWS_PER_SHARD = 10_000
+MOST_DEFAULT_SHARDS = 10_000
+"""What workers list of a shared folder grows with the square of the shards: a run of more rows gets larger shards, not more."""
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What a user says when starting a run. Exactly one of `num_shards` and `rows_per_shard` may be given."""
+
+    input: Path
+    pipeline: str = "negbench"
+    settings: Sequence[str] = ()
+    models: Sequence[str] = ()
+    servers: Path | None = None
+    seed: int = 0
+    num_shards: int | None = None
+    rows_per_shard: int | None = None
+    caption_column: str | None = None
+    image_column: str | None = None
+    list_columns: Sequence[str] = ()
+    min_words: int | None = None
+    total: int | None = None
+    image_root: Path | None = None
+    encoding: str | None = None
+    quoting: str = "auto"
+    part_format: str = "csv"
+    target_rows: int | None = None
+    pipeline_file: PipelineFile = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.num_shards is not None and self.rows_per_shard is not None:
+            raise UserError("give --num-shards or --rows-per-shard, not both")
+        for name, value in (
+            ("--num-shards", self.num_shards),
+            ("--rows-per-shard", self.rows_per_shard),
+            ("--target-rows", self.target_rows),
+            ("--min-words", self.min_words),
+            ("--total", self.total),
+        ):
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, not {value}")
+        if self.target_rows is not None and load_pipeline(self.pipeline).pipeline != "negbench":
+            raise UserError("--target-rows is for negbench; other pipelines draw from their input with --total")
+        if self.image_root is not None and not self.image_root.is_dir():
+            raise UserError(f"--image-root: there is no folder {self.image_root}, where relative image paths are to start")
+        chosen = use_models(load_pipeline(self.pipeline), self.models, self.servers)
+        object.__setattr__(self, "pipeline_file", override(chosen, self.settings))
+
+
+def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> RunFolder:
+    """Plan a run and ingest its input; with the run there already, check that it is the same and finish its ingest."""
+    create_plan(folder, make_plan(folder, new, progress))
+    run = RunFolder(folder)
+    ingest(run, progress)
+    return run
+
+
+def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> Plan:
+    """The plan that `new` asks for. The records of an input that the standing plan knows by digest are not counted again."""
+    reading = Reading(encoding=new.encoding, quoting=new.quoting)
+    table = open_table(new.input, new.encoding, new.quoting)
+    sha256, size = table.digest()
+    captioned = reads_captions(new.pipeline_file)
+    mapping, columns = map_columns(
+        table.columns,
+        new.caption_column,
+        new.image_column,
+        new.list_columns,
+        captioned=captioned or bool(new.total or new.min_words),
+    )
+    standing = load_plan(folder) if (folder / NAME).exists() else None
+    wanted = Selection(min_words=new.min_words or 1, total=new.total, seed=new.seed) if new.min_words or new.total else None
+    known = standing is not None and standing.input.sha256 == sha256 and standing.input.reading == reading
+    if standing is not None and known and _same_selection(standing.input.selection, wanted):
+        rows, selection = standing.input.rows, standing.input.selection
+    else:
+        rows, selection = _count(table, mapping, wanted, progress)
+    if rows == 0:
+        raise UserError(f"{new.input} has no rows below its header")
+    root = (new.image_root or (new.input if new.input.is_dir() else new.input.parent)).resolve()
+    if standing is not None and new.num_shards is None and new.rows_per_shard is None:
+        shards = standing.shards
+    elif new.num_shards is not None:
+        shards = cut(rows, num_shards=new.num_shards)
+    else:
+        shards = cut(rows, rows_per_shard=new.rows_per_shard or default_rows_per_shard(rows))
+    return Plan(
+        pipeline=new.pipeline_file.pipeline,
+        seed=new.seed,
+        shards=shards,
+        part_format=new.part_format,
+        target_rows=new.target_rows,
+        input=InputPlan(
+            path=str(new.input.resolve()),
+            sha256=sha256,
+            bytes=size,
+            rows=rows,
+            format=table.format,
+            reading=reading,
+            mapping=mapping,
+            columns=columns,
+            image_root=str(root),
+            selection=selection,
+            captioned=captioned or selection is not None,
+        ),
+        stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root), mapping.values()),
+        code_version=__version__,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def default_rows_per_shard(rows: int) -> int:
+    """Rows of a shard where the user names no number.
+
+    >>> [default_rows_per_shard(rows) for rows in (1_000, 100_000_000, 1_000_000_000)]
+    [10000, 10000, 100000]
+    """
+    return max(DEFAULT_ROWS_PER_SHARD, -(-rows // MOST_DEFAULT_SHARDS))
+
+
+def reads_captions(pipeline: PipelineFile) -> bool:
+    """Whether a stage of the pipeline cannot do without the captions of the input."""
+    stages = [make_stage(f"{pipeline.pipeline}.{entry.stage}", entry.options, Context()) for entry in pipeline.stages]
+    return any("caption" in stage.reads and "caption" not in stage.optional for stage in stages)
+
+
+def _count(
+    table: Table, mapping: Mapping[str, str], wanted: Selection | None, progress: Callable[[ImportProgress], None] | None
+) -> tuple[int, Selection | None]:
+    """The number of records, and the selection with its last draw."""
+    if wanted is None:
+        return count_records(table, progress), None
+    drawing = Drawing(wanted)
+    caption = next(source for source, target in mapping.items() if target == "caption")
+    rows = count_records(table, progress, lambda frame: drawing.look(frame[caption]))
+    return rows, drawing.selection()
+
+
+def _same_selection(standing: Selection | None, wanted: Selection | None) -> bool:
+    if standing is None or wanted is None:
+        return standing is wanted
+    return standing.model_dump(exclude={"last"}) == wanted.model_dump(exclude={"last"})
+
+
+def redo(
+    run: RunFolder,
+    name: str,
+    settings: Sequence[str] = (),
+    shards: Sequence[int] | None = None,
+    *,
+    keep_journals: bool = False,
+) -> RunFolder:
+    """Set aside what a stage and all after it have made (of some shards only), to be made again as code and templates are now.
+
+    What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today. Where
+    a stage is only to ask about more or fewer things than before (`ModelStage.grows`), it goes on from the answers it has.
+    To redo ingest is to cut the same input in the same way, so the stages keep what they made. With `keep_journals`, journals
+    of the stage that bear its new fingerprint stay: the worker goes on from them.
+    """
+    if name == INGEST:
+        if settings:
+            raise UserError("ingest has no options to --set")
+        _set_aside(run, [INGEST], shards)
+        return run
+    short = run.stage(name).name
+    if settings and shards is not None:
+        raise UserError("--set changes a whole stage; leave out --shard")
+    stage_plans = stages_of_today(run, short, settings) if shards is None else None
+    kept = []
+    for stage in stage_plans or ():
+        grown = stage.name == short and _only_grew(run, stage)
+        if (keep_journals and stage.name == short) or grown:
+            kept.append(digest_of(dict(stage.fingerprint)))
+        for shard in range(run.num_shards) if grown else ():
+            keep_rows(run, short, shard, digest_of(dict(stage.fingerprint)))
+    _set_aside(run, run.downstream(short), shards, kept)
+    if stage_plans is not None:  # last: cut off before this, nothing on disk disagrees with the plan that stands
+        replace_plan(run.path, run.plan.model_copy(update={"stages": stage_plans}))
+    return RunFolder(run.path)
+
+
+def _only_grew(run: RunFolder, now: StagePlan) -> bool:
+    """Whether nothing of a stage changed but the options by which it grows (and their own entries in its fingerprint)."""
+    kind = stage_class(f"{run.plan.pipeline}.{now.name}")
+    grows = set(kind.grows) if issubclass(kind, ModelStage) else set()
+    before = run.stage(now.name)
+    changed = {
+        name
+        for name in before.fingerprint.keys() | now.fingerprint.keys()
+        if before.fingerprint.get(name) != now.fingerprint.get(name)
+    }
+    options = {name for name in now.options.keys() | before.options.keys() if before.options.get(name) != now.options.get(name)}
+    return bool(changed) and changed <= {"options", *grows} and options <= grows
+
+
+def stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[StagePlan]:
+    """The planned stages as code and templates are now, with `settings`. Raises UserError when one before `name` differs."""
+    plan = run.plan
+    entries = [
+        StageEntry(
+            stage=stage.name,
+            after=stage.after,
+            model=stage.model or None,
+            options=stage.options,
+            attempts=stage.attempts,
+            resources=stage.resources,
+            price=stage.price,
+            thresholds=stage.thresholds,
+        )
+        for stage in plan.stages
+    ]
+    _forget_thresholds(plan, entries)
+    pipeline = override(PipelineFile(pipeline=plan.pipeline, stages=entries), settings)
+    context = Context(plan.seed, Path(plan.input.image_root))
+    renewed = plan_stages(pipeline, plan.input.columns, context, plan.input.mapping.values())
+    for before, now in zip(plan.stages, renewed, strict=True):
+        same = (before.fingerprint, before.attempts) == (now.fingerprint, now.attempts)
+        if before.name not in run.downstream(name) and not same:
+            raise UserError(
+                f"stage {before.name}, which is before {name}, changed too; redo from there: "
+                f"shardmill run {run.path} {before.name} --redo"
+            )
+    return renewed
+
+
+def _forget_thresholds(plan: Plan, entries: Sequence[StageEntry]) -> None:
+    """Take out of the options what is a threshold by default or by its model: another model brings thresholds of its own."""
+    known: dict[str, float] = {}
+    for stage, entry in zip(plan.stages, entries, strict=True):
+        fields = stage_class(f"{plan.pipeline}.{stage.name}").Options.model_fields
+        known |= {name: fields[name].default for name in Thresholds.model_fields if name in fields} | stage.thresholds
+        entry.options = {name: value for name, value in entry.options.items() if name not in known or known[name] != value}
+
+
+def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | None, kept: Sequence[str] = ()) -> None:
+    """The last stage first: cut off at any point, what is left stands on what it was made from.
+
+    Journals with a fingerprint of `kept` stay.
+    """
+    for stage in reversed(stages):
+        for shard in range(run.num_shards) if shards is None else shards:
+            files = run.files(stage, shard)
+            retire(files, run.superseded / stage, standing(files))
+            journals = [path for path in files.journals() if (header := read_header(path)) and header.fingerprint in kept]
+            for path in files.temporaries():
+                if path not in journals:
+                    path.unlink(missing_ok=True)

@@ -1,0 +1,130 @@
+"""Deciding anew on what a detector has seen, with other thresholds and without the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from shardmill.core.planning import redo, stages_of_today
+from shardmill.core.shard_runner import open_stage, run_shard
+from shardmill.core.stage import Answer, Ask, DetectStage, More, Reject, read_detections, stage_class
+from shardmill.store.atomic import new_attempt
+from shardmill.store.cells import decode, dump_cell, parse_json_cell
+from shardmill.store.journal import Header, Journal, Record, read_records
+from shardmill.store.manifest import Manifest
+from shardmill.store.plan import StagePlan
+from shardmill.store.reopen import finished_records
+from shardmill.store.run_folder import RunFolder, digest_of
+from shardmill.util.errors import UserError
+
+COLUMN = "detections"
+
+
+@dataclass(frozen=True)
+class Rethresholded:
+    """Of the finished shards how many rows came out and were rejected before and after; and the shards that go to the detector
+    again, for rows that have no detections or that it has not seen yet.
+    """
+
+    before: tuple[int, int]
+    after: tuple[int, int]
+    again: list[int]
+
+
+def rethreshold(run: RunFolder, name: str, settings: Sequence[str]) -> tuple[RunFolder, Rethresholded]:
+    """Decide anew on all rows of a detection stage that are done, with other options; what comes after it is set aside.
+
+    Rows are judged by the detections in their `detections` column, rejected ones by those in their `raw` text. Rows without
+    any (cut short, or damaged by hand), and those that were not done yet, are left for the detector. Nothing may be running on
+    the run meanwhile. Raises UserError for another kind of stage and when anything but options would change.
+    """
+    short = run.stage(name).name
+    kind = stage_class(f"{run.plan.pipeline}.{short}")
+    if not issubclass(kind, DetectStage) or COLUMN not in kind.adds:
+        raise UserError(
+            f"{short} keeps no detections; rethreshold is for stages that ask a detector and decide. Change options of others "
+            f"with: shardmill run {run.path} {short} --redo --set {short}.OPTION=VALUE"
+        )
+    planned = next(stage for stage in stages_of_today(run, short, settings) if stage.name == short)
+    old = run.stage(short).fingerprint
+    changed = [
+        field for field in sorted(old.keys() | planned.fingerprint.keys()) if old.get(field) != planned.fingerprint.get(field)
+    ]
+    if not changed:
+        raise UserError(f"these are the thresholds that {short} has; name others with --set {short}.OPTION=VALUE")
+    if changed != ["options"]:
+        other = next(field for field in changed if field != "options")
+        raise UserError(f"{other} of {short} changed too, which takes the detector: shardmill run {run.path} {short} --redo")
+    stage = kind(planned.options, open_stage(run, short).context)
+    done = {shard: manifest for shard in range(run.num_shards) if (manifest := run.manifest(short, shard)) is not None}
+    before = sum(each.rows_out for each in done.values()), sum(each.rejected for each in done.values())
+    whole = {shard for shard in range(run.num_shards) if _judge_again(run, stage, planned, shard, done.get(shard))}
+    run = redo(run, short, settings, keep_journals=True)
+    made = [run_shard(run, short, shard) for shard in sorted(whole & done.keys())]
+    after = sum(each.rows_out for each in made), sum(each.rejected for each in made)
+    begun = {shard for shard in range(run.num_shards) if run.files(short, shard).journals()}
+    return run, Rethresholded(before, after, sorted((done.keys() | begun) - (whole & done.keys())))
+
+
+def _judge_again(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: int, manifest: Manifest | None) -> bool:
+    """Write the new verdicts of a shard into a journal, for the worker to finish; False if some row has no detections.
+
+    Without a manifest the rows are those that interrupted attempts have left in their journals.
+    """
+    files = run.files(planned.name, shard)
+    old = digest_of(dict(run.stage(planned.name).fingerprint))
+    if manifest is None and not files.journals():
+        return False
+    rows = _input_rows(run, stage, planned, shard)
+    left = finished_records(run, planned.name, shard, manifest) if manifest else read_records(files.journals(), old)
+    whole = True
+    path = files.journal(new_attempt())
+    with closing(Journal(path, Header(digest_of(dict(planned.fingerprint)), manifest.round if manifest else 0))) as journal:
+        for record in left:
+            try:
+                journal.append(_judged(stage, rows[record.key], record))
+            except ValueError:
+                whole = False
+    return whole
+
+
+def _input_rows(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: int) -> dict[tuple[int, ...], dict[str, Any]]:
+    table, _ = run.read_part(planned.after, shard)
+    kinds = run.kinds(planned.after)
+    keys = [name for name in ("row_id", "sub_id") if name in table.columns]
+    names = [*keys, *(name for name in stage.reads if name not in keys)]
+    rows = [
+        {name: decode(value, kinds[name]) for name, value in row.items()} for row in table.select(names).iter_rows(named=True)
+    ]
+    return {tuple(row[name] for name in keys): row for row in rows}
+
+
+def _judged(stage: DetectStage, row: dict[str, Any], record: Record) -> Record:
+    """The record with the verdict of `stage`. Raises ValueError when it holds no detections to judge by."""
+    answers = [_answer(ask, record) for ask in stage.ask(row, Random(0))]
+    outcome = stage.accept(row, answers)
+    assert not isinstance(outcome, More), f"{stage.name} both asks a detector twice and keeps its detections"
+    if not isinstance(outcome, Reject):
+        return replace(record, rows=[outcome] if isinstance(outcome, dict) else outcome, reject=None)
+    attempts = max((answer.attempts for answer in answers), default=0)
+    raw = "\n".join(answer.raw for answer in answers)
+    return replace(
+        record, rows=None, reject={"reason": outcome.reason, "detail": outcome.detail, "raw": raw, "attempts": attempts}
+    )
+
+
+def _answer(ask: Ask, record: Record) -> Answer:
+    """What the detector answered, as the finished row tells it."""
+    if record.reject is not None:
+        raw, attempts = record.reject["raw"], record.reject["attempts"]
+        if not raw:
+            return Answer(ask, None, record.reject["reason"], record.reject["detail"], "", attempts)
+        return Answer(ask, read_detections(parse_json_cell(raw)), None, "", raw, attempts)
+    assert record.rows is not None
+    cell = record.rows[0][COLUMN]
+    if not cell:
+        return Answer(ask, None, "unreadable image", "it was kept unchecked before")
+    return Answer(ask, read_detections(cell), None, "", dump_cell(cell))

@@ -1,0 +1,39 @@
+"""`scene`: reads the pictures that the `scene` painter made, from their pixels, with errors at a stated rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from shardmill.models.contract import DetectRequest, Finding, Reply
+from shardmill.models.images import UnreadableImage, open_image
+
+VERSION = 1
+
+
+class SceneDetector:
+    """A detector for `scene` pictures. `miss_rate` and `false_alarm_rate` are the shares of names that it gets wrong."""
+
+    def __init__(self, miss_rate: float = 0.0, false_alarm_rate: float = 0.0, seed: int = 0):
+        self._rates = float(miss_rate), float(false_alarm_rate), int(seed)
+
+    @classmethod
+    def identity(cls, miss_rate: float = 0.0, false_alarm_rate: float = 0.0, seed: int = 0) -> dict[str, str]:
+        """Version, error rates and the lexicon whose colours it knows."""
+        lexicon = (Path(__file__).parents[2] / "language" / "lexicon.csv").read_bytes()
+        rates = f"miss {float(miss_rate)}, false alarm {float(false_alarm_rate)}, seed {int(seed)}"
+        return {"version": str(VERSION), "error rates": rates, "lexicon": sha256(lexicon).hexdigest()}
+
+    def stream(self, requests: Iterable[DetectRequest]) -> Iterator[Reply]:
+        from shardmill.embedded.scene import NotAScene, read
+
+        for request in requests:
+            try:
+                found = read(open_image(request.image), request.names, *self._rates)
+            except UnreadableImage as error:
+                yield Reply(request.key, None, "unusable", "unreadable image", str(error))
+            except NotAScene as error:
+                yield Reply(request.key, None, "unusable", "not a scene picture", f"{error}; for photos choose a real detector")
+            else:
+                yield Reply(request.key, {name: Finding(finding.score, finding.boxes) for name, finding in found.items()})

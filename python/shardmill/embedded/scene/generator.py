@@ -1,0 +1,95 @@
+"""`scene`: simple pictures of the everyday objects that a prompt names, with mistakes at a stated rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+
+from shardmill.models.contract import Painted, PaintRequest, Reply
+from shardmill.models.generate.prompt_weights import plain
+from shardmill.models.generate.store import address, file_name, save, size_of
+
+VERSION = 2
+MOST_OBJECTS = 12
+MOST_OF_A_KIND = 6
+
+
+class ScenePainter:
+    """Paints what a prompt names and the lexicon knows, as often as it says ("three otters").
+
+    `leave_out_rate` is the share of its objects that are forgotten, `add_rate` that of the negative prompt's objects that are
+    painted all the same: a real painter does both.
+    """
+
+    def __init__(self, leave_out_rate: float = 0.0, add_rate: float = 0.0):
+        self._rates = float(leave_out_rate), float(add_rate)
+        self._identity = self.identity(*self._rates)
+
+    @classmethod
+    def identity(cls, leave_out_rate: float = 0.0, add_rate: float = 0.0) -> dict[str, str]:
+        """Version, error rates and the lexicon of what it can paint."""
+        lexicon = (Path(__file__).parents[2] / "language" / "lexicon.csv").read_bytes()
+        rates = f"leave out {float(leave_out_rate)}, add {float(add_rate)}"
+        return {"version": str(VERSION), "error rates": rates, "lexicon": sha256(lexicon).hexdigest()}
+
+    def stream(self, requests: Iterable[PaintRequest]) -> Iterator[Reply]:
+        """See `models.contract.Model`."""
+        from shardmill.embedded.scene import paint
+
+        for request in requests:
+            rng = Random(request.seed)
+            objects = self._objects(request, rng)
+            if not objects:
+                yield Reply(
+                    request.key, None, "unusable", "nothing to paint", f"no object that scene knows: {request.prompt[:80]}"
+                )
+                continue
+            painted_from = {**self._identity, "prompt": request.prompt, "negative": request.negative, "seed": request.seed}
+            name = file_name(address(painted_from), "png")
+            path = Path(request.folder) / name
+            size = size_of(path)
+            if size is None:
+                picture = paint(objects, seed=rng.randrange(2**31))
+                save(picture, path)
+                size = picture.size
+            yield Reply(request.key, Painted(name, *size))
+
+    def _objects(self, request: PaintRequest, rng: Random) -> list[tuple[str, int]]:
+        """The things to paint and how many of each, no more than MOST_OBJECTS in all."""
+        leave_out, add = self._rates
+        wanted = {name: count for name, count in _known(request.prompt).items() if rng.random() >= leave_out}
+        mistaken = [name for name in _known(request.negative) if rng.random() < add]
+        chosen: dict[str, int] = {}
+        for name, count in {**wanted, **{name: 1 for name in mistaken if name not in wanted}}.items():
+            room = MOST_OBJECTS - sum(chosen.values())
+            if room > 0:
+                chosen[name] = min(count, room)
+        return list(chosen.items())
+
+
+def _known(prompt: str) -> dict[str, int]:
+    """The objects of a prompt that the lexicon knows, and how many of each it speaks of."""
+    from shardmill.language.lexicon import lexicon
+    from shardmill.language.noun_phrases import extract_objects
+
+    known: dict[str, int] = {}
+    for piece in plain(prompt).split(","):
+        for name in extract_objects(piece):
+            entry = lexicon().find(name)
+            if entry is not None:
+                known[entry.name] = max(known.get(entry.name, 1), _count_of(name, piece))
+    return known
+
+
+def _count_of(name: str, text: str) -> int:
+    """How many of a thing a text speaks of: the number right before its name, or 1."""
+    from shardmill.language.numbers import numbers_in
+    from shardmill.language.relations import mentions
+
+    for number in numbers_in(text):
+        for start, _ in mentions(text, name):
+            if number.end <= start and len(text[number.end : start].split()) <= 1 and number.value >= 2:
+                return min(number.value, MOST_OF_A_KIND)
+    return 1

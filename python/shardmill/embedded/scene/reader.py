@@ -1,0 +1,157 @@
+"""The reader: which objects are in a picture of the painter, where, and how surely, from its pixels alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shardmill.embedded.scene.palette import FIRST, LEVELS, MAT, STEP, TOLERANCE, codes
+from shardmill.language.lexicon import Entry, lexicon
+
+Box = tuple[float, float, float, float]
+Codes = NDArray[np.int32]
+MIN_AREA = 8
+MAT_TOLERANCE = 12
+GAP = 7
+"""Instances of one object are told apart by so many empty columns or rows between them."""
+
+
+def _levels() -> NDArray[np.int32]:
+    values = np.arange(256)
+    nearest = np.rint((values - FIRST) / STEP).astype(np.int32)
+    off = np.abs(values - (nearest * STEP + FIRST)) > TOLERANCE
+    nearest[off | (nearest < 0) | (nearest >= LEVELS)] = -1
+    return nearest
+
+
+LEVEL_OF = _levels()
+"""The lattice level of each channel value; -1 between the levels."""
+
+
+class NotAScene(ValueError):
+    """The picture was not painted by `scene`."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The best score of a name in [0, 1], and a box (x0, y0, x1, y1) in pixels for each instance."""
+
+    score: float
+    boxes: tuple[Box, ...] = ()
+
+
+def read(
+    image: Image.Image, names: Sequence[str], miss_rate: float = 0.0, false_alarm_rate: float = 0.0, seed: int = 0
+) -> dict[str, Finding]:
+    """A finding for each name, each on its own. With error rates, that share of present names is missed and of absent ones seen.
+
+    A name is an object of the lexicon or a kind of objects; one that the lexicon does not know scores 0. Raises NotAScene for
+    pictures of other origin.
+    """
+    pixels = np.asarray(image.convert("RGB"))
+    require_scene(pixels)
+    areas = flat_codes(pixels)
+    counts = np.bincount(areas[areas >= 0], minlength=1)
+    present = {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
+    picture = blake2b(pixels.tobytes(), digest_size=8).hexdigest()
+    height, width = areas.shape
+    findings = {}
+    for name in names:
+        rng = Random(f"{picture} {name} {seed}")
+        finding = _look(areas, present, name, rng)
+        error = rng.random()
+        if finding.boxes and error < miss_rate:
+            finding = Finding(round(rng.uniform(0.0, 0.08), 4))
+        elif not finding.boxes and error < false_alarm_rate:
+            finding = Finding(round(rng.uniform(0.3, 0.7), 4), (_made_up_box(rng, width, height),))
+        findings[name] = finding
+    return findings
+
+
+def require_scene(pixels: NDArray[np.uint8]) -> None:
+    """Raise NotAScene unless the picture stands in the painter's mat and is not all mat."""
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    if min(pixels.shape[:2]) < 32 or _mat_share(border) < 0.95 or _mat_share(pixels[8:-8:4, 8:-8:4].reshape(-1, 3)) > 0.9:
+        raise NotAScene("not a picture painted by scene")
+
+
+def _mat_share(pixels: NDArray[np.uint8]) -> float:
+    off = np.abs(pixels.astype(np.int16) - np.array(MAT, dtype=np.int16))
+    return float((off <= MAT_TOLERANCE).all(axis=1).mean())
+
+
+def flat_codes(pixels: NDArray[np.uint8]) -> Codes:
+    """The lattice point of each pixel that has the one of its four neighbours, else -1: edges and gradients fall out."""
+    levels = LEVEL_OF[pixels]
+    code = (levels[..., 0] * LEVELS + levels[..., 1]) * LEVELS + levels[..., 2]
+    code[(levels < 0).any(axis=2)] = -1
+    flat = np.full_like(code, -1)
+    middle = code[1:-1, 1:-1]
+    same = (middle == code[:-2, 1:-1]) & (middle == code[2:, 1:-1]) & (middle == code[1:-1, :-2]) & (middle == code[1:-1, 2:])
+    flat[1:-1, 1:-1] = np.where(same, middle, -1)
+    return flat
+
+
+@lru_cache(maxsize=4_096)
+def wanted_codes(name: str) -> tuple[int, ...]:
+    """The lattice points that count as the name: its own, and those of all its kinds."""
+    known = lexicon()
+    entry = known.find(name)
+    if entry is None:
+        return ()
+    return tuple(codes()[other.name] for other in known.entries.values() if other is entry or _is_a(other, entry))
+
+
+def _is_a(entry: Entry, kind: Entry) -> bool:
+    return kind.name in lexicon().kinds(entry)
+
+
+def _look(areas: Codes, present: dict[int, int], name: str, rng: Random) -> Finding:
+    seen = [code for code in wanted_codes(name) if present.get(code, 0) >= MIN_AREA]
+    if not seen:
+        return Finding(round(rng.uniform(0.0, 0.08), 4) if wanted_codes(name) else 0.0)
+    boxes = [box for code in seen for box in instances(areas == code)]
+    largest = max(present[code] for code in seen)
+    return Finding(round(0.6 + 0.35 * min(1.0, largest / 600) + rng.uniform(0.0, 0.04), 4), tuple(boxes))
+
+
+def instances(mask: NDArray[np.bool_]) -> list[Box]:
+    """Boxes of the separate blobs of a mask, by cutting at empty columns and rows in turn."""
+    boxes: list[Box] = []
+    pending = [(0, 0, mask.shape[1], mask.shape[0])]
+    while pending:
+        x0, y0, x1, y1 = pending.pop()
+        columns = _runs(mask[y0:y1, x0:x1].any(axis=0))
+        rows = [(a, b, _runs(mask[y0:y1, x0 + a : x0 + b].any(axis=1))) for a, b in columns]
+        if len(columns) == 1 and len(rows[0][2]) == 1:
+            (left, right), (top, bottom) = columns[0], rows[0][2][0]
+            area = mask[y0 + top : y0 + bottom, x0 + left : x0 + right].sum()
+            if area >= MIN_AREA:
+                boxes.append((float(x0 + left - 1), float(y0 + top - 1), float(x0 + right + 1), float(y0 + bottom + 1)))
+        else:
+            pending += [(x0 + a, y0 + top, x0 + b, y0 + bottom) for a, b, spans in rows for top, bottom in spans]
+    return sorted(boxes)
+
+
+def _runs(line: Any) -> list[tuple[int, int]]:
+    """The stretches of a line that are set, joining those with gaps under `GAP`."""
+    places = np.flatnonzero(line)
+    if not len(places):
+        return []
+    breaks = np.flatnonzero(np.diff(places) > GAP)
+    starts = [int(places[0]), *(int(places[at + 1]) for at in breaks)]
+    ends = [*(int(places[at]) + 1 for at in breaks), int(places[-1]) + 1]
+    return list(zip(starts, ends, strict=True))
+
+
+def _made_up_box(rng: Random, width: int, height: int) -> Box:
+    x, y = rng.uniform(0, width * 0.7), rng.uniform(0, height * 0.7)
+    return round(x, 1), round(y, 1), round(x + width * 0.2, 1), round(y + height * 0.2, 1)

@@ -1,1 +1,0 @@
-"""What the run of each pipeline has to export."""

@@ -1,0 +1,79 @@
+"""How a picture is made ready for a captioner: settings that all of them share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from PIL import Image, ImageOps
+from pydantic import BaseModel, Field
+
+from shardmill.models.images import open_image
+from shardmill.util.errors import UserError
+
+MEAN_COLOR = (122, 116, 104)
+"""The mean of the pictures that CLIP was trained on: LLaVA-1.5 pads with it."""
+TILES: dict[str, dict[str, Any]] = {
+    "internvl_chat": {"max_dynamic_patch": "{}"},
+    "internvl": {"crop_to_patches": True, "max_patches": "{}"},
+}
+"""What InternVL's two formats (the authors' own, transformers') call the number of tiles; `{}` is that number."""
+DEFAULT_TILES = 6
+MOST_TILES = 40
+SHAPING = ("max_pixels", "square", "max_tiles", "image_text", "processor")
+
+
+class PictureSettings(BaseModel):
+    """How pictures and prompts are given to a captioner."""
+
+    max_pixels: int | None = Field(
+        default=None, ge=784, description="larger pictures are scaled down to so many pixels (Qwen2-VL)"
+    )
+    square: bool = Field(False, description="pad pictures to a square (LLaVA-1.5 was trained so)")
+    max_tiles: int | None = Field(
+        default=None, ge=1, le=MOST_TILES, description="tiles that a picture is cut into (InternVL; 6 there)"
+    )
+    image_text: str | None = Field(
+        default=None, pattern=r"\{prompt\}", description="how image and prompt stand in a turn, if not as the chat template knows"
+    )
+    processor: dict[str, Any] = Field({}, description="other arguments of the model's image processor")
+
+    def picture(self, reference: str) -> Image.Image:
+        """A picture made ready. Raises UnreadableImage."""
+        image = open_image(reference)
+        if self.max_pixels and image.width * image.height > self.max_pixels:
+            scale = math.sqrt(self.max_pixels / (image.width * image.height))
+            size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
+            image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
+        if self.square and image.width != image.height:
+            side = max(image.size)
+            image = ImageOps.pad(image, (side, side), color=MEAN_COLOR)
+        return image
+
+    def processor_arguments(self, model_type: str, budget: int | None = None) -> dict[str, Any]:
+        """The arguments of the image processor of a model; with a `budget`, for so many tiles at most where there are tiles.
+
+        Raises UserError for `max_tiles` where there are none.
+        """
+        names = TILES.get(model_type, {})
+        if self.max_tiles and not names:
+            raise UserError(f"a model of type {model_type!r} cuts no tiles; leave out max_tiles")
+        tiles = min(self.max_tiles or DEFAULT_TILES, budget or MOST_TILES)
+        return {**{name: tiles if value == "{}" else value for name, value in names.items()}, **self.processor}
+
+    def chat(self, prompt: str) -> list[dict[str, Any]]:
+        """The turn that asks `prompt` about a picture; the picture first, so that all prompts about it begin alike."""
+        if self.image_text is not None:
+            return [{"role": "user", "content": self.image_text.replace("{prompt}", prompt)}]
+        return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+
+
+def chat_text(settings: PictureSettings, templates: list[Any], prompt: str) -> str:
+    """The chat as text by the first of `templates` (a processor, a tokenizer) that has a chat template. Raises UserError."""
+    template = next((each for each in templates if getattr(each, "chat_template", None)), None)
+    if template is None:
+        raise UserError("the model has no chat template for images; give its turn as image_text, e.g. 'USER: <image>\\n{prompt}'")
+    try:
+        return str(template.apply_chat_template(settings.chat(prompt), tokenize=False, add_generation_prompt=True))
+    except Exception as error:  # a chat template is the model's own program and may raise anything
+        raise UserError(f"the model's chat template fails: {error}; give its turn as image_text") from error

@@ -1,8 +1,0 @@
-"""`scene`: simple pictures of everyday objects, and a reader that finds the objects again from the pixels."""
-
-from __future__ import annotations
-
-from shardmill.models.scene.painter import layout, paint
-from shardmill.models.scene.reader import Finding, NotAScene, read
-
-__all__ = ["Finding", "NotAScene", "layout", "paint", "read"]

@@ -1,0 +1,235 @@
+"""Is everything there that a run needs? Each check is a line, and one that is not ok says what to do. Nothing here raises."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.table import Table
+from rich.text import Text
+
+from shardmill.launch import slurm
+from shardmill.launch.environment import check_environment
+from shardmill.launch.gpus import visible_gpus
+from shardmill.launch.site import Queue, Site
+from shardmill.store.atomic import link_if_absent
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
+from shardmill.util.resources import logs_folder
+
+CORE = ("polars", "pandas", "pydantic", "submitit")
+EXTRAS = {"vllm": ("vllm",), "vision": ("torch", "transformers", "diffusers", "groundingdino-py")}
+LOW_DISK = 20 << 30
+JOB_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line: what was looked at, how it is, what was found, and what to do if it is not ok."""
+
+    name: str
+    verdict: Literal["ok", "warn", "fail"]
+    detail: str
+    remedy: str = ""
+
+
+def examine(site: Site | None, run: Path | None) -> list[Check]:
+    """All checks: of this machine, of a site if one is given, of a run folder if one is given."""
+    checks = [*_python(), _gpus(), _writable("logs", logs_folder())]
+    if site is not None:
+        checks += _site(site)
+    if run is not None:
+        checks += _run(run, site)
+    return checks
+
+
+def render(checks: list[Check]) -> Table:
+    """The checks for a terminal."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    for check in checks:
+        told = check.detail + (f"\n-> {check.remedy}" if check.remedy and check.verdict != "ok" else "")
+        table.add_row(Text(check.verdict, style=colours[check.verdict]), Text(check.name), Text(told))
+    return table
+
+
+def _python() -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    enough = sys.version_info >= (3, 10)
+    yield Check("Python", "ok" if enough else "fail", version, "Python 3.10 or later is needed: make PYTHON=python3.11 demo")
+    missing = [name for name in CORE if _version(name) is None]
+    found = ", ".join(f"{name} {_version(name)}" for name in CORE if name not in missing)
+    yield Check("packages", "fail" if missing else "ok", found, f"missing: {', '.join(missing)}; install with: pip install -e .")
+    for extra, names in EXTRAS.items():
+        there = [f"{name} {_version(name)}" for name in names if _version(name)]
+        if len(there) == len(names):
+            yield Check(f"extra [{extra}]", "ok", ", ".join(there))
+        else:
+            told = f"{len(there)} of {len(names)} packages ({', '.join(there)})" if there else "not here"
+            yield Check(f"extra [{extra}]", "ok", f"{told}: needed on GPU nodes only, for real models (env/README.md)")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _gpus() -> Check:
+    gpus = visible_gpus()
+    if not shutil.which("nvidia-smi"):
+        return Check("GPUs here", "ok", "none: fine on a login node and for the embedded models")
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=30)
+    except subprocess.TimeoutExpired:
+        return Check("GPUs here", "fail", "nvidia-smi does not answer", "the driver hangs: use another node")
+    if done.returncode != 0:
+        return Check("GPUs here", "fail", (done.stderr or done.stdout).strip(), "the driver is broken: use another node")
+    return Check("GPUs here", "ok", f"{len(gpus)} visible; {done.stdout.splitlines()[0] if done.stdout else ''}")
+
+
+def _writable(name: str, folder: Path) -> Check:
+    """Can a folder be written to, with hard links and room?"""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as inside:
+            first = Path(inside) / "first"
+            first.write_bytes(b"0")
+            link_if_absent(first, Path(inside) / "second")
+            os.replace(Path(inside) / "second", Path(inside) / "third")
+        free = shutil.disk_usage(folder).free
+    except (OSError, UserError) as error:
+        return Check(name, "fail", f"{folder}: {error}", "name a folder on a disk that you can write to and that has hard links")
+    detail = f"{folder}: writable, hard links work, {free >> 30} GB free"
+    return Check(name, "ok" if free > LOW_DISK else "warn", detail, "little room: shardmill estimate RUN tells what a run needs")
+
+
+def _site(site: Site) -> Iterator[Check]:
+    if site.environment is None:
+        yield Check("environment", "ok", "the site names none: jobs use this Python")
+    else:
+        try:
+            check_environment(site.environment)
+            yield Check("environment", "ok", str(site.environment))
+        except UserError as error:
+            yield Check("environment", "fail", str(error), "mend that line")
+    if not slurm.available():
+        yield Check("SLURM", "fail", "its commands are not here", "run this on a login node, or use --site local")
+        return
+    try:
+        config = slurm.settings()
+    except UserError as error:
+        yield Check("SLURM", "fail", str(error), "is the controller up? try: scontrol ping")
+        return
+    yield Check("SLURM", "ok", f"{config.get('SLURM_VERSION', 'version unknown')}, MaxArraySize {config.get('MaxArraySize')}")
+    if site.max_array_size and site.max_array_size > int(config.get("MaxArraySize", 1001)):
+        yield Check("array size", "fail", f"max_array_size is {site.max_array_size}", "the cluster takes less")
+    accounting = "enabled" if shutil.which("sacct") and slurm.history(["1"]) is not None else "missing: not needed"
+    yield Check("accounting", "ok", accounting)
+    for gpu in (True, False) if site.gpus_per_node else (False,):
+        yield from _partition(site, gpu)
+
+
+def _partition(site: Site, gpu: bool) -> Iterator[Check]:
+    queue = site.queue(gpu)
+    name = f"partition {queue.partition or '(default)'} for {'GPU' if gpu else 'CPU'} jobs"
+    try:
+        nodes = slurm.nodes(queue.partition)
+    except UserError as error:
+        yield Check(name, "fail", str(error), "see: sinfo")
+        return
+    if not nodes:
+        yield Check(name, "fail", "it has no node that is up, or does not exist", "see: sinfo; mend `partition` in the site file")
+        return
+    yield Check(name, "ok", f"{len(nodes)} nodes are up")
+    try:
+        slurm.command("sbatch", "--test-only", *_options(site, queue, gpu), "--wrap", "true")
+        yield Check(f"{name}: a whole node", "ok", "sbatch takes such a job")
+    except UserError as error:
+        remedy = "mend account, qos, constraint, gpus_per_node, cpus_per_node, memory_gb_per_node or max_minutes in the site file"
+        yield Check(f"{name}: a whole node", "fail", str(error), remedy)
+
+
+def _options(site: Site, queue: Queue, gpu: bool) -> list[str]:
+    """A job that takes all that the site says a node has."""
+    told = [f"--{key}={value}" for key, value in queue.model_dump(exclude_none=True).items()]
+    told += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={site.cpus_per_node}", f"--mem={site.memory_gb_per_node}G"]
+    told.append(f"--time={site.max_minutes}")
+    if gpu:
+        told.append("--gres=" + ":".join(filter(None, ["gpu", site.gpu_type, str(site.gpus_per_node)])))
+    return told
+
+
+def _run(path: Path, site: Site | None) -> Iterator[Check]:
+    yield _writable("run folder", path)
+    if (path / "plan.json").exists():
+        yield from _models(RunFolder(path))
+    if site is not None and slurm.available():
+        yield _tiny_job(path, site)
+    home = os.environ.get("HF_HOME")
+    if home:
+        there = Path(home).is_dir()
+        free = f", {shutil.disk_usage(home).free >> 30} GB free" if there else ""
+        yield Check("HF_HOME", "ok" if there else "fail", f"{home}{free}", "make it, or name another")
+
+
+def _models(run: RunFolder) -> Iterator[Check]:
+    """Models that are named by a path must be there."""
+    try:
+        stages = run.plan.stages
+    except UserError as error:
+        yield Check("plan", "fail", str(error))
+        return
+    for stage in stages:
+        for key, value in stage.model.items():
+            if isinstance(value, str) and value.startswith(("/", "./", "~")):
+                there = Path(value).expanduser().exists()
+                yield Check(
+                    f"model of {stage.name}", "ok" if there else "fail", f"{key}: {value}", "there is nothing by that name"
+                )
+
+
+def _tiny_job(path: Path, site: Site) -> Check:
+    """Has a compute node write a file into the run folder."""
+    name = "write from a node"
+    target = path.resolve() / f".doctor-{os.getpid()}-{time.time_ns()}"
+    queue = site.queue(gpu=False).model_dump(exclude_none=True)
+    options = [f"--{key}={value}" for key, value in queue.items()]
+    script = f"echo written > {shlex.quote(str(target))}"
+    try:
+        told = slurm.command(
+            "sbatch", "--parsable", "--time=1", "--ntasks=1", "--mem=100M", "--output=/dev/null", *options, "--wrap", script
+        )
+        job = told.strip().partition(";")[0]
+        deadline = time.monotonic() + JOB_SECONDS
+        while time.monotonic() < deadline and not target.exists():
+            time.sleep(1)
+            state = slurm.queue([job]).get(job)
+            if state is None or not state.live:
+                break
+        time.sleep(1)
+        if target.exists():
+            return Check(name, "ok", f"job {job} wrote to {path}")
+        waiting = (state := slurm.queue([job]).get(job)) is not None and state.waiting
+        slurm.cancel([job])
+    except UserError as error:
+        return Check(name, "fail", str(error), "mend the site file")
+    finally:
+        target.unlink(missing_ok=True)
+    if waiting:
+        return Check(
+            name, "warn", f"job {job} did not start within {JOB_SECONDS:.0f} s, cancelled", "the queue is full: try later"
+        )
+    return Check(name, "fail", f"job {job} ended and {path} has no file of it", "is that folder shared with the compute nodes?")

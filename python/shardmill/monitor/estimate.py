@@ -1,0 +1,347 @@
+"""What a whole run will take, told from the shards that are finished: GPU-hours, wall time, disk. Nothing is assumed silently."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+import click
+
+from shardmill.core.shard_runner import ModelPool, Progress, run_shard
+from shardmill.core.standalone import ProgressLine, StopFlag, clock
+from shardmill.launch.cluster_plan import default_group
+from shardmill.launch.elements import groups, minutes_of
+from shardmill.launch.jobs import JobsFolder
+from shardmill.launch.site import Site
+from shardmill.monitor.rates import Rate, expected_rows, expected_shards, stage_rates, typical_shard
+from shardmill.store.manifest import summary
+from shardmill.store.plan import Resources
+from shardmill.store.run_folder import INGEST, RunFolder
+
+GOOD_MINUTES = (10, 30)
+"""A shard that takes so long is small enough to lose and large enough to load a model for."""
+TOLD_AFTER = 0.02
+WORTH_TELLING = 30.0
+
+
+@dataclass
+class StageEstimate:
+    """One stage of the whole run.
+
+    worker_hours: of work for one worker; `_low` and `_high` if all shards were like the fastest or the slowest that was timed,
+    None if only one was. node_hours: of nodes held, each until the last of its shards is done. gpu_hours: of GPUs held, and
+    `gpu_hours_busy` of GPUs at work. hours_alone: wall time with all inputs there. minutes_limit: of an element on the site.
+    prompt_tokens, completion_tokens: of all requests. cost: at the model file's prices, None without any.
+    """
+
+    stage: str
+    measured_shards: int
+    measured_rows: int
+    rows: int
+    worker_hours: float
+    worker_hours_low: float | None
+    worker_hours_high: float | None
+    spread: float | None
+    workers_per_node: int
+    gpus_per_worker: int
+    node_hours: float
+    gpu_hours: float
+    gpu_hours_busy: float
+    hours_alone: float
+    minutes_per_shard: float
+    minutes_per_element: float
+    minutes_limit: int | None
+    bytes: int
+    prompt_tokens: float = 0.0
+    completion_tokens: float = 0.0
+    cost: float | None = None
+
+
+@dataclass
+class Estimate:
+    """The whole run. `hours` is the wall time on `nodes` nodes at once; `unmeasured` stages are in no figure.
+
+    `_low` and `_high` are None where a stage was timed on one shard only. `bytes_left` are those not yet on disk.
+    """
+
+    run: str
+    site: str | None
+    shards: int
+    shards_per_element: int
+    elements: int
+    nodes: int
+    hours: float
+    hours_low: float | None
+    hours_high: float | None
+    gpu_hours: float
+    gpu_hours_low: float | None
+    gpu_hours_high: float | None
+    node_hours: float
+    worker_hours: float
+    bytes: int
+    bytes_left: int
+    cost: float | None
+    stages: list[StageEstimate]
+    unmeasured: list[str]
+    measured_on: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def probe(run: RunFolder, shard: int | None = None, report: Callable[[str], None] | None = None) -> list[str]:
+    """Run one shard (a typical one, if none is named) through all stages in this process; returns the stages that were run.
+
+    Nothing is run when every stage has been timed. The results count: a launch goes on after them. `report` gets lines for
+    people, which go to standard error if it is not given.
+    """
+    shard = typical_shard(run) if shard is None else shard
+    if shard is None or stage_rates(run).keys() == set(run.stages):
+        return []
+    say = report or (lambda line: click.echo(line, err=True))
+    models: ModelPool = {}
+    stop = StopFlag()
+    ran = [stage for stage in run.stages if not run.is_complete(stage, shard)]
+    for stage in ran:
+        label = f"{stage} shard {shard}"
+        made = run_shard(run, stage, shard, models=models, report=_Telling(label, say), should_stop=stop)
+        say(f"{label}: {summary(made.rows_in, made.rows_out, made.reasons, made.lines_out)} in {clock(made.seconds)}")
+    return ran
+
+
+class _Telling:
+    """A progress line that says once, after the first rows, how long a probed shard will take."""
+
+    def __init__(self, label: str, say: Callable[[str], None]):
+        self._label, self._say, self._told = label, say, False
+        self._line = ProgressLine(label)
+        self._first: tuple[float, int] | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        since, rows = self._first = self._first or (now, progress.rows)  # by the first answer the model is loaded
+        fresh = progress.rows - rows
+        if not self._told and fresh and fresh >= TOLD_AFTER * progress.total:
+            self._told = True
+            seconds = (now - since) / fresh * (progress.total - progress.rows)
+            if seconds >= WORTH_TELLING:
+                self._say(f"{self._label}: about {clock(seconds)} more; stopped before, it keeps what is done")
+        self._line(progress)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the shards of a run go: `elements` has the number of shards of each, `limit` is that of nodes at once."""
+
+    run: RunFolder
+    site: Site | None
+    shards: int
+    elements: list[int]
+    limit: int | None
+
+    def resources(self, stage: str) -> Resources:
+        planned = self.run.stage(stage)
+        return self.site.resources(planned) if self.site else planned.resources
+
+    def workers(self, stage: str) -> int:
+        """Workers of a stage on one node: as many as fit, but no more than an element has shards."""
+        return min(self.site.workers_per_node(self.resources(stage)), max(self.elements)) if self.site else 1
+
+    def seconds(self, stage: str, rate: Rate, per_row: float, rows: float) -> list[float]:
+        """How long each element takes: its shards in turns over the workers, each of which loads its model once."""
+        shard, workers = per_row * rows / self.shards, self.workers(stage)
+        return [(rate.startup or 0.0) + -(-count // workers) * shard for count in self.elements]
+
+
+def estimate(
+    run: RunFolder, site: Site | None, rates: Mapping[str, Rate], max_parallel: int | None, group: int | None = None
+) -> Estimate:
+    """The estimate for the whole run on nodes of `site`; without one, for one worker on this machine.
+
+    `max_parallel` and `group` (shards of an element) are what `shardmill launch` is told, with the same defaults.
+    """
+    shards = expected_shards(run, rates)
+    rows = expected_rows(run, rates, shards)
+    layout = _layout(run, site, shards, max_parallel, group)
+    stages = [_stage(layout, stage, rates[stage], rows[stage]) for stage in run.stages if stage in rates]
+    hours, nodes, gpu_hours = _whole(layout, rates, rows, lambda rate: rate.seconds_per_row)
+    low: tuple[float | None, ...] = (None, None, None)
+    high = low
+    if stages and all(rate.shards > 1 for rate in rates.values()):
+        low, high = _whole(layout, rates, rows, lambda rate: rate.fast), _whole(layout, rates, rows, lambda rate: rate.slow)
+    there = sum(made.part.bytes + made.rejects.bytes for (stage, _), made in run.complete().items() if stage != INGEST)
+    needed = sum(stage.bytes for stage in stages)
+    costs = [stage.cost for stage in stages if stage.cost is not None]
+    made = Estimate(
+        run=str(run.path), site=site.name if site else None,
+        shards=shards, shards_per_element=layout.elements[0], elements=len(layout.elements), nodes=nodes,
+        hours=hours, hours_low=low[0], hours_high=high[0],
+        gpu_hours=gpu_hours, gpu_hours_low=low[2], gpu_hours_high=high[2],
+        node_hours=sum(stage.node_hours for stage in stages),
+        worker_hours=sum(stage.worker_hours for stage in stages),
+        bytes=needed, bytes_left=max(0, needed - there),
+        cost=sum(costs) if costs else None,
+        stages=stages,
+        unmeasured=[stage for stage in run.stages if stage not in rates],
+        measured_on=sorted({host for rate in rates.values() for host in rate.hosts}),
+    )  # fmt: skip
+    made.notes = list(_notes(run, rates, made))
+    return made
+
+
+def _layout(run: RunFolder, site: Site | None, shards: int, max_parallel: int | None, group: int | None) -> _Layout:
+    if site is None:
+        return _Layout(run, None, shards, [shards], 1)
+    submissions = JobsFolder(run).submissions()
+    group = group or (submissions[-1].group if submissions else 0) or default_group(run, site)
+    return _Layout(run, site, shards, [len(each) for each in groups(shards, group)], max_parallel or site.max_parallel)
+
+
+def _stage(layout: _Layout, stage: str, rate: Rate, rows: int) -> StageEstimate:
+    resources, workers, price = layout.resources(stage), layout.workers(stage), layout.run.stage(stage).price
+    usage = {name: value * rows for name, value in rate.usage.items()}
+    seconds = layout.seconds(stage, rate, rate.seconds_per_row, rows)
+    loading = (rate.startup or 0.0) * sum(min(workers, shards) for shards in layout.elements)
+    hours, low, high = ((per_row * rows + loading) / 3600 for per_row in (rate.seconds_per_row, rate.fast, rate.slow))
+    limit = None
+    if layout.site:
+        limit = minutes_of(layout.elements[0], workers, resources.minutes, layout.site.max_minutes)
+    gpu_hours = sum(seconds) / 3600 * workers * resources.gpus_per_worker
+    return StageEstimate(
+        stage=stage, measured_shards=rate.shards, measured_rows=rate.rows, rows=rows,
+        worker_hours=hours,
+        worker_hours_low=low if rate.shards > 1 else None,
+        worker_hours_high=high if rate.shards > 1 else None,
+        spread=rate.spread,
+        workers_per_node=workers, gpus_per_worker=resources.gpus_per_worker,
+        node_hours=sum(seconds) / 3600,
+        gpu_hours=gpu_hours,
+        gpu_hours_busy=hours * resources.gpus_per_worker,
+        hours_alone=makespan({stage: INGEST}, {stage: seconds}, layout.limit)[0] / 3600,
+        minutes_per_shard=rate.seconds_per_row * rows / layout.shards / 60,
+        minutes_per_element=seconds[0] / 60,
+        minutes_limit=limit,
+        bytes=round(rate.bytes_per_row * rows),
+        prompt_tokens=usage.get("prompt_tokens", 0.0), completion_tokens=usage.get("completion_tokens", 0.0),
+        cost=price.of(usage, gpu_hours) if price else None,
+    )  # fmt: skip
+
+
+def _whole(
+    layout: _Layout, rates: Mapping[str, Rate], rows: Mapping[str, int], per_row: Callable[[Rate], float]
+) -> tuple[float, int, float]:
+    """Wall time in hours, the most nodes at once, and GPU-hours held, with the seconds per row that `per_row` picks."""
+    seconds = {stage: layout.seconds(stage, rate, per_row(rate), rows[stage]) for stage, rate in rates.items()}
+    gpus = {stage: layout.workers(stage) * layout.resources(stage).gpus_per_worker for stage in rates}
+    wall, nodes = makespan(_measured_after(layout.run, rates), seconds, layout.limit)
+    return wall / 3600, nodes, sum(sum(seconds[stage]) * gpus[stage] for stage in rates) / 3600
+
+
+def _measured_after(run: RunFolder, rates: Mapping[str, Rate]) -> dict[str, str]:
+    """The measured stages in pipeline order, each with the nearest stage above it that is measured too, or ingest."""
+    above: dict[str, str] = {INGEST: INGEST}
+    for stage in run.plan.stages:
+        above[stage.name] = stage.name if stage.name in rates else above[stage.after]
+    return {stage.name: above[stage.after] for stage in run.plan.stages if stage.name in rates}
+
+
+def makespan(after: Mapping[str, str], seconds: Mapping[str, Sequence[float]], limit: int | None) -> tuple[float, int]:
+    """Seconds until all elements are through all stages, and the most nodes held at once, `limit` at most.
+
+    Element k of a stage starts when element k of the stage that it reads is done and a node is free, deeper stages first.
+    `after` names the stage that each stage reads, in pipeline order; `seconds` has those of each element in each stage.
+    """
+    order = list(after)
+    ready = [
+        (-rank, element)
+        for rank, stage in enumerate(order)
+        if after[stage] not in after
+        for element in range(len(seconds[stage]))
+    ]
+    heapify(ready)
+    running: list[tuple[float, int, int]] = []
+    now, most = 0.0, 0
+    while ready or running:
+        while ready and (limit is None or len(running) < limit):
+            rank, element = heappop(ready)
+            heappush(running, (now + seconds[order[-rank]][element], rank, element))
+        most = max(most, len(running))
+        now = running[0][0]
+        while running and running[0][0] == now:
+            _, rank, element = heappop(running)
+            for reader, stage in enumerate(order):
+                if after[stage] == order[-rank]:
+                    heappush(ready, (-reader, element))
+    return now, most
+
+
+def _notes(run: RunFolder, rates: Mapping[str, Rate], made: Estimate) -> Iterator[str]:
+    """What is not known, what to change, and what the figures rest on."""
+    if made.unmeasured:
+        yield f"not measured yet, and in no figure: {', '.join(made.unmeasured)}"
+    if made.shards < run.num_shards:
+        yield f"{made.shards:,} of {run.num_shards:,} shards give the {run.plan.target_rows:,} rows that were asked for"
+    if any(stage.measured_shards == 1 for stage in made.stages):
+        yield "some stages are measured on one shard: how much shards differ is not known"
+    yield from _shard_size(run, made)
+    for stage in made.stages:
+        if stage.minutes_limit is not None and stage.minutes_per_element > stage.minutes_limit:
+            yield (
+                f"an element of {stage.stage} takes {clock(stage.minutes_per_element * 60)} and its jobs have "
+                f"{clock(stage.minutes_limit * 60)}: they are queued again and go on; better raise its minutes in the site file "
+                f"or cut smaller shards"
+            )
+    free = shutil.disk_usage(run.path).free
+    if made.bytes_left > free:
+        yield f"the run needs {size(made.bytes_left)} more and {run.path} has {size(free)} left"
+    if made.stages:
+        yield _basis(run, rates, made)
+
+
+def _shard_size(run: RunFolder, made: Estimate) -> Iterator[str]:
+    """How to cut the input, if shards of the slowest model stage are too long, or too short in a run that is worth it."""
+    models = [stage for stage in made.stages if run.stage(stage.stage).model and stage.minutes_per_shard]
+    slowest = max(models, key=lambda stage: stage.minutes_per_shard, default=None)
+    least, most = GOOD_MINUTES
+    if slowest is None or slowest.worker_hours * 60 <= least or least <= slowest.minutes_per_shard <= most:
+        return
+    rows = max(end - start for start, end in run.plan.shards)
+    wanted = rows * (least + most) / 2 / slowest.minutes_per_shard
+    better = min(max(1, round(float(f"{wanted:.2g}"))), run.plan.input.rows)
+    if better != rows:
+        yield (
+            f"a shard of {slowest.stage} takes {slowest.minutes_per_shard:.1f} minutes, {least} to {most} are best: "
+            f"shardmill replan {run.path} --rows-per-shard {better}"
+        )
+
+
+def _basis(run: RunFolder, rates: Mapping[str, Rate], made: Estimate) -> str:
+    shards = [stage.measured_shards for stage in made.stages]
+    rows = [stage.measured_rows for stage in made.stages]
+    loading = any(rate.startup is None and run.stage(stage).model for stage, rate in rates.items())
+    hosts = ", ".join(made.measured_on[:4]) + (" …" if len(made.measured_on) > 4 else "")
+    return (
+        f"measured on {_between(shards)} {'shard' if max(shards) == 1 else 'shards'}, {_between(rows)} rows a stage, on {hosts}; "
+        + "other machines differ; "
+        + ("loading the models counts as work, so few rows tell too much of it; " if loading else "")
+        + "disk is without journals, logs and the datasets at the end"
+    )
+
+
+def _between(counts: Sequence[int]) -> str:
+    return f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,}-{max(counts):,}"
+
+
+def size(count: float) -> str:
+    """Bytes in words."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

@@ -1,0 +1,124 @@
+"""The logs of a shard. On a cluster one file belongs to a SLURM task and holds several shards, each begun by a line `=== …`."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from shardmill.launch.jobs import JobsFolder
+from shardmill.launch.task_logs import TaskLogs
+from shardmill.launch.tasks import Task
+from shardmill.monitor.cluster_state import Element, read_cluster
+from shardmill.quality.words import plain
+from shardmill.store.leases import read_claims
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
+
+HEADER = re.compile(r"=== \d{4}-\d\d-\d\dT\S+ (?P<what>.+) on \S+, process \d+\n?")
+LOCAL = re.compile(r".*-\d{5,}\.log")
+
+
+def logs_of(run: RunFolder, stage: str, shard: int | None = None) -> list[Path]:
+    """The log files that tell of a shard, or of any shard of the stage, the one written to last at the end.
+
+    Raises UserError when there is none, saying why.
+    """
+    logs = TaskLogs(run)
+    if shard is None:
+        found = set(logs.folder.glob(f"{stage}-*.log"))
+    else:
+        run.files(stage, shard)
+        found = {path for path in (logs.log(Task(stage, shard)), *_noted(run, stage, shard)) if path.is_file()}
+        found |= {
+            path for path in _slot_logs(run, logs.folder, stage, shard) if path not in found and _tells_of(path, stage, shard)
+        }
+    if not found:
+        raise UserError(_why_none(run, stage, shard))
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
+def _noted(run: RunFolder, stage: str, shard: int) -> Iterator[Path]:
+    """Where manifest, failures and claims say that the log is."""
+    noted = [failure.log for failure in JobsFolder(run).failures(stage, shard)]
+    noted += [holder.log for _, holder, _ in read_claims(run.files(stage, shard))]
+    with suppress(UserError):
+        if (manifest := run.manifest(stage, shard)) is not None:
+            noted.append(manifest.job.get("SHARDMILL_LOG", ""))
+    return (Path(path) for path in noted if path)
+
+
+def _slot_logs(run: RunFolder, folder: Path, stage: str, shard: int) -> Iterator[Path]:
+    """The logs of the slots that may have worked on a shard: of its elements, or where nothing was submitted of all slots."""
+    arrays = [array for submission in JobsFolder(run).submissions() for array in submission.arrays if array.stage == stage]
+    pairs = [pair for array in arrays for pair in zip(array.ids(), array.elements, strict=True)]
+    for job in (job for job, shards in pairs if shard in shards):
+        yield from folder.glob(f"{stage}-{job}-*.log")
+    if not arrays:
+        yield from (path for path in folder.glob(f"{stage}-*.log") if not LOCAL.fullmatch(path.name))
+
+
+def _tells_of(path: Path, stage: str, shard: int) -> bool:
+    return any(True for _ in _parts(path, stage, shard))
+
+
+def _why_none(run: RunFolder, stage: str, shard: int | None) -> str:
+    what = stage if shard is None else f"{stage} shard {shard}"
+    look = f"see: shardmill status {run.path}"
+    if shard is None:
+        return f"{what} has no log: it was not begun yet; {look}"
+    if run.is_complete(stage, shard):
+        return f"{what} is finished and has no log: it was run by hand, which prints to the terminal, or its log was removed"
+    element = read_cluster(JobsFolder(run), {}).shards.get((stage, shard))
+    return f"{what} has no log yet: {_standing(element)}; {look}"
+
+
+def _standing(element: Element | None) -> str:
+    if element is None:
+        return "it was never started"
+    if element.state == "unknown":
+        return f"it was submitted as job {element.job}, which has not come to it"
+    if element.state == "running":
+        return f"its job {element.job} runs on {element.node} and has not come to it"
+    if element.state == "queued":
+        return f"it is queued as job {element.job}, {element.words}"
+    return f"its job {element.job} {element.words} before it came to it"
+
+
+def excerpt(path: Path, stage: str, shard: int) -> str:
+    """What a log says of one shard; empty when it has nothing of it."""
+    return "".join(_parts(path, stage, shard))
+
+
+def _parts(path: Path, stage: str, shard: int) -> Iterator[str]:
+    wanted, inside = f"{stage} shard {shard}", False
+    with open(path, encoding="utf-8", errors="replace", newline="\n") as lines:
+        for line in lines:
+            if line.startswith("=== ") and (header := HEADER.fullmatch(line)):
+                inside = header["what"] == wanted
+            if inside:
+                yield line
+
+
+def last_lines(path: Path, stage: str, shard: int, count: int) -> list[str]:
+    """The last lines that a log has of a shard, safe to print; of the whole log when it died before it could say of which."""
+    with suppress(FileNotFoundError):
+        if told := _last(_parts(path, stage, shard), count):
+            return told
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as lines:
+            return _last(lines, count)
+    return []
+
+
+def _last(lines: Iterable[str], count: int | None) -> list[str]:
+    return list(deque((told for line in lines if (told := plain(line).rstrip())), maxlen=count))
+
+
+def latest_text(run: RunFolder, stage: str, shard: int | None, lines: int | None = None) -> str:
+    """What the newest log says of a shard (of the stage), safe to print: all of it, or so many lines from its end."""
+    path = logs_of(run, stage, shard)[-1]
+    with open(path, encoding="utf-8", errors="replace", newline="\n") as everything:
+        told = [] if shard is None else _last(_parts(path, stage, shard), lines)
+        return "\n".join(told or _last(everything, lines))

@@ -1,0 +1,161 @@
+"""A run's files at one moment: each folder is listed once and each file read once, however many questions are asked."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from shardmill.store.layout import ATTEMPT
+from shardmill.store.leases import Holder, live_blocks, this_process
+from shardmill.store.manifest import Manifest, read_manifest
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.errors import UserError
+
+OF_SHARD = re.compile(r"part-(\d+)-of-(\d+)(\.json|\.[^/]+\.journal|\.block-\d+\.claim)")
+
+
+class Version(NamedTuple):
+    """A file with the same name and version is the same file."""
+
+    inode: int
+    changed: int
+    size: int
+
+
+@dataclass
+class Memory:
+    """What was read before and need not be read again: manifests, and how many lines journals have up to which byte."""
+
+    manifests: dict[str, tuple[Version, Manifest | None]] = field(default_factory=dict)
+    lines: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass
+class Writing:
+    """The journals of an unfinished shard: finished rows, when the newest was begun and when one was last written to."""
+
+    rows: int = 0
+    begun: float = 0.0
+    written: float = 0.0
+
+
+@dataclass
+class _Listing:
+    manifests: dict[int, Manifest] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    journals: dict[int, list[os.DirEntry[str]]] = field(default_factory=dict)
+    finished: float = 0.0
+
+
+@dataclass(frozen=True)
+class Snapshot(RunFolder):
+    """A run folder that is looked at once. A damaged manifest counts as none, and is named in `damaged`."""
+
+    memory: Memory = field(default_factory=Memory, compare=False)
+
+    def manifest(self, stage: str, shard: int) -> Manifest | None:
+        return self._listed(stage).manifests.get(shard)
+
+    @property
+    def damaged(self) -> list[str]:
+        return [path for stage in [INGEST, *self.stages] for path in self._listed(stage).damaged]
+
+    @property
+    def last_progress(self) -> float:
+        """When a shard was last finished, or a journal last written to."""
+        stages = [INGEST, *self.stages]
+        written = [state.written for stage in stages for state in self.writing(stage).values()]
+        return max([self._listed(stage).finished for stage in stages] + written)
+
+    def writing(self, stage: str) -> dict[int, Writing]:
+        """The journals of each shard of a stage."""
+        found = {}
+        for shard, entries in self._listed(stage).journals.items():
+            found[shard] = state = Writing()
+            for entry in entries:
+                try:
+                    state.written = max(state.written, entry.stat().st_mtime)
+                    state.rows += max(self._lines(entry.path) - 1, 0)
+                except FileNotFoundError:
+                    continue
+                state.begun = max(state.begun, begun(entry.name))
+        return found
+
+    def claims(self, stage: str) -> dict[int, list[Holder]]:
+        """Who works on each shard of a stage under a live claim, one for each worker."""
+        me = this_process()
+        matches = [self._match(entry.name) for entry in _entries(self.path / "jobs" / "claims" / stage)]
+        found = {}
+        for shard in {int(match[1]) for match in matches if match}:
+            holders = {holder.attempt: holder for holder in live_blocks(self.files(stage, shard), me).values()}
+            if holders:
+                found[shard] = list(holders.values())
+        return found
+
+    @cached_property
+    def _listings(self) -> dict[str, _Listing]:
+        return {}
+
+    def _listed(self, stage: str) -> _Listing:
+        if stage not in self._listings:
+            self._listings[stage] = listing = _Listing()
+            for entry in _entries(self.folder(stage)):
+                match = self._match(entry.name)
+                if match is not None and match[3] == ".json":
+                    self._note_manifest(listing, int(match[1]), entry)
+                elif match is not None:
+                    listing.journals.setdefault(int(match[1]), []).append(entry)
+        return self._listings[stage]
+
+    def _match(self, name: str) -> re.Match[str] | None:
+        match = OF_SHARD.fullmatch(name)
+        return match if match and int(match[2]) == self.num_shards and int(match[1]) < self.num_shards else None
+
+    def _note_manifest(self, listing: _Listing, shard: int, entry: os.DirEntry[str]) -> None:
+        try:
+            stat = entry.stat()
+        except FileNotFoundError:
+            return
+        version = Version(stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        known = self.memory.manifests.get(entry.path)
+        if known is None or known[0] != version:
+            try:
+                known = (version, read_manifest(Path(entry.path)))
+            except UserError:
+                known = (version, None)
+                listing.damaged.append(entry.path)
+            self.memory.manifests[entry.path] = known
+        elif known[1] is None:
+            listing.damaged.append(entry.path)
+        if known[1] is not None:
+            listing.manifests[shard] = known[1]
+            listing.finished = max(listing.finished, stat.st_mtime)
+
+    def _lines(self, path: str) -> int:
+        """The whole lines of a file that only grows."""
+        end, lines = self.memory.lines.get(path, (0, 0))
+        with open(path, "rb") as file:
+            file.seek(end)
+            while block := file.read(1 << 20):
+                lines += block.count(b"\n")
+                end += len(block)
+        self.memory.lines[path] = (end, lines)
+        return lines
+
+
+def begun(name: str) -> float:
+    """When the attempt that a file is named after began."""
+    match = ATTEMPT.search(name)
+    return int(match[1][:13]) / 1000 if match else 0.0
+
+
+def _entries(folder: os.PathLike[str]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []

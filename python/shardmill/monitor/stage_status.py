@@ -1,0 +1,260 @@
+"""How far each stage of a run is, in numbers: shards by state, rows, rates, what is left, what it cost, what is slow."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from shardmill.launch.jobs import BEAT_SECONDS, JobsFolder
+from shardmill.monitor.cluster_state import ClusterState
+from shardmill.monitor.snapshot import Snapshot, Writing, begun
+from shardmill.quality.words import plain
+from shardmill.store.leases import Holder
+from shardmill.store.manifest import Manifest, totals
+from shardmill.store.run_folder import INGEST
+
+ALIVE_SECONDS = 120.0
+"""An unfinished shard whose journal was written to within this time counts as running."""
+FAR_BEHIND = 2.0
+WORTH_TELLING = 60.0
+
+
+@dataclass
+class SlowShard:
+    """A shard that takes long: its seconds so far, how often that is the median of its stage, and where it was worked on."""
+
+    shard: int
+    seconds: float
+    times_median: float
+    node: str = ""
+    running: bool = False
+
+
+@dataclass
+class StageStatus:
+    """One stage. Every shard is one of done, running, queued, failed, waiting, and these add up to `shards`.
+
+    queued: a live job will come to it, `queued_why` counts the reasons; failed: quarantined; waiting: the rest. Of the waiting,
+    `open` had a job that ended without finishing them, and `held_back` cannot start since the stage before failed them.
+    rows_running: finished rows of unfinished shards; rows_left: expected, None while not even the stage before is known.
+    rows_per_second: of one worker; workers: those at work now; eta_seconds: with these, None where nothing is known.
+    gpu_hours, cpu_hours: allocated so far, or worked where nothing was allocated; `_left`: expected, None if no rate is known.
+    usage: requests, tokens and their like of the finished shards; tokens_per_second: answered by one worker, None where no model
+    counts tokens. cost: in the currency of the model file's prices, None without prices; `_left` as for the hours.
+    """
+
+    stage: str
+    shards: int
+    done: int = 0
+    running: int = 0
+    queued: int = 0
+    failed: int = 0
+    waiting: int = 0
+    open: int = 0
+    held_back: int = 0
+    rows_in: int = 0
+    rows_out: int = 0
+    rejected: int = 0
+    rows_running: int = 0
+    rows_left: int | None = None
+    workers: int = 0
+    rows_per_second: float | None = None
+    eta_seconds: float | None = None
+    gpu_hours: float = 0.0
+    gpu_hours_left: float | None = None
+    cpu_hours: float = 0.0
+    cpu_hours_left: float | None = None
+    usage: dict[str, float] = field(default_factory=dict)
+    tokens_per_second: float | None = None
+    cost: float | None = None
+    cost_left: float | None = None
+    reasons: dict[str, int] = field(default_factory=dict)
+    queued_why: dict[str, int] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    slowest: list[SlowShard] = field(default_factory=list)
+    behind: list[SlowShard] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        return self.done >= self.shards
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds of work of one worker that are left."""
+        if self.finished or self.rows_left == 0:
+            return 0.0
+        return self.rows_left / self.rows_per_second if self.rows_per_second and self.rows_left is not None else None
+
+
+def stage_statuses(
+    run: Snapshot, jobs: JobsFolder, cluster: ClusterState, complete: Mapping[tuple[str, int], Manifest], needed: int
+) -> list[StageStatus]:
+    """All stages in order, ingest first, with the shards up to `needed`."""
+    found: dict[str, StageStatus] = {}
+    expected: dict[str, list[float]] = {}
+    held_back: dict[str, set[int]] = {}
+    for stage in [INGEST, *run.stages]:
+        source = run.after(stage)
+        done = {shard: complete[stage, shard] for shard in range(needed) if (stage, shard) in complete}
+        status = found[stage] = StageStatus(stage, needed, done=len(done))
+        blocked = held_back[source] if source else set()
+        held_back[stage] = _sort(run, jobs, cluster, status, done, blocked) | (blocked - done.keys())
+        _add_totals(status, done.values())
+        expected[stage] = _expect(status, done, expected[source] if source else _rows_of_plan(run, needed))
+        _add_eta(status, found[source] if source else None)
+        _add_hours(run, cluster, status, done.values())
+        _add_cost(run, status)
+    return list(found.values())
+
+
+def _sort(
+    run: Snapshot, jobs: JobsFolder, cluster: ClusterState, status: StageStatus, done: Mapping[int, Manifest], blocked: set[int]
+) -> set[int]:
+    """Give each open shard of a stage its state; returns those that failed."""
+    stage = status.stage
+    writing, claims = run.writing(stage), run.claims(stage)
+    aside = {} if stage == INGEST else jobs.quarantined(stage)
+    running: dict[int, float] = {}
+    at_elements: Counter[str] = Counter()
+    workers: set[str] = set()
+    for shard in range(status.shards):
+        if shard in done:
+            continue
+        journals = writing.get(shard, Writing())
+        status.rows_running += journals.rows
+        holders = [holder for holder in claims.get(shard, ()) if not holder.job or cluster.may_run(holder.job)]
+        element = cluster.shards.get((stage, shard))
+        at_elements[element.job if element is not None and element.state == "running" and shard not in aside else ""] += 1
+        if shard in aside:
+            status.failed += 1
+            status.failures[shard] = plain(aside[shard].message)
+        elif holders or _is_written(journals, cluster, stage, shard):
+            status.running += 1
+            running[shard] = _begun(holders, journals)
+            workers |= {holder.attempt for holder in holders} or {f"shard {shard}"}
+        elif element is not None and element.live:
+            status.queued += 1
+            why = element.words if element.state == "queued" else "its job runs and has not come to it yet"
+            status.queued_why[why] = status.queued_why.get(why, 0) + 1
+        else:
+            status.waiting += 1
+            status.held_back += shard in blocked
+            status.open += shard not in blocked and element is not None and element.state == "ended"
+    del at_elements[""]
+    status.workers = max(len(workers), sum(min(count, cluster.workers[job]) for job, count in at_elements.items()))
+    status.slowest, status.behind = _slow(done, running, claims)
+    return set(aside)
+
+
+def _is_written(journals: Writing, cluster: ClusterState, stage: str, shard: int) -> bool:
+    """Whether somebody writes the shard's journals; not if the job that did so has ended since."""
+    element = cluster.shards.get((stage, shard))
+    ended = 0.0
+    if element is not None and cluster.told and element.state != "running":
+        ended = cluster.last_held.get(element.job, 0.0) + 1.5 * BEAT_SECONDS
+    return journals.written > max(time.time() - ALIVE_SECONDS, ended)
+
+
+def _begun(holders: Sequence[Holder], journals: Writing) -> float:
+    times = [begun(f".{holder.attempt}.") for holder in holders]
+    return min((each for each in times if each), default=journals.begun or time.time())
+
+
+def _slow(
+    done: Mapping[int, Manifest], running: Mapping[int, float], claims: Mapping[int, Sequence[Holder]]
+) -> tuple[list[SlowShard], list[SlowShard]]:
+    """The three finished shards that took longest, and the running ones that are far behind."""
+    if len(done) < 2:
+        return [], []
+    middle = median(manifest.seconds for manifest in done.values()) or 1e-3
+    worst = sorted(done.items(), key=lambda item: -item[1].seconds)[:3]
+    slowest = [SlowShard(shard, made.seconds, made.seconds / middle, node_of(made)) for shard, made in worst]
+    behind = []
+    for shard, since in running.items():
+        seconds = time.time() - since
+        if seconds > max(FAR_BEHIND * middle, WORTH_TELLING):
+            node = next((holder.node for holder in claims.get(shard, ())), "")
+            behind.append(SlowShard(shard, seconds, seconds / middle, node, running=True))
+    return slowest, sorted(behind, key=lambda slow: -slow.seconds)
+
+
+def node_of(manifest: Manifest) -> str:
+    """The node that finished a shard."""
+    return manifest.job.get("SHARDMILL_NODE") or manifest.job.get("SLURMD_NODENAME") or manifest.host
+
+
+def _add_totals(status: StageStatus, manifests: Iterable[Manifest]) -> None:
+    manifests = list(manifests)
+    sums = totals(manifests)
+    status.usage = {name: value for name, value in sums["usage"].items() if value}
+    timed = totals(made for made in manifests if not made.elsewhere)
+    if timed["seconds"] and timed["usage"].get("completion_tokens"):
+        status.tokens_per_second = timed["usage"]["completion_tokens"] / timed["seconds"]
+    status.rows_in, status.rows_out, status.rejected = sums["rows_in"], sums["rows_out"], sums["rejected"]
+    status.reasons = dict(Counter(sums["reasons"]).most_common())
+    if sums["seconds"] and sums["rows_in"]:
+        status.rows_per_second = sums["rows_in"] / sums["seconds"]
+
+
+def _rows_of_plan(run: Snapshot, needed: int) -> list[float]:
+    return [float(end - start) for start, end in run.plan.shards[:needed]]
+
+
+def _expect(status: StageStatus, done: Mapping[int, Manifest], rows_in: Sequence[float]) -> list[float]:
+    """Set the rows that are left, from the rows that each shard is expected to get; returns those that it will give on.
+
+    What is not finished yet gives on the same share as what is; all of it where nothing is.
+    """
+    share = status.rows_out / status.rows_in if status.rows_in else 1.0
+    left = sum(rows for shard, rows in enumerate(rows_in) if shard not in done)
+    status.rows_left = max(round(left) - status.rows_running, 0)
+    return [done[shard].rows_out if shard in done else rows * share for shard, rows in enumerate(rows_in)]
+
+
+def _add_eta(status: StageStatus, source: StageStatus | None) -> None:
+    """A stage ends when its workers are through, and not before the stage that it reads from."""
+    if status.finished:
+        return
+    own = status.seconds_left
+    before = 0.0 if source is None or source.finished else source.eta_seconds
+    if own is not None and status.workers and before is not None:
+        status.eta_seconds = max(own / status.workers, before)
+
+
+def _add_hours(run: Snapshot, cluster: ClusterState, status: StageStatus, manifests: Iterable[Manifest]) -> None:
+    """Nodes held by jobs, and the work of those that held none; for what is left, the work at the rate so far."""
+    gpus, cpus = _per_worker(run, cluster, status.stage)
+    worked = sum(made.seconds for made in manifests if "SLURM_JOB_ID" not in made.job) / 3600
+    status.gpu_hours, status.cpu_hours = worked * gpus, worked * cpus
+    for held in cluster.allocations:
+        if held.stage == status.stage:
+            hours = ((held.ended or held.started) - held.started) / 3600
+            status.gpu_hours += hours * held.gpus
+            status.cpu_hours += hours * held.cpus
+    left = status.seconds_left
+    if left is not None:
+        status.gpu_hours_left, status.cpu_hours_left = left / 3600 * gpus, left / 3600 * cpus
+
+
+def _add_cost(run: Snapshot, status: StageStatus) -> None:
+    """What the tokens and GPUs cost, and what those of the rows that are left will, at the cost per row so far."""
+    price = None if status.stage == INGEST else run.stage(status.stage).price
+    if price is None:
+        return
+    tokens = price.of(status.usage)
+    status.cost = tokens + price.gpu_hour * status.gpu_hours
+    if status.rows_left == 0 or status.finished:
+        status.cost_left = 0.0
+    elif status.rows_left is not None and status.rows_in and status.gpu_hours_left is not None:
+        status.cost_left = tokens / status.rows_in * status.rows_left + price.gpu_hour * status.gpu_hours_left
+
+
+def _per_worker(run: Snapshot, cluster: ClusterState, stage: str) -> tuple[float, float]:
+    """GPUs and CPUs of a worker: as submitted last, else as planned."""
+    if stage == INGEST:
+        return 0.0, 1.0
+    planned = run.stage(stage).resources
+    return cluster.per_worker.get(stage, (planned.gpus_per_worker, planned.cpus_per_worker))

@@ -1,0 +1,197 @@
+"""How far a run is, told from its files first, then from SLURM: right while workers run, while none does, and wherever."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shardmill.launch import slurm
+from shardmill.launch.jobs import JobsFolder
+from shardmill.launch.tasks import needed_shards
+from shardmill.monitor.cluster_state import ClusterState, read_cluster
+from shardmill.monitor.progress import closing_lines
+from shardmill.monitor.snapshot import Memory, Snapshot
+from shardmill.monitor.stage_status import ALIVE_SECONDS, StageStatus, stage_statuses
+from shardmill.quality.words import plain
+from shardmill.store.run_folder import INGEST, RunFolder
+
+GOING_ON, FAILED, FINISHED = 3, 1, 0
+
+
+@dataclass
+class Seen:
+    """What earlier looks at a run found out and need not ask again."""
+
+    files: Memory = field(default_factory=Memory)
+    ended: dict[str, slurm.Job] = field(default_factory=dict)
+
+
+@dataclass
+class ClusterStatus:
+    """What SLURM says: elements (nodes' worth of work) by state, why they wait, nodes at work, the job that builds at the end.
+
+    `note` says why SLURM could not be asked; then `told` is false and the rest is from the files.
+    build_state: queued, running, ended or unknown; empty where no such job was submitted.
+    """
+
+    site: str
+    told: bool
+    note: str
+    running: int
+    queued: int
+    queued_why: dict[str, int]
+    nodes: list[str]
+    build: str
+    build_state: str
+
+
+@dataclass
+class RunStatus:
+    """A run: its stages, the sums over them, what SLURM says, and what to do next.
+
+    finished: every needed shard stands; live: something runs, or will without being launched again, be it the job that builds.
+    goodput: accepted rows of the last stages per allocated GPU-hour (`goodput_per` says GPU-hour; CPU-hour in a run without
+    GPUs). eta_seconds: None where nothing is known. bad_nodes: the nodes that are avoided, and why. damaged: manifests that
+    cannot be read. cluster: None for a run that was never launched on one. closing: what became of all rows, once finished.
+    """
+
+    run: str
+    pipeline: str
+    rows: int
+    stages: list[StageStatus]
+    finished: bool
+    live: bool
+    eta_seconds: float | None
+    gpu_hours: float
+    gpu_hours_left: float | None
+    cpu_hours: float
+    cpu_hours_left: float | None
+    cost: float | None
+    cost_left: float | None
+    goodput: float | None
+    goodput_per: str
+    cluster: ClusterStatus | None
+    bad_nodes: dict[str, str]
+    damaged: list[str]
+    closing: list[str]
+    next: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the fields of this class, of StageStatus, SlowShard and ClusterStatus, by their names."""
+        return asdict(self)
+
+
+def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
+    """The status of a run now. `seen`, given to each of several calls, spares reading again what has not changed."""
+    seen = seen or Seen()
+    now = Snapshot(run.path, seen.files)
+    jobs = JobsFolder(now)
+    complete = now.complete()
+    needed = needed_shards(now)
+    unfinished = {stage: {shard for shard in range(needed) if (stage, shard) not in complete} for stage in now.stages}
+    cluster = read_cluster(jobs, unfinished, seen.ended)
+    stages = stage_statuses(now, jobs, cluster, complete, needed)
+    finished = all(stage.finished for stage in stages)
+    gpu_hours, cpu_hours = sum(stage.gpu_hours for stage in stages), sum(stage.cpu_hours for stage in stages)
+    accepted = sum(stage.rows_out for stage in stages if stage.stage in now.leaves())
+    hours = gpu_hours or cpu_hours
+    status = RunStatus(
+        run=str(run.path),
+        pipeline=now.plan.pipeline,
+        rows=now.plan.input.rows,
+        stages=stages,
+        finished=finished,
+        live=bool(cluster.finish and cluster.finish.live) or (not finished and _is_live(now, cluster, stages)),
+        eta_seconds=_eta(stages),
+        gpu_hours=gpu_hours,
+        gpu_hours_left=_sum_known([stage.gpu_hours_left for stage in stages]),
+        cpu_hours=cpu_hours,
+        cpu_hours_left=_sum_known([stage.cpu_hours_left for stage in stages]),
+        cost=_cost([stage.cost for stage in stages]),
+        cost_left=_cost([stage.cost_left for stage in stages if stage.cost is not None]),
+        goodput=accepted / hours if hours and accepted else None,
+        goodput_per="GPU-hour" if gpu_hours else "CPU-hour",
+        cluster=_cluster_status(cluster) if cluster.launched else None,
+        bad_nodes={bad.node: plain(bad.reason) for bad in jobs.bad_nodes()},
+        damaged=now.damaged,
+        closing=closing_lines(now) if finished else [],
+    )
+    status.next = _next_step(status)
+    return status
+
+
+def exit_code(status: RunStatus) -> int:
+    """For scripts: 0 everything is finished, 3 it goes on or is yet to, 1 shards failed and nothing goes on."""
+    if status.finished:
+        return FINISHED
+    return FAILED if not status.live and any(stage.failed for stage in status.stages) else GOING_ON
+
+
+def _is_live(run: Snapshot, cluster: ClusterState, stages: list[StageStatus]) -> bool:
+    """Whether somebody works on the run or will. Between two shards there is a moment in which no file says so."""
+    if cluster.live or any(stage.running for stage in stages):
+        return True
+    recent = time.time() - run.last_progress < ALIVE_SECONDS
+    begun = any(stage.done for stage in stages if stage.stage != INGEST)
+    return recent and begun and not cluster.told and not any(stage.failed for stage in stages)
+
+
+def _eta(stages: list[StageStatus]) -> float | None:
+    """All the work that is left, over all workers; not before any stage's own end."""
+    left, workers = _sum_known([stage.seconds_left for stage in stages]), sum(stage.workers for stage in stages)
+    if left is None or not (left and workers):
+        return None
+    return max([left / workers, *(stage.eta_seconds for stage in stages if stage.eta_seconds is not None)])
+
+
+def _sum_known(values: list[float | None]) -> float | None:
+    """The sum; None when a part of it is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _cost(values: list[float | None]) -> float | None:
+    """The sum over the stages that have a price; None when none has."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _cluster_status(cluster: ClusterState) -> ClusterStatus:
+    build = cluster.finish.words if cluster.finish and cluster.finish.state != "unknown" else ""
+    return ClusterStatus(
+        site=cluster.site,
+        told=cluster.told,
+        note=plain(cluster.note),
+        running=cluster.count("running"),
+        queued=cluster.count("queued"),
+        queued_why=cluster.reasons(),
+        nodes=cluster.nodes(),
+        build=f"job {cluster.finish.job} {build}" if cluster.finish and build else "",
+        build_state=cluster.finish.state if cluster.finish else "",
+    )
+
+
+def _next_step(status: RunStatus) -> str:
+    again = f"shardmill launch {status.pipeline} --run {status.run}"
+    if status.cluster is not None:
+        again += f" --site {status.cluster.site}"
+    failed = any(stage.failed for stage in status.stages)
+    if status.finished and status.live:
+        return f"every shard is finished, the datasets are yet to be built; to follow it: shardmill status {status.run} --watch"
+    datasets = Path(status.run) / "datasets"
+    if status.finished and datasets.exists():
+        return f"everything is finished; the datasets are in {datasets}"
+    if status.finished:
+        return f"everything is finished; make the datasets: shardmill build {status.run}"
+    if status.live:
+        why = f"; what failed: shardmill failures {status.run}" if failed else ""
+        stop = f", to stop it: shardmill cancel {status.run}" if status.cluster is not None else ""
+        return f"it goes on; to follow it: shardmill status {status.run} --watch{stop}{why}"
+    if failed:
+        mended = f"shardmill retry {status.run}" if status.cluster is not None else again
+        return f"see what failed: shardmill failures {status.run}; mend the cause, then: {mended}"
+    if status.cluster is not None and not status.cluster.told:
+        return f"look from a login node for jobs in the queue; if there are none: {again}"
+    return f"go on with: {again}"

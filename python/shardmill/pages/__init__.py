@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: style, charts, images, and text that is safe to show."""

@@ -1,0 +1,266 @@
+"""Charts as inline SVG, by matplotlib: `pip install 'shardmill[report]'`. Without it the page shows the same figures as tables.
+
+Colours are those of Okabe and Ito (2008), which people of any colour vision tell apart; each series also has a hatch or a marker
+of its own, for paper and projectors. Text, grid and background take the page's colours, so one drawing serves light and dark.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from shardmill.pages.shown import shortened, shown_text
+from shardmill.quality.model import Chart, ShardSpan
+
+INSTALL = "pip install 'shardmill[report]'"
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
+DASHED = (0, (4, 2))
+INK, GRID, PAPER = "#010203", "#040506", "#070809"
+"""Stand-ins, replaced by the page's own colours."""
+PAGE_COLOURS = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"}
+WIDTH = 4.8
+"""Inches: on a phone the text is still readable, in two columns on a laptop not yet large."""
+MOST_BARS = 40
+MOST_SPANS = 1_500
+UPRIGHT_BARS = 6
+LABEL = 26
+TAG = re.compile("<[^>]*>")
+
+
+@cache
+def can_draw() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw(chart: Chart) -> str:
+    """A chart as an <svg> element. A mark is a line at a value of bars, else at a place on the x axis.
+
+    Axes with values over more than three powers of ten are logarithmic. Needs `can_draw`.
+    """
+    kinds: dict[str, Callable[[Any, Chart], None]] = {"bars": _bars, "histogram": _histogram, "lines": _lines}
+
+    def fill(axes: Any) -> None:
+        kinds[chart.kind](axes, chart)
+        if len(chart.series) > 1:
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2, handlelength=1.8)
+
+    return _svg(chart.id, chart.title, _height(chart), fill)
+
+
+def draw_spans(spans: Sequence[ShardSpan]) -> str:
+    """The time line: a bar per shard, stage under stage; of very many shards, how many of each stage were at work at a time."""
+    stages = list(dict.fromkeys(span.stage for span in spans))
+    if len(spans) > MOST_SPANS:
+        return _svg("time-line", "shards at work over time", 3.2, lambda axes: _at_work(axes, spans, stages))
+    return _svg("time-line", "when each shard was worked on", 0.9 + 0.42 * len(stages), lambda axes: _gantt(axes, spans, stages))
+
+
+def _height(chart: Chart) -> float:
+    if chart.kind == "bars" and _lying(chart):
+        bars = min(max(len(series.x) for series in chart.series), MOST_BARS)
+        return 0.9 + bars * (0.14 + 0.1 * len(chart.series))
+    return 3.0
+
+
+def _lying(chart: Chart) -> bool:
+    """Many bars, or long names, are easier to read lying."""
+    names = [str(name) for series in chart.series for name in series.x]
+    return len(set(names)) > UPRIGHT_BARS or sum(map(len, set(names))) > 42
+
+
+def _bars(axes: Any, chart: Chart) -> None:
+    names = list(dict.fromkeys(str(name) for series in chart.series for name in series.x))
+    left_out, names = len(names) - MOST_BARS, names[:MOST_BARS]
+    lying, thick = _lying(chart), 0.8 / max(len(chart.series), 1)
+    places = range(len(names))
+    for index, series in enumerate(chart.series):
+        values = dict(zip(map(str, series.x), series.y, strict=True))
+        at = [place + (index - (len(chart.series) - 1) / 2) * thick for place in places]
+        draw_bar = axes.barh if lying else axes.bar
+        size = {"height" if lying else "width": thick}
+        draw_bar(at, [values.get(name, 0.0) for name in names], **size, **_look(index, series.name))
+    ticks = [shortened(name, LABEL) for name in names]
+    if lying:
+        axes.set_yticks(list(places), ticks)
+        axes.invert_yaxis()
+        axes.margins(y=0.01)
+    else:
+        axes.set_xticks(list(places), ticks)
+    more = f" ({left_out} more not drawn)" if left_out > 0 else ""
+    _label(axes, *((chart.y_label, chart.x_label + more) if lying else (chart.x_label + more, chart.y_label)))
+    axes.grid(axis="x" if lying else "y")
+    _marks(axes, chart, upright=lying)
+
+
+def _histogram(axes: Any, chart: Chart) -> None:
+    for index, series in enumerate(chart.series):
+        left = [float(x) for x in series.x]
+        width = left[1] - left[0] if len(left) > 1 else 1.0
+        look = _look(index, series.name)
+        if len(chart.series) > 1:
+            look |= {"alpha": 0.65}
+        axes.bar(left, series.y, width=width, align="edge", **look)
+    _label(axes, chart.x_label, chart.y_label)
+    axes.grid(axis="y")
+    _marks(axes, chart, upright=True)
+
+
+def _lines(axes: Any, chart: Chart) -> None:
+    numeric = all(not isinstance(x, str) for series in chart.series for x in series.x)
+    for index, series in enumerate(chart.series):
+        marker = MARKERS[index % len(MARKERS)] if len(series.y) <= 60 else ""
+        style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)], "linewidth": 1.8}
+        xs = series.x if numeric else [shortened(str(x), LABEL) for x in series.x]
+        axes.plot(xs, series.y, marker=marker, markersize=4, label=shortened(series.name, LABEL), **style)
+    x_log = numeric and _wide([float(x) for series in chart.series for x in series.x])
+    y_log = _wide([y for series in chart.series for y in series.y])
+    for is_log, scale, axis in ((x_log, axes.set_xscale, axes.xaxis), (y_log, axes.set_yscale, axes.yaxis)):
+        if is_log:
+            scale("log")
+            axis.set_major_formatter(lambda value, place: f"{value:,.9g}")
+            axis.set_minor_formatter(lambda value, place: "")
+    _label(axes, chart.x_label + (" (log)" if x_log else ""), chart.y_label + (" (log)" if y_log else ""))
+    axes.grid()
+    _marks(axes, chart, upright=True)
+
+
+def _wide(values: Sequence[float]) -> bool:
+    return bool(values) and min(values) > 0 and max(values) >= 1000 * min(values)
+
+
+def _look(index: int, name: str) -> dict[str, Any]:
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "hatch": HATCHES[index % len(HATCHES)],
+        "edgecolor": PAPER,
+        "linewidth": 0.5,
+        "label": shortened(name, LABEL),
+    }
+
+
+def _label(axes: Any, x: str, y: str) -> None:
+    axes.set_xlabel(shortened(x, 60))
+    axes.set_ylabel(shortened(y, 44))
+
+
+def _marks(axes: Any, chart: Chart, upright: bool) -> None:
+    """Thresholds: a dashed line each, with its name at its end; above the chart where no legend is."""
+    size: dict[str, Any] = {"textcoords": "offset points", "color": INK, "fontsize": 9}
+    size["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
+    above = len(chart.series) <= 1
+    for index, mark in enumerate(chart.marks):
+        label = shortened(mark.label, LABEL)
+        if not upright:
+            axes.axhline(mark.at, color=INK, linestyle=DASHED, linewidth=1.2)
+            axes.annotate(label, (0.99, mark.at), (0, 3), xycoords=axes.get_yaxis_transform(), ha="right", va="bottom", **size)
+            continue
+        axes.axvline(mark.at, color=INK, linestyle=DASHED, linewidth=1.2)
+        late = mark.at > sum(axes.get_xlim()) / 2
+        spot = (mark.at, 1.0) if above else (mark.at, 0.98 - 0.1 * index)
+        shift = (0, 3 + 12 * index) if above else (-4 if late else 4, 0)
+        along, side = axes.get_xaxis_transform(), "right" if late else "left"
+        axes.annotate(label, spot, shift, xycoords=along, ha=side, va="bottom" if above else "top", **size)
+
+
+def _gantt(axes: Any, spans: Sequence[ShardSpan], stages: list[str]) -> None:
+    unit, seconds = _unit(max(span.end for span in spans))
+    for place, stage in enumerate(stages):
+        for lane, lanes, span in _lanes([span for span in spans if span.stage == stage]):
+            height = 0.8 / lanes
+            look = {"facecolor": COLOURS[3], "hatch": "////"} if span.straggler else {"facecolor": COLOURS[0]}
+            wide = max(span.end - span.start, 0) / seconds
+            where = (place - 0.4 + lane * height, height * 0.9)
+            axes.broken_barh([(span.start / seconds, wide)], where, edgecolor=PAPER, linewidth=0.3, **look)
+    axes.set_yticks(range(len(stages)), [shortened(stage, LABEL) for stage in stages])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"{unit} since the start" + (" (hatched: stragglers)" if any(span.straggler for span in spans) else ""))
+    axes.grid(axis="x")
+
+
+def _lanes(spans: Sequence[ShardSpan]) -> list[tuple[int, int, ShardSpan]]:
+    """(lane, number of lanes, span) of each, such that spans of a lane do not overlap."""
+    ends: list[float] = []
+    placed = []
+    for span in sorted(spans, key=lambda span: (span.start, span.shard)):
+        lane = next((index for index, end in enumerate(ends) if end <= span.start), len(ends))
+        ends[lane : lane + 1] = [span.end]
+        placed.append((lane, span))
+    return [(lane, len(ends), span) for lane, span in placed]
+
+
+def _at_work(axes: Any, spans: Sequence[ShardSpan], stages: list[str]) -> None:
+    unit, seconds = _unit(max(span.end for span in spans))
+    for index, stage in enumerate(stages):
+        own = [span for span in spans if span.stage == stage]
+        changes = sorted([(span.start, 1) for span in own] + [(span.end, -1) for span in own])
+        count, xs, ys = 0, [0.0], [0]
+        for at, change in changes:
+            count += change
+            xs.append(at / seconds)
+            ys.append(count)
+        style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
+        axes.step(xs, ys, where="post", label=shortened(stage, LABEL), linewidth=1.6, **style)
+    axes.set_xlabel(f"{unit} since the start")
+    axes.set_ylabel("shards at work")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
+    axes.grid()
+
+
+def _unit(longest: float) -> tuple[str, float]:
+    return ("hours", 3600.0) if longest > 3 * 3600 else ("minutes", 60.0) if longest > 300 else ("seconds", 1.0)
+
+
+def _svg(name: str, title: str, height: float, fill: Callable[[Any], None]) -> str:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    style: Any = {
+        "svg.hashsalt": name, "svg.fonttype": "none", "font.family": ["DejaVu Sans"], "font.size": 10, "text.parse_math": False,
+        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GRID, "xtick.color": INK, "ytick.color": INK,
+        "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
+        "hatch.linewidth": 0.9, "xtick.bottom": False, "ytick.left": False, "axes.formatter.useoffset": False,
+    }  # fmt: skip
+    out = io.StringIO()
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # glyphs that DejaVu lacks: the browser has them
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        fill(figure.add_subplot())
+        figure.savefig(
+            out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+    return _fit_in(out.getvalue(), title)
+
+
+def _fit_in(svg: str, title: str) -> str:
+    """The <svg> element alone, to stand in a page: no style of its own, no ids that nothing refers to, the page's colours."""
+    from markupsafe import escape
+
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", svg, flags=re.S)
+    wanted = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    head, rest = TAG.sub(lambda found: _tag(found[0], wanted), svg).split(">", 1)
+    sizes = re.search(r'viewBox="[^"]*"', head)
+    return f'<svg {sizes[0] if sizes else ""} role="img" aria-label="{escape(shown_text(title))}" class="chart">{rest.strip()}'
+
+
+def _tag(tag: str, wanted: set[str]) -> str:
+    """A tag as the page has it. Text between the tags is data and stays as it is."""
+    tag = re.sub(r' xmlns(:\w+)?="[^"]*"', "", tag)
+    tag = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in wanted else "", tag)
+    tag = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
+    tag = re.sub(r" ?font-family: [^;\"]*;?", "", tag)
+    for stand_in, colour in PAGE_COLOURS.items():
+        tag = tag.replace(stand_in, colour)
+    return " ".join(tag.split())

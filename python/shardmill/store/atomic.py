@@ -1,0 +1,185 @@
+"""Writing that a crash cannot tear: temporary file beside the target, fsync, then a rename or a link."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from shardmill.util.errors import UserError
+
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+TEMPORARY = re.compile(r"\..+\.[0-9]{13}-(.*)-([0-9]+)-[0-9a-f]{6}\.tmp")
+ABANDONED_SECONDS = 86_400.0
+"""A temporary file that nobody has written to for so long is nobody's."""
+MOST_NAMES = 20_000
+"""So many names of a folder are looked through for temporary files: one of pictures may have millions."""
+
+_swept: set[Path] = set()
+
+
+def new_attempt() -> str:
+    """A name for one attempt at a shard: sorts by time, and no two attempts on any host share it."""
+    return f"{time.time_ns() // 1_000_000:013d}-{_host()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0] or "host"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names just created, linked or removed in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a closed file durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, durably: what is in a folder is lost with the folder's own name."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    with contextlib.suppress(PermissionError):  # a folder that may be written to but not listed
+        sync_folder(folder.parent)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a whole new file and fsync it; not atomic: for names that nobody reads yet."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def temporary_name(path: Path) -> Path:
+    """A name of its own beside `path` for what is to become it. What dead processes left in the folder under such names goes."""
+    if path.parent not in _swept:
+        _swept.add(path.parent)
+        with contextlib.suppress(OSError):
+            _sweep(path.parent)
+    return path.with_name(f".{path.name}.{new_attempt()}.tmp")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files whose writers are known to be dead, or that are a day old."""
+    with os.scandir(folder) as names:
+        found = [match for entry in islice(names, MOST_NAMES) if (match := TEMPORARY.fullmatch(entry.name))]
+    for match in found:
+        path = folder / match[0]
+        dead = match[1] == _host() and not Path(f"/proc/{match[2]}").exists() and Path("/proc/self").exists()
+        if dead or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            path.unlink(missing_ok=True)
+
+
+def discard(temporary: Path) -> None:
+    """Remove a temporary file if it is there still. A disk that fails at that too must not hide what it failed at first."""
+    with contextlib.suppress(OSError):
+        temporary.unlink()
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under `path` whole, replacing what was there, when the block ends without an error."""
+    make_folder(path.parent)
+    temporary = temporary_name(path)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        discard(temporary)
+
+
+def link_if_absent(source: Path, target: Path) -> bool:
+    """Give the durable file `source` the name `target` too, unless `target` exists. True when `target` is now `source`.
+
+    The one operation that decides between two writers: of several callers exactly one gets the name. A network file system
+    may report "exists" for a link that it made (the reply was lost), hence the comparison of inodes.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return os.path.samefile(source, target)
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            raise UserError(
+                f"{target.parent} is on a file system without hard links; put the run folder on one that has them"
+            ) from error
+        raise
+    sync_folder(target.parent)
+    return True
+
+
+def create_if_absent(path: Path, data: bytes) -> bool:
+    """Create `path` whole with `data` unless it exists. True when this call created it."""
+    temporary = temporary_name(path)
+    try:
+        write_durably(temporary, data)
+        return link_if_absent(temporary, path)
+    finally:
+        discard(temporary)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file as hex, read in blocks."""
+    digest = sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file that has a name now from one that gets the name later; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def set_aside(path: Path, folder: Path, only: tuple[int, int] | None = None) -> None:
+    """Move a file that no longer counts into `folder`, keeping it; nothing happens when it is gone already.
+
+    With `only`, it is that file or none: where another one has got the name meanwhile, it keeps it.
+    """
+    found = identity(path)
+    if found is None or (only is not None and found != only):
+        return
+    make_folder(folder)
+    target = folder / path.name
+    if target.exists():
+        target = folder / f"{path.name}.{new_attempt()}"
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, target)
+        if only is not None and identity(target) != only:  # it came between the look and the move
+            link_if_absent(target, path)
+            target.unlink(missing_ok=True)
+            return
+        sync_folder(folder)
+        sync_folder(path.parent)

@@ -1,0 +1,106 @@
+"""Combine: the verified concatenation of all parts of a stage into one file, streamed in shard order."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from shardmill.store.atomic import discard, make_folder, replacing, sync_file, sync_folder, temporary_name
+from shardmill.store.cells import DTYPES, Kinds
+from shardmill.store.frames import LIST, read_frame, real_lists, write_frame
+from shardmill.store.manifest import Manifest, totals
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import check_stage, refuse
+from shardmill.util.errors import UserError, did_you_mean
+
+ROW_GROUP = 50_000
+SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What was written where. `missing` are the shards left out on demand."""
+
+    path: Path
+    rows_in: int
+    rows_out: int
+    lines: int
+    reasons: dict[str, int]
+    missing: list[int]
+
+
+def combine(run: RunFolder, stage: str, out: Path, *, allow_missing: bool = False) -> Combined:
+    """Write all parts of a stage to one CSV, JSONL or Parquet file, by the suffix of `out`.
+
+    Every part is checked against its manifest first. Raises UserError naming the shards and the command that mends them when
+    any is missing, damaged, stale or of another fingerprint; `allow_missing` leaves unfinished shards out (nothing else) and
+    says so in the file's name.
+    """
+    format = SUFFIXES.get(out.suffix)
+    if format is None:
+        raise UserError(f"cannot tell the format of {out.name!r} by its suffix; {did_you_mean(out.suffix, SUFFIXES)}")
+    if out.is_dir():
+        raise UserError(f"{out} is a folder; name a file")
+    check = check_stage(run, stage)
+    missing = list(check.missing)
+    if allow_missing:
+        check.missing = []
+    refuse(run, check)
+    if not check.manifests:
+        raise UserError(f"{check.stage} has no finished shard yet; nothing was written")
+    path = partial_name(out, len(check.manifests), run.num_shards) if missing else out
+    _write(run, check.stage, check.manifests, path, format)
+    sums = totals(check.manifests.values())
+    return Combined(path, sums["rows_in"], sums["rows_out"], sums["lines_out"], sums["reasons"], missing)
+
+
+def partial_name(out: Path, finished: int, count: int) -> Path:
+    """`captions.csv` with shards missing is `captions.partial-14-of-16.csv`."""
+    return out.with_name(f"{out.stem}.partial-{finished}-of-{count}{out.suffix}")
+
+
+def _write(run: RunFolder, stage: str, manifests: dict[int, Manifest], path: Path, format: str) -> None:
+    kinds = run.kinds(stage)
+    parts = [run.files(stage, shard).part for shard in manifests]
+    if format == "parquet":
+        _write_parquet(parts, kinds, path, run.plan.part_format)
+        return
+    with replacing(path) as target:
+        for index, part in enumerate(parts):
+            if format == run.plan.part_format:
+                _append(part, target, skip_header=format == "csv" and index > 0)
+            else:
+                write_frame(read_frame(part, kinds, run.plan.part_format), kinds, target, format, header=index == 0)
+
+
+def _append(part: Path, target: IO[bytes], *, skip_header: bool) -> None:
+    """Copy the bytes of a part; its header, which holds no newline, only once."""
+    with open(part, "rb") as source:
+        if skip_header:
+            source.readline()
+        shutil.copyfileobj(source, target, 1 << 20)
+
+
+def _write_parquet(parts: Sequence[Path], kinds: Kinds, path: Path, part_format: str) -> None:
+    """Stream into Parquet; lists become real lists of text. One part is in memory at a time: `pl.concat` would read ahead."""
+    make_folder(path.parent)
+    temporary = temporary_name(path)
+
+    def frames(*_: object) -> Iterator[pl.DataFrame]:
+        for part in parts:
+            yield read_frame(part, kinds, part_format).with_columns(real_lists(kinds))
+
+    schema = {name: LIST if kind == "list" else DTYPES[kind] for name, kind in kinds.items()}
+    try:
+        register_io_source(frames, schema=schema).sink_parquet(temporary, row_group_size=ROW_GROUP)
+        sync_file(temporary)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        discard(temporary)

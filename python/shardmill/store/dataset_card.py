@@ -1,0 +1,76 @@
+"""The card of the datasets: where every row came from and how many were lost where, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from shardmill import __version__
+from shardmill.store.atomic import file_digest, replacing
+from shardmill.store.manifest import totals
+from shardmill.store.run_folder import INGEST, RunFolder
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a pipeline's `build` has written: the files with their number of rows (None for what has none), the shards that were
+    left out on demand, and lines for people on what became of the rows.
+    """
+
+    files: dict[Path, int | None]
+    missing: list[int]
+    notes: list[str] = field(default_factory=list)
+
+
+def write_card(
+    run: RunFolder,
+    path: Path,
+    shards: Sequence[int],
+    missing: Sequence[int],
+    files: Mapping[Path, int | None],
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> Path:
+    """Write `dataset.json`, with what a pipeline has `more` to say; returns its path."""
+    plan = run.plan
+    card = {
+        "format": FORMAT,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "pipeline": plan.pipeline,
+        "code_version": __version__,
+        "seed": plan.seed,
+        "plan_revision": plan.revision,
+        "target_rows": plan.target_rows,
+        "input": {"file": Path(plan.input.path).name, "sha256": plan.input.sha256, "rows": plan.input.rows},
+        "shards": {"used": len(shards), "missing": list(missing), "of": run.num_shards},
+        "stages": [stage_entry(run, stage, shards) for stage in [INGEST, *run.stages]],
+        **more,
+        "files": {
+            file.name: {"rows": rows, "bytes": file.stat().st_size, "sha256": file_digest(file)} for file, rows in files.items()
+        },
+    }
+    with replacing(path) as target:
+        target.write((json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
+    return path
+
+
+def stage_entry(run: RunFolder, stage: str, shards: Sequence[int]) -> dict[str, Any]:
+    """Yield and reasons of a stage over the shards, and what it was made with."""
+    sums = totals(manifest for shard in shards if (manifest := run.manifest(stage, shard)))
+    entry: dict[str, Any] = {
+        "stage": stage,
+        "rows_in": sums["rows_in"],
+        "rows_out": sums["rows_out"],
+        "rejected": dict(sorted(sums["reasons"].items())),
+        "usage": sums["usage"],
+    }
+    if stage != INGEST:
+        planned = run.stage(stage)
+        entry.update(after=planned.after, model=planned.model, options=planned.options, fingerprint=planned.fingerprint)
+    return entry

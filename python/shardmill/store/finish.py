@@ -1,0 +1,227 @@
+"""Turning finished rows into a published shard: part, rejects, manifest, with the conservation check before the manifest."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import polars as pl
+
+from shardmill import __version__
+from shardmill.store.atomic import file_digest, sync_file, write_durably
+from shardmill.store.cells import DTYPES, Kind, Kinds
+from shardmill.store.frames import GrowingFrame, write_frame
+from shardmill.store.journal import read_records
+from shardmill.store.layout import ShardFiles
+from shardmill.store.manifest import FileRecord, InputRecord, Manifest
+from shardmill.store.publish import publish
+from shardmill.store.run_folder import RunFolder, digest_of
+
+JOB_VARIABLES = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_PROCID",
+    "SLURMD_NODENAME",
+    "SLURM_RESTART_COUNT",
+    "CUDA_VISIBLE_DEVICES",
+    "SHARDMILL_NODE",
+    "SHARDMILL_LOG",
+)
+USAGE = ("requests", "retries", "prompt_tokens", "cached_tokens", "completion_tokens", "request_seconds")
+REJECTS: dict[str, Kind] = {"reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
+
+
+class Unconserved(AssertionError):
+    """Rows were lost or doubled: a fault of the program. Nothing was published."""
+
+
+def finish_shard(
+    run: RunFolder,
+    stage: str,
+    shard: int,
+    table: pl.DataFrame,
+    above: Manifest,
+    attempt: str,
+    *,
+    started: float,
+    own_rows: int | None = None,
+    transformed: pl.DataFrame | None = None,
+    round: int = 0,
+) -> Manifest:
+    """Write and publish the shard from its journals, or from the `transformed` frame of a table stage.
+
+    `own_rows` is how many of its rows this attempt has finished: all of them if not given.
+
+    Returns the manifest that stands: another attempt's if that one was faster.
+    """
+    files = run.files(stage, shard)
+    keys: dict[str, Kind] = {name: "int" for name in ("row_id", "sub_id") if name in table.columns}
+    adds = run.stage(stage).adds
+    usage: dict[str, float] = {}
+    if transformed is None:
+        added, rejects, usage = _from_journals(files, digest_of(run.fingerprint(stage)), keys, adds, table)
+    else:
+        added, rejects = _from_transform(transformed, keys, adds)
+    out = table.join(added, on=list(keys), how="inner", maintain_order="left_right")
+    order = table.select(list(keys)).with_row_index("#")
+    rejects = rejects.join(order, on=list(keys), how="left").sort("#").drop("#")
+    reject_kinds: dict[str, Kind] = {**keys, **REJECTS}
+    kinds = {name: kind for name, kind in run.kinds(stage).items() if name in out.columns}
+    check_conservation(table, out, rejects, list(keys))
+    write_frame(out, kinds, files.staged(attempt).part, run.plan.part_format)
+    counts = Counts(table.height, out.select(pl.struct(list(keys)).n_unique()).item(), out.height)
+    source = InputRecord(stage=above.stage, sha256=above.part.sha256)
+    return seal(
+        run,
+        stage,
+        shard,
+        attempt,
+        counts,
+        rejects,
+        reject_kinds,
+        source,
+        columns=kinds,
+        started=started,
+        round=round,
+        usage=usage,
+        elsewhere=0 if own_rows is None else table.height - own_rows,
+    )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Distinct rows that went in, distinct rows that came out, and lines of the part."""
+
+    rows_in: int
+    rows_out: int
+    lines_out: int
+
+
+def seal(
+    run: RunFolder,
+    stage: str,
+    shard: int,
+    attempt: str,
+    counts: Counts,
+    rejects: pl.DataFrame,
+    reject_kinds: Kinds,
+    source: InputRecord,
+    *,
+    columns: Kinds,
+    started: float,
+    round: int = 0,
+    usage: Mapping[str, float] | None = None,
+    elsewhere: int = 0,
+    tidy: bool = True,
+) -> Manifest:
+    """Put rejects and manifest beside the part that `attempt` has staged, and publish them; returns the manifest that stands.
+
+    Without `tidy`, what other attempts have left is left to the caller.
+    """
+    files = run.files(stage, shard)
+    staged = files.staged(attempt)
+    write_frame(rejects, reject_kinds, staged.rejects, "csv")
+    seconds = math.ceil((time.time() - started) * 1000) / 1000
+    manifest = Manifest(
+        stage=stage,
+        shard=shard,
+        num_shards=files.count,
+        rows_in=counts.rows_in,
+        rows_out=counts.rows_out,
+        lines_out=counts.lines_out,
+        rejected=rejects.height,
+        reasons=dict(sorted(Counter(rejects["reason"].to_list()).items())),
+        columns=dict(columns),
+        part=_durable(staged.part, files.part),
+        rejects=_durable(staged.rejects, files.rejects),
+        input=source,
+        fingerprint=run.fingerprint(stage),
+        round=round,
+        usage=dict(usage or {}),
+        elsewhere=elsewhere,
+        started=_time(started),
+        finished=_time(time.time()),
+        seconds=seconds,
+        host=socket.gethostname(),
+        attempt=attempt,
+        code_version=__version__,
+        job={name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
+    )
+    write_durably(staged.manifest, manifest.to_bytes())
+    return publish(files, attempt, run.superseded / stage, tidy=tidy)[0]
+
+
+def _durable(path: Path, final: Path) -> FileRecord:
+    """The record of a staged file, which is made durable first."""
+    sync_file(path)
+    return FileRecord(name=final.name, sha256=file_digest(path), bytes=path.stat().st_size)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+
+
+def check_conservation(table: pl.DataFrame, out: pl.DataFrame, rejects: pl.DataFrame, keys: list[str]) -> None:
+    """Every row that went in came out or was rejected, and not both; several rows of one have a sub_id each.
+
+    Raises Unconserved naming a row.
+    """
+    came_in, came_out, refused = table.select(keys), out.select(keys).unique(), rejects.select(keys)
+    lost = came_in.join(pl.concat([came_out, refused]), on=keys, how="anti")
+    both = came_out.join(refused, on=keys, how="semi")
+    doubled = refused.filter(refused.is_duplicated())
+    foreign = pl.concat([came_out, refused]).join(came_in, on=keys, how="anti")
+    named = out.select(name for name in ("row_id", "sub_id") if name in out.columns)
+    for what, rows in (
+        ("neither out nor rejected", lost),
+        ("both out and rejected", both),
+        ("rejected twice", doubled),
+        ("out twice under one name", named.filter(named.is_duplicated())),
+        ("not in the input", foreign),
+    ):
+        if rows.height:
+            raise Unconserved(f"{rows.height} rows are {what}, such as {rows.row(0, named=True)}; nothing was published")
+
+
+def _from_journals(
+    files: ShardFiles, digest: str, keys: Mapping[str, Kind], adds: Mapping[str, Kind], table: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, float]]:
+    """What the stage adds, by key, the rejects, and what all of it cost, from all journals of the shard."""
+    known = set(table.select(list(keys)).iter_rows())
+    rows, rejects = GrowingFrame({**keys, **adds}), GrowingFrame({**keys, **REJECTS})
+    usage: Counter[str] = Counter(dict.fromkeys(USAGE, 0))
+    for record in read_records(files.journals(), digest):
+        if record.key not in known:
+            continue
+        key = dict(zip(keys, record.key, strict=True))
+        usage.update(record.usage or {})
+        if record.reject is not None:
+            rejects.add({**key, **record.reject})
+        for row in record.rows or []:
+            rows.add({**row, **key})
+    return rows.whole(), rejects.whole(), {name: round(value, 3) for name, value in usage.items()}
+
+
+def _from_transform(
+    result: pl.DataFrame, keys: Mapping[str, Kind], adds: Mapping[str, Kind]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The same from the frame of a table stage."""
+    accepted = result.filter(pl.col("reject_reason").is_null()).select(
+        *keys, *(pl.col(name).cast(DTYPES[kind]) for name, kind in adds.items() if name not in keys)
+    )
+    rejects = result.filter(pl.col("reject_reason").is_not_null()).select(
+        *keys,
+        pl.col("reject_reason").alias("reason"),
+        pl.lit("").alias("detail"),
+        pl.lit("").alias("raw"),
+        pl.lit(0, pl.Int64).alias("attempts"),
+    )
+    return accepted, rejects

@@ -1,0 +1,168 @@
+"""The append-only progress of one attempt at a shard.
+
+One line per finished row: eight hex digits of CRC-32, a blank, JSON. A line that is torn (a killed process) or damaged (a lost
+page after a power cut) fails its checksum and is ignored, so the row is simply done again. The first line is a header.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from shardmill.store.atomic import sync_folder
+
+WRITE_SECONDS, FLUSH_SECONDS = 0.1, 2.0
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the rows of a journal were made with. A journal with another fingerprint is of no use to a stage."""
+
+    fingerprint: str
+    round: int = 0
+
+
+@dataclass(frozen=True)
+class Record:
+    """The end of one row: the values that the stage adds (one dict per row that came out), or why it was rejected.
+
+    `key` is (row_id,), or (row_id, sub_id) for a stage that reads several rows of one row_id. `usage` is what the row cost, by
+    name: requests, tokens, seconds. A record with `kept` is no end: it holds what a row had before its stage was asked for more.
+    """
+
+    key: tuple[int, ...]
+    rows: list[dict[str, Any]] | None = None
+    reject: dict[str, Any] | None = None
+    usage: dict[str, float] | None = None
+    kept: dict[str, Any] | None = None
+
+
+def _line(value: Any) -> bytes:
+    text = json.dumps(value, separators=(",", ":")).encode("ascii")
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+class Journal:
+    """Writes records of one attempt. After `WRITE_SECONDS` a killed process loses them no more, after `FLUSH_SECONDS` (fsync) a
+    machine that loses power.
+    """
+
+    def __init__(self, path: Path, header: Header):
+        self._file = open(path, "xb")  # noqa: SIM115 (closed by close())
+        self._written = self._flushed = time.monotonic()
+        self._file.write(_line(asdict(header)))
+        try:
+            self.flush()
+            sync_folder(path.parent)
+        except OSError:
+            self.close()
+            raise
+
+    def append(self, record: Record) -> None:
+        body: dict[str, Any] = {"key": record.key}
+        if record.kept is not None:
+            body["kept"] = record.kept
+        else:
+            body.update({"rows": record.rows} if record.reject is None else {"reject": record.reject})
+        if record.usage:
+            body["usage"] = record.usage
+        self._file.write(_line(body))
+        now = time.monotonic()
+        if now - self._flushed > FLUSH_SECONDS:
+            self.flush()
+        elif now - self._written > WRITE_SECONDS:
+            self._file.flush()
+            self._written = now
+
+    def flush(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._written = self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        if not self._file.closed:
+            try:
+                self.flush()
+            finally:
+                self._file.close()
+
+
+def _values(path: Path) -> Iterator[Any]:
+    """The valid lines of a journal; none when the file has gone meanwhile (another attempt finished the shard)."""
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                value = _value(line)
+                if value is not None:
+                    yield value
+    except FileNotFoundError:
+        return
+
+
+def _value(line: bytes) -> Any:
+    """What a line says; None for a torn or damaged one."""
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    return json.loads(text) if line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(text) else None
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a journal, or None when not even that was written whole."""
+    first = next(_values(path), None)
+    return Header(**first) if isinstance(first, dict) and "fingerprint" in first else None
+
+
+class JournalReader:
+    """Reads the journals of a shard as they grow: each call of `new_keys` goes on where the last one ended."""
+
+    def __init__(self, fingerprint: str):
+        self._fingerprint = fingerprint
+        self._read: dict[Path, int] = {}
+
+    def new_keys(self, journals: Iterable[Path]) -> Iterator[tuple[int, ...]]:
+        """The keys of rows finished since the last call, in journals made with the fingerprint. A row may come twice."""
+        for path in journals:
+            if path not in self._read:
+                header = read_header(path)
+                if header is None or header.fingerprint != self._fingerprint:
+                    continue
+                self._read[path] = 0
+            with suppress(FileNotFoundError), open(path, "rb") as file:
+                file.seek(self._read[path])
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._read[path] += len(line)
+                    value = _value(line)
+                    if isinstance(value, dict) and value.get("key") and "kept" not in value:
+                        yield tuple(value["key"])
+
+
+def read_records(journals: Iterable[Path], fingerprint: str) -> Iterator[Record]:
+    """The finished rows of all journals made with `fingerprint`, oldest journal first; of a row done twice only the first."""
+    seen: set[tuple[int, ...]] = set()
+    for path in journals:
+        header = read_header(path)
+        if header is None or header.fingerprint != fingerprint:
+            continue
+        for value in _values(path):
+            key = tuple(value.get("key", ()))
+            if key and "kept" not in value and key not in seen:
+                seen.add(key)
+                yield Record(key, value.get("rows"), value.get("reject"), value.get("usage"))
+
+
+def read_kept(journals: Iterable[Path], fingerprint: str) -> dict[tuple[int, ...], dict[str, Any]]:
+    """What journals made with `fingerprint` keep of rows whose stage was asked for more since, by key."""
+    kept: dict[tuple[int, ...], dict[str, Any]] = {}
+    for path in journals:
+        header = read_header(path)
+        if header is not None and header.fingerprint == fingerprint:
+            kept.update({tuple(value["key"]): value["kept"] for value in _values(path) if "kept" in value})
+    return kept

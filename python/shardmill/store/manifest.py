@@ -1,0 +1,115 @@
+"""The record of a finished part. Its presence means that the shard is complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from shardmill.store.cells import Kind
+from shardmill.util.errors import UserError
+
+
+class FileRecord(BaseModel):
+    """A file with the digest that its content must have."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+class InputRecord(BaseModel):
+    """The part that a shard was made from (for ingest: the input file)."""
+
+    stage: str
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What one stage did with one shard. `rows_*` count distinct row_ids, `lines_out` the lines of the part.
+
+    `usage` is what all attempts paid for the shard's rows; `seconds` are the last attempt's, which found `elsewhere` of the rows
+    finished by earlier ones or by other workers.
+    """
+
+    format: int = 1
+    stage: str
+    shard: int
+    num_shards: int
+    rows_in: int
+    rows_out: int
+    rejected: int
+    lines_out: int
+    reasons: dict[str, int] = Field(default_factory=dict)
+    columns: dict[str, Kind]
+    part: FileRecord
+    rejects: FileRecord
+    input: InputRecord
+    fingerprint: dict[str, str]
+    round: int = 0
+    usage: dict[str, float] = Field(default_factory=dict)
+    seconds: float = 0.0
+    elsewhere: int = 0
+    started: str = ""
+    finished: str = ""
+    host: str = ""
+    job: dict[str, str] = Field(default_factory=dict)
+    attempt: str = ""
+    code_version: str = ""
+
+    def to_bytes(self) -> bytes:
+        return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode("utf-8")
+
+    def conserved(self) -> bool:
+        """Distinct rows in = distinct rows out + rejected."""
+        return self.rows_in == self.rows_out + self.rejected
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """The manifest at `path`, or None when there is none. Raises UserError when it is not readable as one."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged ({error.error_count()} faults); delete it and run the shard again") from error
+
+
+def summary(rows_in: int, rows_out: int, reasons: dict[str, int], lines_out: int | None = None) -> str:
+    """`10,000 in = 9,812 out + 188 rejected (malformed 97, not grounded 91)`: the line that ends every command."""
+    rejected = sum(reasons.values())
+    sign = "=" if rows_in == rows_out + rejected else "≠"
+    lines = f" ({lines_out:,} lines)" if lines_out not in (None, rows_out) else ""
+    return f"{rows_in:,} in {sign} {rows_out:,} out{lines} + {rejected:,} rejected" + (
+        f" ({counted(reasons)})" if reasons else ""
+    )
+
+
+def counted(reasons: dict[str, int]) -> str:
+    """`malformed 97, not grounded 91`: the most frequent first."""
+    return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+
+
+def totals(manifests: Iterable[Manifest]) -> dict[str, Any]:
+    """Sums over shards: rows_in, rows_out, lines_out, rejected, seconds, reasons, usage."""
+    total: dict[str, Any] = {
+        "rows_in": 0,
+        "rows_out": 0,
+        "lines_out": 0,
+        "rejected": 0,
+        "seconds": 0.0,
+        "reasons": {},
+        "usage": {},
+    }
+    for manifest in manifests:
+        for field in ("rows_in", "rows_out", "lines_out", "rejected", "seconds"):
+            total[field] += getattr(manifest, field)
+        for field in ("reasons", "usage"):
+            for key, value in getattr(manifest, field).items():
+                total[field][key] = total[field].get(key, 0) + value
+    return total

@@ -1,0 +1,257 @@
+"""The immutable plan of a run: what goes in, how it is cut, and what every stage is made of.
+
+`RUN/plan.json` is created if absent and never edited. `replan` and `--redo` publish a new revision and keep the old one under
+`RUN/superseded/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import pairwise, takewhile
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shardmill.store.atomic import create_if_absent, link_if_absent, make_folder, replacing
+from shardmill.store.cells import Kind
+from shardmill.tables.selection import Selection
+from shardmill.util.errors import UserError
+
+NAME = "plan.json"
+
+
+class Reading(BaseModel):
+    """How the input is read; see `tables.open_table`."""
+
+    encoding: str | None = None
+    quoting: str = "auto"
+
+
+class InputPlan(BaseModel):
+    """The table that was sharded. `columns` are those of the ingest parts, with their kinds; `rows` counts all its records.
+
+    A record without a caption is rejected if the run is `captioned`: if a stage reads captions.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    rows: int
+    format: str
+    reading: Reading = Reading()
+    mapping: dict[str, str] = Field(default_factory=dict)
+    columns: dict[str, Kind]
+    image_root: str
+    selection: Selection | None = None
+    captioned: bool = True
+
+
+class Resources(BaseModel):
+    """What a worker of a stage is given on a cluster. `minutes` is for one shard; a worker takes `shards_per_task`, in turn."""
+
+    model_config = ConfigDict(extra="forbid")
+    gpus_per_worker: int = Field(default=0, ge=0)
+    cpus_per_worker: int = Field(default=1, ge=1)
+    memory_gb: float = Field(default=4, gt=0)
+    minutes: float = Field(default=60, gt=0)
+    shards_per_task: int = Field(default=1, ge=1)
+
+    def __str__(self) -> str:
+        return f"{self.gpus_per_worker} GPUs, {self.cpus_per_worker} CPUs, {self.memory_gb:g} GB"
+
+
+class Price(BaseModel):
+    """What a model costs, in one currency of your own: per million tokens, and per GPU and hour."""
+
+    model_config = ConfigDict(extra="forbid")
+    prompt: float = Field(default=0, ge=0)
+    cached_prompt: float | None = Field(default=None, ge=0)
+    completion: float = Field(default=0, ge=0)
+    gpu_hour: float = Field(default=0, ge=0)
+
+    def of(self, usage: Mapping[str, float], gpu_hours: float = 0.0) -> float:
+        """The cost of what a manifest's usage counts; cached prompt tokens cost as others if no price is given for them."""
+        cached = usage.get("cached_tokens", 0.0)
+        fresh = usage.get("prompt_tokens", 0.0) - cached
+        cached_price = self.prompt if self.cached_prompt is None else self.cached_prompt
+        tokens = fresh * self.prompt + cached * cached_price + usage.get("completion_tokens", 0.0) * self.completion
+        return tokens / 1e6 + gpu_hours * self.gpu_hour
+
+
+class StagePlan(BaseModel):
+    """One stage: which stage it reads from, with which model and options, and the fingerprint of all that shapes its rows.
+
+    `thresholds` are those of its model: defaults for options of this stage and of those after it.
+    """
+
+    name: str
+    after: str
+    model: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+    attempts: int = 3
+    resources: Resources = Resources()
+    price: Price | None = None
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    adds: dict[str, Kind] = Field(default_factory=dict)
+    fingerprint: dict[str, str] = Field(default_factory=dict)
+
+
+class Plan(BaseModel):
+    """See the module. `shards` holds the row_id range [start, end) of each shard, in order and without gaps."""
+
+    format: int = 1
+    revision: int = 1
+    pipeline: str
+    seed: int
+    input: InputPlan
+    shards: list[tuple[int, int]]
+    part_format: str = "csv"
+    target_rows: int | None = None
+    stages: list[StagePlan]
+    code_version: str
+    created: str
+
+    def to_bytes(self) -> bytes:
+        return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode("utf-8")
+
+    def shard_of(self, row_id: int) -> int:
+        """The shard that holds a row. Raises UserError for a row_id outside of the input."""
+        for index, (start, end) in enumerate(self.shards):
+            if start <= row_id < end:
+                return index
+        raise UserError(f"there is no row {row_id}: the input has the rows 0 to {self.input.rows - 1}")
+
+
+def cut(rows: int, *, num_shards: int | None = None, rows_per_shard: int | None = None) -> list[tuple[int, int]]:
+    """Row ranges of `num_shards` shards that differ by at most one row, or of shards of `rows_per_shard` rows.
+
+    More shards than rows are cut down to one row each.
+    """
+    if rows_per_shard is not None:
+        return [(start, min(start + rows_per_shard, rows)) for start in range(0, rows, rows_per_shard)]
+    count = max(1, min(num_shards or 1, rows))
+    bounds = [rows * index // count for index in range(count + 1)]
+    return list(pairwise(bounds))
+
+
+def load_plan(run: Path) -> Plan:
+    """The plan of a run folder. Raises UserError when there is none or it is damaged."""
+    path = run / NAME
+    try:
+        return Plan.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{run} is no run folder (it has no {NAME}); make one with: shardmill shard INPUT --run {run}") from None
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is damaged: {error.errors()[0]['msg']}; restore it from {run / 'superseded'} or start a new run"
+        ) from error
+
+
+def create_plan(run: Path, plan: Plan) -> Plan:
+    """Create the plan of a run, or check that the one already there says the same.
+
+    Raises UserError naming the first field that differs. Returns the plan that stands.
+    """
+    try:
+        make_folder(run)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{run} is a file, or in one; name a folder for the run") from None
+    except (FileNotFoundError, PermissionError):
+        raise UserError(f"no folder can be made at {run}; name another for the run") from None
+    if create_if_absent(run / NAME, plan.to_bytes()):
+        return plan
+    standing = load_plan(run)
+    difference = compare(standing, plan)
+    if difference:
+        raise UserError(f"{run} was planned otherwise: {difference}; use another run folder, or shardmill replan / --redo STAGE")
+    return standing
+
+
+def compare(old: Plan, new: Plan) -> str:
+    """The first field in which two plans differ, in words; empty when they agree in all that shapes the result.
+
+    Of a field that has keys, those that differ are named.
+    """
+    for field, before, after in _fields(old, new):
+        if before != after:
+            return _difference(field, _opened(before), _opened(after))
+    return ""
+
+
+def _difference(field: str, before: Any, after: Any) -> str:
+    """What is to be said of a field.
+
+    >>> _difference("options", {"count": 5, "style": "plain"}, {"count": 5})
+    'options: style is "plain" in its plan and not there now'
+    """
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return f"{field} is {_apart(json.dumps(before), json.dumps(after))}"
+    told = []
+    for key in before | after:
+        was, now = (json.dumps(side[key]) if key in side else "not there" for side in (before, after))
+        if was != now:
+            told.append(f"{key} is {_apart(was, now)}")
+    return f"{field}: {', '.join(told)}"
+
+
+def _opened(value: Any) -> Any:
+    """A value of a fingerprint is text; options are JSON in it."""
+    return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+
+
+def _apart(before: str, after: str, most: int = 60, known: int = 20) -> str:
+    """Two values for a message; long ones are cut to the place where they begin to differ.
+
+    >>> _apart("1", "2")
+    '1 in its plan and 2 now'
+    >>> _apart("/data/photos/of/2024", "/data/photos/of/2025", most=8, known=4)
+    '.../2024 in its plan and .../2025 now'
+    """
+    alike = (one == other for one, other in zip(before, after, strict=False))
+    same = sum(takewhile(bool, alike))
+    start = max(0, same - known) if max(len(before), len(after)) > most else 0
+    end = start + most
+    cut = [("..." if start else "") + text[start:end] + ("..." if text[end:] else "") for text in (before, after)]
+    return f"{cut[0]} in its plan and {cut[1]} now"
+
+
+def _fields(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
+    fields: list[tuple[str, Any, Any]] = [
+        ("the pipeline", old.pipeline, new.pipeline),
+        ("the seed", old.seed, new.seed),
+        ("the input's sha256", old.input.sha256, new.input.sha256),
+        ("the input's number of rows", old.input.rows, new.input.rows),
+        ("how the input is read", old.input.reading.model_dump(), new.input.reading.model_dump()),
+        ("the column mapping", old.input.mapping, new.input.mapping),
+        ("the image folder", old.input.image_root, new.input.image_root),
+        ("the selection of records", _plain(old.input.selection), _plain(new.input.selection)),
+        ("the number of shards", len(old.shards), len(new.shards)),
+        ("the row ranges of the shards", old.shards, new.shards),
+        ("the part format", old.part_format, new.part_format),
+        ("the number of target rows", old.target_rows, new.target_rows),
+        ("the list of stages", [s.name for s in old.stages], [s.name for s in new.stages]),
+    ]
+    for before, after in zip(old.stages, new.stages, strict=False):
+        fields.append((f"what stage {before.name} reads from", before.after, after.after))
+        fields.append((f"the attempts per answer of stage {before.name}", before.attempts, after.attempts))
+        for key in sorted(before.fingerprint.keys() | after.fingerprint.keys()):
+            fields.append((f"{key} of stage {before.name}", before.fingerprint.get(key), after.fingerprint.get(key)))
+    return fields
+
+
+def _plain(selection: Selection | None) -> Any:
+    return selection.model_dump() if selection else None
+
+
+def replace_plan(run: Path, plan: Plan) -> Plan:
+    """Publish `plan` as the next revision; the standing one is kept as `superseded/plan-<revision>.json`."""
+    standing = load_plan(run)
+    archive = run / "superseded" / f"plan-{standing.revision:03d}.json"
+    make_folder(archive.parent)
+    link_if_absent(run / NAME, archive)
+    successor = plan.model_copy(update={"revision": standing.revision + 1})
+    with replacing(run / NAME) as file:
+        file.write(successor.to_bytes())
+    return successor

@@ -1,0 +1,171 @@
+"""A run on disk: its plan, its stages in order, and the state of each shard as the files tell it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from shardmill.store.atomic import file_digest
+from shardmill.store.cells import Kind, decode
+from shardmill.store.frames import read_frame
+from shardmill.store.layout import ShardFiles
+from shardmill.store.manifest import FileRecord, Manifest, read_manifest
+from shardmill.store.plan import Plan, StagePlan, load_plan
+from shardmill.util.errors import UserError, did_you_mean
+
+INGEST = "ingest"
+
+
+def digest_of(fingerprint: dict[str, str]) -> str:
+    """One short digest for a fingerprint."""
+    return sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`RUN/` and its plan. Stages are named without their pipeline here: `extract_objects`."""
+
+    path: Path
+
+    @cached_property
+    def plan(self) -> Plan:
+        return load_plan(self.path)
+
+    @property
+    def num_shards(self) -> int:
+        return len(self.plan.shards)
+
+    @property
+    def superseded(self) -> Path:
+        """Where files go that no longer count; nothing reads them, they may be deleted."""
+        return self.path / "superseded" / f"revision-{self.plan.revision:03d}"
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages in the order of the pipeline, without ingest."""
+        return [stage.name for stage in self.plan.stages]
+
+    def stage(self, name: str) -> StagePlan:
+        """The plan of a stage. Raises UserError with a hint for an unknown one."""
+        short = name.removeprefix(self.plan.pipeline + ".")
+        for stage in self.plan.stages:
+            if stage.name == short:
+                return stage
+        if short == INGEST:
+            raise UserError(
+                f"ingest asks no model and has no options; to cut the input again: shardmill run {self.path} ingest --redo"
+            )
+        raise UserError(
+            f"the {self.plan.pipeline} run {self.path} has no stage {name!r}; {did_you_mean(short, [INGEST, *self.stages])}"
+        )
+
+    def after(self, name: str) -> str | None:
+        """The stage that `name` reads from; None for ingest."""
+        return None if name == INGEST else self.stage(name).after
+
+    def downstream(self, name: str) -> list[str]:
+        """`name` and all stages that read from it, directly or not, in pipeline order."""
+        found = {name}
+        for stage in self.plan.stages:
+            if stage.after in found:
+                found.add(stage.name)
+        return [stage for stage in [INGEST, *self.stages] if stage in found]
+
+    def leaves(self) -> list[str]:
+        """The stages that no other reads from."""
+        read = {stage.after for stage in self.plan.stages}
+        return [stage for stage in self.stages if stage not in read] or [INGEST]
+
+    def folder(self, stage: str) -> Path:
+        return self.path / stage
+
+    def files(self, stage: str, shard: int) -> ShardFiles:
+        """The files of a shard. Raises UserError for a shard index out of range."""
+        if not 0 <= shard < self.num_shards:
+            raise UserError(f"there is no shard {shard}: {self.path} has the shards 0 to {self.num_shards - 1}")
+        return ShardFiles(self.folder(stage), shard, self.num_shards, self.plan.part_format)
+
+    def manifest(self, stage: str, shard: int) -> Manifest | None:
+        return read_manifest(self.files(stage, shard).manifest)
+
+    def fingerprint(self, stage: str) -> dict[str, str]:
+        """The planned fingerprint; that of ingest is the input itself."""
+        if stage == INGEST:
+            return {"input": self.plan.input.sha256}
+        return self.stage(stage).fingerprint
+
+    def is_complete(self, stage: str, shard: int) -> bool:
+        """The shard stands, with the planned fingerprint, made from the part that its input stage has now."""
+        manifest = self.manifest(stage, shard)
+        return (
+            manifest is not None and manifest.fingerprint == self.fingerprint(stage) and not self.is_stale(stage, shard, manifest)
+        )
+
+    def complete(self) -> dict[tuple[str, int], Manifest]:
+        """The manifests of all complete shards, by (stage, shard), ingest included; each is read once.
+
+        A damaged manifest counts as none, and what was made from an incomplete shard is not complete.
+        """
+        found: dict[tuple[str, int], Manifest] = {}
+        for stage in [INGEST, *self.stages]:
+            source = self.after(stage)
+            fingerprint = self.fingerprint(stage)
+            for shard in range(self.num_shards):
+                above = found.get((source, shard)) if source else None
+                try:
+                    manifest = self.manifest(stage, shard) if above or source is None else None
+                except UserError:
+                    continue
+                fits = manifest is not None and manifest.fingerprint == fingerprint
+                if manifest is not None and fits and (above is None or above.part.sha256 == manifest.input.sha256):
+                    found[stage, shard] = manifest
+        return found
+
+    def is_stale(self, stage: str, shard: int, manifest: Manifest) -> bool:
+        """The input part is another one than the manifest names: rows were added to it by `shardmill retry`."""
+        source = self.after(stage)
+        above = self.manifest(source, shard) if source else None
+        return above is not None and above.part.sha256 != manifest.input.sha256
+
+    def kinds(self, stage: str) -> dict[str, Kind]:
+        """The columns of a stage's parts: those of the stage before it and what it adds."""
+        if stage == INGEST:
+            return dict(self.plan.input.columns)
+        planned = self.stage(stage)
+        return {**self.kinds(planned.after), **planned.adds}
+
+    def read_part(self, stage: str, shard: int) -> tuple[pl.DataFrame, Manifest]:
+        """A finished part and its manifest, checked against its digest. Raises UserError when it is missing or damaged."""
+        files = self.files(stage, shard)
+        manifest = read_manifest(files.manifest)
+        if manifest is None:
+            raise UserError(f"{stage} has not finished shard {shard}; run: shardmill run {self.path} {stage} --shard {shard}")
+        self._check_file(stage, shard, files.part, manifest.part)
+        return read_frame(files.part, manifest.columns, self.plan.part_format), manifest
+
+    def rows(self, stage: str, shards: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """The rows of finished shards in their order, list and json cells decoded; one part in memory at a time."""
+        kinds = self.kinds(stage)
+        for shard in shards:
+            for row in self.read_part(stage, shard)[0].iter_rows(named=True):
+                yield {name: decode(value, kinds[name]) for name, value in row.items()}
+
+    def read_rejects(self, stage: str, shard: int, manifest: Manifest, kinds: dict[str, Kind]) -> pl.DataFrame:
+        """The rejects of a finished shard, checked in the same way."""
+        files = self.files(stage, shard)
+        self._check_file(stage, shard, files.rejects, manifest.rejects)
+        return read_frame(files.rejects, kinds, "csv")
+
+    def _check_file(self, stage: str, shard: int, path: Path, record: FileRecord) -> None:
+        if not path.exists() or file_digest(path) != record.sha256:
+            raise UserError(
+                f"{path} is not what its manifest says (missing or changed); "
+                f"run: shardmill run {self.path} {stage} --shard {shard} --redo"
+            )

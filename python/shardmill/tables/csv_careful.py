@@ -1,0 +1,131 @@
+"""The careful way through CSV: record by record, where something is wrong. Sets the bad records aside and keeps the rest."""
+
+from __future__ import annotations
+
+from shardmill.tables.base import (
+    MALFORMED_CSV,
+    RAW_LIMIT,
+    UNDECODABLE,
+    WRONG_CELLS,
+    BadRecord,
+    BatchBuilder,
+    raw_text,
+)
+from shardmill.tables.csv_layout import MAX_FIELD_LINES, QUOTE, Layout, Parsed, Place
+
+
+class MalformedRecord(ValueError):
+    """The record does not follow the rules of quoting."""
+
+
+class IncompleteRecord(ValueError):
+    """The record goes on behind the data at hand."""
+
+
+class CarefulParser:
+    """Parses blocks of one file in order.
+
+    A record with a quoting error ends with its line. What follows may be the rest of its text, so until a clean record has
+    been seen, a quote inside an unquoted field is an error; elsewhere it is text, as it is for Excel, pandas and Python's csv.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.resuming = False
+
+    def parse(self, data: bytes, at_end: bool, place: Place) -> Parsed:
+        """The complete records at the start of `data`; size 0 where not even one is complete."""
+        builder = BatchBuilder(self._layout.columns)
+        at, line, row_id = 0, place.line, place.row_id
+        while at < len(data):
+            if data.startswith((b"\n", b"\r\n"), at):
+                at, line = data.index(b"\n", at) + 1, line + 1
+                continue
+            try:
+                end = self._record(builder, data, at, at_end, Place(row_id, line))
+            except IncompleteRecord:
+                break
+            line += data.count(b"\n", at, end)
+            at, row_id = end, row_id + 1
+        return Parsed(builder.take(), at, line - place.line)
+
+    def _record(self, builder: BatchBuilder, data: bytes, at: int, at_end: bool, place: Place) -> int:
+        """Adds the record that starts at `at`, as good or as bad, and returns where it ends."""
+        try:
+            cells, end = split_record(data, at, self._layout, at_end, strict=self.resuming)
+        except MalformedRecord as error:
+            end = data.index(b"\n", at) + 1
+            builder.add_bad(BadRecord(place.row_id, place.line, MALFORMED_CSV, str(error), raw_text(data[at:end])))
+            self.resuming = True
+            return end
+        self.resuming = False
+        expected = len(self._layout.columns)
+        try:
+            texts = [cell.decode() for cell in cells]
+        except UnicodeDecodeError as error:
+            detail = f"byte 0x{error.object[error.start]:02x} is not UTF-8"
+            builder.add_bad(BadRecord(place.row_id, place.line, UNDECODABLE, detail, raw_text(data[at:end])))
+            return end
+        if len(texts) == expected:
+            builder.add(place.row_id, place.line, texts, end - at)
+        else:
+            detail = f"{len(texts)} cells where the header has {expected}"
+            raw = raw_text(data[at : min(end, at + 4 * RAW_LIMIT)])
+            builder.add_bad(BadRecord(place.row_id, place.line, WRONG_CELLS, detail, raw))
+        return end
+
+
+def split_record(data: bytes, at: int, layout: Layout, at_end: bool, strict: bool = False) -> tuple[list[bytes], int]:
+    """The cells of the record that starts at `at`, and where the next one starts.
+
+    `strict` refuses a quote inside an unquoted field. Raises MalformedRecord, or IncompleteRecord where more data is needed.
+    """
+    delimiter = bytes((layout.delimiter,))
+    newline = data.find(b"\n", at)
+    if newline < 0:
+        raise IncompleteRecord
+    if not layout.quoted or data.find(b'"', at, newline) < 0:
+        return _unquoted(data, at, newline).split(delimiter), newline + 1
+    cells: list[bytes] = []
+    while True:
+        if data[at] == QUOTE:
+            closing = _closing_quote(data, at + 1, at_end)
+            cells.append(data[at + 1 : closing].replace(b'""', b'"'))
+            at = closing + 1
+            if data.startswith((b"\n", b"\r\n"), at):
+                return cells, data.index(b"\n", at) + 1
+            if not data.startswith(delimiter, at):
+                raise MalformedRecord("text behind a closing quote, or a quote that is not doubled")
+            at += 1
+            continue
+        newline = data.find(b"\n", at)
+        if newline < 0:
+            raise IncompleteRecord
+        stop = data.find(delimiter, at, newline)
+        cell = _unquoted(data, at, newline) if stop < 0 else data[at:stop]
+        if strict and b'"' in cell:
+            raise MalformedRecord("a quote inside an unquoted field, after a record with an error")
+        cells.append(cell)
+        if stop < 0:
+            return cells, newline + 1
+        at = stop + 1
+
+
+def _unquoted(data: bytes, at: int, newline: int) -> bytes:
+    return data[at : newline - 1] if newline > at and data[newline - 1] == ord("\r") else data[at:newline]
+
+
+def _closing_quote(data: bytes, at: int, at_end: bool) -> int:
+    """Where the quoted field whose text starts at `at` is closed."""
+    start = at
+    while (at := data.find(b'"', at)) >= 0 and data.startswith(b'"', at + 1):
+        at += 2
+    # Two bytes behind the quote tell whether it closes the field: a quote, a delimiter, or a line end of one or two bytes.
+    closed = at >= 0 and (at_end or at + 2 < len(data))
+    if data.count(b"\n", start, at if closed else len(data)) > MAX_FIELD_LINES:
+        raise MalformedRecord(f"a quoted field over more than {MAX_FIELD_LINES:,} lines: its quote is probably not closed")
+    if closed:
+        return at
+    if at_end:
+        raise MalformedRecord("a quote that is not closed before the end of the file")
+    raise IncompleteRecord

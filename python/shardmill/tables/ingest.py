@@ -1,0 +1,262 @@
+"""Cutting a foreign table into the parts of a run. Every record gets its `row_id`, its ordinal in the file, for good."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from shardmill.store.atomic import make_folder, new_attempt
+from shardmill.store.cells import Kind, dump_cell, parse_list, storable
+from shardmill.store.finish import REJECTS, Counts, seal
+from shardmill.store.frames import frame_of, write_frame
+from shardmill.store.layout import begun_shards
+from shardmill.store.manifest import InputRecord, Manifest
+from shardmill.store.publish import settle
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.tables import Table, open_table
+from shardmill.tables.selection import Sieve
+from shardmill.util.errors import UserError, did_you_mean, told
+
+CAPTION_NAMES = ("caption", "title", "text", "captions", "alt_text", "description")
+IMAGE_NAMES = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file", "img", "jpg", "png")
+RESERVED = ("row_id", "sub_id", "line")
+INGEST_REJECTS: dict[str, Kind] = {"row_id": "int", "line": "int", **REJECTS}
+
+
+@dataclass(frozen=True)
+class ImportProgress:
+    """How far reading the input is: `doing` is "counting" or "writing"; `total` is None while counting."""
+
+    doing: str
+    rows: int
+    total: int | None
+
+
+Report = Callable[[ImportProgress], None] | None
+
+
+def map_columns(
+    columns: Sequence[str],
+    caption: str | None,
+    image: str | None,
+    lists: Sequence[str] = (),
+    *,
+    captioned: bool = True,
+    pictured: bool = True,
+) -> tuple[dict[str, str], dict[str, Kind]]:
+    """Which input column becomes which column of the run, and the columns of the ingest parts with their kinds.
+
+    The caption column becomes `caption`, the image column `image`; the others keep their names, with `input_` before a name
+    that the run needs itself. Cells of the columns `lists` are read as lists. Raises UserError when a named column is missing or
+    no caption column can be found, unless the run does without captions (`captioned`). No image column is looked for where
+    pictures of our own take its place (`pictured`).
+    """
+    odd = [column for column in columns if any(mark in column for mark in "\r\n")]
+    if odd:
+        raise UserError(f"the column name {odd[0][:60]!r} has a line break; rename it in the input")
+    caption = _find(columns, caption, CAPTION_NAMES, "--caption-column")
+    if caption is None and captioned:
+        raise UserError(f"no column of the input looks like captions (it has: {told(columns)}); name it with --caption-column")
+    image = _find(columns, image, IMAGE_NAMES, "--image-column") if pictured else None
+    mapping = {caption: "caption"} if caption is not None else {}
+    if image is not None:
+        if image == caption:
+            raise UserError(f"the column {image!r} cannot be both caption and image")
+        mapping[image] = "image"
+    for column in columns:
+        if column not in mapping:
+            mapping[column] = f"input_{column}" if column in ("caption", "image", *RESERVED) else column
+    if len(set(mapping.values())) < len(mapping):
+        raise UserError(f"two columns of the input would get one name: {told(sorted(mapping.values()))}; rename one")
+    carried = [name for name in mapping.values() if name not in ("caption", "image")]
+    kinds: dict[str, Kind] = {"row_id": "int", **dict.fromkeys(("image", "caption", *carried), "text")}
+    for name in lists:
+        column = mapping[_find(columns, name, (), "--list-column") or ""]
+        if column not in carried:
+            raise UserError(f"the column {name!r} is the {column} column and cannot be one of lists")
+        kinds[column] = "list"
+    return mapping, kinds
+
+
+def _find(columns: Sequence[str], named: str | None, usual: Sequence[str], option: str) -> str | None:
+    if named is not None:
+        if named not in columns:
+            raise UserError(f"the input has no column {named!r} ({option}); {did_you_mean(named, columns)}")
+        return named
+    lowered = {column.lower(): column for column in reversed(columns)}
+    return next((lowered[name] for name in usual if name in lowered), None)
+
+
+def count_records(table: Table, report: Report = None, look: Callable[[pl.DataFrame], None] = lambda frame: None) -> int:
+    """The number of records, good and bad; `look` is shown the good ones, batch by batch."""
+    rows = 0
+    for batch in table.batches():
+        look(batch.frame)
+        rows += batch.frame.height + len(batch.bad)
+        if report:
+            report(ImportProgress("counting", rows, None))
+    return rows
+
+
+def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
+    """Write the ingest parts that are missing; returns the manifests of all shards.
+
+    Raises UserError when the input is no longer what the plan says.
+    """
+    make_folder(run.folder(INGEST))
+    standing = _standing(run)
+    if all(manifest is not None for manifest in standing):
+        return [manifest for manifest in standing if manifest is not None]
+    planned = run.plan.input
+    table = open_table(planned.path, planned.reading.encoding, planned.reading.quoting)
+    if table.digest()[0] != planned.sha256:
+        raise UserError(f"{planned.path} changed since {run.path} was planned; restore it, or start a new run with it")
+    manifests = []
+    for shard, pieces in groupby(_pieces(table, run), key=lambda piece: piece.shard):
+        found = standing[shard]
+        manifests.append(found if found is not None else _write_shard(run, shard, pieces, report))
+    if len(manifests) != run.num_shards:
+        raise UserError(f"{planned.path} ended after {len(manifests)} of {run.num_shards} shards; it changed while it was read")
+    for shard in begun_shards(run.folder(INGEST), run.num_shards):
+        settle(run.files(INGEST, shard), run.superseded / INGEST)
+    return manifests
+
+
+def _standing(run: RunFolder) -> list[Manifest | None]:
+    """The manifests of the shards, what was cut off being finished first. A shard without leftovers costs no listing."""
+    begun = begun_shards(run.folder(INGEST), run.num_shards)
+    found = []
+    for shard in range(run.num_shards):
+        manifest = None if shard in begun else run.manifest(INGEST, shard)
+        found.append(manifest or settle(run.files(INGEST, shard), run.superseded / INGEST))
+    return found
+
+
+@dataclass
+class _Piece:
+    """The part of one batch that belongs to one shard."""
+
+    shard: int
+    frame: pl.DataFrame
+    rejects: list[dict[str, Any]]
+
+
+def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
+    """The batches of the table cut at the shard bounds, columns renamed, records without a caption among the rejects."""
+    mapping, kinds = run.plan.input.mapping, run.plan.input.columns
+    names = [pl.col(source).alias(target) for source, target in mapping.items()]
+    sieve = Sieve(run.plan.input.selection) if run.plan.input.selection else None
+    shard = 0
+    for batch in table.batches():
+        frame = batch.frame.select("row_id", "line", *names)
+        if "image" not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, pl.String).alias("image"))
+        if "caption" not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, pl.String).alias("caption"))
+        lacking = pl.col("caption").is_null() | (pl.col("caption").str.strip_chars() == "")
+        empty = lacking if run.plan.input.captioned else pl.lit(False)
+        rejects = [_reject(bad.row_id, bad.line, bad.reason, bad.detail, bad.raw) for bad in batch.bad]
+        rejects += [
+            _reject(row_id, line, "empty caption") for row_id, line in frame.filter(empty).select("row_id", "line").iter_rows()
+        ]
+        frame = frame.filter(~empty)
+        if sieve is not None:
+            frame = frame.with_columns(pl.Series("verdict", sieve.verdicts(frame["caption"]), pl.String))
+            left = frame.filter(pl.col("verdict").is_not_null()).select("row_id", "line", "verdict")
+            rejects += [_reject(row_id, line, verdict) for row_id, line, verdict in left.iter_rows()]
+            frame = frame.filter(pl.col("verdict").is_null())
+        for column in [name for name, kind in kinds.items() if kind == "list"]:
+            frame, unreadable = _as_lists(frame, column)
+            rejects += unreadable
+        rejects.sort(key=lambda reject: reject["row_id"])
+        frame = frame.select(list(kinds))
+        while frame.height or rejects:
+            end = run.plan.shards[shard][1]
+            here = [reject for reject in rejects if reject["row_id"] < end]
+            rejects = rejects[len(here) :]
+            inside = frame.filter(pl.col("row_id") < end)
+            frame = frame.slice(inside.height)
+            yield _Piece(shard, inside, here)
+            if frame.height or rejects:
+                shard += 1
+
+
+def _as_lists(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """The cells of a column as lists in JSON, and rejects for the records whose cell is no list."""
+    cells: list[str | None] = []
+    rejects = []
+    for row_id, line, cell in frame.select("row_id", "line", column).iter_rows():
+        try:
+            cells.append(storable(dump_cell(parse_list(cell))))
+        except ValueError as error:
+            cells.append(None)
+            rejects.append(_reject(row_id, line, "unreadable cell", f"{column}: {error}", cell or ""))
+    made = frame.with_columns(pl.Series(column, cells, pl.String))
+    return made.filter(pl.col(column).is_not_null()), rejects
+
+
+def _reject(row_id: int, line: int, reason: str, detail: str = "", raw: str = "") -> dict[str, Any]:
+    return {"row_id": row_id, "line": line, "reason": reason, "detail": detail, "raw": raw, "attempts": 0}
+
+
+def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: Report) -> Manifest:
+    started, attempt = time.time(), new_attempt()
+    kinds = run.kinds(INGEST)
+    rejects: list[dict[str, Any]] = []
+    rows_out = 0
+    start, end = run.plan.shards[shard]
+    with PartWriter(run.files(INGEST, shard).staged(attempt).part, kinds, run.plan.part_format) as part:
+        for piece in pieces:
+            part.write(piece.frame)
+            rows_out += piece.frame.height
+            rejects += piece.rejects
+            if report:
+                report(ImportProgress("writing", start + rows_out + len(rejects), run.plan.input.rows))
+    if rows_out + len(rejects) != end - start:
+        raise UserError(
+            f"{run.plan.input.path} gave {rows_out + len(rejects)} records for shard {shard}, not {end - start}; "
+            "it changed while it was read"
+        )
+    counts = Counts(end - start, rows_out, rows_out)
+    source = InputRecord(stage="input", sha256=run.plan.input.sha256)
+    refused = frame_of(rejects, INGEST_REJECTS)
+    try:
+        return seal(
+            run, INGEST, shard, attempt, counts, refused, INGEST_REJECTS, source, columns=kinds, started=started, tidy=False
+        )
+    except FileNotFoundError:
+        manifest = settle(run.files(INGEST, shard), run.superseded / INGEST)
+        if manifest is None:
+            raise
+        return manifest  # of another process, which was faster and has tidied this one's files away
+
+
+class PartWriter:
+    """Writes a part piece by piece. CSV and JSONL stream; Parquet is written at the end, from the pieces of one shard."""
+
+    def __init__(self, path: Path, kinds: Mapping[str, Kind], format: str):
+        self._kinds, self._format = kinds, format
+        self._file = open(path, "wb")  # noqa: SIM115 (closed by __exit__)
+        self._pieces: list[pl.DataFrame] = []
+        self._first = True
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def write(self, piece: pl.DataFrame) -> None:
+        if self._format == "parquet":
+            self._pieces.append(piece)
+        else:
+            write_frame(piece, self._kinds, self._file, self._format, header=self._first)
+        self._first = False
+
+    def __exit__(self, *error: object) -> None:
+        if self._pieces and not any(error):
+            write_frame(pl.concat(self._pieces), self._kinds, self._file, self._format)
+        self._file.close()
