@@ -7,11 +7,11 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from shardmill.audit.draw import Sample, SampledClaim, Stratum
+from shardmill.audit.draw import AuditSample, SampledClaim, Stratum
 from shardmill.audit.sheet import COLUMNS
 
 
-def sample_of(lines: list[int], units: list[int], claims_each: int = 1) -> Sample:
+def sample_of(lines: list[int], units: list[int], claims_each: int = 1) -> AuditSample:
     """A sample of strata with so many lines, so many units drawn of each, and so many claims per unit."""
     made = [(unit, stratum) for unit, stratum in enumerate(stratum for stratum, count in enumerate(units) for _ in range(count))]
     claims = [
@@ -28,7 +28,7 @@ def sample_of(lines: list[int], units: list[int], claims_each: int = 1) -> Sampl
         for unit, stratum in made
         for number in range(claims_each)
     ]
-    return Sample(
+    return AuditSample(
         id="s0000000000",
         pipeline="negbench",
         input_sha256="",
@@ -42,7 +42,7 @@ def sample_of(lines: list[int], units: list[int], claims_each: int = 1) -> Sampl
     )
 
 
-def sheet_text(sample: Sample, verdicts: Callable[[int], str], delimiter: str = ",", **more: str) -> str:
+def sheet_text(sample: AuditSample, verdicts: Callable[[int], str], delimiter: str = ",", **more: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=delimiter)
     writer.writerow(COLUMNS)

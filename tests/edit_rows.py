@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from shardmill.core.seeding import rng_of, seed_of
-from shardmill.core.stage import Answer, Ask, ModelStage, More, Reject
+from shardmill.core.stage import Answer, FollowUp, ModelCall, ModelStage, Reject
 from shardmill.embedded.rules.engine import RulesModel
 from shardmill.language.actions import actions
 from shardmill.language.noun_phrases import extract_objects
@@ -48,12 +48,12 @@ def outcome(stage: ModelStage, row: dict[str, Any], model: Model = rules, attemp
         if answers and len(problems) == len(answers) and not stage.tolerant:
             return Reject(problems[0] or "")
         result = stage.accept(row, answers)
-        if not isinstance(result, More):
+        if not isinstance(result, FollowUp):
             return result
         asks = result.asks
 
 
-def answered(stage: ModelStage, ask: Ask, key: tuple[Any, ...], model: Model, attempts: int) -> Answer:
+def answered(stage: ModelStage, ask: ModelCall, key: tuple[Any, ...], model: Model, attempts: int) -> Answer:
     """The last answer to an ask."""
     assert isinstance(ask.request, TextRequest)
     for attempt in range(attempts):

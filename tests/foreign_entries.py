@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shardmill.recaption.foreign import Entry, ForeignCaptions, Oddity
+from shardmill.recaption.foreign import Entry, ForeignCaptions, InputWarning
 
 
-def entries_of(file: ForeignCaptions) -> Iterator[Entry | Oddity]:
+def entries_of(file: ForeignCaptions) -> Iterator[Entry | InputWarning]:
     for found in file.batches():
-        if isinstance(found, Oddity):
+        if isinstance(found, InputWarning):
             yield found
         else:
             yield from zip(found.images, found.texts, strict=True)

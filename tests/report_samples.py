@@ -7,19 +7,19 @@ from pathlib import Path
 from PIL import Image
 
 from shardmill.quality.model import (
-    Box,
+    BoxView,
     Card,
     Chart,
-    Example,
-    Finding,
+    ChartSeries,
+    FigureTable,
     FlowStep,
     Mark,
+    QualityFinding,
     Report,
-    Section,
-    Series,
+    ReportSection,
+    RowExample,
     ShardSpan,
-    Table,
-    Text,
+    TextView,
 )
 
 HOSTILE = (
@@ -51,41 +51,41 @@ def sample_report(picture: Path | None = None, caption: str = "A red block besid
         objects=["red block", "green block"],
         image=str(picture) if picture else None,
         boxes=[
-            Box(name="red block", score=0.96, box=(60, 80, 260, 300), kind="kept"),
-            Box(name="green block", score=0.08, box=(380, 200, 600, 440), kind="dropped"),
-            Box(name="lamp", score=0.02, box=(300, 20, 380, 90), kind="absent"),
+            BoxView(name="red block", score=0.96, box=(60, 80, 260, 300), kind="kept"),
+            BoxView(name="green block", score=0.08, box=(380, 200, 600, 440), kind="dropped"),
+            BoxView(name="lamp", score=0.02, box=(300, 20, 380, 90), kind="absent"),
         ],
         texts=[
-            Text(label="caption", text=caption),
-            Text(label="negated", text="A red block, and no lamp.", kept=True),
-            Text(label="paraphrase", text="No lamp.", kept=False, why="the block is not named"),
+            TextView(label="caption", text=caption),
+            TextView(label="negated", text="A red block, and no lamp.", kept=True),
+            TextView(label="paraphrase", text="No lamp.", kept=False, why="the block is not named"),
         ],
     )
     rejected = Card(
         row_id=7, stage="filter_objects", fate="rejected", reason="no object seen", detail="scores: cat 0.031", objects=["cat"],
-        image="/nowhere/7.png", texts=[Text(label="caption", text="A cat sleeps.")],
+        image="/nowhere/7.png", texts=[TextView(label="caption", text="A cat sleeps.")],
     )  # fmt: skip
     empty = Card(
-        row_id=8, stage="extract_objects", fate="rejected", reason="no object", texts=[Text(label="caption", text="Joy")]
+        row_id=8, stage="extract_objects", fate="rejected", reason="no object", texts=[TextView(label="caption", text="Joy")]
     )
     position = Chart(
         id="position", title="Where the answer stands", kind="bars", x_label="position", y_label="share",
-        series=[Series(name="all", x=["A", "B", "C", "D"], y=[0.2, 0.3, 0.25, 0.25])],
+        series=[ChartSeries(name="all", x=["A", "B", "C", "D"], y=[0.2, 0.3, 0.25, 0.25])],
         marks=[Mark(label="at most 28 %", at=0.28)], note="One high bar: a model can learn the letter.",
     )  # fmt: skip
     scores = Chart(
         id="scores", title="Scores of the detector", kind="histogram", x_label="score", y_label="names",
         series=[
-            Series(name="claimed there", x=[0.0, 0.25, 0.5, 0.75], y=[1, 2, 3, 90]),
-            Series(name="claimed absent", x=[0.0, 0.25, 0.5, 0.75], y=[120, 6, 0, 0]),
+            ChartSeries(name="claimed there", x=[0.0, 0.25, 0.5, 0.75], y=[1, 2, 3, 90]),
+            ChartSeries(name="claimed absent", x=[0.0, 0.25, 0.5, 0.75], y=[120, 6, 0, 0]),
         ],
         marks=[Mark(label="present from 0.35", at=0.35)],
     )  # fmt: skip
     ranks = Chart(
         id="ranks", title="Objects by rank", kind="lines", x_label="rank", y_label="rows",
-        series=[Series(name="positives", x=[1.0, 10.0, 100.0, 1000.0], y=[900, 80, 7, 1])],
+        series=[ChartSeries(name="positives", x=[1.0, 10.0, 100.0, 1000.0], y=[900, 80, 7, 1])],
     )  # fmt: skip
-    head = Table(id="head", title="Most frequent", columns=["object", "rows"], rows=[["dog", 90], ["cat", None]])
+    head = FigureTable(id="head", title="Most frequent", columns=["object", "rows"], rows=[["dog", 90], ["cat", None]])
     return Report(
         created="2026-01-02T03:04:05+00:00",
         pipeline="negbench",
@@ -93,14 +93,14 @@ def sample_report(picture: Path | None = None, caption: str = "A red block besid
         facts={"rows in": "542", "rows out": "342", "GPU-hours": "0"},
         findings=[
             _finding("kept", "pass"),
-            _finding("position", "fail", [Example(row_id=42, sub_id=0, text=caption), Example(row_id=99, text="elsewhere")]),
+            _finding("position", "fail", [RowExample(row_id=42, sub_id=0, text=caption), RowExample(row_id=99, text="there")]),
             _finding("lengths", "look"),
         ],
         flow=[
             FlowStep(
                 stage="extract_objects", after=None, rows_in=542, rows_out=519, lines_out=519,
                 rejected={"no object": 21, "empty": 2},
-                examples={"no object": [Example(row_id=8, text="Joy")]},
+                examples={"no object": [RowExample(row_id=8, text="Joy")]},
             ),
             FlowStep(stage="create_mcq", after="extract_objects", rows_in=519, rows_out=342, lines_out=684,
                      rejected={"too few": 177}),
@@ -112,15 +112,15 @@ def sample_report(picture: Path | None = None, caption: str = "A red block besid
             for shard in range(4)
         ],
         sections=[
-            Section(id="balance", title="Balance", text="What a blind model could learn.", charts=[position, scores]),
-            Section(id="objects", title="Objects", charts=[ranks], tables=[head]),
+            ReportSection(id="balance", title="Balance", text="What a blind model could learn.", charts=[position, scores]),
+            ReportSection(id="objects", title="Objects", charts=[ranks], tables=[head]),
         ],
         cards=[accepted, rejected, empty],
     )  # fmt: skip
 
 
-def _finding(name: str, verdict: str, examples: list[Example] | None = None) -> Finding:
-    return Finding(
+def _finding(name: str, verdict: str, examples: list[RowExample] | None = None) -> QualityFinding:
+    return QualityFinding(
         id=name, rule=f"The rule of {name}.", verdict=verdict, value=0.31, shown="31.0 %", threshold="at most 28 %", n=342,
         means="One place is right far too often; look at the drawing of positions.", examples=examples or [],
     )  # fmt: skip

@@ -22,7 +22,7 @@ from shardmill.models.contract import DetectRequest
 from shardmill.models.registry import open_model
 from shardmill.store.cells import parse_json_cell, parse_list
 
-STAGES = ("parse_captions", "judge_captions", "paint_images", "ground_objects", "check_facts")
+STAGES = ("parse_captions", "judge_captions", "generate_images", "ground_objects", "check_facts")
 PIPELINE = "pipeline: antidote\nstages:\n" + "".join(
     f"  - {{stage: {stage}{model}}}\n"
     for stage, model in zip(STAGES, (", model: rules", ", model: rules", ", model: scene", ", model: scene", ""), strict=True)
@@ -50,8 +50,8 @@ def measure(captions: Path, painter: float, detector: float) -> tuple[Count, Cou
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "pipeline.yaml").write_text(PIPELINE)
         settings = [
-            f"paint_images.model.leave_out_rate={painter}",
-            f"paint_images.model.add_rate={painter}",
+            f"generate_images.model.leave_out_rate={painter}",
+            f"generate_images.model.add_rate={painter}",
             f"ground_objects.model.miss_rate={detector}",
             f"ground_objects.model.false_alarm_rate={detector}",
         ]
@@ -65,7 +65,7 @@ def measure(captions: Path, painter: float, detector: float) -> tuple[Count, Cou
         kept = {row["row_id"]: row for row in checked.iter_rows(named=True)}
         for row in run.read_part("ground_objects", 0)[0].iter_rows(named=True):
             names = (*parse_list(row["present"]), *parse_list(row["absent"]))
-            (reply,) = truth.stream([DetectRequest(str(run.path / row["painted_image"]), names)])
+            (reply,) = truth.stream([DetectRequest(str(run.path / row["generated_image"]), names)])
             verified = kept.get(row["row_id"], {"verified_present": "[]", "verified_absent": "[]"})
             for count, column, there in ((present, "present", True), (absent, "absent", False)):
                 for name in parse_list(row[column]):

@@ -67,7 +67,7 @@ def generate(pool, folder: Path, rows: int) -> Path:
 
 def _publish(run, stage: str, shard: int, ids: pl.DataFrame, part: pl.DataFrame, rejects: pl.DataFrame, known: dict) -> None:
     from shardmill.store.atomic import new_attempt
-    from shardmill.store.finish import Counts, seal
+    from shardmill.store.finish import ShardCounts, seal
     from shardmill.store.frames import write_frame
     from shardmill.store.manifest import InputRecord
 
@@ -83,7 +83,7 @@ def _publish(run, stage: str, shard: int, ids: pl.DataFrame, part: pl.DataFrame,
     refused = ids.join(rejects.rename({"row_id": "line"}), on="line", how="inner", maintain_order="left_right")
     columns = {name: kind for name, kind in kinds.items() if name in out.columns}
     write_frame(out, columns, files.staged(attempt).part, run.plan.part_format)
-    counts = Counts(above.lines_out, out["row_id"].n_unique(), out.height)
+    counts = ShardCounts(above.lines_out, out["row_id"].n_unique(), out.height)
     source = InputRecord(stage=above.stage, sha256=above.part.sha256)
     seal(run, stage, shard, attempt, counts, refused.select(list(known)), known, source, columns=columns, started=time.time())
 

@@ -46,11 +46,11 @@ from bench.vision_models import (
 )
 from models.tiny_detectors import build_grounding_dino, build_owl
 from models.tiny_diffusion import build_sd3
-from shardmill.models.contract import DetectRequest, PaintRequest
+from shardmill.models.contract import DetectRequest, GenerateRequest
 from shardmill.models.detect.grounding_dino import GroundingDinoDetector
 from shardmill.models.detect.owl import OwlDetector
 from shardmill.models.detect.phrases import padded
-from shardmill.models.generate.diffusers import DiffusersPainter
+from shardmill.models.generate.diffusers import DiffusersGenerator
 
 NAMES_PER_IMAGE = 12
 FORWARDS = 5 if DEVICE == "cuda" else 1
@@ -153,7 +153,7 @@ def sd3(args: argparse.Namespace, folder: Path, _: Sequence[str]) -> Subject:
     as_original = {**size, "num_inference_steps": args.steps, "guidance_scale": 7.5}
     compiled = DEVICE == "cuda" and not args.small
     most = args.paint_batch
-    painter = DiffusersPainter(
+    painter = DiffusersGenerator(
         model=str(path), **size, steps=args.steps, guidance=7.5, max_batch_size=most, compile=compiled, drop_t5=not args.t5
     )  # fmt: skip
     rng = Random(0)
@@ -262,8 +262,8 @@ def _through(model: Any, asked: Sequence[Any], rows: Counter[int] | None = None)
     return len(replies) / seconds
 
 
-def _painted(painter: DiffusersPainter, prompts: Sequence[str], folder: Path) -> float:
-    asked = [PaintRequest(prompt, NEGATIVE, str(folder), str(number), number) for number, prompt in enumerate(prompts)]
+def _painted(painter: DiffusersGenerator, prompts: Sequence[str], folder: Path) -> float:
+    asked = [GenerateRequest(prompt, NEGATIVE, str(folder), str(number), number) for number, prompt in enumerate(prompts)]
     return _through(painter, asked)
 
 
@@ -332,7 +332,7 @@ def _dino_alone(detector: GroundingDinoDetector, asked: Sequence[DetectRequest],
     return len(asked) / seconds
 
 
-def _denoised(painter: DiffusersPainter, prompts: Sequence[str], steps: int) -> float:
+def _denoised(painter: DiffusersGenerator, prompts: Sequence[str], steps: int) -> float:
     """Pictures per second of the denoising model: all steps, with and without prompt, and nothing else."""
     read = painter._prompts.encode([painter._prompts.prepare(prompt, NEGATIVE) for prompt in prompts])
     hidden = torch.cat([read["negative_prompt_embeds"], read["prompt_embeds"]])

@@ -41,7 +41,7 @@ THINGS = [
 VOCABULARY = [f"{kind} {thing}" for kind in KINDS for thing in THINGS]
 SIZES = [(640, 480), (640, 427), (480, 640), (640, 480), (500, 375), (640, 360), (612, 612), (427, 640)]
 """4:3, 3:2, 3:4, 4:3, smaller 4:3, 16:9, square, 2:3."""
-MOST_PHRASES = 20
+MAX_PHRASES = 20
 """Boxes with a phrase in the original loop: random weights score hundreds of boxes high, trained ones a handful."""
 ORIENTATIONS = {3: 6, 7: 8, 11: 3}
 """Of each 16 pictures, those with an EXIF orientation, and which."""
@@ -221,7 +221,7 @@ def as_antidote(folder: Path, asked: Sequence[DetectRequest], short: int, long: 
     def phrases(seen: Any, names: Sequence[str]) -> set[str]:
         text = tokenizer(" . ".join(names) + " .", return_tensors="pt").to(DEVICE)
         scores = model(pixel_values=seen[None].to(DEVICE), **text).logits.cpu().sigmoid()[0]
-        boxes = scores[scores.max(-1).values > 0.25][:MOST_PHRASES]
+        boxes = scores[scores.max(-1).values > 0.25][:MAX_PHRASES]
         ids = text["input_ids"][0].tolist()
         return {tokenizer.decode([ids[place] for place in (box > 0.35).nonzero()[:, 0].tolist()]) for box in boxes}
 

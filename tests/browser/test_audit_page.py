@@ -13,28 +13,28 @@ import pytest
 from PIL import Image
 from selenium.webdriver import ActionChains, Keys
 
-from shardmill.audit.draw import Drawn, Sample, SampledClaim, Stratum
+from shardmill.audit.draw import AuditSample, Drawn, SampledClaim, Stratum
 from shardmill.audit.page import write_page
 from shardmill.audit.result import result_of
 from shardmill.audit.sheet import read_sheet, write_sheet
 from shardmill.audit.statements import Claim, Item, Output
-from shardmill.quality.model import Box, Text
+from shardmill.quality.model import BoxView, TextView
 
 HOSTILE = '</script><script>window.broken=1</script><img src=x onerror="window.broken=1">'
 CLAIMS = ["There is a dog in this image.", f'=1+1 "{HOSTILE}"', "There is no cat,\nnor a größer ☕ one.", "@last"]
 
 
 @pytest.fixture
-def sample(tmp_path: Path) -> Sample:
+def sample(tmp_path: Path) -> AuditSample:
     """Two rows of two claims each, the first with a picture, drawn into `tmp_path` as a page and a sheet."""
     Image.new("RGB", (640, 320), "navy").save(tmp_path / "dog.png")
     output = Output("objects", "validate_objects", "image", pl.lit("lists"), lambda row: Item([]))
     boxes = [
-        Box(name=HOSTILE, score=0.9, box=(10, 10, 300, 200), kind="kept"),
-        Box(name="cat", score=0.1, box=(1, 2, 9, 9), kind="absent"),
+        BoxView(name=HOSTILE, score=0.9, box=(10, 10, 300, 200), kind="kept"),
+        BoxView(name="cat", score=0.1, box=(1, 2, 9, 9), kind="absent"),
     ]
     items = [
-        Item([Claim("k", text) for text in CLAIMS[:2]], [Text(label=HOSTILE, text=HOSTILE)], boxes),
+        Item([Claim("k", text) for text in CLAIMS[:2]], [TextView(label=HOSTILE, text=HOSTILE)], boxes),
         Item([Claim("k", text) for text in CLAIMS[2:]]),
     ]
     images = [str(tmp_path / "dog.png"), str(tmp_path / "gone.png")]
@@ -46,7 +46,7 @@ def sample(tmp_path: Path) -> Sample:
         )
         for at, text in enumerate(CLAIMS)
     ]  # fmt: skip
-    made = Sample(
+    made = AuditSample(
         id="s00000000ab", pipeline="negbench", input_sha256="", run_seed=0, seed=0, rows=2, missing_shards=[], fingerprints={},
         strata=[Stratum(output="objects", name="lists", lines=2, drawn=2)], claims=claims,
     )  # fmt: skip
@@ -56,7 +56,7 @@ def sample(tmp_path: Path) -> Sample:
 
 
 @pytest.fixture
-def page(browser: Any, sample: Sample, tmp_path: Path) -> Any:
+def page(browser: Any, sample: AuditSample, tmp_path: Path) -> Any:
     """The driver of a browser that shows the page, remembers nothing of it, and saves into `tmp_path/saved`."""
     browser.open(tmp_path / "audit.html")
     browser.run("localStorage.clear()")
@@ -124,7 +124,7 @@ def test_what_was_ticked_is_there_after_a_reload_and_goes_on_at_the_first_open_c
     assert page.execute_script("return document.querySelector('.here').dataset.at") == "1"
 
 
-def test_the_saved_sheet_is_the_one_that_can_be_read(page: Any, sample: Sample, tmp_path: Path) -> None:
+def test_the_saved_sheet_is_the_one_that_can_be_read(page: Any, sample: AuditSample, tmp_path: Path) -> None:
     page.find_element("id", "annotator").send_keys("=Ann/1")
     page.find_elements("css selector", ".note")[2].send_keys('-2 "cats", größer')
     press(page, Keys.TAB)

@@ -20,7 +20,7 @@ from crash.machine import KILL_BEFORE, UNDISTURBED, Disturbance, Ended, Hung, Ma
 if TYPE_CHECKING:
     from crash.explore import Explorer, Prepared
 
-MOST_STEPS = 3_000
+MAX_STEPS = 3_000
 HUNG_SECONDS = 60
 PATIENCE = 400
 """Steps that the second process gets while the first one stands: with claims it may wait for it for ever."""
@@ -56,7 +56,7 @@ class Stepped:
     def end(self) -> Ended:
         """Let it run to its end, and say how that was."""
         while self.alive:
-            assert self.steps < MOST_STEPS, "it never ends"
+            assert self.steps < MAX_STEPS, "it never ends"
             self.step()
         os.close(self._asks)
         os.close(self._goes)
@@ -91,7 +91,7 @@ class Seeded:
             one = rng.choice([each for each in (first, second) if each.alive])
             for _ in range(rng.randint(1, self.longest)):
                 one.step()
-            assert first.steps + second.steps < 2 * MOST_STEPS, "they never end"
+            assert first.steps + second.steps < 2 * MAX_STEPS, "they never end"
 
     def kills(self, calls: int) -> Disturbance:
         """Every other seed kills the second process at a call."""

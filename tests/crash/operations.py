@@ -153,7 +153,7 @@ def _work(root: Path, stage: str, shard: str, stale: str = "") -> int:
     from shardmill.store.run_folder import RunFolder
 
     logging.disable()
-    claims.LEAST_ROWS = 1
+    claims.MIN_ROWS = 1
     claims.STALE_SECONDS = -1.0 if stale else claims.STALE_SECONDS
     outbox = Outbox(os.open(os.devnull, os.O_WRONLY))
     while True:

@@ -19,7 +19,7 @@ from typing import Any
 from crash import operations
 
 UNEXPECTED = 70
-MOST_SECONDS = 120
+MAX_SECONDS = 120
 
 
 def start(order: dict[str, Any]) -> int:
@@ -29,7 +29,7 @@ def start(order: dict[str, Any]) -> int:
     code = UNEXPECTED
     try:
         os.setpgid(0, 0)
-        signal.alarm(MOST_SECONDS)
+        signal.alarm(MAX_SECONDS)
         told = os.open(order["told"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(told, 1)

@@ -13,7 +13,7 @@ from fuzz.hostile import LITTLE, pick, texts, values
 from fuzz.target import Target
 from shardmill.store.cells import Kind, decode, dump_cell, encode, parse_json_cell, parse_list
 from shardmill.store.frames import FORMATS, frame_of, read_frame, write_frame
-from shardmill.store.journal import Header, Journal, JournalReader, Record, read_header, read_kept, read_records
+from shardmill.store.journal import Journal, JournalHeader, JournalReader, JournalRecord, read_header, read_kept, read_records
 
 KINDS: dict[str, Kind] = {"row_id": "int", "caption": "text", "x": "float", "is": "bool", "names": "list", "more": "json"}
 LITERALS = ["[", "]", "(", ")", "{", "}", "'a'", '"b"', ",", ":", "1", "1j", "b'x'", "...", "None", "True", "-", "+", "~"]
@@ -70,7 +70,7 @@ def journals(case: tuple[list[list[Any]], Any, list[float]], folder: Path) -> No
     rows, damage, tears = case
     records = [_record(place, what) for place, what in enumerate(rows)]
     path = folder / "part-00000-of-00001.0000000000000-h-1-a.journal"
-    journal = Journal(path, Header(FINGERPRINT))
+    journal = Journal(path, JournalHeader(FINGERPRINT))
     for record in records:
         journal.append(record)
     journal.close()
@@ -92,12 +92,12 @@ def journals(case: tuple[list[list[Any]], Any, list[float]], folder: Path) -> No
     assert set(JournalReader(FINGERPRINT).new_keys([path])) <= set(written)
 
 
-def _record(place: int, what: Any) -> Record:
+def _record(place: int, what: Any) -> JournalRecord:
     if what[0] == "kept":
-        return Record((place,), kept={"value": what[1]})
+        return JournalRecord((place,), kept={"value": what[1]})
     if what[0] == "reject":
-        return Record((place, 1), reject={"reason": "r", "detail": what[1]})
-    return Record((place,), rows=[{"value": what[1]}])
+        return JournalRecord((place, 1), reject={"reason": "r", "detail": what[1]})
+    return JournalRecord((place,), rows=[{"value": what[1]}])
 
 
 def _bytes_of(edits: Sequence[tuple[str, float, float, int]]) -> Any:

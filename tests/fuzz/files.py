@@ -20,9 +20,9 @@ from shardmill.anyedit.concepts.label_names import label_names
 from shardmill.anyedit.concepts.merge import build_pool
 from shardmill.anyedit.concepts.sources import read_source
 from shardmill.recaption.clip_tokens import ClipTokens, clip_tokens
-from shardmill.recaption.foreign import ForeignCaptions, Oddity
+from shardmill.recaption.foreign import ForeignCaptions, InputWarning
 from shardmill.recaption.join import join_captions
-from shardmill.recaption.multitext import Fault, MultiTextWriter, TextSource, read_multitext, scan_multitext
+from shardmill.recaption.multitext import Fault, MultiTextWriter, TextSlot, read_multitext, scan_multitext
 from shardmill.recaption.perspectives import perspectives
 from shardmill.recaption.validate import check_multitext
 from shardmill.tables import open_table
@@ -56,7 +56,7 @@ def index(case: tuple[bytes, str], folder: Path) -> None:
     path, table = folder / f"i{suffix}", folder / "table.csv"
     path.write_bytes(data)
     for entry in entries_of(ForeignCaptions(path)):
-        if isinstance(entry, Oddity):
+        if isinstance(entry, InputWarning):
             assert entry.line >= 1 and entry.detail
         else:
             image, text = entry
@@ -84,7 +84,7 @@ def multitext_round_trip(case: tuple[list[tuple[str, list[str | None]]], str], f
     """What was written is read again, and lines left out are counted."""
     rows, missing = case
     path = folder / "m.jsonl"
-    with MultiTextWriter(path, [TextSource(name="a"), TextSource(name="b")], missing, ["a"]) as writer:  # type: ignore[arg-type]
+    with MultiTextWriter(path, [TextSlot(name="a"), TextSlot(name="b")], missing, ["a"]) as writer:  # type: ignore[arg-type]
         written = [row for row in rows if writer.write(*row)]
     assert len(written) + writer.counts.dropped_lines == len(rows)
     if written:

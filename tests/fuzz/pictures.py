@@ -21,7 +21,7 @@ from fuzz.target import Target
 from shardmill.core.pipeline_file import load_pipeline, override, plan_stages
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.stage import Context, stage_class
-from shardmill.models.archives import NotThere, read_member
+from shardmill.models.archives import MemberNotFound, read_member
 from shardmill.models.images import MAX_PIXELS, UnreadableImage, open_image, size_of
 from shardmill.store.cells import parse_list
 from shardmill.store.run_folder import INGEST, RunFolder
@@ -73,7 +73,7 @@ def archive(case: tuple[bytes, str], folder: Path) -> None:
     data, member = case
     path = folder / "a.tar"
     path.write_bytes(data)
-    with suppress(NotThere):
+    with suppress(MemberNotFound):
         read_member(f"{path}::{member}", 1 << 20)
     table = open_table(path)
     _, rows, _ = contents(table)
@@ -81,7 +81,7 @@ def archive(case: tuple[bytes, str], folder: Path) -> None:
     for row in rows:
         try:
             read_member(f"{folder}/{row[2]}", 1 << 20)
-        except NotThere as error:
+        except MemberNotFound as error:
             assert "more than" in str(error) or "no member" in str(error) or "no plain tar" in str(error), error
     assert sorted(each.name for each in folder.iterdir()) == ["a.tar"]
 

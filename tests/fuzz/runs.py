@@ -22,7 +22,7 @@ from shardmill.store.run_folder import INGEST, RunFolder
 PIPELINES = ("negbench", "antidote", "recaption", "anyedit")
 WORDS = ("seagull", "dog", "knife", "tram", "cigarette", "balloon", "lawnmower")
 """Things in the samples; each pipeline's rows speak of some."""
-PICTURE_COLUMNS = ("image", "painted_image")
+PICTURE_COLUMNS = ("image", "generated_image")
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
 MEMBERS = ("a.png", "../up.png", "/abs.png", "b/../a.png")
 REFERENCES = ["a.png", "A.png", COMPOSED, DECOMPOSED, "away.png", "passwd.png", "loop.png", "../beside.png", "./a.png", "a.png\n"]

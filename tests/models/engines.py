@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models.train_tiny import DATA
-from shardmill.launch.serve import Keeper, free_port
+from shardmill.launch.serve import ServerSupervisor, free_port
 from shardmill.launch.serve_command import serve_command
 from shardmill.models.servers import Server, live_servers
 from shardmill.models.settings import read_settings
@@ -38,7 +38,7 @@ def vllm_server(folder: Path) -> Iterator[Path]:
     """vLLM's server, kept by what `shardmill serve` is; gives the folder in which it is announced."""
     settings = read_settings(VllmSettings, VLLM)
     over = threading.Event()
-    keeper = Keeper(
+    keeper = ServerSupervisor(
         command=lambda port: serve_command(settings, "127.0.0.1", port, 0, ["--gpu-memory-utilization", "0.05"]),
         model=str(DATA), folder=folder / "servers", log=folder / "log", host="127.0.0.1", environment=dict(os.environ),
         start_seconds=START_SECONDS, should_stop=over.is_set, say=print,

@@ -29,7 +29,7 @@ TEXT = {
     "max_batch_size": 8,
     "sampling": {"temperature": 0.0},
 }
-STOPS = {"paint_images": 4, "ask_presuppositions": 4}
+STOPS = {"generate_images": 4, "ask_presuppositions": 4}
 """Where the disturbed run is stopped: after so many looks for a signal."""
 
 Row = dict[str, Any]
@@ -42,7 +42,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     painter = {"kind": "diffusers", "width": 64, "height": 64, "steps": 2, "max_batch_size": 4}
     models = {
         **dict.fromkeys(TEXT_STAGES, TEXT),
-        "paint_images": {**painter, "model": str(build_sd3(folder / "sd3"))},
+        "generate_images": {**painter, "model": str(build_sd3(folder / "sd3"))},
         "ground_objects": detector(folder, "grounding-dino"),
         "answer_queries": captioner(folder, "llava"),
     }
@@ -95,7 +95,7 @@ def test_the_model_knows_what_it_is_asked_and_most_rows_come_through_every_stage
     # Of 24 captions 23 were judged good, 13 pictures verified and 9 answered, when this was written.
     left = {stage: len({row["row_id"] for row in rows(run, stage)}) for stage in run.stages}
     assert left["judge_captions"] >= CAPTIONS * 2 // 3
-    assert left["paint_images"] == left["ground_objects"] == left["judge_captions"]
+    assert left["generate_images"] == left["ground_objects"] == left["judge_captions"]
     assert left["answer_queries"] >= CAPTIONS // 4
     questions = [question for row in rows(run, "judge_questions") for question in row["questions"]]
     assert sum(question["verdict"] == "pass" for question in questions) >= CAPTIONS // 2
@@ -117,7 +117,7 @@ def test_every_row_comes_out_of_every_stage_or_is_rejected_with_a_reason(run: Ru
 def test_pictures_and_detections_are_real(run: RunFolder) -> None:
     middle = MIDDLE["grounding-dino"]
     for row in rows(run, "check_facts"):
-        with Image.open(run.path / row["painted_image"]) as picture:
+        with Image.open(run.path / row["generated_image"]) as picture:
             assert picture.size == (64, 64)
         scores = {name: found["score"] for name, found in row["detections"].items()}
         assert scores.keys() == {*row["present"], *row["absent"]}
@@ -133,7 +133,7 @@ def test_every_query_is_about_its_own_picture_and_what_was_verified_of_it(run: R
         assert len(found) >= CAPTIONS // 6
         for query in found:
             picture = pictures[query["row_id"]]
-            assert query["image"] == picture["painted_image"] and (run.path / query["image"]).is_file()
+            assert query["image"] == picture["generated_image"] and (run.path / query["image"]).is_file()
             assert query["text_hint"].endswith(query["text"])
             present, absent = picture["verified_present"], picture["verified_absent"]
             if kind == "desc":
@@ -141,7 +141,7 @@ def test_every_query_is_about_its_own_picture_and_what_was_verified_of_it(run: R
             else:
                 assert query["object"] in (absent if kind == "cpq" else present)
     assert len(doubles) + sum(map(len, written.values())) == sum(len(queries_of(row)) for row in pictures.values())
-    assert len({row["painted_image"] for row in pictures.values()}) == len(pictures)
+    assert len({row["generated_image"] for row in pictures.values()}) == len(pictures)
 
 
 def test_every_file_is_built(run: RunFolder) -> None:

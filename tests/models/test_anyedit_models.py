@@ -58,7 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     painter = {"kind": "diffusers", "width": 64, "height": 64, "steps": 2, "max_batch_size": 4}
     models = {
         **dict.fromkeys(ASKING, TEXT),
-        "paint_images": {**painter, "model": str(build_sd3(folder / "sd3"))},
+        "generate_images": {**painter, "model": str(build_sd3(folder / "sd3"))},
         "ground_objects": detector(folder, "grounding-dino"),
     }
     settings = [*EDITING, "write_implicit.attempts=1", *(f"{stage}.model={json.dumps(model)}" for stage, model in models.items())]
@@ -145,13 +145,13 @@ def test_wrong_answers_are_rejected_with_their_reason_and_kept_as_they_were(run:
 
 
 def test_instructions_and_chains_have_the_picture_of_their_own_row(run: RunFolder) -> None:
-    painted = {row["row_id"]: row for row in rows(run, "paint_images")}
-    assert len({row["painted_image"] for row in painted.values()}) == len(painted)
+    painted = {row["row_id"]: row for row in rows(run, "generate_images")}
+    assert len({row["generated_image"] for row in painted.values()}) == len(painted)
     records = [record for record in lines(run, "instructions.jsonl") if record["edit_type"] != "implicit_change"]
     assert len(records) == len(rows(run, "judge_instructions"))
     for record in [*records, *lines(run, "chains.jsonl")]:
         own = painted[record["row_id"]]
-        assert record["image_file"] == own["painted_image"] and (run.path / record["image_file"]).is_file()
+        assert record["image_file"] == own["generated_image"] and (run.path / record["image_file"]).is_file()
         if record.get("edit_type") != "textual_change":
             assert record["input"] == own["scene_caption"]
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from models.grounding_dino_keys import to_transformers
 from models.tiny_detectors import build_grounding_dino, build_groundingdino_py, build_owl, picture
-from shardmill.models.contract import DetectRequest, Finding, Reply
+from shardmill.models.contract import DetectionResult, DetectRequest, Reply
 from shardmill.models.detect.photos import PhotoDetector
 from shardmill.models.images import open_image
 from shardmill.models.registry import model_identity, open_model
@@ -72,7 +72,7 @@ def replies(detector: PhotoDetector, asked: list[DetectRequest]) -> dict[str, Re
     return {reply.key: reply for reply in detector.stream(asked)}
 
 
-def assert_same(found: Finding, score: float, box: list[float], what: str) -> None:
+def assert_same(found: DetectionResult, score: float, box: list[float], what: str) -> None:
     assert found.score == pytest.approx(score, abs=2e-5), what
     assert found.boxes[0] == pytest.approx(box, abs=0.05), what
 
@@ -215,7 +215,7 @@ def test_case_hyphens_marks_and_repeated_names_do_no_harm(
     assert found["T-Shirt"] == found["t shirt"] or kind.startswith("ground")
     assert found["T-Shirt"].score == pytest.approx(found["t shirt"].score, abs=1e-5)
     assert found["CAT"].score == pytest.approx(found["cat"].score, abs=1e-5)
-    assert found["..."] == found[""] == Finding(0.0, ())
+    assert found["..."] == found[""] == DetectionResult(0.0, ())
     assert 0 < found["[SEP]"].score < 1
 
 

@@ -16,8 +16,8 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from models.tiny_diffusion import build_sd1, build_sd3, build_sdxl
-from shardmill.models.contract import Painted, PaintRequest, Reply
-from shardmill.models.generate.diffusers import WINDOW, DiffusersPainter
+from shardmill.models.contract import GeneratedImage, GenerateRequest, Reply
+from shardmill.models.generate.diffusers import WINDOW, DiffusersGenerator
 from shardmill.models.generate.embeddings import PromptTooLong, WeightedPrompts
 from shardmill.models.generate.store import fault_of
 from shardmill.models.registry import open_model
@@ -59,14 +59,14 @@ def pipes(folders: dict[str, Path]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def painters(folders: dict[str, Path]) -> dict[str, DiffusersPainter]:
-    return {name: DiffusersPainter(model=str(folder), **SMALL) for name, folder in folders.items()}
+def painters(folders: dict[str, Path]) -> dict[str, DiffusersGenerator]:
+    return {name: DiffusersGenerator(model=str(folder), **SMALL) for name, folder in folders.items()}
 
 
 @pytest.fixture
-def painter(folders: dict[str, Path]) -> DiffusersPainter:
+def painter(folders: dict[str, Path]) -> DiffusersGenerator:
     """A painter that a test may change."""
-    return DiffusersPainter(model=str(folders["sdxl"]), **SMALL)
+    return DiffusersGenerator(model=str(folders["sdxl"]), **SMALL)
 
 
 def encode(pipe: Any, *pairs: tuple[str, str]) -> dict[str, Any]:
@@ -90,25 +90,25 @@ def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
     return all(first[name].shape == second[name].shape and torch.allclose(first[name], second[name], atol=1e-5) for name in first)
 
 
-def ask(folder: Path, prompts: list[str], negatives: list[str] | None = None, seed: int = 0) -> list[PaintRequest]:
+def ask(folder: Path, prompts: list[str], negatives: list[str] | None = None, seed: int = 0) -> list[GenerateRequest]:
     pairs = zip(prompts, negatives or [""] * len(prompts), strict=True)
-    return [PaintRequest(*pair, str(folder), str(place), seed + place) for place, pair in enumerate(pairs)]
+    return [GenerateRequest(*pair, str(folder), str(place), seed + place) for place, pair in enumerate(pairs)]
 
 
-def paint(painter: DiffusersPainter, requests: list[PaintRequest]) -> dict[str, Reply]:
+def paint(painter: DiffusersGenerator, requests: list[GenerateRequest]) -> dict[str, Reply]:
     found = {reply.key: reply for reply in painter.stream(requests)}
     assert found.keys() == {request.key for request in requests}
     return found
 
 
 def pixels(folder: Path, reply: Reply) -> Any:
-    assert isinstance(reply.result, Painted), reply
+    assert isinstance(reply.result, GeneratedImage), reply
     with Image.open(folder / reply.result.file) as image:
         assert image.size == (reply.result.width, reply.result.height)
         return np.asarray(image).astype(int)
 
 
-def count_calls(painter: DiffusersPainter, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def count_calls(painter: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the batches that the pipeline is asked to paint from now on."""
     sizes: list[int] = []
     run = painter._run
@@ -238,7 +238,7 @@ def test_many_prompts_are_encoded_as_each_alone(pipes: dict[str, Any], family: s
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_picture_does_not_depend_on_its_batch(
-    painters: dict[str, DiffusersPainter], pipes: dict[str, Any], family: str, tmp_path: Path
+    painters: dict[str, DiffusersGenerator], pipes: dict[str, Any], family: str, tmp_path: Path
 ) -> None:
     requests = ask(tmp_path / "together", RAGGED, NEGATIVE)
     together = paint(painters[family], requests)
@@ -259,18 +259,18 @@ def test_a_picture_does_not_depend_on_its_batch(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_prompt_weights_negative_and_seed_all_change_the_picture(
-    painters: dict[str, DiffusersPainter], family: str, tmp_path: Path
+    painters: dict[str, DiffusersGenerator], family: str, tmp_path: Path
 ) -> None:
     changed = [("a tram", "fog", 0), ("a (tram:1.5)", "fog", 0), ("a tram", "(fog:1.5)", 0), ("a tram", "fog", 1)]
     requests = [
-        PaintRequest(prompt, negative, str(tmp_path), str(at), seed) for at, (prompt, negative, seed) in enumerate(changed)
+        GenerateRequest(prompt, negative, str(tmp_path), str(at), seed) for at, (prompt, negative, seed) in enumerate(changed)
     ]
     found = paint(painters[family], requests)
     assert len({pixels(tmp_path, reply).tobytes() for reply in found.values()}) == len(changed)
 
 
 def test_other_pipelines_get_the_words_without_weights(
-    painters: dict[str, DiffusersPainter], pipes: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    painters: dict[str, DiffusersGenerator], pipes: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "shardmill"):
         found = paint(painters["sd1"], ask(tmp_path, ["a (tram:1.5)", "(b:2)"], ["(fog:2)", ""]))
@@ -288,8 +288,8 @@ def test_other_pipelines_get_the_words_without_weights(
 
 
 def test_the_negative_of_the_settings_comes_after_that_of_the_request(folders: dict[str, Path], tmp_path: Path) -> None:
-    painter = DiffusersPainter(model=str(folders["sdxl"]), **SMALL)
-    suffixed = DiffusersPainter(model=str(folders["sdxl"]), negative="rain", **SMALL)
+    painter = DiffusersGenerator(model=str(folders["sdxl"]), **SMALL)
+    suffixed = DiffusersGenerator(model=str(folders["sdxl"]), negative="rain", **SMALL)
     expected = paint(painter, ask(tmp_path / "a", ["a", "a"], ["fog, rain", "rain"]))
     found = paint(suffixed, ask(tmp_path / "b", ["a", "a"], ["fog", ""]))
     for key in found:
@@ -297,9 +297,9 @@ def test_the_negative_of_the_settings_comes_after_that_of_the_request(folders: d
 
 
 def test_jpegs_are_written_as_asked(folders: dict[str, Path], tmp_path: Path) -> None:
-    painter = open_model("paint", {"kind": "diffusers", "model": str(folders["sdxl"]), **SMALL, "format": "jpg", "width": 48})
+    painter = open_model("generate", {"kind": "diffusers", "model": str(folders["sdxl"]), **SMALL, "format": "jpg", "width": 48})
     [reply] = painter.stream(ask(tmp_path, ["a boat"]))
-    assert isinstance(reply.result, Painted) and reply.usage.seconds > 0
+    assert isinstance(reply.result, GeneratedImage) and reply.usage.seconds > 0
     name = Path(reply.result.file)
     assert (name.suffix, name.parent.name, len(name.stem)) == (".jpg", name.stem[:2], 64)
     with Image.open(tmp_path / name) as image:
@@ -309,7 +309,7 @@ def test_jpegs_are_written_as_asked(folders: dict[str, Path], tmp_path: Path) ->
 # Files
 
 
-def test_what_was_painted_is_not_painted_again(painter: DiffusersPainter, tmp_path: Path, monkeypatch: Any) -> None:
+def test_what_was_painted_is_not_painted_again(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
     sizes = count_calls(painter, monkeypatch)
     first = paint(painter, ask(tmp_path, ["a", "b", "c"]))
     assert sizes == [3]
@@ -319,7 +319,7 @@ def test_what_was_painted_is_not_painted_again(painter: DiffusersPainter, tmp_pa
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\0" * len(data)])
-def test_a_torn_file_is_painted_again(painter: DiffusersPainter, tmp_path: Path, monkeypatch: Any, damage: Any) -> None:
+def test_a_torn_file_is_painted_again(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any, damage: Any) -> None:
     sizes = count_calls(painter, monkeypatch)
     first = paint(painter, ask(tmp_path, ["a", "b"]))
     path = tmp_path / first["1"].result.file
@@ -334,15 +334,15 @@ def test_a_torn_file_is_painted_again(painter: DiffusersPainter, tmp_path: Path,
 def test_what_shapes_a_picture_names_its_file(folders: dict[str, Path], tmp_path: Path) -> None:
     names = set()
     for change in ({}, {"steps": 1}, {"guidance": 2.0}, {"width": 80}, {"negative": "fog"}, {"format": "jpg"}):
-        painter = DiffusersPainter(model=str(folders["sdxl"]), **{**SMALL, **change})
+        painter = DiffusersGenerator(model=str(folders["sdxl"]), **{**SMALL, **change})
         [reply] = painter.stream(ask(tmp_path, ["a"]))
         names.add(Path(reply.result.file).stem)
     assert len(names) == 6
-    [reply] = DiffusersPainter(model=str(folders["sdxl"]), **{**SMALL, "max_batch_size": 1}).stream(ask(tmp_path, ["a"]))
+    [reply] = DiffusersGenerator(model=str(folders["sdxl"]), **{**SMALL, "max_batch_size": 1}).stream(ask(tmp_path, ["a"]))
     assert Path(reply.result.file).stem in names, "how many are painted at a time changes nothing"
 
 
-def test_pictures_without_anything_to_see_are_errors(painter: DiffusersPainter, tmp_path: Path, monkeypatch: Any) -> None:
+def test_pictures_without_anything_to_see_are_errors(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
     def images(**given: Any) -> Any:
         noise = Image.effect_noise((64, 64), 50).convert("RGB")
         shown = [Image.new("RGB", (64, 64), colour) for colour in ("black", (1, 2, 3), "white", "olive")] + [noise, noise]
@@ -367,21 +367,21 @@ def test_a_dark_picture_with_something_in_it_is_no_fault() -> None:
 # The stream
 
 
-def test_a_huge_prompt_is_unusable_and_the_rest_goes_on(painters: dict[str, DiffusersPainter], tmp_path: Path) -> None:
+def test_a_huge_prompt_is_unusable_and_the_rest_goes_on(painters: dict[str, DiffusersGenerator], tmp_path: Path) -> None:
     found = paint(painters["sd3"], ask(tmp_path, ["a", "huge " * 200_000, "\ud800\0", "b" * 600, "c"]))
     assert [found[str(key)].finish for key in range(5)] == ["stop", "unusable", "stop", "unusable", "stop"]
     assert {found[key].problem for key in "13"} == {"prompt too long"}
 
 
-def test_requests_are_taken_lazily_and_in_the_callers_thread(painter: DiffusersPainter, tmp_path: Path) -> None:
+def test_requests_are_taken_lazily_and_in_the_callers_thread(painter: DiffusersGenerator, tmp_path: Path) -> None:
     taken: list[int] = []
     threads = set()
 
-    def endless() -> Iterator[PaintRequest]:
+    def endless() -> Iterator[GenerateRequest]:
         while True:
             threads.add(threading.get_ident())
             taken.append(len(taken))
-            yield PaintRequest("a", "", str(tmp_path), str(len(taken)), len(taken))
+            yield GenerateRequest("a", "", str(tmp_path), str(len(taken)), len(taken))
 
     replies = painter.stream(endless())
     assert not taken
@@ -394,21 +394,21 @@ def test_requests_are_taken_lazily_and_in_the_callers_thread(painter: DiffusersP
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("encode-prompts", "write-pictures"))]
 
 
-def test_nobody_waits_for_ever_for_others_of_the_same_length(painter: DiffusersPainter, tmp_path: Path) -> None:
+def test_nobody_waits_for_ever_for_others_of_the_same_length(painter: DiffusersGenerator, tmp_path: Path) -> None:
     prompts = ["apple " * 20, *["a"] * 60]
     order = [reply.key for reply in painter.stream(ask(tmp_path, prompts))]
     assert sorted(order, key=int) == [str(key) for key in range(61)]
     assert order[0] == "0"
 
 
-def test_batches_are_full_where_lengths_alternate(painter: DiffusersPainter, tmp_path: Path, monkeypatch: Any) -> None:
+def test_batches_are_full_where_lengths_alternate(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
     sizes = count_calls(painter, monkeypatch)
     paint(painter, ask(tmp_path, ["a", "apple " * 20] * 8))
     assert sizes == [4, 4, 4, 4]
 
 
 def test_batches_shrink_when_memory_runs_out(
-    painter: DiffusersPainter, painters: dict[str, DiffusersPainter], tmp_path: Path, monkeypatch: Any
+    painter: DiffusersGenerator, painters: dict[str, DiffusersGenerator], tmp_path: Path, monkeypatch: Any
 ) -> None:
     pipe = painter._pipe
     sizes = []
@@ -431,7 +431,7 @@ def test_batches_shrink_when_memory_runs_out(
         assert np.abs(pixels(tmp_path / "small", found[key]) - pixels(tmp_path / "large", expected[key])).max() <= 2
 
 
-def test_an_error_of_the_gpu_ends_the_model(painter: DiffusersPainter, tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_error_of_the_gpu_ends_the_model(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
     def broken(**given: Any) -> Any:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
@@ -444,7 +444,7 @@ def test_a_compiled_model_gets_full_batches_only(folders: dict[str, Path], tmp_p
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
     for family, kind in (("sdxl", "UNet2DConditionModel"), ("sd3", "SD3Transformer2DModel")):
-        painter = DiffusersPainter(model=str(folders[family]), compile=True, **SMALL)
+        painter = DiffusersGenerator(model=str(folders[family]), compile=True, **SMALL)
         assert compiled.pop() == kind
         sizes = count_calls(painter, monkeypatch)
         found = paint(painter, ask(tmp_path / family, list("abcde")))
@@ -468,23 +468,23 @@ def test_a_compiled_model_gets_full_batches_only(folders: dict[str, Path], tmp_p
 )
 def test_wrong_settings_are_told(folders: dict[str, Path], change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        DiffusersPainter(**{"model": str(folders["sdxl"]), **SMALL, **change})
+        DiffusersGenerator(**{"model": str(folders["sdxl"]), **SMALL, **change})
 
 
-def test_what_a_pipeline_refuses_is_told(painter: DiffusersPainter, tmp_path: Path, monkeypatch: Any) -> None:
+def test_what_a_pipeline_refuses_is_told(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(painter._options, "height", 65)
     with pytest.raises(UserError, match="divisible"):
         paint(painter, ask(tmp_path, ["a"]))
 
 
-def test_a_folder_that_cannot_be_written_is_told(painter: DiffusersPainter, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_told(painter: DiffusersGenerator, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot write"):
         paint(painter, ask(tmp_path / "file", ["a"]))
 
 
 def test_t5_can_be_left_out(folders: dict[str, Path], pipes: dict[str, Any], tmp_path: Path) -> None:
-    painter = DiffusersPainter(model=str(folders["sd3"]), drop_t5=True, **SMALL)
+    painter = DiffusersGenerator(model=str(folders["sd3"]), drop_t5=True, **SMALL)
     assert painter._pipe.text_encoder_3 is None
     found = paint(painter, ask(tmp_path, ["a (boat:1.2)", "lemon " * 100]))
     assert all(reply.finish == "stop" for reply in found.values())
@@ -492,6 +492,6 @@ def test_t5_can_be_left_out(folders: dict[str, Path], pipes: dict[str, Any], tmp
 
 def test_identity_is_known_without_loading(folders: dict[str, Path]) -> None:
     settings = {"model": str(folders["sdxl"]), "steps": 5, "max_batch_size": 2}
-    identity = DiffusersPainter.identity(**settings)
+    identity = DiffusersGenerator.identity(**settings)
     assert identity["steps"] == "5" and "weights" in identity and "max_batch_size" not in identity
-    assert DiffusersPainter.identity(**{**settings, "max_batch_size": 3}) == identity
+    assert DiffusersGenerator.identity(**{**settings, "max_batch_size": 3}) == identity

@@ -133,25 +133,28 @@ def test_pictures_are_painted_and_looked_at_again(folder: Path, tmp_path: Path, 
     pl.DataFrame(rows, ["caption", "prompt", "prompt_neg", "present", "absent"], orient="row").write_csv(source)
 
     def start(name: str) -> RunFolder:
-        settings = [f"paint_images.model={json.dumps(model)}", f"ground_objects.model={json.dumps(detector(folder, 'owlvit'))}"]
+        settings = [
+            f"generate_images.model={json.dumps(model)}",
+            f"ground_objects.model={json.dumps(detector(folder, 'owlvit'))}",
+        ]
         lists = ["present", "absent"]
         pipeline = tmp_path / "pictures.yaml"
-        pipeline.write_text("{pipeline: antidote, stages: [{stage: paint_images}, {stage: ground_objects}]}")
+        pipeline.write_text("{pipeline: antidote, stages: [{stage: generate_images}, {stage: ground_objects}]}")
         return start_run(
             tmp_path / name, NewRun(input=source, pipeline=str(pipeline), list_columns=lists, settings=settings, num_shards=2)
         )
 
     run = start("run")
-    do(run, "paint_images", stop_after=6)
+    do(run, "generate_images", stop_after=6)
     do(run, "ground_objects")
     made = [row for shard in range(2) for row in run.read_part("ground_objects", shard)[0].iter_rows(named=True)]
-    assert len(made) == 8 and len({row["painted_image"] for row in made}) == 8
-    assert sorted(path.suffix for path in (run.path / "paint_images" / "images").rglob("*.*")) == [".jpg"] * 8
+    assert len(made) == 8 and len({row["generated_image"] for row in made}) == 8
+    assert sorted(path.suffix for path in (run.path / "generate_images" / "images").rglob("*.*")) == [".jpg"] * 8
     for row in made:
-        with Image.open(run.path / row["painted_image"]) as picture:
-            assert picture.size == (64, 64) == (row["painted_width"], row["painted_height"])
+        with Image.open(run.path / row["generated_image"]) as picture:
+            assert picture.size == (64, 64) == (row["generated_width"], row["generated_height"])
         assert json.loads(row["detections"]).keys() == {"dog", "cat", "car"}
-    reasons = {reason for shard in range(2) for reason in (run.manifest("paint_images", shard).reasons or {})}  # type: ignore[union-attr]
+    reasons = {reason for shard in range(2) for reason in (run.manifest("generate_images", shard).reasons or {})}  # type: ignore[union-attr]
     assert reasons == {"prompt too long"}
 
 

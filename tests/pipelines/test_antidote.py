@@ -68,7 +68,7 @@ def test_all_files_are_there_and_every_query_is_about_its_own_picture(run: RunFo
         assert len(found) > 20
         for query in found:
             picture = pictures[query["row_id"]]
-            assert query["image"] == picture["painted_image"] and (run.path / query["image"]).is_file()
+            assert query["image"] == picture["generated_image"] and (run.path / query["image"]).is_file()
             assert query["preferred"] == ("hint" if query["hint_is_true"] else "plain")
             if query["object"]:
                 there = query["object"] in picture["verified_present"]
@@ -99,23 +99,23 @@ def test_the_same_for_any_number_of_shards_and_nothing_changes_when_it_is_run_ag
 def test_another_seed_never_pairs_an_old_picture_with_a_new_caption(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the seed is 0"):
         make(run.path, seed=1)
-    shutil.copytree(run.path / "paint_images" / "images", tmp_path / "other" / "paint_images" / "images")
+    shutil.copytree(run.path / "generate_images" / "images", tmp_path / "other" / "generate_images" / "images")
     other = make(tmp_path / "other", seed=1)
-    old = {row["painted_image"]: row["caption"] for row in lines(run, "antidote.jsonl")}
-    new = {row["painted_image"]: row["caption"] for row in lines(other, "antidote.jsonl")}
+    old = {row["generated_image"]: row["caption"] for row in lines(run, "antidote.jsonl")}
+    new = {row["generated_image"]: row["caption"] for row in lines(other, "antidote.jsonl")}
     assert len(new) > 50 and not old.keys() & new.keys()
 
 
 def test_a_changed_prompt_paints_anew_and_keeps_the_other_pictures(run: RunFolder, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "run")
     copy = redo(RunFolder(tmp_path / "run"), "parse_captions", ["parse_captions.absent_count=2"])
-    before = {path.name for path in (copy.path / "paint_images" / "images").rglob("*.png")}
-    for stage in ("parse_captions", "judge_captions", "paint_images"):
+    before = {path.name for path in (copy.path / "generate_images" / "images").rglob("*.png")}
+    for stage in ("parse_captions", "judge_captions", "generate_images"):
         for shard in range(3):
             run_shard(copy, stage, shard)
-    rows = [row for shard in range(3) for row in copy.read_part("paint_images", shard)[0].iter_rows(named=True)]
-    assert rows and not {Path(row["painted_image"]).name for row in rows} & before
-    assert before <= {path.name for path in (copy.path / "paint_images" / "images").rglob("*.png")}
+    rows = [row for shard in range(3) for row in copy.read_part("generate_images", shard)[0].iter_rows(named=True)]
+    assert rows and not {Path(row["generated_image"]).name for row in rows} & before
+    assert before <= {path.name for path in (copy.path / "generate_images" / "images").rglob("*.png")}
 
 
 def test_more_pairs_ask_about_further_objects_and_absent_ones_join_pope(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ SCENES = [
 
 PICTURES = """
 pipeline: antidote
-stages: [{stage: paint_images, model: scene}, {stage: ground_objects, model: scene}]
+stages: [{stage: generate_images, model: scene}, {stage: ground_objects, model: scene}]
 """
 
 
@@ -69,23 +69,23 @@ def test_painted_pictures_show_what_was_asked_for_and_nothing_else(tmp_path: Pat
     rows = rows_of(run, "ground_objects")
     assert len(rows) == 16
     for row in rows:
-        assert (run.path / str(row["painted_image"])).is_file()
+        assert (run.path / str(row["generated_image"])).is_file()
         found = json.loads(str(row["detections"]))
         assert all(found[name]["score"] > 0.5 and found[name]["boxes"] for name in json.loads(str(row["present"])))
         assert all(found[name]["score"] < 0.1 for name in json.loads(str(row["absent"])))
-    assert len({row["painted_image"] for row in rows}) == 16
-    rejects = [path.read_text() for path in sorted(run.folder("paint_images").glob("*.rejects.csv"))]
+    assert len({row["generated_image"] for row in rows}) == 16
+    rejects = [path.read_text() for path in sorted(run.folder("generate_images").glob("*.rejects.csv"))]
     assert "".join(rejects).count("nothing to paint") == 4
 
 
 def test_the_same_pictures_for_any_number_of_shards_and_a_stated_rate_of_mistakes(tmp_path: Path) -> None:
-    one, three = (do(antidote(tmp_path, f"run{shards}", shards), "paint_images") for shards in (1, 3))
-    assert [row["painted_image"] for row in rows_of(one, "paint_images")] == [
-        row["painted_image"] for row in rows_of(three, "paint_images")
+    one, three = (do(antidote(tmp_path, f"run{shards}", shards), "generate_images") for shards in (1, 3))
+    assert [row["generated_image"] for row in rows_of(one, "generate_images")] == [
+        row["generated_image"] for row in rows_of(three, "generate_images")
     ]
-    for row in rows_of(one, "paint_images"):
-        assert (one.path / str(row["painted_image"])).read_bytes() == (three.path / str(row["painted_image"])).read_bytes()
-    wrong = do(antidote(tmp_path, "wrong", 1, "paint_images.model.add_rate=1.0"))
+    for row in rows_of(one, "generate_images"):
+        assert (one.path / str(row["generated_image"])).read_bytes() == (three.path / str(row["generated_image"])).read_bytes()
+    wrong = do(antidote(tmp_path, "wrong", 1, "generate_images.model.add_rate=1.0"))
     for row in rows_of(wrong, "ground_objects"):
         found = json.loads(str(row["detections"]))
         assert all(found[name]["score"] > 0.5 for name in json.loads(str(row["absent"])) if row["prompt_neg"])

@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.antidote.hints import queries_of
-from shardmill.core.stage import Answer, Ask, CaptionStage, Options, Row
+from shardmill.core.stage import Answer, CaptionStage, ModelCall, Options, Row
 from shardmill.core.standalone import main
 from shardmill.models.contract import Sampling
-from shardmill.store.layout import painted_path
+from shardmill.store.layout import generated_image_path
 
 
 class AnswerOptions(Options):
@@ -26,13 +26,13 @@ class AnswerOptions(Options):
 class AnswerQueries(CaptionStage):
     """One row for each question about a picture, with the two answers; greedy, so that only the hint makes them differ.
 
-    painted_image (text), questions, pope, description (json), verified_present, verified_absent (list) -> sub_id (int),
+    generated_image (text), questions, pope, description (json), verified_present, verified_absent (list) -> sub_id (int),
     query_kind, query_object, query, query_hint (text), hint_is_true (bool), preferred ("hint" or "plain"), answer, answer_hint,
     answer_problem (text, why one of the answers is missing). A picture of which no question is answered is rejected.
     """
 
     name = "antidote.answer_queries"
-    reads = ("painted_image", "questions", "pope", "description", "verified_present", "verified_absent")
+    reads = ("generated_image", "questions", "pope", "description", "verified_present", "verified_absent")
     adds = {
         "sub_id": "int", "query_kind": "text", "query_object": "text", "query": "text", "query_hint": "text",
         "hint_is_true": "bool", "preferred": "text", "answer": "text", "answer_hint": "text", "answer_problem": "text",
@@ -40,8 +40,8 @@ class AnswerQueries(CaptionStage):
     Options = AnswerOptions
     options: AnswerOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
-        image = painted_path(self.context.run_folder, row["painted_image"])
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
+        image = generated_image_path(self.context.run_folder, row["generated_image"])
         how = Sampling(max_tokens=self.options.max_tokens)
         texts = [text for query in queries_of(row) for text in (query.text, query.text_hint)]
         return [self.describe(image, text, how, _empty) for text in texts]

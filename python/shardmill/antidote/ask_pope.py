@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from shardmill.core.stage import Answer, Ask, Options, Row, TextStage, prompt_value
+from shardmill.core.stage import Answer, ModelCall, Options, Row, TextStage, prompt_value
 from shardmill.core.standalone import main
 from shardmill.language.existence import existence_question
 from shardmill.language.lexicon import lexicon
@@ -55,7 +55,7 @@ class AskPope(TextStage):
     Options = PopeOptions
     options: PopeOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if self.options.grammar == "rule":
             return []
         return [self.prompt(object=name, share=f"pope {name}", check=_check(name)) for name, _, _ in self.chosen(row)]

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from shardmill.antidote.question_answers import QuestionPair
 from shardmill.antidote.question_forms import object_problem, question_problem, shared_forms
-from shardmill.core.stage import Answer, Ask, Options, Row, TextStage, prompt_value
+from shardmill.core.stage import Answer, ModelCall, Options, Row, TextStage, prompt_value
 from shardmill.core.standalone import main
 from shardmill.language.object_names import distinct
 
@@ -46,10 +46,10 @@ class AskPresuppositions(TextStage):
     Options = AskOptions
     options: AskOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         return [self.pair_ask(row, present, absent, rng) for present, absent in self.draws(row, rng)]
 
-    def pair_ask(self, row: Row, present: str, absent: str, rng: Random) -> Ask:
+    def pair_ask(self, row: Row, present: str, absent: str, rng: Random) -> ModelCall:
         """The ask for the two questions of a pair."""
         forms = shared_forms(present, absent)
         return self.prompt(

@@ -104,7 +104,7 @@ def doubles_of(run: RunFolder, shards: list[int], likeness: str | None) -> set[K
 def _line(row: Row, query: Query) -> Row:
     """A query as the original has it (`image`, `text`, `text_hint`), and what one needs to know about it."""
     return {
-        "image": row["painted_image"],
+        "image": row["generated_image"],
         "text": query.text,
         "text_hint": query.text_hint,
         "row_id": row["row_id"],
@@ -121,7 +121,7 @@ def _swift(row: Row) -> Row:
         "query": f"<image>\n{row['query']}",
         "response": row["response"],
         "rejected_response": row["rejected_response"],
-        "images": [row["painted_image"]],
+        "images": [row["generated_image"]],
     }
 
 
@@ -129,7 +129,7 @@ def _trl(row: Row) -> Row:
     """TRL's conversational preference row for vision-language models."""
     asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": row["query"]}]}
     return {
-        "images": [row["painted_image"]],
+        "images": [row["generated_image"]],
         "prompt": [asked],
         "chosen": [_said(row["response"])],
         "rejected": [_said(row["rejected_response"])],
@@ -145,7 +145,7 @@ def _llava(row: Row) -> Row:
     asked = {"from": "human", "value": f"<image>\n{row['query']}"}
     return {
         "id": f"{row['row_id']}-{row['sub_id']}",
-        "image": row["painted_image"],
+        "image": row["generated_image"],
         "conversations": [asked, {"from": "gpt", "value": row["response"]}],
         "rejected_conversations": [asked, {"from": "gpt", "value": row["rejected_response"]}],
     }

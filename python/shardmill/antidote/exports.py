@@ -11,19 +11,19 @@ from shardmill.export.offer import Offer, Row, Talk
 from shardmill.store.run_folder import RunFolder
 
 PICTURES, QUERIES, PAIRS = "check_facts", build.QUERIES, build.PAIRS
-PAINTED = "painted_image"
+GENERATED = "generated_image"
 BOXES = ("detections", "verified_present")
 
 
 def offers(run: RunFolder) -> list[Offer]:
     """Preference pairs, pictures with what is in them for sure, and questions."""
     return [
-        Offer("pairs", "preference pairs of answers", (PAIRS,), PAINTED, talks=talks, pairs=True, doubles=doubles),
+        Offer("pairs", "preference pairs of answers", (PAIRS,), GENERATED, talks=talks, pairs=True, doubles=doubles),
         Offer(
-            "pictures", "painted pictures with their verified objects", (PICTURES,), PAINTED,
+            "pictures", "painted pictures with their verified objects", (PICTURES,), GENERATED,
             texts=pl.concat_list("verified_caption"), boxes=BOXES,
         ),
-        Offer("queries", "all questions about a picture", (QUERIES,), PAINTED, boxes=BOXES),
+        Offer("queries", "all questions about a picture", (QUERIES,), GENERATED, boxes=BOXES),
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from shardmill.antidote.answers import CaptionVerdict
-from shardmill.core.stage import Answer, Ask, Reject, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Reject, Row, TextStage
 from shardmill.core.standalone import main
 from shardmill.language.object_names import conflict
 from shardmill.language.polarity import ABSENT, AFFIRMED, polarity
@@ -30,7 +30,7 @@ class JudgeCaptions(TextStage):
     template = "antidote/judge_captions"
     answer = CaptionVerdict
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if fault(row) is not None:
             return []
         given = {"caption": row["caption"][:2_000], "scene_caption": row["scene_caption"]}

@@ -11,7 +11,7 @@ from typing import Any
 
 from shardmill.antidote.question_answers import QuestionVerdict
 from shardmill.antidote.question_forms import question_problem
-from shardmill.core.stage import Answer, Ask, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Row, TextStage
 from shardmill.core.standalone import main
 
 
@@ -30,10 +30,10 @@ class JudgeQuestions(TextStage):
     answer = QuestionVerdict
     tolerant = True
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         return [self.verdict_ask(row, entry) for entry in row["asked"] if form_verdict(row, entry) is None]
 
-    def verdict_ask(self, row: Row, entry: Mapping[str, Any]) -> Ask:
+    def verdict_ask(self, row: Row, entry: Mapping[str, Any]) -> ModelCall:
         """The ask for the verdict on one question."""
         return self.prompt(
             caption=row["verified_caption"][:2_000],

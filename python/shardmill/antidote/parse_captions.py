@@ -13,7 +13,7 @@ from pydantic import Field
 
 from shardmill.antidote.answers import ParsedCaption, WeightedObject
 from shardmill.antidote.weighting import in_range, negative_prompt, places, weighted_caption
-from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage
 from shardmill.core.standalone import main
 from shardmill.language.object_names import conflict, distinct, form_problem, tidy
 from shardmill.language.relations import relation
@@ -54,7 +54,7 @@ class ParseCaptions(TextStage):
     Options = ParseOptions
     options: ParseOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         caption = row["caption"] or ""
         if len(caption.split()) < MIN_WORDS:
             return []

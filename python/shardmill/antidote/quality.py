@@ -8,28 +8,28 @@ from shardmill.antidote.quality_preferences import Preferences
 from shardmill.antidote.quality_questions import Descriptions, Pope, Presuppositions
 from shardmill.language.object_names import conflict, distinct, form_problem
 from shardmill.language.relations import mentions
-from shardmill.quality.finished_shards import Standing
-from shardmill.quality.grounding import Claims, Grounding
-from shardmill.quality.images import Pictures
+from shardmill.quality.finished_shards import FinishedShards
+from shardmill.quality.grounding import Grounding, GroundingClaims
+from shardmill.quality.images import ImageChecks
 from shardmill.quality.inputs import Inputs
 from shardmill.quality.judging import example, never
-from shardmill.quality.model import Finding, Text
+from shardmill.quality.model import QualityFinding, TextView
 from shardmill.quality.objects_and_texts import Objects, TextsSection
-from shardmill.quality.parts import CHECKED_ROWS, Pipeline, Row, Rows
+from shardmill.quality.parts import CHECKED_ROWS, PipelineQuality, Row, Rows
 
 
-class Antidote(Pipeline):
+class Antidote(PipelineQuality):
     """All that is measured of an Antidote run, as far as it has come."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         super().__init__(standing, seed)
         self.parts = [Inputs(standing, ("caption",))]
         texts = []
-        if standing.has("paint_images"):
-            self.parts.append(Pictures(standing, "paint_images", seed))
+        if standing.has("generate_images"):
+            self.parts.append(ImageChecks(standing, "generate_images", seed))
         if standing.has("check_facts"):
             options = standing.run.stage("check_facts").options
-            claims = Claims(
+            claims = GroundingClaims(
                 "present", "absent", "verified_present", "verified_absent", options["present_above"], options["absent_below"]
             )
             self.parts += [
@@ -56,52 +56,52 @@ class Antidote(Pipeline):
         there = row.get("verified_present") or row.get("present") or []
         return there, row.get("verified_absent") or row.get("absent") or []
 
-    def texts(self, lines: dict[str, list[Row]]) -> list[Text]:
+    def texts(self, lines: dict[str, list[Row]]) -> list[TextView]:
         rows = [row for own in lines.values() for row in own]
         if not rows:
             return []
         row, found = rows[0], []
         for label, column in (("scene", "scene_caption"), ("prompt", "prompt"), ("negative prompt", "prompt_neg")):
             if row.get(column):
-                found.append(Text(label=label, text=row[column]))
+                found.append(TextView(label=label, text=row[column]))
         for name, fact in (row.get("dropped_facts") or {}).items():
             found.append(
-                Text(label=f"dropped: {fact['list']}", text=name, kept=False, why=f"{fact['reason']} ({fact['score']:g})")
+                TextView(label=f"dropped: {fact['list']}", text=name, kept=False, why=f"{fact['reason']} ({fact['score']:g})")
             )
         for each in row.get("questions") or []:
             good = each["verdict"] == "pass"
             why = f"about {each['object']}, {each['form']}" if good else each["verdict"]
-            found.append(Text(label=each["kind"].upper(), text=each["question"] or "(not asked)", kept=good, why=why))
+            found.append(TextView(label=each["kind"].upper(), text=each["question"] or "(not asked)", kept=good, why=why))
         for each in row.get("pope") or []:
-            found.append(Text(label="POPE", text=each["question"], why=f"{each['answer']} ({each['draw']})"))
+            found.append(TextView(label="POPE", text=each["question"], why=f"{each['answer']} ({each['draw']})"))
         if row.get("description"):
-            found.append(Text(label="description", text=row["description"]["question"]))
+            found.append(TextView(label="description", text=row["description"]["question"]))
         for line in rows:
             found += _answers(line)
         return found
 
 
-def _answers(line: dict[str, Any]) -> list[Text]:
+def _answers(line: dict[str, Any]) -> list[TextView]:
     """The two answers of a line, the preferred one first."""
     if line.get("response"):
         asked = f"{line['query_kind'].upper()}: {line['query']}"
         return [
-            Text(label="preferred answer", text=line["response"], why=asked),
-            Text(label="rejected answer", text=line["rejected_response"], kept=False, why=asked),
+            TextView(label="preferred answer", text=line["response"], why=asked),
+            TextView(label="rejected answer", text=line["rejected_response"], kept=False, why=asked),
         ]
     both = (("answer", "answer"), ("answer with hint", "answer_hint"))
-    return [Text(label=label, text=line[column], why=line["query"]) for label, column in both if line.get(column)]
+    return [TextView(label=label, text=line[column], why=line["query"]) for label, column in both if line.get(column)]
 
 
 class Facts(Rows):
     """The verified lists by the rules of section 1, on a sample."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         self._scenes = standing.has("check_facts", "scene_caption")
         columns = ("scene_caption", "verified_present", "verified_absent")
         super().__init__(standing, "check_facts", columns, CHECKED_ROWS, seed, "facts")
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         unnamed, unsound, clashing = [], [], []
         there_count = absent_count = 0
         for row in self.rows:

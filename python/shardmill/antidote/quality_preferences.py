@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import polars as pl
 
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import at_most, example
-from shardmill.quality.measures import Histogram, Tally, histogram_chart
-from shardmill.quality.model import Finding, Mark, Section, Table
-from shardmill.quality.parts import Part, Reading, Rows
+from shardmill.quality.measures import Histogram, ValueTally, histogram_chart
+from shardmill.quality.model import FigureTable, Mark, QualityFinding, ReportSection
+from shardmill.quality.parts import ColumnReading, QualityPart, Rows
 
 STAGE = "pair_preferences"
 
 
-class Preferences(Part):
+class Preferences(QualityPart):
     """The pairs that came out."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         self._most_alike = standing.run.stage(STAGE).options.get("most_alike", 0.9)
         self._sample = Rows(standing, STAGE, ("query_kind", "query", "response", "rejected_response"), 200, seed, "preferences")
-        self._kinds, self._longer, self._alike = Tally(), Tally(), Histogram(0, 1, 50)
+        self._kinds, self._longer, self._alike = ValueTally(), ValueTally(), Histogram(0, 1, 50)
         self._words = {"preferred": Histogram(0, 100, 100), "rejected": Histogram(0, 100, 100)}
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[ColumnReading]:
         return [
             *self._sample.readings(),
-            Reading(STAGE, ("query_kind", "response", "rejected_response", "answers_alike"), self._look),
+            ColumnReading(STAGE, ("query_kind", "response", "rejected_response", "answers_alike"), self._look),
         ]
 
     def _look(self, frame: pl.DataFrame) -> None:
@@ -39,7 +39,7 @@ class Preferences(Part):
         )
         self._longer.look(longer.to_series())
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         total = self._kinds.total
         if not total:
             return []
@@ -64,7 +64,7 @@ class Preferences(Part):
             )
         ]
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         if not self._kinds.total:
             return []
         charts = [
@@ -79,8 +79,8 @@ class Preferences(Part):
             ),
         ]
         rows: list[list[str | float | int | None]] = [[name.upper(), count] for name, count in self._kinds.most()]
-        table = Table(id="preferences.kinds", title="Pairs by kind of question", columns=["kind", "pairs"], rows=rows)
-        return [Section(id="preferences", title="Preference pairs", charts=charts, tables=[table])]
+        table = FigureTable(id="preferences.kinds", title="Pairs by kind of question", columns=["kind", "pairs"], rows=rows)
+        return [ReportSection(id="preferences", title="Preference pairs", charts=charts, tables=[table])]
 
     def facts(self) -> dict[str, str]:
         return {"preference pairs": f"{self._kinds.total:,}"}

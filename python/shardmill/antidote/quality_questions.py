@@ -9,12 +9,12 @@ import polars as pl
 from shardmill.antidote.question_forms import question_problem
 from shardmill.language.existence import existence_question
 from shardmill.quality.figures import skeleton
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import at_least, at_most, example, never, percent
-from shardmill.quality.measures import Tally, bars_chart
-from shardmill.quality.model import Example, Finding, Section, Table, Verdict
+from shardmill.quality.measures import ValueTally, bars_chart
+from shardmill.quality.model import FigureTable, QualityFinding, ReportSection, RowExample, Verdict
 from shardmill.quality.objects_and_texts import Texts, balance
-from shardmill.quality.parts import CHECKED_ROWS, Part, Reading, Row, Rows
+from shardmill.quality.parts import CHECKED_ROWS, ColumnReading, QualityPart, Row, Rows
 from shardmill.quality.separable import Labelled, separability
 
 ASKED = pl.List(
@@ -26,17 +26,17 @@ TOLD_APART_ROWS = 15_000
 KINDS = {"cpq": "absent", "tpq": "present"}
 
 
-class Presuppositions(Part):
+class Presuppositions(QualityPart):
     """CPQ and TPQ of all pictures: what became of them, and on a sample whether they are what they must be."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         columns = ("questions", "verified_present", "verified_absent")
         self._sample = Rows(standing, "judge_questions", columns, TOLD_APART_ROWS, seed, "presuppositions")
-        self._verdicts, self._kinds, self._forms = Tally(), Tally(), Tally()
+        self._verdicts, self._kinds, self._forms = ValueTally(), ValueTally(), ValueTally()
         self.texts = [self._texts(standing, kind, seed) for kind in KINDS]
 
     @staticmethod
-    def _texts(standing: Standing, kind: str, seed: int) -> Texts:
+    def _texts(standing: FinishedShards, kind: str, seed: int) -> Texts:
         def explode(frame: pl.DataFrame) -> pl.DataFrame:
             asked = asked_in(frame).filter((pl.col("kind") == kind) & (pl.col("verdict") == "pass"))
             return asked.select("row_id", "object", text="question")
@@ -46,8 +46,8 @@ class Presuppositions(Part):
             pattern=lambda text, row: skeleton(text, [row["object"]]), copies=None, commonest=(0.03, 0.1), dominance=(0.2, 0.5),
         )  # fmt: skip
 
-    def readings(self) -> list[Reading]:
-        return [*self._sample.readings(), Reading("judge_questions", ("questions",), self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [*self._sample.readings(), ColumnReading("judge_questions", ("questions",), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         asked = asked_in(frame)
@@ -56,14 +56,14 @@ class Presuppositions(Part):
         self._kinds.look(good["kind"])
         self._forms.look(good["form"] + " " + good["kind"])
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         if not self._verdicts.total:
             return []
         return [*self._sound(), self._separable(), self._judged(), self._balance()]
 
-    def _sound(self) -> list[Finding]:
-        misplaced: list[Example] = []
-        unfit: list[Example] = []
+    def _sound(self) -> list[QualityFinding]:
+        misplaced: list[RowExample] = []
+        unfit: list[RowExample] = []
         checked = 0
         wrong = Counter[str]()
         for row in self._sample.some(CHECKED_ROWS):
@@ -95,7 +95,7 @@ class Presuppositions(Part):
             ),
         ]
 
-    def _separable(self) -> Finding:
+    def _separable(self) -> QualityFinding:
         texts = [
             Labelled(each["question"], each["kind"] == "cpq", (each["object"],), row["row_id"])
             for row in self._sample.rows
@@ -105,11 +105,11 @@ class Presuppositions(Part):
         verdict: Verdict = "pass"
         if found.accuracy > SEPARABLE or not found.n:
             verdict = "fail" if found.low > SEPARABLE else "look"
-        shown: list[Example] = []
+        shown: list[RowExample] = []
         for kind in (True, False):
             own = [each for each in texts if each.positive is kind][:3]
             shown += [example(each.row_id, f"{'CPQ' if kind else 'TPQ'}: {each.text}") for each in own]
-        return Finding(
+        return QualityFinding(
             id="questions.separable",
             rule="CPQ and TPQ cannot be told apart by their words, objects hidden.",
             verdict=verdict,
@@ -123,7 +123,7 @@ class Presuppositions(Part):
             examples=shown if verdict != "pass" else [],
         )
 
-    def _judged(self) -> Finding:
+    def _judged(self) -> QualityFinding:
         counts = dict(self._verdicts.most())
         told = ", ".join(f"{name} {count:,}" for name, count in self._verdicts.most(5) if name != "pass")
         bad = [
@@ -144,8 +144,8 @@ class Presuppositions(Part):
             examples=bad,
         )
 
-    def _balance(self) -> Finding:
-        shown: dict[str, list[Example]] = {}
+    def _balance(self) -> QualityFinding:
+        shown: dict[str, list[RowExample]] = {}
         for row in self._sample.some(200):
             for each in passed(row):
                 shown.setdefault(each["kind"], []).append(example(row["row_id"], each["question"]))
@@ -159,7 +159,7 @@ class Presuppositions(Part):
             examples=shown,
         )
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         if not self._verdicts.total:
             return []
         forms: dict[str, dict[str, int]] = {}
@@ -172,7 +172,7 @@ class Presuppositions(Part):
         kinds = [(name.upper(), float(count)) for name, count in self._kinds.most()]
         verdicts = [(name, float(count)) for name, count in self._verdicts.most(12)]
         return [
-            Section(
+            ReportSection(
                 id="questions",
                 title="Presupposition questions",
                 charts=[
@@ -180,7 +180,7 @@ class Presuppositions(Part):
                     bars_chart("questions.verdicts", "Verdicts", "verdict", verdicts, "Bad: much that does not pass."),
                 ],
                 tables=[
-                    Table(
+                    FigureTable(
                         id="questions.forms",
                         title="Forms by kind",
                         columns=["form", *(kind.upper() for kind in KINDS)],
@@ -206,22 +206,22 @@ def passed(row: Row) -> list[Row]:
     return [each for each in row["questions"] or [] if each["verdict"] == "pass" and each["question"]]
 
 
-class Pope(Part):
+class Pope(QualityPart):
     """Questions whether something is there: the balance of yes and no, by how objects were drawn, and their grammar."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         self._absent = standing.run.stage("ask_pope").options.get("absent", "none")
         self._sample = Rows(standing, "ask_pope", ("pope",), CHECKED_ROWS, seed, "pope")
-        self._answers = Tally()
+        self._answers = ValueTally()
 
-    def readings(self) -> list[Reading]:
-        return [*self._sample.readings(), Reading("ask_pope", ("pope",), self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [*self._sample.readings(), ColumnReading("ask_pope", ("pope",), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         asked = frame.select(each=pl.col("pope").str.json_decode(POPE)).explode("each").drop_nulls().unnest("each")
         self._answers.look(asked["draw"] + " " + asked["answer"])
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         total = self._answers.total
         if not total:
             return []
@@ -254,7 +254,7 @@ class Pope(Part):
             ),
         ]
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         if not self._answers.total:
             return []
         counts = dict(self._answers.most())
@@ -263,10 +263,10 @@ class Pope(Part):
         for draw in draws:
             yes, no = counts.get(f"{draw} yes", 0), counts.get(f"{draw} no", 0)
             rows.append([draw, yes, no, round(yes / (yes + no), 4)])
-        table = Table(
+        table = FigureTable(
             id="pope.draws", title="By how objects were drawn", columns=["draw", "yes", "no", "share of yes"], rows=rows
         )
-        return [Section(id="pope", title="POPE questions", tables=[table])]
+        return [ReportSection(id="pope", title="POPE questions", tables=[table])]
 
     def facts(self) -> dict[str, str]:
         return {"POPE questions": f"{self._answers.total:,}"}
@@ -279,7 +279,7 @@ def _agrees(asked: Row) -> bool:
 class Descriptions(Texts):
     """Requests for a description, which are to be worded in several ways."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         def explode(frame: pl.DataFrame) -> pl.DataFrame:
             return frame.select("row_id", text=pl.col("description").str.json_path_match("$.question"))
 

@@ -12,7 +12,7 @@ from shardmill.language.object_names import form_problem
 from shardmill.language.relations import mentions
 from shardmill.language.visibility import is_visible
 
-LEAST_WORDS, MOST_WORDS = 4, 30
+MIN_WORDS, MAX_WORDS = 4, 30
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def question_problem(question: str, name: str, others: Iterable[str]) -> str | N
     words = len(text.split())
     faults = (
         ("no question mark", not text.endswith("?")),
-        ("too short", words < LEAST_WORDS),
-        ("too long", words > MOST_WORDS),
+        ("too short", words < MIN_WORDS),
+        ("too long", words > MAX_WORDS),
         ("several sentences", len(_SENTENCE_END.findall(text)) > 1),
         ("does not name its object", not own),
         ("asks how many", _COUNTING.match(text) is not None),

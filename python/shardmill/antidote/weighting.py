@@ -16,7 +16,7 @@ LOWEST, HIGHEST = 1.0, 1.5
 BRACKET = re.compile(r"[()]")
 
 
-class Place(NamedTuple):
+class WeightSpan(NamedTuple):
     """Where a text names an object."""
 
     start: int
@@ -24,10 +24,10 @@ class Place(NamedTuple):
     name: str
 
 
-def places(text: str, names: Iterable[str]) -> list[Place]:
+def places(text: str, names: Iterable[str]) -> list[WeightSpan]:
     """Every mention of the names, in the order of the text. Of two that overlap the longer one stands, then the earlier name."""
-    found = [Place(*span, name) for name in names for span in mentions(text, name)]
-    kept: list[Place] = []
+    found = [WeightSpan(*span, name) for name in names for span in mentions(text, name)]
+    kept: list[WeightSpan] = []
     for place in sorted(found, key=lambda place: place.start - place.end):
         if all(place.end <= other.start or other.end <= place.start for other in kept):
             kept.append(place)

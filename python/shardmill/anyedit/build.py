@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill.anyedit.counts import EditCounts
-from shardmill.anyedit.pictures import PAINTED
+from shardmill.anyedit.pictures import GENERATED
 from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line, dump_cell
 from shardmill.store.combine import partial_name
@@ -100,12 +100,12 @@ def _pool(out: _Out) -> None:
 
 def _captions(out: _Out) -> None:
     """The captions of concepts, with their pictures where they were painted."""
-    stage = "paint_images" if "paint_images" in out.run.stages else CAPTIONS
+    stage = "generate_images" if "generate_images" in out.run.stages else CAPTIONS
     file = out.open("captions.csv")
     file.write(csv_line(CAPTION_COLUMNS).encode())
     rows = 0
     for row in out.rows(stage):
-        line = {**row, "caption": row["scene_caption"], "image": row.get(PAINTED)}
+        line = {**row, "caption": row["scene_caption"], "image": row.get(GENERATED)}
         file.write(csv_line(line.get(name) for name in CAPTION_COLUMNS).encode())
         rows += 1
     out.wrote("captions.csv", rows)
@@ -151,7 +151,7 @@ def record_of(row: Row) -> Row:
 
 def image_of(row: Row) -> str | None:
     """The picture of a row: the painted one (from the run's folder), or that of the input."""
-    return row.get(PAINTED) or row.get("image") or None
+    return row.get(GENERATED) or row.get("image") or None
 
 
 def _implicit(out: _Out) -> Iterator[Row]:

@@ -17,12 +17,12 @@ from shardmill.anyedit.edit_targets import Target, settled, targets
 from shardmill.anyedit.edit_types import CHAINED, chosen_types
 from shardmill.anyedit.instruction_answers import AnyInstruction
 from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_ask, prompts_digest, template_name
-from shardmill.core.stage import Answer, Ask, More, Options, Row, TextStage, prompt_value
+from shardmill.core.stage import Answer, FollowUp, ModelCall, Options, Row, TextStage, prompt_value
 from shardmill.core.standalone import main
 from shardmill.language.actions import actions
 from shardmill.language.noun_phrases import extract_objects
 
-LEAST_TURNS = 2
+MIN_TURNS = 2
 LAST_ONLY = "tune_transfer"
 """The whole picture changes by it, so nothing comes after it."""
 TRIES = 3
@@ -35,7 +35,7 @@ class ChainOptions(Options):
     """Options of `chain_instructions`."""
 
     turns: int = Field(
-        3, ge=LEAST_TURNS, le=len(CHAINED), description="turns of a chain, each of another type; fewer where some fail"
+        3, ge=MIN_TURNS, le=len(CHAINED), description="turns of a chain, each of another type; fewer where some fail"
     )
     share: float = Field(0.25, ge=0, le=1, description="share of the captions that get a chain")
     types: Types = Field(CHAINED, description="edit types to draw from, as [add, remove]; tune_transfer comes last only")
@@ -66,7 +66,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainStep:
     """What is asked next: the type, its target, and where in the chain."""
 
     kind: str
@@ -93,13 +93,13 @@ class ChainInstructions(TextStage):
     Options = ChainOptions
     options: ChainOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if not self.drawn(row):
             return []
         step = self.next_step(Chain(row))
         return [] if step is None else [self.step_ask(row, step)]
 
-    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | More:
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | FollowUp:
         if not self.drawn(row):
             return {"chain": [], "chain_note": "not drawn"}
         chain = Chain(row)
@@ -109,15 +109,15 @@ class ChainInstructions(TextStage):
             self.take(chain, step, answer)
         step = self.next_step(chain)
         if step is not None:
-            return More([self.step_ask(row, step)])
-        kept = chain.turns if len(chain.turns) >= LEAST_TURNS else []
+            return FollowUp([self.step_ask(row, step)])
+        kept = chain.turns if len(chain.turns) >= MIN_TURNS else []
         return {"chain": kept, "chain_note": self.note(chain)}
 
     def drawn(self, row: Row) -> bool:
         """Whether a caption gets a chain."""
         return self.rng(row, "share").random() < self.options.share
 
-    def next_step(self, chain: Chain) -> Step | None:
+    def next_step(self, chain: Chain) -> ChainStep | None:
         """What is asked after what the chain has; None at its end. The same for the same row and answers."""
         turn, last = len(chain.turns), len(chain.turns) == self.options.turns - 1
         if turn == self.options.turns or len(chain.failed) >= TRIES:
@@ -132,14 +132,14 @@ class ChainInstructions(TextStage):
         place = (turn, len(chain.failed))
         rng = self.rng(chain.row, "draw", *place)
         kind = rng.choice(sorted(possible))
-        return Step(kind, settled(kind, rng.choice(possible[kind]), state, rng), state, place)
+        return ChainStep(kind, settled(kind, rng.choice(possible[kind]), state, rng), state, place)
 
-    def step_ask(self, row: Row, step: Step) -> Ask:
+    def step_ask(self, row: Row, step: ChainStep) -> ModelCall:
         """The ask for a turn."""
         rng = self.rng(row, "ask", *step.place)
         return instruction_ask(step.kind, step.state["input"], step.state["input_objects"] or [], step.target, rng)
 
-    def take(self, chain: Chain, step: Step, answer: Answer) -> None:
+    def take(self, chain: Chain, step: ChainStep, answer: Answer) -> None:
         """The chain with one answer more: a turn, or a type that failed."""
         if answer.problem is not None:
             chain.failed.append(step.kind)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-MOST_LISTED = 200
+MAX_LISTED = 200
 
 
 def _bare(word: Any) -> Any:
@@ -23,4 +23,4 @@ class ConceptVerdict(BaseModel):
 class BackgroundList(BaseModel):
     """Places where a concept may be seen."""
 
-    backgrounds: list[str] = Field(max_length=MOST_LISTED)
+    backgrounds: list[str] = Field(max_length=MAX_LISTED)

@@ -27,7 +27,7 @@ Target = dict[str, Any]
 
 COMMON_SHARE = 0.8
 """How often a new colour is one of the common ones (AnyEdit's pre-filter)."""
-MOST_TEXT = 40
+MAX_TEXT = 40
 """A longer writing is not changed: no editor could draw it."""
 
 _SOFT = frozenset({"animal", "person", "food", "drink", "nature", "part", "body", "medical"})
@@ -162,4 +162,4 @@ def _category(name: str) -> str:
 
 
 def _writable(text: Any) -> bool:
-    return isinstance(text, str) and len(text) <= MOST_TEXT and any(map(str.isalpha, text)) and not set(text) & set('"\n')
+    return isinstance(text, str) and len(text) <= MAX_TEXT and any(map(str.isalpha, text)) and not set(text) & set('"\n')

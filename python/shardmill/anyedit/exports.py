@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from shardmill.anyedit.pictures import PAINTED
+from shardmill.anyedit.pictures import GENERATED
 from shardmill.export.offer import Offer
 from shardmill.store.run_folder import RunFolder
 
@@ -40,4 +40,4 @@ def picture_of(run: RunFolder, stage: str) -> str | None:
     """The column of the pictures, if the run has any."""
     if stage not in run.stages:
         return None
-    return PAINTED if PAINTED in run.kinds(stage) else "image"
+    return GENERATED if GENERATED in run.kinds(stage) else "image"

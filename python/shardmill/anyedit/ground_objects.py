@@ -11,21 +11,21 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.anyedit.pictures import PAINTED, picture_of
-from shardmill.core.stage import Answer, Ask, Context, DetectStage, Options, Row, askable, write_detections
+from shardmill.anyedit.pictures import GENERATED, picture_of
+from shardmill.core.stage import Answer, Context, DetectStage, ModelCall, Options, Row, is_detectable, write_detections
 from shardmill.core.standalone import main
 
 
 class GroundOptions(Options):
     """Options of `ground_objects`."""
 
-    pictures: str = Field(PAINTED, description="the column of the pictures: painted_image, or image for those of the input")
+    pictures: str = Field(GENERATED, description="the column of the pictures: generated_image, or image for those of the input")
 
 
 class GroundObjects(DetectStage):
     """What a detector finds of the caption's objects. Nothing is decided here.
 
-    painted_image or image (text), input_objects (list) -> detections (json): {name: {"score": float, "boxes": [[x0, y0, x1,
+    generated_image or image (text), input_objects (list) -> detections (json): {name: {"score": float, "boxes": [[x0, y0, x1,
     y1], ...]}}, boxes in pixels; {} for a row without a picture or objects. A row whose picture cannot be read is rejected.
     """
 
@@ -38,9 +38,9 @@ class GroundObjects(DetectStage):
         super().__init__(options, context)
         self.reads = (self.options.pictures, "input_objects")
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         picture = row[self.options.pictures]
-        names = [name for name in row["input_objects"] or [] if askable(name)]
+        names = [name for name in row["input_objects"] or [] if is_detectable(name)]
         if not picture or not names:
             return []
         return [self.look(picture_of(self.context, self.options.pictures, picture), names)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
 
-MOST_OF_NAME, MOST_OF_SENTENCE = 60, 400
+MAX_OF_NAME, MAX_OF_SENTENCE = 60, 400
 
 
 def _up_to(most: int) -> Callable[[str], str]:
@@ -21,8 +21,8 @@ def _up_to(most: int) -> Callable[[str], str]:
     return checked
 
 
-Name = Annotated[str, AfterValidator(_up_to(MOST_OF_NAME))]
-Sentence = Annotated[str, AfterValidator(_up_to(MOST_OF_SENTENCE))]
+Name = Annotated[str, AfterValidator(_up_to(MAX_OF_NAME))]
+Sentence = Annotated[str, AfterValidator(_up_to(MAX_OF_SENTENCE))]
 
 
 class Instruction(BaseModel):

@@ -37,7 +37,7 @@ from shardmill.language.polarity import new_objects
 from shardmill.language.relations import mentions, relation
 from shardmill.language.visibility import is_visible
 
-MOST_TEXT_WORDS = 8
+MAX_TEXT_WORDS = 8
 _REMOVALS = frozenset({"remove", "erase", "delete", "take", "get", "clear", "eliminate", "drop", "cut", "wipe"})
 _SMALL = PLACES | {"a", "an", "the", "of", "and", "its", "his", "her", "their", "with", "some"}
 
@@ -244,7 +244,7 @@ def _textual_change(answer: TextualChange, at: Situation) -> Iterator[str]:
         yield "text unchanged"
     if len(old.split()) != len(new.split()):
         yield "other number of words"
-    if len(old.split()) > MOST_TEXT_WORDS:
+    if len(old.split()) > MAX_TEXT_WORDS:
         yield "text too long"
     if straight(answer.input).replace(old, new) != straight(answer.output) and plain(without_quoted(answer.input)) != plain(
         without_quoted(answer.output)

@@ -45,8 +45,8 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s+\S)")
 _QUOTES = str.maketrans("‘’‚‛“”„‟«»", '\'\'\'\'""""""')
 _QUOTED = re.compile(r"(?<![\w'])(?:\"([^\"]+)\"|'(.+?)')(?!\w)")
 
-LEAST_EDIT, MOST_EDIT = 3, 25
-MOST_MORE = 14
+MIN_EDIT, MAX_EDIT = 3, 25
+MAX_MORE = 14
 """So many words may a caption be longer after the edit than before."""
 
 
@@ -66,11 +66,11 @@ def _form_faults(edit: str, output: str, caption: str) -> Iterator[str]:
             yield "another script"
     if first_verb(edit) not in _IMPERATIVES or edit.rstrip().endswith("?"):
         yield "not an instruction"
-    if not LEAST_EDIT <= len(edit.split()) <= MOST_EDIT:
+    if not MIN_EDIT <= len(edit.split()) <= MAX_EDIT:
         yield "instruction too short or too long"
     if _SENTENCE_END.search(without_quoted(edit).rstrip()):
         yield "several sentences"
-    if not 2 <= len(output.split()) <= len(caption.split()) + MOST_MORE or output.rstrip().endswith("?"):
+    if not 2 <= len(output.split()) <= len(caption.split()) + MAX_MORE or output.rstrip().endswith("?"):
         yield "output is no caption"
     if plain(output) == plain(edit) or (_OF_CAPTION.search(without_quoted(output)) and not _OF_CAPTION.search(caption)):
         yield "output speaks of the edit"

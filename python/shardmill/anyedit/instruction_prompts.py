@@ -19,11 +19,11 @@ from shardmill.anyedit.instruction_answers import (
 from shardmill.anyedit.instruction_checks import Situation, foreground, instruction_problem
 from shardmill.anyedit.instruction_form import VERBS, quoted
 from shardmill.core.prompts import Prompt, load_template
-from shardmill.core.stage import Ask
+from shardmill.core.stage import ModelCall
 from shardmill.models.contract import TextRequest
 from shardmill.store.cells import dump_cell
 
-MOST_CHARACTERS = 1_000
+MAX_CHARACTERS = 1_000
 """So much of a caption is shown to the model."""
 
 _FROM_TARGET: dict[str, tuple[str, ...]] = {
@@ -45,13 +45,13 @@ def template_name(kind: str) -> str:
     return f"anyedit/instructions/{kind}"
 
 
-def instruction_ask(kind: str, caption: str, objects: Sequence[str], target: Mapping[str, Any], rng: Random) -> Ask:
+def instruction_ask(kind: str, caption: str, objects: Sequence[str], target: Mapping[str, Any], rng: Random) -> ModelCall:
     """The ask for one instruction: what the target says and a verb to begin with are values of the prompt."""
     template = load_template(template_name(kind))
     values = {name: target.get(name) for name in _FROM_TARGET[kind]}
-    values |= {"caption": caption[:MOST_CHARACTERS], "verb": rng.choice(VERBS[kind])}
+    values |= {"caption": caption[:MAX_CHARACTERS], "verb": rng.choice(VERBS[kind])}
     request = TextRequest(Prompt(template, values), template.sampling, answer_schema(kind))
-    return Ask(request, _check(kind, Situation(caption, objects, target)))
+    return ModelCall(request, _check(kind, Situation(caption, objects, target)))
 
 
 def _check(kind: str, situation: Situation) -> Callable[[AnyInstruction], str | None]:

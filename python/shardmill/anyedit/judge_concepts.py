@@ -10,7 +10,7 @@ from typing import Any
 
 from shardmill.anyedit.concept_answers import ConceptVerdict
 from shardmill.anyedit.concepts.clean import form_problem
-from shardmill.core.stage import Answer, Ask, Reject, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Reject, Row, TextStage
 from shardmill.core.standalone import main
 from shardmill.language.nouns import fold
 from shardmill.language.proper_names import PROPER, proper_problem
@@ -30,7 +30,7 @@ class JudgeConcepts(TextStage):
     template = "anyedit/judge_concepts"
     answer = ConceptVerdict
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if fault(row["concept"]) is not None:
             return []
         concept = " ".join(row["concept"].split())

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator
 
 from shardmill.anyedit.edit_types import TYPES, edit_type
-from shardmill.core.stage import Answer, Ask, Reject, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Reject, Row, TextStage
 from shardmill.core.standalone import main
 
 BY_CODE = "checked by code"
@@ -42,7 +42,7 @@ class JudgeInstructions(TextStage):
     template = "anyedit/judge_instructions"
     answer = InstructionVerdict
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         kind = edit_type(row["edit_type"])
         if kind.writer == "model":
             return [self.verdict_ask(kind.human, row["edit_input"], row["edit"], row["output"])]
@@ -51,7 +51,7 @@ class JudgeInstructions(TextStage):
             return [self.verdict_ask(base.human, row["edit_input"], details["base_edit"], details["base_output"])]
         return []
 
-    def verdict_ask(self, kind: str, caption: str, edit: str, output: str) -> Ask:
+    def verdict_ask(self, kind: str, caption: str, edit: str, output: str) -> ModelCall:
         """The ask for the verdict on one instruction."""
         return self.prompt(type=kind, input=caption, edit=edit, output=output)
 

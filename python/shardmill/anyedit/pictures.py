@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from shardmill.core.stage import Context
-from shardmill.store.layout import painted_path
+from shardmill.store.layout import generated_image_path
 
-PAINTED = "painted_image"
+GENERATED = "generated_image"
 """The column whose paths start from the run's folder; those of any other start from the image folder."""
 
 
 def picture_of(context: Context, column: str, value: str) -> str:
     """The reference to a picture, by the column that names it."""
-    if column == PAINTED:
-        return painted_path(context.run_folder, value)
+    if column == GENERATED:
+        return generated_image_path(context.run_folder, value)
     return str(context.image_root / value)

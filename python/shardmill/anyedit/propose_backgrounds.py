@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.anyedit.concept_answers import BackgroundList
-from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage
 from shardmill.core.standalone import main
 from shardmill.language.nouns import fold
 from shardmill.language.places import PREPOSITIONS, locative, place_key
@@ -58,7 +58,7 @@ class ProposeBackgrounds(TextStage):
     options: BackgroundOptions
     tolerant = True
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         try:
             known = clean_backgrounds(as_list(row["backgrounds"]), row["concept"])
         except ValueError:

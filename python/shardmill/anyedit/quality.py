@@ -8,21 +8,21 @@ from shardmill.anyedit.quality_chains import Chains, Implicit
 from shardmill.anyedit.quality_edits import Edits
 from shardmill.language.object_names import distinct
 from shardmill.quality.figures import skeleton
-from shardmill.quality.finished_shards import Standing
-from shardmill.quality.grounding import Scores
-from shardmill.quality.images import Pictures
+from shardmill.quality.finished_shards import FinishedShards
+from shardmill.quality.grounding import ScoreHistogram
+from shardmill.quality.images import ImageChecks
 from shardmill.quality.inputs import Inputs
 from shardmill.quality.judging import example, never
 from shardmill.quality.measures import Histogram, histogram_chart
-from shardmill.quality.model import Finding, Section, Text
+from shardmill.quality.model import QualityFinding, ReportSection, TextView
 from shardmill.quality.objects_and_texts import Objects, Texts, TextsSection
-from shardmill.quality.parts import CHECKED_ROWS, Pipeline, Row, Rows
+from shardmill.quality.parts import CHECKED_ROWS, PipelineQuality, Row, Rows
 
 
-class Anyedit(Pipeline):
+class Anyedit(PipelineQuality):
     """All that is measured of an AnyEdit run of any of its pipeline files, as far as it has come."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         super().__init__(standing, seed)
         self.parts = [Inputs(standing)]
         texts: list[Texts] = []
@@ -33,10 +33,10 @@ class Anyedit(Pipeline):
             ]
         if standing.has("write_captions", "scene_caption"):
             texts.append(_scenes(standing, seed))
-        if standing.has("paint_images"):
-            self.parts.append(Pictures(standing, "paint_images", seed))
+        if standing.has("generate_images"):
+            self.parts.append(ImageChecks(standing, "generate_images", seed))
         if standing.has("ground_objects", "detections"):
-            self.parts.append(Scores(standing, "ground_objects", seed))
+            self.parts.append(ScoreHistogram(standing, "ground_objects", seed))
         if standing.has("select_captions", "input_objects"):
             self.parts.append(Objects(standing, "select_captions", "input_objects", "objects of the captions"))
         stage = next((name for name in ("judge_instructions", "write_instructions") if standing.has(name)), None)
@@ -55,30 +55,30 @@ class Anyedit(Pipeline):
     def objects(self, row: Row) -> tuple[list[str], list[str]]:
         return row.get("input_objects") or row.get("caption_objects") or [], []
 
-    def texts(self, lines: dict[str, list[Row]]) -> list[Text]:
+    def texts(self, lines: dict[str, list[Row]]) -> list[TextView]:
         rows = [row for own in lines.values() for row in own]
-        found: list[Text] = []
+        found: list[TextView] = []
         for label, column in (("concept", "concept"), ("scene", "scene_caption"), ("start of the edits", "input")):
             said = next((row[column] for row in rows if row.get(column)), None)
-            found += [Text(label=label, text=said)] if said else []
+            found += [TextView(label=label, text=said)] if said else []
         for row in rows:
             if row.get("all_backgrounds"):
-                found.append(Text(label="backgrounds", text=", ".join(row["all_backgrounds"])))
+                found.append(TextView(label="backgrounds", text=", ".join(row["all_backgrounds"])))
             if row.get("edit"):
                 found += [
-                    Text(label=row["edit_type"], text=row["edit"], why=row.get("instruction_verdict") or ""),
-                    Text(label=f"{row['edit_type']}: caption after it", text=row["output"] or "(none can tell)"),
+                    TextView(label=row["edit_type"], text=row["edit"], why=row.get("instruction_verdict") or ""),
+                    TextView(label=f"{row['edit_type']}: caption after it", text=row["output"] or "(none can tell)"),
                 ]
             for turn in row.get("chain") or []:
                 label = f"chain, turn {turn['turn']}: {turn['edit_type']}"
-                found.append(Text(label=label, text=turn["edit"], why=turn["output"] or ""))
+                found.append(TextView(label=label, text=turn["edit"], why=turn["output"] or ""))
             for each in row.get("implicit") or []:
                 why = f"{each['original_caption']} → {each['target_caption']}"
-                found.append(Text(label="implicit edit", text=each["instruction"], why=why))
+                found.append(TextView(label="implicit edit", text=each["instruction"], why=why))
         return found
 
 
-def _scenes(standing: Standing, seed: int) -> Texts:
+def _scenes(standing: FinishedShards, seed: int) -> Texts:
     def explode(frame: pl.DataFrame) -> pl.DataFrame:
         return frame.select("row_id", "caption_objects", text="scene_caption")
 
@@ -91,10 +91,10 @@ def _scenes(standing: Standing, seed: int) -> Texts:
 class Backgrounds(Rows):
     """The backgrounds of concepts: how many, and none twice."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         super().__init__(standing, "propose_backgrounds", ("concept", "all_backgrounds"), CHECKED_ROWS, seed, "backgrounds")
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         doubled = []
         count = 0
         for row in self.rows:
@@ -112,8 +112,8 @@ class Backgrounds(Rows):
             )
         ]
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         numbers = Histogram(0, 60, 60)
         numbers.look([float(len(row["all_backgrounds"] or [])) for row in self.rows])
         chart = histogram_chart("backgrounds.number", "Backgrounds of a concept", "backgrounds", {"concepts": numbers})
-        return [Section(id="backgrounds", title="Backgrounds", charts=[chart])] if numbers.n else []
+        return [ReportSection(id="backgrounds", title="Backgrounds", charts=[chart])] if numbers.n else []

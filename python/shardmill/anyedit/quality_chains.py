@@ -7,27 +7,27 @@ from collections import Counter
 import polars as pl
 
 from shardmill.anyedit.instruction_form import plain
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import example, never
-from shardmill.quality.measures import Tally, bars_chart
-from shardmill.quality.model import Example, Finding, Section
+from shardmill.quality.measures import ValueTally, bars_chart
+from shardmill.quality.model import QualityFinding, ReportSection, RowExample
 from shardmill.quality.objects_and_texts import Texts
-from shardmill.quality.parts import CHECKED_ROWS, Part, Reading, Rows
+from shardmill.quality.parts import CHECKED_ROWS, ColumnReading, QualityPart, Rows
 
 TURNS = pl.List(pl.Struct({"turn": pl.Int64, "edit_type": pl.String}))
 IMPLICIT = pl.List(pl.Struct({"original_caption": pl.String, "instruction": pl.String, "target_caption": pl.String}))
-LEAST_TURNS = 2
+MIN_TURNS = 2
 
 
-class Chains(Part):
+class Chains(QualityPart):
     """Chains: turn k + 1 starts from the output of turn k, and no type comes twice."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         self._sample = Rows(standing, "chain_instructions", ("input", "chain"), 4 * CHECKED_ROWS, seed, "chains")
-        self._turns, self._types, self._chains = Tally(), Tally(), 0
+        self._turns, self._types, self._chains = ValueTally(), ValueTally(), 0
 
-    def readings(self) -> list[Reading]:
-        return [*self._sample.readings(), Reading("chain_instructions", ("chain",), self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [*self._sample.readings(), ColumnReading("chain_instructions", ("chain",), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         chains = frame.select(chain=pl.col("chain").str.json_decode(TURNS)).filter(pl.col("chain").list.len() > 0)
@@ -35,9 +35,9 @@ class Chains(Part):
         self._turns.look(chains["chain"].list.len())
         self._types.look(chains.explode("chain")["chain"].struct.field("edit_type"))
 
-    def findings(self) -> list[Finding]:
-        torn: list[Example] = []
-        doubled: list[Example] = []
+    def findings(self) -> list[QualityFinding]:
+        torn: list[RowExample] = []
+        doubled: list[RowExample] = []
         bad = Counter[str]()
         chains = [(row, row["chain"]) for row in self._sample.rows if row["chain"]]
         for row, chain in chains:
@@ -49,7 +49,7 @@ class Chains(Part):
                     example(row["row_id"], f"turn {place + 1} starts from “{chain[place]['input']}”, not “{starts[place]}”")
                 )
             kinds = [turn["edit_type"] for turn in chain]
-            if len(set(kinds)) < len(kinds) or len(kinds) < LEAST_TURNS:
+            if len(set(kinds)) < len(kinds) or len(kinds) < MIN_TURNS:
                 bad["doubled"] += 1
                 doubled.append(example(row["row_id"], ", ".join(kinds)))
         if not chains:
@@ -65,7 +65,7 @@ class Chains(Part):
             ),
             never(
                 "chains.types",
-                f"A chain has at least {LEAST_TURNS} turns, each of another type.",
+                f"A chain has at least {MIN_TURNS} turns, each of another type.",
                 bad["doubled"],
                 len(chains),
                 means="A chain that does one thing again is no multi-turn edit.",
@@ -73,7 +73,7 @@ class Chains(Part):
             ),
         ]
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         if not self._chains:
             return []
         turns = [(f"{name} turns", float(count)) for name, count in sorted(self._turns.most())]
@@ -82,16 +82,16 @@ class Chains(Part):
             bars_chart("chains.turns", "Length of the chains", "length", turns, "Bad: most chains end early."),
             bars_chart("chains.types", "Types of their turns", "type", types, "Bad: one type towers over all."),
         ]
-        return [Section(id="chains", title="Chains", charts=charts)]
+        return [ReportSection(id="chains", title="Chains", charts=charts)]
 
     def facts(self) -> dict[str, str]:
         return {"chains": f"{self._chains:,}"}
 
 
-class Implicit(Part):
+class Implicit(QualityPart):
     """Implicit edits: a scene, what happens, and what it looks like then."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         self._sample = Rows(standing, "write_implicit", ("implicit",), 4 * CHECKED_ROWS, seed, "implicit")
         self._count = 0
         self.texts = Texts(
@@ -99,10 +99,10 @@ class Implicit(Part):
             copies=(0.2, 0.5), dominance=(0.1, 0.3),
         )  # fmt: skip
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[ColumnReading]:
         return self._sample.readings()
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         edits = [(row["row_id"], place, each) for row in self._sample.rows for place, each in enumerate(row["implicit"] or [])]
         idle = [
             example(row_id, f"{each['original_caption']} / {each['instruction']}", place)

@@ -12,12 +12,12 @@ from shardmill.anyedit.instruction_form import plain, quoted
 from shardmill.language.numbers import numbers_in
 from shardmill.language.relations import mentions
 from shardmill.quality.figures import skeleton
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import at_most, example, never
-from shardmill.quality.measures import Repeats, Tally, bars_chart
-from shardmill.quality.model import Example, Finding, Section, Table
+from shardmill.quality.measures import Repeats, ValueTally, bars_chart
+from shardmill.quality.model import FigureTable, QualityFinding, ReportSection, RowExample
 from shardmill.quality.objects_and_texts import Texts, balance
-from shardmill.quality.parts import CHECKED_ROWS, Part, Reading, Row, Rows
+from shardmill.quality.parts import CHECKED_ROWS, ColumnReading, QualityPart, Row, Rows
 
 COLUMNS = ("edit_type", "edit_input", "edit", "edited_object", "output", "details")
 RULES = {
@@ -41,21 +41,21 @@ RULES = {
 }
 
 
-class Edits(Part):
+class Edits(QualityPart):
     """The instructions of the last stage that has them."""
 
-    def __init__(self, standing: Standing, stage: str, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, stage: str, seed: int) -> None:
         self._stage = stage
         self._sample = Rows(standing, stage, COLUMNS, CHECKED_ROWS, seed, "edits")
-        self._types, self._verbs, self._objects, self._count = Tally(), Tally(), Tally(), 0
+        self._types, self._verbs, self._objects, self._count = ValueTally(), ValueTally(), ValueTally(), 0
         self._pairs = Repeats()
         self.texts = Texts(
             standing, stage, ("edit", "details"), _edits_in, "edits", "instructions", seed,
             pattern=_pattern, copies=None, commonest=(0.03, 0.1), dominance=(0.1, 0.3),
         )  # fmt: skip
 
-    def readings(self) -> list[Reading]:
-        return [*self._sample.readings(), Reading(self._stage, ("edit_type", "edit", "edit_input", "details"), self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [*self._sample.readings(), ColumnReading(self._stage, ("edit_type", "edit", "edit_input", "details"), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         self._count += frame.height
@@ -64,14 +64,14 @@ class Edits(Part):
         self._pairs.look(frame["row_id"], frame["edit_input"] + " / " + frame["edit"])
         self._objects.look(frame["details"].str.json_path_match("$.edited_object").str.to_lowercase())
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         if not self._count:
             return []
         return [*self._kept_rules(), *self._balances()]
 
-    def _kept_rules(self) -> list[Finding]:
+    def _kept_rules(self) -> list[QualityFinding]:
         checked, bad = Counter[str](), Counter[str]()
-        shown: dict[str, list[Example]] = {}
+        shown: dict[str, list[RowExample]] = {}
         for row in self._sample.rows:
             for rule, problem in problems(row):
                 checked[rule] += 1
@@ -85,10 +85,10 @@ class Edits(Part):
             if checked[rule]
         ]
 
-    def _balances(self) -> list[Finding]:
-        by_type: dict[str, list[Example]] = {}
-        by_verb: dict[str, list[Example]] = {}
-        by_object: dict[str, list[Example]] = {}
+    def _balances(self) -> list[QualityFinding]:
+        by_type: dict[str, list[RowExample]] = {}
+        by_verb: dict[str, list[RowExample]] = {}
+        by_object: dict[str, list[RowExample]] = {}
         for row in self._sample.some(3_000):
             shown = example(row["row_id"], row["edit"], row["sub_id"])
             by_type.setdefault(row["edit_type"], []).append(shown)
@@ -139,7 +139,7 @@ class Edits(Part):
             ),
         ]
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         if not self._count:
             return []
         types = [(name, float(count)) for name, count in self._types.most()]
@@ -147,7 +147,7 @@ class Edits(Part):
         objects = [(name, float(count)) for name, count in self._objects.most(30)]
         rows: list[list[str | float | int | None]] = [[name, int(count), round(count / self._count, 4)] for name, count in types]
         return [
-            Section(
+            ReportSection(
                 id="edits",
                 title="Edit instructions",
                 charts=[
@@ -157,7 +157,7 @@ class Edits(Part):
                     bars_chart("edits.verbs", "First words", "verb", verbs, "Bad: one verb in most instructions."),
                     bars_chart("edits.objects", "Edited objects", "object", objects, "Bad: few objects in most instructions."),
                 ],
-                tables=[Table(id="edits.table", title="Types", columns=["type", "instructions", "share"], rows=rows)],
+                tables=[FigureTable(id="edits.table", title="Types", columns=["type", "instructions", "share"], rows=rows)],
             )
         ]
 

@@ -11,33 +11,33 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.anyedit.pictures import PAINTED, picture_of
-from shardmill.core.stage import Answer, Ask, Context, Options, Reject, Row, ScoreStage, round_scores
+from shardmill.anyedit.pictures import GENERATED, picture_of
+from shardmill.core.stage import Answer, Context, ModelCall, Options, Reject, Row, ScoreStage, round_scores
 from shardmill.core.standalone import main
 from shardmill.models.contract import Reply, Scores
 from shardmill.util.errors import UserError
 
 
-class ScoreOptions(Options):
+class ScoreImagesOptions(Options):
     """Options of `score_pictures`. AnyEdit's own thresholds are 0.1 and 2."""
 
-    pictures: str = Field(PAINTED, description="the column of the pictures: painted_image, or image for those of the input")
+    pictures: str = Field(GENERATED, description="the column of the pictures: generated_image, or image for those of the input")
     min_clip: float | None = Field(None, ge=-1, le=1, description="least cosine of caption and picture; every one if not given")
     min_aesthetic: float | None = Field(None, description="least aesthetic score; takes a model with the setting `aesthetic`")
 
 
-class ScorePictures(ScoreStage):
+class ScoreImages(ScoreStage):
     """The cosine of caption and picture, and the picture's aesthetic score where the model has a head for it.
 
-    input (text), painted_image or image (text) -> clip_score (float, in [-1, 1]), aesthetic_score (float or null). A row without
+    input (text), generated_image or image (text) -> clip_score (float, in [-1, 1]), aesthetic_score (float or null). A row without
     a picture has null for both and comes out whatever the thresholds; one whose picture cannot be read is rejected. The rule
     is the picture filter of AnyEdit's `pre_filter`, with the cosine itself: a softmax over one caption is always 1.
     """
 
     name = "anyedit.score_pictures"
     adds = {"clip_score": "float", "aesthetic_score": "float"}
-    Options = ScoreOptions
-    options: ScoreOptions
+    Options = ScoreImagesOptions
+    options: ScoreImagesOptions
 
     def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
         super().__init__(options, context)
@@ -51,7 +51,7 @@ class ScorePictures(ScoreStage):
             )
         return super().fingerprint(model)
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         picture = row[self.options.pictures]
         if not picture:
             return []
@@ -73,4 +73,4 @@ class ScorePictures(ScoreStage):
 
 
 if __name__ == "__main__":
-    main(ScorePictures)
+    main(ScoreImages)

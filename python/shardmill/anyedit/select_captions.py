@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.anyedit.pictures import PAINTED, picture_of
+from shardmill.anyedit.pictures import GENERATED, picture_of
 from shardmill.core.stage import Context, Options, Reject, Row, RowStage
 from shardmill.core.standalone import main
 from shardmill.language.caption_text import tokens
@@ -34,7 +34,7 @@ class SelectOptions(Options):
     """Options of `select_captions`."""
 
     captions: str = Field("scene_caption", description="the column of the captions: scene_caption, or caption of the input")
-    pictures: str = Field(PAINTED, description="the column of the pictures: painted_image, or image; empty: captions only")
+    pictures: str = Field(GENERATED, description="the column of the pictures: generated_image, or image; empty: captions only")
     texts: str = Field("", description="the column with the writing that is seen in the picture, a list; empty: none")
     min_words: int = Field(3, ge=1, description="fewest words of a caption")
     max_words: int = Field(40, ge=3, description="most words of a caption: longer ones are poor starts of an edit")
@@ -44,7 +44,7 @@ class SelectOptions(Options):
 class SelectCaptions(RowStage):
     """A caption as the edits start from it, with what it names and the size of its picture.
 
-    scene_caption or caption (text), painted_image or image (text), texts (list) -> input (text: the caption without markup),
+    scene_caption or caption (text), generated_image or image (text), texts (list) -> input (text: the caption without markup),
     input_objects (list: things, names of several words whole), input_verbs (list), input_texts (list), width, height (int, null
     without a picture). Rejects captions that are empty, too short, too long or name nothing, and pictures that are too narrow
     or cannot be read. (AnyEdit's `pre_filter`, with the size from the image's header.)

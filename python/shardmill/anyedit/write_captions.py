@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from shardmill.anyedit.scene_captions import caption_problem, has_place, tidy_caption, with_place
-from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage
 from shardmill.core.standalone import main
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import is_mass, is_plural, plural
@@ -59,7 +59,7 @@ class WriteCaptions(TextStage):
     Options = WriteOptions
     options: WriteOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if missing(row):
             return []
         things, place = self._things(row), _place(row)

@@ -20,7 +20,7 @@ from shardmill.anyedit.implicit_edits import (
     tidied,
     usable_topic,
 )
-from shardmill.core.stage import Answer, Ask, Context, More, Options, Row, TextStage
+from shardmill.core.stage import Answer, Context, FollowUp, ModelCall, Options, Row, TextStage
 from shardmill.core.standalone import main
 
 MAX_TOPIC = 400
@@ -58,14 +58,14 @@ class WriteImplicit(TextStage):
     def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
         return {**super().fingerprint(model), "examples": seeds_digest()}
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         drawn = self.rng(row, "share").random() < self.options.share
         return [self._round(row, 0, [])] if drawn and usable_topic(self._topic(row), self._whole) else []
 
-    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | More:
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | FollowUp:
         found = self._samples(row, answers)
         if answers and len(found) < self.options.wanted and len(answers) < self.options.rounds:
-            return More([self._round(row, len(answers), found)])
+            return FollowUp([self._round(row, len(answers), found)])
         return {"implicit": found}
 
     @property
@@ -75,7 +75,7 @@ class WriteImplicit(TextStage):
     def _topic(self, row: Row) -> str:
         return " ".join((row[self.options.topic] or "").split())[:MAX_TOPIC]
 
-    def _round(self, row: Row, number: int, found: list[dict[str, Any]]) -> Ask:
+    def _round(self, row: Row, number: int, found: list[dict[str, Any]]) -> ModelCall:
         """The ask of a round, with examples of its own."""
         rng = self.rng(row, "examples", number)
         shown = rng.sample(seeds(), rng.choice((2, 3)))

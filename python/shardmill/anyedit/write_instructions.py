@@ -13,7 +13,7 @@ from shardmill.anyedit.by_template import FROM_PAIR, FROM_ROW, words_digest
 from shardmill.anyedit.edit_types import EditType, edit_type
 from shardmill.anyedit.instruction_answers import AnyInstruction, TextualChange
 from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_ask, prompts_digest, template_name
-from shardmill.core.stage import Answer, Ask, Reject, Row, TextStage, prompt_value
+from shardmill.core.stage import Answer, ModelCall, Reject, Row, TextStage, prompt_value
 from shardmill.core.standalone import main
 
 
@@ -41,7 +41,7 @@ class WriteInstructions(TextStage):
     template = template_name("add")
     answer = AnyInstruction
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         kind = written_type(row)
         if kind is None:
             return []

@@ -59,7 +59,7 @@ class SampledClaim(BaseModel):
     image: str | None
 
 
-class Sample(BaseModel):
+class AuditSample(BaseModel):
     """What was drawn, kept beside the sheet: it tells what the ticks in a sheet are worth."""
 
     model_config = ConfigDict(extra="forbid")
@@ -88,7 +88,7 @@ class Drawn:
     item: Item
 
 
-def draw(run: RunFolder, rows: int = 200, seed: int = 0, *, allow_missing: bool = False) -> tuple[Sample, list[Drawn]]:
+def draw(run: RunFolder, rows: int = 200, seed: int = 0, *, allow_missing: bool = False) -> tuple[AuditSample, list[Drawn]]:
     """The sample, and its lines in the order in which they are to be judged.
 
     That order is random, so that the first part of the sheet is a sample too. Raises UserError when shards are not finished,
@@ -156,7 +156,9 @@ def _read(run: RunFolder, output: Output, stratum: int, keys: Sequence[tuple[int
                 yield Drawn(output, stratum, row["row_id"], row.get("sub_id"), image, output.show(row))
 
 
-def _sample(run: RunFolder, rows: int, seed: int, missing: list[int], strata: list[Stratum], chosen: Sequence[Drawn]) -> Sample:
+def _sample(
+    run: RunFolder, rows: int, seed: int, missing: list[int], strata: list[Stratum], chosen: Sequence[Drawn]
+) -> AuditSample:
     claims = [
         SampledClaim(
             claim_id=f"-{unit + 1:04d}-{number + 1:02d}",
@@ -181,7 +183,7 @@ def _sample(run: RunFolder, rows: int, seed: int, missing: list[int], strata: li
         [[each.claim_id, each.row_id, each.claim] for each in claims],
     ]
     digest = "s" + blake2b(json.dumps(told).encode(), digest_size=5).hexdigest()
-    return Sample(
+    return AuditSample(
         id=digest,
         pipeline=plan.pipeline,
         input_sha256=plan.input.sha256,
@@ -195,7 +197,7 @@ def _sample(run: RunFolder, rows: int, seed: int, missing: list[int], strata: li
     )
 
 
-def save_sample(sample: Sample, folder: Path) -> Path:
+def save_sample(sample: AuditSample, folder: Path) -> Path:
     """Keep the sample in a folder; returns its file."""
     path = folder / SAMPLE
     with replacing(path) as file:
@@ -203,11 +205,11 @@ def save_sample(sample: Sample, folder: Path) -> Path:
     return path
 
 
-def load_sample(run: RunFolder, folder: Path) -> Sample:
+def load_sample(run: RunFolder, folder: Path) -> AuditSample:
     """The sample that was drawn into a folder. Raises UserError when there is none, or when it is of another run."""
     path = folder / SAMPLE
     try:
-        sample = Sample.model_validate_json(path.read_bytes())
+        sample = AuditSample.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"there is no {path}; draw a sample first with: shardmill audit {run.path}") from None
     except ValidationError as error:
@@ -219,7 +221,7 @@ def load_sample(run: RunFolder, folder: Path) -> Sample:
     return sample
 
 
-def changed_since(run: RunFolder, sample: Sample) -> list[str]:
+def changed_since(run: RunFolder, sample: AuditSample) -> list[str]:
     """The stages that were done otherwise after the sample was drawn: its ticks are about rows that may be gone."""
     return [
         stage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from shardmill.audit.draw import SHEET, Drawn, Sample
+from shardmill.audit.draw import SHEET, AuditSample, Drawn
 from shardmill.audit.sheet import COLUMNS, VERDICTS, sheet_rows
 from shardmill.pages.html import render
 from shardmill.quality.gallery import views
@@ -13,7 +13,7 @@ from shardmill.quality.model import Card
 from shardmill.store.atomic import replacing
 
 
-def audit_page(sample: Sample, drawn: Sequence[Drawn], title: str) -> str:
+def audit_page(sample: AuditSample, drawn: Sequence[Drawn], title: str) -> str:
     """The page of a sample, as text: one file, with its pictures inside."""
     cards = [
         Card(
@@ -48,7 +48,7 @@ def audit_page(sample: Sample, drawn: Sequence[Drawn], title: str) -> str:
     )
 
 
-def write_page(sample: Sample, drawn: Sequence[Drawn], path: Path, title: str) -> None:
+def write_page(sample: AuditSample, drawn: Sequence[Drawn], path: Path, title: str) -> None:
     """Write the page of a sample."""
     with replacing(path) as file:
         file.write(audit_page(sample, drawn, title).encode("utf-8"))

@@ -9,20 +9,20 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shardmill.audit.draw import FORMAT, RESULT, Sample, SampledClaim
+from shardmill.audit.draw import FORMAT, RESULT, AuditSample, SampledClaim
 from shardmill.audit.sheet import RIGHT, UNCLEAR, WRONG, Sheet
 from shardmill.quality.agreement import cohen_kappa, fleiss_kappa, raw_agreement, wilson_interval
 from shardmill.store.atomic import replacing
 from shardmill.util.errors import UserError
 
 
-class Part(BaseModel):
+class AuditPart(BaseModel):
     """A part of a result."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Rate(Part):
+class ErrorRate(AuditPart):
     """How often claims are wrong. `error_rate` is weighted to the whole dataset; `low` and `high` bound it with 95 % confidence.
 
     The counts are of claims: most sheets say right, or wrong, or as many the one as the other (`disputed`); all say `unclear`,
@@ -42,7 +42,7 @@ class Rate(Part):
     worth: float
 
 
-class Agreement(Part):
+class Agreement(AuditPart):
     """How far the sheets agree on the claims that all of them judged. `kappa` is Cohen's for two sheets, Fleiss' for more."""
 
     method: str
@@ -52,7 +52,7 @@ class Agreement(Part):
     kappa: float | None
 
 
-class Disagreement(Part):
+class Disagreement(AuditPart):
     """A claim that the sheets judged differently, with each verdict by sheet."""
 
     claim_id: str
@@ -64,7 +64,7 @@ class Disagreement(Part):
     notes: dict[str, str]
 
 
-class SheetFigures(Part):
+class SheetFigures(AuditPart):
     """One sheet: whose, and how much of it was ticked."""
 
     annotator: str
@@ -74,7 +74,7 @@ class SheetFigures(Part):
     unclear: int
 
 
-class AuditResult(Part):
+class AuditResult(AuditPart):
     """All of it, as `audit.json` holds it."""
 
     format: int = FORMAT
@@ -86,13 +86,13 @@ class AuditResult(Part):
     unseen: dict[str, int] = Field(description="strata of which no line was judged, with the number of their lines")
     changed_since: list[str] = Field(description="stages that were done otherwise after the sample was drawn")
     sheets: list[SheetFigures]
-    overall: Rate
-    kinds: list[Rate]
+    overall: ErrorRate
+    kinds: list[ErrorRate]
     agreement: Agreement | None
     disagreements: list[Disagreement]
 
 
-def result_of(sample: Sample, sheets: Sequence[Sheet], changed: Sequence[str] = ()) -> AuditResult:
+def result_of(sample: AuditSample, sheets: Sequence[Sheet], changed: Sequence[str] = ()) -> AuditResult:
     """The figures of one sheet or several. With several, a claim is as wrong as the share of them that say so, so that the error
     rate is that of an average person of theirs.
 
@@ -147,7 +147,7 @@ def load_result(folder: Path) -> AuditResult | None:
         raise UserError(f"{path} is damaged ({error.error_count()} faults); read the sheets again: audit --read") from error
 
 
-def _weights(sample: Sample, judged: Mapping[int, int]) -> dict[int, float]:
+def _weights(sample: AuditSample, judged: Mapping[int, int]) -> dict[int, float]:
     """How many lines of the dataset a judged line of each stratum stands for."""
     seen = Counter(judged.values())
     return {stratum: sample.strata[stratum].lines / count for stratum, count in seen.items()}
@@ -159,7 +159,7 @@ def _rate(
     said: Mapping[str, Sequence[str]],
     judged: Mapping[int, int],
     weights: Mapping[int, float],
-) -> Rate:
+) -> ErrorRate:
     """A weighted error rate and its interval.
 
     The rate is a ratio of weighted sums. Its variance is linearised, with the claims of a line as one cluster, since they are
@@ -179,7 +179,7 @@ def _rate(
     share, worth = _weighted(told, judged, weights) if told else (None, 0.0)
     low, high = wilson_interval(share or 0.0, worth)
     numbers = {name: counts[name] for name in (RIGHT, WRONG, "disputed", UNCLEAR, "open")}
-    return Rate(kind=kind, **numbers, error_rate=share, low=low, high=high, worth=worth)
+    return ErrorRate(kind=kind, **numbers, error_rate=share, low=low, high=high, worth=worth)
 
 
 def _weighted(
@@ -225,7 +225,7 @@ def _figures(name: str, sheet: Sheet) -> SheetFigures:
     return SheetFigures(annotator=name, file=sheet.path.name, right=counts[RIGHT], wrong=counts[WRONG], unclear=counts[UNCLEAR])
 
 
-def _agreement(sample: Sample, sheets: Sequence[Sheet]) -> Agreement | None:
+def _agreement(sample: AuditSample, sheets: Sequence[Sheet]) -> Agreement | None:
     if len(sheets) < 2:
         return None
     shared = [claim.claim_id for claim in sample.claims if all(claim.claim_id in sheet.ticks for sheet in sheets)]
@@ -241,7 +241,7 @@ def _agreement(sample: Sample, sheets: Sequence[Sheet]) -> Agreement | None:
     )
 
 
-def _disagreements(sample: Sample, names: Sequence[str], sheets: Sequence[Sheet]) -> list[Disagreement]:
+def _disagreements(sample: AuditSample, names: Sequence[str], sheets: Sequence[Sheet]) -> list[Disagreement]:
     found = []
     for claim in sample.claims:
         ticks = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shardmill.audit.draw import Sample, SampledClaim
+from shardmill.audit.draw import AuditSample, SampledClaim
 from shardmill.store.atomic import replacing
 from shardmill.util.errors import UserError, did_you_mean
 
@@ -72,7 +72,7 @@ def sheet_rows(claims: Iterable[SampledClaim]) -> list[list[str]]:
     ]
 
 
-def write_sheet(sample: Sample, path: Path) -> None:
+def write_sheet(sample: AuditSample, path: Path) -> None:
     """Write an unticked sheet. Raises UserError rather than overwrite one that somebody has begun to tick."""
     if path.exists() and begun(path):
         raise UserError(f"{path} has verdicts in it already; move it away, or draw into another folder with --out")
@@ -92,7 +92,7 @@ def begun(path: Path) -> bool:
         return True
 
 
-def read_sheet(path: Path, sample: Sample) -> Sheet:
+def read_sheet(path: Path, sample: AuditSample) -> Sheet:
     """The ticks of a sheet. Rows may be missing or in another order, columns too, as long as claim_id and verdict are there.
 
     A byte order mark and semicolons or tabs between the cells, as spreadsheets write them, are understood. Raises UserError
@@ -119,7 +119,7 @@ def read_sheet(path: Path, sample: Sample) -> Sheet:
     return Sheet(path, " and ".join(names) or path.stem, ticks)
 
 
-def _unknown(claim_id: str, sample: Sample) -> str:
+def _unknown(claim_id: str, sample: AuditSample) -> str:
     found = CLAIM_ID.fullmatch(claim_id)
     if found and found[1] != sample.id:
         return f"claim {claim_id} is of sample {found[1]}, and this run's folder has {sample.id}; name its folder with --out"

@@ -14,9 +14,9 @@ import polars as pl
 
 from shardmill.antidote.hints import denial
 from shardmill.anyedit.edit_types import TYPES
-from shardmill.anyedit.pictures import PAINTED
+from shardmill.anyedit.pictures import GENERATED
 from shardmill.language.nouns import is_mass, is_plural, with_article
-from shardmill.quality.model import Box, Text
+from shardmill.quality.model import BoxView, TextView
 from shardmill.recaption.names import ORIGINAL, column_of, text_name
 from shardmill.recaption.perspectives import perspectives
 from shardmill.store.run_folder import RunFolder
@@ -40,8 +40,8 @@ class Item:
     """What is shown of a line beside its picture, and what it claims."""
 
     claims: list[Claim]
-    texts: list[Text] = field(default_factory=list)
-    boxes: list[Box] = field(default_factory=list)
+    texts: list[TextView] = field(default_factory=list)
+    boxes: list[BoxView] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ def _is_not_there(name: str) -> Claim:
     return Claim(ABSENT, denial(name))
 
 
-def boxes_of(row: Row, present: Sequence[str], absent: Sequence[str]) -> list[Box]:
+def boxes_of(row: Row, present: Sequence[str], absent: Sequence[str]) -> list[BoxView]:
     """The boxes that a detector found, by what became of their objects."""
     boxes = []
     for name, found in (row.get("detections") or {}).items():
         kind: Literal["kept", "dropped", "absent"] = "kept" if name in present else "absent" if name in absent else "dropped"
-        boxes += [Box(name=name, score=found["score"], box=tuple(box), kind=kind) for box in found["boxes"]]
+        boxes += [BoxView(name=name, score=found["score"], box=tuple(box), kind=kind) for box in found["boxes"]]
     return boxes
 
 
@@ -120,7 +120,7 @@ def _antidote(run: RunFolder) -> list[Output]:
 
     def questions(row: Row) -> Item:
         good = [each for each in row["questions"] if each["verdict"] == "pass"]
-        texts = [Text(label=f"{each['kind']} about {each['object']}", text=each["question"]) for each in good]
+        texts = [TextView(label=f"{each['kind']} about {each['object']}", text=each["question"]) for each in good]
         claims = []
         for each in good:
             told = f"“{each['question']}” takes for granted that {with_article(each['object'])} is there, without asking whether."
@@ -144,10 +144,10 @@ def _antidote(run: RunFolder) -> list[Output]:
     judged = pl.when(pl.col("questions").str.contains('"verdict":"pass"', literal=True)).then(_one("questions"))
     asked = pl.when(pl.col("pope") != "[]").then(_one("existence"))
     return [
-        Output("facts", "check_facts", PAINTED, _one("lists"), facts),
-        Output("questions", "judge_questions", PAINTED, judged, questions),
-        Output("existence", "ask_pope", PAINTED, asked, existence),
-        Output("preferences", "pair_preferences", PAINTED, pl.col("query_kind"), pair),
+        Output("facts", "check_facts", GENERATED, _one("lists"), facts),
+        Output("questions", "judge_questions", GENERATED, judged, questions),
+        Output("existence", "ask_pope", GENERATED, asked, existence),
+        Output("preferences", "pair_preferences", GENERATED, pl.col("query_kind"), pair),
     ]
 
 
@@ -185,7 +185,7 @@ IMPLICIT_FIELDS = ("original_caption", "instruction", "target_caption")
 
 
 def _anyedit(run: RunFolder) -> list[Output]:
-    picture = PAINTED if "paint_images" in run.stages else "image"
+    picture = GENERATED if "generate_images" in run.stages else "image"
 
     def edit(row: Row) -> Item:
         texts = _texts(input=row["edit_input"], edit=row["edit"], output=row["output"])
@@ -229,8 +229,8 @@ def _edit_claims(before: str, edit: str, after: str | None, kind: str) -> list[C
     return claims
 
 
-def _texts(**texts: str | None) -> list[Text]:
-    return [Text(label=label, text=text) for label, text in texts.items() if text]
+def _texts(**texts: str | None) -> list[TextView]:
+    return [TextView(label=label, text=text) for label, text in texts.items() if text]
 
 
 OUTPUTS: Mapping[str, Callable[[RunFolder], list[Output]]] = {

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from shardmill.audit.result import AuditResult, Rate
+from shardmill.audit.result import AuditResult, ErrorRate
 
 SHOWN = 12
 
@@ -22,7 +22,7 @@ def render_result(result: AuditResult) -> RenderableType:
     return Group(table, *(escape(line) for line in notes(result)))
 
 
-def _cells(rate: Rate) -> list[str]:
+def _cells(rate: ErrorRate) -> list[str]:
     told = "–" if rate.error_rate is None else f"{rate.error_rate:.1%} ({rate.low:.1%} - {rate.high:.1%})"
     counts = (rate.right, rate.wrong, rate.disputed, rate.unclear, rate.open)
     return [escape(rate.kind), *(f"{count:,}" for count in counts), told]

@@ -154,26 +154,26 @@ def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> 
     click.echo(f"next: shardmill launch {run.plan.pipeline} --run {folder}")
 
 
-@cli.command()
+@cli.command("make-toy-images")
 @click.argument("input", type=FILE)
 @click.option("--out", type=FOLDER, required=True, help="the folder for captions.csv and images/")
 @click.option("--rows", type=click.IntRange(1), help="only so many, from the top; all if not given, 100 to 200 a second")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--caption-column", help="the column with the captions (guessed if not given)")
 @click.option("--encoding", help="the input's encoding if it is not UTF-8, e.g. latin-1")
-def paint(input: Path, out: Path, rows: int | None, seed: int, caption_column: str | None, encoding: str | None) -> None:
-    """Paint simple pictures for the captions of INPUT, to try a pipeline on them without photos and without a GPU.
+def toy_images(input: Path, out: Path, rows: int | None, seed: int, caption_column: str | None, encoding: str | None) -> None:
+    """Draw simple images for the captions of INPUT, to try a pipeline without photos and without a GPU.
 
     About one in eight of the objects that a caption names is left out of its picture on purpose, and up to two others are added,
     so that the detector has something to reject. The other columns of INPUT are carried along.
     """
     from shardmill.core.shard_runner import Progress
     from shardmill.core.standalone import ProgressLine
-    from shardmill.embedded.toy_images import paint_captions
+    from shardmill.embedded.toy_images import make_toy_images
     from shardmill.store.manifest import counted
 
-    line = ProgressLine("painting")
-    done = paint_captions(
+    line = ProgressLine("drawing")
+    done = make_toy_images(
         input,
         out,
         rows=rows,
@@ -182,7 +182,7 @@ def paint(input: Path, out: Path, rows: int | None, seed: int, caption_column: s
         encoding=encoding,
         report=lambda count, total: line(Progress(count, total, 0, 0)),
     )
-    click.echo(f"{done.table}: {done.painted:,} pictures, {done.unpaintable:,} captions without a known object")
+    click.echo(f"{done.table}: {done.painted:,} images, {done.unpaintable:,} captions name no known object")
     if done.unreadable:
         click.echo(f"{sum(done.unreadable.values()):,} unreadable rows left out ({counted(done.unreadable)})")
     if done.more:

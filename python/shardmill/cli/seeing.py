@@ -12,7 +12,7 @@ from shardmill.cli.base import FILE, FOLDER, cli, input_options, new_run
 from shardmill.util.errors import UserError
 
 if TYPE_CHECKING:
-    from shardmill.quality.model import Finding
+    from shardmill.quality.model import QualityFinding
 
 SAMPLES = {
     "negbench": "captions.csv",
@@ -60,7 +60,7 @@ def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, 
     click.echo(f"{found.facts.get('verdict') or f'{len(found.findings)} rules'}; the page: {page}")
 
 
-def _tell(finding: Finding) -> None:
+def _tell(finding: QualityFinding) -> None:
     """The verdict on a rule: a line if it is kept, else its figure, threshold and meaning too."""
     from shardmill.pages.shown import shortened, shown_text
 

@@ -31,7 +31,7 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
     from shardmill.core.standalone import EXIT_RESUMABLE, StopFlag
     from shardmill.launch import slurm
     from shardmill.launch.gpus import visible_gpus
-    from shardmill.launch.serve import Keeper
+    from shardmill.launch.serve import ServerSupervisor
     from shardmill.launch.serve_command import serve_command, served_settings
     from shardmill.models.text.vllm_seat import take_seat
     from shardmill.util.resources import logs_folder
@@ -42,7 +42,7 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
     log = logs_folder() / f"serve-{name}-{os.getpid()}.log"
     stop = StopFlag(patient=True)
     bind = "127.0.0.1" if name in ("127.0.0.1", "localhost") else "0.0.0.0"
-    keeper = Keeper(
+    keeper = ServerSupervisor(
         command=lambda number: serve_command(settings, bind, number, gpus, list(extra)),
         model=settings.model,
         folder=servers.resolve(),

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 FORMAT = 1
 
 
-class Part(BaseModel):
+class BalancePart(BaseModel):
     """A part of a comparison; `a` and `b` are the two runs everywhere."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class PlanDifference(Part):
+class PlanDifference(BalancePart):
     """A field of the two plans that is not the same; null where a plan has no such field."""
 
     field: str
@@ -23,7 +23,7 @@ class PlanDifference(Part):
     b: Any
 
 
-class Counts(Part):
+class RunCounts(BalancePart):
     """What a stage let through and rejected, over the shards that are finished."""
 
     shards: int
@@ -33,17 +33,17 @@ class Counts(Part):
     rejected: dict[str, int]
 
 
-class StageCounts(Part):
+class StageCounts(BalancePart):
     """The counts of a stage; null for a run that has no such stage. `p` is for the share of rows that it lets through."""
 
     stage: str
-    a: Counts | None
-    b: Counts | None
+    a: RunCounts | None
+    b: RunCounts | None
     p: float | None = None
     beyond_chance: bool = False
 
 
-class Balance(Part):
+class Balance(BalancePart):
     """How the lines of a stage spread over categories; `p` is that of a chi-square test."""
 
     name: str
@@ -56,7 +56,7 @@ class Balance(Part):
     beyond_chance: bool = False
 
 
-class ObjectShift(Part):
+class ObjectShift(BalancePart):
     """An object that is named in another share of the rows; `z` is that of a two-proportion test, positive where b has more."""
 
     name: str
@@ -65,7 +65,7 @@ class ObjectShift(Part):
     z: float
 
 
-class Frequencies(Part):
+class Frequencies(BalancePart):
     """How often objects are named in a list of a stage: rows, different objects, and those that moved most."""
 
     name: str
@@ -77,7 +77,7 @@ class Frequencies(Part):
     moved: list[ObjectShift]
 
 
-class StageRows(Part):
+class StageRows(BalancePart):
     """The rows of a stage, by row_id. `differ` have another number of lines, or other values in `columns`, which count rows."""
 
     stage: str
@@ -91,7 +91,7 @@ class StageRows(Part):
     not_compared: int = Field(description="rows of the input in shards that one of the runs has not finished")
 
 
-class CellDifference(Part):
+class CellDifference(BalancePart):
     """A value of a row that is not the same. The column `fate` says what became of the row in a stage."""
 
     stage: str
@@ -101,14 +101,14 @@ class CellDifference(Part):
     b: Any
 
 
-class RowDifference(Part):
+class RowDifference(BalancePart):
     """A row that differs, and where."""
 
     row_id: int
     cells: list[CellDifference]
 
 
-class Comparison(Part):
+class Comparison(BalancePart):
     """All of it. Without one input (`same_input`) row_ids name other rows, and no rows are compared."""
 
     format: int = FORMAT

@@ -12,7 +12,7 @@ import polars as pl
 from shardmill.compare.model import CellDifference, RowDifference, StageRows
 from shardmill.core.seeding import seed_of
 from shardmill.store.run_folder import INGEST, RunFolder
-from shardmill.store.trace import Chapter, explain
+from shardmill.store.trace import StageOutcome, explain
 
 EXAMPLES = 5
 KEYS = ("row_id", "sub_id")
@@ -121,7 +121,7 @@ def differences_of(a: RunFolder, b: RunFolder, row_id: int) -> RowDifference:
     return RowDifference(row_id=row_id, cells=cells)
 
 
-def _chapter_differences(first: Chapter, second: Chapter) -> Iterator[CellDifference]:
+def _chapter_differences(first: StageOutcome, second: StageOutcome) -> Iterator[CellDifference]:
     stage = first.stage
     if _fate(first) != _fate(second):
         yield CellDifference(stage=stage, sub_id=None, column="fate", a=_fate(first), b=_fate(second))
@@ -138,7 +138,7 @@ def _chapter_differences(first: Chapter, second: Chapter) -> Iterator[CellDiffer
                 yield CellDifference(stage=stage, sub_id=sub_id, column=name, a=one[name], b=other[name])
 
 
-def _fate(chapter: Chapter) -> str:
+def _fate(chapter: StageOutcome) -> str:
     if chapter.fate != "rejected":
         return chapter.fate
     return f"rejected: {'; '.join(dict.fromkeys(str(each.get('reason')) for each in chapter.rows))}"

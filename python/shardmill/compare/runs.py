@@ -11,10 +11,10 @@ from shardmill.compare.measures import BALANCES, OBJECTS, Measure, counts_of, na
 from shardmill.compare.model import (
     Balance,
     Comparison,
-    Counts,
     Frequencies,
     ObjectShift,
     PlanDifference,
+    RunCounts,
     StageCounts,
     StageRows,
 )
@@ -28,7 +28,7 @@ from shardmill.util.errors import UserError
 ALPHA = 0.01
 """How likely it may be that any of all tests finds a difference where there is none (Bonferroni)."""
 MOVED = 15
-LEAST_ROWS = 10
+MIN_ROWS = 10
 """An object that fewer rows of both runs name together is not ranked: chance moves it most."""
 Progress = Callable[[str], None]
 
@@ -139,9 +139,9 @@ def _stage_counts(
     return StageCounts(stage=stage, a=one, b=other, p=chance.p if chance else None)
 
 
-def _counts(manifests: Mapping[int, Manifest]) -> Counts:
+def _counts(manifests: Mapping[int, Manifest]) -> RunCounts:
     sums = totals(manifests.values())
-    return Counts(
+    return RunCounts(
         shards=len(manifests),
         rows_in=sums["rows_in"],
         rows_out=sums["rows_out"],
@@ -162,7 +162,7 @@ def _frequencies(measure: Measure, first: Counter[str], n: int, second: Counter[
     moved = [
         ObjectShift(name=name, a=first[name] / n, b=second[name] / m, z=_z(first[name], n, second[name], m))
         for name in (first.keys() | second.keys() if n and m else ())
-        if first[name] + second[name] >= LEAST_ROWS and first[name] * m != second[name] * n
+        if first[name] + second[name] >= MIN_ROWS and first[name] * m != second[name] * n
     ]
     return Frequencies(
         name=measure.name,

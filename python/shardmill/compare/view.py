@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from shardmill.compare.model import Balance, CellDifference, Comparison, Counts
+from shardmill.compare.model import Balance, CellDifference, Comparison, RunCounts
 from shardmill.pages.html import flat, render
 from shardmill.pages.shown import shortened
 
@@ -91,7 +91,7 @@ def _plan(found: Comparison) -> tuple[str, Table]:
     return "what differs between the plans", table
 
 
-def _counts(counts: Counts | None) -> str:
+def _counts(counts: RunCounts | None) -> str:
     if counts is None:
         return "no such stage"
     share = f" ({counts.rows_out / counts.rows_in:.1%})" if counts.rows_in else ""

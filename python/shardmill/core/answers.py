@@ -32,7 +32,7 @@ NOTHING = {"null", "none", "n/a", "nothing"}
 MAX_ANSWER = 200_000
 MAX_LITERAL, MAX_BRACKETS = 20_000, 200
 """A Python literal of more characters or brackets is not read: its parser is no match for hostile nesting."""
-MOST_FENCES = 50
+MAX_FENCES = 50
 MAX_ITEM_WORDS = 8
 """A longer piece of a comma list is prose, not an item."""
 
@@ -97,7 +97,7 @@ def _json_values(text: str) -> Iterator[Any]:
 
 
 def _fenced(text: str) -> list[str]:
-    return [found[1] for found in islice(FENCE.finditer(text), MOST_FENCES)]
+    return [found[1] for found in islice(FENCE.finditer(text), MAX_FENCES)]
 
 
 def _literal(text: str) -> Any:

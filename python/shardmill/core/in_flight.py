@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardmill.core.stage import Answer, Ask
+from shardmill.core.stage import Answer, ModelCall
 from shardmill.models.contract import Reply
 
 
-def origin_of(key: tuple[int, ...], index: int, ask: Ask) -> str:
+def origin_of(key: tuple[int, ...], index: int, ask: ModelCall) -> str:
     """The key of a request: that of its row and its place among the row's asks, or the text by which rows share it."""
     return "/".join(map(str, (*key, index))) if ask.share is None else f"shared {ask.share}"
 
@@ -28,10 +28,10 @@ class Pending:
 
 
 @dataclass
-class Flight:
+class InFlightRequest:
     """A request under way and the places that wait for its answer."""
 
-    ask: Ask
+    ask: ModelCall
     origin: str
     attempt: int = 1
     shortened: bool = False

@@ -12,14 +12,14 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.core.in_flight import Flight, Pending, origin_of, usage_of
+from shardmill.core.in_flight import InFlightRequest, Pending, origin_of, usage_of
 from shardmill.core.seeding import rng_of, seed_of
-from shardmill.core.stage import Answer, Ask, ModelStage, More, Reject
+from shardmill.core.stage import Answer, FollowUp, ModelCall, ModelStage, Reject
 from shardmill.models.contract import CaptionRequest, Model, Reply, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.store.cells import Kind, check_cells, decode
-from shardmill.store.journal import Header, Journal, JournalReader, Record, read_header, read_kept
-from shardmill.store.leases import Claims, Held, blocks
+from shardmill.store.journal import Journal, JournalHeader, JournalReader, JournalRecord, read_header, read_kept
+from shardmill.store.leases import Leases, ShardBusy, blocks
 from shardmill.store.run_folder import RunFolder, digest_of
 from shardmill.util.errors import Stopped, UserError
 
@@ -29,7 +29,7 @@ SUSPICIOUS_ROWS = 20
 """When this many rows in a row make the stage itself raise, it is the stage that is broken, not the rows."""
 STAGE_ERROR = "stage error"
 CUT = "cut by the token limit"
-MOST_ASKS = 1_000
+MAX_ASKS = 1_000
 """A row that wants more than so many answers would go on for ever."""
 SECOND_TEMPERATURE = 0.7
 """What was asked at temperature 0 is asked again at this one: otherwise the answer would be the same."""
@@ -66,7 +66,7 @@ class ShardWork:
         table: pl.DataFrame,
         attempt: str,
         fingerprint: Mapping[str, str],
-        claims: Claims | None = None,
+        claims: Leases | None = None,
     ):
         self.run, self.stage, self.table, self.claims = run, stage, table, claims
         self.planned = run.stage(short)
@@ -81,8 +81,8 @@ class ShardWork:
         self.kept = read_kept(journals, digest) if stage.grows else {}
         self.round = max((header.round for path in journals if (header := read_header(path))), default=0)
         self.own_journal = self.files.journal(attempt)
-        self.journal = Journal(self.own_journal, Header(digest, self.round))
-        self.flights: dict[str, Flight] = {}
+        self.journal = Journal(self.own_journal, JournalHeader(digest, self.round))
+        self.flights: dict[str, InFlightRequest] = {}
         self.shared: dict[str, Answer] = {}
         self.again: deque[str] = deque()
         self.rejected = 0
@@ -95,7 +95,7 @@ class ShardWork:
         models: ModelPool,
         report: Report,
         should_stop: Callable[[], bool],
-        asked_all: Callable[[], None] = lambda: None,
+        all_requested: Callable[[], None] = lambda: None,
     ) -> None:
         """Finish every row into the journal. The model is loaded only if a row has something to ask.
 
@@ -108,7 +108,7 @@ class ShardWork:
             while (first := next(requests, None)) is not None:
                 model = self._model(models)
                 if getattr(model, "many_streams", False):
-                    requests = _then(requests, asked_all)
+                    requests = _then(requests, all_requested)
                 for reply in model.stream(_chain(first, requests)):
                     self._take(reply)
                     if should_stop():
@@ -126,7 +126,7 @@ class ShardWork:
         if len(self.done) < total:
             if not self.own_rows:
                 self.own_journal.unlink(missing_ok=True)
-            raise Held(f"{total - len(self.done):,} of {total:,} rows are other workers'")
+            raise ShardBusy(f"{total - len(self.done):,} of {total:,} rows are other workers'")
 
     def _look(self) -> None:
         """Learn which rows other attempts have finished by now."""
@@ -209,7 +209,7 @@ class ShardWork:
             self._close_row(pending)
         return opened
 
-    def _launch(self, pending: Pending, index: int, ask: Ask) -> str | None:
+    def _launch(self, pending: Pending, index: int, ask: ModelCall) -> str | None:
         """Put an ask under way, or attach it to one that is or was; returns the key of a new flight."""
         if ask.share is not None and ask.share in self.shared:
             pending.answers[index] = self.shared[ask.share]
@@ -220,7 +220,7 @@ class ShardWork:
         if flight is not None:
             flight.waiting.append((pending, index))
             return None
-        self.flights[origin] = Flight(ask, origin, waiting=[(pending, index)])
+        self.flights[origin] = InFlightRequest(ask, origin, waiting=[(pending, index)])
         return origin
 
     def _request(self, origin: str) -> Any:
@@ -253,7 +253,7 @@ class ShardWork:
             if pending.missing == 0:
                 self._close_row(pending)
 
-    def _judge(self, flight: Flight, reply: Reply) -> Answer:
+    def _judge(self, flight: InFlightRequest, reply: Reply) -> Answer:
         ask = flight.ask
         failed = Answer(
             ask,
@@ -295,7 +295,7 @@ class ShardWork:
             return
         try:
             outcome = self.stage.accept(pending.row, answers)
-            if isinstance(outcome, More):
+            if isinstance(outcome, FollowUp):
                 self._ask_more(pending, outcome.asks)
                 return
             for values in [] if isinstance(outcome, Reject) else _rows(outcome):
@@ -308,11 +308,11 @@ class ShardWork:
         raw = "\n".join(answer.raw for answer in answers if answer.raw)
         self._finish(pending.key, outcome, raw, max((answer.attempts for answer in answers), default=0), pending.usage)
 
-    def _ask_more(self, pending: Pending, asks: list[Ask]) -> None:
+    def _ask_more(self, pending: Pending, asks: list[ModelCall]) -> None:
         """Put the further asks of a row under way; it is closed again when they are answered."""
         first = len(pending.answers)
-        if not asks or first + len(asks) > MOST_ASKS:
-            raise ValueError(f"{len(asks)} more to ask after {first}: not between 1 and {MOST_ASKS} in all")
+        if not asks or first + len(asks) > MAX_ASKS:
+            raise ValueError(f"{len(asks)} more to ask after {first}: not between 1 and {MAX_ASKS} in all")
         pending.answers += [None] * len(asks)
         pending.missing += len(asks)
         for index, ask in enumerate(asks, first):
@@ -355,9 +355,9 @@ class ShardWork:
         if isinstance(outcome, Reject):
             self.rejected += 1
             reject = {"reason": outcome.reason, "detail": outcome.detail, "raw": raw[:20_000], "attempts": attempts}
-            self.journal.append(Record(key, reject=reject, usage=cost))
+            self.journal.append(JournalRecord(key, reject=reject, usage=cost))
         else:
-            self.journal.append(Record(key, rows=_rows(outcome), usage=cost))
+            self.journal.append(JournalRecord(key, rows=_rows(outcome), usage=cost))
         self.own_rows += 1
         self.done.add(key)
 

@@ -13,8 +13,8 @@ from shardmill.core.model_files import Thresholds
 from shardmill.core.pipeline_file import PipelineFile, StageEntry, load_pipeline, override, plan_stages
 from shardmill.core.stage import Context, ModelStage, make_stage, stage_class
 from shardmill.store.journal import read_header
-from shardmill.store.plan import NAME, InputPlan, Plan, Reading, StagePlan, create_plan, cut, load_plan, replace_plan
-from shardmill.store.publish import retire, standing
+from shardmill.store.plan import NAME, InputPlan, InputReading, Plan, StagePlan, create_plan, cut, load_plan, replace_plan
+from shardmill.store.publish import archive_files, standing
 from shardmill.store.reopen import keep_rows
 from shardmill.store.run_folder import INGEST, RunFolder, digest_of
 from shardmill.tables import Table, open_table
@@ -23,7 +23,7 @@ from shardmill.tables.selection import Drawing, Selection
 from shardmill.util.errors import UserError
 
 DEFAULT_ROWS_PER_SHARD = 10_000
-MOST_DEFAULT_SHARDS = 10_000
+MAX_DEFAULT_SHARDS = 10_000
 """What workers list of a shared folder grows with the square of the shards: a run of more rows gets larger shards, not more."""
 
 
@@ -81,7 +81,7 @@ def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
 
 def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> Plan:
     """The plan that `new` asks for. The records of an input that the standing plan knows by digest are not counted again."""
-    reading = Reading(encoding=new.encoding, quoting=new.quoting)
+    reading = InputReading(encoding=new.encoding, quoting=new.quoting)
     table = open_table(new.input, new.encoding, new.quoting)
     sha256, size = table.digest()
     captioned = reads_captions(new.pipeline_file)
@@ -139,7 +139,7 @@ def default_rows_per_shard(rows: int) -> int:
     >>> [default_rows_per_shard(rows) for rows in (1_000, 100_000_000, 1_000_000_000)]
     [10000, 10000, 100000]
     """
-    return max(DEFAULT_ROWS_PER_SHARD, -(-rows // MOST_DEFAULT_SHARDS))
+    return max(DEFAULT_ROWS_PER_SHARD, -(-rows // MAX_DEFAULT_SHARDS))
 
 
 def reads_captions(pipeline: PipelineFile) -> bool:
@@ -264,7 +264,7 @@ def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | No
     for stage in reversed(stages):
         for shard in range(run.num_shards) if shards is None else shards:
             files = run.files(stage, shard)
-            retire(files, run.superseded / stage, standing(files))
+            archive_files(files, run.superseded / stage, standing(files))
             journals = [path for path in files.journals() if (header := read_header(path)) and header.fingerprint in kept]
             for path in files.temporaries():
                 if path not in journals:

@@ -38,7 +38,7 @@ ENVIRONMENT.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
 ENVIRONMENT.filters["tojson"] = dump_cell  # Jinja's own escapes < and & for HTML, which no language model needs
 
 
-class Example(BaseModel):
+class PromptExample(BaseModel):
     """One few-shot turn: the values of the body and the answer."""
 
     model_config = ConfigDict(extra="forbid")
@@ -56,14 +56,14 @@ class SamplingHeader(BaseModel):
     stop: tuple[str, ...] = ()
 
 
-class Header(BaseModel):
+class PromptHeader(BaseModel):
     """The header of a template file."""
 
     model_config = ConfigDict(extra="forbid")
     task: str
     version: int
     system: str
-    bundles: list[list[Example]] = []
+    bundles: list[list[PromptExample]] = []
     sampling: SamplingHeader = SamplingHeader()
 
 
@@ -72,7 +72,7 @@ class Template:
     """A parsed template file. `digest` covers its whole text."""
 
     name: str
-    header: Header
+    header: PromptHeader
     body: jinja2.Template
     digest: str
     prefixes: list[list[dict[str, str]]] = field(repr=False)
@@ -91,7 +91,7 @@ def load_template(name: str) -> Template:
     if marker.strip() or not body:
         raise UserError(f"templates/{name}.md has no header between two lines of ---")
     try:
-        header = Header.model_validate(yaml.safe_load(head))
+        header = PromptHeader.model_validate(yaml.safe_load(head))
         template = ENVIRONMENT.from_string(body.strip())
         prefixes = [_prefix(header, template, bundle) for bundle in header.bundles or [[]]]
     except ValidationError as error:
@@ -102,7 +102,7 @@ def load_template(name: str) -> Template:
     return Template(name, header, template, sha256(text.encode()).hexdigest(), prefixes)
 
 
-def _prefix(header: Header, body: jinja2.Template, bundle: list[Example]) -> list[dict[str, str]]:
+def _prefix(header: PromptHeader, body: jinja2.Template, bundle: list[PromptExample]) -> list[dict[str, str]]:
     """Everything of the chat that does not depend on the row."""
     messages = [{"role": "system", "content": header.system.strip()}]
     for example in bundle:

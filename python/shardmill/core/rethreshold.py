@@ -10,10 +10,10 @@ from typing import Any
 
 from shardmill.core.planning import redo, stages_of_today
 from shardmill.core.shard_runner import open_stage, run_shard
-from shardmill.core.stage import Answer, Ask, DetectStage, More, Reject, read_detections, stage_class
+from shardmill.core.stage import Answer, DetectStage, FollowUp, ModelCall, Reject, read_detections, stage_class
 from shardmill.store.atomic import new_attempt
 from shardmill.store.cells import decode, dump_cell, parse_json_cell
-from shardmill.store.journal import Header, Journal, Record, read_records
+from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_records
 from shardmill.store.manifest import Manifest
 from shardmill.store.plan import StagePlan
 from shardmill.store.reopen import finished_records
@@ -82,7 +82,9 @@ def _judge_again(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: 
     left = finished_records(run, planned.name, shard, manifest) if manifest else read_records(files.journals(), old)
     whole = True
     path = files.journal(new_attempt())
-    with closing(Journal(path, Header(digest_of(dict(planned.fingerprint)), manifest.round if manifest else 0))) as journal:
+    with closing(
+        Journal(path, JournalHeader(digest_of(dict(planned.fingerprint)), manifest.round if manifest else 0))
+    ) as journal:
         for record in left:
             try:
                 journal.append(_judged(stage, rows[record.key], record))
@@ -102,11 +104,11 @@ def _input_rows(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: i
     return {tuple(row[name] for name in keys): row for row in rows}
 
 
-def _judged(stage: DetectStage, row: dict[str, Any], record: Record) -> Record:
+def _judged(stage: DetectStage, row: dict[str, Any], record: JournalRecord) -> JournalRecord:
     """The record with the verdict of `stage`. Raises ValueError when it holds no detections to judge by."""
     answers = [_answer(ask, record) for ask in stage.ask(row, Random(0))]
     outcome = stage.accept(row, answers)
-    assert not isinstance(outcome, More), f"{stage.name} both asks a detector twice and keeps its detections"
+    assert not isinstance(outcome, FollowUp), f"{stage.name} both asks a detector twice and keeps its detections"
     if not isinstance(outcome, Reject):
         return replace(record, rows=[outcome] if isinstance(outcome, dict) else outcome, reject=None)
     attempts = max((answer.attempts for answer in answers), default=0)
@@ -116,7 +118,7 @@ def _judged(stage: DetectStage, row: dict[str, Any], record: Record) -> Record:
     )
 
 
-def _answer(ask: Ask, record: Record) -> Answer:
+def _answer(ask: ModelCall, record: JournalRecord) -> Answer:
     """What the detector answered, as the finished row tells it."""
     if record.reject is not None:
         raw, attempts = record.reject["raw"], record.reject["attempts"]

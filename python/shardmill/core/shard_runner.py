@@ -14,11 +14,11 @@ import polars as pl
 from shardmill.core.model_shard import ModelPool, Progress, Report, ShardWork
 from shardmill.core.stage import Context, ModelStage, Stage, TableStage, make_stage
 from shardmill.store.atomic import make_folder, new_attempt
-from shardmill.store.finish import Unconserved, finish_shard
-from shardmill.store.leases import Claims, Held, Holder
+from shardmill.store.finish import ConservationError, finish_shard
+from shardmill.store.leases import LeaseOwner, Leases, ShardBusy
 from shardmill.store.manifest import Manifest
-from shardmill.store.publish import settle
-from shardmill.store.reopen import Changed, reopen_stale
+from shardmill.store.publish import complete_publication
+from shardmill.store.reopen import ShardReopened, reopen_stale
 from shardmill.store.run_folder import RunFolder
 from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.errors import UserError
@@ -67,8 +67,8 @@ def run_shard(
     models: ModelPool | None = None,
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    holder: Holder | None = None,
-    asked_all: Callable[[], None] = lambda: None,
+    holder: LeaseOwner | None = None,
+    all_requested: Callable[[], None] = lambda: None,
 ) -> Manifest:
     """Bring one shard of one stage to its manifest, from wherever earlier attempts left it.
 
@@ -84,14 +84,14 @@ def run_shard(
     files = run.files(short, shard)
     make_folder(files.folder)
     fingerprint = check_fingerprint(run, stage)
-    while (manifest := settle(files, run.superseded / short)) is not None:
+    while (manifest := complete_publication(files, run.superseded / short)) is not None:
         if manifest.fingerprint != fingerprint:
             raise UserError(
                 f"{files.part} was made with another fingerprint than planned; run: shardmill run {run.path} {short} --redo"
             )
         if not run.is_stale(short, shard, manifest):
             return manifest
-        with suppress(Changed):
+        with suppress(ShardReopened):
             reopen_stale(run, short, shard, manifest)
     started = time.time()
     table, above = run.read_part(run.stage(short).after, shard)
@@ -100,18 +100,18 @@ def run_shard(
             check_embedded(run.plan, table[name])
     attempt = new_attempt()
     with ExitStack() as stack:
-        claims = stack.enter_context(Claims(files, replace(holder, attempt=attempt))) if holder else None
+        claims = stack.enter_context(Leases(files, replace(holder, attempt=attempt))) if holder else None
         made: dict[str, Any]
         if isinstance(stage, TableStage):
             if claims is not None and not claims.take(0):
-                raise Held("another worker is at it")
+                raise ShardBusy("another worker is at it")
             columns = _decoded_columns(stage, table)
             slices = [stage.transform(piece) for piece in columns.iter_slices(TABLE_SLICE)]
             made = {"transformed": pl.concat(slices) if slices else stage.transform(columns)}
         else:
             assert isinstance(stage, ModelStage)
             work = ShardWork(run, stage, short, shard, table, attempt, fingerprint, claims)
-            work.do(models if models is not None else {}, report or (lambda progress: None), should_stop, asked_all)
+            work.do(models if models is not None else {}, report or (lambda progress: None), should_stop, all_requested)
             made = {"round": work.round, "own_rows": work.own_rows}
         return _publish(run, short, shard, table, above, attempt, started, made)
 
@@ -128,8 +128,8 @@ def _publish(
 ) -> Manifest:
     try:
         return finish_shard(run, short, shard, table, above, attempt, started=started, **made)
-    except (Unconserved, FileNotFoundError):
-        manifest = settle(run.files(short, shard), run.superseded / short)
+    except (ConservationError, FileNotFoundError):
+        manifest = complete_publication(run.files(short, shard), run.superseded / short)
         if manifest is None:
             raise
         return manifest  # of another worker on this shard, which was faster and has tidied this one's files away

@@ -25,12 +25,12 @@ from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.seeding import rng_of
 from shardmill.models.contract import (
     CaptionRequest,
+    DetectionResult,
     Detections,
     DetectRequest,
-    Finding,
     Finish,
-    Painted,
-    PaintRequest,
+    GeneratedImage,
+    GenerateRequest,
     Reply,
     Request,
     Sampling,
@@ -76,7 +76,7 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ModelCall:
     """One request of a row. `check` judges the parsed answer: None, or the reason to ask again with a new seed.
 
     Asks of a shard with the same `share` text are sent once; their seed comes from that text instead of the row. An answer that
@@ -98,7 +98,7 @@ class Answer:
     `finish` is how the reply ended, the tokens are those of the last attempt.
     """
 
-    ask: Ask
+    ask: ModelCall
     value: Any = None
     problem: str | None = None
     detail: str = ""
@@ -110,10 +110,10 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class More:
+class FollowUp:
     """What a row has to ask besides, now that its first answers are there; `accept` is called again with all of its answers."""
 
-    asks: list[Ask]
+    asks: list[ModelCall]
 
 
 class Stage(ABC):
@@ -169,17 +169,17 @@ class ModelStage(Stage):
     """Options that may name more (or fewer) things than before: what was answered is kept then; see `recall`."""
 
     @abstractmethod
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         """The requests that a row needs: none, one or several. `row` has `row_id` and the columns of `reads`."""
 
     @abstractmethod
-    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject | More:
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject | FollowUp:
         """The values of the columns in `adds` (a list of dicts for several rows), why the row is rejected, or what more to ask.
 
         Called with as many answers as there were asks, in their order. It depends on nothing but the row and the answers.
         """
 
-    def recall(self, asks: list[Ask], kept: Mapping[str, Any]) -> list[Answer | None]:
+    def recall(self, asks: list[ModelCall], kept: Mapping[str, Any]) -> list[Answer | None]:
         """For each of a row's asks the answer that `kept` holds: the row as the stage had finished it before it grew."""
         return [None] * len(asks)
 
@@ -211,10 +211,10 @@ class TextStage(ModelStage):
     template: ClassVar[str]
     answer: ClassVar[type[BaseModel]]
 
-    def prompt(self, *, check: Check | None = None, share: str | None = None, **values: Any) -> Ask:
+    def prompt(self, *, check: Check | None = None, share: str | None = None, **values: Any) -> ModelCall:
         """An ask with the stage's template and these values."""
         template = load_template(self.template)
-        return Ask(TextRequest(Prompt(template, values), template.sampling, schema_of(self.answer)), check, share)
+        return ModelCall(TextRequest(Prompt(template, values), template.sampling, schema_of(self.answer)), check, share)
 
     def parse(self, reply: Reply) -> Any:
         return parse_answer(reply.result, self.answer)
@@ -231,10 +231,10 @@ class TextStage(ModelStage):
 class RowStage(ModelStage):
     """A stage without a model that decides row by row, where whole columns at once (TableStage) will not do."""
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         return []
 
-    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject | More:
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject | FollowUp:
         return self.decide(row, rng_of(self.context.seed, self.name, row["row_id"]))
 
     @abstractmethod
@@ -251,9 +251,9 @@ class DetectStage(ModelStage):
 
     role = "detect"
 
-    def look(self, image: str, names: list[str]) -> Ask:
+    def look(self, image: str, names: list[str]) -> ModelCall:
         """Look for the names in an image; a relative path starts from the run's image folder."""
-        return Ask(DetectRequest(str(self.context.image_root / image), tuple(names)))
+        return ModelCall(DetectRequest(str(self.context.image_root / image), tuple(names)))
 
     def parse(self, reply: Reply) -> Detections:
         return read_detections(write_detections(reply.result))
@@ -262,7 +262,7 @@ class DetectStage(ModelStage):
         return dump_cell(write_detections(reply.result)) if reply.result else ""
 
 
-def askable(name: str) -> bool:
+def is_detectable(name: str) -> bool:
     """Whether a name has anything that a detector can look for; one that has not scores 0, which says nothing."""
     return any(character.isalnum() for character in name)
 
@@ -279,23 +279,23 @@ def read_detections(cell: Mapping[str, Any]) -> Detections:
     """The detections of a cell. Raises ValueError when it holds something else."""
     try:
         return {
-            str(name): Finding(float(each["score"]), tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in each["boxes"]))
+            str(name): DetectionResult(float(each["score"]), tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in each["boxes"]))
             for name, each in cell.items()
         }
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not detections: {str(cell)[:80]!r}") from error
 
 
-class PaintStage(ModelStage):
-    """A stage that asks a painter. Pictures go into the folder `images` of the stage; an answer's value is `Painted`."""
+class GenerateStage(ModelStage):
+    """A stage that asks a painter. Pictures go into the folder `images` of the stage; an answer's value is `GeneratedImage`."""
 
-    role = "paint"
+    role = "generate"
 
-    def paint(self, prompt: str, negative: str) -> Ask:
+    def paint(self, prompt: str, negative: str) -> ModelCall:
         """Paint a picture; words of both prompts may be weighted, `(word:1.3)`."""
-        return Ask(PaintRequest(prompt, negative, str(self.context.run_folder / self._images)))
+        return ModelCall(GenerateRequest(prompt, negative, str(self.context.run_folder / self._images)))
 
-    def path_of(self, painted: Painted) -> str:
+    def path_of(self, painted: GeneratedImage) -> str:
         """The path of a picture, from the run's folder."""
         return str(self._images / painted.file)
 
@@ -319,7 +319,7 @@ class CaptionStage(ModelStage):
         max_tiles: int | None = None,
         shorter: str | None = None,
         whole: Callable[[str], str | None] | None = None,
-    ) -> Ask:
+    ) -> ModelCall:
         """Answer a prompt about an image; a relative path starts from the run's image folder.
 
         The image is cut into `max_tiles` tiles at most, where the model cuts it. `shorter` is the prompt for an answer that was
@@ -327,7 +327,7 @@ class CaptionStage(ModelStage):
         """
         request = CaptionRequest(str(self.context.image_root / image), prompt, sampling, max_tiles=max_tiles)
         again = None if shorter is None else replace(request, prompt=shorter)
-        return Ask(request, check, shorter=again, whole=whole or whole_sentences)
+        return ModelCall(request, check, shorter=again, whole=whole or whole_sentences)
 
     def parse(self, reply: Reply) -> str:
         return str(reply.result).strip()
@@ -348,9 +348,9 @@ class ScoreStage(ModelStage):
 
     role = "score"
 
-    def score(self, image: str, texts: Sequence[str]) -> Ask:
+    def score(self, image: str, texts: Sequence[str]) -> ModelCall:
         """Compare texts with an image; a relative path starts from the run's image folder."""
-        return Ask(ScoreRequest(str(self.context.image_root / image), tuple(texts)))
+        return ModelCall(ScoreRequest(str(self.context.image_root / image), tuple(texts)))
 
     def parse(self, reply: Reply) -> Any:
         return [*round_scores(reply.result).cosines]

@@ -113,7 +113,7 @@ def disk_problem(error: Exception) -> str | None:
     return {**DISK_PROBLEMS, **FAILING_DISK}[number] + (f": {name}" if name else " on the run folder's disk")
 
 
-def may_pass(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether a disk problem may be gone at the next try, with nothing mended by the user."""
     return _system_error(error) in FAILING_DISK or UNTOLD in str(error)
 

@@ -1,1 +1,1 @@
-"""The models that need no weights: `rules` for text, `scene` for images. For trying things out; no worker of a real run imports them."""
+"""The models that need no weights: `rules` for text, `scene` for images. For trying things out."""

@@ -20,11 +20,11 @@ from shardmill.tables import open_table
 from shardmill.tables.ingest import count_records, map_columns
 from shardmill.util.errors import UserError
 
-MOST_OBJECTS = 6
+MAX_OBJECTS = 6
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class ToyImages:
     """The new table and how many pictures were painted; captions without a paintable object get none.
 
     `unreadable` counts the rows that were left out, by reason; `more` says that rows follow the last one that was asked for.
@@ -37,7 +37,7 @@ class Rehearsal:
     more: bool
 
 
-def paint_captions(
+def make_toy_images(
     source: Path,
     out: Path,
     *,
@@ -46,7 +46,7 @@ def paint_captions(
     caption_column: str | None = None,
     encoding: str | None = None,
     report: Callable[[int, int], None] | None = None,
-) -> Rehearsal:
+) -> ToyImages:
     """Paint a `scene` picture for each caption, or the first `rows`; write `out/captions.csv` and `out/images/`.
 
     The new table has the columns image and caption, then the others of the old one, named as `map_columns` does. Most objects
@@ -81,7 +81,7 @@ def paint_captions(
                 break
     if report:
         report(min(done, end), min(done, end))
-    return Rehearsal(out / "captions.csv", painted, unpaintable, dict(unreadable), done > end)
+    return ToyImages(out / "captions.csv", painted, unpaintable, dict(unreadable), done > end)
 
 
 def _paint(caption: str, path: Path, seed: int, row_id: int) -> bool:
@@ -102,4 +102,4 @@ def paintable(caption: str, rng: Random) -> list[str]:
     kept = [entry for entry in entries if rng.random() > 1 / 8] or entries[:1]
     neighbours = [entry for scene in kept[0].scenes for entry in known.in_scene(scene) if entry not in entries]
     extra = rng.sample(neighbours, min(rng.randint(0, 2), len(neighbours)))
-    return list(dict.fromkeys(entry.name for entry in [*kept[: MOST_OBJECTS - 2], *extra]))
+    return list(dict.fromkeys(entry.name for entry in [*kept[: MAX_OBJECTS - 2], *extra]))

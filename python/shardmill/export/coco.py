@@ -18,14 +18,14 @@ from shardmill.export.offer import Row
 from shardmill.export.options import ExportOptions
 from shardmill.export.pictures import ahead
 from shardmill.export.placed import NO_PICTURE, PLACE, placed
-from shardmill.export.rows import Source, decoded
+from shardmill.export.rows import OfferRows, decoded
 from shardmill.models.images import UnreadableImage, size_of
 from shardmill.store.atomic import replacing
 
 HEEDED = ("images",)
 
 
-def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
+def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
     """`WHAT.json`: each picture once, with the boxes of its objects. Categories are numbered as they are met.
 
     An annotation also has the `score` of its object: the highest that the detector gave to it.
@@ -67,7 +67,7 @@ def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
     folder.files[name] = {"rows": images.length, "annotations": annotations.length, "categories": len(categories)}
 
 
-def sized(source: Source, folder: ExportFolder, options: ExportOptions) -> Iterator[tuple[Row, tuple[int, int]]]:
+def sized(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> Iterator[tuple[Row, tuple[int, int]]]:
     """Each picture's first row with the picture's size, from its header."""
 
     def measure(row: Row) -> tuple[int, int] | UnreadableImage:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 
 from shardmill.antidote.build import FORMS
-from shardmill.antidote.exports import PAINTED
+from shardmill.antidote.exports import GENERATED
 from shardmill.export.folder import ExportFolder
 from shardmill.export.json_array import JsonArray
 from shardmill.export.llava import plain
 from shardmill.export.options import ExportOptions
 from shardmill.export.placed import PLACE, placed
-from shardmill.export.rows import Source, decoded
+from shardmill.export.rows import OfferRows, decoded
 from shardmill.store.atomic import replacing
 
 HEEDED = ("images", "form")
 TEXTS = ("query", "response", "rejected_response")
 
 
-def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
+def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
     """`pairs.FORM.jsonl`, or `pairs.llava.json` as one array. Pairs of questions that are near duplicates are left out."""
     as_array = options.form == "llava"
     name = f"{source.offer.name}.{options.form}.{'json' if as_array else 'jsonl'}"
@@ -28,7 +28,7 @@ def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
         array = JsonArray(file)
         for table in placed(source, folder, options):
             for row in decoded(table, source.kinds):
-                pair = form({**row, PAINTED: row[PLACE], **{text: plain(row[text]) for text in TEXTS}})
+                pair = form({**row, GENERATED: row[PLACE], **{text: plain(row[text]) for text in TEXTS}})
                 if as_array:
                     array.add(pair)
                 else:

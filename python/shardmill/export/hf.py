@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shardmill.export.folder import ExportFolder
-from shardmill.export.hf_card import Table, card, prompt_path, stages_of
+from shardmill.export.hf_card import CardTable, card, prompt_path, stages_of
 from shardmill.export.options import ExportOptions
 from shardmill.export.parquet import embeds, write_files
 from shardmill.export.prompts import prompts_of
-from shardmill.export.rows import Source
+from shardmill.export.rows import OfferRows
 from shardmill.store.atomic import replacing
 
 HEEDED = ("images", "max_size")
 CARD = "README.md"
 
 
-def write(sources: Sequence[Source], folder: ExportFolder, options: ExportOptions) -> None:
+def write(sources: Sequence[OfferRows], folder: ExportFolder, options: ExportOptions) -> None:
     """`data/WHAT-00000.parquet`, a configuration of the dataset for each table, the first being the default, and `README.md`."""
     tables = []
     for source in sources:
         rows = write_files(source, folder, options, "data/")
         size = sum((folder.path / name).stat().st_size for name in folder.files if name.startswith(f"data/{source.offer.name}-"))
-        tables.append(Table(source, rows, size, source.offer.picture if embeds(source, options) else None))
+        tables.append(CardTable(source, rows, size, source.offer.picture if embeds(source, options) else None))
     run = sources[0].run
     prompts = [prompt for stage in stages_of(sources) for prompt in prompts_of(run.plan.pipeline, run.stage(stage))]
     for prompt in prompts:

@@ -13,7 +13,7 @@ import yaml
 
 from shardmill import __version__
 from shardmill.export.prompts import PromptFile
-from shardmill.export.rows import Source
+from shardmill.export.rows import OfferRows
 from shardmill.store.cells import Kind
 from shardmill.store.dataset_card import stage_entry
 from shardmill.store.run_folder import INGEST
@@ -36,16 +36,16 @@ MARKUP = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]()#+!|~"} | {"<"
 
 
 @dataclass(frozen=True)
-class Table:
+class CardTable:
     """A configuration: rows and bytes of its files, and the column in which pictures are embedded."""
 
-    source: Source
+    source: OfferRows
     rows: int
     size: int
     embedded: str | None
 
 
-def card(tables: Sequence[Table], prompts: Sequence[PromptFile], left_out: Mapping[str, int]) -> str:
+def card(tables: Sequence[CardTable], prompts: Sequence[PromptFile], left_out: Mapping[str, int]) -> str:
     """The text of README.md."""
     run = tables[0].source.run
     shards = sorted({shard for table in tables for shard in table.source.shards})
@@ -69,7 +69,7 @@ def card(tables: Sequence[Table], prompts: Sequence[PromptFile], left_out: Mappi
     return f"---\n{yaml.safe_dump(metadata(tables), sort_keys=False, allow_unicode=True)}---\n{body}"
 
 
-def metadata(tables: Sequence[Table]) -> dict[str, Any]:
+def metadata(tables: Sequence[CardTable]) -> dict[str, Any]:
     """The header: licence to fill in, tags, size, and for each configuration its files, columns and number of rows."""
     rows = sum(table.rows for table in tables)
     return {
@@ -103,7 +103,7 @@ def feature(name: str, kind: Kind, embedded: str | None) -> dict[str, Any]:
     return {"name": name, **({"dtype": "image"} if name == embedded else FEATURES[kind])}
 
 
-def stages_of(sources: Sequence[Source]) -> list[str]:
+def stages_of(sources: Sequence[OfferRows]) -> list[str]:
     """The stages that tables were made by, in the order of the pipeline."""
     run = sources[0].run
     found: set[str | None] = set()

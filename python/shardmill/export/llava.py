@@ -7,14 +7,14 @@ from shardmill.export.json_array import JsonArray
 from shardmill.export.offer import Row
 from shardmill.export.options import ExportOptions
 from shardmill.export.placed import PLACE, placed
-from shardmill.export.rows import Source, decoded
+from shardmill.export.rows import OfferRows, decoded
 from shardmill.store.atomic import replacing
 
 HEEDED = ("images",)
 TOKEN = "<image>"
 
 
-def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
+def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
     """`WHAT.json`: a conversation for each row, with as many turns as it has questions; the first begins with the image token.
 
     Paths of copied pictures start from the export's folder: that is the trainer's `--image_folder`.

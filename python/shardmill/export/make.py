@@ -11,7 +11,7 @@ from typing import Any
 from shardmill.export.folder import LEFT_OUT, ExportFolder, identity_of
 from shardmill.export.offer import choose
 from shardmill.export.options import ExportOptions, Images
-from shardmill.export.rows import Source, source_of
+from shardmill.export.rows import OfferRows, source_of
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
 
@@ -93,7 +93,7 @@ def heeded(format: str) -> tuple[str, ...]:
     return options
 
 
-def default_folder(run: RunFolder, format: str, sources: Sequence[Source]) -> Path:
+def default_folder(run: RunFolder, format: str, sources: Sequence[OfferRows]) -> Path:
     """RUN/exports/FORMAT; the name says what is exported if that is not the first choice, and that shards are missing."""
     names = [source.offer.name for source in sources]
     chosen = [offer.name for offer in choose(run, format)]

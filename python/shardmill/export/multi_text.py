@@ -5,13 +5,13 @@ from __future__ import annotations
 from shardmill.export.folder import ExportFolder
 from shardmill.export.options import ExportOptions
 from shardmill.export.placed import PLACE, placed
-from shardmill.export.rows import Source
+from shardmill.export.rows import OfferRows
 from shardmill.recaption.multitext import MultiTextWriter, header_path
 
 HEEDED = ("images", "texts", "missing")
 
 
-def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
+def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
     """`WHAT.jsonl` and `WHAT.header.json`. A picture that lacks a text is left out, or gets another of its texts again."""
     assert source.offer.places is not None
     places = source.offer.places(options.texts)

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.recaption.multitext import TextSource
+from shardmill.recaption.multitext import TextSlot
 from shardmill.store.cells import Kind
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError, did_you_mean
@@ -30,7 +30,7 @@ class Talk:
 class Places:
     """A fixed number of texts: what stands where, the expression that gives their list, and what stands in for a missing one."""
 
-    sources: list[TextSource]
+    sources: list[TextSlot]
     texts: pl.Expr
     fallback: list[str] = field(default_factory=list)
 
@@ -90,7 +90,7 @@ FORMATS: dict[str, Format] = {
 
 def offers_of(run: RunFolder) -> list[Offer]:
     """All that the run has to export, what most people want first. Raises UserError when it has nothing."""
-    found: list[Offer] = import_module(f"shardmill.export.offers.{run.plan.pipeline}").offers(run)
+    found: list[Offer] = import_module(f"shardmill.{run.plan.pipeline}.exports").offers(run)
     given = "image" in run.plan.input.mapping.values()
     found = [offer if given or offer.picture != "image" else replace(offer, picture=None) for offer in found]
     found = [offer for offer in found if set(offer.stages) <= set(run.stages)]

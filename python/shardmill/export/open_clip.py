@@ -11,7 +11,7 @@ import polars as pl
 from shardmill.export.folder import ExportFolder, LeftOut
 from shardmill.export.options import ExportOptions
 from shardmill.export.placed import NO_TEXT, PLACE, placed
-from shardmill.export.rows import Source, keys_of
+from shardmill.export.rows import OfferRows, keys_of
 from shardmill.store.atomic import replacing
 
 HEEDED = ("images",)
@@ -24,17 +24,17 @@ TAKEN_FOR_MISSING = (
 """What pandas reads as no value, quoted or not (pandas.io.parsers, `na_values`)."""
 
 
-def write_csv(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
+def write_csv(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
     """`WHAT.csv`."""
     write(source, folder, options, "csv")
 
 
-def write_tsv(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
+def write_tsv(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
     """`WHAT.tsv`."""
     write(source, folder, options, "tsv")
 
 
-def write(source: Source, folder: ExportFolder, options: ExportOptions, kind: str) -> None:
+def write(source: OfferRows, folder: ExportFolder, options: ExportOptions, kind: str) -> None:
     """The lines of all texts, in the order of the input. Line breaks and other control characters become blanks."""
     name = f"{source.offer.name}.{kind}"
     rows, header = 0, True

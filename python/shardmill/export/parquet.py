@@ -15,9 +15,9 @@ from polars.io.plugins import register_io_source
 
 from shardmill.export.folder import MAKING, ExportFolder
 from shardmill.export.options import ExportOptions
-from shardmill.export.pictures import Picture, Pictures, ahead, copied_name
+from shardmill.export.pictures import ExportImage, ExportImages, ahead, copied_name
 from shardmill.export.placed import NO_PICTURE, loaded
-from shardmill.export.rows import Source, keys_of
+from shardmill.export.rows import OfferRows, keys_of
 from shardmill.store.atomic import new_attempt, sync_file, sync_folder
 from shardmill.store.cells import DTYPES, Kind
 from shardmill.store.frames import LIST, real_lists
@@ -28,12 +28,12 @@ BATCH_BYTES, BATCH_ROWS, GROUP_ROWS = 32 << 20, 256, 16_384
 """What rows with pictures are handed on in, at most, and the rows of a row group with pictures and without."""
 
 
-def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
+def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
     """`WHAT-00000.parquet` and so on, each of at most about `max_size` bytes before compression."""
     write_files(source, folder, options, "")
 
 
-def write_files(source: Source, folder: ExportFolder, options: ExportOptions, below: str) -> int:
+def write_files(source: OfferRows, folder: ExportFolder, options: ExportOptions, below: str) -> int:
     """The files of an offer, in a folder `below` the export's; returns the number of rows."""
     schema = schema_of(source, options)
     frames = embedded(source, folder, options.max_size) if embeds(source, options) else sliced(source, folder, options.max_size)
@@ -46,12 +46,12 @@ def write_files(source: Source, folder: ExportFolder, options: ExportOptions, be
     return total
 
 
-def embeds(source: Source, options: ExportOptions) -> bool:
+def embeds(source: OfferRows, options: ExportOptions) -> bool:
     """Whether pictures go into the table."""
     return options.images == "copy" and source.offer.picture is not None
 
 
-def schema_of(source: Source, options: ExportOptions) -> dict[str, pl.DataType]:
+def schema_of(source: OfferRows, options: ExportOptions) -> dict[str, pl.DataType]:
     """The columns of the files."""
     schema = {name: dtype_of(kind) for name, kind in source.kinds.items()}
     if embeds(source, options):
@@ -63,30 +63,30 @@ def dtype_of(kind: Kind) -> pl.DataType:
     return LIST if kind == "list" else DTYPES[kind]
 
 
-def typed(source: Source, folder: ExportFolder) -> Iterator[pl.DataFrame]:
+def typed(source: OfferRows, folder: ExportFolder) -> Iterator[pl.DataFrame]:
     """The tables with real lists; pictures stay as the run names them."""
     for _, table in source.tables(folder.left_out):
         yield table.select(list(source.kinds)).with_columns(real_lists(source.kinds))
 
 
-def sliced(source: Source, folder: ExportFolder, most: int) -> Iterator[pl.DataFrame]:
+def sliced(source: OfferRows, folder: ExportFolder, most: int) -> Iterator[pl.DataFrame]:
     """The tables in pieces of at most about so many bytes."""
     for table in typed(source, folder):
         pieces = 1 + int(table.estimated_size() // most)
         yield from table.iter_slices(max(1, table.height // pieces))
 
 
-def embedded(source: Source, folder: ExportFolder, most: int) -> Iterator[pl.DataFrame]:
+def embedded(source: OfferRows, folder: ExportFolder, most: int) -> Iterator[pl.DataFrame]:
     """The tables with pictures, in pieces of at most about so many bytes. Rows without one are left out and written down."""
     column = str(source.offer.picture)
-    pictures = Pictures(source.run, column)
+    pictures = ExportImages(source.run, column)
     for table in typed(source, folder):
         keys, at = keys_of(table), 0
         cells: list[dict[str, Any] | None] = []
         waiting = 0
         for _, picture in ahead(lambda value: loaded(pictures, value), table[column].to_list()):
             row_id, sub_id = keys[at + len(cells)]
-            if isinstance(picture, Picture):
+            if isinstance(picture, ExportImage):
                 cells.append({"bytes": picture.data, "path": copied_name(row_id, picture.suffix).rpartition("/")[2]})
                 waiting += len(picture.data)
             else:

@@ -27,7 +27,7 @@ from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.errors import UserError
 
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
-PAINTED = "painted_image"
+GENERATED = "generated_image"
 WORKERS, WAITING = 8, 32
 """Threads that read pictures, and how many pictures wait in memory."""
 A_FOLDER = 10_000
@@ -38,7 +38,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Picture:
+class ExportImage:
     """The bytes of an image file as they are, and its size upright."""
 
     data: bytes
@@ -48,7 +48,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ExportImages:
     """The pictures that a column of a run names."""
 
     run: RunFolder
@@ -58,7 +58,7 @@ class Pictures:
         """What `models.images` opens, absolute: as the run itself resolves it. Raises UnreadableImage."""
         if not value:
             raise UnreadableImage("the row names no picture")
-        if self.column != PAINTED:
+        if self.column != GENERATED:
             check_embedded(self.run.plan, [value])
             return os.path.join(self.run.plan.input.image_root, value)
         inside = PurePosixPath(value)
@@ -73,12 +73,12 @@ class Pictures:
             raise UserError(f"{value} lies inside an archive, where trainers do not look; take the pictures along: --images copy")
         return reference
 
-    def load(self, value: str | None) -> Picture:
+    def load(self, value: str | None) -> ExportImage:
         """The picture, whole and of a known kind. Raises UnreadableImage."""
         reference = self.reference(value)
         data = read(reference)
         width, height = decode(data, reference).size
-        return Picture(data, suffix_of(data), width, height)
+        return ExportImage(data, suffix_of(data), width, height)
 
 
 def suffix_of(data: bytes) -> str:
@@ -99,7 +99,7 @@ def copied_name(row_id: int, suffix: str) -> str:
     return f"images/{row_id // A_FOLDER:05d}/{row_id:012d}.{suffix}"
 
 
-def copy(picture: Picture, row_id: int, folder: Path) -> str:
+def copy(picture: ExportImage, row_id: int, folder: Path) -> str:
     """Put a picture into an export, whole or not at all; one that is there already stays. Returns its name there."""
     name = copied_name(row_id, picture.suffix)
     target = folder / name

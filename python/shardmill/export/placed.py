@@ -8,8 +8,8 @@ import polars as pl
 
 from shardmill.export.folder import ExportFolder, LeftOut
 from shardmill.export.options import ExportOptions
-from shardmill.export.pictures import Picture, Pictures, ahead, copy
-from shardmill.export.rows import Source, keys_of
+from shardmill.export.pictures import ExportImage, ExportImages, ahead, copy
+from shardmill.export.rows import OfferRows, keys_of
 from shardmill.models.images import UnreadableImage
 
 PLACE = "exported\nimage"
@@ -17,19 +17,19 @@ PLACE = "exported\nimage"
 NO_PICTURE, NO_TEXT = "no readable picture", "no text"
 
 
-def placed(source: Source, folder: ExportFolder, options: ExportOptions) -> Iterator[pl.DataFrame]:
+def placed(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> Iterator[pl.DataFrame]:
     """The tables of a source with PLACE. Rows whose picture is missing or unreadable are left out and written down.
 
     Pictures that are only named are not opened: the run has looked at them.
     """
     assert source.offer.picture is not None
-    pictures = Pictures(source.run, source.offer.picture)
+    pictures = ExportImages(source.run, source.offer.picture)
     for _, table in source.tables(folder.left_out):
         places = copies(table, pictures, folder) if options.images == "copy" else paths(table, pictures, folder.left_out)
         yield table.with_columns(pl.Series(PLACE, places, dtype=pl.String)).filter(pl.col(PLACE).is_not_null())
 
 
-def paths(table: pl.DataFrame, pictures: Pictures, left_out: LeftOut) -> list[str | None]:
+def paths(table: pl.DataFrame, pictures: ExportImages, left_out: LeftOut) -> list[str | None]:
     """The absolute path of each row's picture, None where it names none."""
     found: list[str | None] = []
     for key, value in zip(keys_of(table), table[pictures.column], strict=True):
@@ -41,13 +41,13 @@ def paths(table: pl.DataFrame, pictures: Pictures, left_out: LeftOut) -> list[st
     return found
 
 
-def copies(table: pl.DataFrame, pictures: Pictures, folder: ExportFolder) -> list[str | None]:
+def copies(table: pl.DataFrame, pictures: ExportImages, folder: ExportFolder) -> list[str | None]:
     """The path of each row's copied picture, from the folder; None where there is no picture to copy. Each is copied once."""
     wanted = dict(table.select("row_id", pictures.column).iter_rows())
 
     def make(item: tuple[int, str | None]) -> str | UnreadableImage:
         picture = loaded(pictures, item[1])
-        return copy(picture, item[0], folder.path) if isinstance(picture, Picture) else picture
+        return copy(picture, item[0], folder.path) if isinstance(picture, ExportImage) else picture
 
     made = {row_id: found for (row_id, _), found in ahead(make, wanted.items())}
     places: list[str | None] = []
@@ -59,7 +59,7 @@ def copies(table: pl.DataFrame, pictures: Pictures, folder: ExportFolder) -> lis
     return places
 
 
-def loaded(pictures: Pictures, value: str | None) -> Picture | UnreadableImage:
+def loaded(pictures: ExportImages, value: str | None) -> ExportImage | UnreadableImage:
     """A picture, or why there is none."""
     try:
         return pictures.load(value)

@@ -22,7 +22,7 @@ DOUBLE = "near duplicate of an earlier one"
 
 
 @dataclass(frozen=True)
-class Source:
+class OfferRows:
     """An offer of a run, and the shards that it is taken from. `missing` are those left out on demand.
 
     `report` is told how many rows are done.
@@ -81,13 +81,13 @@ class Source:
 
 def source_of(
     run: RunFolder, offer: Offer, allow_missing: bool = False, report: Callable[[int], None] = lambda rows: None
-) -> Source:
+) -> OfferRows:
     """The checked shards that an offer is taken from; with a target, those from 0 on that hold so many rows.
 
     Raises UserError naming the shards that are not finished or not sound.
     """
     shards, missing = choose_shards(run, offer.stages, allow_missing, needed(run, offer.stages))
-    return Source(run, offer, shards, missing, report)
+    return OfferRows(run, offer, shards, missing, report)
 
 
 def needed(run: RunFolder, stages: Sequence[str]) -> list[int]:

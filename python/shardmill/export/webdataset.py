@@ -13,9 +13,9 @@ from typing import Any
 from shardmill.export.folder import MAKING, ExportFolder
 from shardmill.export.offer import Row
 from shardmill.export.options import ExportOptions
-from shardmill.export.pictures import Picture, Pictures, ahead
+from shardmill.export.pictures import ExportImage, ExportImages, ahead
 from shardmill.export.placed import NO_PICTURE, NO_TEXT, loaded
-from shardmill.export.rows import Source, decoded
+from shardmill.export.rows import OfferRows, decoded
 from shardmill.export.tar_shards import END, Member, TarShard, size_in_tar
 from shardmill.models.images import UnreadableImage
 
@@ -25,7 +25,7 @@ TEXTS = "exported\ntexts"
 Place = tuple[int, int]
 
 
-def write(source: Source, folder: ExportFolder, options: ExportOptions) -> None:
+def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
     """`WHAT-000000.tar` and so on, none larger than `max_size` unless one picture is."""
     start = resumed(folder)
     tar: TarShard | None = None
@@ -77,14 +77,14 @@ def resumed(folder: ExportFolder) -> Place | None:
 
 
 def samples(
-    source: Source, folder: ExportFolder, start: Place | None, own: str
-) -> Iterator[tuple[Place, Row, Picture | UnreadableImage]]:
+    source: OfferRows, folder: ExportFolder, start: Place | None, own: str
+) -> Iterator[tuple[Place, Row, ExportImage | UnreadableImage]]:
     """The rows from a place on, with their texts and pictures, read ahead within a shard.
 
     A column of the input that has the name of the samples' `own` field becomes input_NAME.
     """
     assert source.offer.picture is not None
-    pictures = Pictures(source.run, source.offer.picture)
+    pictures = ExportImages(source.run, source.offer.picture)
     shard_from, row_from = start or (0, 0)
     for shard, table in source.tables(folder.left_out, shard_from, resumed=start is not None):
         kinds = source.kinds
@@ -111,7 +111,7 @@ def free_name(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def samples_of(row: Row, picture: Picture, every_text: bool) -> list[list[Member]]:
+def samples_of(row: Row, picture: ExportImage, every_text: bool) -> list[list[Member]]:
     """The members of a row's one sample; with `every_text` those of a sample for each of its texts."""
     row = dict(row)
     texts: list[str] | None = row.pop(TEXTS, None)
@@ -124,7 +124,7 @@ def samples_of(row: Row, picture: Picture, every_text: bool) -> list[list[Member
     return [sample_of(f"{key}_{number:02d}", picture, text, {**row, "text": text}) for number, text in enumerate(texts)]
 
 
-def sample_of(key: str, picture: Picture, text: str | None, row: Row) -> list[Member]:
+def sample_of(key: str, picture: ExportImage, text: str | None, row: Row) -> list[Member]:
     members = [(f"{key}.{picture.suffix}", picture.data)]
     if text is not None:
         members.append((f"{key}.txt", text.encode("utf-8")))

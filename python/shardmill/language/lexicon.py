@@ -15,7 +15,7 @@ from shardmill.language.nouns import fold
 
 
 @dataclass(frozen=True)
-class Entry:
+class LexiconEntry:
     """One kind of visible thing. `number` is "count", "mass" or "plural"; `shape` and `color` are for a painter."""
 
     name: str
@@ -38,24 +38,24 @@ class Entry:
 class Lexicon:
     """Entries by name, with lookup by any caption phrase, by scene, and the closure of kinds and parts."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self.entries: dict[str, Entry] = {entry.name: entry for entry in entries}
-        self._by_key: dict[str, tuple[Entry, ...]] = {fold(name): (entry,) for name, entry in self.entries.items()}
+    def __init__(self, entries: Iterable[LexiconEntry]) -> None:
+        self.entries: dict[str, LexiconEntry] = {entry.name: entry for entry in entries}
+        self._by_key: dict[str, tuple[LexiconEntry, ...]] = {fold(name): (entry,) for name, entry in self.entries.items()}
         for entry in self.entries.values():
             for key in dict.fromkeys(map(fold, entry.synonyms)):
                 self._by_key[key] = (*self._by_key.get(key, ()), entry)
         self._kinds: dict[str, frozenset[str]] = {}
         self._parts: dict[str, frozenset[str]] = {}
 
-    def exact(self, phrase: str) -> Entry | None:
+    def exact(self, phrase: str) -> LexiconEntry | None:
         """The entry that the phrase names or is a synonym of, whatever its case, article and number."""
         return next(iter(self.senses(phrase)), None)
 
-    def senses(self, phrase: str) -> tuple[Entry, ...]:
+    def senses(self, phrase: str) -> tuple[LexiconEntry, ...]:
         """All entries that the phrase may name, the likeliest first: "glasses" are drinking glasses or eyeglasses."""
         return self._by_key.get(fold(phrase), ())
 
-    def find(self, phrase: str) -> Entry | None:
+    def find(self, phrase: str) -> LexiconEntry | None:
         """The entry for a phrase; "small brown dog" falls back to its head, "dog", and "cup of tea" to "cup"."""
         key = fold(phrase)
         while key:
@@ -64,7 +64,7 @@ class Lexicon:
             key = fold(key.split(" of ", 1)[0]) if " of " in key else key.partition(" ")[2]
         return None
 
-    def in_scene(self, scene: str) -> tuple[Entry, ...]:
+    def in_scene(self, scene: str) -> tuple[LexiconEntry, ...]:
         """The entries seen in a scene, in the order of the file; none for a scene that is not known."""
         return self._by_scene.get(scene, ())
 
@@ -73,7 +73,7 @@ class Lexicon:
         """Every scene name, sorted."""
         return tuple(sorted(self._by_scene))
 
-    def kinds(self, entry: Entry) -> frozenset[str]:
+    def kinds(self, entry: LexiconEntry) -> frozenset[str]:
         """All that the entry is a kind of, closed: a puppy is a dog, so it is an animal."""
         if entry.name not in self._kinds:
             kinds = set(entry.hypernyms)
@@ -83,7 +83,7 @@ class Lexicon:
             self._kinds[entry.name] = frozenset(kinds)
         return self._kinds[entry.name]
 
-    def parts(self, entry: Entry) -> frozenset[str]:
+    def parts(self, entry: LexiconEntry) -> frozenset[str]:
         """The entry's parts, those of every kind it belongs to, and theirs: a chef has the fingers of a person."""
         if entry.name not in self._parts:
             parts = set(entry.parts)
@@ -94,8 +94,8 @@ class Lexicon:
         return self._parts[entry.name]
 
     @cached_property
-    def _by_scene(self) -> dict[str, tuple[Entry, ...]]:
-        scenes: dict[str, list[Entry]] = {}
+    def _by_scene(self) -> dict[str, tuple[LexiconEntry, ...]]:
+        scenes: dict[str, list[LexiconEntry]] = {}
         for entry in self.entries.values():
             for scene in entry.scenes:
                 scenes.setdefault(scene, []).append(entry)
@@ -109,11 +109,11 @@ def lexicon() -> Lexicon:
     return Lexicon(_entry(row) for row in csv.DictReader(text.splitlines()))
 
 
-def _entry(row: dict[str, str]) -> Entry:
+def _entry(row: dict[str, str]) -> LexiconEntry:
     def cells(column: str) -> tuple[str, ...]:
         return tuple(part for part in row[column].split("|") if part)
 
-    return Entry(
+    return LexiconEntry(
         name=row["name"], plural=row["plural"], synonyms=cells("synonyms"), category=row["category"],
         hypernyms=cells("hypernyms"), parts=cells("parts"), scenes=cells("scenes"),
         number=row["number"], shape=row["shape"], color=row["color"],

@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 from shardmill.language.cues import AUXILIARIES
-from shardmill.language.lexicon import Entry, lexicon
+from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.nouns import plural
 
 _WORD = re.compile(r"\w+(?:['-]+\w+)*")
@@ -20,11 +20,11 @@ _FIGURES_OF_SPEECH = re.compile(
 )
 
 
-def named_objects(text: str) -> list[Entry]:
+def named_objects(text: str) -> list[LexiconEntry]:
     """The lexicon entries that the text names, each once, in order; the longest name wins: a hot dog is no dog."""
     words = _WORD.findall(_FIGURES_OF_SPEECH.sub(" ; ", text).lower().replace("\u2019", "'"))
     index = _by_first_word()
-    found: dict[str, Entry] = {}
+    found: dict[str, LexiconEntry] = {}
     at = 0
     while at < len(words):
         for name, entry in index.get(words[at], ()):
@@ -37,8 +37,8 @@ def named_objects(text: str) -> list[Entry]:
 
 
 @cache
-def _by_first_word() -> dict[str, tuple[tuple[tuple[str, ...], Entry], ...]]:
-    names: dict[str, dict[tuple[str, ...], Entry]] = {}
+def _by_first_word() -> dict[str, tuple[tuple[tuple[str, ...], LexiconEntry], ...]]:
+    names: dict[str, dict[tuple[str, ...], LexiconEntry]] = {}
     for entry in lexicon().entries.values():
         for form in (entry.name, entry.plural, *entry.synonyms, *map(plural, entry.synonyms)):
             words = tuple(_WORD.findall(form.lower()))

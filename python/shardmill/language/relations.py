@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 
-from shardmill.language.lexicon import Entry, lexicon
+from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.nouns import fold, plural
 
 _CACHE = 1 << 16
@@ -123,9 +123,9 @@ def _spellings(name: str) -> tuple[str, ...]:
 
 
 @cache
-def _multiword_names() -> dict[str, tuple[tuple[str, Entry], ...]]:
+def _multiword_names() -> dict[str, tuple[tuple[str, LexiconEntry], ...]]:
     """Lexicon names of several words, in both numbers, by each word they contain."""
-    found: dict[str, list[tuple[str, Entry]]] = {}
+    found: dict[str, list[tuple[str, LexiconEntry]]] = {}
     for entry in lexicon().entries.values():
         for name in entry.names:
             if " " in name:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shardmill.launch import slurm
-from shardmill.launch.elements import Array, arrays_of, groups, limit, minutes_of
+from shardmill.launch.elements import ElementArray, arrays_of, groups, limit, minutes_of
 from shardmill.launch.environment import check_environment
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.site import Site
@@ -26,7 +26,7 @@ class ClusterPlan:
     site: Site
     group: int
     max_parallel: int | None
-    arrays: list[Array] = field(default_factory=list)
+    arrays: list[ElementArray] = field(default_factory=list)
     lowered: dict[str, int] = field(default_factory=dict)
     live: dict[str, slurm.Job] = field(default_factory=dict)
     quarantined: dict[str, list[int]] = field(default_factory=dict)
@@ -41,11 +41,11 @@ class ClusterPlan:
     def resources(self, stage: str) -> Resources:
         return self.site.resources(self.run.stage(stage))
 
-    def workers(self, array: Array) -> int:
+    def workers(self, array: ElementArray) -> int:
         """Workers of an array on one node: as many as fit, but no more than an element has shards."""
         return min(self.site.workers_per_node(self.resources(array.stage)), array.longest)
 
-    def minutes(self, array: Array) -> int:
+    def minutes(self, array: ElementArray) -> int:
         return minutes_of(array.longest, self.workers(array), self.resources(array.stage).minutes, self.site.max_minutes)
 
 

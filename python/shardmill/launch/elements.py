@@ -17,15 +17,15 @@ IsOpen = Callable[[str, int], bool]
 
 
 @dataclass(eq=False)
-class Array:
+class ElementArray:
     """An array to submit. Element k works on the shards `elements[k]`; it starts after element k of the array `after`, if
     there is one, after the old jobs `waits_for`, and after all of the array `chained_to`, which keeps the limit of nodes."""
 
     stage: str
     elements: list[list[int]]
-    after: Array | None = None
+    after: ElementArray | None = None
     waits_for: tuple[str, ...] = ()
-    chained_to: Array | str | None = None
+    chained_to: ElementArray | str | None = None
     parallel: int = 0
     job: str = ""
 
@@ -59,18 +59,18 @@ def arrays_of(
     is_open: IsOpen,
     live: Live,
     largest: int,
-) -> list[Array]:
+) -> list[ElementArray]:
     """The arrays for all open shards, none longer than `largest`, in an order in which they can be submitted.
 
     `after` names the stage that each stage reads from, in pipeline order. Shards with a `live` job in a stage are left to it.
     """
-    arrays: list[Array] = []
+    arrays: list[ElementArray] = []
     for chain in _chains(after, shard_groups, is_open, live):
         for start in range(0, len(chain.elements), largest):
             window = chain.elements[start : start + largest]
-            made: dict[str, Array] = {}
+            made: dict[str, ElementArray] = {}
             for stage, waits in zip(chain.stages, chain.waits, strict=True):
-                made[stage] = Array(stage, [element[stage] for element in window], made.get(after[stage]), waits)
+                made[stage] = ElementArray(stage, [element[stage] for element in window], made.get(after[stage]), waits)
             arrays += made.values()
     order = list(after)
     return sorted(arrays, key=lambda array: order.index(array.stage))
@@ -92,7 +92,7 @@ def _chains(after: Mapping[str, str], shard_groups: Sequence[Collection[int]], i
     return list(chains.values())
 
 
-def limit(arrays: Sequence[Array], live: Mapping[str, int], most: int | None) -> dict[str, int]:
+def limit(arrays: Sequence[ElementArray], live: Mapping[str, int], most: int | None) -> dict[str, int]:
     """Set `parallel` of each array so that all arrays of a run together never hold more than `most` nodes.
 
     Every array gets at least one node. If there are more arrays than nodes, array j waits for all of array j - `most` (in
@@ -108,7 +108,7 @@ def limit(arrays: Sequence[Array], live: Mapping[str, int], most: int | None) ->
     if room < min(len(arrays), most):
         lowered = {job: 1 for job, width in live.items() if width > 1}
         room = most - len(live)
-    lane: list[Array | str] = [*live, *arrays]
+    lane: list[ElementArray | str] = [*live, *arrays]
     for index, array in enumerate(arrays, start=len(live)):
         array.parallel = 1
         array.chained_to = lane[index - most] if index >= most else None

@@ -13,7 +13,7 @@ from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.tasks import needed_shards
 from shardmill.store.combine import combine
 from shardmill.store.layout import begun_shards
-from shardmill.store.publish import settle
+from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.errors import UserError
 
@@ -38,7 +38,7 @@ def tidy(run: RunFolder) -> None:
     """Remove what a worker that was killed between publishing a shard and tidying up has left beside it."""
     for stage in [INGEST, *run.stages]:
         for shard in begun_shards(run.folder(stage), run.num_shards):
-            settle(run.files(stage, shard), run.superseded / stage)
+            complete_publication(run.files(stage, shard), run.superseded / stage)
 
 
 def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool = False, likeness: str | None = None) -> Any:

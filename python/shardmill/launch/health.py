@@ -12,7 +12,7 @@ from pathlib import Path
 from shardmill.store.run_folder import RunFolder
 
 CHECK_SECONDS = 60
-LEAST_FREE_BYTES = 64 << 20
+MIN_FREE_BYTES = 64 << 20
 
 
 def node_problem(run: RunFolder, gpus: Sequence[str], wanted: int, scratch: str | None, check: Sequence[str]) -> str | None:
@@ -36,7 +36,7 @@ def _folder_problem(folder: Path, name: str) -> str | None:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return f"cannot write to the {name} {folder}: {error.strerror}"
-    return f"the {name} {folder} has {free >> 20} MB left" if free < LEAST_FREE_BYTES else None
+    return f"the {name} {folder} has {free >> 20} MB left" if free < MIN_FREE_BYTES else None
 
 
 def _command_problem(argv: Sequence[str]) -> str | None:

@@ -21,12 +21,12 @@ from pydantic import BaseModel, Field, ValidationError
 
 from shardmill.launch.tasks import Task
 from shardmill.store.atomic import create_if_absent, new_attempt, replacing
-from shardmill.store.leases import Holder, this_process
+from shardmill.store.leases import LeaseOwner, this_process
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
 
 BEAT_SECONDS = 20.0
-MOST_FAILURES = 3
+MAX_FAILURES = 3
 """A shard that fails so often without progress in between is quarantined."""
 
 
@@ -187,7 +187,7 @@ class JobsFolder:
                 continue
             counts[failure.shard] = (0 if failure.progressed else counts.get(failure.shard, 0)) + attempts_spent(failure)
             last[failure.shard] = failure
-        return {shard: last[shard] for shard, count in counts.items() if count >= MOST_FAILURES and not self._done(stage, shard)}
+        return {shard: last[shard] for shard, count in counts.items() if count >= MAX_FAILURES and not self._done(stage, shard)}
 
     def _done(self, stage: str, shard: int) -> bool:
         return self.run.is_complete(*Task(stage, shard))
@@ -213,7 +213,7 @@ class JobsFolder:
 
 def attempts_spent(failure: Failure) -> int:
     """What is to be mended is not tried again on its own; an error may be chance once; a death twice."""
-    return {"refused": MOST_FAILURES, "stuck": MOST_FAILURES, "error": 2, "died": 1}[failure.kind]
+    return {"refused": MAX_FAILURES, "stuck": MAX_FAILURES, "error": 2, "died": 1}[failure.kind]
 
 
 @contextmanager
@@ -224,7 +224,7 @@ def one_launch_at_a_time(jobs: JobsFolder) -> Iterator[None]:
     me = this_process()
     while not create_if_absent(path, json.dumps(asdict(me)).encode()):
         try:
-            other = Holder(**json.loads(path.read_bytes()))
+            other = LeaseOwner(**json.loads(path.read_bytes()))
         except FileNotFoundError:
             continue
         if not other.is_dead(me):

@@ -31,7 +31,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerContext:
     """Where a slot is: its node, its job (as `12_3`, empty without SLURM), its number among the `slots` of the node, its GPUs."""
 
     node: str
@@ -47,7 +47,7 @@ class Place:
         return f"{self.job or self.node}-{self.slot}"
 
 
-def here(gpus_per_worker: int) -> Place:
+def here(gpus_per_worker: int) -> WorkerContext:
     """The place of this process, from the variables that SLURM sets, or that `run_node` sets instead."""
     env = os.environ
     slot = int(env.get("SHARDMILL_SLOT") or env.get("SLURM_LOCALID") or 0)
@@ -56,7 +56,7 @@ def here(gpus_per_worker: int) -> Place:
     if len(gpus) != gpus_per_worker:  # the task sees all GPUs of the node, not only its own
         gpus = list(share_of(gpus, slot, gpus_per_worker))
     node = env.get("SHARDMILL_NODE") or env.get("SLURMD_NODENAME") or socket.gethostname()
-    return Place(node, slurm.job_id() or "", int(env.get("SLURM_RESTART_COUNT") or 0), slot, slots, tuple(gpus))
+    return WorkerContext(node, slurm.job_id() or "", int(env.get("SLURM_RESTART_COUNT") or 0), slot, slots, tuple(gpus))
 
 
 class Signals:

@@ -29,12 +29,12 @@ ANSWER_SECONDS = 10.0
 SILENT_SECONDS = 60.0
 """A server that has not answered for so long is started again."""
 GRACE_SECONDS = 20.0
-MOST_STARTS = 5
+MAX_STARTS = 5
 """So often in a row a server is started without ever having been well."""
 
 
 @dataclass
-class Keeper:
+class ServerSupervisor:
     """Keeps one server. `command` gives its command line for a port; `start_seconds` is what loading may take.
 
     `say` gets a line for people at each turn. Calling it works until `should_stop`, and returns then.
@@ -125,10 +125,10 @@ class Keeper:
 
     def _give_up_or_wait(self) -> None:
         self.fruitless += 1
-        if self.fruitless >= MOST_STARTS:
+        if self.fruitless >= MAX_STARTS:
             told = last_words(f"the server of {self.model}", f"started {self.fruitless} times and never well", self.log)
             raise UserError(f"{told}; all of it is in {self.log}")
-        self.say(f"it was never well; started again, {self.fruitless} of {MOST_STARTS - 1} times")
+        self.say(f"it was never well; started again, {self.fruitless} of {MAX_STARTS - 1} times")
         time.sleep(min(2.0**self.fruitless, 30.0))
 
 

@@ -23,7 +23,7 @@ from shardmill.core.standalone import ProgressLine
 from shardmill.launch import slurm
 from shardmill.launch.health import node_problem
 from shardmill.launch.jobs import Allocation, BadNode, Failure, HeldNode, JobsFolder
-from shardmill.launch.place import Assignment, Place, Signals
+from shardmill.launch.place import Assignment, Signals, WorkerContext
 from shardmill.launch.tasks import Task, needed_shards
 from shardmill.launch.throttle import share_limit
 from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
@@ -34,7 +34,7 @@ from shardmill.util.errors import UserError
 POLL_SECONDS = 2.0
 GRACE_SECONDS = 25.0
 STOP_CODES = (-signal.SIGUSR2, -signal.SIGTERM)
-MOST_FRUITLESS = 3
+MAX_FRUITLESS = 3
 """A job that was stopped so often without finishing a row is not queued again: its time limit is too short."""
 
 
@@ -43,7 +43,7 @@ class Slot:
     """See the module."""
 
     work: Assignment
-    place: Place
+    place: WorkerContext
     signals: Signals
     run: RunFolder = field(init=False)
     worker: Worker | None = None
@@ -266,9 +266,9 @@ class Slot:
         place = self.place
         if not (self.signals.queue_again and place.job and place.slot == 0 and self._left()):
             return 75
-        latest = range(place.restart + 1)[-MOST_FRUITLESS:]
-        if len(latest) == MOST_FRUITLESS and not self.jobs.got_on(place.job, latest):
-            message = f"its job was stopped {MOST_FRUITLESS} times before a row was finished; give the stage more minutes"
+        latest = range(place.restart + 1)[-MAX_FRUITLESS:]
+        if len(latest) == MAX_FRUITLESS and not self.jobs.got_on(place.job, latest):
+            message = f"its job was stopped {MAX_FRUITLESS} times before a row was finished; give the stage more minutes"
             for shard in self._left():
                 self.jobs.note_failure(
                     Failure(stage=self.work.stage, shard=shard, kind="stuck", message=message, node=place.node, job=place.job,

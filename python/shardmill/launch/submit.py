@@ -17,7 +17,7 @@ from typing import Any
 from shardmill.launch import slurm
 from shardmill.launch.cluster_plan import ClusterPlan
 from shardmill.launch.element_job import ElementJob, FinishJob
-from shardmill.launch.elements import Array
+from shardmill.launch.elements import ElementArray
 from shardmill.launch.environment import setup_lines
 from shardmill.launch.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.launch.place import Assignment
@@ -54,7 +54,7 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
     return submission
 
 
-def _record(plan: ClusterPlan, array: Array) -> ArrayRecord:
+def _record(plan: ClusterPlan, array: ElementArray) -> ArrayRecord:
     resources, workers = plan.resources(array.stage), plan.workers(array)
     return ArrayRecord(
         job=array.job,
@@ -70,11 +70,11 @@ def _record(plan: ClusterPlan, array: Array) -> ArrayRecord:
     )
 
 
-def job_of(array: Array | str) -> str:
+def job_of(array: ElementArray | str) -> str:
     return array if isinstance(array, str) else array.job or f"<job of {array.stage}>"
 
 
-def dependency(array: Array) -> str | None:
+def dependency(array: ElementArray) -> str | None:
     """What sbatch is told to wait for. A job whose condition cannot come true any more is removed, not left pending."""
     parts = []
     if array.after is not None:
@@ -86,7 +86,7 @@ def dependency(array: Array) -> str | None:
     return ",".join(parts) or None
 
 
-def parameters(plan: ClusterPlan, array: Array) -> dict[str, Any]:
+def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
     """The sbatch parameters of an array, by submitit's names."""
     site, resources, workers = plan.site, plan.resources(array.stage), plan.workers(array)
     gpus = resources.gpus_per_worker * workers
@@ -137,7 +137,7 @@ def _common(plan: ClusterPlan, gpu: bool) -> dict[str, Any]:
     }
 
 
-def assignment(plan: ClusterPlan, array: Array, shards: list[int]) -> Assignment:
+def assignment(plan: ClusterPlan, array: ElementArray, shards: list[int]) -> Assignment:
     resources, site = plan.resources(array.stage), plan.site
     return Assignment(
         run=str(plan.run.path.resolve()),
@@ -152,7 +152,7 @@ def assignment(plan: ClusterPlan, array: Array, shards: list[int]) -> Assignment
     )
 
 
-def script(plan: ClusterPlan, array: Array) -> str:
+def script(plan: ClusterPlan, array: ElementArray) -> str:
     """The text of the job script, as it is given to sbatch."""
     from submitit.slurm.slurm import _make_sbatch_string
 
@@ -181,7 +181,7 @@ def _executor(plan: ClusterPlan, asked: dict[str, Any]) -> Any:
     return executor
 
 
-def _sbatch(plan: ClusterPlan, array: Array) -> str:
+def _sbatch(plan: ClusterPlan, array: ElementArray) -> str:
     return _job_id(
         f"the array of {array.stage}",
         lambda: _executor(plan, parameters(plan, array)).map_array(

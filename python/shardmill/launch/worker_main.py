@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.core.shard_runner import ModelPool, Progress, run_shard
-from shardmill.core.standalone import EXIT_DIED, StopFlag, disk_problem, end_with_children, may_pass
-from shardmill.store.leases import Held, this_process
+from shardmill.core.standalone import EXIT_DIED, StopFlag, disk_problem, end_with_children, is_transient
+from shardmill.store.leases import ShardBusy, this_process
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import ModelDied, Stopped, UserError
 
@@ -109,9 +109,9 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
             report=lambda progress: outbox.progress(shard, progress),
             should_stop=should_stop,
             holder=holder,
-            asked_all=lambda: outbox.send(shard=shard, tail=True),
+            all_requested=lambda: outbox.send(shard=shard, tail=True),
         )
-    except Held as held:
+    except ShardBusy as held:
         logging.info("%s", held)
         return {"end": "held", "message": str(held)}
     except Stopped as stopped:
@@ -126,7 +126,7 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
     except Exception as error:
         logging.exception("%s shard %s failed", task["stage"], task["shard"])
         if (problem := disk_problem(error)) is not None:
-            return {"end": "error" if may_pass(error) else "refused", "message": problem}
+            return {"end": "error" if is_transient(error) else "refused", "message": problem}
         return {"end": "error", "message": f"{type(error).__name__}: {error}"}
     return {"end": "done", "message": ""}
 

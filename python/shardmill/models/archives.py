@@ -22,7 +22,7 @@ PROBED = 64 * BLOCK
 _reading = threading.Lock()
 
 
-class NotThere(ValueError):
+class MemberNotFound(ValueError):
     """The archive, or what is asked of it, is missing or cannot be read; the message says which."""
 
 
@@ -36,19 +36,19 @@ def read_member(reference: str, most: int) -> bytes:
     archive, _, inside = reference.partition(SEPARATOR)
     path = Path(archive)
     if not path.is_file():
-        raise NotThere(f"no such file: {archive}")
+        raise MemberNotFound(f"no such file: {archive}")
     stamp = path.stat().st_mtime_ns
     if path.suffix == ".parquet":
         column, _, row = inside.rpartition(SEPARATOR)
         if not row.isdecimal() or len(row) > 18:
-            raise NotThere(f"{reference} names no row; write TABLE.parquet{SEPARATOR}COLUMN{SEPARATOR}ROW")
+            raise MemberNotFound(f"{reference} names no row; write TABLE.parquet{SEPARATOR}COLUMN{SEPARATOR}ROW")
         return _cell(path, stamp, column, int(row))
     try:
         offset, size = _members(path, stamp)[inside]
     except KeyError:
-        raise NotThere(f"{archive} has no member {inside!r}") from None
+        raise MemberNotFound(f"{archive} has no member {inside!r}") from None
     if size > most:
-        raise NotThere(f"{size:,} bytes are more than {most:,}: {reference}")
+        raise MemberNotFound(f"{size:,} bytes are more than {most:,}: {reference}")
     with open(path, "rb") as file:
         return os.pread(file.fileno(), size, offset)
 
@@ -65,7 +65,7 @@ def _index(path: Path, stamp: int) -> Mapping[str, tuple[int, int]]:
         with tarfile.open(path, "r:") as tar:
             return {member.name: (member.offset_data, member.size) for member in tar if member.isreg() and not member.issparse()}
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise NotThere(f"{path} is no plain tar file ({error}); compressed ones cannot be read at random places") from error
+        raise MemberNotFound(f"{path} is no plain tar file ({error}); compressed ones cannot be read at random places") from error
 
 
 def _cell(path: Path, stamp: int, column: str, row: int) -> bytes:
@@ -75,7 +75,7 @@ def _cell(path: Path, stamp: int, column: str, row: int) -> bytes:
     if isinstance(value, dict):  # as Hugging Face datasets keep images
         value = value.get("bytes")
     if not isinstance(value, bytes):
-        raise NotThere(f"row {row} of column {column!r} in {path} holds no image")
+        raise MemberNotFound(f"row {row} of column {column!r} in {path} holds no image")
     return value
 
 
@@ -84,8 +84,8 @@ def _block(path: Path, stamp: int, column: str, block: int) -> list[Any]:
     import polars as pl
 
     if fault := deadly(path, column, block * BLOCK // PROBED * PROBED, PROBED):
-        raise NotThere(fault)
+        raise MemberNotFound(fault)
     try:
         return pl.scan_parquet(path, glob=False).select(column).slice(block * BLOCK, BLOCK).collect().get_column(column).to_list()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise NotThere(f"{path}: {' '.join(str(error).split())[:200]}") from error
+        raise MemberNotFound(f"{path}: {' '.join(str(error).split())[:200]}") from error

@@ -24,10 +24,10 @@ log = logging.getLogger("shardmill")
 
 WINDOW = 3
 """Batches' worth of requests that are read ahead."""
-MOST_BYTES = 4 << 30
+MAX_BYTES = 4 << 30
 """Decoded pictures that wait."""
 FIRST_SIZE = 8
-MOST_THREADS = 16
+MAX_THREADS = 16
 
 Asked = TypeVar("Asked", contravariant=True)
 
@@ -74,7 +74,7 @@ class BatchSize:
 
 def reading_threads() -> int:
     """As many threads as this process may use cores."""
-    return min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Batches(Generic[Asked]):
 
     def _window(self) -> int:
         """How many requests are read ahead; fewer when pictures are large."""
-        return max(1, min(WINDOW * self.size.now, MOST_BYTES // self._mean_bytes))
+        return max(1, min(WINDOW * self.size.now, MAX_BYTES // self._mean_bytes))
 
     def _choose(self, waiting: deque[tuple[Asked, Future[Any]]]) -> tuple[_Batch[Asked] | None, list[Reply]]:
         """Take a batch out of `waiting`: the first that can be read, with those of its group; and replies to the unreadable."""

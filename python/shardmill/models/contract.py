@@ -30,7 +30,7 @@ class Usage:
 class Reply:
     """The answer to the request of the same key.
 
-    `result` is text for a text model and a captioner, `Detections` for a detector, `Painted` for a painter, `Scores` for a
+    `result` is text for a text model and a captioner, `Detections` for a detector, `GeneratedImage` for a painter, `Scores` for a
     scorer.
 
     For "error" and "unusable", `problem` says in a short stable phrase what happened and `detail` in full.
@@ -91,7 +91,7 @@ class DetectRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class PaintRequest:
+class GenerateRequest:
     """Paint a picture into a file in `folder`. Both prompts may weight words: `a (tram:1.3) in the rain`."""
 
     prompt: str
@@ -126,18 +126,18 @@ class ScoreRequest:
     seed: int = 0
 
 
-Request = TextRequest | DetectRequest | PaintRequest | CaptionRequest | ScoreRequest
+Request = TextRequest | DetectRequest | GenerateRequest | CaptionRequest | ScoreRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DetectionResult:
     """What a detector saw of one name: its best score in [0, 1] and boxes (x0, y0, x1, y1) in pixels of the upright image."""
 
     score: float
     boxes: tuple[tuple[float, float, float, float], ...] = ()
 
 
-Detections = Mapping[str, Finding]
+Detections = Mapping[str, DetectionResult]
 """A finding for every name that was asked, keyed by the name as it was asked."""
 
 
@@ -153,7 +153,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Painted:
+class GeneratedImage:
     """A picture: the path of its file, relative to the folder of the request, and its size in pixels."""
 
     file: str

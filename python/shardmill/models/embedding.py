@@ -12,7 +12,7 @@ from shardmill.models.loading import device_of, loading
 from shardmill.models.settings import require_model
 from shardmill.util.errors import UserError
 
-BATCH, MOST_TOKENS = 256, 128
+BATCH, MAX_TOKENS = 256, 128
 
 
 def embed(texts: Sequence[str], model: str) -> NDArray[np.float32]:
@@ -36,7 +36,7 @@ def embed(texts: Sequence[str], model: str) -> NDArray[np.float32]:
         for start in range(0, len(order), BATCH):
             places = order[start : start + BATCH]
             inputs = tokenizer(
-                [texts[place] for place in places], padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
+                [texts[place] for place in places], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
             ).to(device)
             states = torch.nn.functional.normalize(encoder(**inputs).last_hidden_state[:, 0], dim=-1)
             for place, vector in zip(places, states.cpu().numpy(), strict=True):

@@ -24,7 +24,7 @@ END_OF_JPEG = b"\xff\xd9"
 
 
 @dataclass
-class Picture:
+class ImageTensor:
     """An upright picture: `pixels` is uint8 (3, height, width); with nvJPEG it is still in `jpeg`, to be decoded on the GPU."""
 
     width: int
@@ -35,22 +35,22 @@ class Picture:
     reference: str = ""
 
 
-def load_picture(reference: str, on_gpu: bool) -> Picture:
+def load_picture(reference: str, on_gpu: bool) -> ImageTensor:
     """Read a picture; decode it here, unless the GPU can. Raises UnreadableImage."""
     data = read(reference)
     if on_gpu and (found := _plain_jpeg(data)) is not None:
         width, height, orientation = found
         turned = orientation in (5, 6, 7, 8)
-        return Picture(*((height, width) if turned else (width, height)), None, data, orientation, reference)
+        return ImageTensor(*((height, width) if turned else (width, height)), None, data, orientation, reference)
     return _decoded(data, reference)
 
 
-def _decoded(data: bytes, reference: str) -> Picture:
+def _decoded(data: bytes, reference: str) -> ImageTensor:
     import torch
 
     image = decode(data, reference)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    return Picture(image.width, image.height, pixels, reference=reference)
+    return ImageTensor(image.width, image.height, pixels, reference=reference)
 
 
 def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
@@ -67,7 +67,7 @@ def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
         return None
 
 
-def pixels_of(pictures: Sequence[Picture], device: Any) -> list[Any]:
+def pixels_of(pictures: Sequence[ImageTensor], device: Any) -> list[Any]:
     """The pixels of pictures on a device, each uint8 (3, height, width). Raises UnreadableImage for a damaged JPEG."""
     encoded = [picture for picture in pictures if picture.pixels is None]
     if encoded:
@@ -76,7 +76,7 @@ def pixels_of(pictures: Sequence[Picture], device: Any) -> list[Any]:
     return [picture.pixels.to(device, non_blocking=True) for picture in pictures]
 
 
-def _decode_on_gpu(pictures: Sequence[Picture], device: Any) -> list[Any]:
+def _decode_on_gpu(pictures: Sequence[ImageTensor], device: Any) -> list[Any]:
     from torchvision.io import ImageReadMode, decode_jpeg
 
     try:
@@ -90,7 +90,7 @@ def _decode_on_gpu(pictures: Sequence[Picture], device: Any) -> list[Any]:
     return [upright(pixels, picture.orientation) for pixels, picture in zip(decoded, pictures, strict=True)]
 
 
-def _bytes_of(picture: Picture) -> Any:
+def _bytes_of(picture: ImageTensor) -> Any:
     import torch
 
     return torch.frombuffer(bytearray(picture.jpeg), dtype=torch.uint8)
@@ -114,7 +114,7 @@ def can_decode_on_gpu(decoder: Decoder, device: str) -> bool:
     try:
         from torchvision.io import decode_jpeg
 
-        decode_jpeg([_bytes_of(Picture(16, 16, jpeg=sample.getvalue()))], device=device)
+        decode_jpeg([_bytes_of(ImageTensor(16, 16, jpeg=sample.getvalue()))], device=device)
     except (ImportError, RuntimeError, TypeError) as error:
         log.warning("JPEGs are decoded by the CPU: torchvision's decoder does not work on %s (%s)", device, error)
         return False

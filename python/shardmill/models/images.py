@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from shardmill.models.archives import NotThere, is_member, read_member
+from shardmill.models.archives import MemberNotFound, is_member, read_member
 
 MAX_PIXELS = 100_000_000
 """A larger picture is refused before it is decoded: a file of a few kilobytes can claim to be terabytes."""
-MOST_BYTES = 512 << 20
+MAX_BYTES = 512 << 20
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF tag, and its values by which an image lies on its side."""
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF")
@@ -76,17 +76,17 @@ def read(reference: str) -> bytes:
     """The bytes of an image file. Raises UnreadableImage."""
     try:
         if is_member(reference):
-            return read_member(reference, MOST_BYTES)
+            return read_member(reference, MAX_BYTES)
         path = Path(reference)
         if not path.is_file():
             raise UnreadableImage(f"no such file: {reference}")
-        if path.stat().st_size > MOST_BYTES:
-            raise UnreadableImage(f"{path.stat().st_size:,} bytes are more than {MOST_BYTES:,}: {reference}")
+        if path.stat().st_size > MAX_BYTES:
+            raise UnreadableImage(f"{path.stat().st_size:,} bytes are more than {MAX_BYTES:,}: {reference}")
         return path.read_bytes()
     except (OSError, ValueError, MemoryError) as error:
         if isinstance(error, UnreadableImage):
             raise
-        told = str(error) if isinstance(error, NotThere) else f"{type(error).__name__}: {error}: {reference}"
+        told = str(error) if isinstance(error, MemberNotFound) else f"{type(error).__name__}: {error}: {reference}"
         raise UnreadableImage(told) from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
-from shardmill.models.batches import MOST_BYTES, reading_threads
+from shardmill.models.batches import MAX_BYTES, reading_threads
 from shardmill.models.contract import CaptionRequest
 
 FEW = 8
@@ -41,7 +41,7 @@ class ReadOnce(Generic[Image]):
         with self._lock:
             if image not in self._found:
                 self._found[image] = self._pool.submit(self._read, image)
-                while len(self._found) > self._kept or (len(self._found) > FEW and self._bytes() > MOST_BYTES):
+                while len(self._found) > self._kept or (len(self._found) > FEW and self._bytes() > MAX_BYTES):
                     self._found.popitem(last=False)
             self._found.move_to_end(image)
             return self._found[image]

@@ -52,16 +52,16 @@ ENDS = {
     "failed": "failed",
     "stopped": "was stopped",
 }
-Standing = Literal["queued", "running", "ended", "unknown"]
+FinishedShards = Literal["queued", "running", "ended", "unknown"]
 
 
 @dataclass(frozen=True)
-class Element:
+class ElementState:
     """One element of an array, or the job that builds: how it stands, and why so in words. `since` is when it got its node."""
 
     job: str
     stage: str
-    state: Standing
+    state: FinishedShards
     words: str = ""
     node: str = ""
     since: float | None = None
@@ -78,9 +78,9 @@ class ClusterState:
     site: str = ""
     told: bool = False
     note: str = ""
-    elements: dict[str, Element] = field(default_factory=dict)
-    shards: dict[tuple[str, int], Element] = field(default_factory=dict)
-    finish: Element | None = None
+    elements: dict[str, ElementState] = field(default_factory=dict)
+    shards: dict[tuple[str, int], ElementState] = field(default_factory=dict)
+    finish: ElementState | None = None
     allocations: list[Allocation] = field(default_factory=list)
     workers: dict[str, int] = field(default_factory=dict)
     per_worker: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class ClusterState:
     def live(self) -> bool:
         return any(element.live for element in [*self.elements.values(), *([self.finish] if self.finish else [])])
 
-    def count(self, state: Standing) -> int:
+    def count(self, state: FinishedShards) -> int:
         return sum(element.state == state for element in self.elements.values())
 
     def reasons(self) -> dict[str, int]:
@@ -178,26 +178,26 @@ def _latest(allocations: list[Allocation]) -> dict[str, Allocation]:
 
 def _element(
     job: str, stage: str, queued: slurm.Job | None, past: slurm.Job | None, held: Allocation | None, told: bool
-) -> Element:
+) -> ElementState:
     since = held.started if held else None
     if queued is not None and queued.running:
         where = queued.node or (held.node if held else "")
-        return Element(job, stage, "running", f"running on {where}" if where else "running", where, since)
+        return ElementState(job, stage, "running", f"running on {where}" if where else "running", where, since)
     if queued is not None and queued.reason == slurm.NEVER:
-        return Element(job, stage, "ended", "could never start, since what it depends on failed")
+        return ElementState(job, stage, "ended", "could never start, since what it depends on failed")
     if queued is not None and queued.state in slurm.BETWEEN:
-        return Element(job, stage, "queued", f"{ENDS[queued.state]}, to be queued again")
+        return ElementState(job, stage, "queued", f"{ENDS[queued.state]}, to be queued again")
     if queued is not None and queued.waiting:
-        return Element(job, stage, "queued", words_for(queued.reason))
+        return ElementState(job, stage, "queued", words_for(queued.reason))
     gone = queued or past
     if told:
         how = gone.state if gone is not None else held.outcome if held is not None else ""
-        return Element(job, stage, "ended", ENDS.get(how, "ended"), held.node if held else "")
+        return ElementState(job, stage, "ended", ENDS.get(how, "ended"), held.node if held else "")
     if held is not None and not held.outcome and time.time() - (held.ended or 0) < SEEN_SECONDS:
-        return Element(job, stage, "running", f"running on {held.node}", held.node, since)
+        return ElementState(job, stage, "running", f"running on {held.node}", held.node, since)
     if held is not None and held.outcome in ("done", "failed"):
-        return Element(job, stage, "ended", ENDS[held.outcome], held.node)
-    return Element(job, stage, "unknown", "SLURM was not asked")
+        return ElementState(job, stage, "ended", ENDS[held.outcome], held.node)
+    return ElementState(job, stage, "unknown", "SLURM was not asked")
 
 
 def words_for(reason: str) -> str:

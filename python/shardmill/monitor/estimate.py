@@ -17,7 +17,7 @@ from shardmill.launch.cluster_plan import default_group
 from shardmill.launch.elements import groups, minutes_of
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.site import Site
-from shardmill.monitor.rates import Rate, expected_rows, expected_shards, stage_rates, typical_shard
+from shardmill.monitor.rates import StageRate, expected_rows, expected_shards, stage_rates, typical_shard
 from shardmill.store.manifest import summary
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import INGEST, RunFolder
@@ -153,14 +153,14 @@ class _Layout:
         """Workers of a stage on one node: as many as fit, but no more than an element has shards."""
         return min(self.site.workers_per_node(self.resources(stage)), max(self.elements)) if self.site else 1
 
-    def seconds(self, stage: str, rate: Rate, per_row: float, rows: float) -> list[float]:
+    def seconds(self, stage: str, rate: StageRate, per_row: float, rows: float) -> list[float]:
         """How long each element takes: its shards in turns over the workers, each of which loads its model once."""
         shard, workers = per_row * rows / self.shards, self.workers(stage)
         return [(rate.startup or 0.0) + -(-count // workers) * shard for count in self.elements]
 
 
 def estimate(
-    run: RunFolder, site: Site | None, rates: Mapping[str, Rate], max_parallel: int | None, group: int | None = None
+    run: RunFolder, site: Site | None, rates: Mapping[str, StageRate], max_parallel: int | None, group: int | None = None
 ) -> Estimate:
     """The estimate for the whole run on nodes of `site`; without one, for one worker on this machine.
 
@@ -203,7 +203,7 @@ def _layout(run: RunFolder, site: Site | None, shards: int, max_parallel: int | 
     return _Layout(run, site, shards, [len(each) for each in groups(shards, group)], max_parallel or site.max_parallel)
 
 
-def _stage(layout: _Layout, stage: str, rate: Rate, rows: int) -> StageEstimate:
+def _stage(layout: _Layout, stage: str, rate: StageRate, rows: int) -> StageEstimate:
     resources, workers, price = layout.resources(stage), layout.workers(stage), layout.run.stage(stage).price
     usage = {name: value * rows for name, value in rate.usage.items()}
     seconds = layout.seconds(stage, rate, rate.seconds_per_row, rows)
@@ -234,7 +234,7 @@ def _stage(layout: _Layout, stage: str, rate: Rate, rows: int) -> StageEstimate:
 
 
 def _whole(
-    layout: _Layout, rates: Mapping[str, Rate], rows: Mapping[str, int], per_row: Callable[[Rate], float]
+    layout: _Layout, rates: Mapping[str, StageRate], rows: Mapping[str, int], per_row: Callable[[StageRate], float]
 ) -> tuple[float, int, float]:
     """Wall time in hours, the most nodes at once, and GPU-hours held, with the seconds per row that `per_row` picks."""
     seconds = {stage: layout.seconds(stage, rate, per_row(rate), rows[stage]) for stage, rate in rates.items()}
@@ -243,7 +243,7 @@ def _whole(
     return wall / 3600, nodes, sum(sum(seconds[stage]) * gpus[stage] for stage in rates) / 3600
 
 
-def _measured_after(run: RunFolder, rates: Mapping[str, Rate]) -> dict[str, str]:
+def _measured_after(run: RunFolder, rates: Mapping[str, StageRate]) -> dict[str, str]:
     """The measured stages in pipeline order, each with the nearest stage above it that is measured too, or ingest."""
     above: dict[str, str] = {INGEST: INGEST}
     for stage in run.plan.stages:
@@ -281,7 +281,7 @@ def makespan(after: Mapping[str, str], seconds: Mapping[str, Sequence[float]], l
     return now, most
 
 
-def _notes(run: RunFolder, rates: Mapping[str, Rate], made: Estimate) -> Iterator[str]:
+def _notes(run: RunFolder, rates: Mapping[str, StageRate], made: Estimate) -> Iterator[str]:
     """What is not known, what to change, and what the figures rest on."""
     if made.unmeasured:
         yield f"not measured yet, and in no figure: {', '.join(made.unmeasured)}"
@@ -321,7 +321,7 @@ def _shard_size(run: RunFolder, made: Estimate) -> Iterator[str]:
         )
 
 
-def _basis(run: RunFolder, rates: Mapping[str, Rate], made: Estimate) -> str:
+def _basis(run: RunFolder, rates: Mapping[str, StageRate], made: Estimate) -> str:
     shards = [stage.measured_shards for stage in made.stages]
     rows = [stage.measured_rows for stage in made.stages]
     loading = any(rate.startup is None and run.stage(stage).model for stage, rate in rates.items())

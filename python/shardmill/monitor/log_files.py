@@ -11,7 +11,7 @@ from pathlib import Path
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.launch.tasks import Task
-from shardmill.monitor.cluster_state import Element, read_cluster
+from shardmill.monitor.cluster_state import ElementState, read_cluster
 from shardmill.quality.words import plain
 from shardmill.store.leases import read_claims
 from shardmill.store.run_folder import RunFolder
@@ -75,7 +75,7 @@ def _why_none(run: RunFolder, stage: str, shard: int | None) -> str:
     return f"{what} has no log yet: {_standing(element)}; {look}"
 
 
-def _standing(element: Element | None) -> str:
+def _standing(element: ElementState | None) -> str:
     if element is None:
         return "it was never started"
     if element.state == "unknown":

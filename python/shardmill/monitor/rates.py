@@ -16,7 +16,7 @@ WHOLE = 0.8
 
 
 @dataclass(frozen=True)
-class Rate:
+class StageRate:
     """One stage, timed on `shards` finished shards with `rows` rows, which are the lines of the part that the stage reads.
 
     seconds_per_row: of one worker's work, with what loading the model took unless `startup` tells that apart.
@@ -45,7 +45,7 @@ class Rate:
         return self.slow / self.typical if self.shards > 1 and self.typical else None
 
 
-def stage_rates(run: RunFolder) -> dict[str, Rate]:
+def stage_rates(run: RunFolder) -> dict[str, StageRate]:
     """The rate of each stage that has finished a shard with rows, and timed one."""
     finished: dict[str, list[Manifest]] = {stage: [] for stage in run.stages}
     for (stage, _), made in run.complete().items():
@@ -55,7 +55,7 @@ def stage_rates(run: RunFolder) -> dict[str, Rate]:
     return {stage: rate for stage, rate in rates.items() if rate is not None}
 
 
-def _rate(finished: Sequence[Manifest]) -> Rate | None:
+def _rate(finished: Sequence[Manifest]) -> StageRate | None:
     timed = _timed(finished)
     if not timed:
         return None
@@ -63,7 +63,7 @@ def _rate(finished: Sequence[Manifest]) -> Rate | None:
     seconds = {made.shard: max(made.seconds - (startup or 0.0) * (made.shard in firsts), 0.0) for made in timed}
     each = [seconds[made.shard] / made.rows_in for made in timed]
     rows = sum(made.rows_in for made in finished)
-    return Rate(
+    return StageRate(
         shards=len(timed),
         rows=sum(made.rows_in for made in timed),
         seconds_per_row=sum(seconds.values()) / sum(made.rows_in for made in timed),
@@ -108,7 +108,7 @@ def _startup(timed: Sequence[Manifest]) -> tuple[float | None, set[int]]:
     return (max(0.0, median(on_top)) if on_top else None), firsts
 
 
-def expected_rows(run: RunFolder, rates: Mapping[str, Rate], shards: int) -> dict[str, int]:
+def expected_rows(run: RunFolder, rates: Mapping[str, StageRate], shards: int) -> dict[str, int]:
     """How many rows each stage will read of the first `shards` shards: those of ingest, times what each stage passes on.
 
     A stage that was not measured is taken to pass all of them on.
@@ -119,7 +119,7 @@ def expected_rows(run: RunFolder, rates: Mapping[str, Rate], shards: int) -> dic
     return {stage.name: round(flow[stage.after]) for stage in run.plan.stages}
 
 
-def expected_shards(run: RunFolder, rates: Mapping[str, Rate]) -> int:
+def expected_shards(run: RunFolder, rates: Mapping[str, StageRate]) -> int:
     """How many shards, from shard 0 on, give the run's `target_rows`, by its manifests and for other shards by the rates."""
     if run.plan.target_rows is None:
         return run.num_shards
@@ -135,7 +135,7 @@ def expected_shards(run: RunFolder, rates: Mapping[str, Rate]) -> int:
     return shards_for(run.plan.target_rows, run.num_shards, run.leaves(), rows_out)
 
 
-def _kept(run: RunFolder, rates: Mapping[str, Rate], leaf: str) -> float | None:
+def _kept(run: RunFolder, rates: Mapping[str, StageRate], leaf: str) -> float | None:
     """Distinct rows that come out of a last stage for each row of ingest; None while a stage on the way is not measured."""
     if leaf == INGEST:
         return 1.0

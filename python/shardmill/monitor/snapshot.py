@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shardmill.store.layout import ATTEMPT
-from shardmill.store.leases import Holder, live_blocks, this_process
+from shardmill.store.leases import LeaseOwner, live_blocks, this_process
 from shardmill.store.manifest import Manifest, read_manifest
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.errors import UserError
@@ -85,7 +85,7 @@ class Snapshot(RunFolder):
                 state.begun = max(state.begun, begun(entry.name))
         return found
 
-    def claims(self, stage: str) -> dict[int, list[Holder]]:
+    def claims(self, stage: str) -> dict[int, list[LeaseOwner]]:
         """Who works on each shard of a stage under a live claim, one for each worker."""
         me = this_process()
         matches = [self._match(entry.name) for entry in _entries(self.path / "jobs" / "claims" / stage)]

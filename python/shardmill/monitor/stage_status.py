@@ -12,7 +12,7 @@ from shardmill.launch.jobs import BEAT_SECONDS, JobsFolder
 from shardmill.monitor.cluster_state import ClusterState
 from shardmill.monitor.snapshot import Snapshot, Writing, begun
 from shardmill.quality.words import plain
-from shardmill.store.leases import Holder
+from shardmill.store.leases import LeaseOwner
 from shardmill.store.manifest import Manifest, totals
 from shardmill.store.run_folder import INGEST
 
@@ -158,13 +158,13 @@ def _is_written(journals: Writing, cluster: ClusterState, stage: str, shard: int
     return journals.written > max(time.time() - ALIVE_SECONDS, ended)
 
 
-def _begun(holders: Sequence[Holder], journals: Writing) -> float:
+def _begun(holders: Sequence[LeaseOwner], journals: Writing) -> float:
     times = [begun(f".{holder.attempt}.") for holder in holders]
     return min((each for each in times if each), default=journals.begun or time.time())
 
 
 def _slow(
-    done: Mapping[int, Manifest], running: Mapping[int, float], claims: Mapping[int, Sequence[Holder]]
+    done: Mapping[int, Manifest], running: Mapping[int, float], claims: Mapping[int, Sequence[LeaseOwner]]
 ) -> tuple[list[SlowShard], list[SlowShard]]:
     """The three finished shards that took longest, and the running ones that are far behind."""
     if len(done) < 2:

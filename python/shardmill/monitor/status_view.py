@@ -17,7 +17,7 @@ from shardmill.monitor.status import RunStatus, Seen, read_status
 from shardmill.quality.words import ranges
 from shardmill.store.run_folder import RunFolder
 
-MOST_SHOWN = 3
+MAX_SHOWN = 3
 WORTH_TELLING = 10.0
 """Nobody waits for a slow shard of fewer seconds."""
 STATES = ("running", "queued", "failed", "waiting")
@@ -164,7 +164,7 @@ def _few(nodes: list[str]) -> str:
 def _slow_line(stage: StageStatus) -> str:
     """`create_mcq: slowest shards 5 (12:03, 2.1 x the median, n1), 7 (...)`; running ones that are far behind come first."""
     slowest = stage.slowest if stage.slowest and stage.slowest[0].seconds >= WORTH_TELLING else []
-    shown = [*stage.behind[:MOST_SHOWN], *slowest]
+    shown = [*stage.behind[:MAX_SHOWN], *slowest]
     return f"{stage.stage}: slowest shards " + ", ".join(map(_slow, shown)) if shown else ""
 
 
@@ -175,8 +175,8 @@ def _slow(slow: SlowShard) -> str:
 
 
 def _failure_lines(status: RunStatus, stage: StageStatus) -> list[str]:
-    lines = [f"{stage.stage} shard {shard} failed: {message}" for shard, message in list(stage.failures.items())[:MOST_SHOWN]]
-    if stage.failed > MOST_SHOWN:
+    lines = [f"{stage.stage} shard {shard} failed: {message}" for shard, message in list(stage.failures.items())[:MAX_SHOWN]]
+    if stage.failed > MAX_SHOWN:
         lines.append(f"{stage.stage}: {stage.failed:,} shards failed: {ranges(stage.failures)}")
     if stage.held_back:
         lines.append(f"{stage.stage}: {stage.held_back:,} shards wait for shards that failed before")

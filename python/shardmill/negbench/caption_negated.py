@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shardmill.core.seeding import rng_of
-from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage, prompt_value
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage, prompt_value
 from shardmill.core.standalone import main
 from shardmill.language.nouns import fold
 from shardmill.language.polarity import check_negated, cue, form, new_objects
@@ -21,7 +21,7 @@ from shardmill.negbench.answers import NewCaption
 FORMS = ("affirmation_first", "negation_first")
 
 
-class CaptionOptions(Options):
+class NegatedCaptionOptions(Options):
     """Options of `caption_negated`."""
 
     per_image: int = Field(
@@ -51,15 +51,15 @@ class CaptionNegated(TextStage):
     adds = {"negative_captions": "list", "negation_details": "json"}
     template = "negbench/caption_negated"
     answer = NewCaption
-    Options = CaptionOptions
-    options: CaptionOptions
+    Options = NegatedCaptionOptions
+    options: NegatedCaptionOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if self.options.style == "retrieval":
             return []
         return [self.caption_ask(row, negative, wanted) for negative, wanted in self.draws(row, rng)]
 
-    def caption_ask(self, row: Row, negative: str, wanted: str) -> Ask:
+    def caption_ask(self, row: Row, negative: str, wanted: str) -> ModelCall:
         """The ask for one caption."""
         return self.prompt(
             caption=row["caption"][:2_000],

@@ -47,7 +47,7 @@ PLANS = {
 In each place one plan in four has two positives, one in four two negatives, and two in four one of each."""
 
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-MOST_OBJECTS = 64
+MAX_OBJECTS = 64
 QUESTION = (
     "correct_answer",
     "caption_0",
@@ -137,8 +137,8 @@ class CreateMcq(TableStage):
         words = {1: "no", 2: "fewer than two"}
         lists = table.select(
             "row_id",
-            pl.col("positive_objects").str.json_decode(LIST).list.head(MOST_OBJECTS).alias("positives"),
-            pl.col("negative_objects").str.json_decode(LIST).list.head(MOST_OBJECTS).alias("negatives"),
+            pl.col("positive_objects").str.json_decode(LIST).list.head(MAX_OBJECTS).alias("positives"),
+            pl.col("negative_objects").str.json_decode(LIST).list.head(MAX_OBJECTS).alias("negatives"),
         ).with_columns(
             reject_reason=pl.when(pl.col("positives").list.len() < positives).then(pl.lit(f"{words[positives]} positives"))
             .when(pl.col("negatives").list.len() < negatives).then(pl.lit(f"{words[negatives]} negatives"))
@@ -158,7 +158,7 @@ class CreateMcq(TableStage):
         """row_id and the list of a column in an order of its own per row, by weight for matched negatives."""
         elements = usable.select("row_id", pl.col(column).alias("name"), pl.int_ranges(pl.col(column).list.len()).alias("place"))
         elements = elements.explode("name", "place")
-        key = uniform(pl.col("row_id") * MOST_OBJECTS + pl.col("place"), *self.seed(column, *purpose))
+        key = uniform(pl.col("row_id") * MAX_OBJECTS + pl.col("place"), *self.seed(column, *purpose))
         if column == "negatives" and self.options.negative_draw == "matched":
             elements = elements.join(self.weights(), on="name", how="left")
             # Efraimidis & Spirakis 2006: the largest u^(1/w) is a draw by weight

@@ -6,7 +6,7 @@ import polars as pl
 
 from shardmill.export.offer import Offer, Places, Row, Tables, Talk
 from shardmill.negbench.datasets import NEGATED, NEGFULL, equally_long
-from shardmill.recaption.multitext import TextSource
+from shardmill.recaption.multitext import TextSlot
 from shardmill.store.cells import Kind
 from shardmill.store.run_folder import RunFolder
 
@@ -42,7 +42,7 @@ def places(run: RunFolder, count: int | None) -> Places:
     count = count or 1 + int(run.stage(CAPTIONS).options["per_image"])
     names = ["original", *(f"negated/{number}" for number in range(1, count))]
     texts = pl.concat_list(CONFIRMED, *(NEGATED.list.get(place, null_on_oob=True) for place in range(count - 1)))
-    return Places([TextSource(name=name) for name in names], texts, fallback=names[1:2] or names)
+    return Places([TextSlot(name=name) for name in names], texts, fallback=names[1:2] or names)
 
 
 def full(tables: Tables) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage
 from shardmill.core.standalone import main
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.relations import mentions
@@ -40,7 +40,7 @@ class ExtractObjects(TextStage):
     Options = ExtractOptions
     options: ExtractOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         return [self.prompt(caption=row["caption"][: self.options.max_characters])]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, Ask, DetectStage, Options, Reject, Row, askable, write_detections
+from shardmill.core.stage import Answer, DetectStage, ModelCall, Options, Reject, Row, is_detectable, write_detections
 from shardmill.core.standalone import main
 from shardmill.models.contract import Detections
 
@@ -40,7 +40,7 @@ class FilterObjects(DetectStage):
     Options = FilterOptions
     options: FilterOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         return [self.look(row["image"], [*row["objects"], *row["negatives"]])] if row["image"] else []
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
@@ -51,7 +51,7 @@ class FilterObjects(DetectStage):
             return self.outcome(row["objects"], row["negatives"], {}, checked=False)
         found: Detections = answers[0].value
         seen = [name for name in row["objects"] if found[name].score >= self.options.present_above]
-        unseen = [name for name in row["negatives"] if askable(name) and found[name].score < self.options.absent_below]
+        unseen = [name for name in row["negatives"] if is_detectable(name) and found[name].score < self.options.absent_below]
         if not seen:
             return Reject("no object seen", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in row["objects"]))
         if not unseen:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, Ask, Options, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Row, TextStage
 from shardmill.core.standalone import main
 from shardmill.language.polarity import check_polarity, new_objects
 from shardmill.negbench.answers import NewCaption
@@ -45,10 +45,10 @@ class ParaphraseMcq(TextStage):
     Options = ParaphraseOptions
     options: ParaphraseOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         return [self.option_ask(row[f"caption_{index}"], row["option_truths"][index], rng) for index in OPTIONS]
 
-    def option_ask(self, sentence: str, truth: Mapping[str, bool], rng: Random) -> Ask:
+    def option_ask(self, sentence: str, truth: Mapping[str, bool], rng: Random) -> ModelCall:
         """The ask for one of the variants of a sentence."""
         return self.prompt(
             sentence=sentence,

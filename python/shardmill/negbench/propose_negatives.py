@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, Ask, Options, Reject, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage
 from shardmill.core.standalone import main
 from shardmill.language.object_names import conflict, distinct, form_problem
 from shardmill.negbench.answers import ObjectList
@@ -39,7 +39,7 @@ class ProposeNegatives(TextStage):
     Options = ProposeOptions
     options: ProposeOptions
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         def check(answer: ObjectList) -> str | None:
             usable = len(self.usable(row, answer))
             return None if usable >= self.options.at_least else "too few negatives"

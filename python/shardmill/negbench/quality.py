@@ -12,29 +12,29 @@ from shardmill.language.polarity import check_negated
 from shardmill.language.relations import mentions
 from shardmill.negbench.quality_questions import Questions
 from shardmill.quality.figures import skeleton, words
-from shardmill.quality.finished_shards import Standing
-from shardmill.quality.grounding import Claims, Grounding
+from shardmill.quality.finished_shards import FinishedShards
+from shardmill.quality.grounding import Grounding, GroundingClaims
 from shardmill.quality.inputs import Inputs
 from shardmill.quality.judging import at_least, example, never
 from shardmill.quality.measures import bars_chart
-from shardmill.quality.model import Example, Finding, Section, Table, Text
+from shardmill.quality.model import FigureTable, QualityFinding, ReportSection, RowExample, TextView
 from shardmill.quality.objects_and_texts import Objects, Texts, TextsSection, balance
-from shardmill.quality.parts import CHECKED_ROWS, Part, Pipeline, Reading, Row, Rows, lists
+from shardmill.quality.parts import CHECKED_ROWS, ColumnReading, PipelineQuality, QualityPart, Row, Rows, lists
 
 NEGATED_ROWS = 20_000
 
 
-class Negbench(Pipeline):
+class Negbench(PipelineQuality):
     """All that is measured of a NegBench run, as far as it has come."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         super().__init__(standing, seed)
         self.parts = [Inputs(standing)]
         texts: list[Texts] = []
         if standing.has("filter_objects"):
             options = standing.run.stage("filter_objects").options
             looked = next(name for name in ("validate_objects", "filter_objects") if standing.has(name))  # one file less to read
-            claims = Claims(
+            claims = GroundingClaims(
                 "objects", "negatives", "seen_objects", "unseen_negatives", options["present_above"], options["absent_below"]
             )
             self.parts += [Checked(looked), Grounding(standing, looked, claims, seed)]
@@ -47,7 +47,7 @@ class Negbench(Pipeline):
         if standing.has("caption_negated"):
             captions = caption_texts(standing, seed)
             texts.append(captions)
-            self.parts += [Captions(standing, seed), captions]
+            self.parts += [NegatedCaptions(standing, seed), captions]
         if standing.has("paraphrase_mcq") or standing.has("create_mcq"):
             questions = Questions(standing, seed)
             texts.append(questions.texts)
@@ -59,37 +59,38 @@ class Negbench(Pipeline):
         not_there = row.get("negative_objects") or row.get("unseen_negatives") or row.get("negatives") or []
         return there, not_there
 
-    def texts(self, lines: dict[str, list[Row]]) -> list[Text]:
+    def texts(self, lines: dict[str, list[Row]]) -> list[TextView]:
         found = []
         for row in lines.get("caption_negated", [])[:1]:
             details = row["negation_details"] or []
             for caption, detail in zip(row["negative_captions"] or [], details, strict=False):
                 why = f"{detail['object']}: {detail['form'].replace('_', ' ')}, {detail['cue']}"
-                found.append(Text(label="negated caption", text=caption, why=why))
+                found.append(TextView(label="negated caption", text=caption, why=why))
         stage = next((name for name in ("paraphrase_mcq", "create_mcq") if lines.get(name)), None)
         for row in lines[stage] if stage else ():
             for index in range(4):
                 text = row.get(f"paraphrase_{index}") or row[f"caption_{index}"]
                 right = index == row["correct_answer"]
                 why = f"the true option ({row['correct_answer_template']})" if right else "a false option"
-                found.append(Text(label=f"question {row['sub_id']}, option {'ABCD'[index]}", text=text, kept=right, why=why))
+                found.append(TextView(label=f"question {row['sub_id']}, option {'ABCD'[index]}", text=text, kept=right, why=why))
         for row in [each for own in lines.values() for each in own if each.get("dropped_objects")][-1:]:
             found += [
-                Text(label="dropped object", text=name, kept=False, why=str(why)) for name, why in row["dropped_objects"].items()
+                TextView(label="dropped object", text=name, kept=False, why=str(why))
+                for name, why in row["dropped_objects"].items()
             ]
         return found
 
 
-class Checked(Part):
+class Checked(QualityPart):
     """No row passes on whose image the detector could not look at."""
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
         self._rows = self._unchecked = 0
-        self._examples: list[Example] = []
+        self._examples: list[RowExample] = []
 
-    def readings(self) -> list[Reading]:
-        return [Reading(self._stage, ("image_checked", "image"), self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [ColumnReading(self._stage, ("image_checked", "image"), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         unchecked = frame.filter(~pl.col("image_checked").fill_null(False))
@@ -98,7 +99,7 @@ class Checked(Part):
         for row_id, image in unchecked.select("row_id", "image").head(5).iter_rows():
             self._examples.append(example(row_id, f"not looked at: {image}"))
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         return [
             never(
                 "detector.checked",
@@ -115,11 +116,11 @@ class Checked(Part):
 class Lists(Rows):
     """The lists that captions and questions are made of, by the rules of section 1, on a sample."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         columns = ("caption", "positive_objects", "negative_objects")
         super().__init__(standing, "validate_objects", columns, CHECKED_ROWS, seed, "lists")
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         unnamed, unsound, clashing = [], [], []
         positives = negatives = 0
         for row in self.rows:
@@ -160,11 +161,11 @@ class Lists(Rows):
             self._plausible(),
         ]
 
-    def _plausible(self) -> Finding:
+    def _plausible(self) -> QualityFinding:
         """Negatives that share a scene of the lexicon with a positive, beside those of the row before, which are of elsewhere."""
         fits = known = 0
         by_chance = 0.0
-        strange: list[Example] = []
+        strange: list[RowExample] = []
         others: list[str] = []
         for row in self.rows:
             scenes = _scenes(row["positive_objects"] or [])
@@ -196,16 +197,16 @@ def _scenes(names: list[str]) -> set[str]:
     return {scene for name in names if (entry := lexicon().find(name)) is not None for scene in entry.scenes}
 
 
-class Captions(Part):
+class NegatedCaptions(QualityPart):
     """Negated captions: how many over all of them; forms, cue words and polarity on a sample."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         columns = ("positive_objects", "negative_captions", "negation_details")
         self._sample = Rows(standing, "caption_negated", columns, NEGATED_ROWS, seed, "captions")
         self._rows, self._captions = 0, 0
 
-    def readings(self) -> list[Reading]:
-        return [*self._sample.readings(), Reading("caption_negated", ("negative_captions",), self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [*self._sample.readings(), ColumnReading("caption_negated", ("negative_captions",), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         self._rows += frame.height
@@ -216,9 +217,9 @@ class Captions(Part):
         counts = Counter(str(detail[field]) for row in self._sample.rows for detail in row["negation_details"] or [])
         return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
-    def findings(self) -> list[Finding]:
-        wrong: list[Example] = []
-        by_cue: dict[str, list[Example]] = {}
+    def findings(self) -> list[QualityFinding]:
+        wrong: list[RowExample] = []
+        by_cue: dict[str, list[RowExample]] = {}
         bad = checked = 0
         for row in self._sample.some(CHECKED_ROWS):
             pairs = zip(row["negative_captions"] or [], row["negation_details"] or [], strict=False)
@@ -260,10 +261,10 @@ class Captions(Part):
             ),
         ]
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         if not self._captions:
             return []
-        per_row = Table(
+        per_row = FigureTable(
             id="negation.counts",
             title="Captions",
             columns=["figure", "value"],
@@ -274,7 +275,7 @@ class Captions(Part):
             ],
         )
         return [
-            Section(
+            ReportSection(
                 id="negation",
                 title="Negations",
                 charts=[
@@ -295,7 +296,7 @@ def _floats(counts: list[tuple[str, int]]) -> list[tuple[str, float]]:
     return [(name, float(count)) for name, count in counts[:20]]
 
 
-def caption_texts(standing: Standing, seed: int) -> Texts:
+def caption_texts(standing: FinishedShards, seed: int) -> Texts:
     """The negated captions as texts; their pattern is the words around the denied object."""
     columns = ("negative_captions", "negation_details", "positive_objects")
 

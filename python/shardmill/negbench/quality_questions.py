@@ -9,14 +9,14 @@ import polars as pl
 
 from shardmill.language.polarity import check_polarity
 from shardmill.negbench.mcq_forms import plain
-from shardmill.quality.blind import CHANCE, TOLERANCE, Baseline, Question, blind_baselines
+from shardmill.quality.blind import CHANCE, TOLERANCE, Baseline, BlindQuestion, blind_baselines
 from shardmill.quality.figures import skeleton, uniform_p
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import at_least, at_most, example, never, percent
-from shardmill.quality.measures import Repeats, Tally, bars_chart
-from shardmill.quality.model import Chart, Example, Finding, Mark, Section, Series, Table, Verdict
+from shardmill.quality.measures import Repeats, ValueTally, bars_chart
+from shardmill.quality.model import Chart, ChartSeries, FigureTable, Mark, QualityFinding, ReportSection, RowExample, Verdict
 from shardmill.quality.objects_and_texts import Texts
-from shardmill.quality.parts import CHECKED_ROWS, Part, Reading, Row, Rows
+from shardmill.quality.parts import CHECKED_ROWS, ColumnReading, QualityPart, Row, Rows
 
 OPTIONS = range(4)
 LETTERS = "ABCD"
@@ -24,13 +24,13 @@ BLIND_QUESTIONS = 30_000
 """Questions that blind readers try: enough for half a point, few enough to hold."""
 ENOUGH, LEAST = 2_000, 50
 """Questions that settle what a blind reader can do, and so few that nothing fails by them: there are six readers."""
-MOST_SHARE = 0.28
+MAX_SHARE = 0.28
 
 
-class Questions(Part):
+class Questions(QualityPart):
     """The questions of the last stage that has them: the paraphrased ones, or those of the template."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         self._paraphrased = standing.has("paraphrase_mcq")
         self._stage = stage = "paraphrase_mcq" if self._paraphrased else "create_mcq"
         prefix = "paraphrase" if self._paraphrased else "caption"
@@ -38,10 +38,10 @@ class Questions(Part):
         self._style = standing.run.stage("create_mcq").options.get("style", "balanced") if "create_mcq" in standing.stages else ""
         columns = (*self._texts, "option_truths", "correct_answer", "mcq_objects", "correct_answer_template")
         self._sample = Rows(standing, stage, columns, BLIND_QUESTIONS, seed, "questions")
-        self._places, self._cells, self._both, self._new = Tally(), Tally(), Tally(), Tally()
+        self._places, self._cells, self._both, self._new = ValueTally(), ValueTally(), ValueTally(), ValueTally()
         self._repeats, self._count = Repeats(), 0
         self._baselines: list[Baseline] | None = None
-        self._by_place: dict[str, list[Example]] = {}
+        self._by_place: dict[str, list[RowExample]] = {}
         self.texts = Texts(
             standing,
             stage,
@@ -59,9 +59,9 @@ class Questions(Part):
         own = [pl.when(pl.col("correct_answer") == index).then(name) for index, name in enumerate(self._texts)]
         return frame.select("row_id", "sub_id", "option_truths", text=pl.coalesce(own))
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[ColumnReading]:
         columns = ("correct_answer", "correct_answer_template", "paraphrased", *self._texts)
-        return [*self._sample.readings(), Reading(self._stage, columns, self._look)]
+        return [*self._sample.readings(), ColumnReading(self._stage, columns, self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         self._count += frame.height
@@ -87,18 +87,18 @@ class Questions(Part):
             self._baselines = blind_baselines(found) if found else []
         return self._baselines
 
-    def _question(self, row: Row) -> Question:
+    def _question(self, row: Row) -> BlindQuestion:
         texts = tuple(row[name] for name in self._texts)
         half = crc32(str(row["row_id"]).encode()) & 1
-        return Question(texts, tuple(row["option_truths"]), row["correct_answer"], half)
+        return BlindQuestion(texts, tuple(row["option_truths"]), row["correct_answer"], half)
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         if not self._count:
             return []
         found = [*self._one_true(), self._position(), self._cell(), *map(self._blind, self.baselines()), self._copied()]
         return [*found, self._reworded()] if self._paraphrased else found
 
-    def _one_true(self) -> list[Finding]:
+    def _one_true(self) -> list[QualityFinding]:
         """Exactly one option is true, and the words of each say what it is taken to claim."""
         wrong, misworded = [], []
         rows = [row for row in self._sample.rows if _is_whole(row, self._texts)]
@@ -136,16 +136,16 @@ class Questions(Part):
             ),
         ]
 
-    def _position(self) -> Finding:
+    def _position(self) -> QualityFinding:
         counts = dict(self._places.most())
         places = [counts.get(str(index), 0) for index in OPTIONS]
         worst = max(OPTIONS, key=lambda index: places[index])
         share, p = places[worst] / max(sum(places), 1), uniform_p(places)
         verdict: Verdict = "pass"
         if p < 0.001:
-            verdict = "fail" if share > MOST_SHARE + 0.04 else "look"
+            verdict = "fail" if share > MAX_SHARE + 0.04 else "look"
         told = ", ".join(f"{LETTERS[index]} {percent(places[index] / max(sum(places), 1))}" for index in OPTIONS)
-        return Finding(
+        return QualityFinding(
             id="mcq.position",
             rule="The true option is as often in each place.",
             verdict=verdict,
@@ -157,9 +157,9 @@ class Questions(Part):
             examples=self._by_place.get(str(worst), []),
         )
 
-    def _cell(self) -> Finding:
+    def _cell(self) -> QualityFinding:
         counts = self._cells.most()
-        look, fail = (MOST_SHARE + 0.02, 0.35) if self._style == "balanced" else (0.5, 0.7)
+        look, fail = (MAX_SHARE + 0.02, 0.35) if self._style == "balanced" else (0.5, 0.7)
         name, most = counts[0] if counts else ("", 0)
         told = ", ".join(f"{each} {percent(count / max(self._cells.total, 1))}" for each, count in counts)
         rows = [row for row in self._sample.some(2_000) if row["correct_answer_template"] == name]
@@ -176,7 +176,7 @@ class Questions(Part):
             examples=shown,
         )
 
-    def _blind(self, baseline: Baseline) -> Finding:
+    def _blind(self, baseline: Baseline) -> QualityFinding:
         """A blind reader; few questions cannot clear one that seems to do well."""
         prior = baseline.name == "object prior"
         verdict: Verdict = "pass"
@@ -187,7 +187,7 @@ class Questions(Part):
         means = "The questions can be answered without the picture: use create_mcq.style=balanced, and look at the paraphrases."
         if prior:
             means = "Some objects are nearly always there, or never: draw negatives with create_mcq.negative_draw=matched."
-        return Finding(
+        return QualityFinding(
             id=f"mcq.blind.{baseline.name.replace(' ', '_')}",
             rule=f"A reader who never sees the picture gets no more than chance: {baseline.name}.",
             verdict=verdict,
@@ -199,8 +199,8 @@ class Questions(Part):
             examples=[each for shown in self._by_place.values() for each in shown[:1]] if verdict != "pass" else [],
         )
 
-    def _copied(self) -> Finding:
-        shown: list[Example] = []
+    def _copied(self) -> QualityFinding:
+        shown: list[RowExample] = []
         for each in self._repeats.most(3):
             shown += [example(row, f"{each.times:,} times: {each.text}") for row in dict.fromkeys(each.rows)]
         return at_most(
@@ -214,7 +214,7 @@ class Questions(Part):
             examples=shown,
         )
 
-    def _reworded(self) -> Finding:
+    def _reworded(self) -> QualityFinding:
         new = sum(int(value) * count for value, count in self._new.most())
         kept = [row for row in self._sample.some(2_000) if row[self._texts[0]] == row.get("caption_0")]
         return at_least(
@@ -229,7 +229,7 @@ class Questions(Part):
             examples=[example(row["row_id"], row[self._texts[0]], row["sub_id"]) for row in kept[:5]],
         )
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         if not self._count:
             return []
         places = dict(self._places.most())
@@ -240,7 +240,7 @@ class Questions(Part):
             [name, *(both.get(f"{name} {index}", 0) for index in OPTIONS)] for name, _ in cells
         ]
         return [
-            Section(
+            ReportSection(
                 id="mcq",
                 title="Multiple-choice questions",
                 charts=[
@@ -248,7 +248,7 @@ class Questions(Part):
                     bars_chart("mcq.cells", "Kind of the true option", "kind", cells, "Bad: bars of unequal height."),
                 ],
                 tables=[
-                    Table(
+                    FigureTable(
                         id="mcq.crossed",
                         title="Kind by place",
                         columns=["kind", *LETTERS],
@@ -260,7 +260,7 @@ class Questions(Part):
             self._blind_section(),
         ]
 
-    def _blind_section(self) -> Section:
+    def _blind_section(self) -> ReportSection:
         found = self.baselines()
         chart = Chart(
             id="blind.right",
@@ -268,7 +268,9 @@ class Questions(Part):
             kind="bars",
             x_label="blind reader",
             y_label="share right",
-            series=[Series(name="share right", x=[each.name for each in found], y=[round(each.accuracy, 4) for each in found])],
+            series=[
+                ChartSeries(name="share right", x=[each.name for each in found], y=[round(each.accuracy, 4) for each in found])
+            ],
             marks=[Mark(label="chance", at=CHANCE), Mark(label="too much", at=CHANCE + TOLERANCE)],
             note="Bad: a bar above the second line. Learning readers are trained on half of the questions and tested on the "
             "other.",
@@ -277,12 +279,12 @@ class Questions(Part):
             [each.name, round(each.accuracy, 4), round(each.low, 4), round(each.high, 4), each.n] for each in found
         ]
         columns = ["blind reader", "right", "95 % from", "to", "questions"]
-        return Section(
+        return ReportSection(
             id="blind",
             title="Blind baselines",
             text=f"On a seeded sample of at most {BLIND_QUESTIONS:,} questions." if self._count > BLIND_QUESTIONS else "",
             charts=[chart],
-            tables=[Table(id="blind.table", title="Blind readers", columns=columns, rows=rows)],
+            tables=[FigureTable(id="blind.table", title="Blind readers", columns=columns, rows=rows)],
         )
 
     def facts(self) -> dict[str, str]:

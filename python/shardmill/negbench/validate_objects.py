@@ -8,7 +8,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from shardmill.core.stage import Answer, Ask, Reject, Row, TextStage
+from shardmill.core.stage import Answer, ModelCall, Reject, Row, TextStage
 from shardmill.core.standalone import main
 from shardmill.language.lexicon import lexicon
 from shardmill.language.object_names import conflict, distinct, fold, form_problem
@@ -30,7 +30,7 @@ class ValidateObjects(TextStage):
     template = "negbench/validate_objects"
     answer = ObjectList
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         doubtful = self.doubtful(row)
         return [self.prompt(caption=row["caption"][:2_000], objects=doubtful)] if doubtful else []
 

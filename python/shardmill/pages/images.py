@@ -16,7 +16,7 @@ from shardmill.models.images import UnreadableImage, open_image
 QUALITY = 80
 
 
-class Picture(NamedTuple):
+class PageImage(NamedTuple):
     """A picture as a data URL, and the width and height in pixels of the upright original, which boxes are in."""
 
     url: str
@@ -24,7 +24,7 @@ class Picture(NamedTuple):
     height: int
 
 
-def inline_jpeg(reference: str, side: int = 360) -> Picture | str:
+def inline_jpeg(reference: str, side: int = 360) -> PageImage | str:
     """The picture that a reference of a run names, no longer than `side` pixels on either side; or why it cannot be shown.
 
     Nothing of the file but its pixels gets into the page: no metadata, no other format than JPEG.
@@ -39,4 +39,4 @@ def inline_jpeg(reference: str, side: int = 360) -> Picture | str:
     clean.paste(image)
     file = io.BytesIO()
     clean.save(file, "JPEG", quality=QUALITY, optimize=True)
-    return Picture("data:image/jpeg;base64," + b64encode(file.getvalue()).decode("ascii"), width, height)
+    return PageImage("data:image/jpeg;base64," + b64encode(file.getvalue()).decode("ascii"), width, height)

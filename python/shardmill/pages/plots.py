@@ -28,8 +28,8 @@ INK, GRID, PAPER = "#010203", "#040506", "#070809"
 PAGE_COLOURS = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"}
 WIDTH = 4.8
 """Inches: on a phone the text is still readable, in two columns on a laptop not yet large."""
-MOST_BARS = 40
-MOST_SPANS = 1_500
+MAX_BARS = 40
+MAX_SPANS = 1_500
 UPRIGHT_BARS = 6
 LABEL = 26
 TAG = re.compile("<[^>]*>")
@@ -59,14 +59,14 @@ def draw(chart: Chart) -> str:
 def draw_spans(spans: Sequence[ShardSpan]) -> str:
     """The time line: a bar per shard, stage under stage; of very many shards, how many of each stage were at work at a time."""
     stages = list(dict.fromkeys(span.stage for span in spans))
-    if len(spans) > MOST_SPANS:
+    if len(spans) > MAX_SPANS:
         return _svg("time-line", "shards at work over time", 3.2, lambda axes: _at_work(axes, spans, stages))
     return _svg("time-line", "when each shard was worked on", 0.9 + 0.42 * len(stages), lambda axes: _gantt(axes, spans, stages))
 
 
 def _height(chart: Chart) -> float:
     if chart.kind == "bars" and _lying(chart):
-        bars = min(max(len(series.x) for series in chart.series), MOST_BARS)
+        bars = min(max(len(series.x) for series in chart.series), MAX_BARS)
         return 0.9 + bars * (0.14 + 0.1 * len(chart.series))
     return 3.0
 
@@ -79,7 +79,7 @@ def _lying(chart: Chart) -> bool:
 
 def _bars(axes: Any, chart: Chart) -> None:
     names = list(dict.fromkeys(str(name) for series in chart.series for name in series.x))
-    left_out, names = len(names) - MOST_BARS, names[:MOST_BARS]
+    left_out, names = len(names) - MAX_BARS, names[:MAX_BARS]
     lying, thick = _lying(chart), 0.8 / max(len(chart.series), 1)
     places = range(len(names))
     for index, series in enumerate(chart.series):

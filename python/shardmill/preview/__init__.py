@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from shardmill.preview.one_stage import PreviewedRow, preview
 from shardmill.preview.tracing import Exchange
-from shardmill.preview.whole_run import PreviewedLife, Step, preview_run
+from shardmill.preview.whole_run import PreviewedLife, PreviewStep, preview_run
 
-__all__ = ["Exchange", "PreviewedLife", "PreviewedRow", "Step", "preview", "preview_run"]
+__all__ = ["Exchange", "PreviewStep", "PreviewedLife", "PreviewedRow", "preview", "preview_run"]

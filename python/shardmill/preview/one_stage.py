@@ -18,7 +18,7 @@ from shardmill.models.registry import open_model
 from shardmill.preview.chosen_rows import start_over
 from shardmill.preview.tracing import Exchange, TracingModel, origins
 from shardmill.store.run_folder import RunFolder
-from shardmill.store.trace import Chapter, explain
+from shardmill.store.trace import StageOutcome, explain
 
 
 @dataclass
@@ -28,7 +28,7 @@ class PreviewedRow:
     row_id: int
     before: dict[str, Any]
     exchanges: list[Exchange] = field(default_factory=list)
-    verdict: Chapter | None = None
+    verdict: StageOutcome | None = None
 
 
 def preview(stage: str, new: NewRun, rows: int) -> list[PreviewedRow]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shardmill.anyedit.pictures import PAINTED, picture_of
+from shardmill.anyedit.pictures import GENERATED, picture_of
 from shardmill.audit.statements import boxes_of
 from shardmill.core.stage import Context, read_detections, write_detections
 from shardmill.pages.html import flat, render
-from shardmill.preview import Exchange, PreviewedLife, Step
+from shardmill.preview import Exchange, PreviewedLife, PreviewStep
 from shardmill.quality.gallery import CardView, views
-from shardmill.quality.model import Card, Text
+from shardmill.quality.model import Card, TextView
 from shardmill.store.atomic import replacing
 from shardmill.store.run_folder import RunFolder
 
@@ -79,12 +79,12 @@ def card_of(run: RunFolder, life: PreviewedLife) -> Card:
     )
 
 
-def _texts(values: Mapping[str, Any]) -> list[Text]:
+def _texts(values: Mapping[str, Any]) -> list[TextView]:
     said: dict[str, str] = {}
     for name, label in SHOWN.items():
         if values.get(name):
             said.setdefault(str(values[name]), label)
-    return [Text(label=label, text=text) for text, label in said.items()]
+    return [TextView(label=label, text=text) for text, label in said.items()]
 
 
 def _first(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -103,11 +103,11 @@ def _looked_at(values: Mapping[str, Any], rejected: Mapping[str, Any]) -> Mappin
 def _picture(run: RunFolder, values: Mapping[str, Any]) -> str | None:
     """The reference to the row's picture: the one painted for it, or the one that it came with."""
     context = Context(run.plan.seed, Path(run.plan.input.image_root), run.path)
-    columns = [PAINTED, "image", *(name for name in values if name.endswith("_image"))]
+    columns = [GENERATED, "image", *(name for name in values if name.endswith("_image"))]
     return next((picture_of(context, name, str(values[name])) for name in columns if values.get(name)), None)
 
 
-def _step(run: RunFolder, step: Step) -> StepView:
+def _step(run: RunFolder, step: PreviewStep) -> StepView:
     rejected = step.verdict.fate == "rejected"
     hidden = {"row_id", "raw"} if step.exchanges else {"row_id"}
     lines = [{name: flat(value) for name, value in row.items() if name not in hidden} for row in step.verdict.rows]

@@ -13,8 +13,8 @@ from shardmill.core.stage import ModelStage, write_detections
 from shardmill.models.contract import (
     CaptionRequest,
     DetectRequest,
+    GeneratedImage,
     Model,
-    Painted,
     Reply,
     Request,
     ScoreRequest,
@@ -72,7 +72,7 @@ def _as_answered(reply: Reply) -> str:
     result = reply.result
     if isinstance(result, str):
         return result
-    if isinstance(result, Painted):
+    if isinstance(result, GeneratedImage):
         return f"{result.file}, {result.width} x {result.height}"
     if isinstance(result, Scores):
         return dump_cell({"cosines": result.cosines, "aesthetic": result.aesthetic})

@@ -22,7 +22,7 @@ from shardmill.models.registry import open_model
 from shardmill.preview.chosen_rows import start_over
 from shardmill.preview.tracing import Exchange, TracingModel, origins
 from shardmill.store.run_folder import RunFolder
-from shardmill.store.trace import Chapter, explain
+from shardmill.store.trace import StageOutcome, explain
 
 DRAWN_FROM = 10_000
 """A preview of a large table is to start at once: rows are drawn from so many of its first."""
@@ -32,12 +32,12 @@ LINE = "line"
 
 
 @dataclass(frozen=True)
-class Step:
+class PreviewStep:
     """What one stage asked about a row, and what became of the row in it."""
 
     stage: str
     exchanges: list[Exchange]
-    verdict: Chapter
+    verdict: StageOutcome
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class PreviewedLife:
     """A row through all stages that it reached. `values` are its columns as they were last, of its first line."""
 
     row_id: int
-    steps: list[Step]
+    steps: list[PreviewStep]
     values: dict[str, Any]
 
 
@@ -108,12 +108,12 @@ def _release(pool: dict[str, Model], name: str) -> None:
 
 
 def _life(run: RunFolder, row_id: int, exchanges: dict[str, dict[int, list[Exchange]]]) -> PreviewedLife:
-    steps: list[Step] = []
+    steps: list[PreviewStep] = []
     values: dict[str, Any] = {}
     for chapter in explain(run, row_id):
         if chapter.fate in ("out", "rejected"):
             chapter = replace(chapter, rows=[{name: row[name] for name in row if name != LINE} for row in chapter.rows])
-            steps.append(Step(chapter.stage, exchanges.get(chapter.stage, {}).get(row_id, []), chapter))
+            steps.append(PreviewStep(chapter.stage, exchanges.get(chapter.stage, {}).get(row_id, []), chapter))
         if chapter.fate == "out":
             values |= chapter.rows[0]
     return PreviewedLife(row_id, steps, values)

@@ -42,7 +42,7 @@ Truth = dict[str, bool]
 
 
 @dataclass(frozen=True)
-class Question:
+class BlindQuestion:
     """Four texts, what each claims, and which is right. `half` splits the set for baselines that learn."""
 
     texts: tuple[str, ...]
@@ -67,7 +67,7 @@ class Baseline:
         return self.accuracy > CHANCE + TOLERANCE and self.low > CHANCE
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path) -> list[BlindQuestion]:
     """The questions of a negmcq.csv. What the options claim is read from the texts where the table has no option_truths.
 
     Raises UserError for a table that is not one.
@@ -80,7 +80,7 @@ def read_questions(path: Path) -> list[Question]:
                 stored = row.get("option_truths")
                 truths = tuple(parse_json_cell(stored)) if stored else claims_of(texts)
                 image = row.get("row_id") or row.get("image_path") or str(number)
-                questions.append(Question(texts, truths, int(row["correct_answer"]), crc32(image.encode()) & 1))
+                questions.append(BlindQuestion(texts, truths, int(row["correct_answer"]), crc32(image.encode()) & 1))
             except (KeyError, TypeError, ValueError) as error:
                 raise UserError(f"{path}, question {number}: no NegMCQ table ({error})") from error
     if not questions:
@@ -96,7 +96,7 @@ def claims_of(texts: Sequence[str]) -> tuple[Truth, ...]:
     return tuple({name: way == AFFIRMED for name, way in ways.items() if way in (AFFIRMED, NEGATED)} for ways in said)
 
 
-def blind_baselines(questions: Sequence[Question]) -> list[Baseline]:
+def blind_baselines(questions: Sequence[BlindQuestion]) -> list[Baseline]:
     """All baselines over the questions; those that learn are trained on one half and tested on the other."""
     test = [question for question in questions if question.half]
     train = [question for question in questions if not question.half]
@@ -114,7 +114,7 @@ def blind_baselines(questions: Sequence[Question]) -> list[Baseline]:
     return results
 
 
-def _score(name: str, questions: Sequence[Question], answer: Callable[[Question], int]) -> Baseline:
+def _score(name: str, questions: Sequence[BlindQuestion], answer: Callable[[BlindQuestion], int]) -> Baseline:
     right, n = sum(answer(question) == question.answer for question in questions), len(questions)
     low, high = wilson(right, n)
     return Baseline(name, right / n if n else 0.0, n, low, high)
@@ -130,13 +130,13 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def _extreme(question: Question, sign: int) -> int:
+def _extreme(question: BlindQuestion, sign: int) -> int:
     lengths = [sign * len(text) for text in question.texts]
     best = [index for index in OPTIONS if lengths[index] == max(lengths)]
     return best[crc32("".join(question.texts).encode()) % len(best)]
 
 
-def odd_one_out(question: Question) -> int:
+def odd_one_out(question: BlindQuestion) -> int:
     """The option that agrees least with the others about what is there: of three false ones in one false world, the fourth."""
     agreement = [
         sum(agree(question.truths[index], question.truths[other]) for other in OPTIONS if other != index) for index in OPTIONS
@@ -156,7 +156,7 @@ class BagOfWords:
     In word pairs every object is the same: pairs such as "no dog" would measure the object prior, a baseline of its own.
     """
 
-    def __init__(self, train: Sequence[Question]):
+    def __init__(self, train: Sequence[BlindQuestion]):
         self._weights: NDArray[np.float64] = np.zeros(BUCKETS)
         known = [(_options(question), question.answer) for question in train]
         rate = 0.5
@@ -170,11 +170,11 @@ class BagOfWords:
                     np.add.at(self._weights, features[index], step)
             rate *= 0.6
 
-    def answer(self, question: Question) -> int:
+    def answer(self, question: BlindQuestion) -> int:
         return int(np.argmax([self._weights[places].sum() for places in _options(question)]))
 
 
-def _options(question: Question) -> list[NDArray[np.int64]]:
+def _options(question: BlindQuestion) -> list[NDArray[np.int64]]:
     names = sorted({name for truth in question.truths for name in truth})
     return [_features(text, names) for text in question.texts]
 
@@ -198,7 +198,7 @@ def masked(text: str, names: Sequence[str]) -> str:
 class ObjectPrior:
     """How often each object is present, learned from the right answers; picks the likeliest option."""
 
-    def __init__(self, train: Sequence[Question]):
+    def __init__(self, train: Sequence[BlindQuestion]):
         present: defaultdict[str, list[int]] = defaultdict(lambda: [1, 2])
         for question in train:
             for name, claimed in question.truths[question.answer].items():
@@ -206,7 +206,7 @@ class ObjectPrior:
                 present[name][1] += 1
         self._share = {name: seen / asked for name, (seen, asked) in present.items()}
 
-    def answer(self, question: Question) -> int:
+    def answer(self, question: BlindQuestion) -> int:
         def likelihood(truth: Truth) -> float:
             shares = (
                 self._share.get(name, 0.5) if claimed else 1 - self._share.get(name, 0.5) for name, claimed in truth.items()

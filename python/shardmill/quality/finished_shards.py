@@ -20,7 +20,7 @@ BATCH = 50_000
 """Rows that are held at once."""
 
 
-class Standing:
+class FinishedShards:
     """The finished shards of a run, of which each stage's are read as one table."""
 
     def __init__(self, run: RunFolder) -> None:

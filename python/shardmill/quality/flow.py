@@ -10,17 +10,17 @@ from typing import Any
 import polars as pl
 
 from shardmill.core.seeding import uniform
-from shardmill.quality.finished_shards import Standing, shards_in_words
+from shardmill.quality.finished_shards import FinishedShards, shards_in_words
 from shardmill.quality.judging import example, percent
 from shardmill.quality.measures import own_text
-from shardmill.quality.model import Example, Finding, FlowStep
+from shardmill.quality.model import FlowStep, QualityFinding, RowExample
 from shardmill.store.manifest import summary, totals
 from shardmill.store.run_folder import INGEST
 
 PER_REASON = 20
 """Rejected rows of each stage and reason that are kept for examples and for the gallery."""
 SHOWN = 3
-LEAST_YIELD = 0.5
+MIN_YIELD = 0.5
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Rejected:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
-def draw_rejected(standing: Standing, seed: int) -> list[Rejected]:
+def draw_rejected(standing: FinishedShards, seed: int) -> list[Rejected]:
     """Some rejected rows of every stage and reason, the same ones for any number of shards."""
     found: list[Rejected] = []
     for stage in standing.stages:
@@ -51,7 +51,7 @@ def _first(rejects: pl.DataFrame) -> pl.DataFrame:
     return rejects.sort("reason", *keys).group_by("reason", maintain_order=True).head(PER_REASON).select(rejects.columns)
 
 
-def flow_of(standing: Standing, rejected: list[Rejected]) -> list[FlowStep]:
+def flow_of(standing: FinishedShards, rejected: list[Rejected]) -> list[FlowStep]:
     """The steps in the order of the plan, with the sums over their finished shards."""
     steps = []
     for stage in standing.stages:
@@ -71,16 +71,16 @@ def flow_of(standing: Standing, rejected: list[Rejected]) -> list[FlowStep]:
     return steps
 
 
-def _example(row: dict[str, Any]) -> Example:
+def _example(row: dict[str, Any]) -> RowExample:
     return example(row["row_id"], row["detail"] or row["raw"] or row["reason"], row.get("sub_id"))
 
 
-def flow_findings(standing: Standing, steps: list[FlowStep]) -> list[Finding]:
+def flow_findings(standing: FinishedShards, steps: list[FlowStep]) -> list[QualityFinding]:
     """Every row is accounted for; all that was to be made stands; enough of the input comes out."""
     return [_conserved(standing, steps), _complete(standing), *_yields(standing, steps)]
 
 
-def _conserved(standing: Standing, steps: list[FlowStep]) -> Finding:
+def _conserved(standing: FinishedShards, steps: list[FlowStep]) -> QualityFinding:
     wrong = [step.stage for step in steps if step.rows_in != step.rows_out + sum(step.rejected.values())]
     by_name = {step.stage: step for step in steps}
     for step in steps:
@@ -90,7 +90,7 @@ def _conserved(standing: Standing, steps: list[FlowStep]) -> Finding:
             wrong.append(step.stage)
     ways = [way_to(standing, leaf).line for leaf in standing.run.leaves()]
     lost = ", ".join(dict.fromkeys(wrong))
-    return Finding(
+    return QualityFinding(
         id="conserved",
         rule="Every row that goes into a stage comes out of it or is among its rejects.",
         verdict="fail" if wrong else "pass",
@@ -102,13 +102,13 @@ def _conserved(standing: Standing, steps: list[FlowStep]) -> Finding:
     )
 
 
-def _complete(standing: Standing) -> Finding:
+def _complete(standing: FinishedShards) -> QualityFinding:
     wanted = standing.needed * len(standing.stages)
     missing = standing.missing
     count = sum(map(len, missing.values()))
     told = "; ".join(f"{stage} lacks {shards_in_words(shards)}" for stage, shards in list(missing.items())[:4])
     damaged = f"; damaged or gone: {', '.join(standing.damaged[:3])}" if standing.damaged else ""
-    return Finding(
+    return QualityFinding(
         id="complete",
         rule="All shards of all stages are finished.",
         verdict="fail" if standing.damaged else "look" if missing else "pass",
@@ -121,7 +121,7 @@ def _complete(standing: Standing) -> Finding:
     )
 
 
-def _yields(standing: Standing, steps: list[FlowStep]) -> list[Finding]:
+def _yields(standing: FinishedShards, steps: list[FlowStep]) -> list[QualityFinding]:
     """For each last stage, the share of the input that comes out on the way to it, of the shards that it has finished.
 
     Where a stage makes several lines of a row, rows are counted up to there, and the lines that come out of later stages apart.
@@ -168,7 +168,7 @@ class Way:
         return int(self.sums[self.split]["rows_out"])
 
 
-def way_to(standing: Standing, leaf: str) -> Way:
+def way_to(standing: FinishedShards, leaf: str) -> Way:
     """The way of the rows to a last stage."""
     path = [leaf]
     while (above := standing.run.after(path[0])) is not None:
@@ -179,20 +179,20 @@ def way_to(standing: Standing, leaf: str) -> Way:
     return Way(path, sums, split)
 
 
-def _yield(id: str, stages: list[str], sums: list[dict[str, Any]], named: str, steps: dict[str, FlowStep]) -> Finding:
+def _yield(id: str, stages: list[str], sums: list[dict[str, Any]], named: str, steps: dict[str, FlowStep]) -> QualityFinding:
     given, out = sums[0]["rows_in"], sums[-1]["rows_out"]
     losses = [
         (stage, reason, count) for stage, each in zip(stages, sums, strict=True) for reason, count in each["reasons"].items()
     ]
     worst = max(losses, key=lambda loss: loss[2], default=None)
     told = f"; most is lost in {worst[0]}: {worst[1]} ({worst[2]:,})" if worst else ""
-    return Finding(
+    return QualityFinding(
         id=id,
         rule=f"Most of the {named} comes out of {stages[-1]}.",
-        verdict="fail" if out == 0 else "look" if out / given < LEAST_YIELD else "pass",
+        verdict="fail" if out == 0 else "look" if out / given < MIN_YIELD else "pass",
         value=round(out / given, 6),
         shown=f"{percent(out / given)} ({out:,} of {given:,}){told}",
-        threshold=f"at least {percent(LEAST_YIELD)}, fails where nothing comes out",
+        threshold=f"at least {percent(MIN_YIELD)}, fails where nothing comes out",
         n=given,
         means="Few rows survive, or none: the input does not suit the pipeline, a threshold is too strict, or a model does not "
         "answer as it should. See the reasons of each stage.",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shardmill.models.archives import is_member
-from shardmill.pages.images import Picture, inline_jpeg
+from shardmill.pages.images import PageImage, inline_jpeg
 from shardmill.pages.shown import shortened
-from shardmill.quality.model import Box, Card, Example
+from shardmill.quality.model import BoxView, Card, RowExample
 
 NAME = 24
 LABEL = 0.038
@@ -41,7 +41,7 @@ class CardView:
 
     card: Card
     anchor: str
-    picture: Picture | None
+    picture: PageImage | None
     note: str
     boxes: list[DrawnBox]
     legend: list[tuple[str, str, str, float, int]]
@@ -51,13 +51,13 @@ class CardView:
 
 def views(cards: Sequence[Card], image_root: Path | None = None) -> list[CardView]:
     """The cards of a page. Relative references of images start from `image_root`."""
-    pictures: dict[str, Picture | str] = {}
+    pictures: dict[str, PageImage | str] = {}
     seen: dict[int, int] = {}
     found = []
     for card in cards:
         count = seen[card.row_id] = seen.get(card.row_id, 0) + 1
         anchor = f"row-{card.row_id}" if count == 1 else f"row-{card.row_id}-{count}"
-        looked: Picture | str = ""
+        looked: PageImage | str = ""
         if card.image:
             reference = _reference(card.image, image_root)
             if reference not in pictures:
@@ -67,7 +67,7 @@ def views(cards: Sequence[Card], image_root: Path | None = None) -> list[CardVie
     return found
 
 
-def _view(card: Card, anchor: str, looked: Picture | str) -> CardView:
+def _view(card: Card, anchor: str, looked: PageImage | str) -> CardView:
     scores: dict[tuple[str, str], list[float]] = {}
     for box in card.boxes:
         scores.setdefault((box.kind, box.name), []).append(box.score)
@@ -82,7 +82,7 @@ def _reference(image: str, root: Path | None) -> str:
     return image if root is None or is_member(image) or Path(image).is_absolute() else str(root / image)
 
 
-def drawn(boxes: Sequence[Box], width: int, height: int) -> list[DrawnBox]:
+def drawn(boxes: Sequence[BoxView], width: int, height: int) -> list[DrawnBox]:
     """The boxes cut to their picture; one that is none (not finite, without area) is left out."""
     found: list[DrawnBox] = []
     taken: list[Rectangle] = []
@@ -126,6 +126,6 @@ def anchors(found: Sequence[CardView]) -> Mapping[tuple[int, int | None], str]:
     return places
 
 
-def place_of(example: Example, places: Mapping[tuple[int, int | None], str]) -> str | None:
+def place_of(example: RowExample, places: Mapping[tuple[int, int | None], str]) -> str | None:
     """The anchor of an example's card, if the gallery has one."""
     return places.get((example.row_id, example.sub_id)) or places.get((example.row_id, None))

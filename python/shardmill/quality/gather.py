@@ -10,17 +10,17 @@ from shardmill import __version__
 from shardmill.antidote.quality import Antidote
 from shardmill.anyedit.quality import Anyedit
 from shardmill.negbench.quality import Negbench
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.flow import draw_rejected, flow_findings, flow_of, way_to
-from shardmill.quality.model import Finding, FlowStep, Report, Section
-from shardmill.quality.parts import Pipeline, Reading
+from shardmill.quality.model import FlowStep, QualityFinding, Report, ReportSection
+from shardmill.quality.parts import ColumnReading, PipelineQuality
 from shardmill.quality.sample import cards_of
 from shardmill.quality.timeline import gpu_hours, spans_of, time_findings, time_section
 from shardmill.recaption.quality import Recaption
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import INGEST, RunFolder
 
-PIPELINES: dict[str, Callable[[Standing, int], Pipeline]] = {
+PIPELINES: dict[str, Callable[[FinishedShards, int], PipelineQuality]] = {
     "negbench": Negbench,
     "antidote": Antidote,
     "recaption": Recaption,
@@ -34,13 +34,13 @@ def gather(run: RunFolder, *, rows: int = 60, seed: int = 0) -> Report:
 
     The figures do not depend on the number of shards. Raises UserError for a run folder or a part that cannot be read.
     """
-    standing = Standing(run)
+    standing = FinishedShards(run)
     pipeline = PIPELINES[run.plan.pipeline](standing, seed)
     _read(standing, pipeline)
     rejected = draw_rejected(standing, seed)
     steps = flow_of(standing, rejected)
     findings = [*flow_findings(standing, steps), *time_findings(standing)]
-    sections: list[Section] = []
+    sections: list[ReportSection] = []
     facts = _facts(standing, steps)
     for part in pipeline.parts:
         findings += part.findings()
@@ -60,9 +60,9 @@ def gather(run: RunFolder, *, rows: int = 60, seed: int = 0) -> Report:
     )
 
 
-def _read(standing: Standing, pipeline: Pipeline) -> None:
+def _read(standing: FinishedShards, pipeline: PipelineQuality) -> None:
     """Show every batch of every stage that somebody looks at to all who do."""
-    readings: dict[str, list[Reading]] = {}
+    readings: dict[str, list[ColumnReading]] = {}
     for part in pipeline.parts:
         for reading in part.readings():
             readings.setdefault(reading.stage, []).append(reading)
@@ -73,7 +73,7 @@ def _read(standing: Standing, pipeline: Pipeline) -> None:
                 reading.look(batch)
 
 
-def _facts(standing: Standing, steps: list[FlowStep]) -> dict[str, str]:
+def _facts(standing: FinishedShards, steps: list[FlowStep]) -> dict[str, str]:
     by_name = {step.stage: step for step in steps}
     done = sum(map(len, standing.manifests.values()))
     facts = {"rows in": f"{by_name[INGEST].rows_in:,}"}
@@ -93,13 +93,13 @@ def _facts(standing: Standing, steps: list[FlowStep]) -> dict[str, str]:
     return facts
 
 
-def _verdict(findings: list[Finding]) -> str:
+def _verdict(findings: list[QualityFinding]) -> str:
     """`2 failed, 3 to look at, 18 passed`."""
     counts = {verdict: sum(each.verdict == verdict for each in findings) for verdict in WORST_FIRST}
     return f"{counts['fail']} failed, {counts['look']} to look at, {counts['pass']} passed"
 
 
-def _run(standing: Standing) -> dict[str, Any]:
+def _run(standing: FinishedShards) -> dict[str, Any]:
     """What the run is, as its plan says, and what is missing of it."""
     plan = standing.run.plan
     return {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import at_most, example, never
 from shardmill.quality.measures import Histogram, histogram_chart
-from shardmill.quality.model import Chart, Finding, Mark, Section, Series, Table
+from shardmill.quality.model import Chart, ChartSeries, FigureTable, Mark, QualityFinding, ReportSection
 from shardmill.quality.parts import Row, Rows
 
 SAMPLED = 10_000
@@ -17,7 +17,7 @@ MARGIN_LOOK, MARGIN_FAIL = 0.3, 0.6
 
 
 @dataclass(frozen=True)
-class Claims:
+class GroundingClaims:
     """Which columns claim objects: before the detector looked (`there`, `not_there`), and after (`kept`, `kept_out`)."""
 
     there: str
@@ -31,7 +31,7 @@ class Claims:
 class Grounding(Rows):
     """Scores for claimed-present and claimed-absent objects, on a sample of the rows of the stage that decided."""
 
-    def __init__(self, standing: Standing, stage: str, claims: Claims, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, stage: str, claims: GroundingClaims, seed: int) -> None:
         columns = ("detections", claims.there, claims.not_there, claims.kept, claims.kept_out)
         super().__init__(standing, stage, columns, SAMPLED, seed, "grounding")
         self._claims = claims
@@ -41,12 +41,12 @@ class Grounding(Rows):
             (row, name, score) for row in self.rows for name in row[column] or [] if (score := score_of(row, name)) is not None
         ]
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         if not self.rows:
             return []
         return [self._borne_out(), self._margin()]
 
-    def _borne_out(self) -> Finding:
+    def _borne_out(self) -> QualityFinding:
         kept, out = self._scores(self._claims.kept), self._scores(self._claims.kept_out)
         wrong = [(row, f"{name} is said to be there and scores {score:g}") for row, name, score in kept
                  if score < self._claims.present_above]  # fmt: skip
@@ -61,7 +61,7 @@ class Grounding(Rows):
             examples=[example(row["row_id"], text) for row, text in wrong[:5]],
         )
 
-    def _margin(self) -> Finding:
+    def _margin(self) -> QualityFinding:
         claims = self._claims
         near: list[tuple[Row, str, float]] = []
         scores = [(each, claims.present_above) for each in self._scores(claims.kept)]
@@ -79,7 +79,7 @@ class Grounding(Rows):
             examples=[example(row["row_id"], f"{name} scores {score:g}") for row, name, score in near[:5]],
         )
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         if not self.rows:
             return []
         claims = self._claims
@@ -101,9 +101,9 @@ class Grounding(Rows):
         )
         text = "Of rows that came out of the stage; those that were rejected are not among them."
         tables = [self._dropped(found)]
-        return [Section(id="detector", title="Detector", text=text, charts=[chart, _curve(found, marks)], tables=tables)]
+        return [ReportSection(id="detector", title="Detector", text=text, charts=[chart, _curve(found, marks)], tables=tables)]
 
-    def _dropped(self, found: dict[str, list[float]]) -> Table:
+    def _dropped(self, found: dict[str, list[float]]) -> FigureTable:
         claims = self._claims
         pairs = (("there", claims.there, claims.kept), ("not there", claims.not_there, claims.kept_out))
         rows: list[list[Any]] = []
@@ -111,7 +111,7 @@ class Grounding(Rows):
             given = sum(len(row[before] or []) for row in self.rows)
             left = sum(len(row[after] or []) for row in self.rows)
             rows.append([said, given, left, round(left / given, 4) if given else None])
-        return Table(
+        return FigureTable(
             id="detector.lists",
             title="What the detector left of the lists",
             columns=["claimed to be", "named", "kept", "share"],
@@ -134,7 +134,7 @@ def _curve(found: dict[str, list[float]], marks: list[Mark]) -> Chart:
         total = max(len(scores), 1)
         kept = [sum(score >= at for score in scores) / total for at in places]
         share = kept if side == "claimed to be there" else [1 - each for each in kept]
-        series.append(Series(name=side, x=places, y=[round(each, 4) for each in share]))
+        series.append(ChartSeries(name=side, x=places, y=[round(each, 4) for each in share]))
     return Chart(
         id="detector.yield",
         title="What a threshold would keep",
@@ -147,13 +147,13 @@ def _curve(found: dict[str, list[float]], marks: list[Mark]) -> Chart:
     )
 
 
-class Scores(Rows):
+class ScoreHistogram(Rows):
     """Scores of the objects of captions, where the detector only looks and nothing is decided."""
 
-    def __init__(self, standing: Standing, stage: str, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, stage: str, seed: int) -> None:
         super().__init__(standing, stage, ("detections",), SAMPLED, seed, "scores")
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         histogram, boxes = Histogram(0, 1, 50), Histogram(0, 10, 10)
         for row in self.rows:
             found = row["detections"] or {}
@@ -171,4 +171,4 @@ class Scores(Rows):
             ),
             histogram_chart("detector.boxes", "Boxes of an object", "boxes", {"objects": boxes}),
         ]
-        return [Section(id="detector", title="Detector", charts=charts)]
+        return [ReportSection(id="detector", title="Detector", charts=charts)]

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from shardmill.models.images import UnreadableImage, size_of
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import at_most, example, never
-from shardmill.quality.measures import Repeats, Tally
-from shardmill.quality.model import Example, Finding
-from shardmill.quality.parts import Part, Reading, Rows
-from shardmill.store.layout import painted_path
+from shardmill.quality.measures import Repeats, ValueTally
+from shardmill.quality.model import QualityFinding, RowExample
+from shardmill.quality.parts import ColumnReading, QualityPart, Rows
+from shardmill.store.layout import generated_image_path
 
 OPENED = 200
 
 
-class Pictures(Part):
+class ImageChecks(QualityPart):
     """Painted pictures: all paths differ; a sample of them is there and is an image."""
 
-    def __init__(self, standing: Standing, stage: str, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, stage: str, seed: int) -> None:
         self._standing, self._stage = standing, stage
-        self._sample = Rows(standing, stage, ("painted_image",), OPENED, seed, "pictures")
-        self._repeats, self._sizes = Repeats(), Tally()
+        self._sample = Rows(standing, stage, ("generated_image",), OPENED, seed, "pictures")
+        self._repeats, self._sizes = Repeats(), ValueTally()
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[ColumnReading]:
         return [
             *self._sample.readings(),
-            Reading(self._stage, ("painted_image",), lambda frame: self._repeats.look(frame["row_id"], frame["painted_image"])),
+            ColumnReading(
+                self._stage, ("generated_image",), lambda frame: self._repeats.look(frame["row_id"], frame["generated_image"])
+            ),
         ]
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         if not self._repeats.total:
             return []
-        unread: list[Example] = []
+        unread: list[RowExample] = []
         for row in self._sample.rows:
             try:
-                size_of(painted_path(self._standing.run.path, row["painted_image"] or ""))
+                size_of(generated_image_path(self._standing.run.path, row["generated_image"] or ""))
             except UnreadableImage as error:
                 unread.append(example(row["row_id"], str(error)))
         shown = [example(row, each.text) for each in self._repeats.most(3) for row in each.rows]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import at_most, example
 from shardmill.quality.measures import Repeats
-from shardmill.quality.model import Example, Finding
-from shardmill.quality.parts import Part, Reading
+from shardmill.quality.model import QualityFinding, RowExample
+from shardmill.quality.parts import ColumnReading, QualityPart
 from shardmill.store.cells import looks_like_formula
 from shardmill.store.run_folder import INGEST
 
@@ -19,17 +19,17 @@ ODD_START = r"^\s*[^\p{L}\p{N}\s]"
 """What few texts begin with, and all formulas."""
 
 
-class Inputs(Part):
+class Inputs(QualityPart):
     """Rows of the input that repeat another's caption or image, or that look like a formula."""
 
-    def __init__(self, standing: Standing, columns: Sequence[str] = ("caption", "image")) -> None:
+    def __init__(self, standing: FinishedShards, columns: Sequence[str] = ("caption", "image")) -> None:
         self._stage = INGEST
         self._repeats = {name: Repeats() for name in columns if name in standing.run.plan.input.columns}
         self._formulas, self._texts = 0, 0
-        self._shown: list[Example] = []
+        self._shown: list[RowExample] = []
 
-    def readings(self) -> list[Reading]:
-        return [Reading(self._stage, list(self._repeats), self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [ColumnReading(self._stage, list(self._repeats), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         for name, repeats in self._repeats.items():
@@ -46,12 +46,12 @@ class Inputs(Part):
                 if len(self._shown) < 3:
                     self._shown.append(example(row_id, text))
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         found = [self._finding(name, repeats) for name, repeats in self._repeats.items() if repeats.total]
         return [*found, self._of_formulas()] if self._texts else found
 
-    def _of_formulas(self) -> Finding:
-        return Finding(
+    def _of_formulas(self) -> QualityFinding:
+        return QualityFinding(
             id="input.formulas",
             rule="No caption or image path is one that a spreadsheet would run as a formula.",
             verdict="look" if self._formulas else "pass",
@@ -63,8 +63,8 @@ class Inputs(Part):
             examples=self._shown,
         )
 
-    def _finding(self, name: str, repeats: Repeats) -> Finding:
-        shown: list[Example] = []
+    def _finding(self, name: str, repeats: Repeats) -> QualityFinding:
+        shown: list[RowExample] = []
         for each in repeats.most(3):
             shown += [example(row, f"{each.times:,} times: {each.text}") for row in dict.fromkeys(each.rows)]
         return at_most(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shardmill.quality.blind import wilson
-from shardmill.quality.model import Example, Finding, Verdict
+from shardmill.quality.model import QualityFinding, RowExample, Verdict
 
-MOST_EXAMPLES = 5
+MAX_EXAMPLES = 5
 SHORT = 300
 
 
@@ -33,9 +33,9 @@ def at_most(
     look: float,
     fail: float,
     means: str,
-    examples: Sequence[Example] = (),
+    examples: Sequence[RowExample] = (),
     told: str = "",
-) -> Finding:
+) -> QualityFinding:
     """A rule by which a share is to be small. It is held to `look`; if it is surely (Wilson, 95 %) above `fail`, it fails."""
     share = bad / n if n else 0.0
     verdict: Verdict = "pass"
@@ -44,7 +44,7 @@ def at_most(
     if n and wilson(bad, n)[0] > fail:
         verdict = "fail"
     shown = f"{percent(share)} ({bad:,} of {n:,})" if n else "nothing to measure yet"
-    return Finding(
+    return QualityFinding(
         id=id,
         rule=rule,
         verdict=verdict,
@@ -53,11 +53,13 @@ def at_most(
         threshold=("none" if look == 0 else f"at most {percent(look)}") + f", fails surely above {percent(fail)}",
         n=n,
         means=means,
-        examples=list(examples)[:MOST_EXAMPLES],
+        examples=list(examples)[:MAX_EXAMPLES],
     )
 
 
-def never(id: str, rule: str, bad: int, n: int, *, means: str, examples: Sequence[Example] = (), told: str = "") -> Finding:
+def never(
+    id: str, rule: str, bad: int, n: int, *, means: str, examples: Sequence[RowExample] = (), told: str = ""
+) -> QualityFinding:
     """A rule that every row keeps: one that does not is to be looked at, more than surely 0.5 % fail."""
     return at_most(id, rule, bad, n, look=0.0, fail=0.005, means=means, examples=examples, told=told)
 
@@ -71,9 +73,9 @@ def at_least(
     look: float,
     fail: float,
     means: str,
-    examples: Sequence[Example] = (),
+    examples: Sequence[RowExample] = (),
     told: str = "",
-) -> Finding:
+) -> QualityFinding:
     """A rule by which a share is to be large. It is held to `look`; if it is surely below `fail`, it fails."""
     turned = at_most("", "", n - good, n, look=1 - look, fail=1 - fail, means="")
     shown = f"{percent(good / n)} ({good:,} of {n:,})" if n else "nothing to measure yet"
@@ -85,11 +87,11 @@ def at_least(
             "shown": f"{shown}{': ' + told if told and n else ''}",
             "threshold": f"at least {percent(look)}, fails surely below {percent(fail)}",
             "means": means,
-            "examples": list(examples)[:MOST_EXAMPLES],
+            "examples": list(examples)[:MAX_EXAMPLES],
         }
     )
 
 
-def example(row_id: int, text: str, sub_id: int | None = None) -> Example:
+def example(row_id: int, text: str, sub_id: int | None = None) -> RowExample:
     """A row that shows something; a long text is cut."""
-    return Example(row_id=row_id, sub_id=sub_id, text=text if len(text) <= SHORT else text[: SHORT - 1] + "…")
+    return RowExample(row_id=row_id, sub_id=sub_id, text=text if len(text) <= SHORT else text[: SHORT - 1] + "…")

@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 
 from shardmill.core.seeding import uniform
-from shardmill.quality.model import Chart, Mark, Series
+from shardmill.quality.model import Chart, ChartSeries, Mark
 
 _HASH_SEED = 0x5EED
-MOST_NAMES = 300_000
-MOST_HASHES = 1 << 18
-MOST_SHOWN = 100
+MAX_NAMES = 300_000
+MAX_HASHES = 1 << 18
+MAX_SHOWN = 100
 
 
-class Sample:
+class RowSample:
     """The lines of `size` rows drawn by seed and row_id alone: the same for any number of shards and any order."""
 
     def __init__(self, size: int, columns: Sequence[str], *seed: object) -> None:
@@ -67,10 +67,10 @@ def own_text(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.Series(name, frame[name].to_list(), pl.String) for name in texts)
 
 
-class Tally:
+class ValueTally:
     """How often each value comes, exact up to some 300,000 different ones; beyond that the rarest are let go and counted."""
 
-    def __init__(self, limit: int = MOST_NAMES) -> None:
+    def __init__(self, limit: int = MAX_NAMES) -> None:
         self.total = self.let_go = 0
         self._limit = limit
         self._counts = pl.DataFrame(schema={"value": pl.String, "n": pl.Int64})
@@ -131,7 +131,7 @@ class Repeats:
     that made a thousandth of some batch or of all.
     """
 
-    def __init__(self, limit: int = MOST_HASHES) -> None:
+    def __init__(self, limit: int = MAX_HASHES) -> None:
         self.total = 0
         self._limit, self._level = limit, 0
         self._counts = pl.DataFrame(schema={"hash": pl.UInt64, "n": pl.Int64, "first": pl.Int64})
@@ -158,15 +158,15 @@ class Repeats:
     def _note(self, batch: pl.DataFrame, own: pl.DataFrame) -> None:
         """Remember what the texts of a batch that came again say, the commonest first."""
         again = self._counts.filter(pl.col("n") > 1).join(own.select("hash"), on="hash", how="semi")
-        again = again.sort("n", "first", descending=[True, False]).head(MOST_SHOWN)
+        again = again.sort("n", "first", descending=[True, False]).head(MAX_SHOWN)
         if not again.height:
             return
         said = batch.join(again, on="hash", how="semi").group_by("hash").agg(pl.col("text").first(), last=pl.col("row").max())
         for line in again.join(said, on="hash").iter_rows(named=True):
             self._shown[line["hash"]] = Repeated(line["text"], line["n"], (line["first"], line["last"]))
-        if len(self._shown) > 2 * MOST_SHOWN:
+        if len(self._shown) > 2 * MAX_SHOWN:
             best = sorted(self._shown.items(), key=lambda item: (-item[1].times, item[1].rows))
-            self._shown = dict(best[:MOST_SHOWN])
+            self._shown = dict(best[:MAX_SHOWN])
 
     @property
     def exact(self) -> bool:
@@ -227,8 +227,10 @@ class Histogram:
             return 0.0
         return float(self.edges[int(np.searchsorted(np.cumsum(self.counts), share * self.n))])
 
-    def series(self, name: str) -> Series:
-        return Series(name=name, x=[round(float(edge), 6) for edge in self.edges[:-1]], y=[float(count) for count in self.counts])
+    def series(self, name: str) -> ChartSeries:
+        return ChartSeries(
+            name=name, x=[round(float(edge), 6) for edge in self.edges[:-1]], y=[float(count) for count in self.counts]
+        )
 
 
 def histogram_chart(
@@ -245,5 +247,5 @@ def bars_chart(
     id: str, title: str, x_label: str, counts: Sequence[tuple[str, float]], note: str = "", name: str = "number"
 ) -> Chart:
     """A chart of bars by category."""
-    series = Series(name=name, x=[value for value, _ in counts], y=[float(count) for _, count in counts])
+    series = ChartSeries(name=name, x=[value for value, _ in counts], y=[float(count) for _, count in counts])
     return Chart(id=id, title=title, kind="bars", x_label=x_label, y_label=name, series=[series], note=note)

@@ -12,13 +12,13 @@ Verdict = Literal["pass", "look", "fail"]
 """Whether a rule is kept: yes; a person should look; no."""
 
 
-class Part(BaseModel):
+class ReportPart(BaseModel):
     """A part of a report."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Example(Part):
+class RowExample(ReportPart):
     """A row that shows what a figure means."""
 
     row_id: int
@@ -26,7 +26,7 @@ class Example(Part):
     text: str
 
 
-class Finding(Part):
+class QualityFinding(ReportPart):
     """The verdict on one rule: its figure, the threshold that it is held to, and the number of rows that it was measured on."""
 
     id: str
@@ -37,10 +37,10 @@ class Finding(Part):
     threshold: str = Field(description="what it is held to: at most 28 %")
     n: int
     means: str = Field(description="what a bad value looks like, and what to do about it")
-    examples: list[Example] = []
+    examples: list[RowExample] = []
 
 
-class Series(Part):
+class ChartSeries(ReportPart):
     """Values by place: the x are categories (text) or numbers."""
 
     name: str
@@ -48,14 +48,14 @@ class Series(Part):
     y: list[float]
 
 
-class Mark(Part):
+class Mark(ReportPart):
     """A line across a chart, such as a threshold."""
 
     label: str
     at: float
 
 
-class Chart(Part):
+class Chart(ReportPart):
     """A chart: bars by category, a histogram by number (x are the left edges of equal bins), or lines."""
 
     id: str
@@ -63,12 +63,12 @@ class Chart(Part):
     kind: Literal["bars", "histogram", "lines"]
     x_label: str
     y_label: str
-    series: list[Series]
+    series: list[ChartSeries]
     marks: list[Mark] = []
     note: str = Field("", description="what a bad one looks like")
 
 
-class Table(Part):
+class FigureTable(ReportPart):
     """A small table."""
 
     id: str
@@ -78,7 +78,7 @@ class Table(Part):
     note: str = ""
 
 
-class FlowStep(Part):
+class FlowStep(ReportPart):
     """What a stage let through and what it rejected, by reason, with examples."""
 
     stage: str
@@ -87,10 +87,10 @@ class FlowStep(Part):
     rows_out: int
     lines_out: int
     rejected: dict[str, int]
-    examples: dict[str, list[Example]] = {}
+    examples: dict[str, list[RowExample]] = {}
 
 
-class ShardSpan(Part):
+class ShardSpan(ReportPart):
     """When and where a shard of a stage was worked on. Times are seconds since the first of the run."""
 
     stage: str
@@ -103,17 +103,17 @@ class ShardSpan(Part):
     straggler: bool = False
 
 
-class Section(Part):
+class ReportSection(ReportPart):
     """Charts and tables about one matter."""
 
     id: str
     title: str
     text: str = ""
     charts: list[Chart] = []
-    tables: list[Table] = []
+    tables: list[FigureTable] = []
 
 
-class Box(Part):
+class BoxView(ReportPart):
     """A box in pixels of the upright image; `kind` says what became of the object."""
 
     name: str
@@ -122,7 +122,7 @@ class Box(Part):
     kind: Literal["kept", "dropped", "absent"]
 
 
-class Text(Part):
+class TextView(ReportPart):
     """One text of a row: which it is, what it says, and whether it was taken."""
 
     label: str
@@ -131,7 +131,7 @@ class Text(Part):
     why: str = ""
 
 
-class Card(Part):
+class Card(ReportPart):
     """A row of the gallery. `image` is the reference that `models.images` opens; `boxes` are drawn over it."""
 
     row_id: int
@@ -142,11 +142,11 @@ class Card(Part):
     detail: str = ""
     objects: list[str] = []
     image: str | None = None
-    boxes: list[Box] = []
-    texts: list[Text] = []
+    boxes: list[BoxView] = []
+    texts: list[TextView] = []
 
 
-class Report(Part):
+class Report(ReportPart):
     """All of it. `run` are facts by name, `facts` the figures that stand at the top."""
 
     format: int = FORMAT
@@ -154,8 +154,8 @@ class Report(Part):
     pipeline: str
     run: dict[str, Any]
     facts: dict[str, str] = {}
-    findings: list[Finding] = []
+    findings: list[QualityFinding] = []
     flow: list[FlowStep] = []
     spans: list[ShardSpan] = []
-    sections: list[Section] = []
+    sections: list[ReportSection] = []
     cards: list[Card] = []

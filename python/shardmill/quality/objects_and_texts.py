@@ -9,27 +9,27 @@ import numpy as np
 import polars as pl
 
 from shardmill.quality.figures import VARIED_TEXTS, compression, distinct_n, gini, opening, skeleton, top_share
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import at_most, example, percent
-from shardmill.quality.measures import Histogram, Repeats, Sample, Tally, bars_chart, histogram_chart
-from shardmill.quality.model import Chart, Example, Finding, Mark, Section, Series, Table
-from shardmill.quality.parts import Part, Reading, Row, decoded, lists
+from shardmill.quality.measures import Histogram, Repeats, RowSample, ValueTally, bars_chart, histogram_chart
+from shardmill.quality.model import Chart, ChartSeries, FigureTable, Mark, QualityFinding, ReportSection, RowExample
+from shardmill.quality.parts import ColumnReading, QualityPart, Row, decoded, lists
 
 TOP = 30
 OBJECT_LOOK, OBJECT_FAIL = 0.25, 0.4
 """A share of the rows that one object may be in. "Man" is in some 15 % of web captions."""
 
 
-class Objects(Part):
+class Objects(QualityPart):
     """How often each object comes: the head, the tail, and (where it is `judged`) whether one is everywhere."""
 
-    def __init__(self, standing: Standing, stage: str, column: str, called: str, *, judged: bool = True) -> None:
+    def __init__(self, standing: FinishedShards, stage: str, column: str, called: str, *, judged: bool = True) -> None:
         self._stage, self._column, self._called, self._judged = stage, column, called, judged
-        self._names, self._rows = Tally(), 0
+        self._names, self._rows = ValueTally(), 0
         self._examples: list[tuple[int, str]] = []
 
-    def readings(self) -> list[Reading]:
-        return [Reading(self._stage, (self._column,), self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [ColumnReading(self._stage, (self._column,), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         named = frame.select("row_id", names=lists(self._column))
@@ -39,7 +39,7 @@ class Objects(Part):
         if len(self._examples) < 2_000:
             self._examples += list(names.head(2_000).iter_rows())
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         most = self._names.most(1)
         if not most or not self._judged:
             return []
@@ -60,7 +60,7 @@ class Objects(Part):
             )
         ]
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         counts = self._names.counts()
         if not len(counts):
             return []
@@ -79,7 +79,7 @@ class Objects(Part):
         ]
         tail = self._names.most()[-10:]
         return [
-            Section(
+            ReportSection(
                 id=id,
                 title=f"Objects: {self._called}",
                 charts=[
@@ -93,8 +93,8 @@ class Objects(Part):
                     _rank_chart(f"{id}.rank", counts),
                 ],
                 tables=[
-                    Table(id=f"{id}.spread", title="How they spread", columns=["figure", "value"], rows=facts, note=note),
-                    Table(
+                    FigureTable(id=f"{id}.spread", title="How they spread", columns=["figure", "value"], rows=facts, note=note),
+                    FigureTable(
                         id=f"{id}.tail", title="Ten of the rarest", columns=["object", "rows"], rows=[list(each) for each in tail]
                     ),
                 ],
@@ -105,7 +105,7 @@ class Objects(Part):
 def _rank_chart(id: str, counts: np.ndarray) -> Chart:
     """Counts by rank, both as powers of ten, at no more than 60 ranks."""
     ranks = np.unique(np.geomspace(1, len(counts), min(60, len(counts))).astype(int))
-    series = Series(
+    series = ChartSeries(
         name="objects",
         x=[round(float(value), 4) for value in np.log10(ranks)],
         y=[round(float(value), 4) for value in np.log10(counts[ranks - 1])],
@@ -121,7 +121,7 @@ def _rank_chart(id: str, counts: np.ndarray) -> Chart:
     )
 
 
-class Texts(Part):
+class Texts(QualityPart):
     """Texts of one sort: their lengths and repetitions over all of them, and on a sample how varied they are.
 
     `explode` turns a batch into a frame of `row_id` and `text`; `names` gives the objects of a row, which are masked before texts
@@ -130,7 +130,7 @@ class Texts(Part):
 
     def __init__(
         self,
-        standing: Standing,
+        standing: FinishedShards,
         stage: str,
         columns: Sequence[str],
         explode: Callable[[pl.DataFrame], pl.DataFrame],
@@ -151,10 +151,10 @@ class Texts(Part):
         self._pattern = pattern or (lambda text, row: skeleton(text))
         self._copies, self._commonest, self._dominance, self._openings = copies, commonest, dominance, openings
         self.repeats, self.words = Repeats(), Histogram(0, most_words, min(most_words, 100))
-        self._sample = Sample(VARIED_TEXTS, (*columns, "text"), seed, id)
+        self._sample = RowSample(VARIED_TEXTS, (*columns, "text"), seed, id)
 
-    def readings(self) -> list[Reading]:
-        return [Reading(self._stage, self._columns, self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [ColumnReading(self._stage, self._columns, self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         texts = self._explode(frame).drop_nulls("text")
@@ -167,7 +167,7 @@ class Texts(Part):
         rows = [] if frame is None else [decoded(line, self._kinds) for line in frame.iter_rows(named=True)]
         return [(row["text"], row) for row in rows]
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         found = []
         if self._copies is not None:
             found.append(self._copied(*self._copies))
@@ -180,8 +180,8 @@ class Texts(Part):
             found.append(self._dominated("opening", "first words", lambda text, row: opening(text), sampled, *self._openings))
         return found
 
-    def _copied(self, look: float, fail: float) -> Finding:
-        shown: list[Example] = []
+    def _copied(self, look: float, fail: float) -> QualityFinding:
+        shown: list[RowExample] = []
         for each in self.repeats.most(3):
             shown += [example(row, f"{each.times:,} times: {each.text}") for row in dict.fromkeys(each.rows)]
         return at_most(
@@ -196,7 +196,7 @@ class Texts(Part):
             examples=shown,
         )
 
-    def _top(self, look: float, fail: float) -> Finding:
+    def _top(self, look: float, fail: float) -> QualityFinding:
         most = self.repeats.most(3)
         count = most[0].times if most else 0
         shown = [example(row, f"{each.times:,} times: {each.text}") for each in most for row in dict.fromkeys(each.rows)]
@@ -213,7 +213,7 @@ class Texts(Part):
 
     def _dominated(
         self, what: str, words: str, key: Callable[[str, Row], str], sampled: list[tuple[str, Row]], look: float, fail: float
-    ) -> Finding:
+    ) -> QualityFinding:
         keys = [key(text, row) for text, row in sampled]
         counts = Counter(keys)
         top, _ = top_share(counts)
@@ -245,12 +245,12 @@ class Texts(Part):
             round(copies, 5),
         ]
 
-    def patterns(self) -> Table:
+    def patterns(self) -> FigureTable:
         """The commonest patterns, objects masked."""
         counts = Counter(self._pattern(text, row) for text, row in self._sampled())
         total = max(counts.total(), 1)
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:15]
-        return Table(
+        return FigureTable(
             id=f"{self.id}.patterns",
             title=f"Commonest patterns: {self.called}",
             columns=["pattern", "share"],
@@ -262,13 +262,13 @@ class Texts(Part):
 TEXT_COLUMNS = ["texts", "number", "words each", "distinct-1", "distinct-2", "compression", "share of copies"]
 
 
-class TextsSection(Part):
+class TextsSection(QualityPart):
     """The section about all sorts of texts together: how long and how varied they are."""
 
     def __init__(self, texts: Sequence[Texts], marks: Sequence[Mark] = ()) -> None:
         self._texts, self._marks = texts, marks
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         known = [each for each in self._texts if each.words.n]
         if not known:
             return []
@@ -280,7 +280,7 @@ class TextsSection(Part):
             self._marks,
             note="Bad: a spike where a limit cuts, or a tail of texts that never end.",
         )
-        table = Table(
+        table = FigureTable(
             id="texts.variety",
             title="How varied they are",
             columns=TEXT_COLUMNS,
@@ -288,7 +288,7 @@ class TextsSection(Part):
             note=f"Distinct-n and compression are of a seeded sample of {VARIED_TEXTS:,} texts, for comparison between runs: "
             "distinct-2 below about 0.3, or a compression above 5, tells of templates. Copies are counted over all.",
         )
-        return [Section(id="texts", title="Texts", charts=[lengths], tables=[table, *(each.patterns() for each in known)])]
+        return [ReportSection(id="texts", title="Texts", charts=[lengths], tables=[table, *(each.patterns() for each in known)])]
 
 
 def balance(
@@ -299,8 +299,8 @@ def balance(
     look: float,
     fail: float,
     means: str,
-    examples: dict[str, list[Example]] | None = None,
-) -> Finding:
+    examples: dict[str, list[RowExample]] | None = None,
+) -> QualityFinding:
     """A rule by which no category is to have too large a share."""
     ordered = sorted(counts, key=lambda item: (-item[1], item[0]))
     total = sum(count for _, count in ordered)

@@ -13,11 +13,11 @@ from markupsafe import Markup
 from shardmill.pages import plots
 from shardmill.pages.html import render
 from shardmill.quality.gallery import anchors, place_of, views
-from shardmill.quality.model import Chart, FlowStep, Report, ShardSpan, Table
+from shardmill.quality.model import Chart, FigureTable, FlowStep, Report, ShardSpan
 from shardmill.store.atomic import replacing
 
 ORDER = ("fail", "look", "pass")
-MOST_LINES = 60
+MAX_LINES = 60
 """Of a table beside a chart; `report.json` has the rest."""
 
 
@@ -108,7 +108,7 @@ def _drawn(chart: Chart) -> Markup | None:
     return Markup(plots.draw(chart)) if has_figures and plots.can_draw() else None
 
 
-def span_table(spans: Sequence[ShardSpan]) -> Table:
+def span_table(spans: Sequence[ShardSpan]) -> FigureTable:
     """What each stage took, from the spans of its shards."""
     stages: dict[str, list[ShardSpan]] = {}
     for span in spans:
@@ -116,7 +116,7 @@ def span_table(spans: Sequence[ShardSpan]) -> Table:
     columns = ["stage", "shards", "machines", "from s", "to s", "rows/s of a shard", "GPU-hours", "median s", "slowest s", "late"]
     rows = [_span_line(stage, own) for stage, own in stages.items()]
     note = "A shard is late when it took far longer than the others of its stage; look at its machine and at its rows."
-    return Table(id="time-by-stage", title="By stage", columns=columns, rows=rows, note=note)
+    return FigureTable(id="time-by-stage", title="By stage", columns=columns, rows=rows, note=note)
 
 
 def _span_line(stage: str, spans: Sequence[ShardSpan]) -> list[str | float | int | None]:
@@ -136,12 +136,12 @@ def _span_line(stage: str, spans: Sequence[ShardSpan]) -> list[str | float | int
     ]
 
 
-def chart_table(chart: Chart) -> Table:
+def chart_table(chart: Chart) -> FigureTable:
     """The figures of a chart as a table: a line per x, a column per series."""
     values: list[Mapping[str | float, float]] = [dict(zip(series.x, series.y, strict=False)) for series in chart.series]
     places = list(dict.fromkeys(x for series in chart.series for x in series.x))
-    rows: list[list[str | float | int | None]] = [[x, *(by_x.get(x) for by_x in values)] for x in places[:MOST_LINES]]
-    more = len(places) - MOST_LINES
+    rows: list[list[str | float | int | None]] = [[x, *(by_x.get(x) for by_x in values)] for x in places[:MAX_LINES]]
+    more = len(places) - MAX_LINES
     names = [chart.y_label] if len(values) == 1 else [series.name for series in chart.series]
     note = f"{more:,} more lines are in report.json" if more > 0 else ""
-    return Table(id=chart.id, title=chart.title, columns=[chart.x_label, *names], rows=rows, note=note)
+    return FigureTable(id=chart.id, title=chart.title, columns=[chart.x_label, *names], rows=rows, note=note)

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.quality.finished_shards import Standing
-from shardmill.quality.measures import Sample
-from shardmill.quality.model import Box, Finding, Section, Text
+from shardmill.quality.finished_shards import FinishedShards
+from shardmill.quality.measures import RowSample
+from shardmill.quality.model import BoxView, QualityFinding, ReportSection, TextView
 from shardmill.store.cells import Kinds, decode
 from shardmill.store.frames import LIST
 
@@ -21,7 +21,7 @@ CHECKED_ROWS = 10_000
 
 
 @dataclass(frozen=True)
-class Reading:
+class ColumnReading:
     """Which columns of a stage somebody looks at, batch by batch."""
 
     stage: str
@@ -29,16 +29,16 @@ class Reading:
     look: Callable[[pl.DataFrame], None]
 
 
-class Part:
+class QualityPart:
     """One matter that is measured: it says what it reads, looks at all of it, and tells in the end."""
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[ColumnReading]:
         return []
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         return []
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         return []
 
     def facts(self) -> dict[str, str]:
@@ -46,16 +46,16 @@ class Part:
         return {}
 
 
-class Rows(Part):
+class Rows(QualityPart):
     """The lines of a seeded sample of rows of one stage, as Python values."""
 
-    def __init__(self, standing: Standing, stage: str, columns: Sequence[str], size: int, *seed: object) -> None:
+    def __init__(self, standing: FinishedShards, stage: str, columns: Sequence[str], size: int, *seed: object) -> None:
         self._kinds: Kinds = standing.run.kinds(stage)
-        self._sample = Sample(size, columns, *seed)
-        self._reading = Reading(stage, columns, self._sample.look)
+        self._sample = RowSample(size, columns, *seed)
+        self._reading = ColumnReading(stage, columns, self._sample.look)
         self._rows: list[Row] | None = None
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[ColumnReading]:
         return [self._reading]
 
     @property
@@ -71,18 +71,18 @@ class Rows(Part):
         return self.rows[:: max(1, -(-len(self.rows) // count))]
 
 
-class Pipeline:
+class PipelineQuality:
     """The parts of a pipeline, and how its rows are shown."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         self.standing, self.seed = standing, seed
-        self.parts: list[Part] = []
+        self.parts: list[QualityPart] = []
 
     def objects(self, row: Row) -> tuple[list[str], list[str]]:
         """The objects that a row says are there, and those that it says are not."""
         return [], []
 
-    def texts(self, lines: dict[str, list[Row]]) -> list[Text]:
+    def texts(self, lines: dict[str, list[Row]]) -> list[TextView]:
         """The texts of a row for the gallery; `lines` are its lines by stage, in the order of the plan."""
         return []
 
@@ -103,15 +103,15 @@ def lists(column: str) -> pl.Expr:
     return pl.col(column).str.json_decode(LIST)
 
 
-def boxes_of(detections: Any, there: Sequence[str], not_there: Sequence[str]) -> list[Box]:
+def boxes_of(detections: Any, there: Sequence[str], not_there: Sequence[str]) -> list[BoxView]:
     """The boxes of a row's detections: kept for what is said to be there, absent for what is not, dropped for the rest."""
-    found: list[Box] = []
+    found: list[BoxView] = []
     for name, each in (detections or {}).items() if isinstance(detections, dict) else ():
         kind = "kept" if name in there else "absent" if name in not_there else "dropped"
         try:
             for x0, y0, x1, y1 in each["boxes"]:
                 box = (float(x0), float(y0), float(x1), float(y1))
-                found.append(Box(name=name, score=float(each["score"]), box=box, kind=kind))  # type: ignore[arg-type]
+                found.append(BoxView(name=name, score=float(each["score"]), box=box, kind=kind))  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError):
             continue
     return found

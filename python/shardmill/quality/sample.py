@@ -6,28 +6,28 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.flow import Rejected, raw_value
-from shardmill.quality.measures import Sample
-from shardmill.quality.model import Card, Text
-from shardmill.quality.parts import Pipeline, Row, boxes_of, decoded
-from shardmill.store.layout import painted_path
+from shardmill.quality.measures import RowSample
+from shardmill.quality.model import Card, TextView
+from shardmill.quality.parts import PipelineQuality, Row, boxes_of, decoded
+from shardmill.store.layout import generated_image_path
 from shardmill.store.run_folder import INGEST
 from shardmill.tables.parquet_images import check_embedded
 
-MOST_REASONS = 200
+MAX_REASONS = 200
 CUT = 2_000
 
 
-def cards_of(pipeline: Pipeline, rejected: list[Rejected], rows: int, shown: Collection[int] = ()) -> list[Card]:
+def cards_of(pipeline: PipelineQuality, rejected: list[Rejected], rows: int, shown: Collection[int] = ()) -> list[Card]:
     """About `rows` cards, half of them of rejected rows, and at least one of every reason; and the rows `shown` elsewhere."""
     standing = pipeline.standing
-    wanted = max(rows // 2, min(len(rejected), MOST_REASONS)) if rows else 0
+    wanted = max(rows // 2, min(len(rejected), MAX_REASONS)) if rows else 0
     out = _accepted(pipeline, max(rows - min(wanted, rows // 2), 0), shown)
     return [*out, *_rejected(pipeline, rejected, wanted)] if standing.manifests[INGEST] else []
 
 
-def _accepted(pipeline: Pipeline, count: int, shown: Collection[int]) -> list[Card]:
+def _accepted(pipeline: PipelineQuality, count: int, shown: Collection[int]) -> list[Card]:
     """Cards of rows that came out of the last stages; of each of these about equally many, with all lines of a row. Those
     `shown` elsewhere are there too.
     """
@@ -38,7 +38,7 @@ def _accepted(pipeline: Pipeline, count: int, shown: Collection[int]) -> list[Ca
     drawn: dict[int, str] = {}
     for place, leaf in enumerate(leaves):
         share = count // len(leaves) + (place < count % len(leaves))
-        sample = Sample(count, (), pipeline.seed, "gallery")
+        sample = RowSample(count, (), pipeline.seed, "gallery")
         for batch in standing.batches(leaf, ()):
             sample.look(batch)
         frame = sample.frame()
@@ -55,12 +55,12 @@ def _accepted(pipeline: Pipeline, count: int, shown: Collection[int]) -> list[Ca
     return cards
 
 
-def _decoded(standing: Standing, stage: str, lines: dict[int, list[dict[str, Any]]]) -> dict[int, list[Row]]:
+def _decoded(standing: FinishedShards, stage: str, lines: dict[int, list[dict[str, Any]]]) -> dict[int, list[Row]]:
     kinds = standing.run.kinds(stage)
     return {row_id: [decoded(line, kinds) for line in own] for row_id, own in lines.items()}
 
 
-def _card(pipeline: Pipeline, row_id: int, stage: str, lines: dict[str, list[Row]]) -> Card:
+def _card(pipeline: PipelineQuality, row_id: int, stage: str, lines: dict[str, list[Row]]) -> Card:
     row = next((own[0] for own in [lines.get(stage, []), *lines.values()] if own), {})
     there, not_there = pipeline.objects(row)
     return Card(
@@ -74,14 +74,14 @@ def _card(pipeline: Pipeline, row_id: int, stage: str, lines: dict[str, list[Row
     )
 
 
-def _given(row: Row, there: list[str], not_there: list[str]) -> list[Text]:
+def _given(row: Row, there: list[str], not_there: list[str]) -> list[TextView]:
     """The caption that came in, and the lists of objects."""
-    found = [Text(label="caption", text=_short(row["caption"]))] if row.get("caption") else []
-    found += [Text(label="there", text=", ".join(there))] if there else []
-    return found + ([Text(label="not there", text=", ".join(not_there))] if not_there else [])
+    found = [TextView(label="caption", text=_short(row["caption"]))] if row.get("caption") else []
+    found += [TextView(label="there", text=", ".join(there))] if there else []
+    return found + ([TextView(label="not there", text=", ".join(not_there))] if not_there else [])
 
 
-def _rejected(pipeline: Pipeline, rejected: list[Rejected], count: int) -> list[Card]:
+def _rejected(pipeline: PipelineQuality, rejected: list[Rejected], count: int) -> list[Card]:
     """Cards in turn of every stage and reason, until there are `count`."""
     chosen: dict[str, list[dict[str, Any]]] = {}
     place, taken = 0, 0
@@ -97,7 +97,7 @@ def _rejected(pipeline: Pipeline, rejected: list[Rejected], count: int) -> list[
     return cards
 
 
-def _cards_of_stage(pipeline: Pipeline, stage: str, rejects: list[dict[str, Any]]) -> Iterable[Card]:
+def _cards_of_stage(pipeline: PipelineQuality, stage: str, rejects: list[dict[str, Any]]) -> Iterable[Card]:
     standing = pipeline.standing
     source = standing.run.after(stage)
     if not rejects:
@@ -111,7 +111,7 @@ def _cards_of_stage(pipeline: Pipeline, stage: str, rejects: list[dict[str, Any]
         detections = row.get("detections") or raw_value(each["raw"] or "")
         texts = [*_given(row, there, not_there), *map(_cut, pipeline.texts({source or "": own}))]
         if each["raw"]:
-            texts.append(Text(label="answer of the model", text=_short(each["raw"]), kept=False, why=each["reason"]))
+            texts.append(TextView(label="answer of the model", text=_short(each["raw"]), kept=False, why=each["reason"]))
         yield Card(
             row_id=each["row_id"],
             sub_id=each.get("sub_id"),
@@ -126,15 +126,15 @@ def _cards_of_stage(pipeline: Pipeline, stage: str, rejects: list[dict[str, Any]
         )
 
 
-def image_of(standing: Standing, row: Row) -> str | None:
+def image_of(standing: FinishedShards, row: Row) -> str | None:
     """The reference to a row's picture: the painted one, or that of the input."""
-    if row.get("painted_image"):
-        return painted_path(standing.run.path, row["painted_image"])
+    if row.get("generated_image"):
+        return generated_image_path(standing.run.path, row["generated_image"])
     check_embedded(standing.run.plan, [row.get("image")], must_exist=False)
     return str(Path(standing.run.plan.input.image_root) / row["image"]) if row.get("image") else None
 
 
-def _cut(text: Text) -> Text:
+def _cut(text: TextView) -> TextView:
     return text.model_copy(update={"text": _short(text.text)})
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-LEAST_EXPECTED = 5
+MIN_EXPECTED = 5
 """Categories with fewer expected in either run are taken together: the approximation is poor below (Cochran 1954)."""
 REST = "(rare ones together)"
 
@@ -28,7 +28,7 @@ def chi_square(first: Mapping[str, int], second: Mapping[str, int]) -> Chance | 
     cells: dict[str, tuple[int, int]] = {}
     for name in sorted(first.keys() | second.keys()):
         one, other = first.get(name, 0), second.get(name, 0)
-        if (one + other) * min(n, m) / (n + m) < LEAST_EXPECTED:
+        if (one + other) * min(n, m) / (n + m) < MIN_EXPECTED:
             rest = cells.get(REST, (0, 0))
             cells[REST] = (rest[0] + one, rest[1] + other)
         else:

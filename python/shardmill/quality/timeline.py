@@ -9,27 +9,27 @@ from statistics import median
 from shardmill.core.stage import stage_class
 from shardmill.launch.jobs import JobsFolder
 from shardmill.monitor.stage_status import FAR_BEHIND, node_of
-from shardmill.quality.finished_shards import Standing
-from shardmill.quality.model import Finding, Section, ShardSpan, Table
+from shardmill.quality.finished_shards import FinishedShards
+from shardmill.quality.model import FigureTable, QualityFinding, ReportSection, ShardSpan
 from shardmill.store.manifest import Manifest, totals
 from shardmill.store.run_folder import INGEST
 
 WORTH_TELLING = 10.0
 """Nobody waits for a slow shard of fewer seconds."""
-MOST_SPANS = 4_000
-ON_IMAGES = ("detect", "paint", "caption", "score")
+MAX_SPANS = 4_000
+ON_IMAGES = ("detect", "generate", "caption", "score")
 
 
-def spans_of(standing: Standing) -> list[ShardSpan]:
+def spans_of(standing: FinishedShards) -> list[ShardSpan]:
     """A span for each finished shard; of very many the stragglers, and the others thinned out evenly."""
     found = list(_spans(standing))
-    if len(found) > MOST_SPANS:
-        step = -(-len(found) // MOST_SPANS)
+    if len(found) > MAX_SPANS:
+        step = -(-len(found) // MAX_SPANS)
         found = [span for place, span in enumerate(found) if span.straggler or place % step == 0]
     return found
 
 
-def _spans(standing: Standing) -> Iterator[ShardSpan]:
+def _spans(standing: FinishedShards) -> Iterator[ShardSpan]:
     begun = min((_seconds(made.started) for each in standing.manifests.values() for made in each.values()), default=0.0)
     for stage in standing.stages:
         shards = standing.manifests[stage]
@@ -56,7 +56,7 @@ def _seconds(time: str) -> float:
         return 0.0
 
 
-def gpus_of(standing: Standing, stage: str, manifest: Manifest) -> int:
+def gpus_of(standing: FinishedShards, stage: str, manifest: Manifest) -> int:
     """GPUs that a worker saw; as planned where it does not say."""
     seen = manifest.job.get("CUDA_VISIBLE_DEVICES")
     if seen is not None:
@@ -76,7 +76,7 @@ def slow_shards(shards: dict[int, Manifest]) -> dict[int, float]:
     }
 
 
-def gpu_hours(standing: Standing, stage: str) -> float:
+def gpu_hours(standing: FinishedShards, stage: str) -> float:
     """GPU-hours: of the nodes that jobs held, and worked where no node was held."""
     worked = sum(
         manifest.seconds * gpus_of(standing, stage, manifest)
@@ -91,12 +91,12 @@ def gpu_hours(standing: Standing, stage: str) -> float:
     return (worked + held) / 3600
 
 
-def is_on_images(standing: Standing, stage: str) -> bool:
+def is_on_images(standing: FinishedShards, stage: str) -> bool:
     """Whether a stage reads or paints pictures."""
     return stage != INGEST and stage_class(f"{standing.run.plan.pipeline}.{stage}").role in ON_IMAGES
 
 
-def time_section(standing: Standing) -> Section:
+def time_section(standing: FinishedShards) -> ReportSection:
     """Two tables: what each stage took, and its slowest shards."""
     rows: list[list[str | float | int | None]] = []
     slow: list[list[str | float | int | None]] = []
@@ -135,27 +135,27 @@ def time_section(standing: Standing) -> Section:
     columns = ["stage", "shards", "worker-hours", "GPU-hours", "rows/s", "requests", "retries", "prompt tokens", "answer tokens"]
     columns += ["cached share", "tokens/s", "images/s", "cost"]
     note = "Rates are of one worker. GPU-hours are those that jobs held, idle or not; without SLURM those of the work."
-    tables = [Table(id="time.stages", title="What each stage took", columns=columns, rows=rows, note=note)]
+    tables = [FigureTable(id="time.stages", title="What each stage took", columns=columns, rows=rows, note=note)]
     if slow:
         names = ["stage", "shard", "node", "seconds", "times the median"]
-        tables.append(Table(id="time.slow", title="Slowest shards", columns=names, rows=slow))
-    return Section(id="time", title="Time and cost", tables=tables, text=_machines(standing))
+        tables.append(FigureTable(id="time.slow", title="Slowest shards", columns=names, rows=slow))
+    return ReportSection(id="time", title="Time and cost", tables=tables, text=_machines(standing))
 
 
-def _machines(standing: Standing) -> str:
+def _machines(standing: FinishedShards) -> str:
     nodes = sorted({node_of(made) for shards in standing.manifests.values() for made in shards.values()} - {""})
     machines = f"{len(nodes):,} machine{'s' if len(nodes) > 1 else ''}"
     return f"Made on {machines}: {', '.join(nodes[:8])}{' and more' if len(nodes) > 8 else ''}." if nodes else ""
 
 
-def time_findings(standing: Standing) -> list[Finding]:
+def time_findings(standing: FinishedShards) -> list[QualityFinding]:
     """No shard is far behind the others of its stage."""
     counted = sum(len(shards) for shards in standing.manifests.values())
     slow = [(times, stage, shard) for stage in standing.stages for shard, times in slow_shards(standing.manifests[stage]).items()]
     worst = max(slow, default=None)
     told = f": {worst[1]} shard {worst[2]} took {worst[0]:.1f} times the median" if worst else ""
     return [
-        Finding(
+        QualityFinding(
             id="stragglers",
             rule="The shards of a stage take about as long as one another.",
             verdict="look" if slow else "pass",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-MOST_HELD = 32 * 2**20
+MAX_HELD = 32 * 2**20
 TOGETHER = 1_000
 POINTER, NUMBER = 8, 32
 
@@ -30,7 +30,7 @@ class Buckets:
         for bucket, record in zip(buckets, zip(*columns, strict=True), strict=True):
             self._held[bucket] += record
         self._bytes += sum(map(_size, columns))
-        if self._bytes > MOST_HELD:
+        if self._bytes > MAX_HELD:
             self._flush()
 
     def take(self, bucket: int) -> Iterator[list[list[Any]]]:

@@ -15,7 +15,7 @@ from typing import Any
 from shardmill.core.stage import LABEL
 from shardmill.recaption.caption_images import CaptionImages
 from shardmill.recaption.merge_captions import NO_TEXT
-from shardmill.recaption.multitext import MultiTextWriter, TextSource, header_path
+from shardmill.recaption.multitext import MultiTextWriter, TextSlot, header_path
 from shardmill.recaption.names import ORIGINAL, column_of, text_name
 from shardmill.recaption.perspectives import perspectives
 from shardmill.store.atomic import replacing
@@ -129,18 +129,18 @@ def _merge(run: RunFolder, shards: list[int], path: Path, judged: dict[str, Stag
     return writer.counts.lines, header_path(path)
 
 
-def source_of(name: str, judged: dict[str, StagePlan]) -> TextSource:
+def source_of(name: str, judged: dict[str, StagePlan]) -> TextSlot:
     """Where the texts of this name come from."""
     captioner, slash, perspective = name.rpartition("/")
     if name == ORIGINAL:
-        return TextSource(name=name)
+        return TextSlot(name=name)
     having = [label for label, stage in judged.items() if perspective in stage.options["perspectives"]]
     label = captioner if slash else next(iter(having), "")
     stage = judged.get(label)
     asked = perspectives(stage.options["perspectives_file"]).get(perspective) if stage else None
     if stage is None or asked is None:
         raise UserError(f"merge_captions.texts has {name!r}, which no captioner of the run was asked for")
-    return TextSource(
+    return TextSlot(
         name=name, captioner=label or None, perspective=perspective, model=_model_of(stage), prompt_id=asked.prompt_id
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, Ask, CaptionStage, Context, Options, Reject, Row
+from shardmill.core.stage import Answer, CaptionStage, Context, ModelCall, Options, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.models.contract import Sampling
 from shardmill.recaption.caption_faults import fault_of
@@ -23,7 +23,7 @@ from shardmill.store.cells import Kind
 PERSPECTIVES = ("detail", "brief", "sentence", "noun", "style", "background", "main")
 
 
-class CaptionOptions(Options):
+class CaptionImagesOptions(Options):
     """Options of `caption_images`."""
 
     perspectives: list[str] = Field([*PERSPECTIVES], min_length=1, description="what to ask about each image")
@@ -47,8 +47,8 @@ class CaptionImages(CaptionStage):
     adds = {"captions": "json"}
     tolerant = True
     grows = ("perspectives", "perspectives_file")
-    Options = CaptionOptions
-    options: CaptionOptions
+    Options = CaptionImagesOptions
+    options: CaptionImagesOptions
 
     def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
         super().__init__(options, context)
@@ -60,7 +60,7 @@ class CaptionImages(CaptionStage):
     def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
         return {**super().fingerprint(model), "perspectives": digest_of(self._perspectives)}
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if not row["image"]:
             return []
         plain = Sampling(self.options.temperature, self.options.top_p)
@@ -80,7 +80,7 @@ class CaptionImages(CaptionStage):
     def _check(self, perspective: Perspective) -> Callable[[str], str | None]:
         return lambda text: fault_of(text, perspective.prompt, self.options.script)
 
-    def recall(self, asks: list[Ask], kept: Mapping[str, Any]) -> list[Answer | None]:
+    def recall(self, asks: list[ModelCall], kept: Mapping[str, Any]) -> list[Answer | None]:
         said = {(each["perspective"], each["prompt_id"]): each for each in kept[column_of(self.label)] if "problem" not in each}
         return [
             None

@@ -50,7 +50,7 @@ def captioners(run: RunFolder) -> dict[str, StagePlan]:
     return {label: by_label[label] for label in run.stage(build.CHECKED).options["captioners"]}
 
 
-def sources(run: RunFolder) -> list[build.TextSource]:
+def sources(run: RunFolder) -> list[build.TextSlot]:
     """What stands at each place of the merged texts."""
     judged = captioners(run)
     return [build.source_of(name, judged) for name in run.stage(build.MERGED).options["texts"]]

@@ -12,15 +12,15 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from shardmill.recaption.json_window import OBJECTS, PAIRS, SLICE, JsonWindow, Torn
+from shardmill.recaption.json_window import OBJECTS, PAIRS, SLICE, CorruptJson, JsonWindow
 from shardmill.tables import open_table
 from shardmill.tables.ingest import map_columns
 from shardmill.tables.sniff import sniff_format
 from shardmill.util.errors import UserError, told
 
 IMAGE, CAPTION = "image", "caption"
-MOST_LINE = 64 * 2**20
-MOST_TOGETHER = 1_000
+MAX_LINE = 64 * 2**20
+MAX_TOGETHER = 1_000
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 _decode = json.JSONDecoder().raw_decode
 Entry = tuple[str, str | None]
@@ -28,7 +28,7 @@ Entry = tuple[str, str | None]
 
 
 @dataclass(frozen=True)
-class Oddity:
+class InputWarning:
     """What is wrong at a line of a file. `lost`: an entry could not be read; otherwise nothing is missing."""
 
     file: Path
@@ -59,7 +59,7 @@ class ForeignCaptions:
         """In bytes; 0 for a folder."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
-    def batches(self) -> Iterator[Entries | Oddity]:
+    def batches(self) -> Iterator[Entries | InputWarning]:
         """Some entries at a time. Raises UserError for a missing file, or one damaged where what follows cannot be told apart."""
         if self.path.is_file() and _is_blank(self.path):
             yield self._odd(1, "the file is empty", lost=False)
@@ -72,10 +72,10 @@ class ForeignCaptions:
         yield from _together(read())
         self.done = self.size
 
-    def _lines(self) -> Iterator[Entry | Entries | Oddity]:
+    def _lines(self) -> Iterator[Entry | Entries | InputWarning]:
         with open(self.path, "rb") as file:
             number = 0
-            while block := file.read(SLICE) + file.readline(MOST_LINE):
+            while block := file.read(SLICE) + file.readline(MAX_LINE):
                 self.done += len(block)
                 lines = list(BytesIO(block))
                 if some := self._of_lines(lines):
@@ -99,10 +99,10 @@ class ForeignCaptions:
             return None
         return self._of_values(values)
 
-    def _line(self, data: bytes, number: int) -> Iterator[Entry | Oddity]:
+    def _line(self, data: bytes, number: int) -> Iterator[Entry | InputWarning]:
         """The entry of a line, none where the line is blank."""
-        if len(data) >= MOST_LINE:
-            raise UserError(f"{self.path}: line {number} is longer than {MOST_LINE // 2**20} MB. Are these JSON lines?")
+        if len(data) >= MAX_LINE:
+            raise UserError(f"{self.path}: line {number} is longer than {MAX_LINE // 2**20} MB. Are these JSON lines?")
         if data.isspace():
             return
         try:
@@ -114,7 +114,7 @@ class ForeignCaptions:
         else:
             yield self._entry_of(value, number)
 
-    def _document(self) -> Iterator[Entry | Entries | Oddity]:
+    def _document(self) -> Iterator[Entry | Entries | InputWarning]:
         with open(self.path, "rb") as data, TextIOWrapper(data, "utf-8-sig", "surrogateescape", newline="") as file:
 
             def read(size: int) -> str:
@@ -128,7 +128,7 @@ class ForeignCaptions:
                 raise UserError(f"{self.path} is no JSON list or object: it starts with {opening!r}.")
             yield from self._elements(window) if opening == "[" else self._members(window)
 
-    def _elements(self, window: JsonWindow) -> Iterator[Entry | Entries | Oddity]:
+    def _elements(self, window: JsonWindow) -> Iterator[Entry | Entries | InputWarning]:
         """The objects of a list, whatever commas and brackets stand between them."""
         read, torn_before = 0, False
         while True:
@@ -147,7 +147,7 @@ class ForeignCaptions:
             line = window.line
             try:
                 value = window.value()
-            except Torn as torn:
+            except CorruptJson as torn:
                 yield self._odd(torn.line, f"{torn.detail} (character {torn.character:,}); read on at the next entry")
                 window.skip_to_object(self._image)
                 torn_before = True
@@ -156,7 +156,7 @@ class ForeignCaptions:
                 torn_before = False
             read += 1
 
-    def _members(self, window: JsonWindow) -> Iterator[Entry | Entries | Oddity]:
+    def _members(self, window: JsonWindow) -> Iterator[Entry | Entries | InputWarning]:
         """The pairs of an object. Behind damage nothing can be told apart: it is refused unless it is the end."""
         window.take("{")
         read = 0
@@ -183,7 +183,7 @@ class ForeignCaptions:
                 read += 1
             if window.peek():
                 raise window.torn("text behind the end of the object")
-        except Torn as torn:
+        except CorruptJson as torn:
             if not torn.at_end:
                 raise UserError(
                     f"{self.path} is damaged on line {torn.line} (character {torn.character:,}, behind {read:,} entries): "
@@ -193,7 +193,7 @@ class ForeignCaptions:
                 torn.line, f"cut off behind {read:,} entries, at character {torn.character:,} ({torn.detail})", lost=False
             )
 
-    def _table(self) -> Iterator[Entry | Entries | Oddity]:
+    def _table(self) -> Iterator[Entry | Entries | InputWarning]:
         table = open_table(self.path)
         mapping, _ = map_columns(table.columns, *self._columns)
         back = {name: column for column, name in mapping.items()}
@@ -202,7 +202,7 @@ class ForeignCaptions:
         for batch in table.batches():
             for bad in batch.bad:
                 yield self._odd(bad.line, f"{bad.reason}: {bad.detail}")
-            for frame in batch.frame.select("line", back[IMAGE], back[CAPTION]).iter_slices(MOST_TOGETHER):
+            for frame in batch.frame.select("line", back[IMAGE], back[CAPTION]).iter_slices(MAX_TOGETHER):
                 lines, images, texts = (column.to_list() for column in frame)
                 if some := _plain(images, texts):
                     yield some
@@ -212,7 +212,7 @@ class ForeignCaptions:
     def _is_one_document(self) -> bool:
         """Whether a file that might be JSON lines is a one-line `{path: caption}`."""
         with open(self.path, "rb") as file:
-            first, second = file.readline(MOST_LINE), file.readline(MOST_LINE)
+            first, second = file.readline(MAX_LINE), file.readline(MAX_LINE)
         try:
             value = json.loads(first)
         except (ValueError, RecursionError):
@@ -228,7 +228,7 @@ class ForeignCaptions:
         except KeyError:
             return None
 
-    def _entry_of(self, value: Any, line: int) -> Entry | Oddity:
+    def _entry_of(self, value: Any, line: int) -> Entry | InputWarning:
         if not isinstance(value, dict):
             return self._odd(line, f"not an object but a JSON {type(value).__name__}")
         for key in (self._image, self._caption):
@@ -236,7 +236,7 @@ class ForeignCaptions:
                 return self._odd(line, f"no key {key!r}; there are: {', '.join(value) or 'none'}"[:200])
         return self._checked(value[self._image], value[self._caption], line)
 
-    def _checked(self, image: Any, text: Any, line: int) -> Entry | Oddity:
+    def _checked(self, image: Any, text: Any, line: int) -> Entry | InputWarning:
         if not isinstance(image, str) or not image:
             return self._odd(line, "the entry names no image")
         if text is not None and not isinstance(text, str):
@@ -249,11 +249,11 @@ class ForeignCaptions:
                 return self._odd(line, f"not UTF-8, or half of a surrogate pair: {image!a}")
         return image, text if text.strip() else None
 
-    def _odd(self, line: int, detail: str, lost: bool = True) -> Oddity:
-        return Oddity(self.path, line, detail, lost)
+    def _odd(self, line: int, detail: str, lost: bool = True) -> InputWarning:
+        return InputWarning(self.path, line, detail, lost)
 
 
-def _together(found: Iterable[Entry | Entries | Oddity]) -> Iterator[Entries | Oddity]:
+def _together(found: Iterable[Entry | Entries | InputWarning]) -> Iterator[Entries | InputWarning]:
     """What was read one by one put together, as far as it is not much."""
     single: list[Entry] = []
     size = 0
@@ -261,7 +261,7 @@ def _together(found: Iterable[Entry | Entries | Oddity]) -> Iterator[Entries | O
         if isinstance(each, tuple):
             single.append(each)
             size += len(each[0]) + len(each[1] or "")
-            if len(single) < MOST_TOGETHER and size < SLICE:
+            if len(single) < MAX_TOGETHER and size < SLICE:
                 continue
         if single:
             yield Entries(*zip(*single, strict=True))

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from shardmill.recaption.foreign import ForeignCaptions
-from shardmill.recaption.join_matching import ImageKeys, IndexCounts, JoinProgress, Matching, Report, Tally, weight
-from shardmill.recaption.multitext import Header, Missing, MultiTextWriter, TextSource, check_texts
+from shardmill.recaption.join_matching import ImageKeys, IndexCounts, JoinProgress, Matching, MatchTally, Report, weight
+from shardmill.recaption.multitext import Missing, MultiTextHeader, MultiTextWriter, TextSlot, check_texts
 from shardmill.recaption.names import ORIGINAL
 from shardmill.store.atomic import replacing
 from shardmill.util.errors import UserError, did_you_mean
@@ -32,8 +32,8 @@ class JoinResult:
     """
 
     path: Path
-    header: Header
-    tally: Tally
+    header: MultiTextHeader
+    tally: MatchTally
     report: Path | None
     hints: list[str]
 
@@ -69,8 +69,8 @@ def join_captions(
     details = {"made_by": "join-captions", "original": str(original), "indexes": sources}
     size = sum(map(weight, files))
     _check_room(scratch, size)
-    writer = MultiTextWriter(out, [TextSource(name=name) for name in names], missing, fallback, details)
-    tally = Tally(indexes={name: IndexCounts() for name in places})
+    writer = MultiTextWriter(out, [TextSlot(name=name) for name in names], missing, fallback, details)
+    tally = MatchTally(indexes={name: IndexCounts() for name in places})
     _sweep(scratch, f"{out.name}.joining-")
     temporary = tempfile.TemporaryDirectory(prefix=f"{out.name}.joining-{_here()}-{os.getpid()}-", dir=scratch)
     with temporary as folder, open(Path(folder, "notes"), "w+b") as notes:

@@ -15,16 +15,16 @@ from typing import IO, Any
 from zlib import crc32
 
 from shardmill.recaption.buckets import Buckets
-from shardmill.recaption.foreign import Entries, ForeignCaptions, Oddity
+from shardmill.recaption.foreign import Entries, ForeignCaptions, InputWarning
 from shardmill.recaption.names import ORIGINAL
 from shardmill.util.errors import UserError
 
 BUCKET_BYTES = 24 * 2**20
-MOST_BUCKETS = 4_096
+MAX_BUCKETS = 4_096
 ROWS_IN_ORDER = 20_000
 """So many lines are sorted at once to restore the order."""
 TOLD_EVERY = 5_000
-MOST_TOLD = 1_000
+MAX_TOLD = 1_000
 PARQUET_GROWS = 4
 
 
@@ -52,14 +52,14 @@ class IndexCounts:
 
 
 @dataclass
-class Tally:
+class MatchTally:
     """`rows` of the table and how many repeat an image; `unreadable` entries by file; the first `oddities` of files."""
 
     rows: int = 0
     repeated_images: int = 0
     indexes: dict[str, IndexCounts] = field(default_factory=dict)
     unreadable: Counter[Path] = field(default_factory=Counter)
-    oddities: list[Oddity] = field(default_factory=list)
+    oddities: list[InputWarning] = field(default_factory=list)
 
 
 Report = Callable[[JoinProgress], None]
@@ -105,7 +105,7 @@ class Matching:
         self, folder: Path, names: list[str], places: list[str], key: ImageKeys, size: int, notes: IO[bytes], report: Report
     ) -> None:
         self._names, self._places, self._key, self._notes, self._report = names, places, key, notes, report
-        self._count = min(MOST_BUCKETS, 1 + size // BUCKET_BYTES)
+        self._count = min(MAX_BUCKETS, 1 + size // BUCKET_BYTES)
         self._rows = Buckets(folder / "rows", 4)
         self._entries = Buckets(folder / "entries", 2)
         self._lines = Buckets(folder / "lines", 2 + len(names))
@@ -115,14 +115,14 @@ class Matching:
         self._unknown_told: Counter[str] = Counter()
         self._example: dict[str, str] = {}
 
-    def read(self, files: Sequence[ForeignCaptions], names: Sequence[str], tally: Tally) -> None:
+    def read(self, files: Sequence[ForeignCaptions], names: Sequence[str], tally: MatchTally) -> None:
         """All files into buckets; the first is the table."""
         records, before = 0, 0
         for file, name in zip(files, names, strict=True):
             good = 0
             for found in file.batches():
                 told = records // TOLD_EVERY
-                if isinstance(found, Oddity):
+                if isinstance(found, InputWarning):
                     records += 1
                     self._odd(found, tally)
                 else:
@@ -141,7 +141,7 @@ class Matching:
         if not tally.rows:
             raise UserError(f"{files[0].path} has no rows to join captions to")
 
-    def _sort_in(self, some: Entries, name: str, tally: Tally) -> None:
+    def _sort_in(self, some: Entries, name: str, tally: MatchTally) -> None:
         """Entries of a file into the buckets: rows of the table, or texts of an index."""
         self._example.setdefault(name, some.images[0])
         keys, texts = self._key.of(some.images), some.texts
@@ -162,7 +162,7 @@ class Matching:
         first = place * self._count
         return [first + crc32(key) % self._count for key in map(str.encode, keys)]
 
-    def match(self, tally: Tally) -> None:
+    def match(self, tally: MatchTally) -> None:
         """Bucket by bucket: the texts of each row, put by the row's place in the table."""
         done = 0
         for bucket in range(self._count):
@@ -185,12 +185,12 @@ class Matching:
                 unknown = [] if entered.keys() <= seen else [key for key in entered if key not in seen]
                 tally.indexes[name].unknown += len(unknown)
                 tally.indexes[name].used += len(entered) - len(unknown)
-                for key in unknown[: MOST_TOLD - self._unknown_told[name]]:
+                for key in unknown[: MAX_TOLD - self._unknown_told[name]]:
                     self._unknown_told[name] += 1
                     self._note(kind="image not in the table", text=name, image=key)
             self._report(JoinProgress("joining", done, tally.rows))
 
-    def _texts(self, bucket: int, place: int, tally: Tally) -> dict[str, str]:
+    def _texts(self, bucket: int, place: int, tally: MatchTally) -> dict[str, str]:
         """The text of each key in a bucket of an index: the last."""
         texts: dict[str, str] = {}
         for keys, found in self._entries.take(place * self._count + bucket):
@@ -202,7 +202,7 @@ class Matching:
                     self._enter(texts, self._places[place], key, text, tally)
         return texts
 
-    def _enter(self, texts: dict[str, str], name: str, key: str, text: str, tally: Tally) -> None:
+    def _enter(self, texts: dict[str, str], name: str, key: str, text: str, tally: MatchTally) -> None:
         earlier = texts.get(key)
         if earlier is not None:
             tally.indexes[name].repeated += 1
@@ -211,7 +211,7 @@ class Matching:
                 self._note(kind="conflict", text=name, image=key, kept=text, left_out=earlier)
         texts[key] = text
 
-    def refuse_missing(self, tally: Tally) -> None:
+    def refuse_missing(self, tally: MatchTally) -> None:
         if not self._missing:
             return
         told = ", ".join(f"{name} {self._missing[name]:,}" for name in self._names if self._missing[name])
@@ -238,9 +238,9 @@ class Matching:
                 yield image, captions
         self._report(JoinProgress("writing", rows, rows))
 
-    def _odd(self, oddity: Oddity, tally: Tally) -> None:
+    def _odd(self, oddity: InputWarning, tally: MatchTally) -> None:
         tally.unreadable[oddity.file] += oddity.lost
-        if len(tally.oddities) < MOST_TOLD:
+        if len(tally.oddities) < MAX_TOLD:
             tally.oddities.append(oddity)
         self._note(kind="unreadable" if oddity.lost else "odd", file=str(oddity.file), line=oddity.line, detail=oddity.detail)
 

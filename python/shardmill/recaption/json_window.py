@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 BLOCK = 2**20
-MOST_VALUE = 16 * BLOCK
+MAX_VALUE = 16 * BLOCK
 NEAR_END = 16  # an escape, a literal or a number that the end of the window has cut is no longer
 OVERLAP = 256
 SLICE = 2**16
@@ -43,7 +43,7 @@ PAIRS = Sequel(
 """Keys and values of an object, decoded as a list of pairs; objects within it are such lists too."""
 
 
-class Torn(Exception):
+class CorruptJson(Exception):
     """No value could be read. `at_end`: because the text ends, so that nothing follows."""
 
     def __init__(self, line: int, character: int, detail: str, at_end: bool) -> None:
@@ -140,8 +140,8 @@ class JsonWindow:
                     raise self.torn(f"malformed JSON: {error.msg}", at_end) from None
             except (ValueError, RecursionError) as error:
                 raise self.torn(f"malformed JSON: {error}") from None
-            if len(self._text) - self._at > MOST_VALUE:
-                raise self.torn(f"a value of more than {MOST_VALUE // 2**20} MB")
+            if len(self._text) - self._at > MAX_VALUE:
+                raise self.torn(f"a value of more than {MAX_VALUE // 2**20} MB")
             self._more()
 
     def skip_to_object(self, key: str) -> None:
@@ -157,9 +157,9 @@ class JsonWindow:
             self._more()
         self._advance(found.start())
 
-    def torn(self, detail: str, at_end: bool | None = None) -> Torn:
+    def torn(self, detail: str, at_end: bool | None = None) -> CorruptJson:
         """What to raise where the text at the reading position is not as it should be."""
-        return Torn(self.line, self._before + self._at, detail, not self.peek() if at_end is None else at_end)
+        return CorruptJson(self.line, self._before + self._at, detail, not self.peek() if at_end is None else at_end)
 
     def _advance(self, to: int) -> None:
         self.line += self._text.count("\n", self._at, to)

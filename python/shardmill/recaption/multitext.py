@@ -22,13 +22,13 @@ from shardmill.store.atomic import replacing
 from shardmill.util.errors import UserError
 
 Missing = Literal["drop", "pad", "fail"]
-MOST_LINE = 64 * 2**20
+MAX_LINE = 64 * 2**20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class TextSource(BaseModel):
+class TextSlot(BaseModel):
     """What stands at one place of `caption`: its name, and where it is known who wrote it and when asked what."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,7 +39,7 @@ class TextSource(BaseModel):
     prompt_id: str | None = None
 
 
-class Counts(BaseModel):
+class TextCounts(BaseModel):
     """`dropped_lines` were left out for the texts in `dropped` (a line counts for each text it lacked); `padded` by text."""
 
     model_config = ConfigDict(extra="forbid")
@@ -49,7 +49,7 @@ class Counts(BaseModel):
     padded: dict[str, int] = Field(default_factory=dict)
 
 
-class Header(BaseModel):
+class MultiTextHeader(BaseModel):
     """The header file. `fallback` names the texts that stand in for a missing one, first choice first; `sha256` and `size` (in
     bytes) are those of the data file; `details` is what its maker adds.
     """
@@ -58,10 +58,10 @@ class Header(BaseModel):
     format: Literal["shardmill-multitext"] = "shardmill-multitext"
     version: Literal[1] = 1
     m: int = Field(ge=1)
-    texts: list[TextSource]
+    texts: list[TextSlot]
     missing: Missing
     fallback: list[str] = []
-    counts: Counts
+    counts: TextCounts
     size: int
     sha256: str
     details: dict[str, Any] = {}
@@ -122,7 +122,7 @@ class MultiTextWriter:
     def __init__(
         self,
         path: Path,
-        texts: Sequence[TextSource],
+        texts: Sequence[TextSlot],
         missing: Missing = "fail",
         fallback: Sequence[str] = (),
         details: Mapping[str, Any] = NOTHING,
@@ -130,7 +130,7 @@ class MultiTextWriter:
         self.names = [text.name for text in texts]
         check_texts(self.names, fallback, missing)
         self.path = path
-        self.counts = Counts(dropped=dict.fromkeys(self.names, 0), padded=dict.fromkeys(self.names, 0))
+        self.counts = TextCounts(dropped=dict.fromkeys(self.names, 0), padded=dict.fromkeys(self.names, 0))
         self.details = dict(details)
         self._texts, self._missing, self._fallback = list(texts), missing, list(fallback)
         self._from = [self.names.index(name) for name in fallback] if missing == "pad" else []
@@ -178,9 +178,9 @@ class MultiTextWriter:
         for place in places:
             by_text[self.names[place]] += 1
 
-    def header(self) -> Header:
+    def header(self) -> MultiTextHeader:
         """The header as it stands now."""
-        return Header(
+        return MultiTextHeader(
             m=len(self._texts),
             texts=self._texts,
             missing=self._missing,
@@ -199,11 +199,11 @@ class MultiTextWriter:
                 file.write((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
-def read_header(path: Path) -> Header | None:
+def read_header(path: Path) -> MultiTextHeader | None:
     """The header of a data file, None where it has none. Raises UserError for one that is damaged or of other data."""
     beside = header_path(path)
     try:
-        header = Header.model_validate_json(beside.read_bytes())
+        header = MultiTextHeader.model_validate_json(beside.read_bytes())
         check_texts([text.name for text in header.texts])
     except FileNotFoundError:
         return None
@@ -230,10 +230,10 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise UserError(f"{path} does not exist, or is no file.")
     with open(path, "rb") as file:
         number = 0
-        while data := file.readline(MOST_LINE):
+        while data := file.readline(MAX_LINE):
             number += 1
-            if len(data) == MOST_LINE:
-                raise UserError(f"{path}: line {number} is longer than {MOST_LINE // 2**20} MB. Are these JSON lines?")
+            if len(data) == MAX_LINE:
+                raise UserError(f"{path}: line {number} is longer than {MAX_LINE // 2**20} MB. Are these JSON lines?")
             yield number, data
 
 

@@ -7,13 +7,13 @@ from collections import Counter
 import polars as pl
 
 from shardmill.core.stage import LABEL
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.inputs import Inputs
 from shardmill.quality.judging import at_least, example
-from shardmill.quality.measures import Tally, bars_chart
-from shardmill.quality.model import Example, Finding, Section, Table, Text
+from shardmill.quality.measures import ValueTally, bars_chart
+from shardmill.quality.model import FigureTable, QualityFinding, ReportSection, RowExample, TextView
 from shardmill.quality.objects_and_texts import Texts, TextsSection
-from shardmill.quality.parts import Part, Pipeline, Reading, Row
+from shardmill.quality.parts import ColumnReading, PipelineQuality, QualityPart, Row
 from shardmill.recaption.names import column_of, text_name
 from shardmill.recaption.perspectives import Perspective, perspectives
 from shardmill.recaption.quality_captions import CHECKED, Sound
@@ -25,10 +25,10 @@ SHORT_TOKENS = 60
 """Perspectives with so few tokens are asked for one thing, whose captions are alike by intention."""
 
 
-class Recaption(Pipeline):
+class Recaption(PipelineQuality):
     """All that is measured of a recaption run, as far as it has come."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         super().__init__(standing, seed)
         self.parts = [Inputs(standing, ("image",))]
         texts: list[Texts] = []
@@ -45,25 +45,25 @@ class Recaption(Pipeline):
         nouns = [each for each in row.get("checked") or [] if each["perspective"] == "noun" and each["fault"] is None]
         return [item.strip() for each in nouns[:1] for item in each["text"].split(",") if item.strip()], []
 
-    def texts(self, lines: dict[str, list[Row]]) -> list[Text]:
+    def texts(self, lines: dict[str, list[Row]]) -> list[TextView]:
         rows = [row for own in lines.values() for row in own]
         if not rows:
             return []
         found = []
         for each in rows[0].get("checked") or []:
             name = text_name(each["captioner"], each["perspective"])
-            found.append(Text(label=name, text=each["text"] or "", kept=each["fault"] is None, why=each["fault"] or ""))
+            found.append(TextView(label=name, text=each["text"] or "", kept=each["fault"] is None, why=each["fault"] or ""))
         if not found:
             for column, said in rows[0].items():
                 if column == column_of("") or column.startswith(column_of("_")[:-1]):
                     own = column.removeprefix("captions").removeprefix("_")
-                    found += [Text(label=text_name(own, each["perspective"]), text=each["text"] or "") for each in said or []]
+                    found += [TextView(label=text_name(own, each["perspective"]), text=each["text"] or "") for each in said or []]
         for place, (text, source) in enumerate(zip(rows[0].get("texts") or [], rows[0].get("text_sources") or [], strict=False)):
-            found.append(Text(label=f"line, text {place + 1}", text=text, why=source))
+            found.append(TextView(label=f"line, text {place + 1}", text=text, why=source))
         return found
 
 
-def asked_texts(standing: Standing) -> dict[tuple[str, str], Perspective]:
+def asked_texts(standing: FinishedShards) -> dict[tuple[str, str], Perspective]:
     """What each captioner that is judged was asked: (captioner, perspective)."""
     stages = {stage.name.partition(LABEL)[2]: stage for stage in standing.run.plan.stages if stage.name.startswith(CAPTIONS)}
     options = standing.run.stage(CHECKED).options
@@ -91,7 +91,7 @@ class Exploded:
         return self._lines
 
 
-def _texts(standing: Standing, pair: tuple[str, str], asked: Perspective, exploded: Exploded, seed: int) -> Texts:
+def _texts(standing: FinishedShards, pair: tuple[str, str], asked: Perspective, exploded: Exploded, seed: int) -> Texts:
     def explode(frame: pl.DataFrame) -> pl.DataFrame:
         own = (pl.col("captioner") == pair[0]) & (pl.col("perspective") == pair[1]) & pl.col("fault").is_null()
         return exploded(frame).filter(own).select("row_id", "text")
@@ -106,16 +106,16 @@ def _texts(standing: Standing, pair: tuple[str, str], asked: Perspective, explod
     )  # fmt: skip
 
 
-class Judged(Part):
+class Judged(QualityPart):
     """What the checks made of the captions, over all of them."""
 
     def __init__(self, exploded: Exploded) -> None:
         self._exploded = exploded
-        self._verdicts = Tally()
-        self._bad: dict[str, list[Example]] = {}
+        self._verdicts = ValueTally()
+        self._bad: dict[str, list[RowExample]] = {}
 
-    def readings(self) -> list[Reading]:
-        return [Reading(CHECKED, ("checked",), self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [ColumnReading(CHECKED, ("checked",), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         said = self._exploded(frame)
@@ -131,7 +131,7 @@ class Judged(Part):
             counts[name.partition("\t")[2]] += count
         return counts
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         counts = self._by_fault()
         told = ", ".join(f"{fault} {count:,}" for fault, count in counts.most_common(6) if fault != "good")
         return [
@@ -148,7 +148,7 @@ class Judged(Part):
             )
         ]
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         counts = self._by_fault()
         if not counts:
             return []
@@ -162,8 +162,8 @@ class Judged(Part):
         ]
         faulty = [(fault, float(count)) for fault, count in counts.most_common() if fault != "good"]
         charts = [bars_chart("judged.faults", "Faults", "fault", faulty, "Bad: a fault in many captions.")] if faulty else []
-        verdicts = Table(id="judged.verdicts", title="Verdicts", columns=["text", *faults], rows=rows)
-        return [Section(id="judged", title="Verdicts on captions", charts=charts, tables=[verdicts])]
+        verdicts = FigureTable(id="judged.verdicts", title="Verdicts", columns=["text", *faults], rows=rows)
+        return [ReportSection(id="judged", title="Verdicts on captions", charts=charts, tables=[verdicts])]
 
     def facts(self) -> dict[str, str]:
         counts = self._by_fault()

@@ -7,11 +7,11 @@ from itertools import combinations
 
 from shardmill.language.likeness import cosine, vectors
 from shardmill.language.relations import mentions
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import example, never
 from shardmill.quality.measures import Histogram, histogram_chart
-from shardmill.quality.model import Example, Finding, Section, Table
-from shardmill.quality.parts import Part, Reading, Row, Rows
+from shardmill.quality.model import FigureTable, QualityFinding, ReportSection, RowExample
+from shardmill.quality.parts import ColumnReading, QualityPart, Row, Rows
 from shardmill.recaption.caption_faults import fault_of
 from shardmill.recaption.check_captions import things_shown
 from shardmill.recaption.names import column_of, text_name
@@ -22,31 +22,31 @@ SAMPLED = 4_000
 ENDS = (".", "!", "?", '"', "'", "”", "’", ")")
 
 
-class Sound(Part):
+class Sound(QualityPart):
     """Kept captions looked at once more, on a sample: whether they are captions at all, whole, in one script, and different."""
 
-    def __init__(self, standing: Standing, asked: dict[tuple[str, str], Perspective], seed: int) -> None:
+    def __init__(self, standing: FinishedShards, asked: dict[tuple[str, str], Perspective], seed: int) -> None:
         self._asked = asked
         options = standing.run.stage(CHECKED).options
         self._script, self._alike = options["script"], options["near_duplicate"]
         own = [column_of(captioner) for captioner in options["captioners"]]
         self._sample = Rows(standing, CHECKED, ("caption", "checked", "clip_scores", *own), SAMPLED, seed, "captions")
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[ColumnReading]:
         return self._sample.readings()
 
     def _kept(self) -> list[tuple[Row, Row]]:
         return [(row, each) for row in self._sample.rows for each in row["checked"] or [] if each["fault"] is None]
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         kept = self._kept()
         if not kept:
             return []
         return [*self._alone(kept), self._whole(kept), self._forbidden(), self._redundant()]
 
-    def _alone(self, kept: list[tuple[Row, Row]]) -> list[Finding]:
-        faulty: list[Example] = []
-        foreign: list[Example] = []
+    def _alone(self, kept: list[tuple[Row, Row]]) -> list[QualityFinding]:
+        faulty: list[RowExample] = []
+        foreign: list[RowExample] = []
         counts = Counter[str]()
         script = "LATIN" if self._script == "any" else self._script
         for row, each in kept:
@@ -78,8 +78,8 @@ class Sound(Part):
             ),
         ]
 
-    def _whole(self, kept: list[tuple[Row, Row]]) -> Finding:
-        cut: list[Example] = []
+    def _whole(self, kept: list[tuple[Row, Row]]) -> QualityFinding:
+        cut: list[RowExample] = []
         bad = 0
         for row, each in kept:
             asked = self._asked.get((each["captioner"], each["perspective"]))
@@ -98,9 +98,9 @@ class Sound(Part):
             examples=cut,
         )
 
-    def _forbidden(self) -> Finding:
+    def _forbidden(self) -> QualityFinding:
         """The rule of perspectives that must not name objects, checked as `check_captions` does."""
-        bad: list[Example] = []
+        bad: list[RowExample] = []
         checked = wrong = 0
         for row in self._sample.rows:
             for each in row["checked"] or []:
@@ -120,8 +120,8 @@ class Sound(Part):
             examples=bad,
         )
 
-    def _redundant(self) -> Finding:
-        near: list[Example] = []
+    def _redundant(self) -> QualityFinding:
+        near: list[RowExample] = []
         pairs = bad = 0
         for row, one, two, alike in self._pairs():
             pairs += 1
@@ -146,7 +146,7 @@ class Sound(Part):
             found += [(row, said[one], said[two], cosine(own[one], own[two])) for one, two in combinations(range(len(said)), 2)]
         return found
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         alike: dict[tuple[str, str], list[float]] = {}
         for _, one, two, value in self._pairs():
             pair = text_name(one["captioner"], one["perspective"]), text_name(two["captioner"], two["perspective"])
@@ -157,16 +157,16 @@ class Sound(Part):
             [*pair, round(sum(values) / len(values), 4), round(max(values), 4), len(values)] for pair, values in alike.items()
         ]
         rows.sort(key=lambda row: -float(row[2] or 0))
-        table = Table(
+        table = FigureTable(
             id="redundancy.pairs",
             title="How alike the texts of one image are",
             columns=["text", "other text", "mean cosine", "largest", "images"],
             rows=rows,
             note="Of hashed n-grams, on a sample. Bad: a mean above about 0.6; the two perspectives are one.",
         )
-        return [Section(id="redundancy", title="Perspectives beside one another", tables=[table]), *self._scores()]
+        return [ReportSection(id="redundancy", title="Perspectives beside one another", tables=[table]), *self._scores()]
 
-    def _scores(self) -> list[Section]:
+    def _scores(self) -> list[ReportSection]:
         found: dict[str, Histogram] = {}
         for row in self._sample.rows:
             for name, score in (row.get("clip_scores") or {}).items():
@@ -180,4 +180,4 @@ class Sound(Part):
             found,
             note="Bad: a hump near 0: captions of others.",
         )
-        return [Section(id="clip", title="CLIP scores", charts=[chart])]
+        return [ReportSection(id="clip", title="CLIP scores", charts=[chart])]

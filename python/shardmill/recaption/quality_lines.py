@@ -6,11 +6,11 @@ from collections import Counter
 
 import polars as pl
 
-from shardmill.quality.finished_shards import Standing
+from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import at_most, example, never
 from shardmill.quality.measures import Histogram, histogram_chart
-from shardmill.quality.model import Example, Finding, Mark, Section, Table
-from shardmill.quality.parts import Part, Reading, Rows
+from shardmill.quality.model import FigureTable, Mark, QualityFinding, ReportSection, RowExample
+from shardmill.quality.parts import ColumnReading, QualityPart, Rows
 from shardmill.recaption.clip_tokens import LIMIT, clip_tokens
 from shardmill.store.frames import LIST
 
@@ -18,21 +18,21 @@ MERGED = "merge_captions"
 SAMPLED = 2_000
 
 
-class Lines(Part):
+class Lines(QualityPart):
     """The lines that training reads: always as many texts, in the same order, and how long they are in CLIP tokens."""
 
-    def __init__(self, standing: Standing, seed: int) -> None:
+    def __init__(self, standing: FinishedShards, seed: int) -> None:
         self._names: list[str] = standing.run.stage(MERGED).options["texts"]
         self._sample = Rows(standing, MERGED, ("texts",), SAMPLED, seed, "lines")
         self._lines = self._wrong = self._padded = 0
         self._by_place = Counter[str]()
-        self._examples: list[Example] = []
-        self._pads: list[Example] = []
+        self._examples: list[RowExample] = []
+        self._pads: list[RowExample] = []
         self._histograms: dict[str, Histogram] | None = None
-        self._long: list[Example] = []
+        self._long: list[RowExample] = []
 
-    def readings(self) -> list[Reading]:
-        return [*self._sample.readings(), Reading(MERGED, ("texts", "text_sources"), self._look)]
+    def readings(self) -> list[ColumnReading]:
+        return [*self._sample.readings(), ColumnReading(MERGED, ("texts", "text_sources"), self._look)]
 
     def _look(self, frame: pl.DataFrame) -> None:
         lines = frame.select("row_id", *(pl.col(name).str.json_decode(LIST) for name in ("texts", "text_sources")))
@@ -62,7 +62,7 @@ class Lines(Part):
                         self._long.append(example(row["row_id"], f"{name}, {length} tokens: {text}"))
         return self._histograms
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[QualityFinding]:
         if not self._lines:
             return []
         found = self._tokens()
@@ -102,14 +102,14 @@ class Lines(Part):
             ),
         ]
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[ReportSection]:
         if not self._lines:
             return []
         rows: list[list[str | float | int | None]] = [
             [place + 1, name, round(self._tokens()[name].mean, 1), self._tokens()[name].highest, self._by_place[name]]
             for place, name in enumerate(self._names)
         ]
-        table = Table(
+        table = FigureTable(
             id="lines.texts",
             title="The texts of a line, in their order",
             columns=["place", "text", "mean tokens", "most tokens", "padded"],
@@ -123,7 +123,7 @@ class Lines(Part):
             [Mark(label=f"limit {LIMIT}", at=LIMIT)],
             note=f"Counted with: {clip_tokens().source}. Bad: much beyond the line, which training never reads.",
         )
-        return [Section(id="lines", title="Multi-text lines", charts=[chart], tables=[table])]
+        return [ReportSection(id="lines", title="Multi-text lines", charts=[chart], tables=[table])]
 
     def facts(self) -> dict[str, str]:
         return {"lines": f"{self._lines:,} of {len(self._names)} texts"}

@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, Ask, Context, Options, Row, ScoreStage
+from shardmill.core.stage import Answer, Context, ModelCall, Options, Row, ScoreStage
 from shardmill.core.standalone import main
 from shardmill.recaption.names import column_of, text_name
 
 COLUMN = "clip_scores"
 
 
-class ScoreOptions(Options):
+class ScoreCaptionsOptions(Options):
     """Options of `score_captions`."""
 
     captioners: list[str] = Field(
@@ -35,14 +35,14 @@ class ScoreCaptions(ScoreStage):
 
     name = "recaption.score_captions"
     adds = {COLUMN: "json"}
-    Options = ScoreOptions
-    options: ScoreOptions
+    Options = ScoreCaptionsOptions
+    options: ScoreCaptionsOptions
 
     def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
         super().__init__(options, context)
         self.reads = ("image", *(column_of(captioner) for captioner in self.options.captioners))
 
-    def ask(self, row: Row, rng: Random) -> list[Ask]:
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         texts = self._texts(row)
         return [self.score(row["image"], list(texts.values()))] if texts else []
 

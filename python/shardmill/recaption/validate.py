@@ -15,7 +15,7 @@ import numpy as np
 
 from shardmill.recaption.clip_tokens import LIMIT, ClipTokens, clip_tokens
 from shardmill.recaption.join_matching import ImageKeys
-from shardmill.recaption.multitext import Fault, Header, parse_line, raw_lines, read_header
+from shardmill.recaption.multitext import Fault, MultiTextHeader, parse_line, raw_lines, read_header
 from shardmill.tables import open_table
 from shardmill.tables.ingest import map_columns
 from shardmill.tables.json_stream import ID
@@ -35,7 +35,7 @@ Hashes = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass
-class Finding:
+class LineProblem:
     """How often something was found, and the first few lines (from 1) where."""
 
     count: int = 0
@@ -54,11 +54,11 @@ class Verdict:
     """
 
     path: Path
-    header: Header | None
+    header: MultiTextHeader | None
     m: int
     m_from: str
     lines: int = 0
-    findings: dict[str, Finding] = field(default_factory=dict)
+    findings: dict[str, LineProblem] = field(default_factory=dict)
     details: dict[str, str] = field(default_factory=dict)
     lengths: list[Counter[int]] = field(default_factory=list)
     exact: bool = True
@@ -74,7 +74,7 @@ class Verdict:
         return [text.name for text in self.header.texts] if self.header else [f"text {place + 1}" for place in range(self.m)]
 
     def found(self, kind: str, line: int, detail: str = "") -> None:
-        self.findings.setdefault(kind, Finding()).add(line)
+        self.findings.setdefault(kind, LineProblem()).add(line)
         if detail:
             self.details.setdefault(kind, detail)
 
@@ -124,7 +124,7 @@ def check_multitext(
     if not path.is_file():
         raise UserError(f"{path} does not exist, or is no file.")
     header = read_header_or_fault(path)
-    verdict = Verdict(path, header if isinstance(header, Header) else None, m or 0, "--m" if m else "")
+    verdict = Verdict(path, header if isinstance(header, MultiTextHeader) else None, m or 0, "--m" if m else "")
     if isinstance(header, str):
         verdict.found(OTHER_DATA, 0, header)
     elif header and m and header.m != m:
@@ -162,7 +162,7 @@ def check_multitext(
     return verdict
 
 
-def read_header_or_fault(path: Path) -> Header | str | None:
+def read_header_or_fault(path: Path) -> MultiTextHeader | str | None:
     """The header, or why it is not this file's."""
     try:
         return read_header(path)

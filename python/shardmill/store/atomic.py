@@ -21,7 +21,7 @@ NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXD
 TEMPORARY = re.compile(r"\..+\.[0-9]{13}-(.*)-([0-9]+)-[0-9a-f]{6}\.tmp")
 ABANDONED_SECONDS = 86_400.0
 """A temporary file that nobody has written to for so long is nobody's."""
-MOST_NAMES = 20_000
+MAX_NAMES = 20_000
 """So many names of a folder are looked through for temporary files: one of pictures may have millions."""
 
 _swept: set[Path] = set()
@@ -85,7 +85,7 @@ def temporary_name(path: Path) -> Path:
 def _sweep(folder: Path) -> None:
     """Remove temporary files whose writers are known to be dead, or that are a day old."""
     with os.scandir(folder) as names:
-        found = [match for entry in islice(names, MOST_NAMES) if (match := TEMPORARY.fullmatch(entry.name))]
+        found = [match for entry in islice(names, MAX_NAMES) if (match := TEMPORARY.fullmatch(entry.name))]
     for match in found:
         path = folder / match[0]
         dead = match[1] == _host() and not Path(f"/proc/{match[2]}").exists() and Path("/proc/self").exists()

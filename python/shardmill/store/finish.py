@@ -39,7 +39,7 @@ USAGE = ("requests", "retries", "prompt_tokens", "cached_tokens", "completion_to
 REJECTS: dict[str, Kind] = {"reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
 
 
-class Unconserved(AssertionError):
+class ConservationError(AssertionError):
     """Rows were lost or doubled: a fault of the program. Nothing was published."""
 
 
@@ -77,7 +77,7 @@ def finish_shard(
     kinds = {name: kind for name, kind in run.kinds(stage).items() if name in out.columns}
     check_conservation(table, out, rejects, list(keys))
     write_frame(out, kinds, files.staged(attempt).part, run.plan.part_format)
-    counts = Counts(table.height, out.select(pl.struct(list(keys)).n_unique()).item(), out.height)
+    counts = ShardCounts(table.height, out.select(pl.struct(list(keys)).n_unique()).item(), out.height)
     source = InputRecord(stage=above.stage, sha256=above.part.sha256)
     return seal(
         run,
@@ -97,7 +97,7 @@ def finish_shard(
 
 
 @dataclass(frozen=True)
-class Counts:
+class ShardCounts:
     """Distinct rows that went in, distinct rows that came out, and lines of the part."""
 
     rows_in: int
@@ -110,7 +110,7 @@ def seal(
     stage: str,
     shard: int,
     attempt: str,
-    counts: Counts,
+    counts: ShardCounts,
     rejects: pl.DataFrame,
     reject_kinds: Kinds,
     source: InputRecord,
@@ -188,7 +188,7 @@ def check_conservation(table: pl.DataFrame, out: pl.DataFrame, rejects: pl.DataF
         ("not in the input", foreign),
     ):
         if rows.height:
-            raise Unconserved(f"{rows.height} rows are {what}, such as {rows.row(0, named=True)}; nothing was published")
+            raise ConservationError(f"{rows.height} rows are {what}, such as {rows.row(0, named=True)}; nothing was published")
 
 
 def _from_journals(

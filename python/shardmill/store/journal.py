@@ -22,7 +22,7 @@ WRITE_SECONDS, FLUSH_SECONDS = 0.1, 2.0
 
 
 @dataclass(frozen=True)
-class Header:
+class JournalHeader:
     """What the rows of a journal were made with. A journal with another fingerprint is of no use to a stage."""
 
     fingerprint: str
@@ -30,7 +30,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Record:
+class JournalRecord:
     """The end of one row: the values that the stage adds (one dict per row that came out), or why it was rejected.
 
     `key` is (row_id,), or (row_id, sub_id) for a stage that reads several rows of one row_id. `usage` is what the row cost, by
@@ -54,7 +54,7 @@ class Journal:
     machine that loses power.
     """
 
-    def __init__(self, path: Path, header: Header):
+    def __init__(self, path: Path, header: JournalHeader):
         self._file = open(path, "xb")  # noqa: SIM115 (closed by close())
         self._written = self._flushed = time.monotonic()
         self._file.write(_line(asdict(header)))
@@ -65,7 +65,7 @@ class Journal:
             self.close()
             raise
 
-    def append(self, record: Record) -> None:
+    def append(self, record: JournalRecord) -> None:
         body: dict[str, Any] = {"key": record.key}
         if record.kept is not None:
             body["kept"] = record.kept
@@ -112,10 +112,10 @@ def _value(line: bytes) -> Any:
     return json.loads(text) if line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(text) else None
 
 
-def read_header(path: Path) -> Header | None:
+def read_header(path: Path) -> JournalHeader | None:
     """The header of a journal, or None when not even that was written whole."""
     first = next(_values(path), None)
-    return Header(**first) if isinstance(first, dict) and "fingerprint" in first else None
+    return JournalHeader(**first) if isinstance(first, dict) and "fingerprint" in first else None
 
 
 class JournalReader:
@@ -144,7 +144,7 @@ class JournalReader:
                         yield tuple(value["key"])
 
 
-def read_records(journals: Iterable[Path], fingerprint: str) -> Iterator[Record]:
+def read_records(journals: Iterable[Path], fingerprint: str) -> Iterator[JournalRecord]:
     """The finished rows of all journals made with `fingerprint`, oldest journal first; of a row done twice only the first."""
     seen: set[tuple[int, ...]] = set()
     for path in journals:
@@ -155,7 +155,7 @@ def read_records(journals: Iterable[Path], fingerprint: str) -> Iterator[Record]
             key = tuple(value.get("key", ()))
             if key and "kept" not in value and key not in seen:
                 seen.add(key)
-                yield Record(key, value.get("rows"), value.get("reject"), value.get("usage"))
+                yield JournalRecord(key, value.get("rows"), value.get("reject"), value.get("usage"))
 
 
 def read_kept(journals: Iterable[Path], fingerprint: str) -> dict[tuple[int, ...], dict[str, Any]]:

@@ -22,8 +22,8 @@ def begun_shards(folder: Path, count: int) -> set[int]:
     return {shard for match in matches if (shard := int(match[1])) < count}
 
 
-def painted_path(run_folder: Path, value: str) -> str:
-    """The absolute path of a picture from the column `painted_image`, which starts from the run's folder. Looks at no file."""
+def generated_image_path(run_folder: Path, value: str) -> str:
+    """The absolute path of a picture from the column `generated_image`, which starts from the run's folder. Looks at no file."""
     return os.path.abspath(run_folder / value)
 
 

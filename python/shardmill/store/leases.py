@@ -22,17 +22,17 @@ from shardmill.store.layout import ShardFiles
 BEAT_SECONDS = 20.0
 STALE_SECONDS = 180.0
 """Well above the seconds for which a network file system may show old times, and the skew between the clocks of a cluster."""
-MOST_BLOCKS = 16
-LEAST_ROWS = 32
+MAX_BLOCKS = 16
+MIN_ROWS = 32
 """Few enough blocks that claiming costs nothing, small enough that a helper finishes one soon."""
 
 
-class Held(Exception):
+class ShardBusy(Exception):
     """All rows of a shard that are left are other workers' now. Look again later."""
 
 
 @dataclass(frozen=True)
-class Holder:
+class LeaseOwner:
     """Who holds a claim. `machine` tells computers, and containers with process numbers of their own, apart."""
 
     attempt: str
@@ -44,16 +44,16 @@ class Holder:
     restart: int = 0
     log: str = ""
 
-    def is_dead(self, seen_by: Holder) -> bool:
+    def is_dead(self, seen_by: LeaseOwner) -> bool:
         """Its process is gone from this machine, or SLURM has given its job up and started it again, as `seen_by`."""
         if self.job and self.job == seen_by.job and self.restart < seen_by.restart:
             return True
         return self.machine == seen_by.machine and process_start(self.pid) != self.started
 
 
-def this_process(attempt: str = "", node: str = "", job: str = "", restart: int = 0, log: str = "") -> Holder:
+def this_process(attempt: str = "", node: str = "", job: str = "", restart: int = 0, log: str = "") -> LeaseOwner:
     """The holder that this process is."""
-    return Holder(attempt, _machine(), os.getpid(), process_start(os.getpid()), node, job, restart, log)
+    return LeaseOwner(attempt, _machine(), os.getpid(), process_start(os.getpid()), node, job, restart, log)
 
 
 def process_start(pid: int) -> str:
@@ -74,7 +74,7 @@ def _machine() -> str:
 
 def blocks(rows: int) -> list[tuple[int, int]]:
     """The row positions [start, end) of the blocks that a shard of `rows` rows is claimed in."""
-    count = max(1, min(MOST_BLOCKS, rows // LEAST_ROWS))
+    count = max(1, min(MAX_BLOCKS, rows // MIN_ROWS))
     return [(rows * index // count, rows * (index + 1) // count) for index in range(count)]
 
 
@@ -82,22 +82,22 @@ def claim_path(files: ShardFiles, block: int) -> Path:
     return files.claims_folder / f"{files.stem}.block-{block:02d}.claim"
 
 
-def read_claims(files: ShardFiles, paths: Sequence[Path] | None = None) -> Iterator[tuple[int, Holder, float]]:
+def read_claims(files: ShardFiles, paths: Sequence[Path] | None = None) -> Iterator[tuple[int, LeaseOwner, float]]:
     """The claims on a shard: block, holder, and seconds since the holder last touched it. `paths` are its claims if known."""
     for path in files.claims() if paths is None else paths:
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
             with open(path, encoding="utf-8") as file:
-                holder = Holder(**json.load(file))
+                holder = LeaseOwner(**json.load(file))
                 age = time.time() - os.fstat(file.fileno()).st_mtime
             yield int(path.name.split(".block-")[1][:2]), holder, age
 
 
-def live_blocks(files: ShardFiles, seen_by: Holder | None = None) -> dict[int, Holder]:
+def live_blocks(files: ShardFiles, seen_by: LeaseOwner | None = None) -> dict[int, LeaseOwner]:
     """The blocks of a shard that somebody works on, as far as `seen_by` (this process if not given) can tell."""
     return _live(read_claims(files), seen_by or this_process())
 
 
-def live_blocks_of(shards: Sequence[ShardFiles], seen_by: Holder | None = None) -> list[dict[int, Holder]]:
+def live_blocks_of(shards: Sequence[ShardFiles], seen_by: LeaseOwner | None = None) -> list[dict[int, LeaseOwner]]:
     """The same of several shards of a stage, from one look at the folder of its claims."""
     me = seen_by or this_process()
     by_stem: dict[str, list[Path]] = {files.stem: [] for files in shards}
@@ -107,24 +107,24 @@ def live_blocks_of(shards: Sequence[ShardFiles], seen_by: Holder | None = None) 
     return [_live(read_claims(files, by_stem[files.stem]), me) for files in shards]
 
 
-def _live(found: Iterator[tuple[int, Holder, float]], me: Holder) -> dict[int, Holder]:
+def _live(found: Iterator[tuple[int, LeaseOwner, float]], me: LeaseOwner) -> dict[int, LeaseOwner]:
     return {block: holder for block, holder, age in found if age < STALE_SECONDS and not holder.is_dead(me)}
 
 
-class Claims:
+class Leases:
     """The claims of one attempt at a shard. Used as a context: they are touched inside it, and let go at its end.
 
     All of them are links to one file, the attempt's card, so that one touch serves them all.
     """
 
-    def __init__(self, files: ShardFiles, holder: Holder):
+    def __init__(self, files: ShardFiles, holder: LeaseOwner):
         self.files, self.holder = files, holder
         self._card = files.claims_folder / f"{files.stem}.{holder.attempt}.card.tmp"
         self._held: set[int] = set()
         self._inherited: set[int] = set()
         self._end = threading.Event()
 
-    def __enter__(self) -> Claims:
+    def __enter__(self) -> Leases:
         self.files.claims_folder.mkdir(parents=True, exist_ok=True)
         self._card.write_text(json.dumps(asdict(self.holder)) + "\n", encoding="utf-8")
         threading.Thread(target=self._beat, daemon=True).start()

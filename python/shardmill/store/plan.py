@@ -22,7 +22,7 @@ from shardmill.util.errors import UserError
 NAME = "plan.json"
 
 
-class Reading(BaseModel):
+class InputReading(BaseModel):
     """How the input is read; see `tables.open_table`."""
 
     encoding: str | None = None
@@ -40,7 +40,7 @@ class InputPlan(BaseModel):
     bytes: int
     rows: int
     format: str
-    reading: Reading = Reading()
+    reading: InputReading = InputReading()
     mapping: dict[str, str] = Field(default_factory=dict)
     columns: dict[str, Kind]
     image_root: str

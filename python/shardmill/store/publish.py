@@ -17,7 +17,7 @@ from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import Manifest, read_manifest
 from shardmill.util.errors import UserError
 
-Standing = Mapping[Path, tuple[int, int] | None]
+FinishedShards = Mapping[Path, tuple[int, int] | None]
 
 
 def publish(files: ShardFiles, attempt: str, superseded: Path, *, tidy: bool = True) -> tuple[Manifest, bool]:
@@ -30,13 +30,15 @@ def publish(files: ShardFiles, attempt: str, superseded: Path, *, tidy: bool = T
     sync_folder(files.folder)
     with contextlib.suppress(FileNotFoundError):  # a faster attempt has published and tidied up
         link_if_absent(staged.part, files.part)
-    manifest = settle(files, superseded, attempt, tidy=tidy)
+    manifest = complete_publication(files, superseded, attempt, tidy=tidy)
     if manifest is None:
         raise UserError(f"{files.part} was removed while shard {files.index} was being published; run the shard again")
     return manifest, manifest.attempt == attempt
 
 
-def settle(files: ShardFiles, superseded: Path, attempt: str | None = None, *, tidy: bool = True) -> Manifest | None:
+def complete_publication(
+    files: ShardFiles, superseded: Path, attempt: str | None = None, *, tidy: bool = True
+) -> Manifest | None:
     """Finish a publication that was begun and cut off; returns the manifest if the shard is complete.
 
     A part or rejects file that no attempt vouches for is moved to `superseded`. `attempt` is the likely owner, if one is known:
@@ -49,7 +51,7 @@ def settle(files: ShardFiles, superseded: Path, attempt: str | None = None, *, t
         if owner is None:
             manifest = read_manifest(files.manifest)  # the owner may have finished between the two looks
             if manifest is None:
-                retire(files, superseded, seen)
+                archive_files(files, superseded, seen)
         else:
             manifest = _complete(files, owner)
     if manifest is not None:
@@ -58,12 +60,12 @@ def settle(files: ShardFiles, superseded: Path, attempt: str | None = None, *, t
     return manifest
 
 
-def standing(files: ShardFiles) -> Standing:
+def standing(files: ShardFiles) -> FinishedShards:
     """The files that have the final names of a shard now."""
     return {path: identity(path) for path in (files.manifest, files.rejects, files.part)}
 
 
-def retire(files: ShardFiles, superseded: Path, seen: Standing) -> None:
+def archive_files(files: ShardFiles, superseded: Path, seen: FinishedShards) -> None:
     """Move a shard's published files to `superseded`. The part goes last: it is the claim, so rejects never stand without one.
 
     Only the files that were `seen`: a worker that is slow at this must not move what a faster one has published since.

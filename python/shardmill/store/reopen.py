@@ -11,18 +11,20 @@ import polars as pl
 
 from shardmill.store.atomic import new_attempt
 from shardmill.store.cells import Kind, decode
-from shardmill.store.journal import Header, Journal, Record, read_records
+from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_records
 from shardmill.store.manifest import Manifest
-from shardmill.store.publish import retire, standing
+from shardmill.store.publish import archive_files, standing
 from shardmill.store.run_folder import RunFolder, digest_of
 from shardmill.util.errors import UserError
 
 
-class Changed(Exception):
+class ShardReopened(Exception):
     """Another worker has opened the shard meanwhile, or finished it anew."""
 
 
-def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejects: bool = True) -> Iterator[Record]:
+def finished_records(
+    run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejects: bool = True
+) -> Iterator[JournalRecord]:
     """The rows of a finished shard as journal records, in order; without its rejects if so asked.
 
     What the shard cost is laid on them in equal shares, so that the shard that they go into counts it too.
@@ -35,7 +37,7 @@ def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest,
     records = manifest.rows_in - (0 if rejects else manifest.rejected)
     share = {name: value / max(records, 1) for name, value in manifest.usage.items() if value}
     for key, rows in groupby(part.select(names).iter_rows(named=True), key=lambda row: tuple(row[name] for name in keys)):
-        yield Record(key, rows=[_values(row, adds) for row in rows], usage=share)
+        yield JournalRecord(key, rows=[_values(row, adds) for row in rows], usage=share)
     if rejects:
         kinds: dict[str, Kind] = {
             **dict.fromkeys(keys, "int"),
@@ -46,7 +48,7 @@ def finished_records(run: RunFolder, stage: str, shard: int, manifest: Manifest,
         }
         refused = run.read_rejects(stage, shard, manifest, kinds).with_columns(pl.col("detail", "raw").fill_null(""))
         for row in refused.iter_rows(named=True):
-            yield Record(tuple(row.pop(name) for name in keys), reject=row, usage=share)
+            yield JournalRecord(tuple(row.pop(name) for name in keys), reject=row, usage=share)
 
 
 def _keys(run: RunFolder, stage: str) -> list[str]:
@@ -69,7 +71,7 @@ def reopen_stale(run: RunFolder, stage: str, shard: int, manifest: Manifest) -> 
     except (UserError, FileNotFoundError):  # its files are not those of the manifest: are they another's by now?
         now = run.manifest(stage, shard)
         if now is None or now.attempt != manifest.attempt:
-            raise Changed from None
+            raise ShardReopened from None
         raise
 
 
@@ -79,7 +81,7 @@ def reopen_rejected(run: RunFolder, stage: str, shard: int, manifest: Manifest) 
         return 0
     try:
         _reopen(run, stage, shard, manifest, rejects=False, round=manifest.round + 1)
-    except Changed:
+    except ShardReopened:
         return 0
     return manifest.rejected
 
@@ -88,11 +90,11 @@ def _reopen(run: RunFolder, stage: str, shard: int, manifest: Manifest, *, rejec
     files = run.files(stage, shard)
     seen, now = standing(files), run.manifest(stage, shard)
     if now is None or now.attempt != manifest.attempt:
-        raise Changed
-    with closing(Journal(files.journal(new_attempt()), Header(digest_of(manifest.fingerprint), round))) as journal:
+        raise ShardReopened
+    with closing(Journal(files.journal(new_attempt()), JournalHeader(digest_of(manifest.fingerprint), round))) as journal:
         for record in finished_records(run, stage, shard, manifest, rejects=rejects):
             journal.append(record)
-    retire(files, run.superseded / stage, seen)
+    archive_files(files, run.superseded / stage, seen)
 
 
 def keep_rows(run: RunFolder, stage: str, shard: int, fingerprint: str) -> None:
@@ -108,6 +110,6 @@ def keep_rows(run: RunFolder, stage: str, shard: int, fingerprint: str) -> None:
     rows = ((record.key, record.rows[0]) for record in records if record.rows and len(record.rows) == 1)
     first = next(rows, None)
     if first is not None:
-        with closing(Journal(files.journal(new_attempt()), Header(fingerprint))) as journal:
+        with closing(Journal(files.journal(new_attempt()), JournalHeader(fingerprint))) as journal:
             for key, row in chain([first], rows):
-                journal.append(Record(key, kept=row))
+                journal.append(JournalRecord(key, kept=row))

@@ -9,9 +9,9 @@ from contextlib import ExitStack, closing
 import polars as pl
 
 from shardmill.store.atomic import new_attempt, set_aside
-from shardmill.store.finish import Counts, seal
+from shardmill.store.finish import ShardCounts, seal
 from shardmill.store.frames import read_frame, write_frame
-from shardmill.store.journal import Header, Journal, Record, read_header, read_records
+from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_header, read_records
 from shardmill.store.manifest import InputRecord
 from shardmill.store.plan import cut, replace_plan
 from shardmill.store.reopen import finished_records
@@ -82,7 +82,7 @@ def _recut_ingest(run: RunFolder, new: RunFolder, shard: int) -> None:
     rejects = pl.concat([_ingest_rejects(run, index) for index in old]).filter(inside)
     attempt, started = new_attempt(), time.time()
     write_frame(part, kinds, new.files(INGEST, shard).staged(attempt).part, format)
-    counts = Counts(end - start, part.height, part.height)
+    counts = ShardCounts(end - start, part.height, part.height)
     source = InputRecord(stage="input", sha256=run.plan.input.sha256)
     seal(new, INGEST, shard, attempt, counts, rejects, INGEST_REJECTS, source, columns=kinds, started=started)
 
@@ -104,12 +104,12 @@ def _keep_rows(run: RunFolder, new: RunFolder, stage: str, shard: int) -> None:
                 for record in records:
                     if start <= record.key[0] < end:
                         if round not in journals:
-                            journal = Journal(new.files(stage, shard).journal(new_attempt()), Header(digest, round))
+                            journal = Journal(new.files(stage, shard).journal(new_attempt()), JournalHeader(digest, round))
                             journals[round] = stack.enter_context(closing(journal))
                         journals[round].append(record)
 
 
-def _finished(run: RunFolder, stage: str, shard: int, digest: str) -> Iterator[tuple[int, Iterator[Record]]]:
+def _finished(run: RunFolder, stage: str, shard: int, digest: str) -> Iterator[tuple[int, Iterator[JournalRecord]]]:
     """The finished rows of an old shard by round: from its part, or from its journals when it was not complete."""
     manifest = run.manifest(stage, shard)
     if manifest is not None and manifest.fingerprint == run.fingerprint(stage):

@@ -16,7 +16,7 @@ from shardmill.tables.ingest import INGEST_REJECTS
 
 
 @dataclass(frozen=True)
-class Chapter:
+class StageOutcome:
     """What became of a row in one stage: `fate` is out, rejected, in the journal, waiting or not reached."""
 
     stage: str
@@ -24,20 +24,20 @@ class Chapter:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
-def explain(run: RunFolder, row_id: int) -> list[Chapter]:
+def explain(run: RunFolder, row_id: int) -> list[StageOutcome]:
     """The chapters of a row in pipeline order. Raises UserError for a row_id outside of the input."""
     shard = run.plan.shard_of(row_id)
-    chapters: dict[str, Chapter] = {}
+    chapters: dict[str, StageOutcome] = {}
     for stage in [INGEST, *run.stages]:
         source = run.after(stage)
         if source is not None and chapters[source].fate != "out":
-            chapters[stage] = Chapter(stage, "not reached")
+            chapters[stage] = StageOutcome(stage, "not reached")
         else:
-            chapters[stage] = next(_fates(run, stage, shard, row_id), Chapter(stage, "waiting"))
+            chapters[stage] = next(_fates(run, stage, shard, row_id), StageOutcome(stage, "waiting"))
     return list(chapters.values())
 
 
-def _fates(run: RunFolder, stage: str, shard: int, row_id: int) -> Iterator[Chapter]:
+def _fates(run: RunFolder, stage: str, shard: int, row_id: int) -> Iterator[StageOutcome]:
     """Every trace of the row in the stage's files; the first one tells."""
     files = run.files(stage, shard)
     manifest = run.manifest(stage, shard)
@@ -47,15 +47,15 @@ def _fates(run: RunFolder, stage: str, shard: int, row_id: int) -> Iterator[Chap
             names = (
                 list(run.plan.input.columns) if stage == INGEST else [n for n in manifest.columns if n in run.stage(stage).adds]
             )
-            yield Chapter(stage, "out", [{name: decode(row[name], manifest.columns[name]) for name in names} for row in out])
+            yield StageOutcome(stage, "out", [{name: decode(row[name], manifest.columns[name]) for name in names} for row in out])
         kinds = INGEST_REJECTS if stage == INGEST else {"row_id": "int", **REJECTS}
         rejected = _rows(run.read_rejects(stage, shard, manifest, kinds), row_id)
         if rejected:
-            yield Chapter(stage, "rejected", rejected)
+            yield StageOutcome(stage, "rejected", rejected)
     elif stage != INGEST:
         for record in read_records(files.journals(), digest_of(run.fingerprint(stage))):
             if record.key[0] == row_id:
-                yield Chapter(stage, "in the journal", record.rows or [record.reject or {}])
+                yield StageOutcome(stage, "in the journal", record.rows or [record.reject or {}])
 
 
 def _rows(frame: pl.DataFrame, row_id: int) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from shardmill.tables.base import (
     Table,
 )
 from shardmill.tables.csv_table import CsvTable
-from shardmill.tables.images import PictureTable
+from shardmill.tables.images import ImageTable
 from shardmill.tables.json_stream import JsonTable
 from shardmill.tables.jsonl import JsonlTable
 from shardmill.tables.parquet import ParquetTable
@@ -62,7 +62,7 @@ def open_table(
     if encoding is not None:
         codec_name(encoding)
     if path.is_dir() or (path.suffix == ".tar" and path.is_file()):
-        return PictureTable(path)
+        return ImageTable(path)
     kind = sniff_format(path, encoding)
     if kind == "parquet":
         check_survivable(path)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from shardmill.tables.base import LINE, ROW_ID, Batch
-from shardmill.tables.csv_layout import MAX_FIELD_LINES, NEWLINE, QUOTE, RETURN, Layout, Parsed, Place
+from shardmill.tables.csv_layout import MAX_FIELD_LINES, NEWLINE, QUOTE, RETURN, CsvPosition, Layout, Parsed
 
 Positions = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
@@ -31,7 +31,7 @@ class _Marks:
     ends: Flags
 
 
-def parse_block(data: bytes, layout: Layout, place: Place) -> Parsed | None:
+def parse_block(data: bytes, layout: Layout, place: CsvPosition) -> Parsed | None:
     """Parses the complete records at the start of `data`; None where the careful parser has to look."""
     text = np.frombuffer(data, np.uint8)
     marks = _find_marks(text, layout)

@@ -11,7 +11,7 @@ from shardmill.tables.base import (
     BatchBuilder,
     raw_text,
 )
-from shardmill.tables.csv_layout import MAX_FIELD_LINES, QUOTE, Layout, Parsed, Place
+from shardmill.tables.csv_layout import MAX_FIELD_LINES, QUOTE, CsvPosition, Layout, Parsed
 
 
 class MalformedRecord(ValueError):
@@ -33,7 +33,7 @@ class CarefulParser:
         self._layout = layout
         self.resuming = False
 
-    def parse(self, data: bytes, at_end: bool, place: Place) -> Parsed:
+    def parse(self, data: bytes, at_end: bool, place: CsvPosition) -> Parsed:
         """The complete records at the start of `data`; size 0 where not even one is complete."""
         builder = BatchBuilder(self._layout.columns)
         at, line, row_id = 0, place.line, place.row_id
@@ -42,14 +42,14 @@ class CarefulParser:
                 at, line = data.index(b"\n", at) + 1, line + 1
                 continue
             try:
-                end = self._record(builder, data, at, at_end, Place(row_id, line))
+                end = self._record(builder, data, at, at_end, CsvPosition(row_id, line))
             except IncompleteRecord:
                 break
             line += data.count(b"\n", at, end)
             at, row_id = end, row_id + 1
         return Parsed(builder.take(), at, line - place.line)
 
-    def _record(self, builder: BatchBuilder, data: bytes, at: int, at_end: bool, place: Place) -> int:
+    def _record(self, builder: BatchBuilder, data: bytes, at: int, at_end: bool, place: CsvPosition) -> int:
         """Adds the record that starts at `at`, as good or as bad, and returns where it ends."""
         try:
             cells, end = split_record(data, at, self._layout, at_end, strict=self.resuming)

@@ -22,7 +22,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Place:
+class CsvPosition:
     """Where a block starts: the ordinal of its first record and the number of its first line."""
 
     row_id: int

@@ -15,8 +15,8 @@ from shardmill.tables.csv_careful import (
     MalformedRecord,
     split_record,
 )
-from shardmill.tables.csv_layout import QUOTE, Layout, Parsed, Place
-from shardmill.tables.source import Source
+from shardmill.tables.csv_layout import QUOTE, CsvPosition, Layout, Parsed
+from shardmill.tables.source import TextSource
 from shardmill.util.errors import UserError
 
 BLOCK_SIZE = 8 * 2**20  # larger ones are slower: each is then fresh memory from the system
@@ -43,15 +43,15 @@ class CsvTable(Table):
         if quoting == "auto":
             quoted = kind == "csv" or _quotes_have_meaning(path, encoding, delimiter)
         self._layout = Layout((), ord(delimiter), quoted)
-        with Source(path, encoding) as source:
+        with TextSource(path, encoding) as source:
             columns, self._header_size, self._first_line = _read_header(path, source, self._layout)
         super().__init__(path, columns, encoding)
         self._layout = Layout(tuple(columns), ord(delimiter), quoted)
 
     def _batches(self) -> Iterator[Batch]:
         careful = CarefulParser(self._layout)
-        place = Place(0, self._first_line)
-        with Source(self.path, self.encoding) as source:
+        place = CsvPosition(0, self._first_line)
+        with TextSource(self.path, self.encoding) as source:
             _skip(source, self._header_size)
             size = self._block_size
             while source.peek(1)[0]:
@@ -63,10 +63,10 @@ class CsvTable(Table):
                     size = max(1, self._block_size // SMALLEST_SHARE)
                     parsed = self._parse_carefully(source, careful, place, size)
                 source.skip(parsed.size)
-                place = Place(place.row_id + parsed.records, place.line + parsed.lines)
+                place = CsvPosition(place.row_id + parsed.records, place.line + parsed.lines)
                 yield parsed.batch
 
-    def _parse_carefully(self, source: Source, careful: CarefulParser, place: Place, size: int) -> Parsed:
+    def _parse_carefully(self, source: TextSource, careful: CarefulParser, place: CsvPosition, size: int) -> Parsed:
         while True:
             data, at_end = source.peek(size)
             parsed = careful.parse(data, at_end, place)
@@ -80,12 +80,12 @@ class CsvTable(Table):
             size = min(2 * size, MAX_RECORD)
 
 
-def _skip(source: Source, size: int) -> None:
+def _skip(source: TextSource, size: int) -> None:
     source.peek(size)
     source.skip(size)
 
 
-def _read_header(path: Path, source: Source, layout: Layout) -> tuple[list[str], int, int]:
+def _read_header(path: Path, source: TextSource, layout: Layout) -> tuple[list[str], int, int]:
     """Column names, and the size in bytes and first line of what stands behind them."""
     data, at_end = source.peek(SAMPLE)
     start = 0
@@ -115,7 +115,7 @@ def _usable(name: str, place: int) -> str:
 
 def _quotes_have_meaning(path: Path, encoding: str | None, delimiter: str) -> bool:
     """Whether the quotes in a sample are well-formed, and it has no more bad records with quoting than without."""
-    with Source(path, encoding) as source:
+    with TextSource(path, encoding) as source:
         data, at_end = source.peek(SAMPLE)
     data = data[: data.rfind(b"\n") + 1]
     text = np.frombuffer(data, np.uint8)
@@ -126,6 +126,7 @@ def _quotes_have_meaning(path: Path, encoding: str | None, delimiter: str) -> bo
         return False
     columns = tuple(data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace").split(delimiter))
     with_quotes, without = (
-        CarefulParser(Layout(columns, ord(delimiter), quoted)).parse(data, at_end, Place(0, 1)).batch for quoted in (True, False)
+        CarefulParser(Layout(columns, ord(delimiter), quoted)).parse(data, at_end, CsvPosition(0, 1)).batch
+        for quoted in (True, False)
     )
     return len(with_quotes.bad) <= len(without.bad)

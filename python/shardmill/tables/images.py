@@ -19,7 +19,7 @@ Entry = tuple[str, int, Callable[[], bytes]]
 """A file: its reference, its size, and how to read it."""
 
 
-class PictureTable(Table):
+class ImageTable(Table):
     """One record for each picture, in the order of names: `image`, from the folder, or `SHARD.tar::MEMBER`; and `caption`, what
     stands in a .txt file of the same name, unless none of the first 1,000 pictures has one. The line of a record is its ordinal,
     from 1.

@@ -13,11 +13,11 @@ import polars as pl
 
 from shardmill.store.atomic import make_folder, new_attempt
 from shardmill.store.cells import Kind, dump_cell, parse_list, storable
-from shardmill.store.finish import REJECTS, Counts, seal
+from shardmill.store.finish import REJECTS, ShardCounts, seal
 from shardmill.store.frames import frame_of, write_frame
 from shardmill.store.layout import begun_shards
 from shardmill.store.manifest import InputRecord, Manifest
-from shardmill.store.publish import settle
+from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.tables import Table, open_table
 from shardmill.tables.selection import Sieve
@@ -124,7 +124,7 @@ def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
     if len(manifests) != run.num_shards:
         raise UserError(f"{planned.path} ended after {len(manifests)} of {run.num_shards} shards; it changed while it was read")
     for shard in begun_shards(run.folder(INGEST), run.num_shards):
-        settle(run.files(INGEST, shard), run.superseded / INGEST)
+        complete_publication(run.files(INGEST, shard), run.superseded / INGEST)
     return manifests
 
 
@@ -134,7 +134,7 @@ def _standing(run: RunFolder) -> list[Manifest | None]:
     found = []
     for shard in range(run.num_shards):
         manifest = None if shard in begun else run.manifest(INGEST, shard)
-        found.append(manifest or settle(run.files(INGEST, shard), run.superseded / INGEST))
+        found.append(manifest or complete_publication(run.files(INGEST, shard), run.superseded / INGEST))
     return found
 
 
@@ -223,7 +223,7 @@ def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: R
             f"{run.plan.input.path} gave {rows_out + len(rejects)} records for shard {shard}, not {end - start}; "
             "it changed while it was read"
         )
-    counts = Counts(end - start, rows_out, rows_out)
+    counts = ShardCounts(end - start, rows_out, rows_out)
     source = InputRecord(stage="input", sha256=run.plan.input.sha256)
     refused = frame_of(rejects, INGEST_REJECTS)
     try:
@@ -231,7 +231,7 @@ def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: R
             run, INGEST, shard, attempt, counts, refused, INGEST_REJECTS, source, columns=kinds, started=started, tidy=False
         )
     except FileNotFoundError:
-        manifest = settle(run.files(INGEST, shard), run.superseded / INGEST)
+        manifest = complete_publication(run.files(INGEST, shard), run.superseded / INGEST)
         if manifest is None:
             raise
         return manifest  # of another process, which was faster and has tidied this one's files away

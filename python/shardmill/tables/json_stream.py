@@ -19,7 +19,7 @@ from shardmill.tables.base import (
     raw_text,
 )
 from shardmill.tables.json_cells import SURROGATE, JsonRecord, RecordTable, cell_texts, constant, is_unicode
-from shardmill.tables.source import Source
+from shardmill.tables.source import TextSource
 from shardmill.util.errors import UserError
 
 BLOCK_SIZE = 2**20
@@ -42,12 +42,12 @@ class JsonTable(RecordTable):
     usual_block = BLOCK_SIZE
 
     def _records(self, path: Path, encoding: str | None) -> Iterator[JsonRecord | BadRecord]:
-        with Source(path, encoding) as source:
+        with TextSource(path, encoding) as source:
             yield from _Document(path, source, self._block_size).records()
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JsonEntry:
     """A value of a document: the key of the list or member it stands in ("" in a list at the top), its place in that list (None
     for a member that is no list), and its line.
     """
@@ -58,20 +58,20 @@ class Entry:
     value: Any
 
 
-def json_entries(path: Path, lists: Container[str] | None = None) -> Iterator[Entry]:
+def json_entries(path: Path, lists: Container[str] | None = None) -> Iterator[JsonEntry]:
     """The values of a document one by one: of a list at the top, of the lists under its keys, and its other members.
 
     Memory does not grow with the file. `lists` names the keys whose lists are taken apart; other members are skipped unread by
     the caller, as one entry. Raises UserError naming the line of a fault.
     """
-    with Source(path, None) as source:
+    with TextSource(path, None) as source:
         yield from _Document(path, source, BLOCK_SIZE).entries(lists)
 
 
 class _Document:
     """A window of the document's text that moves forward, and the number of the line at its reading position."""
 
-    def __init__(self, path: Path, source: Source, block_size: int) -> None:
+    def __init__(self, path: Path, source: TextSource, block_size: int) -> None:
         self._path = path
         self._source = source
         self._block_size = block_size
@@ -90,7 +90,7 @@ class _Document:
         if self._next_char():
             raise self._error(self._at, "text behind the end of the document")
 
-    def entries(self, lists: Container[str] | None) -> Iterator[Entry]:
+    def entries(self, lists: Container[str] | None) -> Iterator[JsonEntry]:
         opening = self._next_char()
         if opening not in ("[", "{"):
             raise self._error(self._at, "a list or an object is expected")
@@ -105,16 +105,16 @@ class _Document:
                 if self._next_char() == "[" and (lists is None or key in lists):
                     yield from self._list(key)
                 else:
-                    yield Entry(key, None, line, self._value()[0])
+                    yield JsonEntry(key, None, line, self._value()[0])
         if self._next_char():
             raise self._error(self._at, "text behind the end of the document")
 
-    def _list(self, key: str) -> Iterator[Entry]:
+    def _list(self, key: str) -> Iterator[JsonEntry]:
         self._advance(self._at + 1)
         place = 0
         while self._more("]", first=place == 0):
             line = self._line
-            yield Entry(key, place, line, self._value()[0])
+            yield JsonEntry(key, place, line, self._value()[0])
             place += 1
 
     def _key(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shardmill.tables.base import MALFORMED_JSON, MAX_RECORD, NOT_AN_OBJECT, UNDECODABLE, BadRecord, raw_text
 from shardmill.tables.json_cells import SURROGATE, JsonRecord, RecordTable, cell_texts, constant, is_unicode
-from shardmill.tables.source import Source
+from shardmill.tables.source import TextSource
 from shardmill.util.errors import UserError
 
 BLOCK_SIZE = 4 * 2**20
@@ -32,7 +32,7 @@ class JsonlTable(RecordTable):
 
 def _lines(path: Path, encoding: str | None, block_size: int) -> Iterator[tuple[int, bytes]]:
     number, size = 1, block_size
-    with Source(path, encoding) as source:
+    with TextSource(path, encoding) as source:
         while data := source.peek(size)[0]:
             end = data.rfind(b"\n") + 1
             if end:

@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from shardmill.tables.source import Source, codec_name
+from shardmill.tables.source import TextSource, codec_name
 from shardmill.util.errors import UserError
 
 SAMPLE = 2**16
@@ -99,5 +99,5 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _first_text(path: Path, encoding: str | None) -> str:
-    with Source(path, encoding) as source:
+    with TextSource(path, encoding) as source:
         return source.peek(SAMPLE)[0].decode("utf-8", "replace")

@@ -38,7 +38,7 @@ def codec_name(encoding: str) -> str:
     return name
 
 
-class Source:
+class TextSource:
     """Reads forward through a file. The first byte order mark is dropped, and the last line always ends in a newline."""
 
     def __init__(self, path: Path, encoding: str | None) -> None:
@@ -52,7 +52,7 @@ class Source:
         self._fill(len(codecs.BOM_UTF8))
         self._at = len(codecs.BOM_UTF8) if self._pending.startswith(codecs.BOM_UTF8) else 0
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> TextSource:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

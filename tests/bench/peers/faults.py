@@ -13,7 +13,7 @@ from typing import Any
 from clients import Client, Outcome, Server, read, server, start
 from job import caption_of, write_table
 
-MOST_LAUNCHES, MOST_HANGS = 5, 2
+MAX_LAUNCHES, MAX_HANGS = 5, 2
 """A client that ends with an error, or goes on and on, is started again by the same command, as its user would."""
 SHARES = ("--malformed", "0.01", "--errors", "0.01")
 
@@ -38,7 +38,7 @@ class Trial:
         while True:
             code = self.start().wait(self.options.fault_limit).code
             self.hangs += code == -signal.SIGKILL
-            if code == 0 or self.launches >= MOST_LAUNCHES or self.hangs >= MOST_HANGS:
+            if code == 0 or self.launches >= MAX_LAUNCHES or self.hangs >= MAX_HANGS:
                 return code
 
     def told(self, expected: int) -> str:

@@ -33,7 +33,7 @@ APART = 0.05
 OPPOSITE = {"left": "right", "right": "left", "upper": "down", "down": "upper"}
 
 
-class Box(NamedTuple):
+class LayoutBox(NamedTuple):
     """A box in pixels."""
 
     x0: float
@@ -59,7 +59,7 @@ def candidates_movement(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def movement(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> dict[str, Any] | str:
     """Move a thing to a side where there is room for it; what has more room is likelier. No output: no caption says where."""
-    room = _roomy(row, Box(*target["box"]))
+    room = _roomy(row, LayoutBox(*target["box"]))
     if not room:
         return "no free space on any side"
     direction = rng.choices(list(room), list(room.values()))[0]
@@ -76,7 +76,7 @@ def candidates_resize(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def resize(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> dict[str, Any]:
     """Enlarge a thing where the larger one fits around its centre, else shrink it; a small one is only enlarged."""
-    box = Box(*target["box"])
+    box = LayoutBox(*target["box"])
     fits = _fits(row, box, GROW)
     factor = rng.choice((SHRINK, GROW)) if fits and _share(row, box) * SHRINK**2 >= TINY else GROW if fits else SHRINK
     pattern = rng.choice(words()["resize"]["larger" if factor > 1 else "smaller"])
@@ -105,14 +105,14 @@ def candidates_relation(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def relation(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> dict[str, Any] | str:
     """Move a thing to another part of the image or to another side of a second thing, or swap the two."""
-    box, the = Box(*target["box"]), _the(target["object"])
+    box, the = LayoutBox(*target["box"]), _the(target["object"])
     other = target.get("other")
     boxes = [target["box"], target["other_box"]] if other else [target["box"]]
     if target["kind"] == "swap":
         direction = "swap"
         edit = rng.choice(words()["relation"]["swap"]).format(the=the, other=_the(other))
     elif target["kind"] == "beside":
-        free = _free_directions(row, box, Box(*target["other_box"]))
+        free = _free_directions(row, box, LayoutBox(*target["other_box"]))
         if not free:
             return "no direction that is not true already"
         direction = rng.choice(free)
@@ -132,7 +132,7 @@ def candidates_outpaint(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def outpaint(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> dict[str, Any]:
     """From a crop of the image around one thing (the input) back to the whole image (the output, of which the caption tells)."""
-    box = Box(*target["box"])
+    box = LayoutBox(*target["box"])
     crop = [int(box.x0), int(box.y0), min(int(box.x1 + 0.999), row["width"]), min(int(box.y1 + 0.999), row["height"])]
     article = with_article(target["object"])
     return made(
@@ -144,7 +144,7 @@ def outpaint(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> 
     )
 
 
-def _single(row: Mapping[str, Any]) -> Iterator[tuple[str, Box]]:
+def _single(row: Mapping[str, Any]) -> Iterator[tuple[str, LayoutBox]]:
     """Things with one box that the caption names once, and as one, so that "the dog" can only be that one."""
     if not row.get("width") or not row.get("height"):
         return
@@ -156,7 +156,7 @@ def _single(row: Mapping[str, Any]) -> Iterator[tuple[str, Box]]:
         start, end = spans[0]
         if is_plural(row["input"][start:end]) and not is_plural(name):
             continue
-        box = _clamped(row, Box(*boxes[0]))
+        box = _clamped(row, LayoutBox(*boxes[0]))
         if box.area > 0:
             yield name, box
 
@@ -169,16 +169,16 @@ def _is_setting(name: str) -> bool:
     return fold(name) in lexicon().scenes or fold(name).rpartition(" ")[2] in lexicon().scenes
 
 
-def _clamped(row: Mapping[str, Any], box: Box) -> Box:
+def _clamped(row: Mapping[str, Any], box: LayoutBox) -> LayoutBox:
     width, height = float(row["width"]), float(row["height"])
-    return Box(max(box.x0, 0.0), max(box.y0, 0.0), min(box.x1, width), min(box.y1, height))
+    return LayoutBox(max(box.x0, 0.0), max(box.y0, 0.0), min(box.x1, width), min(box.y1, height))
 
 
-def _share(row: Mapping[str, Any], box: Box) -> float:
+def _share(row: Mapping[str, Any], box: LayoutBox) -> float:
     return float(box.area / (row["width"] * row["height"]))
 
 
-def _roomy(row: Mapping[str, Any], box: Box) -> dict[str, float]:
+def _roomy(row: Mapping[str, Any], box: LayoutBox) -> dict[str, float]:
     """Free pixels by direction, where they are enough."""
     across, down = ROOM * (box.x1 - box.x0), ROOM * (box.y1 - box.y0)
     free = {
@@ -190,24 +190,24 @@ def _roomy(row: Mapping[str, Any], box: Box) -> dict[str, float]:
     return {direction: space for direction, (space, wanted) in free.items() if space >= wanted}
 
 
-def _scaled(box: Box, factor: float) -> list[float]:
+def _scaled(box: LayoutBox, factor: float) -> list[float]:
     x, y = box.centre
     across, down = factor * (box.x1 - box.x0) / 2, factor * (box.y1 - box.y0) / 2
     return [round(side, 1) for side in (x - across, y - down, x + across, y + down)]
 
 
-def _fits(row: Mapping[str, Any], box: Box, factor: float) -> bool:
+def _fits(row: Mapping[str, Any], box: LayoutBox, factor: float) -> bool:
     x0, y0, x1, y1 = _scaled(box, factor)
     return x0 >= 0 and y0 >= 0 and x1 <= row["width"] and y1 <= row["height"]
 
 
-def _free_sides(row: Mapping[str, Any], box: Box) -> list[str]:
+def _free_sides(row: Mapping[str, Any], box: LayoutBox) -> list[str]:
     """The halves of the image in which a thing's centre is not."""
     x, y = box.centre
     return ["left" if x >= row["width"] / 2 else "right", "upper" if y >= row["height"] / 2 else "down"]
 
 
-def _held(row: Mapping[str, Any], box: Box, other: Box) -> list[str]:
+def _held(row: Mapping[str, Any], box: LayoutBox, other: LayoutBox) -> list[str]:
     """The directions in which a thing stands from another, by their centres."""
     (x, y), (other_x, other_y) = box.centre, other.centre
     across, down = APART * row["width"], APART * row["height"]
@@ -215,12 +215,12 @@ def _held(row: Mapping[str, Any], box: Box, other: Box) -> list[str]:
     return found + (["upper"] if y < other_y - down else ["down"] if y > other_y + down else [])
 
 
-def _free_directions(row: Mapping[str, Any], box: Box, other: Box) -> list[str]:
+def _free_directions(row: Mapping[str, Any], box: LayoutBox, other: LayoutBox) -> list[str]:
     """Directions from another thing to which one can be moved: the opposite of those in which it stands clearly."""
     return [OPPOSITE[direction] for direction in _held(row, box, other)]
 
 
-def _overlap(box: Box, other: Box) -> float:
+def _overlap(box: LayoutBox, other: LayoutBox) -> float:
     across = min(box.x1, other.x1) - max(box.x0, other.x0)
     down = min(box.y1, other.y1) - max(box.y0, other.y0)
     return max(across, 0.0) * max(down, 0.0) / max(min(box.area, other.area), 1e-9)

@@ -9,7 +9,7 @@ import unicodedata
 from shardmill.language.proper_names import is_common
 
 MAX_WORDS, MAX_CHARACTERS = 6, 60
-MOST_READ = 1_000
+MAX_READ = 1_000
 """Characters of a text that are looked at: no name is as long, and what stands behind would only take time."""
 
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-", "‐": "-", "‑": "-"})
@@ -32,7 +32,7 @@ def clean(text: str) -> str:
 
     Of names that stand for the same thing ("tench, Tinca tinca") the first is taken.
     """
-    text = unicodedata.normalize("NFKC", html.unescape(text[:MOST_READ])).translate(_QUOTES)
+    text = unicodedata.normalize("NFKC", html.unescape(text[:MAX_READ])).translate(_QUOTES)
     text = "".join(" " if unicodedata.category(mark) in ("Cc", "Cf", "Zl", "Zp") else mark for mark in text)
     text = _WORDNET.sub("", text.strip())
     text = _NUMBERING.sub("", text)

@@ -8,7 +8,7 @@ from typing import Any
 
 from shardmill.embedded.rules.judge import is_object_name
 from shardmill.embedded.rules.phrases import patterns
-from shardmill.language.lexicon import Entry, lexicon
+from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.places import locative, place_key
 from shardmill.language.proper_names import is_common, proper_problem
@@ -58,7 +58,7 @@ def places_of(concept: str) -> list[str]:
     return _distinct(phrases, concept)
 
 
-def is_small(entry: Entry) -> bool:
+def is_small(entry: LexiconEntry) -> bool:
     """Whether the thing can stand on a table."""
     return entry.category in _ON_A_TABLE and entry.shape not in _TOO_LARGE and entry.name not in _TOO_LARGE_ITSELF
 

@@ -23,7 +23,7 @@ from shardmill.embedded.rules.rewriting import (
 )
 from shardmill.language.actions import actions, is_human, verb_stem
 from shardmill.language.backdrops import is_backdrop
-from shardmill.language.lexicon import Entry, lexicon
+from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.looks import COLORS, has_word, is_stuff, words_of
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import fold, is_plural, plural, with_article
@@ -33,7 +33,7 @@ Values = Mapping[str, Any]
 Answer = dict[str, Any]
 
 _UNFIT = frozenset({"person", "building", "body", "part", "nature"})
-_MOST_TRIES = 12
+_MAX_TRIES = 12
 
 
 def add(values: Values, rng: random.Random) -> Answer:
@@ -185,12 +185,12 @@ def _alike(caption: str, name: str, rng: random.Random) -> Iterator[str]:
     entry, present = lexicon().find(name), extract_objects(caption)
     pool = [other for other in lexicon().entries.values() if entry is not None and _suits(other, entry)]
     found = [other.name for other in rng.sample(pool, len(pool))] if pool else []
-    found += propose_negatives({"caption": caption, "objects": present, "count": _MOST_TRIES}, rng)["objects"]
+    found += propose_negatives({"caption": caption, "objects": present, "count": _MAX_TRIES}, rng)["objects"]
     fit = (new for new in found if not is_human(new) and not mentions(caption, new) and relation(name, new) is None)
-    yield from islice((new for new in fit if lexicon().entries[new].number == "count"), _MOST_TRIES)
+    yield from islice((new for new in fit if lexicon().entries[new].number == "count"), _MAX_TRIES)
 
 
-def _suits(other: Entry, entry: Entry) -> bool:
+def _suits(other: LexiconEntry, entry: LexiconEntry) -> bool:
     return other.category == entry.category and not set(other.scenes).isdisjoint(entry.scenes) and other.number == "count"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shardmill.embedded.rules.phrases import capital, patterns
-from shardmill.language.lexicon import Entry, lexicon
+from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import is_mass, is_plural, with_article
 from shardmill.language.relations import mentions
@@ -48,7 +48,7 @@ def _changes(name: str) -> list[Mapping[str, Any]]:
     return own if len(own) > 2 else [*own, *table["any"]]
 
 
-def _kinds(entry: Entry) -> list[str]:
+def _kinds(entry: LexiconEntry) -> list[str]:
     if entry.category in _OUTDOORS or entry.shape in _WIDE:
         own = [entry.name, *lexicon().kinds(entry)]
         return sorted({*own, *(["building"] if entry.category == "building" else [] if "plant" in own else ["outdoors"])})

@@ -11,7 +11,7 @@ from shardmill.embedded.rules.phrases import after_not, as_plural, bare, be, cap
 from shardmill.language.nouns import is_mass, is_plural, plural, with_article
 from shardmill.language.polarity import check_negated, form
 
-_MOST_OBJECTS = 3
+_MAX_OBJECTS = 3
 _PLURAL_SHARE = 0.35
 
 
@@ -47,7 +47,7 @@ def _shuffled(wanted: str, suits: str, rng: random.Random) -> list[str]:
 
 
 def _of_objects(objects: Sequence[str], negative: str) -> str:
-    named = [with_article(name) for name in objects if name != negative][:_MOST_OBJECTS]
+    named = [with_article(name) for name in objects if name != negative][:_MAX_OBJECTS]
     return capital(joined(named, "and"))
 
 

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
-from shardmill.language.lexicon import Entry, lexicon
+from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.relations import mentions, relation
 
@@ -60,7 +60,7 @@ def propose_negatives(values: Mapping[str, Any], rng: random.Random) -> dict[str
     """
     caption, present = str(values["caption"]), [str(name) for name in values["objects"]]
     count = int(values["count"])
-    chosen: list[Entry] = []
+    chosen: list[LexiconEntry] = []
     for pool in _pools(_scenes(caption, present)):
         _draw(pool, caption, present, count, chosen, rng)
         if len(chosen) == count:
@@ -69,7 +69,12 @@ def propose_negatives(values: Mapping[str, Any], rng: random.Random) -> dict[str
 
 
 def _draw(
-    pool: Sequence[tuple[Entry, float]], caption: str, present: Sequence[str], count: int, chosen: list[Entry], rng: random.Random
+    pool: Sequence[tuple[LexiconEntry, float]],
+    caption: str,
+    present: Sequence[str],
+    count: int,
+    chosen: list[LexiconEntry],
+    rng: random.Random,
 ) -> None:
     """Adds weighted draws from the pool to `chosen`, without replacement, until there are `count`."""
     fits = _Fitness(caption, present)
@@ -100,7 +105,7 @@ class _Fitness:
         # A man may well be a chef: who is in the picture says nothing about who is not.
         self._has_person = any("person" in (entry.name, *words.kinds(entry)) for entry in entries)
 
-    def __call__(self, entry: Entry, chosen: Sequence[Entry]) -> bool:
+    def __call__(self, entry: LexiconEntry, chosen: Sequence[LexiconEntry]) -> bool:
         if self._has_person and entry.category == "person":
             return False
         # Sharing a word with the caption makes a poor negative: "no flower pot" beside a pot.
@@ -131,13 +136,13 @@ def _scenes(caption: str, present: Sequence[str]) -> tuple[tuple[str, float], ..
     return tuple((scene, round(score / best, 2)) for scene, score in ranked if score >= _LIKELY * best)
 
 
-def _pools(scenes: tuple[tuple[str, float], ...]) -> Iterator[Sequence[tuple[Entry, float]]]:
+def _pools(scenes: tuple[tuple[str, float], ...]) -> Iterator[Sequence[tuple[LexiconEntry, float]]]:
     yield _pool(scenes)
     yield _pool(tuple((scene, 1.0) for scene in _EVERYDAY))
 
 
 @lru_cache(maxsize=1024)
-def _pool(scenes: tuple[tuple[str, float], ...]) -> tuple[tuple[Entry, float], ...]:
+def _pool(scenes: tuple[tuple[str, float], ...]) -> tuple[tuple[LexiconEntry, float], ...]:
     """Entries seen in the scenes with a weight each: more for the likelier scene, and for what is seen in few places."""
     weights: dict[str, float] = {}
     words = lexicon()
@@ -151,7 +156,7 @@ def _pool(scenes: tuple[tuple[str, float], ...]) -> tuple[tuple[Entry, float], .
     )
 
 
-def _is_fit(entry: Entry) -> bool:
+def _is_fit(entry: LexiconEntry) -> bool:
     return not (entry.category in _UNFIT_CATEGORIES or entry.shape in _UNFIT_SHAPES or entry.name in _UNFIT_NAMES)
 
 

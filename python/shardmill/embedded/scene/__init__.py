@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from shardmill.embedded.scene.painter import layout, paint
-from shardmill.embedded.scene.reader import Finding, NotAScene, read
+from shardmill.embedded.scene.reader import FoundObject, NotAScene, read
 
-__all__ = ["Finding", "NotAScene", "layout", "paint", "read"]
+__all__ = ["FoundObject", "NotAScene", "layout", "paint", "read"]

@@ -22,7 +22,7 @@ COLORS = {
     "blue": (50, 90, 190), "yellow": (230, 210, 60), "orange": (230, 140, 40), "brown": (120, 80, 45), "pink": (235, 160, 185),
     "purple": (120, 60, 150), "beige": (225, 210, 180),
 }  # fmt: skip
-MOST_OBJECTS = 6
+MAX_OBJECTS = 6
 DENIED = re.compile(r"[Tt]here (?:is|are) no ([^.?!\n]{1,60}?) in (?:this|the) image")
 SHOWN = re.compile(r"This image shows: ([^.]{1,400})\. It does not show: ([^.]{1,400})\.")
 QUESTION = re.compile(r"[^.!?\n]*\?\s*$")
@@ -72,7 +72,7 @@ def _objects(image: Image.Image) -> list[str]:
     counts = np.bincount(areas[areas >= 0], minlength=1)
     names = {code: name for name, code in codes().items()}
     seen = [int(code) for code in np.argsort(-counts, kind="stable") if counts[code] >= MIN_AREA and int(code) in names]
-    return [names[code] for code in seen[:MOST_OBJECTS]]
+    return [names[code] for code in seen[:MAX_OBJECTS]]
 
 
 @dataclass(frozen=True)

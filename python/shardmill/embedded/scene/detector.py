@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from shardmill.models.contract import DetectRequest, Finding, Reply
+from shardmill.models.contract import DetectionResult, DetectRequest, Reply
 from shardmill.models.images import UnreadableImage, open_image
 
 VERSION = 1
@@ -36,4 +36,4 @@ class SceneDetector:
             except NotAScene as error:
                 yield Reply(request.key, None, "unusable", "not a scene picture", f"{error}; for photos choose a real detector")
             else:
-                yield Reply(request.key, {name: Finding(finding.score, finding.boxes) for name, finding in found.items()})
+                yield Reply(request.key, {name: DetectionResult(finding.score, finding.boxes) for name, finding in found.items()})

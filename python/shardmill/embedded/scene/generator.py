@@ -7,16 +7,16 @@ from hashlib import sha256
 from pathlib import Path
 from random import Random
 
-from shardmill.models.contract import Painted, PaintRequest, Reply
+from shardmill.models.contract import GeneratedImage, GenerateRequest, Reply
 from shardmill.models.generate.prompt_weights import plain
 from shardmill.models.generate.store import address, file_name, save, size_of
 
 VERSION = 2
-MOST_OBJECTS = 12
-MOST_OF_A_KIND = 6
+MAX_OBJECTS = 12
+MAX_OF_A_KIND = 6
 
 
-class ScenePainter:
+class SceneGenerator:
     """Paints what a prompt names and the lexicon knows, as often as it says ("three otters").
 
     `leave_out_rate` is the share of its objects that are forgotten, `add_rate` that of the negative prompt's objects that are
@@ -34,7 +34,7 @@ class ScenePainter:
         rates = f"leave out {float(leave_out_rate)}, add {float(add_rate)}"
         return {"version": str(VERSION), "error rates": rates, "lexicon": sha256(lexicon).hexdigest()}
 
-    def stream(self, requests: Iterable[PaintRequest]) -> Iterator[Reply]:
+    def stream(self, requests: Iterable[GenerateRequest]) -> Iterator[Reply]:
         """See `models.contract.Model`."""
         from shardmill.embedded.scene import paint
 
@@ -54,16 +54,16 @@ class ScenePainter:
                 picture = paint(objects, seed=rng.randrange(2**31))
                 save(picture, path)
                 size = picture.size
-            yield Reply(request.key, Painted(name, *size))
+            yield Reply(request.key, GeneratedImage(name, *size))
 
-    def _objects(self, request: PaintRequest, rng: Random) -> list[tuple[str, int]]:
-        """The things to paint and how many of each, no more than MOST_OBJECTS in all."""
+    def _objects(self, request: GenerateRequest, rng: Random) -> list[tuple[str, int]]:
+        """The things to paint and how many of each, no more than MAX_OBJECTS in all."""
         leave_out, add = self._rates
         wanted = {name: count for name, count in _known(request.prompt).items() if rng.random() >= leave_out}
         mistaken = [name for name in _known(request.negative) if rng.random() < add]
         chosen: dict[str, int] = {}
         for name, count in {**wanted, **{name: 1 for name in mistaken if name not in wanted}}.items():
-            room = MOST_OBJECTS - sum(chosen.values())
+            room = MAX_OBJECTS - sum(chosen.values())
             if room > 0:
                 chosen[name] = min(count, room)
         return list(chosen.items())
@@ -91,5 +91,5 @@ def _count_of(name: str, text: str) -> int:
     for number in numbers_in(text):
         for start, _ in mentions(text, name):
             if number.end <= start and len(text[number.end : start].split()) <= 1 and number.value >= 2:
-                return min(number.value, MOST_OF_A_KIND)
+                return min(number.value, MAX_OF_A_KIND)
     return 1

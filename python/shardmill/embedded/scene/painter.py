@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from shardmill.embedded.scene.palette import DARK, INKS, MAT, MAT_LINE, Color, between, body_color
 from shardmill.embedded.scene.reader import Box
 from shardmill.embedded.scene.shapes import DEFAULT, SHAPES
-from shardmill.language.lexicon import Entry, lexicon
+from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.util.errors import UserError
 
 Objects = Sequence[str | tuple[str, int]]
@@ -70,7 +70,7 @@ def layout(objects: Objects, seed: int, size: tuple[int, int] = (320, 240)) -> l
     return places
 
 
-def _entries(objects: Objects) -> list[tuple[Entry, int]]:
+def _entries(objects: Objects) -> list[tuple[LexiconEntry, int]]:
     found = []
     for item in objects:
         name, count = (item, 1) if isinstance(item, str) else item

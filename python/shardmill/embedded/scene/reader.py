@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shardmill.embedded.scene.palette import FIRST, LEVELS, MAT, STEP, TOLERANCE, codes
-from shardmill.language.lexicon import Entry, lexicon
+from shardmill.language.lexicon import LexiconEntry, lexicon
 
 Box = tuple[float, float, float, float]
 Codes = NDArray[np.int32]
@@ -41,7 +41,7 @@ class NotAScene(ValueError):
 
 
 @dataclass(frozen=True)
-class Finding:
+class FoundObject:
     """The best score of a name in [0, 1], and a box (x0, y0, x1, y1) in pixels for each instance."""
 
     score: float
@@ -50,7 +50,7 @@ class Finding:
 
 def read(
     image: Image.Image, names: Sequence[str], miss_rate: float = 0.0, false_alarm_rate: float = 0.0, seed: int = 0
-) -> dict[str, Finding]:
+) -> dict[str, FoundObject]:
     """A finding for each name, each on its own. With error rates, that share of present names is missed and of absent ones seen.
 
     A name is an object of the lexicon or a kind of objects; one that the lexicon does not know scores 0. Raises NotAScene for
@@ -69,9 +69,9 @@ def read(
         finding = _look(areas, present, name, rng)
         error = rng.random()
         if finding.boxes and error < miss_rate:
-            finding = Finding(round(rng.uniform(0.0, 0.08), 4))
+            finding = FoundObject(round(rng.uniform(0.0, 0.08), 4))
         elif not finding.boxes and error < false_alarm_rate:
-            finding = Finding(round(rng.uniform(0.3, 0.7), 4), (_made_up_box(rng, width, height),))
+            finding = FoundObject(round(rng.uniform(0.3, 0.7), 4), (_made_up_box(rng, width, height),))
         findings[name] = finding
     return findings
 
@@ -110,17 +110,17 @@ def wanted_codes(name: str) -> tuple[int, ...]:
     return tuple(codes()[other.name] for other in known.entries.values() if other is entry or _is_a(other, entry))
 
 
-def _is_a(entry: Entry, kind: Entry) -> bool:
+def _is_a(entry: LexiconEntry, kind: LexiconEntry) -> bool:
     return kind.name in lexicon().kinds(entry)
 
 
-def _look(areas: Codes, present: dict[int, int], name: str, rng: Random) -> Finding:
+def _look(areas: Codes, present: dict[int, int], name: str, rng: Random) -> FoundObject:
     seen = [code for code in wanted_codes(name) if present.get(code, 0) >= MIN_AREA]
     if not seen:
-        return Finding(round(rng.uniform(0.0, 0.08), 4) if wanted_codes(name) else 0.0)
+        return FoundObject(round(rng.uniform(0.0, 0.08), 4) if wanted_codes(name) else 0.0)
     boxes = [box for code in seen for box in instances(areas == code)]
     largest = max(present[code] for code in seen)
-    return Finding(round(0.6 + 0.35 * min(1.0, largest / 600) + rng.uniform(0.0, 0.04), 4), tuple(boxes))
+    return FoundObject(round(0.6 + 0.35 * min(1.0, largest / 600) + rng.uniform(0.0, 0.04), 4), tuple(boxes))
 
 
 def instances(mask: NDArray[np.bool_]) -> list[Box]:

@@ -19,11 +19,11 @@ TILES: dict[str, dict[str, Any]] = {
 }
 """What InternVL's two formats (the authors' own, transformers') call the number of tiles; `{}` is that number."""
 DEFAULT_TILES = 6
-MOST_TILES = 40
+MAX_TILES = 40
 SHAPING = ("max_pixels", "square", "max_tiles", "image_text", "processor")
 
 
-class PictureSettings(BaseModel):
+class ImageSettings(BaseModel):
     """How pictures and prompts are given to a captioner."""
 
     max_pixels: int | None = Field(
@@ -31,7 +31,7 @@ class PictureSettings(BaseModel):
     )
     square: bool = Field(False, description="pad pictures to a square (LLaVA-1.5 was trained so)")
     max_tiles: int | None = Field(
-        default=None, ge=1, le=MOST_TILES, description="tiles that a picture is cut into (InternVL; 6 there)"
+        default=None, ge=1, le=MAX_TILES, description="tiles that a picture is cut into (InternVL; 6 there)"
     )
     image_text: str | None = Field(
         default=None, pattern=r"\{prompt\}", description="how image and prompt stand in a turn, if not as the chat template knows"
@@ -58,7 +58,7 @@ class PictureSettings(BaseModel):
         names = TILES.get(model_type, {})
         if self.max_tiles and not names:
             raise UserError(f"a model of type {model_type!r} cuts no tiles; leave out max_tiles")
-        tiles = min(self.max_tiles or DEFAULT_TILES, budget or MOST_TILES)
+        tiles = min(self.max_tiles or DEFAULT_TILES, budget or MAX_TILES)
         return {**{name: tiles if value == "{}" else value for name, value in names.items()}, **self.processor}
 
     def chat(self, prompt: str) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ class PictureSettings(BaseModel):
         return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
 
 
-def chat_text(settings: PictureSettings, templates: list[Any], prompt: str) -> str:
+def chat_text(settings: ImageSettings, templates: list[Any], prompt: str) -> str:
     """The chat as text by the first of `templates` (a processor, a tokenizer) that has a chat template. Raises UserError."""
     template = next((each for each in templates if getattr(each, "chat_template", None)), None)
     if template is None:

@@ -93,13 +93,13 @@ class MiniGpt4Captioner:
         where: dict[str, Any] = {"revision": wanted.revision}
         with loading(wanted.model, "MiniGPT-4"):
             # what can be wrong is looked at before gigabytes are loaded
-            described = parts.read_eyes_config(wanted.eyes)
+            described = parts.read_vision_config(wanted.eyes)
             hidden = AutoConfig.from_pretrained(wanted.model, **where).get_text_config().hidden_size
             projection = parts.load_projection(wanted.projection, described.qformer_config.hidden_size, hidden)
             self._processor = parts.load_processor(wanted.eyes, described)
             self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
             self._model = AutoModelForCausalLM.from_pretrained(wanted.model, dtype=dtype, **where).to(device).eval()
-            self._eyes = parts.load_eyes(wanted.eyes, projection, self._model.dtype, device)
+            self._eyes = parts.load_vision_encoder(wanted.eyes, projection, self._model.dtype, device)
         self._end_ids, self._pad_id = ends_of(self._model, self._tokenizer)
         limit = getattr(self._model.config, "max_position_embeddings", None) or 1 << 20
         self._max_model_len = min(limit, wanted.max_model_len or limit)

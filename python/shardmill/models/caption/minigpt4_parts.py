@@ -23,7 +23,7 @@ KEPT = 64
 WEIGHT, BIAS = "llama_proj.weight", "llama_proj.bias"
 
 
-class Blip2Eyes(Blip2PreTrainedModel):
+class Blip2VisionEncoder(Blip2PreTrainedModel):
     """Pixels (images, 3, height, width) in, what the Q-Former says of them (images, query tokens, its size) out, in float32."""
 
     config_class = Blip2Config
@@ -45,10 +45,10 @@ class Blip2Eyes(Blip2PreTrainedModel):
         return said
 
 
-class Eyes(torch.nn.Module):
+class VisionEncoder(torch.nn.Module):
     """Pixels in, visual tokens (images, query tokens, the language model's size) out."""
 
-    def __init__(self, tower: Blip2Eyes, projection: torch.nn.Linear):
+    def __init__(self, tower: Blip2VisionEncoder, projection: torch.nn.Linear):
         super().__init__()
         self.tower, self.projection = tower, projection
 
@@ -101,15 +101,15 @@ class Sights:
             return error
 
 
-def load_eyes(where: str, projection: torch.nn.Linear, dtype: Any, device: Any) -> Eyes:
+def load_vision_encoder(where: str, projection: torch.nn.Linear, dtype: Any, device: Any) -> VisionEncoder:
     """The eyes on a device; the vision tower has the type `dtype`. Raises UserError if the checkpoint lacks a part of them."""
-    tower, info = Blip2Eyes.from_pretrained(where, dtype=dtype, output_loading_info=True)
+    tower, info = Blip2VisionEncoder.from_pretrained(where, dtype=dtype, output_loading_info=True)
     if lacking := sorted(info["missing_keys"]):
         raise UserError(f"eyes: {where} has no {lacking[0]} ({len(lacking)} weights are missing); name a BLIP-2 checkpoint")
-    return Eyes(tower, projection).to(device).eval()
+    return VisionEncoder(tower, projection).to(device).eval()
 
 
-def read_eyes_config(where: str) -> Blip2Config:
+def read_vision_config(where: str) -> Blip2Config:
     """The description of a BLIP-2 checkpoint. Raises UserError for a model of another kind."""
     require_model(where)
     config = AutoConfig.from_pretrained(where)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from shardmill.models.batches import Batches, BatchSize
-from shardmill.models.caption.images import SHAPING, PictureSettings, chat_text
+from shardmill.models.caption.images import SHAPING, ImageSettings, chat_text
 from shardmill.models.contract import CaptionRequest, Reply, Usage
 from shardmill.models.loading import device_of, dtype_of, ends_of, loading
 from shardmill.models.read_once import ReadOnce
@@ -19,7 +19,7 @@ VERSION = 1
 """Goes up when the same request would be answered otherwise."""
 
 
-class TransformersCaptionSettings(PictureSettings, ModelSettings):
+class TransformersCaptionSettings(ImageSettings, ModelSettings):
     """Settings of a captioner through transformers."""
 
     shaping: ClassVar[tuple[str, ...]] = (*ModelSettings.shaping, *SHAPING, "dtype", "trust_remote_code")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from shardmill.models.caption.images import SHAPING, PictureSettings, chat_text
+from shardmill.models.caption.images import SHAPING, ImageSettings, chat_text
 from shardmill.models.contract import Reply, Request
 from shardmill.models.images import UnreadableImage
 from shardmill.models.read_once import ReadOnce
@@ -19,7 +19,7 @@ VERSION = 1
 """Goes up when the same request would be answered otherwise."""
 
 
-class VllmCaptionSettings(PictureSettings, VllmSettings):
+class VllmCaptionSettings(ImageSettings, VllmSettings):
     """Settings of a captioner in vLLM: those of a text model, and how pictures are given to it."""
 
     shaping: ClassVar[tuple[str, ...]] = (*VllmSettings.shaping, *SHAPING)

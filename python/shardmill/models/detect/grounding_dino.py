@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from shardmill.models.contract import DetectRequest
-from shardmill.models.detect.photos import DetectSettings, PhotoDetector, Prepared, Row, plain_name
-from shardmill.models.image_tensors import Picture, pixels_of
+from shardmill.models.detect.photos import DetectRow, DetectSettings, PhotoDetector, PreparedDetection, plain_name
+from shardmill.models.image_tensors import ImageTensor, pixels_of
 from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings, require_model
 from shardmill.util.errors import UserError
@@ -53,10 +53,10 @@ class DinoDetector(PhotoDetector):
     _dtype: Any
     _pad: int
 
-    def group(self, request: DetectRequest, loaded: Picture) -> Hashable:
+    def group(self, request: DetectRequest, loaded: ImageTensor) -> Hashable:
         return self.settings.scaled(loaded.width, loaded.height)
 
-    def prepare(self, requests: Sequence[DetectRequest], loaded: Sequence[Picture]) -> Prepared:
+    def prepare(self, requests: Sequence[DetectRequest], loaded: Sequence[ImageTensor]) -> PreparedDetection:
         width, height = self.settings.scaled(loaded[0].width, loaded[0].height)
         size = {"height": height, "width": width}
         pixels = self._processor(
@@ -68,10 +68,10 @@ class DinoDetector(PhotoDetector):
             texts = [self.settings.query.replace("{name}", plain_name(name)) for name in request.names]
             for passage in self._phrases.passages(request.names, texts):
                 passages.append(passage)
-                rows.append(Row(at, passage.names, (picture.width, picture.height), (picture.width, picture.height)))
+                rows.append(DetectRow(at, passage.names, (picture.width, picture.height), (picture.width, picture.height)))
         if len(rows) > len(requests):  # some names took another pass
             pixels = pixels[[row.of for row in rows]]
-        return Prepared(rows, pixels.to(self._dtype), passages)
+        return PreparedDetection(rows, pixels.to(self._dtype), passages)
 
 
 class GroundingDinoDetector(DinoDetector):
@@ -108,7 +108,7 @@ class GroundingDinoDetector(DinoDetector):
     def _forget(self) -> None:
         del self._model, self._text
 
-    def look(self, prepared: Prepared) -> tuple[Any, Any]:
+    def look(self, prepared: PreparedDetection) -> tuple[Any, Any]:
         from shardmill.models.detect.phrases import name_scores, padded, places
 
         ids, mask = padded(prepared.names, self._pad, self.device)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from shardmill.models.detect.grounding_dino import DinoDetector, GroundingDinoSettings
-from shardmill.models.detect.photos import Prepared
+from shardmill.models.detect.photos import PreparedDetection
 from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings
 from shardmill.util.errors import UserError
@@ -83,7 +83,7 @@ class GroundingDinoPyDetector(DinoDetector):
     def _forget(self) -> None:
         del self._model, self._text
 
-    def look(self, prepared: Prepared) -> tuple[Any, Any]:
+    def look(self, prepared: PreparedDetection) -> tuple[Any, Any]:
         import torch
 
         from shardmill.models.detect.phrases import name_scores

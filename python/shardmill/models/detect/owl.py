@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from shardmill.models.contract import DetectRequest
-from shardmill.models.detect.photos import DetectSettings, PhotoDetector, Prepared, Row, plain_name
-from shardmill.models.image_tensors import Picture, pixels_of
+from shardmill.models.detect.photos import DetectRow, DetectSettings, PhotoDetector, PreparedDetection, plain_name
+from shardmill.models.image_tensors import ImageTensor, pixels_of
 from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings, require_model
 from shardmill.util.errors import UserError
@@ -71,19 +71,21 @@ class OwlDetector(PhotoDetector):
         self._queries.clear()
         del self._model, self._backbone, self._to_features
 
-    def group(self, request: DetectRequest, loaded: Picture) -> Hashable:
+    def group(self, request: DetectRequest, loaded: ImageTensor) -> Hashable:
         return None
 
-    def prepare(self, requests: Sequence[DetectRequest], loaded: Sequence[Picture]) -> Prepared:
+    def prepare(self, requests: Sequence[DetectRequest], loaded: Sequence[ImageTensor]) -> PreparedDetection:
         pixels = self._processor(images=pixels_of(loaded, self.device), return_tensors="pt", device=self.device).pixel_values
         rows = []
         for at, (each, picture) in enumerate(zip(requests, loaded, strict=True)):
             size = picture.width, picture.height
             square = max(size), max(size)  # OWLv2 sees the picture in the upper left corner of one
-            rows.append(Row(at, each.names, size, square if self._pads_to_square else size))
-        return Prepared(rows, pixels.to(self._model.dtype), [[plain_name(name) for name in each.names] for each in requests])
+            rows.append(DetectRow(at, each.names, size, square if self._pads_to_square else size))
+        return PreparedDetection(
+            rows, pixels.to(self._model.dtype), [[plain_name(name) for name in each.names] for each in requests]
+        )
 
-    def look(self, prepared: Prepared) -> tuple[Any, Any]:
+    def look(self, prepared: PreparedDetection) -> tuple[Any, Any]:
         queries, asked = self._encoded(prepared.names)
         pixels, rows = prepared.pixels, len(prepared.rows)
         if self.settings.compile and rows < self._batches.size.now:  # compiled for one size of batch

@@ -11,17 +11,17 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from shardmill.models.batches import Batches, BatchSize
-from shardmill.models.contract import DetectRequest, Finding, Reply, Usage
+from shardmill.models.contract import DetectionResult, DetectRequest, Reply, Usage
 from shardmill.models.detect.results import best_boxes, findings
 from shardmill.models.faults import last_words
-from shardmill.models.image_tensors import Decoder, Picture, can_decode_on_gpu, load_picture
+from shardmill.models.image_tensors import Decoder, ImageTensor, can_decode_on_gpu, load_picture
 from shardmill.models.loading import device_of, dtype_of
 from shardmill.models.settings import ModelSettings
 from shardmill.util.errors import ModelDied
 
 
 @dataclass(frozen=True)
-class Row:
+class DetectRow:
     """One pass over one picture: of which request of the batch, for which names, the picture's width and height in pixels, and
     the width and height that boxes are relative to.
     """
@@ -33,10 +33,10 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedDetection:
     """A batch: its rows, their pixels (rows, 3, height, width), and what the detector needs of their names."""
 
-    rows: Sequence[Row]
+    rows: Sequence[DetectRow]
     pixels: Any
     names: Any
 
@@ -99,15 +99,15 @@ class PhotoDetector(ABC):
         """Let go of the model."""
 
     @abstractmethod
-    def group(self, request: DetectRequest, loaded: Picture) -> Hashable:
+    def group(self, request: DetectRequest, loaded: ImageTensor) -> Hashable:
         """See `batches.Steps`."""
 
     @abstractmethod
-    def prepare(self, requests: Sequence[DetectRequest], loaded: Sequence[Picture]) -> Prepared:
+    def prepare(self, requests: Sequence[DetectRequest], loaded: Sequence[ImageTensor]) -> PreparedDetection:
         """See `batches.Steps`."""
 
     @abstractmethod
-    def look(self, prepared: Prepared) -> tuple[Any, Any]:
+    def look(self, prepared: PreparedDetection) -> tuple[Any, Any]:
         """Scores (rows, boxes, names) in [0, 1] and boxes (rows, boxes, 4), relative to the picture, as center x, center y,
         width, height. What a row has no name for scores 0.
         """
@@ -116,10 +116,10 @@ class PhotoDetector(ABC):
         """See `models.contract.Model`."""
         return self._batches.stream(requests)
 
-    def load(self, request: DetectRequest) -> Picture:
+    def load(self, request: DetectRequest) -> ImageTensor:
         return load_picture(request.image, self._on_gpu)
 
-    def run(self, requests: Sequence[DetectRequest], prepared: Prepared) -> Any:
+    def run(self, requests: Sequence[DetectRequest], prepared: PreparedDetection) -> Any:
         import torch
 
         with torch.inference_mode():
@@ -135,7 +135,7 @@ class PhotoDetector(ABC):
         if len(rows) > 1 and not any(finite):
             raise ModelDied(last_words(f"the detector {self.settings.model}", "its scores are no numbers; try dtype: float32"))
         spoilt = {row.of for row, sound in zip(rows, finite, strict=True) if not sound}
-        found: list[dict[str, Finding]] = [{} for _ in requests]
+        found: list[dict[str, DetectionResult]] = [{} for _ in requests]
         for row, row_scores, row_boxes in zip(rows, scores.tolist(), boxes.tolist(), strict=True):
             found[row.of].update(findings(row.names, row_scores, row_boxes, row.size, row.scale, self.settings.box_score))
         usage = Usage(seconds=seconds)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutput
 
-MOST_TOKENS = 256
+MAX_TOKENS = 256
 """As many text tokens as Grounding DINO takes."""
 LONGEST_NAME = 48
 KEPT_BLOCKS = 50_000
@@ -51,7 +51,7 @@ class Phrases:
         spans: list[tuple[int, int]] = []
         for name, text in zip(names, plain, strict=True):
             tokens = self._tokens(text)
-            if len(ids) + len(tokens) + 2 > MOST_TOKENS:
+            if len(ids) + len(tokens) + 2 > MAX_TOKENS:
                 found.append(Passage(tuple(taken), (*ids, self._end), tuple(spans)))
                 taken, ids, spans = [], [self._start], []
             taken.append(name)

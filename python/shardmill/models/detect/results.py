@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shardmill.models.contract import Finding
+from shardmill.models.contract import DetectionResult
 
-MOST_BOXES = 16
+MAX_BOXES = 16
 """Boxes of one name that are looked at; the best first."""
 SAME_OBJECT = 0.5
 """Two boxes of one name that overlap by this IoU are one object; the better one stays."""
@@ -21,7 +21,7 @@ def best_boxes(scores: Any, boxes: Any) -> tuple[Any, Any]:
     """
     import torch
 
-    top, places = scores.transpose(1, 2).topk(min(MOST_BOXES, scores.shape[1]), dim=-1)
+    top, places = scores.transpose(1, 2).topk(min(MAX_BOXES, scores.shape[1]), dim=-1)
     center, half = boxes[..., :2], boxes[..., 2:] / 2
     corners = torch.cat([center - half, center + half], dim=-1).clamp(0, 1)
     rows, names, most = places.shape
@@ -46,7 +46,7 @@ def _kept(boxes: Any) -> Any:
 
 def findings(
     names: Sequence[str], scores: Any, boxes: Any, size: tuple[int, int], scale: tuple[int, int], least: float
-) -> dict[str, Finding]:
+) -> dict[str, DetectionResult]:
     """The findings of one picture. `scores` (names, k) and `boxes` (names, k, 4) are lists.
 
     Boxes are relative to `scale`, a width and height in pixels, and are cut to `size`, those of the picture. A box is told from
@@ -60,5 +60,5 @@ def findings(
             for score, (x0, y0, x1, y1) in zip(name_scores, name_boxes, strict=True)
             if score >= least and score > 0 and x0 * width < right and y0 * height < bottom
         )
-        found[name] = Finding(name_scores[0], told)
+        found[name] = DetectionResult(name_scores[0], told)
     return found

@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image
 from pydantic import Field
 
-from shardmill.models.contract import Painted, PaintRequest, Reply, Request, Usage
+from shardmill.models.contract import GeneratedImage, GenerateRequest, Reply, Request, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.generate.embeddings import PromptTooLong, WeightedPrompts, check_length, takes_weights
 from shardmill.models.generate.prompt_weights import fragments, plain
@@ -38,7 +38,7 @@ WINDOW = 4
 WRITERS = 4
 
 
-class PaintSettings(ModelSettings):
+class GenerateSettings(ModelSettings):
     """Settings of a diffusers pipeline."""
 
     shaping = (
@@ -66,7 +66,7 @@ class PaintSettings(ModelSettings):
 class _Row:
     """A request, what of it goes into the pipeline, and the file for its picture."""
 
-    request: PaintRequest
+    request: GenerateRequest
     prepared: Any
     file: str
 
@@ -117,11 +117,11 @@ class _PlainPrompts:
             log.warning("%s %s", self._name, what)
 
 
-class DiffusersPainter:
+class DiffusersGenerator:
     """A text-to-image pipeline."""
 
     def __init__(self, **settings: Any):
-        self.settings = wanted = read_settings(PaintSettings, settings)
+        self.settings = wanted = read_settings(GenerateSettings, settings)
         require_model(wanted.model, "model_index.json")
         try:
             import_module("torch")
@@ -152,7 +152,7 @@ class DiffusersPainter:
 
     @classmethod
     def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(PaintSettings, settings).identity()}
+        return {"version": str(VERSION), **read_settings(GenerateSettings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -235,7 +235,7 @@ class DiffusersPainter:
 
     def _prepare(self, request: Any) -> _Row | Reply:
         """A request ready to be painted; the reply if it is painted already, or cannot be."""
-        assert isinstance(request, PaintRequest)
+        assert isinstance(request, GenerateRequest)
         prompt = _encodable(request.prompt)
         negative = _encodable(", ".join(filter(None, (request.negative, self.settings.negative))))
         try:
@@ -245,7 +245,7 @@ class DiffusersPainter:
         name = address({"painter": self._painter, "prompt": prompt, "negative": negative, "seed": request.seed})
         row = _Row(request, prepared, file_name(name, self.settings.format))
         size = size_of(row.path)
-        return row if size is None else Reply(request.key, Painted(row.file, *size))
+        return row if size is None else Reply(request.key, GeneratedImage(row.file, *size))
 
     def _choose(self, waiting: list[_Row]) -> list[_Row]:
         """Take a batch out of `waiting`: the request that waits longest, with those that have its shape."""
@@ -317,7 +317,7 @@ class DiffusersPainter:
             save(image, row.path, self.settings.quality)
         except OSError as error:
             raise UserError(f"cannot write the picture {row.path}: {error}") from error
-        return Reply(row.request.key, Painted(row.file, *image.size), usage=usage)
+        return Reply(row.request.key, GeneratedImage(row.file, *image.size), usage=usage)
 
 
 def _encodable(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from shardmill.models.generate.prompt_weights import Fragments, fragments
 
-MOST_CHUNKS = 8
+MAX_CHUNKS = 8
 """CLIP chunks of a prompt: 600 tokens."""
 T5_LENGTHS = (256, 512)
 LONGEST = 20_000
@@ -34,7 +34,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class PromptText:
     """A text as the tokens of each text encoder."""
 
     clip: tuple[Tokens, ...]
@@ -42,11 +42,11 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedPrompt:
     """A prompt and its negative (None: zeros). Only those of one `shape` (CLIP chunks, T5 length) can share a batch."""
 
-    prompt: Text
-    negative: Text | None
+    prompt: PromptText
+    negative: PromptText | None
     shape: tuple[int, int]
 
 
@@ -77,7 +77,7 @@ class WeightedPrompts:
         self._t5 = (pipe.tokenizer_3, pipe.text_encoder_3) if self._is_sd3 and pipe.text_encoder_3 is not None else None
         self._empty_is_zero = not self._is_sd3 and bool(pipe.config.force_zeros_for_empty_prompt)
 
-    def prepare(self, prompt: str, negative: str) -> Prepared:
+    def prepare(self, prompt: str, negative: str) -> PreparedPrompt:
         """Tokens of a prompt and its negative, both with weight marks. Raises PromptTooLong."""
         texts = [self._text(prompt)]
         if negative.strip() or not self._empty_is_zero:
@@ -87,15 +87,15 @@ class WeightedPrompts:
             for text in texts
             for tokens, (tokenizer, _) in zip(text.clip, self._clip, strict=True)
         )
-        if chunks > MOST_CHUNKS:
-            raise PromptTooLong(f"more than {MOST_CHUNKS} times the tokens that CLIP takes at once")
+        if chunks > MAX_CHUNKS:
+            raise PromptTooLong(f"more than {MAX_CHUNKS} times the tokens that CLIP takes at once")
         needed = max(len(text.t5.ids) + 1 if text.t5 else 0 for text in texts)
         length = next((length for length in T5_LENGTHS if needed <= length), 0)
         if not length:
             raise PromptTooLong(f"{needed} tokens of T5, which takes {T5_LENGTHS[-1]}")
-        return Prepared(texts[0], texts[1] if len(texts) == 2 else None, (max(chunks, 1), length))
+        return PreparedPrompt(texts[0], texts[1] if len(texts) == 2 else None, (max(chunks, 1), length))
 
-    def encode(self, prepared: Sequence[Prepared]) -> dict[str, Any]:
+    def encode(self, prepared: Sequence[PreparedPrompt]) -> dict[str, Any]:
         """The embeddings of prompts of one shape, a row for each, by the names under which the pipeline takes them."""
         import torch
 
@@ -112,13 +112,13 @@ class WeightedPrompts:
                 "negative_pooled_prompt_embeds": _taken(pooled, places),
             }
 
-    def _text(self, prompt: str) -> Text:
+    def _text(self, prompt: str) -> PromptText:
         check_length(prompt)
         parts = fragments(prompt)
         clip = tuple(_tokens(tokenizer, parts) for tokenizer, _ in self._clip)
-        return Text(clip, _tokens(self._t5[0], parts) if self._t5 else None)
+        return PromptText(clip, _tokens(self._t5[0], parts) if self._t5 else None)
 
-    def _embed(self, texts: Sequence[Text], chunks: int, t5_length: int) -> tuple[Any, Any]:
+    def _embed(self, texts: Sequence[PromptText], chunks: int, t5_length: int) -> tuple[Any, Any]:
         """Hidden states and pooled vectors of texts."""
         import torch
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.contract import Reply, ScoreRequest, Scores, Usage
 from shardmill.models.faults import last_words
-from shardmill.models.image_tensors import Decoder, Picture, can_decode_on_gpu, load_picture, pixels_of
+from shardmill.models.image_tensors import Decoder, ImageTensor, can_decode_on_gpu, load_picture, pixels_of
 from shardmill.models.loading import device_of, dtype_of, loading
 from shardmill.models.score.aesthetic import head_digest, read_head
 from shardmill.models.settings import ModelSettings, read_settings, require_model
@@ -26,7 +26,7 @@ VERSION = 1
 FAMILIES = ("clip", "siglip")
 KEPT_TEXTS = 20_000
 TEXTS_AT_ONCE = 256
-MOST_CHARACTERS = 8_000
+MAX_CHARACTERS = 8_000
 """Of a longer text the rest is far behind the tokens that are looked at."""
 LONGEST = 8
 """Of a picture longer than so many times its short side only the middle is resized: the rest would be cut off afterwards, and a
@@ -54,7 +54,7 @@ class ClipSettings(ModelSettings):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedScore:
     """A batch: pixels (pictures, 3, height, width), the texts of each picture, and the token ids of each text of the batch."""
 
     pixels: Any
@@ -68,7 +68,7 @@ def plain_text(text: str) -> str:
     >>> plain_text(" a  dog\\n on grass ")
     'a dog on grass'
     """
-    return " ".join(text.encode("utf-8", "replace").decode().split())[:MOST_CHARACTERS]
+    return " ".join(text.encode("utf-8", "replace").decode().split())[:MAX_CHARACTERS]
 
 
 class ClipScorer:
@@ -120,19 +120,19 @@ class ClipScorer:
         """See `models.contract.Model`."""
         return self._batches.stream(requests)
 
-    def load(self, request: ScoreRequest) -> Picture:
+    def load(self, request: ScoreRequest) -> ImageTensor:
         return load_picture(request.image, self._on_gpu)
 
-    def group(self, request: ScoreRequest, loaded: Picture) -> Hashable:
+    def group(self, request: ScoreRequest, loaded: ImageTensor) -> Hashable:
         return None
 
-    def prepare(self, requests: Sequence[ScoreRequest], loaded: Sequence[Picture]) -> Prepared:
+    def prepare(self, requests: Sequence[ScoreRequest], loaded: Sequence[ImageTensor]) -> PreparedScore:
         pictures = [_middle(each) if self._crops else each for each in pixels_of(loaded, self.device)]
         pixels = self._processor(
             images=pictures, input_data_format="channels_first", return_tensors="pt", device=self.device
         ).pixel_values
         texts = [[plain_text(text) for text in each.texts] for each in requests]
-        return Prepared(pixels.to(self._model.dtype), texts, self._tokens(texts))
+        return PreparedScore(pixels.to(self._model.dtype), texts, self._tokens(texts))
 
     def _tokens(self, texts: Sequence[Sequence[str]]) -> dict[str, dict[str, Any]]:
         """Token ids and mask of each text, padded to the encoder's length, where it is cut."""
@@ -143,7 +143,7 @@ class ClipScorer:
         tokens = self._tokenizer(different, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
         return {text: {name: values[at] for name, values in tokens.items()} for at, text in enumerate(different)}
 
-    def run(self, requests: Sequence[ScoreRequest], prepared: Prepared) -> Any:
+    def run(self, requests: Sequence[ScoreRequest], prepared: PreparedScore) -> Any:
         import torch
 
         with torch.inference_mode():

@@ -32,7 +32,7 @@ from shardmill.models.text.openai_answer import (
     retry_after,
     why_unusable,
 )
-from shardmill.models.text.openai_format import WEAKER, Formats, Question, SchemaMode, probe
+from shardmill.models.text.openai_format import WEAKER, FormatQuestion, Formats, SchemaMode, probe
 from shardmill.models.text.openai_key import hidden, read_key
 from shardmill.models.text.openai_limits import Allowance
 from shardmill.models.text.openai_pool import Endpoint, Pool, pause
@@ -44,12 +44,12 @@ log = logging.getLogger("shardmill")
 
 VERSION = 2
 """Goes up when the same request would be sent or sampled otherwise."""
-MOST_BYTES = 4_000_000
+MAX_BYTES = 4_000_000
 CLOSE_SECONDS = 10.0
 IDLE_SECONDS = 4.0
 """How long an unused connection is kept: shorter than servers do (uvicorn: 5 s), or a request is sent into one that closes."""
 FAILED = "server error"
-MOST_FRUITLESS = 50
+MAX_FRUITLESS = 50
 """When so many requests in a row fail or are refused, and none is answered, it is the server or the settings, not the rows."""
 UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
@@ -159,10 +159,10 @@ class OpenAIModel:
             finally:
                 self._asking -= 1
         self._fruitless = self._fruitless + 1 if reply.problem in (FAILED, REFUSED) else 0
-        if self._fruitless >= MOST_FRUITLESS:
+        if self._fruitless >= MAX_FRUITLESS:
             self._fruitless = 0
             raise UserError(
-                f"the last {MOST_FRUITLESS} requests all failed, this one with: {reply.detail}; "
+                f"the last {MAX_FRUITLESS} requests all failed, this one with: {reply.detail}; "
                 f"look at the server's log, and at the settings of the model {self.settings.model}"
             )
         return reply
@@ -205,7 +205,7 @@ class OpenAIModel:
             if status == 200:
                 reply = read_reply(request.key, content, time.monotonic() - started)
                 used = reply.usage.prompt_tokens + reply.usage.completion_tokens
-                self._pool.is_well(endpoint)
+                self._pool.is_healthy(endpoint)
                 return reply
         except aiohttp.ClientConnectorCertificateError as error:
             raise UserError(f"the certificate of {endpoint.url} is not trusted here: {str(error)[:300]}") from None
@@ -217,7 +217,7 @@ class OpenAIModel:
             self._pool.fault(endpoint, said)
             return _Again(f"{endpoint.url}: {said}", counts=True)
         finally:
-            self._tokens.settle(estimate, used)
+            self._tokens.complete_publication(estimate, used)
         said = error_text(content)
         if status in (400, 422):
             if mode in WEAKER and why_unusable(said) == REFUSED and is_about_schema(said):
@@ -229,13 +229,13 @@ class OpenAIModel:
         return self._refused(endpoint, request, status, after, said)
 
     async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> tuple[int, str | None, bytes]:
-        """Status, Retry-After and body of an answer, no more than `MOST_BYTES` of it."""
+        """Status, Retry-After and body of an answer, no more than `MAX_BYTES` of it."""
         async with self._session.post(f"{endpoint.url}/chat/completions", json=body, **endpoint.request()) as response:
             content = bytearray()
             async for piece in response.content.iter_chunked(65_536):
                 content += piece
-                if len(content) > MOST_BYTES:
-                    raise BadAnswer(f"more than {MOST_BYTES:,} bytes")
+                if len(content) > MAX_BYTES:
+                    raise BadAnswer(f"more than {MAX_BYTES:,} bytes")
             return response.status, response.headers.get("Retry-After"), hidden(bytes(content), endpoint.key)
 
     def _refused(self, endpoint: Endpoint, request: TextRequest, status: int, after: str | None, said: str) -> Reply | _Again:
@@ -256,7 +256,7 @@ class OpenAIModel:
                 self._pool.rest(endpoint, min(seconds, 300.0), f"answered {status}: {said}")
             self._pool.fault(endpoint, f"answered {status}: {said}")
             return _Again(told, counts=True)
-        self._pool.is_well(endpoint)
+        self._pool.is_healthy(endpoint)
         return Reply(request.key, "", "unusable", why_unusable(said), told)
 
     def _weaken(self, endpoint: Endpoint, request: TextRequest, mode: SchemaMode, said: str) -> None:
@@ -267,7 +267,7 @@ class OpenAIModel:
         if self.settings.schema_mode != "auto":
             raise UserError(f"{endpoint.url} does not take schema_mode {mode} ({said}); set another, or auto")
         if endpoint.mode_of(request.schema) == mode:
-            endpoint.weaken(None if isinstance(request.chat, Question) else request.schema, mode)
+            endpoint.weaken(None if isinstance(request.chat, FormatQuestion) else request.schema, mode)
             log.warning("%s does not take %s (%s): asked with %s from now on", endpoint.url, mode, said[:120], WEAKER[mode])
 
     async def _prove(self, endpoint: Endpoint) -> None:

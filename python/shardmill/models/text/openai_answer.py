@@ -10,7 +10,7 @@ from typing import Any
 
 from shardmill.models.contract import Reply, Usage
 
-MOST_DETAIL = 600
+MAX_DETAIL = 600
 REFUSED = "refused by the server"
 FINISHES = {"stop": "stop", "eos": "stop", "length": "length", "max_tokens": "length", None: "stop"}
 SCHEMA_WORDS = ("response_format", "json_schema", "json_object", "structured", "guided", "grammar", "schema")
@@ -36,7 +36,7 @@ def read_reply(key: str, body: bytes, seconds: float) -> Reply:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise BadAnswer(f"no chat completion: {body[:200].decode('utf-8', 'replace')!r}") from None
     if refusal:
-        return Reply(key, "", "error", "the model declined", str(refusal)[:MOST_DETAIL], usage)
+        return Reply(key, "", "error", "the model declined", str(refusal)[:MAX_DETAIL], usage)
     if finish == "content_filter":
         return Reply(key, text or "", "error", "content filter", "the server's filter stopped the answer", usage)
     if finish not in FINISHES:
@@ -72,12 +72,12 @@ def error_text(body: bytes) -> str:
     try:
         content = json.loads(text)
         error = content.get("error", content.get("detail", content.get("message", content)))
-        text = str(error["message"] if isinstance(error, dict) and "message" in error else error)[:MOST_DETAIL]
+        text = str(error["message"] if isinstance(error, dict) and "message" in error else error)[:MAX_DETAIL]
         if isinstance(error, dict) and isinstance(error.get("code"), str):
             text += f" ({error['code']})"
     except (ValueError, AttributeError, RecursionError):
         pass
-    return " ".join(text.split())[: MOST_DETAIL + 60]
+    return " ".join(text.split())[: MAX_DETAIL + 60]
 
 
 def is_about_schema(said: str) -> bool:

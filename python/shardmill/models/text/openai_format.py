@@ -10,7 +10,7 @@ from shardmill.models.contract import Sampling, TextRequest
 from shardmill.models.text.settings import closed_schema
 
 SchemaMode = Literal["json_schema", "json_object", "none"]
-MOST_FORMATS = 256
+MAX_FORMATS = 256
 WEAKER: dict[SchemaMode, SchemaMode] = {"json_schema": "json_object", "json_object": "none"}
 
 
@@ -26,7 +26,7 @@ class Formats:
             return {}
         key = mode, id(schema)
         if key not in self._made:
-            if len(self._made) >= MOST_FORMATS:
+            if len(self._made) >= MAX_FORMATS:
                 self._made.clear()
             self._made[key] = schema, response_format(mode, schema)  # the schema too: while it is held nothing else has its id
         return self._made[key][1]
@@ -43,7 +43,7 @@ def response_format(mode: SchemaMode, schema: Mapping[str, Any] | None) -> dict[
     return {"response_format": {"type": "json_schema", "json_schema": form}}
 
 
-class Question:
+class FormatQuestion:
     """The chat of a probe."""
 
     task = "probe"
@@ -57,4 +57,4 @@ def probe() -> tuple[str, TextRequest]:
     """A code, and a request that only a server which holds answers to schemas answers with it."""
     secret = secrets.token_hex(4)
     schema = {"type": "object", "properties": {"code": {"type": "string", "enum": [secret]}}, "required": ["code"]}
-    return secret, TextRequest(Question(), Sampling(max_tokens=40), schema, "probe")
+    return secret, TextRequest(FormatQuestion(), Sampling(max_tokens=40), schema, "probe")

@@ -29,7 +29,7 @@ class Allowance:
                 return
             await asyncio.sleep((need - self._level) / self._rate)
 
-    def settle(self, estimated: float, used: float) -> None:
+    def complete_publication(self, estimated: float, used: float) -> None:
         """Put right what was taken by estimate."""
         if self._rate is not None:
             self._level += estimated - used

@@ -130,7 +130,7 @@ class Pool:
         """A request to the server has ended, one way or another."""
         endpoint.in_flight -= 1
 
-    def is_well(self, endpoint: Endpoint) -> None:
+    def is_healthy(self, endpoint: Endpoint) -> None:
         """The server has answered as it should."""
         endpoint.faults = endpoint.refusals = 0
         self._none_since = None

@@ -28,7 +28,7 @@ VERSION = 3
 """Goes up when the same request would be sent or sampled otherwise."""
 WINDOW = 6
 """Batches' worth of requests to choose a batch from."""
-LEAST_PREFIX, PREFIX_SLACK, PREFIXES = 32, 16, 8
+MIN_PREFIX, PREFIX_SLACK, PREFIXES = 32, 16, 8
 """Tokens that prompts must share for that to be worth keeping, how many more of them may be computed again, how many are kept."""
 
 
@@ -224,7 +224,7 @@ class TransformersModel:
         first, last = min(prompts), max(prompts)
         most = min(len(prompt) for prompt in prompts) - 1
         shared = next((place for place in range(most) if first[place] != last[place]), max(most, 0))
-        if shared < LEAST_PREFIX:
+        if shared < MIN_PREFIX:
             return 0, None, False
         known = [
             kept for kept in self._prefixes if shared - PREFIX_SLACK <= len(kept) <= shared and first[: len(kept)] == [*kept]

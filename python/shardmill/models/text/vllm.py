@@ -21,7 +21,7 @@ from shardmill.models.contract import Reply, Request, TextRequest, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.settings import read_settings, require_model
 from shardmill.models.text.settings import TextSettings, choices_of, closed_schema
-from shardmill.models.text.vllm_driver import Driver, Order, Refused
+from shardmill.models.text.vllm_driver import Driver, EngineRejected, Order
 from shardmill.models.text.vllm_plugin import PARENT
 from shardmill.models.text.vllm_seat import take_seat
 from shardmill.util.errors import ModelDied, UserError
@@ -141,7 +141,7 @@ class VllmModel:
             raise ModelDied(last_words(f"the vLLM engine of {self.settings.model}", str(died))) from died
 
     def _reply(self, answer: Any, flying: dict[str, float]) -> Reply:
-        if isinstance(answer, Refused):
+        if isinstance(answer, EngineRejected):
             del flying[answer.key]
             return Reply(answer.key, "", "unusable", "refused by the engine", answer.problem[:2000])
         key, output = answer

@@ -20,7 +20,7 @@ CLOSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Refused:
+class EngineRejected:
     """A request that the engine did not take."""
 
     key: str
@@ -139,7 +139,7 @@ class Driver:
         try:
             self._engine.add_request(number, order.prompt, order.params, lora_request=self._lora)
         except (ValueError, TypeError) as error:
-            order.answers.put(Refused(order.key, str(error)))
+            order.answers.put(EngineRejected(order.key, str(error)))
             return
         self._orders[number] = order
         self._numbers[order.name] = number

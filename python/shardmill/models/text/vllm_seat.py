@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 FIRST_PORT, PORTS = 21_000, 64
-MOST_SEATS = 128
+MAX_SEATS = 128
 CACHES = {
     "VLLM_CACHE_ROOT": "vllm",
     "TRITON_CACHE_DIR": "triton",
@@ -37,7 +37,7 @@ def take_seat() -> dict[str, str]:
     What the user has set already is left as it is.
     """
     folder = seats_folder()
-    for number in range(MOST_SEATS):
+    for number in range(MAX_SEATS):
         handle = os.open(folder / f"{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from shardmill.tables.convert.captions import NO_CAPTION, Captioned, Found, Record, Unfit, misfit, one_line, where
-from shardmill.tables.json_stream import Entry, json_entries
+from shardmill.tables.convert.captions import NO_CAPTION, Captioned, CaptionRecord, Found, UnusableEntry, misfit, one_line, where
+from shardmill.tables.json_stream import JsonEntry, json_entries
 
 LIST, LATIN = "data_list", "latin"
 UNREAD = "###"
 """What annotators write for a text that cannot be read."""
 
 
-class TextLine(Record):
+class TextLine(CaptionRecord):
     """A text in the picture."""
 
     text: str = ""
@@ -23,7 +23,7 @@ class TextLine(Record):
     valid: bool = True
 
 
-class Picture(Record):
+class AnyWordImage(CaptionRecord):
     """A picture with its texts."""
 
     img_name: str
@@ -38,16 +38,16 @@ def read_anyword(path: Path) -> Iterator[Found]:
             yield _row(entry)
 
 
-def _row(entry: Entry) -> Found:
+def _row(entry: JsonEntry) -> Found:
     try:
-        picture = Picture.model_validate(entry.value)
+        picture = AnyWordImage.model_validate(entry.value)
     except ValidationError as error:
         return misfit(entry, error)
     latin = (line for line in picture.annotations if line.valid and (line.language or "").lower() == LATIN)
     texts = tuple(dict.fromkeys(text for line in latin if (text := one_line(line.text)) and UNREAD not in text))
     if not texts:
-        return Unfit(where(entry), "no Latin text", f"{len(picture.annotations)} annotations", entry.value)
+        return UnusableEntry(where(entry), "no Latin text", f"{len(picture.annotations)} annotations", entry.value)
     caption = one_line(picture.caption)
     if not caption:
-        return Unfit(where(entry), NO_CAPTION, "", entry.value)
+        return UnusableEntry(where(entry), NO_CAPTION, "", entry.value)
     return Captioned(picture.img_name, caption, str(entry.place), texts)

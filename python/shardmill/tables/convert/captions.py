@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line, dump_cell
-from shardmill.tables.json_stream import Entry
+from shardmill.tables.json_stream import JsonEntry
 from shardmill.util.errors import UserError
 
 COLUMNS = ("image", "caption", "texts", "source", "source_id")
@@ -25,7 +25,7 @@ WRONG_SHAPE, NO_CAPTION, NO_IMAGE = "wrong shape", "no caption", "no image"
 RAW_LIMIT, STEP = 2_000, 20_000
 
 
-class Record(BaseModel):
+class CaptionRecord(BaseModel):
     """A record of a foreign file; what it holds beyond the fields is left alone."""
 
     model_config = ConfigDict(extra="ignore")
@@ -42,7 +42,7 @@ class Captioned:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
+class UnusableEntry:
     """An entry, or a part of one, that makes no row: where it stands, a short reason, what exactly is wrong."""
 
     entry: str
@@ -51,7 +51,7 @@ class Unfit:
     raw: Any = None
 
 
-Found = Captioned | Unfit
+Found = Captioned | UnusableEntry
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def write_captions(found: Iterable[Found], source: str, origin: Path, out: Path,
     rejects = out.with_name(f"{out.stem}.rejects.csv")
     reasons: Counter[str] = Counter()
     rows = 0
-    first: Unfit | None = None
+    first: UnusableEntry | None = None
     with _table(out, COLUMNS) as good, _table(rejects, REJECT_COLUMNS) as bad:
         for each in found:
             if isinstance(each, Captioned):
@@ -103,16 +103,16 @@ def _table(path: Path, columns: Iterable[str]) -> Iterator[Callable[[Iterable[st
         yield lambda cells: file.write(csv_line(cells).encode("utf-8", "replace"))
 
 
-def where(entry: Entry) -> str:
+def where(entry: JsonEntry) -> str:
     """An entry for people: "annotations 3 (line 17)"; places count from 1."""
     name = entry.key if entry.place is None else f"{entry.key} {entry.place + 1}" if entry.key else f"entry {entry.place + 1}"
     return f"{name} (line {entry.line:,})"
 
 
-def misfit(entry: Entry, error: ValidationError) -> Unfit:
+def misfit(entry: JsonEntry, error: ValidationError) -> UnusableEntry:
     """Why an entry is not of its schema."""
     first = error.errors()[0]
-    return Unfit(where(entry), WRONG_SHAPE, f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}", entry.value)
+    return UnusableEntry(where(entry), WRONG_SHAPE, f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}", entry.value)
 
 
 def one_line(text: str | None) -> str:

@@ -10,21 +10,21 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from shardmill.tables.convert.captions import NO_CAPTION, Captioned, Found, Record, Unfit, misfit, one_line, where
-from shardmill.tables.json_stream import Entry, json_entries
+from shardmill.tables.convert.captions import NO_CAPTION, Captioned, CaptionRecord, Found, UnusableEntry, misfit, one_line, where
+from shardmill.tables.json_stream import JsonEntry, json_entries
 from shardmill.util.errors import UserError
 
 LISTS = ("images", "annotations")
 
 
-class Image(Record):
+class Image(CaptionRecord):
     """An image of the official file."""
 
     id: int | str
     file_name: str
 
 
-class Annotation(Record):
+class Annotation(CaptionRecord):
     """A caption of the official file."""
 
     id: int | str
@@ -32,7 +32,7 @@ class Annotation(Record):
     caption: str
 
 
-class ImageCaptions(Record):
+class ImageCaptions(CaptionRecord):
     """An image of the file by ids."""
 
     image_file: str
@@ -61,7 +61,7 @@ def read_coco(path: Path) -> Iterator[Found]:
             yield _of_annotation(entry, names)
 
 
-def _learn(entry: Entry, names: dict[int | str, str]) -> Iterator[Unfit]:
+def _learn(entry: JsonEntry, names: dict[int | str, str]) -> Iterator[UnusableEntry]:
     try:
         image = Image.model_validate(entry.value)
         names[image.id] = image.file_name
@@ -69,29 +69,29 @@ def _learn(entry: Entry, names: dict[int | str, str]) -> Iterator[Unfit]:
         yield misfit(entry, error)
 
 
-def _of_annotation(entry: Entry, names: dict[int | str, str]) -> Found:
+def _of_annotation(entry: JsonEntry, names: dict[int | str, str]) -> Found:
     try:
         annotation = Annotation.model_validate(entry.value)
     except ValidationError as error:
         return misfit(entry, error)
     image, caption = names.get(annotation.image_id), one_line(annotation.caption)
     if image is None:
-        return Unfit(where(entry), "no such image", f"image_id {annotation.image_id}", entry.value)
+        return UnusableEntry(where(entry), "no such image", f"image_id {annotation.image_id}", entry.value)
     if not caption:
-        return Unfit(where(entry), NO_CAPTION, "", entry.value)
+        return UnusableEntry(where(entry), NO_CAPTION, "", entry.value)
     return Captioned(image, caption, str(annotation.id))
 
 
-def _of_image(entry: Entry) -> Iterator[Found]:
+def _of_image(entry: JsonEntry) -> Iterator[Found]:
     try:
         image = ImageCaptions.model_validate(entry.value)
     except ValidationError as error:
         yield misfit(entry, error)
         return
     if not image.captions:
-        yield Unfit(where(entry), NO_CAPTION, "", entry.value)
+        yield UnusableEntry(where(entry), NO_CAPTION, "", entry.value)
     for place, caption in enumerate(map(one_line, image.captions)):
         if caption:
             yield Captioned(image.image_file, caption, f"{entry.key}#{place}")
         else:
-            yield Unfit(f"{where(entry)}, caption {place + 1}", NO_CAPTION, "", entry.value)
+            yield UnusableEntry(f"{where(entry)}, caption {place + 1}", NO_CAPTION, "", entry.value)

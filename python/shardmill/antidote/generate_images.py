@@ -1,0 +1,36 @@
+"""Paint a picture for each prompt.
+
+python -m shardmill.antidote.generate_images --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from shardmill.core.stage import Answer, GenerateStage, ModelCall, Row
+from shardmill.core.standalone import main
+from shardmill.models.contract import GeneratedImage
+
+
+class GenerateImages(GenerateStage):
+    """A picture of what a prompt names and, by the negative prompt, of nothing else; words of both may bear weights.
+
+    prompt, prompt_neg (text) -> generated_image (text, path from the run's folder), generated_width, generated_height (int). A picture
+    is named after all that shapes it, its seed among them, so it is never taken for another row's.
+    """
+
+    name = "antidote.generate_images"
+    reads = ("prompt", "prompt_neg")
+    adds = {"generated_image": "text", "generated_width": "int", "generated_height": "int"}
+
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
+        return [self.paint(row["prompt"] or "", row["prompt_neg"] or "")]
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
+        painted: GeneratedImage = answers[0].value
+        return {"generated_image": self.path_of(painted), "generated_width": painted.width, "generated_height": painted.height}
+
+
+if __name__ == "__main__":
+    main(GenerateImages)

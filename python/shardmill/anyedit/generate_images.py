@@ -1,0 +1,36 @@
+"""Paint a picture for each caption of a scene.
+
+python -m shardmill.anyedit.generate_images --run RUN --shard-index 3
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from shardmill.core.stage import Answer, GenerateStage, ModelCall, Row
+from shardmill.core.standalone import main
+from shardmill.models.contract import GeneratedImage
+
+
+class GenerateImages(GenerateStage):
+    """A picture of what a caption says.
+
+    scene_caption (text) -> generated_image (text, path from the run's folder), generated_width, generated_height (int). A picture is
+    named after all that shapes it, its seed among them.
+    """
+
+    name = "anyedit.generate_images"
+    reads = ("scene_caption",)
+    adds = {"generated_image": "text", "generated_width": "int", "generated_height": "int"}
+
+    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
+        return [self.paint(row["scene_caption"] or "", "")]
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
+        painted: GeneratedImage = answers[0].value
+        return {"generated_image": self.path_of(painted), "generated_width": painted.width, "generated_height": painted.height}
+
+
+if __name__ == "__main__":
+    main(GenerateImages)

@@ -1,0 +1,139 @@
+"""A blind reader is no better than chance on balanced questions, and always right on the published format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import polars as pl
+import pytest
+
+from shardmill.core.stage import Context
+from shardmill.embedded.rules.rephrase import paraphrase
+from shardmill.language.lexicon import lexicon
+from shardmill.negbench.create_mcq import CreateMcq
+from shardmill.quality.blind import BlindQuestion, blind_baselines, claims_of, masked, odd_one_out, read_questions, wilson
+from shardmill.util.errors import UserError
+
+ROWS = 3_000
+
+
+def questions(style: str, *, rephrased: bool = False) -> list[BlindQuestion]:
+    """Questions about objects of which each is more often a positive or more often a negative, as in real data."""
+    rng = Random(0)
+    names = list(lexicon().entries)[:300]
+
+    def lists(common: list[str], rare: list[str]) -> list[str]:
+        drawn = [rng.choice(common) if rng.random() < 0.7 else rng.choice(rare) for _ in range(4)]
+        return list(dict.fromkeys(drawn))
+
+    positives = [lists(names[:150], names[150:]) for _ in range(ROWS)]
+    negatives = [[name for name in lists(names[150:], names[:150]) if name not in taken] for taken in positives]
+    table = pl.DataFrame(
+        {"row_id": range(ROWS), "positive_objects": map(json.dumps, positives), "negative_objects": map(json.dumps, negatives)}
+    )
+    made = CreateMcq({"style": style}, Context(seed=3)).transform(table).filter(pl.col("reject_reason").is_null())
+    found = []
+    for row in made.iter_rows(named=True):
+        truths = tuple(json.loads(row["option_truths"]))
+        texts = tuple(row[f"caption_{index}"] for index in range(4))
+        if rephrased:
+            texts = tuple(
+                paraphrase({"sentence": text, "objects": truth, "order": "free"}, rng)["caption"]
+                for text, truth in zip(texts, truths, strict=True)
+            )
+        found.append(BlindQuestion(texts, truths, row["correct_answer"], row["row_id"] % 2))
+    return found
+
+
+@pytest.mark.parametrize("rephrased", [False, True])
+def test_balanced_questions_give_nothing_away(rephrased: bool) -> None:
+    asked = questions("balanced", rephrased=rephrased)
+    assert len(asked) >= 2_000
+    for baseline in blind_baselines(asked):
+        if baseline.name != "object prior":
+            spread = (baseline.high - baseline.low) / 2
+            assert abs(baseline.accuracy - 0.25) <= max(0.03, spread), baseline
+
+
+def test_the_published_format_is_answered_blindly() -> None:
+    results = {baseline.name: baseline for baseline in blind_baselines(questions("original"))}
+    assert results["odd one out"].accuracy > 0.95
+    assert results["bag of words"].gives_away
+    assert results["odd one out"].gives_away
+
+
+def test_the_object_prior_tells_where_objects_have_sides() -> None:
+    results = {baseline.name: baseline for baseline in blind_baselines(questions("balanced"))}
+    assert results["object prior"].accuracy > 0.3
+
+
+def test_wilson_is_wide_for_few_and_narrow_for_many() -> None:
+    low, high = wilson(5, 20)
+    assert low < 0.25 < high
+    assert high - low > 0.3
+    low, high = wilson(5_000, 20_000)
+    assert high - low < 0.013
+
+
+def table_of(path: Path, rows: list[dict[str, object]]) -> Path:
+    pl.DataFrame(rows).write_csv(path)
+    return path
+
+
+def test_a_published_table_is_read_from_its_texts_alone(tmp_path: Path) -> None:
+    false = ("This image features crane, but not ferry.", "This image features crane.", "This image does not feature ferry.")
+    texts = {f"caption_{index}": text for index, text in enumerate([*false, "This image features ferry, but not crane."])}
+    path = table_of(tmp_path / "published.csv", [{"image_path": "7.jpg", "correct_answer": 3, **texts}] * 8)
+    question = read_questions(path)[0]
+    assert question.truths == (
+        {"crane": True, "ferry": False},
+        {"crane": True},
+        {"ferry": False},
+        {"crane": False, "ferry": True},
+    )
+    assert odd_one_out(question) == 3
+
+
+def test_the_claims_read_from_texts_are_those_that_were_stored() -> None:
+    for rephrased in (False, True):
+        asked = questions("balanced", rephrased=rephrased)[:400]
+        names = [{lexicon().find(name) for name in question.truths[0]} for question in asked]
+        sound = [question for question, entries in zip(asked, names, strict=True) if None not in entries]
+        assert sum(claims_of(question.texts) == question.truths for question in sound) > 0.97 * len(sound)
+
+
+def test_the_questions_of_an_image_are_in_one_half(tmp_path: Path) -> None:
+    texts = {f"caption_{index}": f"There is a {name}." for index, name in enumerate(["dog", "cat", "cup", "car"])}
+    for key in ("row_id", "image_path"):
+        rows = [{key: f"{number // 3}", "correct_answer": 0, **texts} for number in range(300)]
+        halves = [question.half for question in read_questions(table_of(tmp_path / f"{key}.csv", rows))]
+        assert 60 < sum(halves) < 240
+        assert all(len(set(halves[start : start + 3])) == 1 for start in range(0, 300, 3))
+
+
+def test_the_bag_of_words_learns_from_word_order_but_not_from_objects() -> None:
+    rng = Random(4)
+
+    def asked(pattern: str, other: str) -> list[BlindQuestion]:
+        made = []
+        for number in range(800):
+            x, y = rng.sample(["dog", "cat", "cup", "car"], 2)
+            answer = rng.randrange(4)
+            texts = tuple((pattern if index == answer else other).format(x=x, y=y) for index in range(4))
+            made.append(BlindQuestion(texts, ({x: True, y: False},) * 4, answer, number % 2))
+        return made
+
+    def accuracy(made: list[BlindQuestion]) -> float:
+        return {baseline.name: baseline for baseline in blind_baselines(made)}["bag of words"].accuracy
+
+    assert accuracy(asked("Here only {x} is, and {y} is not.", "Here is only {x}, and {y} is not.")) > 0.95
+    assert masked("A dog, but no dogs or hot dogs.", ["dog"]) == "A _, but no _ or hot dogs."
+
+
+def test_a_table_that_holds_no_questions_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"x\.csv, question 0"):
+        read_questions(path)

@@ -1,0 +1,318 @@
+"""A fault that is planted in a sound run turns its finding from pass to fail, at the top, with rows that show it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from planted import Row, make_run, rewrite, rewrite_cells
+from shardmill.core.planning import NewRun, start_run
+from shardmill.quality.gather import gather
+from shardmill.quality.model import QualityFinding, Report
+from shardmill.store.run_folder import RunFolder
+
+ROWS = {"negbench": 240, "antidote": 240, "recaption": 60, "anyedit": 90}
+Plant = Callable[[RunFolder], None]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[RunFolder, Report]]:
+    """A finished run of a pipeline and its report, made once."""
+    made: dict[str, tuple[RunFolder, Report]] = {}
+
+    def get(pipeline: str) -> tuple[RunFolder, Report]:
+        if pipeline not in made:
+            run = make_run(tmp_path_factory.mktemp(pipeline) / "run", pipeline, ROWS[pipeline])
+            made[pipeline] = run, gather(run, rows=0)
+        return made[pipeline]
+
+    return get
+
+
+def found(report: Report, id: str) -> QualityFinding:
+    return next(each for each in report.findings if each.id == id)
+
+
+def one_position_favoured(run: RunFolder) -> None:
+    """The true option of three rows in four is moved to the first place."""
+
+    def change(frame: pl.DataFrame) -> pl.DataFrame:
+        rows = []
+        for row in frame.iter_rows(named=True):
+            right = row["correct_answer"]
+            if row["row_id"] % 4:
+                truths = json.loads(row["option_truths"])
+                for name in ("caption", "paraphrase"):
+                    row[f"{name}_0"], row[f"{name}_{right}"] = row[f"{name}_{right}"], row[f"{name}_0"]
+                truths[0], truths[right] = truths[right], truths[0]
+                row.update(correct_answer=0, option_truths=json.dumps(truths))
+            rows.append(row)
+        return pl.DataFrame(rows, schema=frame.schema)
+
+    rewrite(run, "paraphrase_mcq", change)
+
+
+def one_template(run: RunFolder) -> None:
+    def change(captions: list[str], row: Row) -> list[str]:
+        details = json.loads(row["negation_details"])
+        return [f"{row['caption'].strip('. ')}. There is no {each['object']} in the image." for each in details]
+
+    rewrite_cells(run, "caption_negated", "negative_captions", change)
+
+
+def one_cue(run: RunFolder) -> None:
+    def change(details: list[Row], row: Row) -> list[Row]:
+        return [{**each, "cue": "no", "form": "negation_first"} for each in details]
+
+    rewrite_cells(run, "caption_negated", "negation_details", change)
+
+
+def one_wording_of_options(run: RunFolder) -> None:
+    def change(frame: pl.DataFrame) -> pl.DataFrame:
+        rows = []
+        for row in frame.iter_rows(named=True):
+            names = [each["name"] for each in json.loads(row["mcq_objects"])]
+            row[f"paraphrase_{row['correct_answer']}"] = f"As to the {names[0]} and the {names[1]}, look."
+            rows.append(row)
+        return pl.DataFrame(rows, schema=frame.schema)
+
+    rewrite(run, "paraphrase_mcq", change)
+
+
+def doubled_captions(run: RunFolder) -> None:
+    number = (pl.col("row_id") % 100).cast(pl.String)
+    rewrite(run, "ingest", lambda frame: frame.with_columns(caption=pl.lit("A dog on a beach, ") + number))
+
+
+def doubled_questions(run: RunFolder) -> None:
+    texts = [f"paraphrase_{index}" for index in range(4)]
+
+    def change(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(
+            pl.when(pl.col("row_id") % 2 == 0).then(pl.lit(name)).otherwise(name).alias(name) for name in texts
+        )
+
+    rewrite(run, "paraphrase_mcq", change)
+
+
+def object_everywhere(run: RunFolder) -> None:
+    def change(names: list[str], row: Row) -> list[str]:
+        return ["zeppelin", *names] if row["row_id"] % 2 else names
+
+    rewrite_cells(run, "validate_objects", "positive_objects", change)
+
+
+def negative_is_a_positive(run: RunFolder) -> None:
+    def change(names: list[str], row: Row) -> list[str]:
+        return [json.loads(row["positive_objects"])[0] + "s", *names] if row["row_id"] % 3 == 0 else names
+
+    rewrite_cells(run, "validate_objects", "negative_objects", change)
+
+
+def turned_around(run: RunFolder) -> None:
+    def change(captions: list[str], row: Row) -> list[str]:
+        details = json.loads(row["negation_details"])
+        return (
+            [f"{row['caption'].strip('. ')}, and a {each['object']}." for each in details] if row["row_id"] % 5 == 0 else captions
+        )
+
+    rewrite_cells(run, "caption_negated", "negative_captions", change)
+
+
+def two_true_options(run: RunFolder) -> None:
+    def change(truths: list[dict[str, bool]], row: Row) -> Any:
+        return [truths[row["correct_answer"]]] * 4 if row["row_id"] % 4 == 0 else truths
+
+    rewrite_cells(run, "paraphrase_mcq", "option_truths", change)
+
+
+def seen_after_all(run: RunFolder) -> None:
+    def change(detections: Row, row: Row) -> Row:
+        seen = {name: {**each, "score": 0.9} for name, each in detections.items()}
+        return seen if row["row_id"] % 3 == 0 else detections
+
+    rewrite_cells(run, "validate_objects", "detections", change)
+
+
+def told_apart(run: RunFolder) -> None:
+    def change(questions: list[Row], row: Row) -> list[Row]:
+        for each in questions:
+            if each["kind"] == "cpq" and each["question"]:
+                each["question"] = each["question"].replace("?", " right now?")
+        return questions
+
+    rewrite_cells(run, "judge_questions", "questions", change)
+
+
+def cpq_about_what_is_there(run: RunFolder) -> None:
+    def change(questions: list[Row], row: Row) -> list[Row]:
+        there = json.loads(row["verified_present"])[0]
+        return [{**each, "object": there} if each["kind"] == "cpq" else each for each in questions]
+
+    rewrite_cells(run, "judge_questions", "questions", change)
+
+
+def only_cpqs(run: RunFolder) -> None:
+    def change(questions: list[Row], row: Row) -> list[Row]:
+        return [each for each in questions if each["kind"] == "cpq" or row["row_id"] % 8 == 0]
+
+    rewrite_cells(run, "judge_questions", "questions", change)
+
+
+def pictures_gone(run: RunFolder) -> None:
+    shutil.rmtree(run.path / "generate_images" / "images")
+
+
+def captions_replaced(text: str, perspective: str = "detail", every: int = 4) -> Plant:
+    def change(captions: list[Row], row: Row) -> list[Row]:
+        if row["row_id"] % every == 0:
+            for each in captions:
+                each["text"] = text if each["perspective"] == perspective else each["text"]
+        return captions
+
+    return lambda run: rewrite_cells(run, "check_captions", "checked", change)
+
+
+def same_text_twice(run: RunFolder) -> None:
+    def change(captions: list[Row], row: Row) -> list[Row]:
+        return [{**each, "text": captions[0]["text"]} for each in captions]
+
+    rewrite_cells(run, "check_captions", "checked", change)
+
+
+def text_missing(run: RunFolder) -> None:
+    rewrite_cells(run, "merge_captions", "texts", lambda texts, row: texts[:-1] if row["row_id"] % 4 == 0 else texts)
+
+
+def texts_too_long(run: RunFolder) -> None:
+    rewrite_cells(run, "merge_captions", "texts", lambda texts, row: [f"{text} {'and more ' * 60}" for text in texts])
+
+
+def nothing_changes(run: RunFolder) -> None:
+    rewrite_cells(run, "judge_instructions", "output", lambda output, row: row["edit_input"])
+
+
+def object_not_there(run: RunFolder) -> None:
+    rewrite_cells(run, "judge_instructions", "edit_input", lambda text, row: "Nothing is here.")
+
+
+def wrong_sum(run: RunFolder) -> None:
+    def change(details: Row, row: Row) -> Row:
+        return {**details, "number_after": details["number_before"]} if row["edit_type"] == "counting" else details
+
+    rewrite_cells(run, "judge_instructions", "details", change)
+
+
+def one_edit_type(run: RunFolder) -> None:
+    rewrite_cells(run, "judge_instructions", "edit_type", lambda kind, row: "add" if row["sub_id"] else kind)
+
+
+def one_instruction(run: RunFolder) -> None:
+    rewrite_cells(run, "judge_instructions", "edit", lambda edit, row: "Make it better" if row["sub_id"] < 2 else edit)
+
+
+def torn_chain(run: RunFolder) -> None:
+    def change(chain: list[Row], row: Row) -> list[Row]:
+        return [{**turn, "input": row["input"]} for turn in chain]
+
+    rewrite_cells(run, "chain_instructions", "chain", change)
+
+
+PLANTS: list[tuple[str, str, Plant]] = [
+    ("negbench", "mcq.position", one_position_favoured),
+    ("negbench", "mcq.blind.most_frequent_position", one_position_favoured),
+    ("negbench", "captions.pattern", one_template),
+    ("negbench", "captions.cues", one_cue),
+    ("negbench", "captions.forms", one_cue),
+    ("negbench", "mcq.right.pattern", one_wording_of_options),
+    ("negbench", "mcq.polarity", one_wording_of_options),
+    ("negbench", "input.caption.copies", doubled_captions),
+    ("negbench", "mcq.copies", doubled_questions),
+    ("negbench", "objects.positive_objects", object_everywhere),
+    ("negbench", "objects.named", object_everywhere),
+    ("negbench", "negatives.absent", negative_is_a_positive),
+    ("negbench", "captions.polarity", turned_around),
+    ("negbench", "mcq.one_true", two_true_options),
+    ("negbench", "detector.borne_out", seen_after_all),
+    ("antidote", "questions.separable", told_apart),
+    ("antidote", "questions.facts", cpq_about_what_is_there),
+    ("antidote", "questions.kinds", only_cpqs),
+    ("antidote", "pictures.readable", pictures_gone),
+    ("recaption", "captions.script", captions_replaced("Собака бежит по берегу моря за красным мячом.")),
+    ("recaption", "captions.sound", captions_replaced("I'm sorry, I cannot see the image.")),
+    ("recaption", "text.detail.copies", captions_replaced("A photo of something.", every=2)),
+    ("recaption", "captions.redundant", same_text_twice),
+    ("recaption", "lines.whole", text_missing),
+    ("recaption", "lines.tokens", texts_too_long),
+    ("anyedit", "edits.change", nothing_changes),
+    ("anyedit", "edits.moves", nothing_changes),
+    ("anyedit", "edits.input", object_not_there),
+    ("anyedit", "edits.counts", wrong_sum),
+    ("anyedit", "edits.types", one_edit_type),
+    ("anyedit", "edits.commonest", one_instruction),
+    ("anyedit", "edits.pattern", one_instruction),
+    ("anyedit", "chains.linked", torn_chain),
+]
+
+
+@pytest.mark.parametrize(("pipeline", "id", "plant"), PLANTS, ids=[f"{plant[0]}-{plant[1]}" for plant in PLANTS])
+def test_a_planted_fault_stands_at_the_top(
+    pipeline: str, id: str, plant: Plant, sound: Callable[[str], tuple[RunFolder, Report]], tmp_path: Path
+) -> None:
+    run, before = sound(pipeline)
+    assert found(before, id).verdict == "pass", found(before, id).shown
+    shutil.copytree(run.path, tmp_path / "run")
+    copy = RunFolder(tmp_path / "run")
+    plant(copy)
+    report = gather(copy, rows=0)
+    now = found(report, id)
+    assert now.verdict == "fail", now.shown
+    assert now.examples and all(each.text for each in now.examples)
+    verdicts = [each.verdict for each in report.findings]
+    assert verdicts == sorted(verdicts, key=["fail", "look", "pass"].index)
+    assert report.facts["verdict"].startswith(f"{verdicts.count('fail')} failed")
+
+
+def test_the_published_style_of_questions_leaks(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "negbench", 240, "create_mcq.style=original")
+    report = gather(run, rows=0)
+    assert found(report, "mcq.blind.odd_one_out").verdict == "fail"
+    assert found(report, "mcq.blind.odd_one_out").value > 0.9
+    assert found(report, "mcq.blind.odd_one_out").examples
+
+
+def test_rows_that_were_never_checked_against_their_image_fail(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "negbench", 40, "filter_objects.unverified=keep", image_root=tmp_path)
+    finding = found(gather(run, rows=0), "detector.checked")
+    assert (finding.verdict, finding.value) == ("fail", 1.0)
+    assert finding.examples
+
+
+def test_pope_is_balanced_only_with_absent_objects(tmp_path: Path, sound: Callable[[str], tuple[RunFolder, Report]]) -> None:
+    assert found(sound("antidote")[1], "pope.balance").verdict == "look"
+    run = make_run(tmp_path / "run", "antidote", 40, "ask_pope.absent=random")
+    balanced = found(gather(run, rows=0), "pope.balance")
+    assert (balanced.verdict, balanced.n > 100) == ("pass", True)
+
+
+@pytest.mark.parametrize("pipeline", ROWS)
+def test_a_sound_run_has_no_failure(pipeline: str, sound: Callable[[str], tuple[RunFolder, Report]]) -> None:
+    assert [each.id for each in sound(pipeline)[1].findings if each.verdict == "fail"] == []
+
+
+def test_captions_that_a_spreadsheet_would_run_are_told_and_kept(tmp_path: Path) -> None:
+    lines = ['=HYPERLINK("http://x","a dog")', "A dog runs on the beach.", "- two dogs in a park", "A cat sleeps on a sofa."]
+    with open(tmp_path / "captions.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("filepath", "caption"), *((f"{at}.png", text) for at, text in enumerate(lines))])
+    new = NewRun(input=tmp_path / "captions.csv", num_shards=2, settings=["filter_objects.unverified=keep"])
+    run = start_run(tmp_path / "run", new)
+    finding = found(gather(run, rows=0), "input.formulas")
+    assert (finding.verdict, finding.value, [example.row_id for example in finding.examples]) == ("look", 2.0, [0, 2])
+    assert [row["caption"] for row in run.rows("ingest", range(2))] == lines
