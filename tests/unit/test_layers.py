@@ -12,7 +12,7 @@ import shardmill
 ROOT = Path(shardmill.__file__).parent
 LAYERS = {
     "cli": 9, "__main__": 9,
-    "launch": 8, "monitor": 7,
+    "monitor": 8, "launch": 7,
     "negbench": 6, "antidote": 6, "recaption": 6, "anyedit": 6,
     "preview": 5, "audit": 5, "compare": 5, "export": 5, "quality": 5, "stages": 5,
     "pages": 4,
