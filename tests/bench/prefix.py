@@ -24,7 +24,7 @@ from shardmill.core.model_shard import pool_key
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.shard_runner import run_shard
-from shardmill.core.stage import stage_class
+from shardmill.core.registry import stage_class
 from shardmill.models.contract import Model, Reply, Sampling, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.util.resources import resource_path
@@ -60,7 +60,7 @@ def record() -> tuple[int, dict[str, Recording]]:
         run = start_run(Path(folder) / "run", NewRun(input=resource_path("data/samples/captions.csv"), num_shards=1))
         for name in run.stages:
             model = run.stage(name).model
-            if stage_class(f"negbench.{name}").role == "text":
+            if stage_class("negbench", name).role == "text":
                 found[name] = Recording(open_model("text", model))
             run_shard(run, name, 0, models={pool_key("text", model): found[name]} if name in found else {})
     return run.plan.input.rows, found

@@ -76,8 +76,8 @@ def journals(case: tuple[list[list[Any]], Any, list[float]], folder: Path) -> No
     journal.close()
     whole = path.read_bytes()
     written = {record.key: json.dumps([record.rows, record.reject]) for record in records if record.kept is None}
-    assert {record.key for record in read_records([path], FINGERPRINT)} == set(written)
-    reader, seen = JournalReader(FINGERPRINT), set[tuple[int, ...]]()
+    assert {record.key for record in read_records([path], {FINGERPRINT})} == set(written)
+    reader, seen = JournalReader({FINGERPRINT}), set[tuple[int, ...]]()
     for share in sorted(tears):
         path.write_bytes(whole[: int(share * len(whole))])
         seen |= set(reader.new_keys([path]))
@@ -85,11 +85,11 @@ def journals(case: tuple[list[list[Any]], Any, list[float]], folder: Path) -> No
     assert seen | set(reader.new_keys([path])) == set(written)
     path.write_bytes(damage(whole, whole))
     read_header(path)
-    kept = read_kept([path], FINGERPRINT)
+    kept = read_kept([path], {FINGERPRINT})
     assert kept.keys() <= {record.key for record in records if record.kept is not None}
-    for record in read_records([path], FINGERPRINT):
+    for record in read_records([path], {FINGERPRINT}):
         assert written[record.key] == json.dumps([record.rows, record.reject])
-    assert set(JournalReader(FINGERPRINT).new_keys([path])) <= set(written)
+    assert set(JournalReader({FINGERPRINT}).new_keys([path])) <= set(written)
 
 
 def _record(place: int, what: Any) -> JournalRecord:

@@ -20,7 +20,8 @@ from fuzz.tables import contents
 from fuzz.target import Target
 from shardmill.core.pipeline_file import load_pipeline, override, plan_stages
 from shardmill.core.planning import NewRun, start_run
-from shardmill.core.stage import Context, stage_class
+from shardmill.core.registry import stage_class
+from shardmill.core.stage import Context
 from shardmill.models.archives import MemberNotFound, read_member
 from shardmill.models.images import MAX_PIXELS, UnreadableImage, open_image, size_of
 from shardmill.store.cells import parse_list

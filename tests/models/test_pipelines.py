@@ -22,7 +22,7 @@ from models.engines import IN_PROCESS, START_SECONDS, behind_servers, served_by,
 from models.train_tiny import ROWS, write_rows
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.core.stage import stage_class
+from shardmill.core.registry import stage_class
 from shardmill.models.text import openai_pool
 from shardmill.negbench.build import build
 from shardmill.store.run_folder import RunFolder
@@ -67,7 +67,7 @@ def by_vllm(start: Start, pools: Pools) -> RunFolder:
 
 
 def is_text(stage: str) -> bool:
-    return stage_class(f"negbench.{stage}").role == "text"
+    return stage_class("negbench", stage).role == "text"
 
 
 def do(run: RunFolder, models: ModelPool, until: str | None = None) -> RunFolder:

@@ -36,7 +36,7 @@ from models.tiny import make_tokenizer, sample_text
 from shardmill.core.model_shard import pool_key
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import run_shard
-from shardmill.core.stage import stage_class
+from shardmill.core.registry import stage_class
 from shardmill.language.existence import listed
 from shardmill.models.contract import Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model
@@ -134,7 +134,7 @@ def run_asking(run: RunFolder, stages: list[str], wrap: Callable[[Model], Model]
     found: dict[str, Learned] = {}
     for name in stages:
         tracer = None
-        if stage_class(f"{run.plan.pipeline}.{name}").role == "text":
+        if stage_class(run.plan.pipeline, name).role == "text":
             tracer = TracingModel(wrap(open_model("text", run.stage(name).model)))
         run_shard(run, name, 0, models={pool_key("text", run.stage(name).model): tracer} if tracer else {})
         for exchange in [each for several in (tracer.exchanges.values() if tracer else ()) for each in several]:

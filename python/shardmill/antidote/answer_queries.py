@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.antidote.hints import queries_of
-from shardmill.core.stage import Answer, CaptionStage, ModelCall, Options, Row
+from shardmill.core.model_stages import CaptionStage
+from shardmill.core.stage import Answer, ModelCall, Options, Row
 from shardmill.core.standalone import main
 from shardmill.models.contract import Sampling
 from shardmill.store.layout import generated_image_path
@@ -31,7 +32,7 @@ class AnswerQueries(CaptionStage):
     answer_problem (text, why one of the answers is missing). A picture of which no question is answered is rejected.
     """
 
-    name = "antidote.answer_queries"
+    name = "answer_queries"
     reads = ("generated_image", "questions", "pope", "description", "verified_present", "verified_absent")
     adds = {
         "sub_id": "int", "query_kind": "text", "query_object": "text", "query": "text", "query_hint": "text",
@@ -44,7 +45,7 @@ class AnswerQueries(CaptionStage):
         image = generated_image_path(self.context.run_folder, row["generated_image"])
         how = Sampling(max_tokens=self.options.max_tokens)
         texts = [text for query in queries_of(row) for text in (query.text, query.text_hint)]
-        return [self.describe(image, text, how, _empty) for text in texts]
+        return [self.caption_call(image, text, how, _empty) for text in texts]
 
     def accept(self, row: Row, answers: list[Answer]) -> list[dict[str, Any]]:
         rows = []

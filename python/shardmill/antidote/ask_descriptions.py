@@ -26,7 +26,7 @@ class AskDescriptions(RowStage):
     verified_present (list) -> description (json): {"question"}.
     """
 
-    name = "antidote.ask_descriptions"
+    name = "ask_descriptions"
     reads = ("verified_present",)
     adds = {"description": "json"}
 

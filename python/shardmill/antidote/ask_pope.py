@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from shardmill.core.stage import Answer, ModelCall, Options, Row, TextStage, prompt_value
+from shardmill.core.model_stages import TextStage, prompt_value
+from shardmill.core.stage import Answer, ModelCall, Options, Row
 from shardmill.core.standalone import main
 from shardmill.language.existence import existence_question
 from shardmill.language.lexicon import lexicon
@@ -46,10 +47,10 @@ class AskPope(TextStage):
     verified_present, verified_absent (list) -> pope (json): [{"object", "question", "answer": "yes" or "no", "draw"}].
     """
 
-    name = "antidote.ask_pope"
+    name = "ask_pope"
     reads = ("verified_present", "verified_absent")
     adds = {"pope": "json"}
-    template = "antidote/ask_pope"
+    prompt = "antidote/ask_pope.md"
     answer = Existence
     tolerant = True
     Options = PopeOptions
@@ -58,7 +59,7 @@ class AskPope(TextStage):
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if self.options.grammar == "rule":
             return []
-        return [self.prompt(object=name, share=f"pope {name}", check=_check(name)) for name, _, _ in self.chosen(row)]
+        return [self.text_call(object=name, share=f"pope {name}", check=_check(name)) for name, _, _ in self.chosen(row)]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
         worded = {prompt_value(each, "object"): each.value.question for each in answers if each.problem is None}

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from shardmill.antidote.question_answers import QuestionPair
 from shardmill.antidote.question_forms import object_problem, question_problem, shared_forms
-from shardmill.core.stage import Answer, ModelCall, Options, Row, TextStage, prompt_value
+from shardmill.core.model_stages import TextStage, prompt_value
+from shardmill.core.stage import Answer, ModelCall, Options, Row
 from shardmill.core.standalone import main
 from shardmill.language.object_names import distinct
 
@@ -37,10 +38,10 @@ class AskPresuppositions(TextStage):
     (Wu et al., Antidote, CVPR 2025, section 3.2, with the prompt's rules checked by code.)
     """
 
-    name = "antidote.ask_presuppositions"
+    name = "ask_presuppositions"
     reads = ("verified_caption", "verified_present", "verified_absent")
     adds = {"asked": "json"}
-    template = "antidote/ask_presuppositions"
+    prompt = "antidote/ask_presuppositions.md"
     answer = QuestionPair
     tolerant = True
     Options = AskOptions
@@ -52,7 +53,7 @@ class AskPresuppositions(TextStage):
     def pair_ask(self, row: Row, present: str, absent: str, rng: Random) -> ModelCall:
         """The ask for the two questions of a pair."""
         forms = shared_forms(present, absent)
-        return self.prompt(
+        return self.text_call(
             caption=row["verified_caption"][:2_000],
             present_object=present,
             absent_object=absent,

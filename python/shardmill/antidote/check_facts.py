@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from shardmill.core.stage import Options, Reject, Row, RowStage, read_detections
+from shardmill.core.model_stages import read_detections
+from shardmill.core.stage import Options, Reject, Row, RowStage
 from shardmill.core.standalone import main
 from shardmill.language.existence import listed
 from shardmill.language.nouns import fold
@@ -39,7 +40,7 @@ class CheckFacts(RowStage):
     "score", "reason"}}, verified_caption (text), a sentence that names the verified objects and nothing else.
     """
 
-    name = "antidote.check_facts"
+    name = "check_facts"
     reads = ("present", "absent", "detections")
     adds = {"verified_present": "list", "verified_absent": "list", "dropped_facts": "json", "verified_caption": "text"}
     Options = FactOptions

@@ -8,7 +8,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from shardmill.core.stage import Answer, GenerateStage, ModelCall, Row
+from shardmill.core.model_stages import GenerateStage
+from shardmill.core.stage import Answer, ModelCall, Row
 from shardmill.core.standalone import main
 from shardmill.models.contract import GeneratedImage
 
@@ -16,16 +17,16 @@ from shardmill.models.contract import GeneratedImage
 class GenerateImages(GenerateStage):
     """A picture of what a prompt names and, by the negative prompt, of nothing else; words of both may bear weights.
 
-    prompt, prompt_neg (text) -> generated_image (text, path from the run's folder), generated_width, generated_height (int). A picture
-    is named after all that shapes it, its seed among them, so it is never taken for another row's.
+    prompt, prompt_neg (text) -> generated_image (text, path from the run's folder), generated_width, generated_height (int).
+    An image is named after all that shapes it, its seed among them, so it is never taken for another row's.
     """
 
-    name = "antidote.generate_images"
+    name = "generate_images"
     reads = ("prompt", "prompt_neg")
     adds = {"generated_image": "text", "generated_width": "int", "generated_height": "int"}
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [self.paint(row["prompt"] or "", row["prompt_neg"] or "")]
+        return [self.generate_call(row["prompt"] or "", row["prompt_neg"] or "")]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
         painted: GeneratedImage = answers[0].value

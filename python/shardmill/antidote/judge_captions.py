@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 from shardmill.antidote.answers import CaptionVerdict
-from shardmill.core.stage import Answer, ModelCall, Reject, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.language.object_names import conflict
 from shardmill.language.polarity import ABSENT, AFFIRMED, polarity
@@ -24,17 +25,17 @@ class JudgeCaptions(TextStage):
     object would not be expected there).
     """
 
-    name = "antidote.judge_captions"
+    name = "judge_captions"
     reads = ("caption", "scene_caption", "present", "absent")
     adds = {"caption_verdict": "text"}
-    template = "antidote/judge_captions"
+    prompt = "antidote/judge_captions.md"
     answer = CaptionVerdict
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if fault(row) is not None:
             return []
         given = {"caption": row["caption"][:2_000], "scene_caption": row["scene_caption"]}
-        return [self.prompt(**given, present=row["present"], absent=row["absent"])]
+        return [self.text_call(**given, present=row["present"], absent=row["absent"])]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         verdict, detail = fault(row) or (answers[0].value.verdict, "by the model")

@@ -11,7 +11,8 @@ from typing import Any
 
 from shardmill.antidote.question_answers import QuestionVerdict
 from shardmill.antidote.question_forms import question_problem
-from shardmill.core.stage import Answer, ModelCall, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Row
 from shardmill.core.standalone import main
 
 
@@ -23,10 +24,10 @@ class JudgeQuestions(TextStage):
     not shown to the model; one that the model gave no usable verdict on has that problem as its verdict.
     """
 
-    name = "antidote.judge_questions"
+    name = "judge_questions"
     reads = ("asked", "verified_caption", "verified_present", "verified_absent")
     adds = {"questions": "json"}
-    template = "antidote/judge_questions"
+    prompt = "antidote/judge_questions.md"
     answer = QuestionVerdict
     tolerant = True
 
@@ -35,7 +36,7 @@ class JudgeQuestions(TextStage):
 
     def verdict_ask(self, row: Row, entry: Mapping[str, Any]) -> ModelCall:
         """The ask for the verdict on one question."""
-        return self.prompt(
+        return self.text_call(
             caption=row["verified_caption"][:2_000],
             object=entry["object"],
             present=entry["kind"] == "tpq",

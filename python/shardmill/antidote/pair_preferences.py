@@ -35,7 +35,7 @@ class PairPreferences(RowStage):
     rejected answer must not be right too.
     """
 
-    name = "antidote.pair_preferences"
+    name = "pair_preferences"
     reads = (
         "query_kind", "query_object", "preferred", "hint_is_true", "answer", "answer_hint", "answer_problem", "verified_absent",
     )  # fmt: skip

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from shardmill.antidote.answers import ParsedCaption, WeightedObject
 from shardmill.antidote.weighting import in_range, negative_prompt, places, weighted_caption
-from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.language.object_names import conflict, distinct, form_problem, tidy
 from shardmill.language.relations import relation
@@ -46,10 +47,10 @@ class ParseCaptions(TextStage):
     caption; no absent one is named in either caption, or is a synonym, a kind or a part of a present one.
     """
 
-    name = "antidote.parse_captions"
+    name = "parse_captions"
     reads = ("caption",)
     adds = {"scene_caption": "text", "present": "list", "absent": "list", "prompt": "text", "prompt_neg": "text"}
-    template = "antidote/parse_captions"
+    prompt = "antidote/parse_captions.md"
     answer = ParsedCaption
     Options = ParseOptions
     options: ParseOptions
@@ -59,7 +60,7 @@ class ParseCaptions(TextStage):
         if len(caption.split()) < MIN_WORDS:
             return []
         return [
-            self.prompt(
+            self.text_call(
                 caption=caption[:2_000],
                 max_present=self.options.max_present,
                 absent_count=self.options.absent_count,

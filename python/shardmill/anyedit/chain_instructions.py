@@ -17,7 +17,8 @@ from shardmill.anyedit.edit_targets import Target, settled, targets
 from shardmill.anyedit.edit_types import CHAINED, chosen_types
 from shardmill.anyedit.instruction_answers import AnyInstruction
 from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_ask, prompts_digest, template_name
-from shardmill.core.stage import Answer, FollowUp, ModelCall, Options, Row, TextStage, prompt_value
+from shardmill.core.model_stages import TextStage, prompt_value
+from shardmill.core.stage import Answer, FollowUp, ModelCall, Options, Row
 from shardmill.core.standalone import main
 from shardmill.language.actions import actions
 from shardmill.language.noun_phrases import extract_objects
@@ -84,10 +85,10 @@ class ChainInstructions(TextStage):
     what it has.
     """
 
-    name = "anyedit.chain_instructions"
+    name = "chain_instructions"
     reads = ("input", "input_objects", "input_verbs")
     adds = {"chain": "json", "chain_note": "text"}
-    template = template_name("add")
+    prompt = template_name("add") + ".md"
     answer = AnyInstruction
     tolerant = True
     Options = ChainOptions

@@ -49,7 +49,7 @@ class DrawEdits(RowStage):
     few captions are drawn first where they do, so that they are not starved. A caption that no type applies to is rejected.
     """
 
-    name = "anyedit.draw_edits"
+    name = "draw_edits"
     reads = ("input", "input_objects", "input_verbs", "input_texts", "detections", "width", "height")
     adds = {"sub_id": "int", "edit_type": "text", "target": "json"}
     Options = DrawOptions

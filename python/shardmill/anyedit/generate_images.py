@@ -8,7 +8,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from shardmill.core.stage import Answer, GenerateStage, ModelCall, Row
+from shardmill.core.model_stages import GenerateStage
+from shardmill.core.stage import Answer, ModelCall, Row
 from shardmill.core.standalone import main
 from shardmill.models.contract import GeneratedImage
 
@@ -16,16 +17,16 @@ from shardmill.models.contract import GeneratedImage
 class GenerateImages(GenerateStage):
     """A picture of what a caption says.
 
-    scene_caption (text) -> generated_image (text, path from the run's folder), generated_width, generated_height (int). A picture is
-    named after all that shapes it, its seed among them.
+    scene_caption (text) -> generated_image (text, path from the run's folder), generated_width, generated_height (int). An image
+    is named after all that shapes it, its seed among them.
     """
 
-    name = "anyedit.generate_images"
+    name = "generate_images"
     reads = ("scene_caption",)
     adds = {"generated_image": "text", "generated_width": "int", "generated_height": "int"}
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [self.paint(row["scene_caption"] or "", "")]
+        return [self.generate_call(row["scene_caption"] or "", "")]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
         painted: GeneratedImage = answers[0].value

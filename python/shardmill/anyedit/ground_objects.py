@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.anyedit.pictures import GENERATED, picture_of
-from shardmill.core.stage import Answer, Context, DetectStage, ModelCall, Options, Row, is_detectable, write_detections
+from shardmill.core.model_stages import DetectStage, is_detectable, write_detections
+from shardmill.core.stage import Answer, Context, ModelCall, Options, Row
 from shardmill.core.standalone import main
 
 
@@ -29,7 +30,7 @@ class GroundObjects(DetectStage):
     y1], ...]}}, boxes in pixels; {} for a row without a picture or objects. A row whose picture cannot be read is rejected.
     """
 
-    name = "anyedit.ground_objects"
+    name = "ground_objects"
     adds = {"detections": "json"}
     Options = GroundOptions
     options: GroundOptions
@@ -43,7 +44,7 @@ class GroundObjects(DetectStage):
         names = [name for name in row["input_objects"] or [] if is_detectable(name)]
         if not picture or not names:
             return []
-        return [self.look(picture_of(self.context, self.options.pictures, picture), names)]
+        return [self.detect_call(picture_of(self.context, self.options.pictures, picture), names)]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
         return {"detections": write_detections(answers[0].value) if answers else {}}

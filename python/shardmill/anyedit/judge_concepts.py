@@ -10,7 +10,8 @@ from typing import Any
 
 from shardmill.anyedit.concept_answers import ConceptVerdict
 from shardmill.anyedit.concepts.clean import form_problem
-from shardmill.core.stage import Answer, ModelCall, Reject, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.language.nouns import fold
 from shardmill.language.proper_names import PROPER, proper_problem
@@ -24,17 +25,17 @@ class JudgeConcepts(TextStage):
     digits, other scripts and known names, is not shown to the model. Equal concepts are asked once.
     """
 
-    name = "anyedit.judge_concepts"
+    name = "judge_concepts"
     reads = ("concept",)
     adds = {"concept_verdict": "text"}
-    template = "anyedit/judge_concepts"
+    prompt = "anyedit/judge_concepts.md"
     answer = ConceptVerdict
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if fault(row["concept"]) is not None:
             return []
         concept = " ".join(row["concept"].split())
-        return [self.prompt(concept=concept, check=disagreement, share=f"concept {fold(concept)}")]
+        return [self.text_call(concept=concept, check=disagreement, share=f"concept {fold(concept)}")]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         found = fault(row["concept"])

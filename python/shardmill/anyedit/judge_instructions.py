@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator
 
 from shardmill.anyedit.edit_types import TYPES, edit_type
-from shardmill.core.stage import Answer, ModelCall, Reject, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Reject, Row
 from shardmill.core.standalone import main
 
 BY_CODE = "checked by code"
@@ -36,10 +37,10 @@ class JudgeInstructions(TextStage):
     instruction that wraps a removal or a replacement, that one is judged. All others are rejected with the verdict.
     """
 
-    name = "anyedit.judge_instructions"
+    name = "judge_instructions"
     reads = ("edit_type", "edit_input", "edit", "output", "details")
     adds = {"instruction_verdict": "text"}
-    template = "anyedit/judge_instructions"
+    prompt = "anyedit/judge_instructions.md"
     answer = InstructionVerdict
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
@@ -53,7 +54,7 @@ class JudgeInstructions(TextStage):
 
     def verdict_ask(self, kind: str, caption: str, edit: str, output: str) -> ModelCall:
         """The ask for the verdict on one instruction."""
-        return self.prompt(type=kind, input=caption, edit=edit, output=output)
+        return self.text_call(type=kind, input=caption, edit=edit, output=output)
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         if not answers:

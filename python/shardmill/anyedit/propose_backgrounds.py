@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.anyedit.concept_answers import BackgroundList
-from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.language.nouns import fold
 from shardmill.language.places import PREPOSITIONS, locative, place_key
@@ -49,10 +50,10 @@ class ProposeBackgrounds(TextStage):
     place once whatever its article and number. Concepts with fewer than `least` (5, as AnyEdit's pool) are rejected.
     """
 
-    name = "anyedit.propose_backgrounds"
+    name = "propose_backgrounds"
     reads = ("concept", "backgrounds")
     adds = {"all_backgrounds": "list"}
-    template = "anyedit/propose_backgrounds"
+    prompt = "anyedit/propose_backgrounds.md"
     answer = BackgroundList
     Options = BackgroundOptions
     options: BackgroundOptions
@@ -71,7 +72,7 @@ class ProposeBackgrounds(TextStage):
             found = len(clean_backgrounds([*known, *answer.backgrounds], row["concept"]))
             return None if found >= min(self.options.least, self.options.wanted) else "too few backgrounds"
 
-        return [self.prompt(concept=row["concept"][:200], known=known, count=missing, check=check)]
+        return [self.text_call(concept=row["concept"][:200], known=known, count=missing, check=check)]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         try:

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.anyedit.pictures import GENERATED, picture_of
-from shardmill.core.stage import Answer, Context, ModelCall, Options, Reject, Row, ScoreStage, round_scores
+from shardmill.core.model_stages import ScoreStage, round_scores
+from shardmill.core.stage import Answer, Context, ModelCall, Options, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.models.contract import Reply, Scores
 from shardmill.util.errors import UserError
@@ -29,12 +30,12 @@ class ScoreImagesOptions(Options):
 class ScoreImages(ScoreStage):
     """The cosine of caption and picture, and the picture's aesthetic score where the model has a head for it.
 
-    input (text), generated_image or image (text) -> clip_score (float, in [-1, 1]), aesthetic_score (float or null). A row without
-    a picture has null for both and comes out whatever the thresholds; one whose picture cannot be read is rejected. The rule
+    input (text), generated_image or image (text) -> clip_score (float, in [-1, 1]), aesthetic_score (float or null). A row
+    without a picture has null for both and comes out whatever the thresholds; one that cannot be read is rejected. The rule
     is the picture filter of AnyEdit's `pre_filter`, with the cosine itself: a softmax over one caption is always 1.
     """
 
-    name = "anyedit.score_pictures"
+    name = "score_pictures"
     adds = {"clip_score": "float", "aesthetic_score": "float"}
     Options = ScoreImagesOptions
     options: ScoreImagesOptions
@@ -55,7 +56,7 @@ class ScoreImages(ScoreStage):
         picture = row[self.options.pictures]
         if not picture:
             return []
-        return [self.score(picture_of(self.context, self.options.pictures, picture), [row["input"] or ""])]
+        return [self.score_call(picture_of(self.context, self.options.pictures, picture), [row["input"] or ""])]
 
     def parse(self, reply: Reply) -> Scores:
         return round_scores(reply.result)

@@ -50,7 +50,7 @@ class SelectCaptions(RowStage):
     or cannot be read. (AnyEdit's `pre_filter`, with the size from the image's header.)
     """
 
-    name = "anyedit.select_captions"
+    name = "select_captions"
     adds = {
         "input": "text",
         "input_objects": "list",

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from shardmill.anyedit.scene_captions import caption_problem, has_place, tidy_caption, with_place
-from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import is_mass, is_plural, plural
@@ -51,10 +52,10 @@ class WriteCaptions(TextStage):
     ("three otters"), which only edits that count need. (AnyEdit's captions_generator, with its rules checked.)
     """
 
-    name = "anyedit.write_captions"
+    name = "write_captions"
     reads = ("concept", "concept2", "background", "mode")
     adds = {"scene_caption": "text", "caption_objects": "list"}
-    template = "anyedit/write_captions"
+    prompt = "anyedit/write_captions.md"
     answer = SceneCaption
     Options = WriteOptions
     options: WriteOptions
@@ -66,7 +67,7 @@ class WriteCaptions(TextStage):
         if row["mode"] == "cc2cap":
             limit = max(self.options.max_words - len(place.split()), FEWEST)
             return [
-                self.prompt(
+                self.text_call(
                     concept=things[0],
                     other=things[1],
                     place=None,
@@ -76,7 +77,7 @@ class WriteCaptions(TextStage):
                 )
             ]
         return [
-            self.prompt(
+            self.text_call(
                 concept=things[0],
                 other=None,
                 place=place or None,

@@ -20,7 +20,8 @@ from shardmill.anyedit.implicit_edits import (
     tidied,
     usable_topic,
 )
-from shardmill.core.stage import Answer, Context, FollowUp, ModelCall, Options, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, Context, FollowUp, ModelCall, Options, Row
 from shardmill.core.standalone import main
 
 MAX_TOPIC = 400
@@ -43,9 +44,9 @@ class WriteImplicit(TextStage):
     what it has, until it has enough or its rounds are used up. No two share their scene and question, or their scene and outcome.
     """
 
-    name = "anyedit.write_implicit"
+    name = "write_implicit"
     adds = {"implicit": "json"}
-    template = "anyedit/write_implicit"
+    prompt = "anyedit/write_implicit.md"
     answer = ImplicitEdits
     tolerant = True
     Options = ImplicitOptions
@@ -79,7 +80,7 @@ class WriteImplicit(TextStage):
         """The ask of a round, with examples of its own."""
         rng = self.rng(row, "examples", number)
         shown = rng.sample(seeds(), rng.choice((2, 3)))
-        return self.prompt(
+        return self.text_call(
             topic=self._topic(row),
             examples=[dict(seed) for seed in shown],
             found=[sample["instruction"] for sample in found],

@@ -13,7 +13,8 @@ from shardmill.anyedit.by_template import FROM_PAIR, FROM_ROW, words_digest
 from shardmill.anyedit.edit_types import EditType, edit_type
 from shardmill.anyedit.instruction_answers import AnyInstruction, TextualChange
 from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_ask, prompts_digest, template_name
-from shardmill.core.stage import Answer, ModelCall, Reject, Row, TextStage, prompt_value
+from shardmill.core.model_stages import TextStage, prompt_value
+from shardmill.core.stage import Answer, ModelCall, Reject, Row
 from shardmill.core.standalone import main
 
 
@@ -28,7 +29,7 @@ class WriteInstructions(TextStage):
     is rejected with the first reason of the last answer.
     """
 
-    name = "anyedit.write_instructions"
+    name = "write_instructions"
     reads = ("input", "input_objects", "edit_type", "target", "detections", "width", "height")
     adds = {
         "edit_input": "text",
@@ -38,7 +39,7 @@ class WriteInstructions(TextStage):
         "visual_input": "text",
         "details": "json",
     }
-    template = template_name("add")
+    prompt = template_name("add") + ".md"
     answer = AnyInstruction
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:

@@ -129,13 +129,10 @@ def import_progress() -> Callable[[Any], None]:
 
 
 def note_images(run: Any) -> None:
-    from shardmill.core.stage import Context, make_stage
-
     if "image" in run.plan.input.mapping.values():
         return
     for stage in run.plan.stages:
-        reads_images = "image" in make_stage(f"{run.plan.pipeline}.{stage.name}", stage.options, Context()).reads
-        if reads_images and stage.options.get("unverified") != "keep":
+        if "image" in stage.reads and stage.options.get("unverified") != "keep":
             note = f"note: the input has no image column, so {stage.name} will reject every row. Name it with --image-column"
             if "unverified" in stage.options:
                 note += f", or rehearse without images: --set {stage.name}.unverified=keep"

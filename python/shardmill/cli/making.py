@@ -16,9 +16,7 @@ from shardmill.util.errors import UserError
 @cli.command()
 @click.argument("input", type=FILE)
 @click.option("--run", "folder", type=FOLDER, required=True, help="the run folder to make")
-@click.option(
-    "--pipeline", default="negbench", show_default=True, help="a pipeline by name, or the path of a pipeline file of yours"
-)
+@click.option("--pipeline", default="", help="a pipeline by name, or the path of a pipeline file of yours")
 @input_options
 def shard(input: Path, folder: Path, pipeline: str, **options: Any) -> None:
     """Cut INPUT (CSV, TSV, JSONL, JSON, Parquet) into the shards of a new run, and fix the run's plan."""

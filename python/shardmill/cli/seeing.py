@@ -14,14 +14,6 @@ from shardmill.util.errors import UserError
 if TYPE_CHECKING:
     from shardmill.quality.model import QualityFinding
 
-SAMPLES = {
-    "negbench": "captions.csv",
-    "recaption": "captions.csv",
-    "antidote": "antidote.json",
-    "anyedit": "anyedit.csv",
-    "anyedit-concepts": "concepts.csv",
-}
-"""What a pipeline is previewed on if nothing else is named, in `data/samples`: by the name of its file, else of the pipeline."""
 ORDER = ("fail", "look", "pass")
 LINE = 150
 COLOURS = {"fail": "red", "look": "yellow", "pass": "green"}
@@ -81,7 +73,7 @@ def _tell(finding: QualityFinding) -> None:
 @click.option("--input", "input", type=FILE, help="a table; for a whole pipeline the bundled sample if not given")
 @click.option("-n", "--rows", type=int, help="how many rows: 8 drawn ones for a pipeline, the first 5 for a stage, if not given")
 @click.option("--out", type=FILE, help="the page of a whole pipeline (preview.html if not given)")
-@click.option("--pipeline", default="negbench", show_default=True, help="the pipeline of a STAGE")
+@click.option("--pipeline", default="", help="the pipeline of a STAGE")
 @input_options
 def preview(what: str, input: Path | None, rows: int | None, out: Path | None, pipeline: str, **options: Any) -> None:
     """Show what a pipeline, or one stage of it, does with a few rows, before a run is started.
@@ -106,19 +98,25 @@ def preview(what: str, input: Path | None, rows: int | None, out: Path | None, p
 
 def is_pipeline(what: str) -> bool:
     """Whether a name is that of a pipeline, or of a pipeline file, not of a stage."""
-    from shardmill.core.stage import PIPELINES
+    from shardmill.core.registry import pipeline_names
+    from shardmill.core.user_code import is_reference
+    from shardmill.util.resources import resource_names
 
-    return what in PIPELINES or what.endswith((".yaml", ".yml"))
+    return (
+        what in {*pipeline_names(), *resource_names("slurm/pipelines")} or what.endswith((".yaml", ".yml")) or is_reference(what)
+    )
 
 
 def _preview_page(pipeline: str, input: Path | None, rows: int, out: Path, options: dict[str, Any]) -> None:
     from shardmill.core.pipeline_file import load_pipeline
+    from shardmill.core.registry import find_pipeline
     from shardmill.preview import preview_run
     from shardmill.preview.page import write_preview
     from shardmill.util.resources import resource_path
 
     if input is None:
-        name = SAMPLES.get(Path(pipeline).stem) or SAMPLES.get(load_pipeline(pipeline).pipeline)
+        known = find_pipeline(load_pipeline(pipeline).pipeline)
+        name = known.samples.get(Path(pipeline).stem) or known.samples.get(known.name)
         try:
             input = resource_path(f"data/samples/{name}")
         except UserError:

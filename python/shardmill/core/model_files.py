@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shardmill.core.user_code import allow_code, is_reference
 from shardmill.models.registry import MODELS, known_kinds
 from shardmill.store.plan import Price
 from shardmill.util.errors import UserError, did_you_mean
@@ -94,6 +95,20 @@ def find_model(model: str | dict[str, Any] | None, role: str) -> ModelFile:
         raise UserError(f"{name} is a {file.role} model; this stage needs a {role} model")
     changes = {key: value for key, value in given.items() if key != "file"}
     return file.model_copy(update={"spec": {**file.spec, **changes}})
+
+
+def allow_model(model: str | dict[str, Any] | None, base: Path) -> str | dict[str, Any] | None:
+    """What a user calls a model; a reference to a class of the user's becomes loadable, and is put as plans write it.
+
+    Args:
+        model: A kind, a model file, a mapping, or the reference of a class: `mypkg.models:Mine`, `mine.py:Mine`.
+        base: The folder that relative paths start from.
+    """
+    if isinstance(model, str) and is_reference(model):
+        return {"kind": allow_code(model, base)}
+    if isinstance(model, dict) and is_reference(str(model.get("kind", ""))):
+        return {**model, "kind": allow_code(str(model["kind"]), base)}
+    return model
 
 
 def mapping_of(model: str | dict[str, Any] | None) -> dict[str, Any]:

@@ -73,12 +73,12 @@ class ShardWork:
         self.kinds: dict[str, Kind] = run.kinds(self.planned.after)
         self.key_columns = [name for name in ("row_id", "sub_id") if name in table.columns]
         self.files = run.files(short, shard)
-        digest = digest_of(dict(fingerprint))
+        digest, known = digest_of(dict(fingerprint)), run.digests(short)
         journals = self._earlier = self.files.journals()
         self.keys = set(table.select(self.key_columns).iter_rows())
         self.done: set[tuple[int, ...]] = set()
-        self.reader = JournalReader(digest)
-        self.kept = read_kept(journals, digest) if stage.grows else {}
+        self.reader = JournalReader(known)
+        self.kept = read_kept(journals, known) if stage.extendable else {}
         self.round = max((header.round for path in journals if (header := read_header(path))), default=0)
         self.own_journal = self.files.journal(attempt)
         self.journal = Journal(self.own_journal, JournalHeader(digest, self.round))
@@ -193,7 +193,7 @@ class ShardWork:
             asks = self.stage.ask(decoded, rng_of(self.run.plan.seed, self.stage.name, *key, self.round))
             answers: list[Answer | None] = [None] * len(asks)
             if key in self.kept:
-                answers = self.stage.recall(asks, self.kept[key])
+                answers = self.stage.reuse(asks, self.kept[key])
         except Exception as error:
             self._fault(key, error)
             return []
@@ -296,7 +296,7 @@ class ShardWork:
         try:
             outcome = self.stage.accept(pending.row, answers)
             if isinstance(outcome, FollowUp):
-                self._ask_more(pending, outcome.asks)
+                self._ask_more(pending, outcome.calls)
                 return
             for values in [] if isinstance(outcome, Reject) else _rows(outcome):
                 check_cells(values, self.planned.adds)

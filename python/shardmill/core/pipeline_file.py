@@ -9,27 +9,51 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shardmill.core.model_files import WORKER_FIELDS, ModelFile, find_model, mapping_of
-from shardmill.core.stage import PIPELINES, Context, Stage, make_stage, stage_class
+from shardmill.core.model_files import WORKER_FIELDS, ModelFile, allow_model, find_model, mapping_of
+from shardmill.core.pipeline import Pipeline
+from shardmill.core.prompts import is_prompt_file, read_prompt
+from shardmill.core.registry import find_pipeline, make_stage, pipeline_reference, split_stage, stage_class
+from shardmill.core.stage import Context, Stage, check_declaration
+from shardmill.core.user_code import is_reference
+from shardmill.models.registry import DEFAULT_MODELS
 from shardmill.store.cells import Kind
 from shardmill.store.plan import Price, Resources, StagePlan
 from shardmill.util.errors import UserError, did_you_mean
-from shardmill.util.resources import resource_path
+from shardmill.util.resources import resource_names, resource_path
 from shardmill.util.yaml_text import read_yaml
 
 
 class StageEntry(BaseModel):
-    """One stage in a pipeline file. `after` is the stage that it reads from: by default the one above it, at first ingest."""
+    """One stage in a pipeline file; see `slurm/pipelines/`.
+
+    Attributes:
+        stage: A stage of the file's pipeline, `otherpipeline.stage`, or a reference to a class of the user's (`module:Class`,
+            `file.py:Class`), each with a label behind a hyphen where the pipeline has it several times.
+        after: The stage that it reads from: by default the one above it, at first ingest.
+        prompt: For a text stage, a prompt of the user's: a file (from the folder of the pipeline file) or the text itself.
+        source: Where the stage is from, worked out when the file is read.
+    """
 
     model_config = ConfigDict(extra="forbid")
     stage: str
+    source: str = ""
     after: str | None = None
     model: str | dict[str, Any] | None = None
+    prompt: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     attempts: int = Field(default=3, ge=1)
     resources: Resources = Resources()
     price: Price | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def kind(self) -> type[Stage]:
+        """The class of the stage."""
+        return stage_class(self.source, self.stage)
+
+    def make(self, context: Context, options: Mapping[str, Any] | None = None) -> Stage:
+        """The stage, with its own options or these."""
+        return make_stage(self.source, self.stage, self.options if options is None else options, context, self.prompt)
 
     def with_model(self, model: str | dict[str, Any]) -> StageEntry:
         """The entry with another model. What a worker needed for the old one, and what that cost, goes with it."""
@@ -40,33 +64,75 @@ class StageEntry(BaseModel):
 
 
 class PipelineFile(BaseModel):
-    """A pipeline file; see `slurm/pipelines/`."""
+    """A pipeline file; see `slurm/pipelines/`. `source` is the reference of the pipeline, if it has no name of its own."""
 
     model_config = ConfigDict(extra="forbid")
     pipeline: str
-    stages: list[StageEntry]
+    source: str = ""
+    stages: list[StageEntry] = Field(min_length=1)
 
 
 def load_pipeline(name: str) -> PipelineFile:
-    """A pipeline by name (`negbench`) or by the path of a file of your own. Raises UserError."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else None
-    if path is None:
-        if name not in PIPELINES:
-            raise UserError(f"there is no pipeline {name!r}; {did_you_mean(name, PIPELINES)}")
-        path = resource_path(f"slurm/pipelines/{name}.yaml")
+    """A pipeline as a user names it.
+
+    Args:
+        name: A pipeline, a pipeline file that comes with Shardmill (`anyedit-captions`), a pipeline file of the user's
+            (`mine.yaml`), or a reference to a Pipeline object (`colours.py:PIPELINE`, `module:OBJECT`).
+
+    Raises:
+        UserError: If there is none, or it is malformed.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return _read_file(Path(name))
+    if name in resource_names("slurm/pipelines"):
+        return _read_file(resource_path(f"slurm/pipelines/{name}.yaml"))
+    reference = pipeline_reference(name)
+    return _file_of(find_pipeline(reference), reference)
+
+
+def _file_of(pipeline: Pipeline, reference: str) -> PipelineFile:
+    """A pipeline file for a pipeline without one: its stages in their order, with the models that need no weights."""
+    entries = []
+    for each in pipeline.stages:
+        kind = stage_class(reference, each)
+        entries.append(StageEntry(stage=kind.name, source=reference, model=DEFAULT_MODELS[kind.role] if kind.role else None))
+    if not entries:
+        raise UserError(f"the pipeline {pipeline.name} has no stages")
+    return PipelineFile(pipeline=pipeline.name, source=reference, stages=entries)
+
+
+def _read_file(path: Path) -> PipelineFile:
+    """A pipeline file. What it refers to is allowed: the user's command names the file."""
     try:
-        return PipelineFile.model_validate(read_yaml(path.read_text(encoding="utf-8")))
+        file = PipelineFile.model_validate(read_yaml(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise UserError(f"there is no pipeline file {path}") from None
+        raise UserError(f"the pipeline file {path} was not found") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    file.source = pipeline_reference(file.pipeline, path.parent)
+    if is_reference(file.source):
+        file.pipeline = find_pipeline(file.source).name
+    for entry in file.stages:
+        entry.source, entry.stage = split_stage(entry.stage, file.source, path.parent)
+        entry.model = allow_model(entry.model, path.parent)
+        if entry.prompt is not None:
+            entry.prompt = prompt_text(entry.prompt, path.parent)
+    if any(entry.source == file.source for entry in file.stages):
+        find_pipeline(file.source)
+    return file
+
+
+def prompt_text(prompt: str, base: Path) -> str:
+    """The text of a prompt of the user's: of its file, whose path may start from `base`, or the text itself."""
+    return read_prompt(base / prompt) if is_prompt_file(prompt) else prompt
 
 
 def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
-    """The pipeline with settings: `STAGE.OPTION=VALUE`, `STAGE.model=KIND`, `STAGE.model.SETTING=VALUE`, `STAGE.attempts=N`.
+    """The pipeline with settings: `STAGE.OPTION=VALUE`, `STAGE.model=NAME`, `STAGE.model.SETTING=VALUE`, `STAGE.attempts=N`,
+    `STAGE.prompt=FILE`.
 
     Values are read as YAML. Raises UserError for an unknown stage or a setting without a value; options are checked later.
     """
@@ -85,7 +151,9 @@ def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
             raise UserError(f"--set {setting!r}: {text!r} is not YAML; put it in quotes") from None
         entry = entries[stage]
         if key == "model":
-            entries[stage] = entry.with_model(value)
+            entries[stage] = entry.with_model(allow_model(value, Path.cwd()) or {})
+        elif key == "prompt":
+            entry.prompt = prompt_text(str(value), Path.cwd())
         elif key == "attempts":
             entry.attempts = value
         elif key.startswith("model."):
@@ -114,41 +182,45 @@ def plan_stages(
     previous = "ingest"
     for entry in pipeline.stages:
         if entry.stage in available:
-            raise UserError(f"stage {entry.stage} is in the pipeline twice; take one out")
-        kind = stage_class(f"{pipeline.pipeline}.{entry.stage}")
+            raise UserError(f"stage {entry.stage} is in the pipeline twice; remove one, or label it: {entry.stage}-b")
+        kind = entry.kind
         file = find_model(entry.model, kind.role) if kind.role else ModelFile(role="", spec={})
         own = entry.thresholds or file.thresholds.model_dump(exclude_none=True)
         thresholds.update(own)
         defaults = {name: value for name, value in thresholds.items() if name in kind.Options.model_fields}
-        stage = make_stage(f"{pipeline.pipeline}.{entry.stage}", {**defaults, **entry.options}, context)
-        stage.check_place(made, columns if given is None else given)
+        stage = entry.make(context, {**defaults, **entry.options})
+        check_declaration(stage)
+        stage.check_plan(made, columns if given is None else given)
         made.append(stage)
         after = entry.after or previous
         if after not in available:
             raise UserError(
-                f"stage {entry.stage} reads from {after!r}, which is no stage before it; {did_you_mean(after, available)}"
+                f"stage {entry.stage} reads from {after!r}, which is not a stage before it; {did_you_mean(after, available)}"
             )
         if stage.role is None and entry.model is not None:
-            raise UserError(f"stage {entry.stage} asks no model; leave out its `model:`")
+            raise UserError(f"stage {entry.stage} uses no model; remove its `model:`")
         spec = file.spec
         if stage.role and not spec:
             raise UserError(f"stage {entry.stage} needs a {stage.role} model; name one as `model:` in the pipeline file")
         for column in stage.reads:
             if column not in available[after]:
                 raise UserError(
-                    f"stage {entry.stage} reads the column {column!r}, which {after} has not; "
+                    f"stage {entry.stage} reads the column {column!r}, which {after} does not have; "
                     f"{did_you_mean(column, available[after])}"
                 )
         adds = stage.columns()
         clash = sorted(adds.keys() & available[after].keys())
         if clash:
-            raise UserError(
-                f"stage {entry.stage} adds the column {clash[0]!r}, which {after} has already; rename it in the input"
-            )
+            raise UserError(f"stage {entry.stage} adds the column {clash[0]!r}, which {after} already has; rename one of the two")
         planned.append(
             StagePlan(
                 name=entry.stage,
+                source=entry.source,
+                role=stage.role,
+                reads=list(stage.reads),
                 after=after,
+                prompt=entry.prompt,
+                sources=stage.sources(spec),
                 model=spec,
                 options=stage.options.model_dump(mode="json"),
                 attempts=entry.attempts,

@@ -10,8 +10,11 @@ from pathlib import Path
 from shardmill import __version__
 from shardmill.core.model_choice import use_models
 from shardmill.core.model_files import Thresholds
+from shardmill.core.pipeline import Pipeline
 from shardmill.core.pipeline_file import PipelineFile, StageEntry, load_pipeline, override, plan_stages
-from shardmill.core.stage import Context, ModelStage, make_stage, stage_class
+from shardmill.core.registry import default_pipeline, find_pipeline, stage_class
+from shardmill.core.stage import Context, ModelStage
+from shardmill.core.user_code import allowed_code, is_reference, recall_code, remember_code
 from shardmill.store.journal import read_header
 from shardmill.store.plan import NAME, InputPlan, InputReading, Plan, StagePlan, create_plan, cut, load_plan, replace_plan
 from shardmill.store.publish import archive_files, standing
@@ -32,7 +35,7 @@ class NewRun:
     """What a user says when starting a run. Exactly one of `num_shards` and `rows_per_shard` may be given."""
 
     input: Path
-    pipeline: str = "negbench"
+    pipeline: str = ""
     settings: Sequence[str] = ()
     models: Sequence[str] = ()
     servers: Path | None = None
@@ -63,17 +66,20 @@ class NewRun:
         ):
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
-        if self.target_rows is not None and load_pipeline(self.pipeline).pipeline != "negbench":
-            raise UserError("--target-rows is for negbench; other pipelines draw from their input with --total")
+        object.__setattr__(self, "pipeline", self.pipeline or default_pipeline())
+        file = load_pipeline(self.pipeline)
+        if self.target_rows is not None and not _knows(file).target_rows:
+            raise UserError(f"{file.pipeline} cannot stop at --target-rows; it draws from its input with --total")
         if self.image_root is not None and not self.image_root.is_dir():
             raise UserError(f"--image-root: there is no folder {self.image_root}, where relative image paths are to start")
-        chosen = use_models(load_pipeline(self.pipeline), self.models, self.servers)
+        chosen = use_models(file, self.models, self.servers)
         object.__setattr__(self, "pipeline_file", override(chosen, self.settings))
 
 
 def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> RunFolder:
     """Plan a run and ingest its input; with the run there already, check that it is the same and finish its ingest."""
     create_plan(folder, make_plan(folder, new, progress))
+    remember_code(folder, allowed_code())
     run = RunFolder(folder)
     ingest(run, progress)
     return run
@@ -110,6 +116,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
         shards = cut(rows, rows_per_shard=new.rows_per_shard or default_rows_per_shard(rows))
     return Plan(
         pipeline=new.pipeline_file.pipeline,
+        source=new.pipeline_file.source if is_reference(new.pipeline_file.source) else "",
         seed=new.seed,
         shards=shards,
         part_format=new.part_format,
@@ -133,6 +140,14 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
     )
 
 
+def _knows(file: PipelineFile) -> Pipeline:
+    """The pipeline object of a file; one with defaults for a file of stages of others."""
+    try:
+        return find_pipeline(file.source or file.pipeline)
+    except UserError:
+        return Pipeline(file.pipeline, stages=())
+
+
 def default_rows_per_shard(rows: int) -> int:
     """Rows of a shard where the user names no number.
 
@@ -144,7 +159,7 @@ def default_rows_per_shard(rows: int) -> int:
 
 def reads_captions(pipeline: PipelineFile) -> bool:
     """Whether a stage of the pipeline cannot do without the captions of the input."""
-    stages = [make_stage(f"{pipeline.pipeline}.{entry.stage}", entry.options, Context()) for entry in pipeline.stages]
+    stages = [entry.make(Context()) for entry in pipeline.stages]
     return any("caption" in stage.reads and "caption" not in stage.optional for stage in stages)
 
 
@@ -177,7 +192,7 @@ def redo(
     """Set aside what a stage and all after it have made (of some shards only), to be made again as code and templates are now.
 
     What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today. Where
-    a stage is only to ask about more or fewer things than before (`ModelStage.grows`), it goes on from the answers it has.
+    a stage is only to ask about more or fewer things than before (`ModelStage.extendable`), it goes on from the answers it has.
     To redo ingest is to cut the same input in the same way, so the stages keep what they made. With `keep_journals`, journals
     of the stage that bear its new fingerprint stay: the worker goes on from them.
     """
@@ -203,10 +218,51 @@ def redo(
     return RunFolder(run.path)
 
 
+KEPT_FIELDS = ("options", "prompt")
+"""Fields of a fingerprint that the user decides: a change of them is never accepted as a change of code."""
+
+
+def accept_code_change(run: RunFolder) -> tuple[RunFolder, list[str]]:
+    """Go on with the code (and the bundled prompts) of today, and keep what was finished with the earlier one.
+
+    Both digests are recorded: the earlier fingerprints in the plan, what each shard was made with in its manifest.
+
+    Returns:
+        The run with its new plan, and the stages whose code had changed.
+
+    Raises:
+        UserError: If anything else than code and bundled prompts has changed, naming it.
+    """
+    today = stages_of_today(run, run.stages[0], ())
+    changed = []
+    stages = []
+    for before, now in zip(run.plan.stages, today, strict=True):
+        if before.fingerprint == now.fingerprint:
+            stages.append(before)
+            continue
+        fields = [
+            name
+            for name in before.fingerprint.keys() | now.fingerprint.keys()
+            if before.fingerprint.get(name) != now.fingerprint.get(name)
+        ]
+        other = sorted(name for name in fields if name in KEPT_FIELDS or (name.startswith("model ") and "code" not in fields))
+        if other:
+            raise UserError(
+                f"{other[0]} of stage {before.name} changed, which is not a change of code; "
+                f"do the stage and all after it again: shardmill run {run.path} {before.name} --redo"
+            )
+        changed.append(before.name)
+        accepted = [*before.accepted, dict(before.fingerprint)]
+        stages.append(now.model_copy(update={"accepted": [each for each in accepted if each != now.fingerprint]}))
+    if changed:
+        replace_plan(run.path, run.plan.model_copy(update={"stages": stages, "code_version": __version__}))
+    return RunFolder(run.path), changed
+
+
 def _only_grew(run: RunFolder, now: StagePlan) -> bool:
     """Whether nothing of a stage changed but the options by which it grows (and their own entries in its fingerprint)."""
-    kind = stage_class(f"{run.plan.pipeline}.{now.name}")
-    grows = set(kind.grows) if issubclass(kind, ModelStage) else set()
+    kind = stage_class(now.source, now.name)
+    grows = set(kind.extendable) if issubclass(kind, ModelStage) else set()
     before = run.stage(now.name)
     changed = {
         name
@@ -223,7 +279,9 @@ def stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[
     entries = [
         StageEntry(
             stage=stage.name,
+            source=stage.source,
             after=stage.after,
+            prompt=stage.prompt,
             model=stage.model or None,
             options=stage.options,
             attempts=stage.attempts,
@@ -233,8 +291,9 @@ def stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[
         )
         for stage in plan.stages
     ]
+    recall_code(run.path)
     _forget_thresholds(plan, entries)
-    pipeline = override(PipelineFile(pipeline=plan.pipeline, stages=entries), settings)
+    pipeline = override(PipelineFile(pipeline=plan.pipeline, source=plan.source or plan.pipeline, stages=entries), settings)
     context = Context(plan.seed, Path(plan.input.image_root))
     renewed = plan_stages(pipeline, plan.input.columns, context, plan.input.mapping.values())
     for before, now in zip(plan.stages, renewed, strict=True):
@@ -251,7 +310,7 @@ def _forget_thresholds(plan: Plan, entries: Sequence[StageEntry]) -> None:
     """Take out of the options what is a threshold by default or by its model: another model brings thresholds of its own."""
     known: dict[str, float] = {}
     for stage, entry in zip(plan.stages, entries, strict=True):
-        fields = stage_class(f"{plan.pipeline}.{stage.name}").Options.model_fields
+        fields = stage_class(stage.source, stage.name).Options.model_fields
         known |= {name: fields[name].default for name in Thresholds.model_fields if name in fields} | stage.thresholds
         entry.options = {name: value for name, value in entry.options.items() if name not in known or known[name] != value}
 

@@ -1,8 +1,7 @@
-"""Prompt templates: files with a YAML header and a Jinja body.
+"""Prompt templates: a text in Jinja, with or without a YAML header.
 
     ---
-    task: extract_objects          # what is asked, for engines that do not read prose
-    version: 1
+    task: extract_objects          # what is asked, for engines that do not read prose; the stage's name if left out
     system: |                      # the instructions, the same for every row
       ...
     bundles:                       # a few fixed sets of examples; a row's seed picks one
@@ -11,8 +10,9 @@
     ---
     Caption: {{ caption | tojson }}
 
-The chat is system, example turns, then the body with the row's values: all that is the same comes first and all that differs
-comes last, so that a prefix cache pays for the instructions once. Values are data: they are never parsed as templates.
+The chat is the system message, the example turns, then the body with the row's values: all that is the same comes first and
+all that differs comes last, so that a prefix cache pays for the instructions once. Values are data: they are never parsed as
+templates. A text without a header is the body; without `system`, the model is told the form of the JSON to answer with.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
+from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -36,6 +38,9 @@ from shardmill.util.resources import resource_text
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=False, autoescape=False)
 ENVIRONMENT.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
 ENVIRONMENT.filters["tojson"] = dump_cell  # Jinja's own escapes < and & for HTML, which no language model needs
+
+
+PROMPT_FILES = (".md", ".txt", ".j2", ".jinja")
 
 
 class PromptExample(BaseModel):
@@ -60,22 +65,22 @@ class PromptHeader(BaseModel):
     """The header of a template file."""
 
     model_config = ConfigDict(extra="forbid")
-    task: str
-    version: int
-    system: str
+    task: str = ""
+    system: str = ""
     bundles: list[list[PromptExample]] = []
     sampling: SamplingHeader = SamplingHeader()
 
 
 @dataclass(frozen=True)
 class Template:
-    """A parsed template file. `digest` covers its whole text."""
+    """A parsed template. `digest` covers its whole text, `variables` are the names that its body reads."""
 
     name: str
     header: PromptHeader
     body: jinja2.Template
     digest: str
     prefixes: list[list[dict[str, str]]] = field(repr=False)
+    variables: frozenset[str] = frozenset()
 
     @property
     def sampling(self) -> Sampling:
@@ -84,27 +89,75 @@ class Template:
 
 @lru_cache(maxsize=64)
 def load_template(name: str) -> Template:
-    """The template `templates/<name>.md`. Raises UserError for an unknown or malformed one."""
-    text = resource_text(f"templates/{name}.md")
+    """The template `templates/<name>.md` that comes with the product. Raises UserError for an unknown or malformed one."""
+    return parse_template(resource_text(f"templates/{name}.md"), f"templates/{name}.md", name=name)
+
+
+def is_prompt_file(prompt: str) -> bool:
+    """Whether what stands for a prompt names a file; otherwise it is the text itself."""
+    return "\n" not in prompt and "{{" not in prompt and prompt.endswith(PROMPT_FILES)
+
+
+def read_prompt(path: Path) -> str:
+    """The text of a prompt file of the user's. Raises UserError if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"the prompt file {path} was not found") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the prompt file {path} cannot be read: {error}") from None
+
+
+def parse_template(text: str, where: str, *, name: str, task: str = "", system: str = "") -> Template:
+    """A template from its text.
+
+    Args:
+        text: The template.
+        where: Its file or stage, for messages.
+        name: What rows made with it call it.
+        task: The task if its header names none.
+        system: The system message if its header has none.
+
+    Raises:
+        UserError: If the header or the Jinja text is malformed.
+    """
+    head, body = _split_header(text, where)
+    try:
+        header = PromptHeader.model_validate(yaml.safe_load(head) or {})
+        header = header.model_copy(update={"task": header.task or task, "system": header.system or system})
+        template = ENVIRONMENT.from_string(body.strip())
+        prefixes = [_prefix(header, template, bundle) for bundle in header.bundles or [[]]]
+        variables = frozenset(meta.find_undeclared_variables(ENVIRONMENT.parse(body)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except jinja2.TemplateSyntaxError as error:
+        line = (error.lineno or 1) + text[: text.index(body)].count("\n")
+        raise UserError(f"{where}, line {line}: {' '.join(str(error.message).split())}") from error
+    except (yaml.YAMLError, jinja2.TemplateError) as error:
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from error
+    return Template(name, header, template, sha256(text.encode()).hexdigest(), prefixes, variables)
+
+
+def _split_header(text: str, where: str) -> tuple[str, str]:
+    if not text.startswith("---"):
+        return "", _not_empty(text, where)
     marker, _, rest = text.partition("---\n")
     head, _, body = rest.partition("\n---\n")
     if marker.strip() or not body:
-        raise UserError(f"templates/{name}.md has no header between two lines of ---")
-    try:
-        header = PromptHeader.model_validate(yaml.safe_load(head))
-        template = ENVIRONMENT.from_string(body.strip())
-        prefixes = [_prefix(header, template, bundle) for bundle in header.bundles or [[]]]
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"templates/{name}.md: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (yaml.YAMLError, jinja2.TemplateError) as error:
-        raise UserError(f"templates/{name}.md: {' '.join(str(error).split())}") from error
-    return Template(name, header, template, sha256(text.encode()).hexdigest(), prefixes)
+        raise UserError(f"{where}: the header does not end; put a line of --- below it, and the prompt below that")
+    return head, _not_empty(body, where)
+
+
+def _not_empty(body: str, where: str) -> str:
+    if not body.strip():
+        raise UserError(f"{where}: the prompt is empty")
+    return body
 
 
 def _prefix(header: PromptHeader, body: jinja2.Template, bundle: list[PromptExample]) -> list[dict[str, str]]:
     """Everything of the chat that does not depend on the row."""
-    messages = [{"role": "system", "content": header.system.strip()}]
+    messages = [{"role": "system", "content": header.system.strip()}] if header.system.strip() else []
     for example in bundle:
         messages.append({"role": "user", "content": body.render(example.values)})
         messages.append({"role": "assistant", "content": dump_cell(example.answer)})

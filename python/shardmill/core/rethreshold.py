@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from shardmill.core.model_stages import DetectStage, read_detections
 from shardmill.core.planning import redo, stages_of_today
 from shardmill.core.shard_runner import open_stage, run_shard
-from shardmill.core.stage import Answer, DetectStage, FollowUp, ModelCall, Reject, read_detections, stage_class
+from shardmill.core.stage import Answer, FollowUp, ModelCall, Reject
 from shardmill.store.atomic import new_attempt
 from shardmill.store.cells import decode, dump_cell, parse_json_cell
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_records
@@ -42,7 +43,7 @@ def rethreshold(run: RunFolder, name: str, settings: Sequence[str]) -> tuple[Run
     the run meanwhile. Raises UserError for another kind of stage and when anything but options would change.
     """
     short = run.stage(name).name
-    kind = stage_class(f"{run.plan.pipeline}.{short}")
+    kind = type(open_stage(run, short))
     if not issubclass(kind, DetectStage) or COLUMN not in kind.adds:
         raise UserError(
             f"{short} keeps no detections; rethreshold is for stages that ask a detector and decide. Change options of others "
@@ -75,11 +76,13 @@ def _judge_again(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: 
     Without a manifest the rows are those that interrupted attempts have left in their journals.
     """
     files = run.files(planned.name, shard)
-    old = digest_of(dict(run.stage(planned.name).fingerprint))
     if manifest is None and not files.journals():
         return False
     rows = _input_rows(run, stage, planned, shard)
-    left = finished_records(run, planned.name, shard, manifest) if manifest else read_records(files.journals(), old)
+    if manifest is not None:
+        left = finished_records(run, planned.name, shard, manifest)
+    else:
+        left = read_records(files.journals(), run.digests(planned.name))
     whole = True
     path = files.journal(new_attempt())
     with closing(

@@ -11,8 +11,11 @@ from typing import Any
 
 import polars as pl
 
+from shardmill.core.fingerprint import changed_files
 from shardmill.core.model_shard import ModelPool, Progress, Report, ShardWork
-from shardmill.core.stage import Context, ModelStage, Stage, TableStage, make_stage
+from shardmill.core.registry import make_stage
+from shardmill.core.stage import Context, ModelStage, Stage, TableStage
+from shardmill.core.user_code import recall_code
 from shardmill.store.atomic import make_folder, new_attempt
 from shardmill.store.finish import ConservationError, finish_shard
 from shardmill.store.leases import LeaseOwner, Leases, ShardBusy
@@ -32,17 +35,25 @@ TABLE_SLICE = 25_000
 def check_fingerprint(run: RunFolder, stage: Stage) -> dict[str, str]:
     """The planned fingerprint of a stage, which must be what its code, template and model are now.
 
-    Raises UserError naming the first field that changed since the run was planned.
+    Raises UserError naming the file or the field that changed since the run was planned.
     """
-    short = stage.name.partition(".")[2]
+    short = stage.name
     planned = run.stage(short)
     now = stage.fingerprint(planned.model)
+    again = f"do the stage and all after it again: shardmill run {run.path} {short} --redo"
+    if planned.fingerprint.get("code") != now["code"]:
+        files = changed_files(planned.sources, stage.sources(planned.model))
+        raise UserError(
+            f"the code of stage {short} was changed since {run.path} was planned: {', '.join(files[:4])}"
+            f"{f' and {len(files) - 4} more files' if len(files) > 4 else ''}; restore it, or {again}, or keep what is finished "
+            f"beside rows of the new code: shardmill run {run.path} {short} --accept-code-change"
+        )
     for name in sorted(planned.fingerprint.keys() | now.keys()):
         before, after = planned.fingerprint.get(name), now.get(name)
         if before != after:
             raise UserError(
                 f"{name} of stage {short} changed since {run.path} was planned (from {_short(before)} to {_short(after)}); "
-                f"restore it, or do the stage and all after it again with: shardmill run {run.path} {short} --redo"
+                f"restore it, or {again}"
             )
     return planned.fingerprint
 
@@ -52,11 +63,12 @@ def _short(value: str | None) -> str:
 
 
 def open_stage(run: RunFolder, name: str) -> Stage:
-    """The stage of a run with its planned options. Raises UserError for an unknown stage."""
+    """The stage of a run with its planned options. Raises UserError for an unknown stage, or one whose code is not named."""
     planned = run.stage(name)
     plan = run.plan
     context = Context(plan.seed, Path(plan.input.image_root), run.path.resolve())
-    return make_stage(f"{plan.pipeline}.{planned.name}", planned.options, context)
+    recall_code(run.path)
+    return make_stage(planned.source or plan.pipeline, planned.name, planned.options, context, planned.prompt)
 
 
 def run_shard(
@@ -85,7 +97,7 @@ def run_shard(
     make_folder(files.folder)
     fingerprint = check_fingerprint(run, stage)
     while (manifest := complete_publication(files, run.superseded / short)) is not None:
-        if manifest.fingerprint != fingerprint:
+        if not run.accepts(short, manifest):
             raise UserError(
                 f"{files.part} was made with another fingerprint than planned; run: shardmill run {run.path} {short} --redo"
             )

@@ -1,4 +1,4 @@
-"""What a stage is: a name, the columns it reads and adds, and two functions. The worker does everything else.
+"""What a stage is: a name, the columns that it reads and adds, and two functions. The shard runner does everything else.
 
 A model stage asks and accepts, row by row. A table stage is one Polars expression over the shard.
 """
@@ -8,41 +8,20 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from hashlib import sha256
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import iter_modules
 from random import Random
-from typing import Any, ClassVar, get_origin
+from typing import Any, ClassVar, get_args
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shardmill.core.answers import parse_answer
-from shardmill.core.prompts import Prompt, load_template
+from shardmill.core.fingerprint import combined, source_digests
 from shardmill.core.seeding import rng_of
-from shardmill.models.contract import (
-    CaptionRequest,
-    DetectionResult,
-    Detections,
-    DetectRequest,
-    Finish,
-    GeneratedImage,
-    GenerateRequest,
-    Reply,
-    Request,
-    Sampling,
-    ScoreRequest,
-    Scores,
-    TextRequest,
-)
-from shardmill.models.registry import model_identity
+from shardmill.models.contract import Finish, Reply, Request
+from shardmill.models.registry import model_class, model_identity
 from shardmill.store.cells import Kind, dump_cell
 from shardmill.util.errors import UserError, did_you_mean
-
-SENTENCE_END = re.compile(r"[.!?][\"'”’)]*(?=\s|$)")
 
 Row = Mapping[str, Any]
 Check = Callable[[Any], str | None]
@@ -56,20 +35,26 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may know besides the row: the run's seed, the folder that relative image paths start from, and the run's.
+    """What a stage may know besides the row.
 
-    `label` tells a stage apart that is in a pipeline several times: `caption_images-qwen` has the label `qwen`.
+    Attributes:
+        seed: The run's seed.
+        image_root: The folder that relative image paths start from.
+        run_folder: The run's folder.
+        label: Tells apart a stage that is in a pipeline several times: `caption_images-qwen` has the label `qwen`.
+        prompt: A prompt of the user's that replaces the stage's own.
     """
 
     seed: int = 0
     image_root: Path = Path(".")
     run_folder: Path = Path(".")
     label: str = ""
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Why a row does not come out: a short stable reason, which is counted, and a detail for people."""
+    """Why a row is rejected: a short stable reason, which is counted, and a detail for people."""
 
     reason: str
     detail: str = ""
@@ -77,11 +62,14 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One request of a row. `check` judges the parsed answer: None, or the reason to ask again with a new seed.
+    """One call of a model for a row.
 
-    Asks of a shard with the same `share` text are sent once; their seed comes from that text instead of the row. An answer that
-    the token limit has cut is asked again as `shorter`; of one that is cut then too (or at once, without `shorter`), `whole`
-    gives the part that can be used, or None.
+    Attributes:
+        request: What is sent.
+        check: Judges the parsed answer: None, or the reason to ask again with a new seed.
+        share: Calls of a shard with the same text here are sent once; their seed comes from this text instead of the row.
+        shorter: What to send instead when the token limit has cut the answer.
+        whole: The part that can be used of an answer that was cut even so; None if there is none.
     """
 
     request: Request
@@ -93,12 +81,12 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The final answer to an ask: a parsed `value`, or the `problem` that was left after the last attempt.
+    """The final answer to a model call: a parsed `value`, or the `problem` that was left after the last attempt.
 
-    `finish` is how the reply ended, the tokens are those of the last attempt.
+    `finish` is how the reply ended; the tokens are those of the last attempt.
     """
 
-    ask: ModelCall
+    call: ModelCall
     value: Any = None
     problem: str | None = None
     detail: str = ""
@@ -111,19 +99,26 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """What a row has to ask besides, now that its first answers are there; `accept` is called again with all of its answers."""
+    """Further calls of a row, made when its first answers are there; `accept` is then called again with all of its answers."""
 
-    asks: list[ModelCall]
+    calls: list[ModelCall]
 
 
 class Stage(ABC):
-    """A worker script. Subclass ModelStage (Text-, Detect-, Paint-, Caption-, ScoreStage) or TableStage, not this."""
+    """A worker script. Subclass TextStage, DetectStage, GenerateStage, CaptionStage, ScoreStage, RowStage or TableStage.
+
+    Attributes:
+        name: What the stage is called: in commands, and as the folder of its files.
+        reads: The columns that it reads.
+        optional: Columns of `reads` that may be missing or empty; without any that is required, a run needs no captions.
+        adds: The columns that it adds, with what each holds: "text", "int", "float", "bool", "list" (of text) or "json".
+        role: Which kind of model it calls; None for a stage without a model.
+        Options: The class of its options.
+    """
 
     name: str
-    version: ClassVar[int] = 1
     reads: tuple[str, ...]
     optional: ClassVar[tuple[str, ...]] = ()
-    """Columns of `reads` that may be empty; a run in which none has to be there does without captions."""
     adds: ClassVar[Mapping[str, Kind]]
     role: ClassVar[str | None] = None
     Options: ClassVar[type[Options]] = Options
@@ -132,7 +127,7 @@ class Stage(ABC):
         self.context = context or Context()
         self.label = self.context.label
         if self.label:
-            self.name = f"{self.name}{LABEL}{self.label}"
+            self.name = f"{self.name}-{self.label}"
         try:
             self.options = self.Options.model_validate(dict(options or {}))
         except ValidationError as error:
@@ -142,15 +137,20 @@ class Stage(ABC):
         """The columns that the stage adds with its options."""
         return dict(self.adds)
 
+    def sources(self, model: Mapping[str, Any]) -> dict[str, str]:
+        """The digests of the source files that shape its rows: its own and those of its model."""
+        found = source_digests(type(self))
+        return {**found, **source_digests(model_class(self.role, model))} if self.role and model else found
+
     def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
         """All that shapes the stage's rows, by field, as text."""
-        fields = {"version": str(self.version), "options": dump_cell(self.options.model_dump(mode="json"))}
+        fields = {"options": dump_cell(self.options.model_dump(mode="json")), "code": combined(self.sources(model))}
         if self.role:
             fields.update({f"model {field}": value for field, value in model_identity(self.role, model).items()})
         return fields
 
-    def check_place(self, before: Sequence[Stage], given: Collection[str]) -> None:  # noqa: B027 (most stages fit anywhere)
-        """Raises UserError when the stages before it, or the columns that the input has, are not what its options need."""
+    def check_plan(self, before: Sequence[Stage], given: Collection[str]) -> None:  # noqa: B027 (most stages have nothing to check)
+        """Raises UserError if the stages before it, or the columns that the input has, are not what its options need."""
 
     def rng(self, row: Row, *parts: object) -> Random:
         """Random choices for a row, from the run's seed, the stage, the row and what they are for."""
@@ -158,30 +158,33 @@ class Stage(ABC):
 
 
 class ModelStage(Stage):
-    """A stage that asks a model about each row.
+    """A stage that calls a model for each row.
 
     A row of which every answer has a problem is rejected with the first of them, unless the stage is `tolerant`: then `accept`
     decides about that too.
+
+    Attributes:
+        tolerant: Whether `accept` is called even if every answer has a problem.
+        extendable: Options that may name more (or fewer) things than before: what was answered is kept then, see `reuse`.
     """
 
     tolerant: ClassVar[bool] = False
-    grows: ClassVar[tuple[str, ...]] = ()
-    """Options that may name more (or fewer) things than before: what was answered is kept then; see `recall`."""
+    extendable: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        """The requests that a row needs: none, one or several. `row` has `row_id` and the columns of `reads`."""
+        """The model calls that a row needs: none, one or several. `row` has `row_id` and the columns of `reads`."""
 
     @abstractmethod
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject | FollowUp:
-        """The values of the columns in `adds` (a list of dicts for several rows), why the row is rejected, or what more to ask.
+        """The values of the columns in `adds` (a list of dicts for several rows), why the row is rejected, or further calls.
 
-        Called with as many answers as there were asks, in their order. It depends on nothing but the row and the answers.
+        Called with as many answers as there were calls, in their order. It depends on nothing but the row and the answers.
         """
 
-    def recall(self, asks: list[ModelCall], kept: Mapping[str, Any]) -> list[Answer | None]:
-        """For each of a row's asks the answer that `kept` holds: the row as the stage had finished it before it grew."""
-        return [None] * len(asks)
+    def reuse(self, calls: list[ModelCall], kept: Mapping[str, Any]) -> list[Answer | None]:
+        """For each of a row's calls the answer that `kept` holds: the row as the stage had finished it before it was extended."""
+        return [None] * len(calls)
 
     def parse(self, reply: Reply) -> Any:
         """The value of a reply. Raises ValueError when it is malformed."""
@@ -190,42 +193,6 @@ class ModelStage(Stage):
     def raw(self, reply: Reply) -> str:
         """A reply as text, which is kept with a row that is rejected."""
         return reply.result if isinstance(reply.result, str) else ""
-
-
-def prompt_value(answer: Answer, name: str) -> Any:
-    """The value that a prompt variable had in the ask of a text stage's answer."""
-    assert isinstance(answer.ask.request, TextRequest)
-    return answer.ask.request.chat.values[name]
-
-
-@lru_cache(maxsize=256)
-def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of an answer: one mapping for all requests, not to be changed. To make it takes longer than to ask."""
-    return model.model_json_schema()
-
-
-class TextStage(ModelStage):
-    """A stage that asks a text model. `template` names its prompt, `answer` is the pydantic model of the answer."""
-
-    role = "text"
-    template: ClassVar[str]
-    answer: ClassVar[type[BaseModel]]
-
-    def prompt(self, *, check: Check | None = None, share: str | None = None, **values: Any) -> ModelCall:
-        """An ask with the stage's template and these values."""
-        template = load_template(self.template)
-        return ModelCall(TextRequest(Prompt(template, values), template.sampling, schema_of(self.answer)), check, share)
-
-    def parse(self, reply: Reply) -> Any:
-        return parse_answer(reply.result, self.answer)
-
-    def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
-        schema = dump_cell(schema_of(self.answer))
-        return {
-            **super().fingerprint(model),
-            "template": load_template(self.template).digest,
-            "answer schema": sha256(schema.encode()).hexdigest(),
-        }
 
 
 class RowStage(ModelStage):
@@ -242,132 +209,6 @@ class RowStage(ModelStage):
         """The values of the columns in `adds`, or why the row is rejected. `rng` is the row's own."""
 
 
-class DetectStage(ModelStage):
-    """A stage that asks a detector; an answer's value is `Detections`, scores to four digits and boxes to a tenth of a pixel.
-
-    What is decided on is what is written: with the detections of rows that came out in a column `detections` and those of
-    rejected rows in their `raw` text, another threshold can be tried without the detector.
-    """
-
-    role = "detect"
-
-    def look(self, image: str, names: list[str]) -> ModelCall:
-        """Look for the names in an image; a relative path starts from the run's image folder."""
-        return ModelCall(DetectRequest(str(self.context.image_root / image), tuple(names)))
-
-    def parse(self, reply: Reply) -> Detections:
-        return read_detections(write_detections(reply.result))
-
-    def raw(self, reply: Reply) -> str:
-        return dump_cell(write_detections(reply.result)) if reply.result else ""
-
-
-def is_detectable(name: str) -> bool:
-    """Whether a name has anything that a detector can look for; one that has not scores 0, which says nothing."""
-    return any(character.isalnum() for character in name)
-
-
-def write_detections(found: Detections) -> dict[str, Any]:
-    """Detections as they stand in a cell: {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}}."""
-    return {
-        name: {"score": round(finding.score, 4), "boxes": [[round(side, 1) for side in box] for box in finding.boxes]}
-        for name, finding in found.items()
-    }
-
-
-def read_detections(cell: Mapping[str, Any]) -> Detections:
-    """The detections of a cell. Raises ValueError when it holds something else."""
-    try:
-        return {
-            str(name): DetectionResult(float(each["score"]), tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in each["boxes"]))
-            for name, each in cell.items()
-        }
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"not detections: {str(cell)[:80]!r}") from error
-
-
-class GenerateStage(ModelStage):
-    """A stage that asks a painter. Pictures go into the folder `images` of the stage; an answer's value is `GeneratedImage`."""
-
-    role = "generate"
-
-    def paint(self, prompt: str, negative: str) -> ModelCall:
-        """Paint a picture; words of both prompts may be weighted, `(word:1.3)`."""
-        return ModelCall(GenerateRequest(prompt, negative, str(self.context.run_folder / self._images)))
-
-    def path_of(self, painted: GeneratedImage) -> str:
-        """The path of a picture, from the run's folder."""
-        return str(self._images / painted.file)
-
-    @property
-    def _images(self) -> Path:
-        return Path(self.name.partition(".")[2]) / "images"
-
-
-class CaptionStage(ModelStage):
-    """A stage that asks a captioner; an answer's value is text. Of one that was cut the whole sentences are taken."""
-
-    role = "caption"
-
-    def describe(
-        self,
-        image: str,
-        prompt: str,
-        sampling: Sampling,
-        check: Check | None = None,
-        *,
-        max_tiles: int | None = None,
-        shorter: str | None = None,
-        whole: Callable[[str], str | None] | None = None,
-    ) -> ModelCall:
-        """Answer a prompt about an image; a relative path starts from the run's image folder.
-
-        The image is cut into `max_tiles` tiles at most, where the model cuts it. `shorter` is the prompt for an answer that was
-        too long, `whole` what can be used of one.
-        """
-        request = CaptionRequest(str(self.context.image_root / image), prompt, sampling, max_tiles=max_tiles)
-        again = None if shorter is None else replace(request, prompt=shorter)
-        return ModelCall(request, check, shorter=again, whole=whole or whole_sentences)
-
-    def parse(self, reply: Reply) -> str:
-        return str(reply.result).strip()
-
-
-def whole_sentences(text: str) -> str | None:
-    """The sentences of a text that was cut off somewhere; None if not one is whole."""
-    ends = [found.end() for found in SENTENCE_END.finditer(text)]
-    return text[: ends[-1]].strip() if ends else None
-
-
-class ScoreStage(ModelStage):
-    """A stage that asks how well texts fit an image; an answer's value is a list of cosine similarities, one for each text.
-
-    They have four digits: what is decided on is what is written. A stage that wants the image's aesthetic score too has
-    `round_scores` for its `parse`.
-    """
-
-    role = "score"
-
-    def score(self, image: str, texts: Sequence[str]) -> ModelCall:
-        """Compare texts with an image; a relative path starts from the run's image folder."""
-        return ModelCall(ScoreRequest(str(self.context.image_root / image), tuple(texts)))
-
-    def parse(self, reply: Reply) -> Any:
-        return [*round_scores(reply.result).cosines]
-
-    def raw(self, reply: Reply) -> str:
-        if not isinstance(reply.result, Scores):
-            return ""
-        scores = round_scores(reply.result)
-        return dump_cell({"cosines": scores.cosines, "aesthetic": scores.aesthetic})
-
-
-def round_scores(scores: Scores) -> Scores:
-    """Scores with four digits, as they are written."""
-    aesthetic = None if scores.aesthetic is None else round(scores.aesthetic, 4)
-    return Scores(tuple(round(cosine, 4) for cosine in scores.cosines), aesthetic)
-
-
 class TableStage(Stage):
     """A stage without a model: whole columns at once. What becomes of a row must not depend on the other rows."""
 
@@ -380,48 +221,35 @@ class TableStage(Stage):
         """
 
 
+NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
+RESERVED = ("ingest", "jobs", "datasets", "superseded", "report", "exports", "audit")
+"""Folders of a run that a stage cannot be called by."""
+
+
+def check_declaration(stage: Stage) -> None:
+    """Raises UserError, naming the class, for a stage that does not say what every stage must say."""
+    kind = type(stage)
+    short = stage.name.partition("-")[0]
+    if not NAME.fullmatch(short) or short in RESERVED:
+        raise UserError(
+            f"{kind.__name__}.name is {short!r}; a stage is named by lower-case letters, digits and underscores, "
+            f"and not {', '.join(RESERVED)}"
+        )
+    for field in ("reads", "adds"):
+        if not hasattr(stage, field):
+            raise UserError(f"{kind.__name__} (stage {short}) does not say which columns it {field}; add `{field} = ...`")
+    if isinstance(stage.reads, str):
+        raise UserError(f"{kind.__name__}.reads is a text; write a tuple: reads = ({stage.reads!r},)")
+    for column, kind_of_column in stage.columns().items():
+        if kind_of_column not in get_args(Kind):
+            raise UserError(
+                f"{kind.__name__}.adds: {column!r} is {kind_of_column!r}; a column is one of {', '.join(get_args(Kind))}"
+            )
+
+
 def _option_problem(error: ValidationError, options: type[Options]) -> str:
     first = error.errors()[0]
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return f"no option {name!r}; {did_you_mean(name, options.model_fields)}"
     return f"option {name}: {first['msg']}" if name else first["msg"].removeprefix("Value error, ")
-
-
-LABEL = "-"
-"""What stands between the name of a stage and its label, where a pipeline has the stage several times."""
-PIPELINES = ("negbench", "antidote", "recaption", "anyedit")
-
-
-def stage_modules(pipeline: str) -> list[str]:
-    """The names of the modules of a pipeline."""
-    package = import_module(f"shardmill.{pipeline}")
-    return sorted(module.name for module in iter_modules(package.__path__))
-
-
-def stage_class(name: str) -> type[Stage]:
-    """The stage `pipeline.stage`, or `pipeline.stage-label`. Raises UserError with a hint for an unknown one."""
-    pipeline, _, labelled = name.partition(".")
-    short, dash, label = labelled.partition(LABEL)
-    if dash and not re.fullmatch(r"[a-z0-9_]{1,40}", label):
-        raise UserError(f"{labelled}: behind the hyphen stands a label of small letters, digits and underscores")
-    if pipeline not in PIPELINES:
-        raise UserError(f"there is no pipeline {pipeline!r}; {did_you_mean(pipeline, PIPELINES)}")
-    if re.fullmatch(r"[a-z_]+", short) and short in stage_modules(pipeline):
-        for stage in _stages_in(pipeline, short):
-            if stage.name == f"{pipeline}.{short}":
-                return stage
-    names = [stage.name.partition(".")[2] for module in stage_modules(pipeline) for stage in _stages_in(pipeline, module)]
-    raise UserError(f"the pipeline {pipeline} has no stage {short!r}; {did_you_mean(short, names)}")
-
-
-def make_stage(name: str, options: Mapping[str, Any], context: Context) -> Stage:
-    """The stage `pipeline.stage` or `pipeline.stage-label` with its options. Raises UserError for what there is not."""
-    return stage_class(name)(options, replace(context, label=name.partition(LABEL)[2]))
-
-
-def _stages_in(pipeline: str, module: str) -> list[type[Stage]]:
-    """The stages that a module of a pipeline defines."""
-    values = vars(import_module(f"shardmill.{pipeline}.{module}")).values()
-    classes = [value for value in values if isinstance(value, type) and get_origin(value) is None]
-    return [value for value in classes if issubclass(value, Stage) and hasattr(value, "name")]

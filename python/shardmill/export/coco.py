@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from shardmill.core.stage import read_detections
+from shardmill.core.model_stages import read_detections
 from shardmill.export.folder import ExportFolder
 from shardmill.export.json_array import JsonArray
 from shardmill.export.offer import Row

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from typing import Any
 
 import polars as pl
 
+from shardmill.core.registry import pipeline_of, resolve
 from shardmill.recaption.multitext import TextSlot
 from shardmill.store.cells import Kind
 from shardmill.store.run_folder import RunFolder
@@ -90,7 +90,7 @@ FORMATS: dict[str, Format] = {
 
 def offers_of(run: RunFolder) -> list[Offer]:
     """All that the run has to export, what most people want first. Raises UserError when it has nothing."""
-    found: list[Offer] = import_module(f"shardmill.{run.plan.pipeline}.exports").offers(run)
+    found: list[Offer] = resolve(pipeline_of(run).exports)(run)
     given = "image" in run.plan.input.mapping.values()
     found = [offer if given or offer.picture != "image" else replace(offer, picture=None) for offer in found]
     found = [offer for offer in found if set(offer.stages) <= set(run.stages)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import click
 
+from shardmill.core.registry import pipeline_of, resolve
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.tasks import needed_shards
 from shardmill.store.combine import combine
@@ -44,16 +44,16 @@ def tidy(run: RunFolder) -> None:
 def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool = False, likeness: str | None = None) -> Any:
     """Make the datasets of a run with its pipeline's `build`, or of its last stage if it has none, and print them."""
     more = {} if likeness is None else {"likeness": likeness}
-    if more and run.plan.pipeline != "antidote":
-        raise UserError(f"{run.plan.pipeline} compares no questions; leave out --likeness")
     tidy(run)
-    module = f"shardmill.{run.plan.pipeline}.build"
-    if find_spec(module) is None:
+    build = resolve(pipeline_of(run).datasets)
+    if more and (build is None or "likeness" not in signature(build).parameters):
+        raise UserError(f"{run.plan.pipeline} compares no questions; leave out --likeness")
+    if build is None:
         last = [*run.stages][-1]
         combined = combine(run, last, (out or run.path / "datasets") / f"{last}.jsonl", allow_missing=allow_missing)
         click.echo(f"{combined.path}: {combined.lines:,} rows")
         return combined
-    result = import_module(module).build(run, out, allow_missing=allow_missing, **more)
+    result = build(run, out, allow_missing=allow_missing, **more)
     for path, rows in result.files.items():
         click.echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")
     for note in getattr(result, "notes", ()):

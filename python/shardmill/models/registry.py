@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -30,6 +30,17 @@ MODELS = {
 }
 
 
+DEFAULT_MODELS = {"text": "rules", "detect": "scene", "generate": "scene", "caption": "scene", "score": "scene"}
+"""The model of each role that needs no weights: for pipelines that name none."""
+
+_load_code: list[Callable[[str], Any]] = []
+
+
+def set_code_loader(load: Callable[[str], Any]) -> None:
+    """Say how a class of the user's, `module:NAME`, is found; models know nothing of who may name one."""
+    _load_code[:] = [load]
+
+
 def known_kinds(role: str) -> set[str]:
     """The kinds of models that a role has."""
     return {kind for other, kind in MODELS if other == role}
@@ -43,6 +54,8 @@ def model_class(role: str, spec: Mapping[str, Any]) -> Any:
     """
     kind = str(spec.get("kind", ""))
     known = known_kinds(role)
+    if ":" in kind and _load_code:
+        return _load_code[0](kind)
     if kind not in known:
         raise UserError(f"there is no {role} model of kind {kind!r}; {did_you_mean(kind, known)}")
     module, _, name = MODELS[role, kind].partition(":")
@@ -66,6 +79,10 @@ def open_model(role: str, spec: Mapping[str, Any]) -> Model:
 def model_identity(role: str, spec: Mapping[str, Any]) -> dict[str, str]:
     """What of a model shapes its answers; part of a stage's fingerprint."""
     try:
-        return {"kind": str(spec["kind"]), **model_class(role, spec).identity(**_settings(spec))}
+        kind = model_class(role, spec)
+        own = (
+            kind.identity(**_settings(spec)) if hasattr(kind, "identity") else {"settings": repr(sorted(_settings(spec).items()))}
+        )
+        return {"kind": str(spec["kind"]), **own}
     except (TypeError, ValueError) as error:
         raise UserError(f"{role} model {spec.get('kind')!r}: {error}") from error

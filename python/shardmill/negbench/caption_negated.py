@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from shardmill.core.model_stages import TextStage, prompt_value
 from shardmill.core.seeding import rng_of
-from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage, prompt_value
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.language.nouns import fold
 from shardmill.language.polarity import check_negated, cue, form, new_objects
@@ -46,10 +47,10 @@ class CaptionNegated(TextStage):
     detector did not see.
     """
 
-    name = "negbench.caption_negated"
+    name = "caption_negated"
     reads = ("caption", "objects", "seen_objects", "positive_objects", "negative_objects")
     adds = {"negative_captions": "list", "negation_details": "json"}
-    template = "negbench/caption_negated"
+    prompt = "negbench/caption_negated.md"
     answer = NewCaption
     Options = NegatedCaptionOptions
     options: NegatedCaptionOptions
@@ -61,7 +62,7 @@ class CaptionNegated(TextStage):
 
     def caption_ask(self, row: Row, negative: str, wanted: str) -> ModelCall:
         """The ask for one caption."""
-        return self.prompt(
+        return self.text_call(
             caption=row["caption"][:2_000],
             objects=row["positive_objects"],
             unconfirmed=unconfirmed_objects(row),
@@ -80,7 +81,7 @@ class CaptionNegated(TextStage):
                 continue
             negative = prompt_value(answer, "negative")
             captions.append(answer.value.caption)
-            details.append(self.details(captions[-1], negative, prompt_value(answer, "form"), self.template))
+            details.append(self.details(captions[-1], negative, prompt_value(answer, "form"), self.template.name))
         return {"negative_captions": captions, "negation_details": details}
 
     def draws(self, row: Row, rng: Random) -> list[tuple[str, str]]:

@@ -108,8 +108,7 @@ class CreateMcq(TableStage):
     would a number of questions that depended on them.
     """
 
-    name = "negbench.create_mcq"
-    version = 3
+    name = "create_mcq"
     reads = ("positive_objects", "negative_objects")
     adds = {
         "sub_id": "int",

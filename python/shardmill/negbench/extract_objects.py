@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.relations import mentions
@@ -31,17 +32,16 @@ class ExtractObjects(TextStage):
     case, article and plural. The rules are those of NegBench, step 1, held by code instead of hope.
     """
 
-    name = "negbench.extract_objects"
-    version = 2
+    name = "extract_objects"
     reads = ("caption",)
     adds = {"objects": "list"}
-    template = "negbench/extract_objects"
+    prompt = "negbench/extract_objects.md"
     answer = ObjectList
     Options = ExtractOptions
     options: ExtractOptions
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [self.prompt(caption=row["caption"][: self.options.max_characters])]
+        return [self.text_call(caption=row["caption"][: self.options.max_characters])]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         offered = distinct(answers[0].value.objects)

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, DetectStage, ModelCall, Options, Reject, Row, is_detectable, write_detections
+from shardmill.core.model_stages import DetectStage, is_detectable, write_detections
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.models.contract import Detections
 
@@ -32,8 +33,7 @@ class FilterObjects(DetectStage):
     detections (json): {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}} for every name of both lists, boxes in pixels.
     """
 
-    name = "negbench.filter_objects"
-    version = 2
+    name = "filter_objects"
     reads = ("image", "objects", "negatives")
     adds = {"seen_objects": "list", "unseen_negatives": "list", "image_checked": "bool", "detections": "json"}
     tolerant = True
@@ -41,7 +41,7 @@ class FilterObjects(DetectStage):
     options: FilterOptions
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [self.look(row["image"], [*row["objects"], *row["negatives"]])] if row["image"] else []
+        return [self.detect_call(row["image"], [*row["objects"], *row["negatives"]])] if row["image"] else []
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         problem = answers[0].problem if answers else "no image"

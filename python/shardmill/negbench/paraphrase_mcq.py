@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, ModelCall, Options, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Row
 from shardmill.core.standalone import main
 from shardmill.language.polarity import check_polarity, new_objects
 from shardmill.negbench.answers import NewCaption
@@ -36,10 +37,10 @@ class ParaphraseMcq(TextStage):
     sentences are asked once per shard, and get the same paraphrases in any shard.
     """
 
-    name = "negbench.paraphrase_mcq"
+    name = "paraphrase_mcq"
     reads = ("caption_0", "caption_1", "caption_2", "caption_3", "option_truths")
     adds = {"paraphrase_0": "text", "paraphrase_1": "text", "paraphrase_2": "text", "paraphrase_3": "text", "paraphrased": "json"}
-    template = "negbench/paraphrase_mcq"
+    prompt = "negbench/paraphrase_mcq.md"
     answer = NewCaption
     tolerant = True
     Options = ParaphraseOptions
@@ -50,7 +51,7 @@ class ParaphraseMcq(TextStage):
 
     def option_ask(self, sentence: str, truth: Mapping[str, bool], rng: Random) -> ModelCall:
         """The ask for one of the variants of a sentence."""
-        return self.prompt(
+        return self.text_call(
             sentence=sentence,
             objects=truth,
             order="free",

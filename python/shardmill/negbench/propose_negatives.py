@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.language.object_names import conflict, distinct, form_problem
 from shardmill.negbench.answers import ObjectList
@@ -30,11 +31,10 @@ class ProposeNegatives(TextStage):
     a kind, a superclass or a part of one.
     """
 
-    name = "negbench.propose_negatives"
-    version = 2
+    name = "propose_negatives"
     reads = ("caption", "objects")
     adds = {"negatives": "list"}
-    template = "negbench/propose_negatives"
+    prompt = "negbench/propose_negatives.md"
     answer = ObjectList
     Options = ProposeOptions
     options: ProposeOptions
@@ -44,7 +44,7 @@ class ProposeNegatives(TextStage):
             usable = len(self.usable(row, answer))
             return None if usable >= self.options.at_least else "too few negatives"
 
-        return [self.prompt(caption=row["caption"][:2_000], objects=row["objects"], count=self.options.count, check=check)]
+        return [self.text_call(caption=row["caption"][:2_000], objects=row["objects"], count=self.options.count, check=check)]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         return {"negatives": self.usable(row, answers[0].value)[: self.options.count]}

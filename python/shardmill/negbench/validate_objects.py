@@ -8,7 +8,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from shardmill.core.stage import Answer, ModelCall, Reject, Row, TextStage
+from shardmill.core.model_stages import TextStage
+from shardmill.core.stage import Answer, ModelCall, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.language.lexicon import lexicon
 from shardmill.language.object_names import conflict, distinct, fold, form_problem
@@ -23,16 +24,15 @@ class ValidateObjects(TextStage):
     names that the lexicon does not know, all of a row at once.
     """
 
-    name = "negbench.validate_objects"
-    version = 2
+    name = "validate_objects"
     reads = ("caption", "seen_objects", "unseen_negatives")
     adds = {"positive_objects": "list", "negative_objects": "list", "dropped_objects": "json"}
-    template = "negbench/validate_objects"
+    prompt = "negbench/validate_objects.md"
     answer = ObjectList
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         doubtful = self.doubtful(row)
-        return [self.prompt(caption=row["caption"][:2_000], objects=doubtful)] if doubtful else []
+        return [self.text_call(caption=row["caption"][:2_000], objects=doubtful)] if doubtful else []
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         dropped: dict[str, str] = {}

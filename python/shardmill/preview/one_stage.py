@@ -12,7 +12,6 @@ import polars as pl
 from shardmill.core.model_shard import pool_key
 from shardmill.core.planning import NewRun
 from shardmill.core.shard_runner import run_shard
-from shardmill.core.stage import stage_class
 from shardmill.models.contract import Model
 from shardmill.models.registry import open_model
 from shardmill.preview.chosen_rows import start_over
@@ -37,7 +36,6 @@ def preview(stage: str, new: NewRun, rows: int) -> list[PreviewedRow]:
     `stage` may bear its pipeline's name. Raises UserError as a real run would.
     """
     short = stage.removeprefix(f"{new.pipeline_file.pipeline}.")
-    stage_class(f"{new.pipeline_file.pipeline}.{short}")
     with tempfile.TemporaryDirectory(prefix="shardmill-preview-") as folder:
         run, _ = start_over(new, rows, Path(folder), pl.DataFrame.head)
         for above in _upstream(run, short):
@@ -56,7 +54,7 @@ def _upstream(run: RunFolder, stage: str) -> list[str]:
 
 def _watch(run: RunFolder, stage: str) -> list[PreviewedRow]:
     planned = run.stage(stage)
-    role = stage_class(f"{run.plan.pipeline}.{stage}").role
+    role = planned.role
     pool: dict[str, Model] = {}
     tracer = TracingModel(open_model(role, planned.model)) if role else None
     if role and tracer:

@@ -10,7 +10,8 @@ from typing import Any
 
 from shardmill.anyedit.pictures import GENERATED, picture_of
 from shardmill.audit.statements import boxes_of
-from shardmill.core.stage import Context, read_detections, write_detections
+from shardmill.core.model_stages import read_detections, write_detections
+from shardmill.core.stage import Context
 from shardmill.pages.html import flat, render
 from shardmill.preview import Exchange, PreviewedLife, PreviewStep
 from shardmill.quality.gallery import CardView, views

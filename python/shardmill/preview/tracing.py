@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardmill.core.in_flight import origin_of
+from shardmill.core.model_stages import write_detections
 from shardmill.core.seeding import rng_of
 from shardmill.core.shard_runner import open_stage
-from shardmill.core.stage import ModelStage, write_detections
+from shardmill.core.stage import ModelStage
 from shardmill.models.contract import (
     CaptionRequest,
     DetectRequest,

@@ -16,7 +16,6 @@ from shardmill.core.model_shard import pool_key
 from shardmill.core.planning import NewRun
 from shardmill.core.seeding import rng_of
 from shardmill.core.shard_runner import run_shard
-from shardmill.core.stage import stage_class
 from shardmill.models.contract import Model
 from shardmill.models.registry import open_model
 from shardmill.preview.chosen_rows import start_over
@@ -74,7 +73,7 @@ def _watch_all(run: RunFolder, drawn: set[int]) -> Iterator[tuple[str, dict[int,
     try:
         for stage in run.stages:
             planned = run.stage(stage)
-            role = stage_class(f"{run.plan.pipeline}.{stage}").role
+            role = planned.role
             before, _ = run.read_part(planned.after, 0)
             tracer = _traced(pool, role, planned.model) if role and before.height else None
             run_shard(run, stage, 0, models=pool)

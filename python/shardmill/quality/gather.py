@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
 from shardmill import __version__
-from shardmill.antidote.quality import Antidote
-from shardmill.anyedit.quality import Anyedit
-from shardmill.negbench.quality import Negbench
+from shardmill.core.registry import pipeline_of, resolve
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.flow import draw_rejected, flow_findings, flow_of, way_to
 from shardmill.quality.model import FlowStep, QualityFinding, Report, ReportSection
 from shardmill.quality.parts import ColumnReading, PipelineQuality
 from shardmill.quality.sample import cards_of
 from shardmill.quality.timeline import gpu_hours, spans_of, time_findings, time_section
-from shardmill.recaption.quality import Recaption
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import INGEST, RunFolder
 
-PIPELINES: dict[str, Callable[[FinishedShards, int], PipelineQuality]] = {
-    "negbench": Negbench,
-    "antidote": Antidote,
-    "recaption": Recaption,
-    "anyedit": Anyedit,
-}
 WORST_FIRST = {"fail": 0, "look": 1, "pass": 2}
 
 
@@ -35,7 +25,7 @@ def gather(run: RunFolder, *, rows: int = 60, seed: int = 0) -> Report:
     The figures do not depend on the number of shards. Raises UserError for a run folder or a part that cannot be read.
     """
     standing = FinishedShards(run)
-    pipeline = PIPELINES[run.plan.pipeline](standing, seed)
+    pipeline = resolve(pipeline_of(run).quality)(standing, seed)
     _read(standing, pipeline)
     rejected = draw_rejected(standing, seed)
     steps = flow_of(standing, rejected)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from statistics import median
 
-from shardmill.core.stage import stage_class
 from shardmill.launch.jobs import JobsFolder
 from shardmill.monitor.stage_status import FAR_BEHIND, node_of
 from shardmill.quality.finished_shards import FinishedShards
@@ -93,7 +92,7 @@ def gpu_hours(standing: FinishedShards, stage: str) -> float:
 
 def is_on_images(standing: FinishedShards, stage: str) -> bool:
     """Whether a stage reads or paints pictures."""
-    return stage != INGEST and stage_class(f"{standing.run.plan.pipeline}.{stage}").role in ON_IMAGES
+    return stage != INGEST and standing.run.stage(stage).role in ON_IMAGES
 
 
 def time_section(standing: FinishedShards) -> ReportSection:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from shardmill.core.stage import LABEL
+from shardmill.core.registry import LABEL
 from shardmill.recaption.caption_images import CaptionImages
 from shardmill.recaption.merge_captions import NO_TEXT
 from shardmill.recaption.multitext import MultiTextWriter, TextSlot, header_path
@@ -26,7 +26,7 @@ from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
 from shardmill.util.errors import UserError
 
-CAPTIONS, CHECKED, MERGED = CaptionImages.name.partition(".")[2], "check_captions", "merge_captions"
+CAPTIONS, CHECKED, MERGED = CaptionImages.name, "check_captions", "merge_captions"
 CARD, TABLE, LINES = "dataset.json", "captions.jsonl", "multicaption.jsonl"
 Row = dict[str, Any]
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, CaptionStage, Context, ModelCall, Options, Reject, Row
+from shardmill.core.model_stages import CaptionStage
+from shardmill.core.stage import Answer, Context, ModelCall, Options, Reject, Row
 from shardmill.core.standalone import main
 from shardmill.models.contract import Sampling
 from shardmill.recaption.caption_faults import fault_of
@@ -41,12 +42,11 @@ class CaptionImages(CaptionStage):
     rejected. Perspectives may be added later: only those are asked then.
     """
 
-    name = "recaption.caption_images"
-    version = 2
+    name = "caption_images"
     reads = ("image",)
     adds = {"captions": "json"}
     tolerant = True
-    grows = ("perspectives", "perspectives_file")
+    extendable = ("perspectives", "perspectives_file")
     Options = CaptionImagesOptions
     options: CaptionImagesOptions
 
@@ -65,7 +65,7 @@ class CaptionImages(CaptionStage):
             return []
         plain = Sampling(self.options.temperature, self.options.top_p)
         return [
-            self.describe(
+            self.caption_call(
                 row["image"],
                 each.prompt,
                 replace(plain, max_tokens=each.max_tokens),
@@ -80,7 +80,7 @@ class CaptionImages(CaptionStage):
     def _check(self, perspective: Perspective) -> Callable[[str], str | None]:
         return lambda text: fault_of(text, perspective.prompt, self.options.script)
 
-    def recall(self, asks: list[ModelCall], kept: Mapping[str, Any]) -> list[Answer | None]:
+    def reuse(self, asks: list[ModelCall], kept: Mapping[str, Any]) -> list[Answer | None]:
         said = {(each["perspective"], each["prompt_id"]): each for each in kept[column_of(self.label)] if "problem" not in each}
         return [
             None

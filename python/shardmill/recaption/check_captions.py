@@ -52,7 +52,7 @@ class CheckCaptions(RowStage):
     the main object, near-duplicate, below the CLIP threshold. An image without a good caption is rejected.
     """
 
-    name = "recaption.check_captions"
+    name = "check_captions"
     optional = ("caption",)
     adds = {"checked": "json"}
     Options = CheckOptions

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from shardmill.core.stage import LABEL
+from shardmill.core.registry import LABEL
 from shardmill.export.offer import Offer, Places, Row, Talk
 from shardmill.recaption import build
 from shardmill.recaption.names import ORIGINAL

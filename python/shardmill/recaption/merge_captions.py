@@ -46,7 +46,7 @@ class MergeCaptions(RowStage):
     of its place means that it is padded. An image that lacks a text is rejected, unless the options say otherwise.
     """
 
-    name = "recaption.merge_captions"
+    name = "merge_captions"
     reads = ("image", "caption", "checked")
     optional = ("caption",)
     adds = {"texts": "list", "text_sources": "list"}
@@ -59,7 +59,7 @@ class MergeCaptions(RowStage):
         if doubled:
             raise UserError(f"stage {self.name}: option texts: {doubled[0]!r} is in it twice")
 
-    def check_place(self, before: Sequence[Stage], given: Collection[str]) -> None:
+    def check_plan(self, before: Sequence[Stage], given: Collection[str]) -> None:
         asked = {
             name
             for stage in before

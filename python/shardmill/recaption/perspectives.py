@@ -12,7 +12,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from shardmill.core.stage import whole_sentences
+from shardmill.core.model_stages import whole_sentences
 from shardmill.store.cells import dump_cell
 from shardmill.util.errors import UserError, did_you_mean
 from shardmill.util.resources import resource_path

@@ -6,7 +6,7 @@ from collections import Counter
 
 import polars as pl
 
-from shardmill.core.stage import LABEL
+from shardmill.core.registry import LABEL
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.inputs import Inputs
 from shardmill.quality.judging import at_least, example

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.core.stage import Answer, Context, ModelCall, Options, Row, ScoreStage
+from shardmill.core.model_stages import ScoreStage
+from shardmill.core.stage import Answer, Context, ModelCall, Options, Row
 from shardmill.core.standalone import main
 from shardmill.recaption.names import column_of, text_name
 
@@ -33,7 +34,7 @@ class ScoreCaptions(ScoreStage):
     has none.
     """
 
-    name = "recaption.score_captions"
+    name = "score_captions"
     adds = {COLUMN: "json"}
     Options = ScoreCaptionsOptions
     options: ScoreCaptionsOptions
@@ -44,7 +45,7 @@ class ScoreCaptions(ScoreStage):
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         texts = self._texts(row)
-        return [self.score(row["image"], list(texts.values()))] if texts else []
+        return [self.score_call(row["image"], list(texts.values()))] if texts else []
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
         scores = answers[0].value if answers else []

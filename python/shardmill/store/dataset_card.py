@@ -71,6 +71,7 @@ def stage_entry(run: RunFolder, stage: str, shards: Sequence[int]) -> dict[str, 
         "usage": sums["usage"],
     }
     if stage != INGEST:
+        entry["code"] = sorted({made.fingerprint.get("code", "") for shard in shards if (made := run.manifest(stage, shard))})
         planned = run.stage(stage)
         entry.update(after=planned.after, model=planned.model, options=planned.options, fingerprint=planned.fingerprint)
     return entry

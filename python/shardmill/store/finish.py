@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +22,7 @@ from shardmill.store.journal import read_records
 from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import FileRecord, InputRecord, Manifest
 from shardmill.store.publish import publish
-from shardmill.store.run_folder import RunFolder, digest_of
+from shardmill.store.run_folder import RunFolder
 
 JOB_VARIABLES = (
     "SLURM_JOB_ID",
@@ -67,7 +67,7 @@ def finish_shard(
     adds = run.stage(stage).adds
     usage: dict[str, float] = {}
     if transformed is None:
-        added, rejects, usage = _from_journals(files, digest_of(run.fingerprint(stage)), keys, adds, table)
+        added, rejects, usage = _from_journals(files, run.digests(stage), keys, adds, table)
     else:
         added, rejects = _from_transform(transformed, keys, adds)
     out = table.join(added, on=list(keys), how="inner", maintain_order="left_right")
@@ -144,6 +144,7 @@ def seal(
         rejects=_durable(staged.rejects, files.rejects),
         input=source,
         fingerprint=run.fingerprint(stage),
+        accepted_code=run.accepted_code(stage),
         round=round,
         usage=dict(usage or {}),
         elsewhere=elsewhere,
@@ -192,13 +193,13 @@ def check_conservation(table: pl.DataFrame, out: pl.DataFrame, rejects: pl.DataF
 
 
 def _from_journals(
-    files: ShardFiles, digest: str, keys: Mapping[str, Kind], adds: Mapping[str, Kind], table: pl.DataFrame
+    files: ShardFiles, digests: Collection[str], keys: Mapping[str, Kind], adds: Mapping[str, Kind], table: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, float]]:
     """What the stage adds, by key, the rejects, and what all of it cost, from all journals of the shard."""
     known = set(table.select(list(keys)).iter_rows())
     rows, rejects = GrowingFrame({**keys, **adds}), GrowingFrame({**keys, **REJECTS})
     usage: Counter[str] = Counter(dict.fromkeys(USAGE, 0))
-    for record in read_records(files.journals(), digest):
+    for record in read_records(files.journals(), digests):
         if record.key not in known:
             continue
         key = dict(zip(keys, record.key, strict=True))

@@ -10,7 +10,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -121,16 +121,16 @@ def read_header(path: Path) -> JournalHeader | None:
 class JournalReader:
     """Reads the journals of a shard as they grow: each call of `new_keys` goes on where the last one ended."""
 
-    def __init__(self, fingerprint: str):
-        self._fingerprint = fingerprint
+    def __init__(self, fingerprints: Collection[str]):
+        self._fingerprints = fingerprints
         self._read: dict[Path, int] = {}
 
     def new_keys(self, journals: Iterable[Path]) -> Iterator[tuple[int, ...]]:
-        """The keys of rows finished since the last call, in journals made with the fingerprint. A row may come twice."""
+        """The keys of rows finished since the last call, in journals made with one of the fingerprints. A row may come twice."""
         for path in journals:
             if path not in self._read:
                 header = read_header(path)
-                if header is None or header.fingerprint != self._fingerprint:
+                if header is None or header.fingerprint not in self._fingerprints:
                     continue
                 self._read[path] = 0
             with suppress(FileNotFoundError), open(path, "rb") as file:
@@ -144,12 +144,14 @@ class JournalReader:
                         yield tuple(value["key"])
 
 
-def read_records(journals: Iterable[Path], fingerprint: str) -> Iterator[JournalRecord]:
-    """The finished rows of all journals made with `fingerprint`, oldest journal first; of a row done twice only the first."""
+def read_records(journals: Iterable[Path], fingerprints: Collection[str]) -> Iterator[JournalRecord]:
+    """The finished rows of all journals made with one of `fingerprints`, oldest journal first; of a row
+    done twice only the first.
+    """
     seen: set[tuple[int, ...]] = set()
     for path in journals:
         header = read_header(path)
-        if header is None or header.fingerprint != fingerprint:
+        if header is None or header.fingerprint not in fingerprints:
             continue
         for value in _values(path):
             key = tuple(value.get("key", ()))
@@ -158,11 +160,11 @@ def read_records(journals: Iterable[Path], fingerprint: str) -> Iterator[Journal
                 yield JournalRecord(key, value.get("rows"), value.get("reject"), value.get("usage"))
 
 
-def read_kept(journals: Iterable[Path], fingerprint: str) -> dict[tuple[int, ...], dict[str, Any]]:
-    """What journals made with `fingerprint` keep of rows whose stage was asked for more since, by key."""
+def read_kept(journals: Iterable[Path], fingerprints: Collection[str]) -> dict[tuple[int, ...], dict[str, Any]]:
+    """What journals made with one of `fingerprints` keep of rows whose stage was asked for more since, by key."""
     kept: dict[tuple[int, ...], dict[str, Any]] = {}
     for path in journals:
         header = read_header(path)
-        if header is not None and header.fingerprint == fingerprint:
+        if header is not None and header.fingerprint in fingerprints:
             kept.update({tuple(value["key"]): value["kept"] for value in _values(path) if "kept" in value})
     return kept

@@ -49,6 +49,7 @@ class Manifest(BaseModel):
     rejects: FileRecord
     input: InputRecord
     fingerprint: dict[str, str]
+    accepted_code: list[str] = Field(default_factory=list)
     round: int = 0
     usage: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0

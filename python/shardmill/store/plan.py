@@ -20,6 +20,8 @@ from shardmill.tables.selection import Selection
 from shardmill.util.errors import UserError
 
 NAME = "plan.json"
+FORMAT = 2
+"""1 was written by Shardmill 0.1, whose plans do not say which code they were made with."""
 
 
 class InputReading(BaseModel):
@@ -81,13 +83,28 @@ class Price(BaseModel):
 
 
 class StagePlan(BaseModel):
-    """One stage: which stage it reads from, with which model and options, and the fingerprint of all that shapes its rows.
+    """One stage of a run.
 
-    `thresholds` are those of its model: defaults for options of this stage and of those after it.
+    Attributes:
+        name: Its name in the run, the folder of its files.
+        source: Where its code is from: a pipeline's name or a reference; see `core.registry.stage_class`.
+        role: Which kind of model it calls; None for a stage without a model.
+        reads: The columns that it reads.
+        after: The stage that it reads from.
+        model: The model's kind and settings.
+        prompt: The text of a prompt of the user's.
+        thresholds: Those of its model: defaults for options of this stage and of those after it.
+        fingerprint: All that shapes its rows, by field.
+        sources: The digests of the source files behind the field `code`, to name the file that was changed.
+        accepted: Earlier fingerprints whose rows the user accepted beside those of today's code.
     """
 
     name: str
+    source: str = ""
+    role: str | None = None
+    reads: list[str] = Field(default_factory=list)
     after: str
+    prompt: str | None = None
     model: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
     attempts: int = 3
@@ -96,14 +113,20 @@ class StagePlan(BaseModel):
     thresholds: dict[str, float] = Field(default_factory=dict)
     adds: dict[str, Kind] = Field(default_factory=dict)
     fingerprint: dict[str, str] = Field(default_factory=dict)
+    sources: dict[str, str] = Field(default_factory=dict)
+    accepted: list[dict[str, str]] = Field(default_factory=list)
 
 
 class Plan(BaseModel):
-    """See the module. `shards` holds the row_id range [start, end) of each shard, in order and without gaps."""
+    """See the module. `shards` holds the row_id range [start, end) of each shard, in order and without gaps.
 
-    format: int = 1
+    `source` is the reference of a pipeline of the user's; empty for one that is found by its name.
+    """
+
+    format: int = FORMAT
     revision: int = 1
     pipeline: str
+    source: str = ""
     seed: int
     input: InputPlan
     shards: list[tuple[int, int]]
@@ -140,13 +163,21 @@ def load_plan(run: Path) -> Plan:
     """The plan of a run folder. Raises UserError when there is none or it is damaged."""
     path = run / NAME
     try:
-        return Plan.model_validate_json(path.read_bytes())
+        plan = Plan.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{run} is no run folder (it has no {NAME}); make one with: shardmill shard INPUT --run {run}") from None
+        raise UserError(
+            f"{run} is not a run folder (it has no {NAME}); make one with: shardmill shard INPUT --run {run}"
+        ) from None
     except ValidationError as error:
         raise UserError(
-            f"{path} is damaged: {error.errors()[0]['msg']}; restore it from {run / 'superseded'} or start a new run"
+            f"{path} is corrupt: {error.errors()[0]['msg']}; restore it from {run / 'superseded'} or start a new run"
         ) from error
+    if plan.format != FORMAT:
+        raise UserError(
+            f"{run} was planned by Shardmill {plan.code_version}, which did not record its code; finish it with that version "
+            f"(pip install 'shardmill=={plan.code_version}') or start a new run in another folder"
+        )
+    return plan
 
 
 def create_plan(run: Path, plan: Plan) -> Plan:
@@ -165,8 +196,17 @@ def create_plan(run: Path, plan: Plan) -> Plan:
     standing = load_plan(run)
     difference = compare(standing, plan)
     if difference:
-        raise UserError(f"{run} was planned otherwise: {difference}; use another run folder, or shardmill replan / --redo STAGE")
+        raise UserError(f"{run} was planned differently: {difference}; {_remedy(run, difference)}")
     return standing
+
+
+def _remedy(run: Path, difference: str) -> str:
+    if difference.startswith("code of stage"):
+        return (
+            f"keep what is finished: shardmill launch PIPELINE --run {run} --accept-code-change, "
+            f"or do the stage and all after it again: shardmill run {run} STAGE --redo"
+        )
+    return "use another run folder, or shardmill replan / --redo STAGE"
 
 
 def compare(old: Plan, new: Plan) -> str:
@@ -175,6 +215,10 @@ def compare(old: Plan, new: Plan) -> str:
     Of a field that has keys, those that differ are named.
     """
     for field, before, after in _fields(old, new):
+        if before != after and field.startswith("code of stage"):
+            return (
+                f"{field}: {', '.join(name for name in {**before, **after} if before.get(name) != after.get(name))} was changed"
+            )
         if before != after:
             return _difference(field, _opened(before), _opened(after))
     return ""
@@ -237,7 +281,10 @@ def _fields(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
         fields.append((f"what stage {before.name} reads from", before.after, after.after))
         fields.append((f"the attempts per answer of stage {before.name}", before.attempts, after.attempts))
         for key in sorted(before.fingerprint.keys() | after.fingerprint.keys()):
-            fields.append((f"{key} of stage {before.name}", before.fingerprint.get(key), after.fingerprint.get(key)))
+            sides = (
+                (before.sources, after.sources) if key == "code" else (before.fingerprint.get(key), after.fingerprint.get(key))
+            )
+            fields.append((f"{key} of stage {before.name}", *sides))
     return fields
 
 

@@ -106,7 +106,7 @@ def keep_rows(run: RunFolder, stage: str, shard: int, fingerprint: str) -> None:
     if manifest is not None:
         records = finished_records(run, stage, shard, manifest, rejects=False)
     else:
-        records = read_records(files.journals(), digest_of(run.fingerprint(stage)))
+        records = read_records(files.journals(), run.digests(stage))
     rows = ((record.key, record.rows[0]) for record in records if record.rows and len(record.rows) == 1)
     first = next(rows, None)
     if first is not None:

@@ -100,7 +100,7 @@ def _keep_rows(run: RunFolder, new: RunFolder, stage: str, shard: int) -> None:
     digest = digest_of(run.fingerprint(stage))
     with ExitStack() as stack:
         for old in _sources(run, new, shard):
-            for round, records in _finished(run, stage, old, digest):
+            for round, records in _finished(run, stage, old):
                 for record in records:
                     if start <= record.key[0] < end:
                         if round not in journals:
@@ -109,13 +109,13 @@ def _keep_rows(run: RunFolder, new: RunFolder, stage: str, shard: int) -> None:
                         journals[round].append(record)
 
 
-def _finished(run: RunFolder, stage: str, shard: int, digest: str) -> Iterator[tuple[int, Iterator[JournalRecord]]]:
+def _finished(run: RunFolder, stage: str, shard: int) -> Iterator[tuple[int, Iterator[JournalRecord]]]:
     """The finished rows of an old shard by round: from its part, or from its journals when it was not complete."""
     manifest = run.manifest(stage, shard)
-    if manifest is not None and manifest.fingerprint == run.fingerprint(stage):
+    if manifest is not None and run.accepts(stage, manifest):
         yield manifest.round, finished_records(run, stage, shard, manifest)
         return
     files = run.files(stage, shard)
     journals = files.journals()
     rounds = [header.round for path in journals if (header := read_header(path)) is not None]
-    yield max(rounds, default=0), read_records(journals, digest)
+    yield max(rounds, default=0), read_records(journals, run.digests(stage))

@@ -101,12 +101,25 @@ class RunFolder:
             return {"input": self.plan.input.sha256}
         return self.stage(stage).fingerprint
 
+    def accepts(self, stage: str, manifest: Manifest) -> bool:
+        """Whether a manifest has the planned fingerprint, or one of an earlier code that the user accepted."""
+        return manifest.fingerprint in self._fingerprints(stage)
+
+    def digests(self, stage: str) -> frozenset[str]:
+        """The digests of all fingerprints whose rows count."""
+        return frozenset(map(digest_of, self._fingerprints(stage)))
+
+    def accepted_code(self, stage: str) -> list[str]:
+        """The digests of earlier code whose rows the user accepted beside those of today's."""
+        return [] if stage == INGEST else [each.get("code", "") for each in self.stage(stage).accepted]
+
+    def _fingerprints(self, stage: str) -> list[dict[str, str]]:
+        return [self.fingerprint(stage), *([] if stage == INGEST else self.stage(stage).accepted)]
+
     def is_complete(self, stage: str, shard: int) -> bool:
         """The shard stands, with the planned fingerprint, made from the part that its input stage has now."""
         manifest = self.manifest(stage, shard)
-        return (
-            manifest is not None and manifest.fingerprint == self.fingerprint(stage) and not self.is_stale(stage, shard, manifest)
-        )
+        return manifest is not None and self.accepts(stage, manifest) and not self.is_stale(stage, shard, manifest)
 
     def complete(self) -> dict[tuple[str, int], Manifest]:
         """The manifests of all complete shards, by (stage, shard), ingest included; each is read once.
@@ -116,14 +129,14 @@ class RunFolder:
         found: dict[tuple[str, int], Manifest] = {}
         for stage in [INGEST, *self.stages]:
             source = self.after(stage)
-            fingerprint = self.fingerprint(stage)
+            fingerprints = self._fingerprints(stage)
             for shard in range(self.num_shards):
                 above = found.get((source, shard)) if source else None
                 try:
                     manifest = self.manifest(stage, shard) if above or source is None else None
                 except UserError:
                     continue
-                fits = manifest is not None and manifest.fingerprint == fingerprint
+                fits = manifest is not None and manifest.fingerprint in fingerprints
                 if manifest is not None and fits and (above is None or above.part.sha256 == manifest.input.sha256):
                     found[stage, shard] = manifest
         return found

@@ -11,7 +11,7 @@ import polars as pl
 from shardmill.store.cells import decode
 from shardmill.store.finish import REJECTS
 from shardmill.store.journal import read_records
-from shardmill.store.run_folder import INGEST, RunFolder, digest_of
+from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.tables.ingest import INGEST_REJECTS
 
 
@@ -53,7 +53,7 @@ def _fates(run: RunFolder, stage: str, shard: int, row_id: int) -> Iterator[Stag
         if rejected:
             yield StageOutcome(stage, "rejected", rejected)
     elif stage != INGEST:
-        for record in read_records(files.journals(), digest_of(run.fingerprint(stage))):
+        for record in read_records(files.journals(), run.digests(stage)):
             if record.key[0] == row_id:
                 yield StageOutcome(stage, "in the journal", record.rows or [record.reject or {}])
 

@@ -47,7 +47,7 @@ def check_stage(run: RunFolder, stage: str, shards: Sequence[int] | None = None,
 def _fault(run: RunFolder, stage: str, shard: int, manifest: Manifest, above: Manifest | None, digests: bool) -> str | None:
     """What is wrong with a shard, made from the shard `above`."""
     files = run.files(stage, shard)
-    if manifest.fingerprint != run.fingerprint(stage):
+    if not run.accepts(stage, manifest):
         return "made with another fingerprint than planned"
     if above is not None and above.part.sha256 != manifest.input.sha256:
         return "made from an older input part"

@@ -11,13 +11,14 @@ PACKAGE = Path(__file__).parents[1]
 REPOSITORY = PACKAGE.parents[1]
 
 
-def _roots() -> list[Path]:
+def resource_roots() -> list[Path]:
+    """The folders in which the product's own files are looked up: the checkout, then the installed package."""
     return [REPOSITORY, PACKAGE / "_resources"]
 
 
 def resource_path(relative: str) -> Path:
     """The path of a file such as `templates/negbench/extract_objects.md`, in the repository or in the installed package."""
-    for root in _roots():
+    for root in resource_roots():
         path = root / relative
         if path.is_file():
             return path
@@ -27,7 +28,7 @@ def resource_path(relative: str) -> Path:
 
 def resource_names(folder: str) -> list[str]:
     """The names of such files in a folder, without suffix."""
-    return sorted({path.stem for root in _roots() for path in (root / folder).glob("*") if path.is_file()})
+    return sorted({path.stem for root in resource_roots() for path in (root / folder).glob("*") if path.is_file()})
 
 
 def resource_text(relative: str) -> str:

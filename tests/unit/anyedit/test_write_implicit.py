@@ -19,7 +19,8 @@ from shardmill.anyedit.write_implicit import WriteImplicit
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.seeding import rng_of, seed_of
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.core.stage import Answer, Context, FollowUp, ModelCall, prompt_value
+from shardmill.core.model_stages import prompt_value
+from shardmill.core.stage import Answer, Context, FollowUp, ModelCall
 from shardmill.embedded.rules.engine import RulesModel
 from shardmill.language.lexicon import lexicon
 from shardmill.util.errors import UserError

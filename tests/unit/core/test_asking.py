@@ -211,7 +211,7 @@ def test_a_stage_may_ask_more_after_its_first_answers(
 
     def asks_twice_more(self: CaptionImages, row: Row, answers: list[Answer]) -> Any:
         if len(answers) < 3:
-            return FollowUp([self.describe(row["image"], f"After {answers[-1].value}", answers[-1].ask.request.sampling)])  # type: ignore[union-attr]
+            return FollowUp([self.caption_call(row["image"], f"After {answers[-1].value}", answers[-1].call.request.sampling)])  # type: ignore[union-attr]
         made: Any = plain(self, row, answers[:1])
         made["captions"][0]["last"] = answers[-1].value
         return made

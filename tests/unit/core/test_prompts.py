@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardmill.core.prompts import Prompt, load_template
-from shardmill.core.stage import TextStage, stage_class, stage_modules
+from shardmill.core.model_stages import TextStage
+from shardmill.core.registry import stage_class, stage_modules
 from shardmill.util.errors import UserError
 from shardmill.util.resources import REPOSITORY
 
 STAGES = [
-    stage_class(f"negbench.{name}")
+    stage_class("negbench", name)
     for name in stage_modules("negbench")
     if (REPOSITORY / "templates" / "negbench" / f"{name}.md").exists()
 ]
@@ -23,7 +24,7 @@ STAGES = [
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_every_example_is_an_answer_in_form(stage: type[TextStage]) -> None:
-    template = load_template(stage.template)
+    template = load_template(stage.prompt.removesuffix(".md"))
     assert len(template.header.bundles) >= 2
     for bundle in template.header.bundles:
         for example in bundle:
@@ -32,7 +33,7 @@ def test_every_example_is_an_answer_in_form(stage: type[TextStage]) -> None:
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_all_that_is_the_same_for_every_row_comes_first(stage: type[TextStage]) -> None:
-    template = load_template(stage.template)
+    template = load_template(stage.prompt.removesuffix(".md"))
     values = template.header.bundles[0][0].values
     chats = [Prompt(template, {**values, "caption": caption, "sentence": caption}).messages(0) for caption in ("first", "second")]
     assert chats[0][:-1] == chats[1][:-1]
@@ -59,10 +60,10 @@ def test_a_caption_is_never_parsed_as_a_template(caption: str) -> None:
     ("text", "fault"),
     [
         ("no header", "no header"),
-        ("---\ntask: x\nversion: 1\nsystem: s\nsampling: {heat: 1}\n---\nbody", "heat"),
-        ("---\ntask: x\nversion: 1\nsystem: s\n---\n{{ oops", "unexpected"),
+        ("---\ntask: x\nsystem: s\nsampling: {heat: 1}\n---\nbody", "heat"),
+        ("---\ntask: x\nsystem: s\n---\n{{ oops", "unexpected"),
         ("---\ntask: [\n---\nbody", "while parsing"),
-        ("---\ntask: x\nversion: 1\nsystem: s\nbundles: [[{values: {}, answer: {}}]]\n---\n{{ missing }}", "missing"),
+        ("---\ntask: x\nsystem: s\nbundles: [[{values: {}, answer: {}}]]\n---\n{{ missing }}", "missing"),
     ],
 )
 def test_a_malformed_template_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, fault: str) -> None:

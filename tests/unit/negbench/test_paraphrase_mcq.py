@@ -11,7 +11,8 @@ import pytest
 
 from shardmill.core.prompts import load_template
 from shardmill.core.seeding import rng_of
-from shardmill.core.stage import Answer, ModelCall, prompt_value
+from shardmill.core.model_stages import prompt_value
+from shardmill.core.stage import Answer, ModelCall
 from shardmill.embedded.rules.rephrase import paraphrase
 from shardmill.language.polarity import check_polarity
 from shardmill.negbench.answers import NewCaption
@@ -156,7 +157,7 @@ def test_the_variant_of_a_row_comes_from_its_seed_alone() -> None:
 
 
 def test_the_examples_of_the_prompt_are_paraphrases_by_our_own_rules() -> None:
-    bundles = load_template(ParaphraseMcq.template).header.bundles
+    bundles = load_template(ParaphraseMcq.prompt.removesuffix(".md")).header.bundles
     assert [len(bundle) for bundle in bundles] == [4, 4, 4]
     for bundle in bundles:
         claims = [tuple(example.values["objects"].values()) for example in bundle]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fuzz.guard import guarded
-from shardmill.core.stage import whole_sentences
+from shardmill.core.model_stages import whole_sentences
 from shardmill.recaption.caption_faults import fault_of, without_opening
 from shardmill.recaption.perspectives import perspectives, whole_items
 

@@ -1,0 +1,18 @@
+"""Antidote: captions to generated images, questions about what they show and do not show, and preference pairs."""
+
+from __future__ import annotations
+
+from shardmill.core.pipeline import Pipeline, in_package
+
+PIPELINE = Pipeline(
+    "antidote",
+    stages=in_package(
+        "shardmill.antidote",
+        "ParseCaptions", "JudgeCaptions", "GenerateImages", "GroundObjects", "CheckFacts", "AskPresuppositions",
+        "JudgeQuestions", "AskPope", "AskDescriptions", "AnswerQueries", "PairPreferences",
+    ),
+    datasets="shardmill.antidote.build:build",
+    exports="shardmill.antidote.exports:offers",
+    quality="shardmill.antidote.quality:Antidote",
+    samples={"antidote": "antidote.json"},
+)  # fmt: skip

@@ -1,0 +1,21 @@
+"""AnyEdit: concepts or captions to scene captions, edit instructions, chains of edits and implicit edits."""
+
+from __future__ import annotations
+
+from shardmill.core.pipeline import Pipeline, in_package
+
+PIPELINE = Pipeline(
+    "anyedit",
+    stages=(
+        *in_package(
+            "shardmill.anyedit",
+            "JudgeConcepts", "ProposeBackgrounds", "WriteCaptions", "GenerateImages", "SelectCaptions", "GroundObjects",
+            "DrawEdits", "WriteInstructions", "JudgeInstructions", "ChainInstructions", "WriteImplicit",
+        ),
+        "shardmill.anyedit.score_pictures:ScoreImages",
+    ),
+    datasets="shardmill.anyedit.build:build",
+    exports="shardmill.anyedit.exports:offers",
+    quality="shardmill.anyedit.quality:Anyedit",
+    samples={"anyedit": "anyedit.csv", "anyedit-concepts": "concepts.csv"},
+)  # fmt: skip

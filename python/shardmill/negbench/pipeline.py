@@ -1,0 +1,19 @@
+"""NegBench: captions and images to negated captions and multiple-choice questions (Alhamoud et al., 2025, arXiv:2501.09425)."""
+
+from __future__ import annotations
+
+from shardmill.core.pipeline import Pipeline, in_package
+
+PIPELINE = Pipeline(
+    "negbench",
+    stages=in_package(
+        "shardmill.negbench",
+        "ExtractObjects", "ProposeNegatives", "FilterObjects", "ValidateObjects", "CaptionNegated", "CreateMcq", "ParaphraseMcq",
+    ),
+    datasets="shardmill.negbench.build:build",
+    exports="shardmill.negbench.exports:offers",
+    quality="shardmill.negbench.quality:Negbench",
+    samples={"negbench": "captions.csv"},
+    target_rows=True,
+    default=True,
+)  # fmt: skip

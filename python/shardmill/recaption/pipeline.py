@@ -1,0 +1,14 @@
+"""Recaption: images to captions by several models from several perspectives, and to lines of several texts per image."""
+
+from __future__ import annotations
+
+from shardmill.core.pipeline import Pipeline, in_package
+
+PIPELINE = Pipeline(
+    "recaption",
+    stages=in_package("shardmill.recaption", "CaptionImages", "ScoreCaptions", "CheckCaptions", "MergeCaptions"),
+    datasets="shardmill.recaption.build:build",
+    exports="shardmill.recaption.exports:offers",
+    quality="shardmill.recaption.quality:Recaption",
+    samples={"recaption": "captions.csv"},
+)
