@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from shardmill.core.model_shard import pool_key
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.prompts import Prompt, load_template
-from shardmill.core.shard_runner import run_shard
 from shardmill.core.registry import stage_class
+from shardmill.core.shard_runner import run_shard
 from shardmill.models.contract import Model, Reply, Sampling, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.util.resources import resource_path

@@ -15,8 +15,8 @@ from fuzz.target import Target
 from shardmill.anyedit.instruction_answers import ANSWERS, AnyInstruction, read_answer
 from shardmill.anyedit.instruction_checks import Situation, instruction_problem
 from shardmill.core.answers import Malformed, parse_answer
-from shardmill.core.prompts import load_template
 from shardmill.core.model_stages import whole_sentences
+from shardmill.core.prompts import load_template
 from shardmill.models.generate.prompt_weights import LARGEST_PRODUCT, fragments, plain
 from shardmill.recaption.caption_faults import fault_of, without_opening
 from shardmill.store.cells import dump_cell, encode

@@ -20,7 +20,7 @@ from fuzz.tables import contents
 from fuzz.target import Target
 from shardmill.core.pipeline_file import load_pipeline, override, plan_stages
 from shardmill.core.planning import NewRun, start_run
-from shardmill.core.registry import stage_class
+from shardmill.core.registry import split_stage, stage_class
 from shardmill.core.stage import Context
 from shardmill.models.archives import MemberNotFound, read_member
 from shardmill.models.images import MAX_PIXELS, UnreadableImage, open_image, size_of
@@ -105,10 +105,10 @@ def stage_name(case: str, folder: Path) -> None:
     """A stage's name that is taken makes a folder of that name and nothing above or below it."""
     for name in (case, f"recaption.{case}", f"recaption.caption_images-{case}"):
         try:
-            stage_class(name)
+            source, short = split_stage(name, "recaption")
+            stage_class(source, short)
         except UserError:
             continue
-        short = name.partition(".")[2]
         assert short == os.path.basename(short) and short.isascii() and short not in ("", ".", "..")
 
 

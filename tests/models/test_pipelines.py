@@ -21,8 +21,8 @@ from faulty_server import FaultyServer, broken, cut, fails, forward_to, half
 from models.engines import IN_PROCESS, START_SECONDS, behind_servers, served_by, transformers_server, vllm_server
 from models.train_tiny import ROWS, write_rows
 from shardmill.core.planning import NewRun, start_run
-from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.core.registry import stage_class
+from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.models.text import openai_pool
 from shardmill.negbench.build import build
 from shardmill.store.run_folder import RunFolder

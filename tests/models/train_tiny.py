@@ -35,8 +35,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from models.tiny import make_tokenizer, sample_text
 from shardmill.core.model_shard import pool_key
 from shardmill.core.planning import NewRun, start_run
-from shardmill.core.shard_runner import run_shard
 from shardmill.core.registry import stage_class
+from shardmill.core.shard_runner import run_shard
 from shardmill.language.existence import listed
 from shardmill.models.contract import Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model

@@ -17,7 +17,7 @@ from shardmill.core.rethreshold import rethreshold
 from shardmill.core.shard_runner import run_shard
 from shardmill.store.atomic import file_digest
 from shardmill.store.journal import read_records
-from shardmill.store.run_folder import RunFolder, digest_of
+from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_stage
 from shardmill.util.errors import Stopped, UserError
 
@@ -192,8 +192,8 @@ def test_rows_of_an_interrupted_shard_are_judged_anew_and_not_looked_at_again(fi
     do(run, "filter_objects")
 
 
-def digest(run: RunFolder) -> str:
-    return digest_of(dict(run.stage("filter_objects").fingerprint))
+def digest(run: RunFolder) -> frozenset[str]:
+    return run.digests("filter_objects")
 
 
 def test_another_model_brings_its_own_thresholds(filtered: RunFolder, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def find_pipeline(name: str) -> Pipeline:
     if is_reference(name):
         return _checked(load_code(name), name)
     raise UserError(
-        f"there is no pipeline {name!r}; {did_you_mean(name, [*pipeline_names(), *resource_names('slurm/pipelines')])}"
+        f"there is no pipeline {name!r}; {did_you_mean(name, {*pipeline_names(), *resource_names('slurm/pipelines')})}"
     )
 
 
@@ -135,12 +135,11 @@ def split_stage(text: str, source: str, base: Path | None = None) -> tuple[str, 
 
 
 def _split_label(text: str) -> tuple[str, str, str]:
-    head, dash, label = text.rpartition(LABEL)
-    if not dash or "/" in label or ":" in label:
-        return text, "", ""
-    if not re.fullmatch(r"[a-z0-9_]{1,40}", label):
+    module, colon, name = text.rpartition(":")
+    short, dash, label = name.partition(LABEL)
+    if dash and not re.fullmatch(r"[a-z0-9_]{1,40}", label):
         raise UserError(f"{text}: the label behind the hyphen must be lower-case letters, digits and underscores")
-    return head, dash, label
+    return f"{module}{colon}{short}", dash, label
 
 
 def stage_class(source: str, name: Any) -> type[Stage]:

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from shardmill.anyedit import implicit_edits
 from shardmill.anyedit.implicit_edits import ImplicitEdit, ImplicitEdits, keys_of, plain, sample_problem, seeds, tidied
 from shardmill.anyedit.write_implicit import WriteImplicit
+from shardmill.core.model_stages import prompt_value
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.seeding import rng_of, seed_of
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.core.model_stages import prompt_value
 from shardmill.core.stage import Answer, Context, FollowUp, ModelCall
 from shardmill.embedded.rules.engine import RulesModel
 from shardmill.language.lexicon import lexicon

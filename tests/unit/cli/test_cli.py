@@ -119,7 +119,7 @@ def test_stages_and_shards_that_are_not_there(make_run: MakeRun, tmp_path: Path)
     assert "the shards 0 to 3" in refused("run", run.path, "extract_objects", "--shard", 4)
     stage = "shardmill.negbench.extract_objects"
     assert "the shards 0 to 3" in refused("--run", run.path, "--shard-index", -1, module=stage)
-    assert "is no run folder" in refused("status", tmp_path / "nothing")
+    assert "is not a run folder" in refused("status", tmp_path / "nothing")
     assert "has not finished shard 0" in refused("run", run.path, "propose_negatives", "--shard", 0)
     assert "there is no row 999" in refused("explain", run.path, 999)
     assert "not finished" in refused("build", run.path)
@@ -153,7 +153,7 @@ def test_a_damaged_plan_manifest_or_part_is_named(make_run: MakeRun) -> None:
     run.files("ingest", 2).manifest.write_text("{")
     assert "is damaged" in refused("run", run.path, "extract_objects", "--shard", 2)
     (run.path / "plan.json").write_text(json.dumps({"format": 1}))
-    assert "plan.json is damaged" in refused("status", run.path)
+    assert "plan.json is corrupt" in refused("status", run.path)
 
 
 def test_a_file_in_the_place_of_the_run_folder(captions_csv: Path, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_changed_template_is_refused_and_redone_on_demand(make_run: MakeRun, m
     plan.write_text(plan.read_text().replace(run.fingerprint("extract_objects")["template"], "0" * 64))
     line = refused("run", run.path, "extract_objects", "--shard", 0)
     assert "template of stage extract_objects changed" in line
-    remedy = line.partition("with: ")[2].split()[1:]
+    remedy = line.partition("again: ")[2].split()[1:]
     assert shardmill(*remedy).returncode == 0
     assert RunFolder(run.path).is_complete("extract_objects", 0)
     assert RunFolder(run.path).plan.revision == 2

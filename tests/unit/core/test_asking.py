@@ -292,5 +292,5 @@ def test_a_run_without_original_captions_is_told_to_leave_them_out(tmp_path: Pat
 def test_a_label_is_letters_digits_and_underscores(tmp_path: Path) -> None:
     pipeline = tmp_path / "odd.yaml"
     pipeline.write_text("pipeline: recaption\nstages:\n  - {stage: caption_images-../up, model: scene}\n")
-    with pytest.raises(UserError, match="a label of small letters"):
+    with pytest.raises(UserError, match="must be lower-case letters"):
         start_run(tmp_path / "run", NewRun(input=write_captions(tmp_path / "i.csv", ["x"]), pipeline=str(pipeline)))

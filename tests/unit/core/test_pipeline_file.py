@@ -66,7 +66,7 @@ def test_settings_change_options_models_and_attempts_and_nothing_else() -> None:
         ("create_mcq.style=best", "'balanced' or 'original'"),
         ("create_mcq.style=[", "is not YAML"),
         ("create_mcq.questions_per_image=many", "valid integer"),
-        ("create_mcq.model=rules", "create_mcq asks no model"),
+        ("create_mcq.model=rules", "create_mcq uses no model"),
         ("extract_objects.max_objects=0", "greater than or equal to 1"),
         ("extract_objects.attempts=0", "greater than or equal to 1"),
         ("extract_objects.attempts=lots", "valid integer"),
@@ -89,9 +89,9 @@ def test_a_setting_that_cannot_be_is_refused_by_name(setting: str, fault: str) -
     [
         ("- {stage: extract_object, model: rules}", "did you mean 'extract_objects'"),
         ("- {stage: extract_objects}", "extract_objects needs a text model"),
-        ("- {stage: propose_negatives, model: rules}", "reads the column 'objects', which ingest has not"),
+        ("- {stage: propose_negatives, model: rules}", "reads the column 'objects', which ingest does not have"),
         ("- {stage: extract_objects, model: rules, after: ingst}", "did you mean 'ingest'"),
-        ("- {stage: extract_objects, model: rules, after: extract_objects}", "is no stage before it"),
+        ("- {stage: extract_objects, model: rules, after: extract_objects}", "is not a stage before it"),
         (
             "- {stage: extract_objects, model: rules}\n- {stage: extract_objects, model: rules, after: ingest}",
             "is in the pipeline twice",
@@ -109,14 +109,14 @@ def test_a_pipeline_file_that_cannot_be_is_refused_by_name(tmp_path: Path, stage
 
 
 def test_an_input_column_that_a_stage_would_overwrite_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="adds the column 'objects', which ingest has already; rename it in the input"):
+    with pytest.raises(UserError, match="adds the column 'objects', which ingest already has; rename"):
         planned(tmp_path / "mine.yaml", "- {stage: extract_objects, model: rules}", {**COLUMNS, "objects": "text"})
 
 
 def test_unknown_pipelines_and_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no pipeline 'negbnch'; did you mean 'negbench'"):
         load_pipeline("negbnch")
-    with pytest.raises(UserError, match=r"no pipeline file nowhere.yaml"):
+    with pytest.raises(UserError, match=r"pipeline file nowhere.yaml was not found"):
         load_pipeline("nowhere.yaml")
     for name, data in (("empty.yaml", b""), ("binary.yaml", b"\xff\xfe\x00a"), ("list.yaml", b"[1, 2]")):
         (tmp_path / name).write_bytes(data)

@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.model_stages import TextStage
-from shardmill.core.registry import stage_class, stage_modules
+from shardmill.core.prompts import Prompt, load_template
+from shardmill.core.registry import find_pipeline, stage_class
 from shardmill.util.errors import UserError
-from shardmill.util.resources import REPOSITORY
 
 STAGES = [
-    stage_class("negbench", name)
-    for name in stage_modules("negbench")
-    if (REPOSITORY / "templates" / "negbench" / f"{name}.md").exists()
+    kind
+    for each in find_pipeline("negbench").stages
+    if issubclass(kind := stage_class("negbench", each), TextStage)
 ]
 
 
@@ -59,7 +58,8 @@ def test_a_caption_is_never_parsed_as_a_template(caption: str) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("no header", "no header"),
+        ("---\ntask: x\nno end", "does not end"),
+        ("---\ntask: x\n---\n   ", "empty"),
         ("---\ntask: x\nsystem: s\nsampling: {heat: 1}\n---\nbody", "heat"),
         ("---\ntask: x\nsystem: s\n---\n{{ oops", "unexpected"),
         ("---\ntask: [\n---\nbody", "while parsing"),

@@ -1,4 +1,4 @@
-"""`shardmill make-toy-images`: a picture for every caption that has something to paint, and nothing of a table lost without a word."""
+"""`shardmill make-toy-images`: an image for every caption that names something to draw, and no row lost without a word."""
 
 from __future__ import annotations
 

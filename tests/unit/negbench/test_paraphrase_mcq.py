@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from shardmill.core.model_stages import prompt_value
 from shardmill.core.prompts import load_template
 from shardmill.core.seeding import rng_of
-from shardmill.core.model_stages import prompt_value
 from shardmill.core.stage import Answer, ModelCall
 from shardmill.embedded.rules.rephrase import paraphrase
 from shardmill.language.polarity import check_polarity

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from shardmill.cli.main import cli
 from shardmill.core.planning import NewRun, start_run
+from shardmill.core.registry import find_pipeline
 from shardmill.core.shard_runner import run_shard
 from shardmill.preview import preview_run
 from shardmill.preview.page import card_of, write_preview
@@ -132,7 +133,7 @@ def test_the_command_takes_a_pipeline_or_a_stage(tmp_path: Path, monkeypatch: py
         (["create_mcq"], "name the table that stage create_mcq is shown on"),
         (["create_mcq", "--input", "x.csv", "--out", "p.html"], "--out is for a whole pipeline"),
         (["negbench", "-n", "0"], "--rows must be at least 1"),
-        (["nowhere.yaml"], "there is no pipeline file"),
+        (["nowhere.yaml"], "pipeline file nowhere.yaml was not found"),
     ],
 )
 def test_impossible_previews_are_refused(arguments: list[str], told: str) -> None:
@@ -141,7 +142,7 @@ def test_impossible_previews_are_refused(arguments: list[str], told: str) -> Non
 
 
 def test_where_no_samples_are_installed_a_table_is_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shardmill.cli.seeing.SAMPLES", {"negbench": "gone.csv"})
+    monkeypatch.setitem(find_pipeline("negbench").samples, "negbench", "gone.csv")  # type: ignore[arg-type]
     result = CliRunner().invoke(cli, ["preview", "negbench", "--out", str(tmp_path / "p.html")])
     assert isinstance(result.exception, UserError) and "name a table with --input" in str(result.exception)
 

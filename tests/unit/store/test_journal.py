@@ -69,7 +69,10 @@ def test_journals_of_another_fingerprint_do_not_count(tmp_path: Path) -> None:
 def test_of_a_row_done_twice_the_first_counts(tmp_path: Path) -> None:
     first = written(tmp_path / "1.journal", [JournalRecord((1,), rows=[{"a": "first"}])])
     second = written(tmp_path / "2.journal", [JournalRecord((1,), rows=[{"a": "second"}]), JournalRecord((2,), rows=[])])
-    assert list(read_records([first, second], {"f"})) == [JournalRecord((1,), rows=[{"a": "first"}]), JournalRecord((2,), rows=[])]
+    assert list(read_records([first, second], {"f"})) == [
+        JournalRecord((1,), rows=[{"a": "first"}]),
+        JournalRecord((2,), rows=[]),
+    ]
 
 
 def test_a_journal_that_is_gone_counts_as_empty(tmp_path: Path) -> None:

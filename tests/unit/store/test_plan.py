@@ -62,7 +62,7 @@ def test_a_very_large_input_is_cut_into_larger_shards_not_into_more(rows: int, s
 def test_each_value_that_differs_is_named(make_run: MakeRun, options: dict[str, Any], field: str) -> None:
     run = make_run()
     plan = (run.path / "plan.json").read_bytes()
-    with pytest.raises(UserError, match="was planned otherwise") as error:
+    with pytest.raises(UserError, match="was planned differently") as error:
         make_run(**options)
     assert field in str(error.value)
     assert (run.path / "plan.json").read_bytes() == plan
