@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
 from shardmill.cli.running import launch
-from shardmill.core.standalone import user_errors
+from shardmill.util.exits import user_errors
 
 if __name__ == "__main__":
     with user_errors():

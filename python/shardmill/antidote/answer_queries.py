@@ -13,7 +13,7 @@ from pydantic import Field
 from shardmill.antidote.hints import queries_of
 from shardmill.core.model_stages import CaptionStage
 from shardmill.core.stage import Answer, ModelCall, Options, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.models.contract import Sampling
 from shardmill.store.layout import generated_image_path
 

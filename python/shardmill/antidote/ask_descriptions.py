@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from shardmill.core.stage import Row, RowStage
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.util.resources import resource_text
 
 WORDINGS = "templates/antidote/descriptions.yaml"

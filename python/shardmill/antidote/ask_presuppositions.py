@@ -14,7 +14,7 @@ from shardmill.antidote.question_answers import QuestionPair
 from shardmill.antidote.question_forms import object_problem, question_problem, shared_forms
 from shardmill.core.model_stages import TextStage, prompt_value
 from shardmill.core.stage import Answer, ModelCall, Options, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.object_names import distinct
 
 

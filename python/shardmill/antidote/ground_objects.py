@@ -10,7 +10,7 @@ from typing import Any
 
 from shardmill.core.model_stages import DetectStage, write_detections
 from shardmill.core.stage import Answer, ModelCall, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.store.layout import generated_image_path
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from shardmill.antidote.answers import CaptionVerdict
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.object_names import conflict
 from shardmill.language.polarity import ABSENT, AFFIRMED, polarity
 

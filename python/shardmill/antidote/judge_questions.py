@@ -13,7 +13,7 @@ from shardmill.antidote.question_answers import QuestionVerdict
 from shardmill.antidote.question_forms import question_problem
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 
 
 class JudgeQuestions(TextStage):

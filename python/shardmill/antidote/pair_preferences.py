@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.core.stage import Options, Reject, Row, RowStage
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.declining import affirms, declines, says_yes
 from shardmill.language.likeness import cosine, vectors
 

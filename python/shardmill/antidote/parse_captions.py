@@ -15,7 +15,7 @@ from shardmill.antidote.answers import ParsedCaption, WeightedObject
 from shardmill.antidote.weighting import in_range, negative_prompt, places, weighted_caption
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.object_names import conflict, distinct, form_problem, tidy
 from shardmill.language.relations import relation
 from shardmill.models.generate.prompt_weights import plain

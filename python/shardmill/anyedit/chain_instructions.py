@@ -19,7 +19,7 @@ from shardmill.anyedit.instruction_answers import AnyInstruction
 from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_ask, prompts_digest, template_name
 from shardmill.core.model_stages import TextStage, prompt_value
 from shardmill.core.stage import Answer, FollowUp, ModelCall, Options, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.actions import actions
 from shardmill.language.noun_phrases import extract_objects
 

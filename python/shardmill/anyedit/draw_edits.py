@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, field_validator
 from shardmill.anyedit.edit_targets import Target, settled, targets
 from shardmill.anyedit.edit_types import DRAWN, TYPES, chosen_types, type_name
 from shardmill.core.stage import Options, Reject, Row, RowStage
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 
 Types = Annotated[tuple[str, ...], AfterValidator(lambda names: chosen_types(names, DRAWN))]
 

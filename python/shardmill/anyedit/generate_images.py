@@ -10,7 +10,7 @@ from typing import Any
 
 from shardmill.core.model_stages import GenerateStage
 from shardmill.core.stage import Answer, ModelCall, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.models.contract import GeneratedImage
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from shardmill.anyedit.pictures import GENERATED, picture_of
 from shardmill.core.model_stages import DetectStage, is_detectable, write_detections
 from shardmill.core.stage import Answer, Context, ModelCall, Options, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 
 
 class GroundOptions(Options):

@@ -12,7 +12,7 @@ from shardmill.anyedit.concept_answers import ConceptVerdict
 from shardmill.anyedit.concepts.clean import form_problem
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.nouns import fold
 from shardmill.language.proper_names import PROPER, proper_problem
 

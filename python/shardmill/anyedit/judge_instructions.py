@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator
 from shardmill.anyedit.edit_types import TYPES, edit_type
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 
 BY_CODE = "checked by code"
 

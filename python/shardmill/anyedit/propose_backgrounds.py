@@ -15,7 +15,7 @@ from pydantic import Field
 from shardmill.anyedit.concept_answers import BackgroundList
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.nouns import fold
 from shardmill.language.places import PREPOSITIONS, locative, place_key
 from shardmill.language.proper_names import proper_problem

@@ -14,7 +14,7 @@ from pydantic import Field
 from shardmill.anyedit.pictures import GENERATED, picture_of
 from shardmill.core.model_stages import ScoreStage, round_scores
 from shardmill.core.stage import Answer, Context, ModelCall, Options, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.models.contract import Reply, Scores
 from shardmill.util.errors import UserError
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from shardmill.anyedit.pictures import GENERATED, picture_of
 from shardmill.core.stage import Context, Options, Reject, Row, RowStage
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.caption_text import tokens
 from shardmill.language.cues import AUXILIARIES
 from shardmill.language.noun_phrases import extract_objects

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from shardmill.anyedit.scene_captions import caption_problem, has_place, tidy_caption, with_place
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import is_mass, is_plural, plural
 from shardmill.language.numbers import has_number, number_word

@@ -22,7 +22,7 @@ from shardmill.anyedit.implicit_edits import (
 )
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, Context, FollowUp, ModelCall, Options, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 
 MAX_TOPIC = 400
 

@@ -15,7 +15,7 @@ from shardmill.anyedit.instruction_answers import AnyInstruction, TextualChange
 from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_ask, prompts_digest, template_name
 from shardmill.core.model_stages import TextStage, prompt_value
 from shardmill.core.stage import Answer, ModelCall, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 
 
 class WriteInstructions(TextStage):

@@ -116,9 +116,8 @@ def new_run(input: Path, pipeline: str, options: dict[str, Any]) -> Any:
 
 
 def import_progress() -> Callable[[Any], None]:
-    from shardmill.core.shard_runner import Progress
-    from shardmill.core.standalone import ProgressLine
     from shardmill.tables.ingest import ImportProgress
+    from shardmill.util.progress import Progress, ProgressLine
 
     lines = {"counting": ProgressLine("counting rows"), "writing": ProgressLine("ingest")}
 

@@ -120,8 +120,7 @@ def pairs(pool: Path, modes: Any, total: int, seed: int, out: Path, backgrounds_
 
 def progress(step: str) -> Callable[[int, int], None]:
     """A progress line of a long step, told how much is done of how much."""
-    from shardmill.core.shard_runner import Progress
-    from shardmill.core.standalone import ProgressLine
+    from shardmill.util.progress import Progress, ProgressLine
 
     line = ProgressLine(step)
     return lambda done, total: line(Progress(done, total, 0, 0))

@@ -57,14 +57,13 @@ def export(
     hf           a folder with a card: datasets.load_dataset(FOLDER)
     llava        conversations            dpo   preference pairs            coco   boxes
     """
-    from shardmill.core.shard_runner import Progress
-    from shardmill.core.standalone import ProgressLine
     from shardmill.export.make import export as make
     from shardmill.export.make import heeded
     from shardmill.export.offer import offers_of, told
     from shardmill.export.options import ExportOptions, size_of
     from shardmill.store.run_folder import RunFolder
     from shardmill.util.errors import UserError
+    from shardmill.util.progress import Progress, ProgressLine
 
     run = RunFolder(folder)
     if format is None:

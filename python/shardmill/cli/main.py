@@ -23,7 +23,7 @@ __all__ = [
 
 def main() -> None:
     """The entry point: what the user can mend is one line and exit code 2."""
-    from shardmill.core.standalone import user_errors
+    from shardmill.util.exits import user_errors
 
     with user_errors():
         cli(prog_name="shardmill")

@@ -165,10 +165,9 @@ def toy_images(input: Path, out: Path, rows: int | None, seed: int, caption_colu
     About one in eight of the objects that a caption names is left out of its picture on purpose, and up to two others are added,
     so that the detector has something to reject. The other columns of INPUT are carried along.
     """
-    from shardmill.core.shard_runner import Progress
-    from shardmill.core.standalone import ProgressLine
     from shardmill.embedded.toy_images import make_toy_images
     from shardmill.store.manifest import counted
+    from shardmill.util.progress import Progress, ProgressLine
 
     line = ProgressLine("drawing")
     done = make_toy_images(

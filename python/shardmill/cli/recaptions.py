@@ -106,8 +106,7 @@ def check_multitext(ctx: click.Context, file: Path, images: Path | None, m: int 
 
 
 def _progress(label: str) -> Callable[[int, int], None]:
-    from shardmill.core.shard_runner import Progress
-    from shardmill.core.standalone import ProgressLine
+    from shardmill.util.progress import Progress, ProgressLine
 
     line = ProgressLine(label)
     return lambda rows, total: line(Progress(rows, total, 0, 0))

@@ -41,9 +41,10 @@ def run_stage(folder: Path, stages: Sequence[str], shards: Sequence[int], redo: 
     """
     from shardmill.core.planning import redo as redo_stage
     from shardmill.core.shard_runner import ModelPool
-    from shardmill.core.standalone import StopFlag, run_and_tell
+    from shardmill.core.stage_main import run_with_progress
     from shardmill.store.run_folder import INGEST, RunFolder
     from shardmill.tables.ingest import ingest
+    from shardmill.util.signals import StopFlag
 
     run = RunFolder(folder)
     for stage in stages:
@@ -65,7 +66,7 @@ def run_stage(folder: Path, stages: Sequence[str], shards: Sequence[int], redo: 
             click.echo(f"{run.num_shards} shards in {run.folder(INGEST)}")
             continue
         for index in shards or range(run.num_shards):
-            run_and_tell(run, stage, index, models, stop)
+            run_with_progress(run, stage, index, models, stop)
 
 
 @cli.command()

@@ -28,13 +28,14 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
     import signal
     import socket
 
-    from shardmill.core.standalone import EXIT_RESUMABLE, StopFlag
     from shardmill.launch import slurm
     from shardmill.launch.gpus import visible_gpus
     from shardmill.launch.serve import ServerSupervisor
     from shardmill.launch.serve_command import serve_command, served_settings
     from shardmill.models.text.vllm_seat import take_seat
+    from shardmill.util.exits import EXIT_RESUMABLE
     from shardmill.util.resources import logs_folder
+    from shardmill.util.signals import StopFlag
 
     settings = served_settings(model)
     name = host or os.environ.get("SLURMD_NODENAME") or socket.gethostname()

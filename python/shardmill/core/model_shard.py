@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from shardmill.store.journal import Journal, JournalHeader, JournalReader, Journ
 from shardmill.store.leases import Leases, ShardBusy, blocks
 from shardmill.store.run_folder import RunFolder, digest_of
 from shardmill.util.errors import Stopped, UserError
+from shardmill.util.progress import Progress
 
 log = logging.getLogger("shardmill")
 
@@ -33,16 +34,6 @@ MAX_ASKS = 1_000
 """A row that wants more than so many answers would go on for ever."""
 SECOND_TEMPERATURE = 0.7
 """What was asked at temperature 0 is asked again at this one: otherwise the answer would be the same."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a shard is. `rows` counts finished rows of `total`, `resumed` those that an earlier attempt did."""
-
-    rows: int
-    total: int
-    resumed: int
-    rejected: int
 
 
 Report = Callable[[Progress], None]

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.core.fingerprint import changed_files
-from shardmill.core.model_shard import ModelPool, Progress, Report, ShardWork
+from shardmill.core.model_shard import ModelPool, Report, ShardWork
 from shardmill.core.registry import make_stage
 from shardmill.core.stage import Context, ModelStage, Stage, TableStage
 from shardmill.core.user_code import recall_code
@@ -25,6 +25,7 @@ from shardmill.store.reopen import ShardReopened, reopen_stale
 from shardmill.store.run_folder import RunFolder
 from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.errors import UserError
+from shardmill.util.progress import Progress
 
 __all__ = ["ModelPool", "Progress", "check_fingerprint", "open_stage", "run_shard"]
 

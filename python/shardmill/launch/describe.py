@@ -8,11 +8,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from shardmill.core.standalone import clock
 from shardmill.launch.cluster_plan import ClusterPlan
 from shardmill.launch.submit import job_of, script
 from shardmill.monitor.estimate import Estimate, estimate
 from shardmill.monitor.rates import stage_rates
+from shardmill.util.progress import clock
 
 
 def describe(plan: ClusterPlan) -> Group:

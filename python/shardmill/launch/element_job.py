@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shardmill.core.standalone import user_errors
 from shardmill.launch.place import Assignment, Signals, here
 from shardmill.launch.slot import Slot
 from shardmill.launch.worker_main import write_to
+from shardmill.util.exits import user_errors
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardmill.core.shard_runner import Progress
-from shardmill.core.standalone import StopFlag
 from shardmill.launch.gpus import share_of, visible_gpus
 from shardmill.launch.jobs import Failure, JobsFolder
 from shardmill.launch.task_logs import TaskLogs
@@ -24,6 +22,8 @@ from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
 from shardmill.monitor.progress import LiveView
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import Stopped, UserError
+from shardmill.util.progress import Progress
+from shardmill.util.signals import StopFlag
 
 POLL_SECONDS = 0.25
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import click
 
-from shardmill.core.standalone import EXIT_RESUMABLE, StopFlag, user_errors
 from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.plain import part
@@ -22,6 +21,8 @@ from shardmill.launch.site import Site, load_site
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
+from shardmill.util.exits import EXIT_RESUMABLE, user_errors
+from shardmill.util.signals import StopFlag
 
 
 def run_node(run: RunFolder, node: int, nodes: int, site: Site, stages: list[str] | None = None) -> int:

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shardmill.core.shard_runner import Progress
-from shardmill.core.standalone import ProgressLine
 from shardmill.launch import slurm
 from shardmill.launch.health import node_problem
 from shardmill.launch.jobs import Allocation, BadNode, Failure, HeldNode, JobsFolder
@@ -30,6 +28,7 @@ from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
 from shardmill.store.leases import blocks, live_blocks, live_blocks_of, this_process
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
+from shardmill.util.progress import Progress, ProgressLine
 
 POLL_SECONDS = 2.0
 GRACE_SECONDS = 25.0

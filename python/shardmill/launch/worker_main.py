@@ -23,11 +23,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from shardmill.core.shard_runner import ModelPool, Progress, run_shard
-from shardmill.core.standalone import EXIT_DIED, StopFlag, disk_problem, end_with_children, is_transient
+from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.store.leases import ShardBusy, this_process
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.disk_errors import disk_problem, is_transient
 from shardmill.util.errors import ModelDied, Stopped, UserError
+from shardmill.util.exits import EXIT_DIED, end_with_children
+from shardmill.util.progress import Progress
+from shardmill.util.signals import StopFlag
 
 REPORT_SECONDS = 0.5
 GRACE_SECONDS = 30.0

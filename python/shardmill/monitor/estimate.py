@@ -11,8 +11,7 @@ from typing import Any
 
 import click
 
-from shardmill.core.shard_runner import ModelPool, Progress, run_shard
-from shardmill.core.standalone import ProgressLine, StopFlag, clock
+from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.cluster_plan import default_group
 from shardmill.launch.elements import groups, minutes_of
 from shardmill.launch.jobs import JobsFolder
@@ -21,6 +20,8 @@ from shardmill.monitor.rates import StageRate, expected_rows, expected_shards, s
 from shardmill.store.manifest import summary
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.progress import Progress, ProgressLine, clock
+from shardmill.util.signals import StopFlag
 
 GOOD_MINUTES = (10, 30)
 """A shard that takes so long is small enough to lose and large enough to load a model for."""

@@ -8,8 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from shardmill.core.standalone import clock
 from shardmill.monitor.estimate import Estimate, size
+from shardmill.util.progress import clock
 
 
 def render(made: Estimate) -> Group:

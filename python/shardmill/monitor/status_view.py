@@ -11,11 +11,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from shardmill.core.standalone import clock
 from shardmill.monitor.stage_status import SlowShard, StageStatus
 from shardmill.monitor.status import RunStatus, Seen, read_status
 from shardmill.quality.words import ranges
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.progress import clock
 
 MAX_SHOWN = 3
 WORTH_TELLING = 10.0

@@ -13,7 +13,7 @@ from pydantic import Field
 from shardmill.core.model_stages import TextStage, prompt_value
 from shardmill.core.seeding import rng_of
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.nouns import fold
 from shardmill.language.polarity import check_negated, cue, form, new_objects
 from shardmill.language.relations import mentions

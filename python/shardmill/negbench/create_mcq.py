@@ -16,7 +16,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from shardmill.core.seeding import below, uniform
 from shardmill.core.stage import Options, TableStage
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.relations import are_related
 from shardmill.negbench.mcq_forms import (
     CELLS,

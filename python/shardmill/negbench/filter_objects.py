@@ -12,7 +12,7 @@ from pydantic import Field
 
 from shardmill.core.model_stages import DetectStage, is_detectable, write_detections
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.models.contract import Detections
 
 

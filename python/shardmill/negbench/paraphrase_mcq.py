@@ -13,7 +13,7 @@ from pydantic import Field
 
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.polarity import check_polarity, new_objects
 from shardmill.negbench.answers import NewCaption
 from shardmill.negbench.mcq_forms import plain

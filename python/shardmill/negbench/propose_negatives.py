@@ -12,7 +12,7 @@ from pydantic import Field
 
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.object_names import conflict, distinct, form_problem
 from shardmill.negbench.answers import ObjectList
 

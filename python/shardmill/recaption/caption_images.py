@@ -14,7 +14,7 @@ from pydantic import Field
 
 from shardmill.core.model_stages import CaptionStage
 from shardmill.core.stage import Answer, Context, ModelCall, Options, Reject, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.models.contract import Sampling
 from shardmill.recaption.caption_faults import fault_of
 from shardmill.recaption.names import column_of

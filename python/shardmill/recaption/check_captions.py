@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.core.stage import Context, Options, Reject, Row, RowStage
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.language.lexicon import lexicon
 from shardmill.language.likeness import Vector, cosine, vectors
 from shardmill.language.noun_phrases import extract_objects

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shardmill.core.stage import Context, Options, Reject, Row, RowStage, Stage
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.recaption.caption_images import CaptionImages
 from shardmill.recaption.names import ORIGINAL, text_name
 from shardmill.util.errors import UserError, did_you_mean

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from shardmill.core.model_stages import ScoreStage
 from shardmill.core.stage import Answer, Context, ModelCall, Options, Row
-from shardmill.core.standalone import main
+from shardmill.core.stage_main import main
 from shardmill.recaption.names import column_of, text_name
 
 COLUMN = "clip_scores"

@@ -7,7 +7,7 @@ import errno
 import polars as pl
 import pytest
 
-from shardmill.core.standalone import disk_problem, is_transient
+from shardmill.util.disk_errors import disk_problem, is_transient
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,7 @@ from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.registry import find_pipeline, stage_class
 from shardmill.util.errors import UserError
 
-STAGES = [
-    kind
-    for each in find_pipeline("negbench").stages
-    if issubclass(kind := stage_class("negbench", each), TextStage)
-]
+STAGES = [kind for each in find_pipeline("negbench").stages if issubclass(kind := stage_class("negbench", each), TextStage)]
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)

@@ -1,0 +1,49 @@
+"""How a command ends: exit codes, and one line instead of a traceback for what the user can fix."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from shardmill.util.disk_errors import disk_problem
+from shardmill.util.errors import ModelDied, Stopped, UserError
+
+EXIT_USER, EXIT_DIED, EXIT_RESUMABLE = 2, 70, 75
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what the user can fix into one line and exit code 2, a model that died into 70, a stop on request into 75."""
+    try:
+        yield
+    except UserError as error:
+        click.secho(f"shardmill: {error}", err=True, fg="red")
+        sys.exit(EXIT_USER)
+    except ModelDied as died:
+        click.secho(f"shardmill: {died} Finished rows are saved; run the same command again.", err=True, fg="red")
+        end_with_children(EXIT_DIED)
+    except Stopped as stopped:
+        click.echo(f"shardmill: stopped; {stopped}. Run the same command again to continue.", err=True)
+        sys.exit(EXIT_RESUMABLE)
+    except Exception as error:
+        problem = disk_problem(error)
+        if problem is None:
+            raise
+        click.secho(
+            f"shardmill: {problem}; finished rows are untouched; fix it and run the same command again", err=True, fg="red"
+        )
+        sys.exit(EXIT_USER)
+
+
+def end_with_children(code: int) -> None:
+    """End this process and those that a model has started, at once: what is left of a broken engine may wait for ever."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(code)

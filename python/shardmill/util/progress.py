@@ -1,0 +1,76 @@
+"""Progress on a terminal or in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+FIRST_LINE_SECONDS, NEXT_LINE_SECONDS = 10, 30
+"""In a log: work of a few seconds says nothing, longer work a line now and then."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a shard is. `rows` counts finished rows of `total`, `resumed` those that an earlier attempt did."""
+
+    rows: int
+    total: int
+    resumed: int
+    rejected: int
+
+
+def clock(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds.
+
+    >>> clock(3723), clock(123)
+    ('1:02:03', '02:03')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+
+
+class ProgressLine:
+    """Rows, rate and ETA: a bar on a terminal, else a line now and then."""
+
+    def __init__(self, label: str):
+        self._label = label
+        self._started = time.monotonic()
+        self._next = self._started + FIRST_LINE_SECONDS
+        self._printed = self._ended = False
+        self._bars = _terminal_bars() if sys.stderr.isatty() else None
+        self._task = self._bars.add_task(label, start=True, rejected="") if self._bars else None
+
+    def __call__(self, progress: Progress) -> None:
+        if self._ended:
+            return
+        self._ended = progress.rows == progress.total
+        if self._bars is None:
+            self._print_line(progress)
+            return
+        assert self._task is not None
+        rejected = f"{progress.rejected:,} rejected" if progress.rejected else ""
+        self._bars.start()
+        self._bars.update(self._task, completed=progress.rows, total=progress.total, rejected=rejected)
+        if self._ended:
+            self._bars.stop()
+
+    def _print_line(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now < self._next and not (self._printed and self._ended):
+            return
+        self._next, self._printed = now + NEXT_LINE_SECONDS, True
+        rate = (progress.rows - progress.resumed) / max(now - self._started, 1e-9)
+        eta = f", ETA {clock((progress.total - progress.rows) / rate)}" if rate else ""
+        line = f"{progress.rows:,}/{progress.total:,} rows, {rate:,.0f} rows/s{eta}, {progress.rejected:,} rejected"
+        print(f"{self._label}: {line}", file=sys.stderr, flush=True)
+
+
+def _terminal_bars() -> Bars:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Bars(*columns, TextColumn("{task.fields[rejected]}"), console=Console(stderr=True), transient=False)
