@@ -16,13 +16,36 @@ FILE = click.Path(path_type=Path)
 
 
 class Commands(click.Group):
-    """A group that suggests the command that was meant."""
+    """A group that suggests the command that was meant, and lets every command on a run name the run's own code."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        if any(param.metavar == "RUN" or param.name == "folder" for param in cmd.params):
+            cmd.params.append(
+                click.Option(
+                    ["--code"],
+                    multiple=True,
+                    metavar="FILE.py:NAME",
+                    expose_value=False,
+                    is_eager=True,
+                    callback=_allow_code,
+                    help="code of your own that the run uses, where it is not remembered from the command that started it",
+                )
+            )
+        super().add_command(cmd, name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
             ctx.fail(f"there is no command {name!r}; {did_you_mean(name, self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
+
+
+def _allow_code(ctx: click.Context, param: click.Parameter, references: tuple[str, ...]) -> None:
+    if references:
+        from shardmill.core.user_code import allow_code
+
+        for reference in references:
+            allow_code(reference)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from shardmill.store.run_folder import RunFolder
 
 
+ACCEPT_HELP = "go on with code and bundled prompts that changed since the run was planned, and keep what is finished"
+
+
 @cli.command("run")
 @click.argument("folder", type=FOLDER, metavar="RUN")
 @click.argument("stages", nargs=-1, required=True, metavar="STAGE…")
@@ -33,7 +36,10 @@ if TYPE_CHECKING:
     metavar="STAGE.OPTION=VALUE",
     help="with --redo: change an option of this stage or a later one",
 )
-def run_stage(folder: Path, stages: Sequence[str], shards: Sequence[int], redo: bool, settings: Sequence[str]) -> None:
+@click.option("--accept-code-change", is_flag=True, help=ACCEPT_HELP)
+def run_stage(
+    folder: Path, stages: Sequence[str], shards: Sequence[int], redo: bool, settings: Sequence[str], accept_code_change: bool
+) -> None:
     """Run a STAGE, or several in their order, on some shards in this process: what a job on the cluster does.
 
     The same as python -m shardmill.negbench.STAGE --run RUN --shard-index N. Stages that use the same model load it once. The
@@ -58,6 +64,8 @@ def run_stage(folder: Path, stages: Sequence[str], shards: Sequence[int], redo: 
         raise UserError("--redo takes one stage: it does that one and all after it again")
     if redo:
         run = redo_stage(run, stages[0], settings, shards or None)
+    if accept_code_change:
+        run = accept_changes(run)
     models: ModelPool = {}
     stop = StopFlag()
     for stage in stages:
@@ -106,6 +114,7 @@ def rethreshold(folder: Path, stage: str, settings: Sequence[str]) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="on a cluster: print the plan and the job scripts, submit nothing")
 @click.option("--redo", help="first set aside what this stage and all after it have made")
+@click.option("--accept-code-change", is_flag=True, help=ACCEPT_HELP)
 @click.option("--build/--no-build", default=True, help="make the datasets at the end", show_default=True)
 @input_options
 @click.pass_context
@@ -120,6 +129,7 @@ def launch(
     shards_per_node: int | None,
     dry_run: bool,
     redo: str | None,
+    accept_code_change: bool,
     build: bool,
     **options: Any,
 ) -> None:
@@ -132,6 +142,12 @@ def launch(
 
     if site == "local" and (dry_run or max_parallel or shards_per_node):
         raise UserError("--dry-run, --max-parallel and --shards-per-node are for a cluster; name its site file with --site")
+    if accept_code_change:
+        from shardmill.core.pipeline_file import load_pipeline
+        from shardmill.store.run_folder import RunFolder
+
+        load_pipeline(pipeline)  # allows the code that it names
+        accept_changes(RunFolder(folder))
     run = open_run(ctx, pipeline, input, folder, options, redo)
     if redo:
         run = redo_stage(run, redo, options["settings"] if input is None else ())
@@ -140,12 +156,23 @@ def launch(
     launch_there(run, site, max_parallel, shards_per_node, dry_run, build)
 
 
+def accept_changes(run: RunFolder) -> RunFolder:
+    """Go on with the code of today beside rows of earlier code, and say what changed."""
+    from shardmill.core.planning import accept_code_change
+
+    run, stages = accept_code_change(run)
+    if stages:
+        click.echo(f"the code of {', '.join(stages)} changed; what was finished is kept, both digests are recorded", err=True)
+    return run
+
+
 def open_run(
     ctx: click.Context, pipeline: str, input: Path | None, folder: Path, options: dict[str, Any], redo: str | None
 ) -> RunFolder:
     """The run to work on: a new one made from `input`, or the one that stands."""
     from shardmill.core.pipeline_file import load_pipeline
     from shardmill.core.planning import start_run
+    from shardmill.core.user_code import allowed_code, remember_code
     from shardmill.store.run_folder import RunFolder
 
     if input is not None:
@@ -159,6 +186,7 @@ def open_run(
         raise UserError(f"{typed} belongs to a new run; {advice_for(misplaced[0], folder, options)}")
     run = RunFolder(folder)
     name = load_pipeline(pipeline).pipeline
+    remember_code(folder, allowed_code())
     if run.plan.pipeline != name:
         raise UserError(f"{run.path} is a run of the pipeline {run.plan.pipeline}, not {name}; use another run folder")
     return run

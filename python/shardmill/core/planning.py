@@ -233,7 +233,7 @@ def accept_code_change(run: RunFolder) -> tuple[RunFolder, list[str]]:
     Raises:
         UserError: If anything else than code and bundled prompts has changed, naming it.
     """
-    today = stages_of_today(run, run.stages[0], ())
+    today = stages_of_today(run, None, ())
     changed = []
     stages = []
     for before, now in zip(run.plan.stages, today, strict=True):
@@ -273,8 +273,11 @@ def _only_grew(run: RunFolder, now: StagePlan) -> bool:
     return bool(changed) and changed <= {"options", *grows} and options <= grows
 
 
-def stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[StagePlan]:
-    """The planned stages as code and templates are now, with `settings`. Raises UserError when one before `name` differs."""
+def stages_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -> list[StagePlan]:
+    """The planned stages as code and templates are now, with `settings`.
+
+    Raises UserError when a stage that is not `name` or after it differs; with None for it, any may.
+    """
     plan = run.plan
     entries = [
         StageEntry(
@@ -298,9 +301,9 @@ def stages_of_today(run: RunFolder, name: str, settings: Sequence[str]) -> list[
     renewed = plan_stages(pipeline, plan.input.columns, context, plan.input.mapping.values())
     for before, now in zip(plan.stages, renewed, strict=True):
         same = (before.fingerprint, before.attempts) == (now.fingerprint, now.attempts)
-        if before.name not in run.downstream(name) and not same:
+        if name is not None and before.name not in run.downstream(name) and not same:
             raise UserError(
-                f"stage {before.name}, which is before {name}, changed too; redo from there: "
+                f"stage {before.name}, which {name} does not come before, changed too; do it again first: "
                 f"shardmill run {run.path} {before.name} --redo"
             )
     return renewed

@@ -26,6 +26,7 @@ from shardmill.util.errors import UserError, did_you_mean
 
 VARIABLE = "SHARDMILL_CODE"
 _loaded: dict[Path, ModuleType] = {}
+_objects: dict[str, Any] = {}
 
 
 def is_reference(text: str) -> bool:
@@ -83,6 +84,13 @@ def allowed_code() -> dict[str, str]:
         raise UserError(f"the environment variable {VARIABLE} is not a JSON object of references: {error}") from None
 
 
+def allow_object(found: Any) -> str:
+    """Make an object of this process, say a class of a notebook, loadable by the name that is returned; in this process only."""
+    name = f"{found.__module__}:{found.__name__}"
+    _objects[name] = found
+    return name
+
+
 def allow_all(references: Mapping[str, str]) -> None:
     """Allow what another process of the same command was allowed."""
     if references:
@@ -96,6 +104,8 @@ def load_code(name: str) -> Any:
         UserError: If no command of the user named it, if the module cannot be imported (with file and line of the user's code),
             or if it has no such object.
     """
+    if name in _objects:
+        return _objects[name]
     allowed = allowed_code()
     if name not in allowed:
         raise UserError(

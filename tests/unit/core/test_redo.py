@@ -170,6 +170,6 @@ def test_a_redo_after_a_replan_works_on_the_new_shards(run: RunFolder) -> None:
 
 
 def test_a_redo_does_not_change_attempts_of_an_earlier_stage(run: RunFolder) -> None:
-    with pytest.raises(UserError, match="extract_objects, which is before propose_negatives, changed too"):
+    with pytest.raises(UserError, match="extract_objects, which propose_negatives does not come before, changed too"):
         redo(run, "propose_negatives", ["extract_objects.attempts=9"])
     assert redo(run, "propose_negatives", ["propose_negatives.attempts=9"]).stage("propose_negatives").attempts == 9

@@ -153,6 +153,6 @@ def test_a_redone_stage_takes_those_after_it_along_and_leaves_those_before(make_
 
 def test_a_change_before_the_redone_stage_is_refused(make_run: MakeRun) -> None:
     run = make_run()
-    with pytest.raises(UserError, match="extract_objects, which is before create_mcq, changed too"):
+    with pytest.raises(UserError, match="extract_objects, which create_mcq does not come before, changed too"):
         redo(run, "create_mcq", ["extract_objects.max_objects=3"])
     assert RunFolder(run.path).plan.revision == 1
