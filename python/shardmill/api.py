@@ -21,6 +21,7 @@ from shardmill.store.atomic import new_attempt
 from shardmill.store.cells import DTYPES, Kind, decode, encode
 from shardmill.store.finish import ShardCounts, seal
 from shardmill.store.frames import write_frame
+from shardmill.store.layout import REJECTS
 from shardmill.store.manifest import InputRecord
 from shardmill.store.plan import InputPlan, Plan, StagePlan, create_plan
 from shardmill.store.run_folder import INGEST, RunFolder
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 Frame = TypeVar("Frame")
 ROW = "row_id"
-REJECTS: dict[str, Kind] = {"row_id": "int", "reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
+REJECTED_ROWS: dict[str, Kind] = {ROW: "int", **REJECTS}
 
 
 def run_stage(
@@ -192,7 +193,7 @@ def _with_rejects(run: RunFolder, stage: str, table: pl.DataFrame) -> pl.DataFra
     added = _decoded(part.select(ROW, *adds), {ROW: "int", **adds})
     ingested = run.manifest(INGEST, 0)
     assert ingested is not None
-    rejects = [run.read_rejects(INGEST, 0, ingested, INGEST_REJECTS), run.read_rejects(stage, 0, manifest, REJECTS)]
+    rejects = [run.read_rejects(INGEST, 0, ingested, INGEST_REJECTS), run.read_rejects(stage, 0, manifest, REJECTED_ROWS)]
     refused = pl.concat([each.select(ROW, "reason", "detail") for each in rejects])
     refused = refused.select(ROW, reject_reason="reason", reject_detail=pl.col("detail").fill_null(""))
     known = table.drop([name for name in (ROW, *adds) if name in table.columns]).with_row_index(ROW)
@@ -247,8 +248,8 @@ class StageFrames:
         for shard in self.finished_shards():
             manifest = self._run.manifest(self.name, shard)
             assert manifest is not None
-            frames.append(self._run.read_rejects(self.name, shard, manifest, REJECTS))
-        return pl.concat(frames) if frames else pl.DataFrame(schema={name: DTYPES[kind] for name, kind in REJECTS.items()})
+            frames.append(self._run.read_rejects(self.name, shard, manifest, REJECTED_ROWS))
+        return pl.concat(frames) if frames else pl.DataFrame(schema={name: DTYPES[kind] for name, kind in REJECTED_ROWS.items()})
 
 
 class Run:

@@ -200,7 +200,7 @@ def work(path: Path) -> Iterator[float]:
         if shard == WARM:
             (path / "mark-begin").exists()
         begin = time.process_time()
-        run_shard(run, STAGE, shard, models=models, holder=this_process())
+        run_shard(run, STAGE, shard, models=models, owner=this_process())
         if shard >= WARM:
             yield time.process_time() - begin
     (path / "mark-end").exists()

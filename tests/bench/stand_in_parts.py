@@ -20,6 +20,7 @@ from shardmill.store.atomic import make_folder, new_attempt
 from shardmill.store.cells import DTYPES
 from shardmill.store.finish import finish_shard
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.shard import Shard
 
 SETTINGS = ("filter_objects.unverified=keep",)
 SAMPLE_ROWS = 2_000
@@ -60,7 +61,7 @@ def fill(run: RunFolder, stage: str, sample: RunFolder) -> None:
         made = rows.join(adds, on="pool", how="left", maintain_order="left")
         if "sub_id" in short.adds and "sub_id" not in keys:
             made = made.with_columns(sub_id=pl.lit(0, DTYPES["int"]))
-        finish_shard(run, stage, shard, table, above, new_attempt(), started=started, transformed=made)
+        finish_shard(Shard(run, stage, shard), table, above, new_attempt(), started=started, transformed=made)
 
 
 def _whole_rows(sample: RunFolder) -> pl.DataFrame:

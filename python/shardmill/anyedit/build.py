@@ -19,7 +19,7 @@ from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line, dump_cell
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
-from shardmill.store.finish import REJECTS
+from shardmill.store.layout import REJECTS
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
 from shardmill.util.errors import UserError

@@ -300,7 +300,7 @@ def retry(folder: Path, stage: str | None, rejects: bool, again: bool) -> None:
 
 def reopen_rejects(run: RunFolder, stage: str | None) -> None:
     """Open the finished shards of a stage for their rejected rows."""
-    from shardmill.store.reopen import reopen_rejected
+    from shardmill.store.shard import Shard
 
     if stage is None:
         raise UserError("name the stage whose rejected rows are to be asked again")
@@ -308,7 +308,7 @@ def reopen_rejects(run: RunFolder, stage: str | None) -> None:
     if not run.stage(stage).model:
         raise UserError(f"{short} asks no model: it would reject the same rows again; change its options with --redo --set")
     opened = [
-        reopen_rejected(run, short, index, manifest)
+        Shard(run, short, index).reopen_rejected(manifest)
         for index in range(run.num_shards)
         if (manifest := run.manifest(short, index))
     ]

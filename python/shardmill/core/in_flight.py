@@ -1,4 +1,4 @@
-"""What is under way for the rows of a shard: rows that wait for answers, and requests that rows wait for."""
+"""What is in flight for the rows of a shard: rows that wait for answers, and requests that rows wait for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from shardmill.core.stage import Answer, ModelCall
 from shardmill.models.contract import Reply
 
 
-def origin_of(key: tuple[int, ...], index: int, ask: ModelCall) -> str:
-    """The key of a request: that of its row and its place among the row's asks, or the text by which rows share it."""
-    return "/".join(map(str, (*key, index))) if ask.share is None else f"shared {ask.share}"
+def origin_of(key: tuple[int, ...], index: int, call: ModelCall) -> str:
+    """The key of a request: that of its row and its position among the row's calls, or the text by which rows share it."""
+    return "/".join(map(str, (*key, index))) if call.share is None else f"shared {call.share}"
 
 
 @dataclass
@@ -29,9 +29,9 @@ class Pending:
 
 @dataclass
 class InFlightRequest:
-    """A request under way and the places that wait for its answer."""
+    """A request in flight and the positions in rows that wait for its answer."""
 
-    ask: ModelCall
+    call: ModelCall
     origin: str
     attempt: int = 1
     shortened: bool = False

@@ -20,20 +20,20 @@ from shardmill.models.registry import open_model
 from shardmill.store.cells import Kind, check_cells, decode
 from shardmill.store.journal import Journal, JournalHeader, JournalReader, JournalRecord, read_header, read_kept
 from shardmill.store.leases import Leases, ShardBusy, blocks
-from shardmill.store.run_folder import RunFolder, digest_of
+from shardmill.store.shard import Shard
 from shardmill.util.errors import Stopped, UserError
 from shardmill.util.progress import Progress
 
 log = logging.getLogger("shardmill")
 
 SUSPICIOUS_ROWS = 20
-"""When this many rows in a row make the stage itself raise, it is the stage that is broken, not the rows."""
+"""When the stage itself raises on this many rows from the start, it is the stage that is broken, not the rows."""
 STAGE_ERROR = "stage error"
-CUT = "cut by the token limit"
-MAX_ASKS = 1_000
-"""A row that wants more than so many answers would go on for ever."""
+TRUNCATED = "cut by the token limit"
+MAX_CALLS = 1_000
+"""A row that needs more calls than this would probably never end."""
 SECOND_TEMPERATURE = 0.7
-"""What was asked at temperature 0 is asked again at this one: otherwise the answer would be the same."""
+"""A retry of a call at temperature 0 uses this one: otherwise the answer would be the same."""
 
 
 Report = Callable[[Progress], None]
@@ -45,54 +45,42 @@ def pool_key(role: str, spec: Mapping[str, Any]) -> str:
     return f"{role} {sorted(spec.items())}"
 
 
-class ShardWork:
+class ModelShard:
     """The rows of one shard of a model stage that are not finished yet."""
 
-    def __init__(
-        self,
-        run: RunFolder,
-        stage: ModelStage,
-        short: str,
-        shard: int,
-        table: pl.DataFrame,
-        attempt: str,
-        fingerprint: Mapping[str, str],
-        claims: Leases | None = None,
-    ):
-        self.run, self.stage, self.table, self.claims = run, stage, table, claims
-        self.planned = run.stage(short)
-        self.kinds: dict[str, Kind] = run.kinds(self.planned.after)
+    def __init__(self, shard: Shard, stage: ModelStage, table: pl.DataFrame, attempt: str, leases: Leases | None = None):
+        self.stage, self.table, self.leases = stage, table, leases
+        self.seed, self.planned, self.files = shard.run.plan.seed, shard.planned, shard.files
+        self.kinds: dict[str, Kind] = shard.kinds
         self.key_columns = [name for name in ("row_id", "sub_id") if name in table.columns]
-        self.files = run.files(short, shard)
-        digest, known = digest_of(dict(fingerprint)), run.digests(short)
         journals = self._earlier = self.files.journals()
         self.keys = set(table.select(self.key_columns).iter_rows())
         self.done: set[tuple[int, ...]] = set()
-        self.reader = JournalReader(known)
-        self.kept = read_kept(journals, known) if stage.extendable else {}
+        self.reader = JournalReader(shard.digests)
+        self.kept = read_kept(journals, shard.digests) if stage.extendable else {}
         self.round = max((header.round for path in journals if (header := read_header(path))), default=0)
         self.own_journal = self.files.journal(attempt)
-        self.journal = Journal(self.own_journal, JournalHeader(digest, self.round))
-        self.flights: dict[str, InFlightRequest] = {}
+        self.journal = Journal(self.own_journal, JournalHeader(shard.digest, self.round))
+        self.in_flight: dict[str, InFlightRequest] = {}
         self.shared: dict[str, Answer] = {}
         self.again: deque[str] = deque()
         self.rejected = 0
         self.own_rows = 0
-        self.faults: list[tuple[tuple[int, ...], Exception]] = []
-        self.sound = False
+        self.errors: list[tuple[tuple[int, ...], Exception]] = []
+        self.trusted = False
 
-    def do(
+    def finish_rows(
         self,
         models: ModelPool,
         report: Report,
         should_stop: Callable[[], bool],
         all_requested: Callable[[], None] = lambda: None,
     ) -> None:
-        """Finish every row into the journal. The model is loaded only if a row has something to ask.
+        """Finish every row into the journal. The model is loaded only if a row needs a call.
 
-        With claims, only the rows that no other worker holds; raises Held if some are left to others then.
+        With leases, only rows that no other worker has leased; raises ShardBusy if some of those are left then.
         """
-        self._learn(self._earlier)
+        self._add_finished(self._earlier)
         resumed, total = len(self.done), self.table.height
         with closing(self.journal):
             requests = self._requests(should_stop)
@@ -108,22 +96,24 @@ class ShardWork:
                 requests = self._requests(should_stop, rows=False)
             if should_stop() and len(self.done) < total:
                 raise Stopped(f"{len(self.done):,} of {total:,} rows are in the journal")
-            if self.flights:
-                raise UserError(f"the model gave no reply to {len(self.flights)} requests, such as {next(iter(self.flights))}")
-            self._reject_faults()
+            if self.in_flight:
+                raise UserError(
+                    f"the model gave no reply to {len(self.in_flight)} requests, such as {next(iter(self.in_flight))}"
+                )
+            self._reject_errors()
             report(Progress(len(self.done), total, resumed, self.rejected))
         if len(self.done) < total:
-            self._look()
+            self._read_others()
         if len(self.done) < total:
             if not self.own_rows:
                 self.own_journal.unlink(missing_ok=True)
-            raise ShardBusy(f"{total - len(self.done):,} of {total:,} rows are other workers'")
+            raise ShardBusy(f"{total - len(self.done):,} of {total:,} rows are leased by other workers")
 
-    def _look(self) -> None:
-        """Learn which rows other attempts have finished by now."""
-        self._learn([path for path in self.files.journals() if path != self.own_journal])
+    def _read_others(self) -> None:
+        """Add the rows that other attempts have finished by now."""
+        self._add_finished([path for path in self.files.journals() if path != self.own_journal])
 
-    def _learn(self, journals: list[Path]) -> None:
+    def _add_finished(self, journals: list[Path]) -> None:
         self.done.update(key for key in self.reader.new_keys(journals) if key in self.keys)
 
     def _model(self, models: ModelPool) -> Model:
@@ -136,7 +126,7 @@ class ShardWork:
         return models[name]
 
     def _requests(self, should_stop: Callable[[], bool], rows: bool = True) -> Iterator[Any]:
-        """Requests for the model: answers to ask again first, then the asks of the next row."""
+        """Requests for the model: retries first, then the calls of the next row."""
         pending = self._unfinished_rows() if rows else iter(())
         while not should_stop():
             while self.again:
@@ -158,22 +148,22 @@ class ShardWork:
         return tuple(row[name] for name in self.key_columns)
 
     def _pieces(self, table: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """The blocks that this worker could claim; one that comes to help starts from the other end."""
-        if self.claims is None:
+        """The blocks that this worker could lease; one that joins others starts from the other end."""
+        if self.leases is None:
             yield table
             return
         order = list(enumerate(blocks(table.height)))
-        if self.claims.others():
+        if self.leases.others():
             order.reverse()
         for block, (start, end) in order:
             piece = table.slice(start, end - start)
-            if any(self._key(row) not in self.done for row in piece.iter_rows(named=True)) and self.claims.take(block):
-                if self.claims.was_anothers(block):
-                    self._look()
+            if any(self._key(row) not in self.done for row in piece.iter_rows(named=True)) and self.leases.take(block):
+                if self.leases.was_taken_over(block):
+                    self._read_others()
                 yield piece
 
     def _open_row(self, row: dict[str, Any]) -> list[str]:
-        """Ask what the row needs; returns the keys of new flights. A row that asks nothing is finished at once."""
+        """Ask what the row needs; returns the keys of new flights. A row that calls nothing is finished at once."""
         key = self._key(row)
         try:
             decoded = {name: decode(value, self.kinds[name]) for name, value in row.items()}
@@ -181,77 +171,77 @@ class ShardWork:
             self._finish(key, Reject("unreadable cell", str(error)))
             return []
         try:
-            asks = self.stage.ask(decoded, rng_of(self.run.plan.seed, self.stage.name, *key, self.round))
-            answers: list[Answer | None] = [None] * len(asks)
+            calls = self.stage.ask(decoded, rng_of(self.seed, self.stage.name, *key, self.round))
+            answers: list[Answer | None] = [None] * len(calls)
             if key in self.kept:
-                answers = self.stage.reuse(asks, self.kept[key])
+                answers = self.stage.reuse(calls, self.kept[key])
         except Exception as error:
-            self._fault(key, error)
+            self._note_error(key, error)
             return []
         pending = Pending(key, decoded, answers, answers.count(None))
         opened = []
-        for index, ask in enumerate(asks):
+        for index, call in enumerate(calls):
             if answers[index] is not None:
                 continue
-            flight_key = self._launch(pending, index, ask)
-            if flight_key is not None:
-                opened.append(flight_key)
+            origin = self._start_call(pending, index, call)
+            if origin is not None:
+                opened.append(origin)
         if pending.missing == 0:
             self._close_row(pending)
         return opened
 
-    def _launch(self, pending: Pending, index: int, ask: ModelCall) -> str | None:
-        """Put an ask under way, or attach it to one that is or was; returns the key of a new flight."""
-        if ask.share is not None and ask.share in self.shared:
-            pending.answers[index] = self.shared[ask.share]
+    def _start_call(self, pending: Pending, index: int, call: ModelCall) -> str | None:
+        """Make a call, or attach it to an equal one that is in flight or answered; returns the key of a new request."""
+        if call.share is not None and call.share in self.shared:
+            pending.answers[index] = self.shared[call.share]
             pending.missing -= 1
             return None
-        origin = origin_of(pending.key, index, ask)
-        flight = self.flights.get(origin)
-        if flight is not None:
-            flight.waiting.append((pending, index))
+        origin = origin_of(pending.key, index, call)
+        in_flight = self.in_flight.get(origin)
+        if in_flight is not None:
+            in_flight.waiting.append((pending, index))
             return None
-        self.flights[origin] = InFlightRequest(ask, origin, waiting=[(pending, index)])
+        self.in_flight[origin] = InFlightRequest(call, origin, waiting=[(pending, index)])
         return origin
 
     def _request(self, origin: str) -> Any:
-        flight = self.flights[origin]
-        seed = seed_of(self.run.plan.seed, self.stage.name, origin, self.round, flight.attempt)
-        asked = flight.ask.shorter if flight.shortened and flight.ask.shorter else flight.ask.request
+        in_flight = self.in_flight[origin]
+        seed = seed_of(self.seed, self.stage.name, origin, self.round, in_flight.attempt)
+        asked = in_flight.call.shorter if in_flight.shortened and in_flight.call.shorter else in_flight.call.request
         request = replace(asked, key=origin, seed=seed)
-        if flight.attempt > 1 and isinstance(request, (TextRequest, CaptionRequest)) and request.sampling.temperature == 0:
+        if in_flight.attempt > 1 and isinstance(request, (TextRequest, CaptionRequest)) and request.sampling.temperature == 0:
             return replace(request, sampling=replace(request.sampling, temperature=SECOND_TEMPERATURE))
         return request
 
     def _take(self, reply: Reply) -> None:
-        """Judge a reply: ask again with a new seed while attempts are left, else hand the answer to who waits."""
-        flight = self.flights.get(reply.key)
-        if flight is None:
-            raise UserError(f"the model gave a second reply, or one that nobody asked for, to {reply.key!r}")
-        flight.usage.update(usage_of(reply, flight.attempt))
-        answer = self._judge(flight, reply)
-        if answer.problem is not None and reply.finish != "unusable" and flight.attempt < self.planned.attempts:
-            flight.attempt += 1
+        """Judge a reply: retry with a new seed while attempts are left, else give the answer to the rows that wait for it."""
+        in_flight = self.in_flight.get(reply.key)
+        if in_flight is None:
+            raise UserError(f"the model gave a reply to {reply.key!r} that was answered already or never sent")
+        in_flight.usage.update(usage_of(reply, in_flight.attempt))
+        answer = self._judge(in_flight, reply)
+        if answer.problem is not None and reply.finish != "unusable" and in_flight.attempt < self.planned.attempts:
+            in_flight.attempt += 1
             self.again.append(reply.key)
             return
-        del self.flights[reply.key]
-        if flight.ask.share is not None:
-            self.shared[flight.ask.share] = answer
-        flight.waiting[0][0].usage.update(flight.usage)
-        for pending, index in flight.waiting:
+        del self.in_flight[reply.key]
+        if in_flight.call.share is not None:
+            self.shared[in_flight.call.share] = answer
+        in_flight.waiting[0][0].usage.update(in_flight.usage)
+        for pending, index in in_flight.waiting:
             pending.answers[index] = answer
             pending.missing -= 1
             if pending.missing == 0:
                 self._close_row(pending)
 
-    def _judge(self, flight: InFlightRequest, reply: Reply) -> Answer:
-        ask = flight.ask
+    def _judge(self, in_flight: InFlightRequest, reply: Reply) -> Answer:
+        call = in_flight.call
         failed = Answer(
-            ask,
+            call,
             problem=reply.problem or "model error",
             detail=reply.detail,
             raw=self.stage.raw(reply),
-            attempts=flight.attempt,
+            attempts=in_flight.attempt,
             finish=reply.finish,
             prompt_tokens=reply.usage.prompt_tokens,
             completion_tokens=reply.usage.completion_tokens,
@@ -259,21 +249,21 @@ class ShardWork:
         if reply.finish in ("error", "unusable"):
             return failed
         if reply.finish == "length":
-            if ask.shorter is not None and not flight.shortened and flight.attempt < self.planned.attempts:
-                flight.shortened = True
-                return replace(failed, problem=CUT)
-            usable = ask.whole(str(reply.result)) if ask.whole else None
+            if call.shorter is not None and not in_flight.shortened and in_flight.attempt < self.planned.attempts:
+                in_flight.shortened = True
+                return replace(failed, problem=TRUNCATED)
+            usable = call.whole(str(reply.result)) if call.whole else None
             if usable is None:
-                return replace(failed, problem=CUT)
+                return replace(failed, problem=TRUNCATED)
             reply = replace(reply, result=usable)
         try:
             value = self.stage.parse(reply)
         except ValueError as error:
             return replace(failed, problem="malformed answer", detail=str(error))
         try:
-            problem = ask.check(value) if ask.check else None
+            problem = call.check(value) if call.check else None
         except Exception as error:
-            log.exception("stage %s failed on the answer to %s", self.stage.name, flight.origin)
+            log.exception("stage %s failed on the answer to %s", self.stage.name, in_flight.origin)
             return replace(failed, problem=STAGE_ERROR, detail=f"{type(error).__name__}: {error}")
         return replace(failed, value=value, problem=problem, detail="")
 
@@ -287,56 +277,56 @@ class ShardWork:
         try:
             outcome = self.stage.accept(pending.row, answers)
             if isinstance(outcome, FollowUp):
-                self._ask_more(pending, outcome.calls)
+                self._follow_up(pending, outcome.calls)
                 return
             for values in [] if isinstance(outcome, Reject) else _rows(outcome):
                 check_cells(values, self.planned.adds)
         except UserError:
             raise
         except Exception as error:
-            self._fault(pending.key, error)
+            self._note_error(pending.key, error)
             return
         raw = "\n".join(answer.raw for answer in answers if answer.raw)
         self._finish(pending.key, outcome, raw, max((answer.attempts for answer in answers), default=0), pending.usage)
 
-    def _ask_more(self, pending: Pending, asks: list[ModelCall]) -> None:
-        """Put the further asks of a row under way; it is closed again when they are answered."""
+    def _follow_up(self, pending: Pending, calls: list[ModelCall]) -> None:
+        """Make the further calls of a row; it is closed again when they are answered."""
         first = len(pending.answers)
-        if not asks or first + len(asks) > MAX_ASKS:
-            raise ValueError(f"{len(asks)} more to ask after {first}: not between 1 and {MAX_ASKS} in all")
-        pending.answers += [None] * len(asks)
-        pending.missing += len(asks)
-        for index, ask in enumerate(asks, first):
-            flight = self._launch(pending, index, ask)
-            if flight is not None:
-                self.again.append(flight)
+        if not calls or first + len(calls) > MAX_CALLS:
+            raise ValueError(f"{len(calls)} further calls after {first}: not between 1 and {MAX_CALLS} in all")
+        pending.answers += [None] * len(calls)
+        pending.missing += len(calls)
+        for index, call in enumerate(calls, first):
+            origin = self._start_call(pending, index, call)
+            if origin is not None:
+                self.again.append(origin)
         if pending.missing == 0:
             self._close_row(pending)
 
-    def _fault(self, key: tuple[int, ...], error: Exception) -> None:
+    def _note_error(self, key: tuple[int, ...], error: Exception) -> None:
         """A row made the stage raise: reject that row, but stop when it is every row.
 
-        Until some row is finished in the usual way faults are held back: those of a broken stage must not stay in the journal
-        when the stage is mended.
+        Until some row is finished in the usual way, the errors are kept back: those of a broken stage must not be in the journal
+        when the stage is fixed.
         """
         log.error("stage %s failed on row %s", self.stage.name, key, exc_info=error)
-        self.faults.append((key, error))
-        if self.sound:
-            self._reject_faults()
-        elif len(self.faults) >= SUSPICIOUS_ROWS:
+        self.errors.append((key, error))
+        if self.trusted:
+            self._reject_errors()
+        elif len(self.errors) >= SUSPICIOUS_ROWS:
             raise UserError(
-                f"stage {self.stage.name} failed on each of the first {len(self.faults)} rows: {type(error).__name__}: {error}"
+                f"stage {self.stage.name} failed on each of the first {len(self.errors)} rows: {type(error).__name__}: {error}"
             ) from error
 
-    def _reject_faults(self) -> None:
-        faults, self.faults = self.faults, []
-        for key, error in faults:
+    def _reject_errors(self) -> None:
+        errors, self.errors = self.errors, []
+        for key, error in errors:
             self._record(key, Reject(STAGE_ERROR, f"{type(error).__name__}: {error}"))
 
     def _finish(
         self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0, usage: Mapping[str, float] | None = None
     ) -> None:
-        self.sound = True
+        self.trusted = True
         self._record(key, outcome, raw, attempts, usage)
 
     def _record(
@@ -356,7 +346,7 @@ class ShardWork:
 def _rows(outcome: Any) -> list[dict[str, Any]]:
     rows = [outcome] if isinstance(outcome, dict) else list(outcome)
     if not rows:
-        raise ValueError("neither a row nor a reason to reject it")
+        raise ValueError("accept() returned neither a row nor a Reject")
     return rows
 
 

@@ -17,9 +17,9 @@ from shardmill.core.stage import Context, ModelStage
 from shardmill.core.user_code import allowed_code, is_reference, recall_code, remember_code
 from shardmill.store.journal import read_header
 from shardmill.store.plan import NAME, InputPlan, InputReading, Plan, StagePlan, create_plan, cut, load_plan, replace_plan
-from shardmill.store.publish import archive_files, standing
-from shardmill.store.reopen import keep_rows
+from shardmill.store.publish import archive_files, published_files
 from shardmill.store.run_folder import INGEST, RunFolder, digest_of
+from shardmill.store.shard import Shard
 from shardmill.tables import Table, open_table
 from shardmill.tables.ingest import ImportProgress, count_records, ingest, map_columns
 from shardmill.tables.selection import Drawing, Selection
@@ -211,7 +211,7 @@ def redo(
         if (keep_journals and stage.name == short) or grown:
             kept.append(digest_of(dict(stage.fingerprint)))
         for shard in range(run.num_shards) if grown else ():
-            keep_rows(run, short, shard, digest_of(dict(stage.fingerprint)))
+            Shard(run, short, shard).keep_rows(digest_of(dict(stage.fingerprint)))
     _set_aside(run, run.downstream(short), shards, kept)
     if stage_plans is not None:  # last: cut off before this, nothing on disk disagrees with the plan that stands
         replace_plan(run.path, run.plan.model_copy(update={"stages": stage_plans}))
@@ -326,7 +326,7 @@ def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | No
     for stage in reversed(stages):
         for shard in range(run.num_shards) if shards is None else shards:
             files = run.files(stage, shard)
-            archive_files(files, run.superseded / stage, standing(files))
+            archive_files(files, run.superseded / stage, published_files(files))
             journals = [path for path in files.journals() if (header := read_header(path)) and header.fingerprint in kept]
             for path in files.temporaries():
                 if path not in journals:

@@ -17,8 +17,8 @@ from shardmill.store.cells import decode, dump_cell, parse_json_cell
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_records
 from shardmill.store.manifest import Manifest
 from shardmill.store.plan import StagePlan
-from shardmill.store.reopen import finished_records
 from shardmill.store.run_folder import RunFolder, digest_of
+from shardmill.store.shard import Shard
 from shardmill.util.errors import UserError
 
 COLUMN = "detections"
@@ -80,7 +80,7 @@ def _judge_again(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: 
         return False
     rows = _input_rows(run, stage, planned, shard)
     if manifest is not None:
-        left = finished_records(run, planned.name, shard, manifest)
+        left = Shard(run, planned.name, shard).records(manifest)
     else:
         left = read_records(files.journals(), run.digests(planned.name))
     whole = True

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.core.fingerprint import changed_files
-from shardmill.core.model_shard import ModelPool, Report, ShardWork
+from shardmill.core.model_shard import ModelPool, ModelShard, Report
 from shardmill.core.registry import make_stage
 from shardmill.core.stage import Context, ModelStage, Stage, TableStage
 from shardmill.core.user_code import recall_code
@@ -20,9 +20,8 @@ from shardmill.store.atomic import make_folder, new_attempt
 from shardmill.store.finish import ConservationError, finish_shard
 from shardmill.store.leases import LeaseOwner, Leases, ShardBusy
 from shardmill.store.manifest import Manifest
-from shardmill.store.publish import complete_publication
-from shardmill.store.reopen import ShardReopened, reopen_stale
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.shard import Shard, ShardReopened
 from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.errors import UserError
 from shardmill.util.progress import Progress
@@ -80,74 +79,83 @@ def run_shard(
     models: ModelPool | None = None,
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    holder: LeaseOwner | None = None,
+    owner: LeaseOwner | None = None,
     all_requested: Callable[[], None] = lambda: None,
 ) -> Manifest:
     """Bring one shard of one stage to its manifest, from wherever earlier attempts left it.
 
-    `models` keeps loaded models from shard to shard. With a `holder`, rows are claimed in its name before they are worked on,
-    so that several workers share a shard; Held is raised when the rows that are left are others'. `asked_all` is called when the
-    model has been given all that it will be asked, but for retries, and could meanwhile take requests of another shard.
+    Args:
+        run: The run.
+        name: The stage.
+        shard: The number of the shard.
+        models: Loaded models, kept from shard to shard.
+        report: Called with the progress.
+        should_stop: Asked now and then; when it turns true, the journal is written and Stopped is raised.
+        owner: With it, blocks of rows are leased in this name before they are worked on, so that several workers share a shard.
+        all_requested: Called when the model has been given all requests but retries, and could take requests of another shard.
 
-    Raises UserError for anything the user can mend, ModelDied, and Stopped when `should_stop` turned true; then all finished rows
-    are in the journal.
+    Returns:
+        The manifest, which may be another worker's who was faster.
+
+    Raises:
+        UserError: For anything that the user can fix.
+        ModelDied: If the model cannot go on.
+        ShardBusy: If the rows that are left are leased by other workers.
+        Stopped: If `should_stop` turned true; all finished rows are in the journal.
     """
-    stage = open_stage(run, name)
-    short = run.stage(name).name
-    files = run.files(short, shard)
-    make_folder(files.folder)
-    fingerprint = check_fingerprint(run, stage)
-    while (manifest := complete_publication(files, run.superseded / short)) is not None:
-        if not run.accepts(short, manifest):
-            raise UserError(
-                f"{files.part} was made with another fingerprint than planned; run: shardmill run {run.path} {short} --redo"
-            )
-        if not run.is_stale(short, shard, manifest):
-            return manifest
-        with suppress(ShardReopened):
-            reopen_stale(run, short, shard, manifest)
-    started = time.time()
-    table, above = run.read_part(run.stage(short).after, shard)
-    for name in stage.reads:
-        if table.schema.get(name) == pl.String:
-            check_embedded(run.plan, table[name])
-    attempt = new_attempt()
+    stage, here = open_stage(run, name), Shard(run, name, shard)
+    make_folder(here.files.folder)
+    check_fingerprint(run, stage)
+    manifest = _finished(here)
+    if manifest is not None:
+        return manifest
+    started, attempt = time.time(), new_attempt()
+    table, above = here.read_input()
+    for column in stage.reads:
+        if table.schema.get(column) == pl.String:
+            check_embedded(run.plan, table[column])
     with ExitStack() as stack:
-        claims = stack.enter_context(Leases(files, replace(holder, attempt=attempt))) if holder else None
+        leases = stack.enter_context(Leases(here.files, replace(owner, attempt=attempt))) if owner else None
         made: dict[str, Any]
         if isinstance(stage, TableStage):
-            if claims is not None and not claims.take(0):
-                raise ShardBusy("another worker is at it")
-            columns = _decoded_columns(stage, table)
-            slices = [stage.transform(piece) for piece in columns.iter_slices(TABLE_SLICE)]
-            made = {"transformed": pl.concat(slices) if slices else stage.transform(columns)}
+            if leases is not None and not leases.take(0):
+                raise ShardBusy("another worker is working on it")
+            made = {"transformed": _transformed(stage, table)}
         else:
             assert isinstance(stage, ModelStage)
-            work = ShardWork(run, stage, short, shard, table, attempt, fingerprint, claims)
-            work.do(models if models is not None else {}, report or (lambda progress: None), should_stop, all_requested)
+            work = ModelShard(here, stage, table, attempt, leases)
+            work.finish_rows(models if models is not None else {}, report or (lambda progress: None), should_stop, all_requested)
             made = {"round": work.round, "own_rows": work.own_rows}
-        return _publish(run, short, shard, table, above, attempt, started, made)
+        return _publish(here, table, above, attempt, started, made)
 
 
-def _publish(
-    run: RunFolder,
-    short: str,
-    shard: int,
-    table: pl.DataFrame,
-    above: Manifest,
-    attempt: str,
-    started: float,
-    made: dict[str, Any],
-) -> Manifest:
+def _finished(shard: Shard) -> Manifest | None:
+    """The manifest of a shard that needs no more work. One whose input part has got more rows since is reopened."""
+    while (manifest := shard.complete_publication()) is not None:
+        if not shard.run.accepts(shard.stage, manifest):
+            again = f"shardmill run {shard.run.path} {shard.stage} --redo"
+            raise UserError(f"{shard.files.part} was made with another fingerprint than planned; run: {again}")
+        if not shard.is_stale(manifest):
+            return manifest
+        with suppress(ShardReopened):
+            shard.reopen_stale(manifest)
+    return None
+
+
+def _publish(shard: Shard, table: pl.DataFrame, above: Manifest, attempt: str, started: float, made: dict[str, Any]) -> Manifest:
     try:
-        return finish_shard(run, short, shard, table, above, attempt, started=started, **made)
+        return finish_shard(shard, table, above, attempt, started=started, **made)
     except (ConservationError, FileNotFoundError):
-        manifest = complete_publication(run.files(short, shard), run.superseded / short)
+        # Another worker on this shard was faster and has removed this one's journal: then its manifest is there.
+        manifest = shard.complete_publication()
         if manifest is None:
             raise
-        return manifest  # of another worker on this shard, which was faster and has tidied this one's files away
+        return manifest
 
 
-def _decoded_columns(stage: Stage, table: pl.DataFrame) -> pl.DataFrame:
+def _transformed(stage: TableStage, table: pl.DataFrame) -> pl.DataFrame:
+    """What a table stage makes of a shard, a slice at a time."""
     keys = [name for name in ("row_id", "sub_id") if name in table.columns]
-    return table.select(*keys, *(name for name in stage.reads if name not in keys))
+    columns = table.select(*keys, *(name for name in stage.reads if name not in keys))
+    slices = [stage.transform(piece) for piece in columns.iter_slices(TABLE_SLICE)]
+    return pl.concat(slices) if slices else stage.transform(columns)

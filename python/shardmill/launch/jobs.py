@@ -25,7 +25,7 @@ from shardmill.store.leases import LeaseOwner, this_process
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
 
-BEAT_SECONDS = 20.0
+RENEW_SECONDS = 20.0
 MAX_FAILURES = 3
 """A shard that fails so often without progress in between is quarantined."""
 
@@ -258,7 +258,7 @@ class HeldNode:
         self._write()
 
     def _beat(self) -> None:
-        while not self._end.wait(BEAT_SECONDS):
+        while not self._end.wait(RENEW_SECONDS):
             with suppress(OSError):
                 os.utime(self._path)
 

@@ -111,7 +111,7 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
             models=models,
             report=lambda progress: outbox.progress(shard, progress),
             should_stop=should_stop,
-            holder=holder,
+            owner=holder,
             all_requested=lambda: outbox.send(shard=shard, tail=True),
         )
     except ShardBusy as held:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from shardmill.launch.jobs import BEAT_SECONDS, JobsFolder
+from shardmill.launch.jobs import RENEW_SECONDS, JobsFolder
 from shardmill.monitor.cluster_state import ClusterState
 from shardmill.monitor.snapshot import Snapshot, Writing, begun
 from shardmill.quality.words import plain
@@ -154,7 +154,7 @@ def _is_written(journals: Writing, cluster: ClusterState, stage: str, shard: int
     element = cluster.shards.get((stage, shard))
     ended = 0.0
     if element is not None and cluster.told and element.state != "running":
-        ended = cluster.last_held.get(element.job, 0.0) + 1.5 * BEAT_SECONDS
+        ended = cluster.last_held.get(element.job, 0.0) + 1.5 * RENEW_SECONDS
     return journals.written > max(time.time() - ALIVE_SECONDS, ended)
 
 

@@ -9,8 +9,8 @@ import polars as pl
 
 from shardmill.launch.tasks import Task, shards_for
 from shardmill.store.cells import Kind, Kinds
-from shardmill.store.finish import REJECTS
 from shardmill.store.frames import scan_frame
+from shardmill.store.layout import REJECTS
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.tables.ingest import INGEST_REJECTS

@@ -19,10 +19,11 @@ from shardmill.store.atomic import file_digest, sync_file, write_durably
 from shardmill.store.cells import DTYPES, Kind, Kinds
 from shardmill.store.frames import GrowingFrame, write_frame
 from shardmill.store.journal import read_records
-from shardmill.store.layout import ShardFiles
+from shardmill.store.layout import REJECTS, ShardFiles
 from shardmill.store.manifest import FileRecord, InputRecord, Manifest
 from shardmill.store.publish import publish
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.shard import Shard
 
 JOB_VARIABLES = (
     "SLURM_JOB_ID",
@@ -36,7 +37,6 @@ JOB_VARIABLES = (
     "SHARDMILL_LOG",
 )
 USAGE = ("requests", "retries", "prompt_tokens", "cached_tokens", "completion_tokens", "request_seconds")
-REJECTS: dict[str, Kind] = {"reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
 
 
 class ConservationError(AssertionError):
@@ -44,9 +44,7 @@ class ConservationError(AssertionError):
 
 
 def finish_shard(
-    run: RunFolder,
-    stage: str,
-    shard: int,
+    shard: Shard,
     table: pl.DataFrame,
     above: Manifest,
     attempt: str,
@@ -62,12 +60,12 @@ def finish_shard(
 
     Returns the manifest that stands: another attempt's if that one was faster.
     """
-    files = run.files(stage, shard)
+    run, stage, files = shard.run, shard.stage, shard.files
     keys: dict[str, Kind] = {name: "int" for name in ("row_id", "sub_id") if name in table.columns}
-    adds = run.stage(stage).adds
+    adds = shard.planned.adds
     usage: dict[str, float] = {}
     if transformed is None:
-        added, rejects, usage = _from_journals(files, run.digests(stage), keys, adds, table)
+        added, rejects, usage = _from_journals(files, shard.digests, keys, adds, table)
     else:
         added, rejects = _from_transform(transformed, keys, adds)
     out = table.join(added, on=list(keys), how="inner", maintain_order="left_right")
@@ -82,7 +80,7 @@ def finish_shard(
     return seal(
         run,
         stage,
-        shard,
+        shard.index,
         attempt,
         counts,
         rejects,

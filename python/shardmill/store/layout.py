@@ -1,4 +1,4 @@
-"""The names of the files of one shard of one stage, and of the pictures that it paints."""
+"""The names of the files of one shard of one stage, and of the images that it generates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from shardmill.store.cells import Kind
+
 ATTEMPT = re.compile(r"\.([0-9]{13}-[^./]+)\.")
+REJECTS: dict[str, Kind] = {"reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
+"""The columns of a rejects file after its keys."""
 BEGUN = re.compile(r"part-(\d+)-of-(\d+)\.[^/]+\.(?:journal|tmp)")
 
 
@@ -23,7 +27,7 @@ def begun_shards(folder: Path, count: int) -> set[int]:
 
 
 def generated_image_path(run_folder: Path, value: str) -> str:
-    """The absolute path of a picture from the column `generated_image`, which starts from the run's folder. Looks at no file."""
+    """The absolute path of an image from the column `generated_image`, which starts from the run's folder. No file is read."""
     return os.path.abspath(run_folder / value)
 
 
@@ -67,18 +71,18 @@ class ShardFiles:
         found = self._beside(self.folder, ".manifest.tmp")
         return sorted(match[1] for path in found if (match := ATTEMPT.search(path.name)))
 
-    def claims(self) -> list[Path]:
-        """The claims on blocks of rows of this shard."""
-        return self._beside(self.claims_folder, ".claim")
+    def leases(self) -> list[Path]:
+        """The leases on blocks of rows of this shard."""
+        return self._beside(self.leases_folder, ".claim")
 
     @property
-    def claims_folder(self) -> Path:
+    def leases_folder(self) -> Path:
         """Not the stage's own folder: this one is listed often, and has few files."""
         return self.folder.parent / "jobs" / "claims" / self.folder.name
 
     def temporaries(self) -> list[Path]:
         """Everything that attempts leave and that is of no use once the manifest stands."""
-        return self._beside(self.folder, ".journal", ".tmp") + self._beside(self.claims_folder, ".claim", ".tmp")
+        return self._beside(self.folder, ".journal", ".tmp") + self._beside(self.leases_folder, ".claim", ".tmp")
 
     def _beside(self, folder: Path, *suffixes: str) -> list[Path]:
         """The files of this shard with these suffixes in a folder, sorted. It is listed once: it may have 100,000 names."""

@@ -1,7 +1,7 @@
-"""Who works on which rows of a shard: exclusive claims on blocks of rows, so that idle workers can take a part of a slow shard.
+"""Who works on which rows of a shard: leases on blocks of rows, so that idle workers can take a part of a slow shard.
 
-A claim is a file that exactly one worker can create, and that it touches while it works. One that is touched no more, or whose
-worker is known to be dead, may be taken over. A wrong takeover (a node that only lost contact works on) costs time and nothing
+A lease is a file that exactly one worker can create, and that it touches while it works. A lease that is no longer touched, or
+whose owner is known to be dead, may be taken over. A wrong takeover (of a node that had only lost contact) costs time and nothing
 else, since publishing never overwrites and of a row done twice one answer counts.
 """
 
@@ -19,21 +19,21 @@ from pathlib import Path
 from shardmill.store.atomic import link_if_absent
 from shardmill.store.layout import ShardFiles
 
-BEAT_SECONDS = 20.0
+RENEW_SECONDS = 20.0
 STALE_SECONDS = 180.0
 """Well above the seconds for which a network file system may show old times, and the skew between the clocks of a cluster."""
 MAX_BLOCKS = 16
 MIN_ROWS = 32
-"""Few enough blocks that claiming costs nothing, small enough that a helper finishes one soon."""
+"""Few enough blocks that leasing costs nothing, small enough that a joining worker finishes one soon."""
 
 
 class ShardBusy(Exception):
-    """All rows of a shard that are left are other workers' now. Look again later."""
+    """All rows of a shard that are left are leased by other workers; try again later."""
 
 
 @dataclass(frozen=True)
 class LeaseOwner:
-    """Who holds a claim. `machine` tells computers, and containers with process numbers of their own, apart."""
+    """Who has a lease. `machine` tells computers, and containers with process numbers of their own, apart."""
 
     attempt: str
     machine: str
@@ -52,7 +52,7 @@ class LeaseOwner:
 
 
 def this_process(attempt: str = "", node: str = "", job: str = "", restart: int = 0, log: str = "") -> LeaseOwner:
-    """The holder that this process is."""
+    """This process as an owner."""
     return LeaseOwner(attempt, _machine(), os.getpid(), process_start(os.getpid()), node, job, restart, log)
 
 
@@ -73,109 +73,109 @@ def _machine() -> str:
 
 
 def blocks(rows: int) -> list[tuple[int, int]]:
-    """The row positions [start, end) of the blocks that a shard of `rows` rows is claimed in."""
+    """The row positions [start, end) of the blocks that a shard of `rows` rows is leased in."""
     count = max(1, min(MAX_BLOCKS, rows // MIN_ROWS))
     return [(rows * index // count, rows * (index + 1) // count) for index in range(count)]
 
 
-def claim_path(files: ShardFiles, block: int) -> Path:
-    return files.claims_folder / f"{files.stem}.block-{block:02d}.claim"
+def lease_path(files: ShardFiles, block: int) -> Path:
+    return files.leases_folder / f"{files.stem}.block-{block:02d}.claim"
 
 
-def read_claims(files: ShardFiles, paths: Sequence[Path] | None = None) -> Iterator[tuple[int, LeaseOwner, float]]:
-    """The claims on a shard: block, holder, and seconds since the holder last touched it. `paths` are its claims if known."""
-    for path in files.claims() if paths is None else paths:
+def read_leases(files: ShardFiles, paths: Sequence[Path] | None = None) -> Iterator[tuple[int, LeaseOwner, float]]:
+    """The leases on a shard: block, owner, and seconds since the owner last renewed it. `paths` are its leases if known."""
+    for path in files.leases() if paths is None else paths:
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
             with open(path, encoding="utf-8") as file:
-                holder = LeaseOwner(**json.load(file))
+                owner = LeaseOwner(**json.load(file))
                 age = time.time() - os.fstat(file.fileno()).st_mtime
-            yield int(path.name.split(".block-")[1][:2]), holder, age
+            yield int(path.name.split(".block-")[1][:2]), owner, age
 
 
 def live_blocks(files: ShardFiles, seen_by: LeaseOwner | None = None) -> dict[int, LeaseOwner]:
     """The blocks of a shard that somebody works on, as far as `seen_by` (this process if not given) can tell."""
-    return _live(read_claims(files), seen_by or this_process())
+    return _live(read_leases(files), seen_by or this_process())
 
 
 def live_blocks_of(shards: Sequence[ShardFiles], seen_by: LeaseOwner | None = None) -> list[dict[int, LeaseOwner]]:
-    """The same of several shards of a stage, from one look at the folder of its claims."""
+    """The same for several shards of a stage; the folder of its leases is listed once."""
     me = seen_by or this_process()
     by_stem: dict[str, list[Path]] = {files.stem: [] for files in shards}
     with contextlib.suppress(FileNotFoundError):
-        for path in sorted(shards[0].claims_folder.glob("*.claim") if shards else ()):
+        for path in sorted(shards[0].leases_folder.glob("*.claim") if shards else ()):
             by_stem.get(path.name.partition(".")[0], []).append(path)
-    return [_live(read_claims(files, by_stem[files.stem]), me) for files in shards]
+    return [_live(read_leases(files, by_stem[files.stem]), me) for files in shards]
 
 
 def _live(found: Iterator[tuple[int, LeaseOwner, float]], me: LeaseOwner) -> dict[int, LeaseOwner]:
-    return {block: holder for block, holder, age in found if age < STALE_SECONDS and not holder.is_dead(me)}
+    return {block: owner for block, owner, age in found if age < STALE_SECONDS and not owner.is_dead(me)}
 
 
 class Leases:
-    """The claims of one attempt at a shard. Used as a context: they are touched inside it, and let go at its end.
+    """The leases of one attempt at a shard. Used as a context: they are renewed inside it, and released at its end.
 
-    All of them are links to one file, the attempt's card, so that one touch serves them all.
+    All of them are hard links to one file of the attempt, so that touching it renews them all.
     """
 
-    def __init__(self, files: ShardFiles, holder: LeaseOwner):
-        self.files, self.holder = files, holder
-        self._card = files.claims_folder / f"{files.stem}.{holder.attempt}.card.tmp"
-        self._held: set[int] = set()
+    def __init__(self, files: ShardFiles, owner: LeaseOwner):
+        self.files, self.owner = files, owner
+        self._file = files.leases_folder / f"{files.stem}.{owner.attempt}.card.tmp"
+        self._leased: set[int] = set()
         self._inherited: set[int] = set()
         self._end = threading.Event()
 
     def __enter__(self) -> Leases:
-        self.files.claims_folder.mkdir(parents=True, exist_ok=True)
-        self._card.write_text(json.dumps(asdict(self.holder)) + "\n", encoding="utf-8")
-        threading.Thread(target=self._beat, daemon=True).start()
+        self.files.leases_folder.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(asdict(self.owner)) + "\n", encoding="utf-8")
+        threading.Thread(target=self._renew, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._end.set()
-        for block in self._held:
-            path = claim_path(self.files, block)
+        for block in self._leased:
+            path = lease_path(self.files, block)
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samefile(path, self._card):
-                    path.rename(self._left(block))  # for who takes the block next
-        self._card.unlink(missing_ok=True)
+                if os.path.samefile(path, self._file):
+                    path.rename(self._released(block))  # for the worker that takes the block next
+        self._file.unlink(missing_ok=True)
 
     def take(self, block: int) -> bool:
-        """Claim a block, from a dead holder if need be. False when it is another's, or when the shard is complete."""
-        path = claim_path(self.files, block)
+        """Lease a block, from a dead owner if need be. False when another worker has it, or when the shard is complete."""
+        path = lease_path(self.files, block)
         try:
-            taken = link_if_absent(self._card, path) or self._take_over(block, path)
-        except FileNotFoundError:  # whoever completed the shard has tidied up
+            taken = link_if_absent(self._file, path) or self._take_over(block, path)
+        except FileNotFoundError:  # the worker that completed the shard has removed the folder's files
             return False
-        if taken and block not in self._held:
-            self._held.add(block)
+        if taken and block not in self._leased:
+            self._leased.add(block)
             with contextlib.suppress(FileNotFoundError):
-                self._left(block).unlink()
+                self._released(block).unlink()
                 self._inherited.add(block)
         return taken
 
-    def was_anothers(self, block: int) -> bool:
-        """Whether a block that is held now was another's before, who may have finished some of its rows."""
+    def was_taken_over(self, block: int) -> bool:
+        """Whether another worker had the block before, and may have finished some of its rows."""
         return block in self._inherited
 
-    def _left(self, block: int) -> Path:
-        """What the claim on a block is called when its holder has let go of it, and the shard is not complete."""
-        return claim_path(self.files, block).with_suffix(".left.tmp")
+    def _released(self, block: int) -> Path:
+        """The name of a lease that its owner released before the shard was complete."""
+        return lease_path(self.files, block).with_suffix(".left.tmp")
 
     def _take_over(self, block: int, path: Path) -> bool:
-        if block in live_blocks(self.files, self.holder):
+        if block in live_blocks(self.files, self.owner):
             return False
-        grave = self._card.with_name(f"{self.files.stem}.{self.holder.attempt}.grave.tmp")
+        stale = self._file.with_name(f"{self.files.stem}.{self.owner.attempt}.stale.tmp")
         with contextlib.suppress(FileNotFoundError):
-            os.rename(path, grave)
-            grave.unlink()
+            os.rename(path, stale)
+            stale.unlink()
         self._inherited.add(block)
-        return link_if_absent(self._card, path)
+        return link_if_absent(self._file, path)
 
     def others(self) -> set[int]:
-        """The blocks that other workers hold now."""
-        return {block for block in live_blocks(self.files, self.holder) if block not in self._held}
+        """The blocks that other workers have leased now."""
+        return {block for block in live_blocks(self.files, self.owner) if block not in self._leased}
 
-    def _beat(self) -> None:
-        while not self._end.wait(BEAT_SECONDS):
+    def _renew(self) -> None:
+        while not self._end.wait(RENEW_SECONDS):
             with contextlib.suppress(OSError):
-                os.utime(self._card)
+                os.utime(self._file)

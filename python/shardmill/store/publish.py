@@ -17,7 +17,7 @@ from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import Manifest, read_manifest
 from shardmill.util.errors import UserError
 
-FinishedShards = Mapping[Path, tuple[int, int] | None]
+PublishedFiles = Mapping[Path, tuple[int, int] | None]
 
 
 def publish(files: ShardFiles, attempt: str, superseded: Path, *, tidy: bool = True) -> tuple[Manifest, bool]:
@@ -44,7 +44,7 @@ def complete_publication(
     A part or rejects file that no attempt vouches for is moved to `superseded`. `attempt` is the likely owner, if one is known:
     then the folder need not be listed to find it, nor, without `tidy`, to find what other attempts have left.
     """
-    seen = standing(files)
+    seen = published_files(files)
     manifest = read_manifest(files.manifest)
     if manifest is None and files.part.exists():
         owner = attempt if attempt is not None and _is_of(files, attempt) else _owner(files)
@@ -60,12 +60,12 @@ def complete_publication(
     return manifest
 
 
-def standing(files: ShardFiles) -> FinishedShards:
+def published_files(files: ShardFiles) -> PublishedFiles:
     """The files that have the final names of a shard now."""
     return {path: identity(path) for path in (files.manifest, files.rejects, files.part)}
 
 
-def archive_files(files: ShardFiles, superseded: Path, seen: FinishedShards) -> None:
+def archive_files(files: ShardFiles, superseded: Path, seen: PublishedFiles) -> None:
     """Move a shard's published files to `superseded`. The part goes last: it is the claim, so rejects never stand without one.
 
     Only the files that were `seen`: a worker that is slow at this must not move what a faster one has published since.

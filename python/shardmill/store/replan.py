@@ -14,8 +14,8 @@ from shardmill.store.frames import read_frame, write_frame
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_header, read_records
 from shardmill.store.manifest import InputRecord
 from shardmill.store.plan import cut, replace_plan
-from shardmill.store.reopen import finished_records
 from shardmill.store.run_folder import INGEST, RunFolder, digest_of
+from shardmill.store.shard import Shard
 from shardmill.tables.ingest import INGEST_REJECTS
 from shardmill.util.errors import UserError
 
@@ -113,7 +113,7 @@ def _finished(run: RunFolder, stage: str, shard: int) -> Iterator[tuple[int, Ite
     """The finished rows of an old shard by round: from its part, or from its journals when it was not complete."""
     manifest = run.manifest(stage, shard)
     if manifest is not None and run.accepts(stage, manifest):
-        yield manifest.round, finished_records(run, stage, shard, manifest)
+        yield manifest.round, Shard(run, stage, shard).records(manifest)
         return
     files = run.files(stage, shard)
     journals = files.journals()

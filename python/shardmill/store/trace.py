@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from shardmill.store.cells import decode
-from shardmill.store.finish import REJECTS
 from shardmill.store.journal import read_records
+from shardmill.store.layout import REJECTS
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.tables.ingest import INGEST_REJECTS
 

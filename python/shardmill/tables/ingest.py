@@ -13,9 +13,9 @@ import polars as pl
 
 from shardmill.store.atomic import make_folder, new_attempt
 from shardmill.store.cells import Kind, dump_cell, parse_list, storable
-from shardmill.store.finish import REJECTS, ShardCounts, seal
+from shardmill.store.finish import ShardCounts, seal
 from shardmill.store.frames import frame_of, write_frame
-from shardmill.store.layout import begun_shards
+from shardmill.store.layout import REJECTS, begun_shards
 from shardmill.store.manifest import InputRecord, Manifest
 from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder

@@ -235,7 +235,7 @@ def test_a_stage_that_asks_for_ever_or_for_nothing_is_a_fault_of_the_stage(
 
     monkeypatch.setattr(CaptionImages, "accept", lambda self, row, answers: FollowUp([]))
     run = make_run(tmp_path, shards=1)
-    with pytest.raises(UserError, match=r"failed on each of the first 20 rows.*more to ask"):
+    with pytest.raises(UserError, match=r"failed on each of the first 20 rows.*further calls"):
         do(run, "caption_images")
 
 

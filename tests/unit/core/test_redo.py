@@ -14,9 +14,9 @@ from shardmill.cli.main import cli
 from shardmill.core.planning import redo
 from shardmill.core.shard_runner import run_shard
 from shardmill.store.combine import combine
-from shardmill.store.reopen import reopen_rejected
 from shardmill.store.replan import replan
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.shard import Shard
 from shardmill.store.verify import check_stage
 from shardmill.util.errors import UserError
 
@@ -95,7 +95,7 @@ def test_a_deleted_damaged_manifest_makes_the_shard_again(run: RunFolder) -> Non
 def test_a_later_stage_of_a_shard_that_is_open_again_is_not_finished(run: RunFolder, tmp_path: Path) -> None:
     manifest = run.manifest("extract_objects", 0)
     assert manifest is not None
-    reopen_rejected(run, "extract_objects", 0, manifest)
+    Shard(run, "extract_objects", 0).reopen_rejected(manifest)
     with pytest.raises(UserError, match=r"propose_negatives: shards 0 of 4 are not finished; .*shardmill launch negbench"):
         combine(run, "propose_negatives", tmp_path / "x.csv")
     run_shard(run, "extract_objects", 0)

@@ -14,9 +14,9 @@ from shardmill.core.stage import Reject
 from shardmill.negbench.extract_objects import ExtractObjects
 from shardmill.store import replan as replanning
 from shardmill.store.combine import combine
-from shardmill.store.reopen import reopen_rejected
 from shardmill.store.replan import replan
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.shard import Shard
 from shardmill.util.errors import Stopped, UserError
 
 MakeRun = Callable[..., RunFolder]
@@ -102,7 +102,9 @@ def test_only_rejected_rows_are_asked_again_and_later_stages_keep_their_rows(mak
     finish(run)
     accepted = pl.read_csv(combine(run, "extract_objects", tmp_path / "before.csv").path)
     manifests = [run.manifest("extract_objects", shard) for shard in range(4)]
-    opened = sum(reopen_rejected(run, "extract_objects", shard, manifest) for shard, manifest in enumerate(manifests) if manifest)
+    opened = sum(
+        Shard(run, "extract_objects", shard).reopen_rejected(manifest) for shard, manifest in enumerate(manifests) if manifest
+    )
     assert opened == sum(manifest.rejected for manifest in manifests if manifest) > 0
     assert finish(run, ("extract_objects",)) == opened
     assert finish(run, STAGES[1:]) == 0
@@ -128,7 +130,7 @@ def test_rows_that_come_back_by_a_retry_go_through_the_later_stages(
     for shard in range(4):
         manifest = run.manifest("extract_objects", shard)
         assert manifest is not None
-        reopen_rejected(run, "extract_objects", shard, manifest)
+        Shard(run, "extract_objects", shard).reopen_rejected(manifest)
     finish(run)
     rows = pl.read_csv(combine(run, "create_mcq", tmp_path / "run.csv").path)
     assert (

@@ -263,7 +263,7 @@ def test_a_broken_stage_stops_each_time_and_leaves_no_trace_when_it_is_mended(
         ({"objects": [1]}, "not a list of texts"),
         ({"object": ["dog"]}, "column object is none of objects"),
         ("dog", "AttributeError"),
-        ([], "neither a row nor a reason"),
+        ([], "neither a row nor a Reject"),
     ],
 )
 def test_a_row_whose_outcome_fits_no_column_is_rejected_and_the_others_come_out(
@@ -312,7 +312,7 @@ def test_a_reply_to_nothing_that_was_asked_is_found_out(
             yield reply if stray == "twice" else replace(reply, key="999/0")
 
     monkeypatch.setattr(scripted, "stream", talkative)
-    with pytest.raises(UserError, match="second reply, or one that nobody asked for"):
+    with pytest.raises(UserError, match="answered already or never sent"):
         run_shard(run, "extract_objects", 0)
     assert not run.is_complete("extract_objects", 0)
 

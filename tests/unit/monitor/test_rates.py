@@ -11,8 +11,8 @@ import pytest
 
 from shardmill.core.shard_runner import run_shard
 from shardmill.monitor.rates import expected_rows, expected_shards, stage_rates, typical_shard
-from shardmill.store.reopen import reopen_rejected
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.shard import Shard
 from shardmill.util.errors import Stopped
 
 FIRST = "extract_objects"
@@ -78,7 +78,7 @@ def test_a_shard_opened_again_for_its_rejects_is_not_timed_and_still_counts_for_
         finish(run, shard, 26.0)
     before = stage_rates(run)[FIRST]
     first = run.manifest(FIRST, 0)
-    assert first is not None and reopen_rejected(run, FIRST, 0, first) > 0
+    assert first is not None and Shard(run, FIRST, 0).reopen_rejected(first) > 0
     finish(run, 0, 0.001)
     after = stage_rates(run)[FIRST]
     second = run.manifest(FIRST, 1)

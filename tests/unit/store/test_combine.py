@@ -18,8 +18,8 @@ import pytest
 from shardmill.core.shard_runner import run_shard
 from shardmill.store import combine as combine_module
 from shardmill.store.combine import combine
-from shardmill.store.reopen import reopen_rejected
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.shard import Shard
 from shardmill.store.verify import check_stage
 from shardmill.util.errors import UserError
 
@@ -111,7 +111,7 @@ def test_a_shard_made_from_an_older_part_is_refused_and_mended(run: RunFolder, t
     for shard in range(4):
         run_shard(run, "propose_negatives", shard)
     manifest = run.manifest(STAGE, 0)
-    assert manifest is not None and reopen_rejected(run, STAGE, 0, manifest)
+    assert manifest is not None and Shard(run, STAGE, 0).reopen_rejected(manifest)
     run_shard(run, STAGE, 0)
     part = run.files(STAGE, 0)
     again = part.manifest.read_text().replace(run.manifest(STAGE, 0).part.sha256, "f" * 64)  # type: ignore[union-attr]

@@ -41,24 +41,24 @@ def test_a_shard_lists_its_stage_when_it_starts_when_it_is_written_and_when_it_i
 def test_a_worker_that_is_alone_does_not_list_its_stage_for_each_block_of_rows(tmp_path: Path, listed: list[Path]) -> None:
     table = write_captions(tmp_path / "many.csv", CAPTIONS * 30)
     run = start_run(tmp_path / "many", NewRun(input=table, num_shards=1, settings=("filter_objects.unverified=keep",)))
-    made = run_shard(run, "extract_objects", 0, holder=this_process())
+    made = run_shard(run, "extract_objects", 0, owner=this_process())
     assert len(blocks(made.rows_in)) > 3
     assert listed.count(run.folder("extract_objects")) == 3
 
 
 def test_what_attempts_left_is_found_by_its_shard_alone(tmp_path: Path) -> None:
     files, neighbour = ShardFiles(tmp_path / "stage", 1, 12), ShardFiles(tmp_path / "stage", 11, 12)
-    files.claims_folder.mkdir(parents=True)
+    files.leases_folder.mkdir(parents=True)
     files.folder.mkdir()
     staged = files.staged("1700000000000-n-2-abcdef")
     own = [files.journal("1700000000000-n-1-abcdef"), staged.part, staged.rejects, staged.manifest]
-    claims = [files.claims_folder / f"{files.stem}.block-00.claim", files.claims_folder / f"{files.stem}.a.card.tmp"]
+    claims = [files.leases_folder / f"{files.stem}.block-00.claim", files.leases_folder / f"{files.stem}.a.card.tmp"]
     others = [neighbour.journal("1700000000000-n-1-abcdef"), files.part, files.rejects, files.manifest]
     for path in (*own, *claims, *others):
         path.touch()
     assert set(files.temporaries()) == {*own, *claims}
     assert files.journals() == own[:1]
-    assert files.claims() == claims[:1]
+    assert files.leases() == claims[:1]
 
 
 def test_a_stage_that_nobody_has_begun_has_left_nothing(tmp_path: Path) -> None:

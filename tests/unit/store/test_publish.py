@@ -9,7 +9,7 @@ import pytest
 from shardmill.store.atomic import file_digest, link_if_absent, new_attempt, write_durably
 from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import FileRecord, InputRecord, Manifest, read_manifest
-from shardmill.store.publish import archive_files, complete_publication, publish, standing
+from shardmill.store.publish import archive_files, complete_publication, publish, published_files
 
 FILES = ("part", "rejects", "manifest")
 
@@ -122,8 +122,8 @@ def test_a_copied_run_folder_without_its_links_is_finished_too(files: ShardFiles
 
 def test_who_is_slow_to_move_old_files_away_moves_none_that_were_published_since(files: ShardFiles, tmp_path: Path) -> None:
     publish(files, stage_attempt(files, "old"), tmp_path / "old")
-    seen_by_slow = standing(files)
-    archive_files(files, tmp_path / "old", standing(files))
+    seen_by_slow = published_files(files)
+    archive_files(files, tmp_path / "old", published_files(files))
     fresh = stage_attempt(files, "fresh")
     publish(files, fresh, tmp_path / "old")
     archive_files(files, tmp_path / "old", seen_by_slow)
@@ -134,7 +134,7 @@ def test_a_file_published_between_the_look_and_the_move_gets_its_name_back(
     files: ShardFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(files, stage_attempt(files, "old"), tmp_path / "old")
-    seen_by_slow, rename = standing(files), os.rename
+    seen_by_slow, rename = published_files(files), os.rename
     fresh: list[str] = []
 
     def meanwhile(source: Path, target: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from shardmill.core.shard_runner import run_shard
 from shardmill.store.combine import combine
-from shardmill.store.reopen import reopen_rejected
 from shardmill.store.replan import replan
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.shard import Shard
 from shardmill.util.errors import Stopped, UserError
 
 MakeRun = Callable[..., RunFolder]
@@ -58,7 +58,7 @@ def test_an_unfinished_retry_keeps_its_round(make_run: MakeRun) -> None:
     for shard in range(4):
         run_shard(run, "extract_objects", shard)
         manifest = run.manifest("extract_objects", shard)
-        assert manifest is not None and reopen_rejected(run, "extract_objects", shard, manifest)
+        assert manifest is not None and Shard(run, "extract_objects", shard).reopen_rejected(manifest)
     run = replan(run, num_shards=2)
     manifests = [run_shard(run, "extract_objects", shard) for shard in range(2)]
     assert [manifest.round for manifest in manifests] == [1, 1]

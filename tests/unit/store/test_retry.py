@@ -14,8 +14,8 @@ from shardmill.core.shard_runner import run_shard
 from shardmill.models.contract import Model, Reply, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.store.combine import combine
-from shardmill.store.reopen import reopen_rejected
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.shard import Shard
 from shardmill.util.errors import UserError
 
 RULES = {"kind": "rules"}
@@ -43,7 +43,7 @@ def watched_run(run: RunFolder, stage: str, model: Watched) -> None:
 
 def reopen(run: RunFolder, stage: str) -> int:
     manifests = [run.manifest(stage, shard) for shard in range(run.num_shards)]
-    return sum(reopen_rejected(run, stage, shard, manifest) for shard, manifest in enumerate(manifests) if manifest)
+    return sum(Shard(run, stage, shard).reopen_rejected(manifest) for shard, manifest in enumerate(manifests) if manifest)
 
 
 def test_only_rejected_rows_are_asked_again_each_time_with_seeds_never_used_before(make_run: Callable[..., RunFolder]) -> None:
@@ -85,9 +85,9 @@ def test_a_retry_that_is_killed_before_its_end_has_changed_nothing(make_run: Cal
     manifest = run.manifest("extract_objects", 0)
     assert manifest is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shardmill.store.reopen.archive_files", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("shardmill.store.shard.archive_files", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            reopen_rejected(run, "extract_objects", 0, manifest)
+            Shard(run, "extract_objects", 0).reopen_rejected(manifest)
     run_shard(run, "extract_objects", 0)
     assert combine(run, "extract_objects", tmp_path / "after.csv").path.read_bytes() == before
     assert not run.files("extract_objects", 0).temporaries()

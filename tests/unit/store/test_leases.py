@@ -24,7 +24,7 @@ from shardmill.store.leases import (
     Leases,
     ShardBusy,
     blocks,
-    claim_path,
+    lease_path,
     live_blocks,
     live_blocks_of,
     process_start,
@@ -62,7 +62,7 @@ def test_a_block_is_one_workers_until_it_lets_go(files: ShardFiles) -> None:
         assert second.take(1)
         assert first.others() == {1}
         assert live_blocks(files).keys() == {0, 1}
-    assert files.claims() == []
+    assert files.leases() == []
     assert [path.suffixes[0] for path in files.temporaries()] == [".block-00", ".block-01"]  # tidied with the finished shard
 
 
@@ -102,7 +102,7 @@ def test_a_claim_from_another_machine_lives_while_it_is_touched(files: ShardFile
     with Leases(files, holder("near")) as claims:
         assert not claims.take(0)
         long_ago = time.time() - STALE_SECONDS - 5
-        os.utime(claim_path(files, 0), (long_ago, long_ago))
+        os.utime(lease_path(files, 0), (long_ago, long_ago))
         assert claims.take(0)
 
 
@@ -113,17 +113,17 @@ def test_a_job_that_started_again_does_not_wait_for_its_earlier_start(files: Sha
 
 
 def test_claims_are_touched_while_they_are_held(files: ShardFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims_module, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(claims_module, "RENEW_SECONDS", 0.05)
     with Leases(files, holder("a")) as claims:
         claims.take(0)
-        os.utime(claim_path(files, 0), (0, 0))
+        os.utime(lease_path(files, 0), (0, 0))
         time.sleep(0.3)
-        assert time.time() - claim_path(files, 0).stat().st_mtime < 5
+        assert time.time() - lease_path(files, 0).stat().st_mtime < 5
 
 
 def test_a_damaged_claim_holds_nobody_up(files: ShardFiles) -> None:
-    files.claims_folder.mkdir(parents=True)
-    claim_path(files, 0).write_text("{torn")
+    files.leases_folder.mkdir(parents=True)
+    lease_path(files, 0).write_text("{torn")
     with Leases(files, holder("a")) as claims:
         assert claims.take(0)
 
@@ -166,10 +166,10 @@ def test_two_workers_share_a_shard_and_the_part_is_that_of_one(big_run: RunFolde
 
     def come_and_help() -> None:
         with pytest.raises(ShardBusy):
-            run_shard(big_run, STAGE, 0, models={KEY: helper}, holder=this_process())
+            run_shard(big_run, STAGE, 0, models={KEY: helper}, owner=this_process())
 
     owner = Meeting(5, come_and_help)
-    manifest = run_shard(big_run, STAGE, 0, models={KEY: owner}, holder=this_process())
+    manifest = run_shard(big_run, STAGE, 0, models={KEY: owner}, owner=this_process())
     assert helper.answered == 640 - 40
     assert owner.answered == 40
     alone = make_run("alone", input=Path(big_run.plan.input.path), num_shards=1)
@@ -183,25 +183,25 @@ def test_rows_of_a_helper_that_has_left_again_are_not_done_twice(big_run: RunFol
 
     def come_and_leave_early() -> None:
         with pytest.raises(Stopped):
-            run_shard(big_run, STAGE, 0, models={KEY: helper}, holder=this_process(), should_stop=lambda: helper.answered >= 100)
+            run_shard(big_run, STAGE, 0, models={KEY: helper}, owner=this_process(), should_stop=lambda: helper.answered >= 100)
 
     owner = Meeting(5, come_and_leave_early)
-    assert run_shard(big_run, STAGE, 0, models={KEY: owner}, holder=this_process()).conserved()
+    assert run_shard(big_run, STAGE, 0, models={KEY: owner}, owner=this_process()).conserved()
     assert helper.answered == 100
     assert owner.answered == 640 - 100
     assert big_run.files(STAGE, 0).temporaries() == []
 
 
-def test_a_block_tells_that_it_was_anothers(files: ShardFiles) -> None:
+def test_a_block_tells_that_it_was_taken_over(files: ShardFiles) -> None:
     with Leases(files, holder("first")) as first:
         assert first.take(0) and first.take(1)
-        assert not first.was_anothers(0)
+        assert not first.was_taken_over(0)
     leave_claim(replace(files, index=4), holder("dead", machine="elsewhere", job="12_3", restart=0))
     with Leases(files, holder("next")) as following:
         assert following.take(0) and following.take(2)
-        assert following.was_anothers(0) and not following.was_anothers(2)
+        assert following.was_taken_over(0) and not following.was_taken_over(2)
     with Leases(replace(files, index=4), holder("again", job="12_3", restart=1)) as over:
-        assert over.take(0) and over.was_anothers(0)
+        assert over.take(0) and over.was_taken_over(0)
 
 
 def test_who_finds_everything_held_leaves_nothing_behind(big_run: RunFolder) -> None:
@@ -210,9 +210,9 @@ def test_who_finds_everything_held_leaves_nothing_behind(big_run: RunFolder) -> 
     with small:
         assert all(small.take(block) for block in range(len(blocks(640))))
         with pytest.raises(ShardBusy):
-            run_shard(big_run, STAGE, 0, holder=this_process())
+            run_shard(big_run, STAGE, 0, owner=this_process())
         assert big_run.files(STAGE, 0).journals() == []
-    assert run_shard(big_run, STAGE, 0, holder=this_process()).rows_in == 640
+    assert run_shard(big_run, STAGE, 0, owner=this_process()).rows_in == 640
 
 
 def test_a_table_stage_is_one_workers(big_run: RunFolder) -> None:
@@ -222,5 +222,5 @@ def test_a_table_stage_is_one_workers(big_run: RunFolder) -> None:
         assert other.take(0)
         big_run.folder("create_mcq").mkdir(exist_ok=True)
         with pytest.raises(ShardBusy):
-            run_shard(big_run, "create_mcq", 0, holder=this_process())
-    assert run_shard(big_run, "create_mcq", 0, holder=this_process()).conserved()
+            run_shard(big_run, "create_mcq", 0, owner=this_process())
+    assert run_shard(big_run, "create_mcq", 0, owner=this_process()).conserved()
