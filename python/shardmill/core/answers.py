@@ -13,7 +13,8 @@ from pydantic import BaseModel, RootModel, ValidationError
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
-# Models repeat themselves, blanks and line breaks above all: no pattern may look at what follows anew from each place.
+# Models repeat themselves, blanks and line breaks above all, so no pattern may scan the rest of the text from each position:
+# that would take quadratic time.
 FENCE = re.compile(r"(?:```|~~~)[\w-]*[ \t\r]*\n(.*?)(?:```|~~~)", re.DOTALL)
 OPEN_THOUGHTS = re.compile(r"<(think|thinking|reasoning)>", re.IGNORECASE)
 END_MARK = r"(?:<\|[\w-]{1,40}\|>|</?s>|<end_of_turn>|\[/?INST\])"
@@ -82,7 +83,7 @@ def parse_answer(text: str, model: type[Answer]) -> Answer:
 
 def _json_values(text: str) -> Iterator[Any]:
     candidates = [text, *_fenced(text)]
-    start = min((place for opener in "{[" if (place := text.find(opener)) >= 0), default=0)
+    start = min((at for opener in "{[" if (at := text.find(opener)) >= 0), default=0)
     if start > 0:
         candidates.append(text[start:])
     for candidate in candidates:
@@ -124,7 +125,7 @@ def _answer_itself(text: str) -> str:
 
 
 def _without_thoughts(text: str) -> str:
-    """The text without what stands between the marks of thoughts; such as are never closed stay."""
+    """The text without its `<think>` blocks; a block that is never closed stays."""
     parts, at, unclosed = [], 0, set[str]()
     for opening in OPEN_THOUGHTS.finditer(text):
         name = opening[1].lower()
@@ -155,10 +156,10 @@ def _choice(text: str, model: type[BaseModel]) -> str:
     if get_origin(annotation) is not Literal:
         raise TypeError(f"{model.__name__} is no choice between words")
     words = {str(word).lower(): word for word in get_args(annotation)}
-    told = [text, *_fenced(text)]
+    candidates = [text, *_fenced(text)]
     for value in _json_values(text):
-        told += [item for item in (value.values() if isinstance(value, dict) else value) if isinstance(item, str)]
-    for each in told:
+        candidates += [item for item in (value.values() if isinstance(value, dict) else value) if isinstance(item, str)]
+    for each in candidates:
         if (word := each.strip().strip(EDGE + "!'").lower()) in words:
             return str(words[word])
     found = {word for word in words if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text.lower())}
@@ -190,7 +191,7 @@ def _plain(text: str, model: type[BaseModel]) -> dict[str, Any] | None:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines of a text that hold anything, without a first one that only announces the rest ("Here it is:")."""
+    """The non-empty lines of a text, without a first one that only announces the rest ("Here it is:")."""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[1:] if len(lines) > 1 and lines[0].rstrip(" *").endswith(":") else lines
 

@@ -28,7 +28,7 @@ class Thresholds(BaseModel):
 
 
 class ModelFile(BaseModel):
-    """A model file. `spec` is the model's kind and its settings, `resources` those of a worker that holds it.
+    """A model file. `spec` is the model's kind and its settings, `resources` those of a worker that loads it.
 
     `thresholds` are defaults for options of a stage that asks this model, by their names: scores of different detectors mean
     different things.
@@ -76,7 +76,7 @@ def load_model_file(name: str) -> ModelFile:
 def find_model(model: str | dict[str, Any] | None, role: str) -> ModelFile:
     """What a pipeline file calls a model: a bare kind (`rules`), a model file's name, or a mapping.
 
-    A mapping holds a kind and settings, or `file`, a model file's name, and settings that differ from it. Raises UserError.
+    A mapping has a kind and settings, or `file`, a model file's name, and settings that differ from it. Raises UserError.
     """
     if model is None or model == {}:
         return ModelFile(role=role, spec={})

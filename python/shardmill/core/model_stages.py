@@ -136,7 +136,7 @@ class TextStage(ModelStage):
 
 
 def _kind_of(annotation: Any) -> Kind:
-    """What a column holds that takes an answer's field."""
+    """The kind of column for a field of an answer."""
     if get_origin(annotation) is list and get_args(annotation) == (str,):
         return "list"
     return KINDS.get(annotation, "json")
@@ -179,7 +179,7 @@ def is_detectable(name: str) -> bool:
 
 
 def write_detections(found: Detections) -> dict[str, Any]:
-    """Detections as they stand in a cell: {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}}."""
+    """Detections as a cell holds them: {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}}."""
     return {
         name: {"score": round(finding.score, 4), "boxes": [[round(side, 1) for side in box] for box in finding.boxes]}
         for name, finding in found.items()
@@ -245,7 +245,7 @@ class CaptionStage(ModelStage):
 
 
 def whole_sentences(text: str) -> str | None:
-    """The sentences of a text that was cut off somewhere; None if not one is whole."""
+    """The complete sentences of a text that was cut off; None if there is none."""
     ends = [found.end() for found in SENTENCE_END.finditer(text)]
     return text[: ends[-1]].strip() if ends else None
 

@@ -1,4 +1,4 @@
-"""Starting a run: look at the input, cut it into shards, fix the plan, ingest. And changing a plan knowingly."""
+"""Starting a run: read the input, cut it into shards, write the plan, ingest. And changing a plan on purpose."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
 
 
 def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> Plan:
-    """The plan that `new` asks for. The records of an input that the standing plan knows by digest are not counted again."""
+    """The plan that `new` asks for. An input whose digest the existing plan has is not counted again."""
     reading = InputReading(encoding=new.encoding, quoting=new.quoting)
     table = open_table(new.input, new.encoding, new.quoting)
     sha256, size = table.digest()
@@ -189,11 +189,11 @@ def redo(
     *,
     keep_journals: bool = False,
 ) -> RunFolder:
-    """Set aside what a stage and all after it have made (of some shards only), to be made again as code and templates are now.
+    """Archive what a stage and all after it have made (of some shards only), to be made again with today's code and templates.
 
     What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today. Where
     a stage is only to ask about more or fewer things than before (`ModelStage.extendable`), it goes on from the answers it has.
-    To redo ingest is to cut the same input in the same way, so the stages keep what they made. With `keep_journals`, journals
+    Redoing ingest cuts the same input in the same way, so the stages keep what they made. With `keep_journals`, journals
     of the stage that bear its new fingerprint stay: the worker goes on from them.
     """
     if name == INGEST:
@@ -203,7 +203,7 @@ def redo(
         return run
     short = run.stage(name).name
     if settings and shards is not None:
-        raise UserError("--set changes a whole stage; leave out --shard")
+        raise UserError("--set changes a whole stage; remove --shard")
     stage_plans = stages_of_today(run, short, settings) if shards is None else None
     kept = []
     for stage in stage_plans or ():
@@ -213,7 +213,7 @@ def redo(
         for shard in range(run.num_shards) if grown else ():
             Shard(run, short, shard).keep_rows(digest_of(dict(stage.fingerprint)))
     _set_aside(run, run.downstream(short), shards, kept)
-    if stage_plans is not None:  # last: cut off before this, nothing on disk disagrees with the plan that stands
+    if stage_plans is not None:  # last: if this is interrupted earlier, nothing on disk contradicts the plan
         replace_plan(run.path, run.plan.model_copy(update={"stages": stage_plans}))
     return RunFolder(run.path)
 
@@ -319,7 +319,7 @@ def _forget_thresholds(plan: Plan, entries: Sequence[StageEntry]) -> None:
 
 
 def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | None, kept: Sequence[str] = ()) -> None:
-    """The last stage first: cut off at any point, what is left stands on what it was made from.
+    """The last stage first: interrupted at any point, whatever is left still has the input that it was made from.
 
     Journals with a fingerprint of `kept` stay.
     """

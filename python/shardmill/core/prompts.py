@@ -12,7 +12,7 @@
 
 The chat is the system message, the example turns, then the body with the row's values: all that is the same comes first and
 all that differs comes last, so that a prefix cache pays for the instructions once. Values are data: they are never parsed as
-templates. A text without a header is the body; without `system`, the model is told the form of the JSON to answer with.
+templates. A text without a header is the body; without `system`, a system message describes the JSON to answer with.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def load_template(name: str) -> Template:
 
 
 def is_prompt_file(prompt: str) -> bool:
-    """Whether what stands for a prompt names a file; otherwise it is the text itself."""
+    """Whether a prompt is the name of a file; otherwise it is the text itself."""
     return "\n" not in prompt and "{{" not in prompt and prompt.endswith(PROMPT_FILES)
 
 

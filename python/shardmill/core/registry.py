@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 GROUP = "shardmill.pipelines"
 LABEL = "-"
-"""What stands between the name of a stage and its label, where a pipeline has the stage several times."""
+"""Between the name of a stage and its label, where a pipeline has the stage several times."""
 
 
 def resolve(value: Any) -> Any:
@@ -171,7 +171,7 @@ def stage_class(source: str, name: Any) -> type[Stage]:
 
 
 def _name_of(stage: Any, source: str) -> str:
-    """The name of a listed stage; the reference of a bundled one tells it without an import."""
+    """The name of a listed stage; for a bundled one it is part of the reference, so nothing is imported."""
     if isinstance(stage, str) and is_reference(stage) and stage.startswith("shardmill."):
         return stage.partition(":")[0].rpartition(".")[2]
     return stage_class(source, stage).name

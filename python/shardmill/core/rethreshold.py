@@ -1,4 +1,4 @@
-"""Deciding anew on what a detector has seen, with other thresholds and without the detector."""
+"""Applying other thresholds to detections that were kept, without the detector."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class Rethresholded:
 
 
 def rethreshold(run: RunFolder, name: str, settings: Sequence[str]) -> tuple[RunFolder, Rethresholded]:
-    """Decide anew on all rows of a detection stage that are done, with other options; what comes after it is set aside.
+    """Apply other options to all finished rows of a detection stage; what later stages have made is archived.
 
     Rows are judged by the detections in their `detections` column, rejected ones by those in their `raw` text. Rows without
-    any (cut short, or damaged by hand), and those that were not done yet, are left for the detector. Nothing may be running on
+    any, and those that were not finished yet, are left for the detector. Nothing may be running on
     the run meanwhile. Raises UserError for another kind of stage and when anything but options would change.
     """
     short = run.stage(name).name
     kind = type(open_stage(run, short))
     if not issubclass(kind, DetectStage) or COLUMN not in kind.adds:
         raise UserError(
-            f"{short} keeps no detections; rethreshold is for stages that ask a detector and decide. Change options of others "
+            f"{short} keeps no detections; rethreshold is for stages that decide by a detector. Change other stages "
             f"with: shardmill run {run.path} {short} --redo --set {short}.OPTION=VALUE"
         )
     planned = next(stage for stage in stages_of_today(run, short, settings) if stage.name == short)
@@ -55,14 +55,14 @@ def rethreshold(run: RunFolder, name: str, settings: Sequence[str]) -> tuple[Run
         field for field in sorted(old.keys() | planned.fingerprint.keys()) if old.get(field) != planned.fingerprint.get(field)
     ]
     if not changed:
-        raise UserError(f"these are the thresholds that {short} has; name others with --set {short}.OPTION=VALUE")
+        raise UserError(f"these are the thresholds that {short} already has; set others with --set {short}.OPTION=VALUE")
     if changed != ["options"]:
         other = next(field for field in changed if field != "options")
-        raise UserError(f"{other} of {short} changed too, which takes the detector: shardmill run {run.path} {short} --redo")
+        raise UserError(f"{other} of {short} changed too, so the detector is needed: shardmill run {run.path} {short} --redo")
     stage = kind(planned.options, open_stage(run, short).context)
     done = {shard: manifest for shard in range(run.num_shards) if (manifest := run.manifest(short, shard)) is not None}
     before = sum(each.rows_out for each in done.values()), sum(each.rejected for each in done.values())
-    whole = {shard for shard in range(run.num_shards) if _judge_again(run, stage, planned, shard, done.get(shard))}
+    whole = {shard for shard in range(run.num_shards) if _apply_options(run, stage, planned, shard, done.get(shard))}
     run = redo(run, short, settings, keep_journals=True)
     made = [run_shard(run, short, shard) for shard in sorted(whole & done.keys())]
     after = sum(each.rows_out for each in made), sum(each.rejected for each in made)
@@ -70,8 +70,8 @@ def rethreshold(run: RunFolder, name: str, settings: Sequence[str]) -> tuple[Run
     return run, Rethresholded(before, after, sorted((done.keys() | begun) - (whole & done.keys())))
 
 
-def _judge_again(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: int, manifest: Manifest | None) -> bool:
-    """Write the new verdicts of a shard into a journal, for the worker to finish; False if some row has no detections.
+def _apply_options(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: int, manifest: Manifest | None) -> bool:
+    """Write the new decisions of a shard into a journal, for the worker to finish; False if some row has no detections.
 
     Without a manifest the rows are those that interrupted attempts have left in their journals.
     """
@@ -108,7 +108,7 @@ def _input_rows(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: i
 
 
 def _judged(stage: DetectStage, row: dict[str, Any], record: JournalRecord) -> JournalRecord:
-    """The record with the verdict of `stage`. Raises ValueError when it holds no detections to judge by."""
+    """The record as `stage` decides now. Raises ValueError when it has no detections."""
     answers = [_answer(ask, record) for ask in stage.ask(row, Random(0))]
     outcome = stage.accept(row, answers)
     assert not isinstance(outcome, FollowUp), f"{stage.name} both asks a detector twice and keeps its detections"
@@ -122,7 +122,7 @@ def _judged(stage: DetectStage, row: dict[str, Any], record: JournalRecord) -> J
 
 
 def _answer(ask: ModelCall, record: JournalRecord) -> Answer:
-    """What the detector answered, as the finished row tells it."""
+    """What the detector answered, from the finished row."""
     if record.reject is not None:
         raw, attempts = record.reject["raw"], record.reject["attempts"]
         if not raw:

@@ -111,7 +111,7 @@ class Stage(ABC):
         name: What the stage is called: in commands, and as the folder of its files.
         reads: The columns that it reads.
         optional: Columns of `reads` that may be missing or empty; without any that is required, a run needs no captions.
-        adds: The columns that it adds, with what each holds: "text", "int", "float", "bool", "list" (of text) or "json".
+        adds: The columns that it adds, and the kind of each: "text", "int", "float", "bool", "list" (of text) or "json".
         role: Which kind of model it calls; None for a stage without a model.
         Options: The class of its options.
     """
@@ -196,7 +196,7 @@ class ModelStage(Stage):
 
 
 class RowStage(ModelStage):
-    """A stage without a model that decides row by row, where whole columns at once (TableStage) will not do."""
+    """A stage without a model that decides row by row, where expressions over whole columns (TableStage) are not enough."""
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         return []
@@ -210,7 +210,7 @@ class RowStage(ModelStage):
 
 
 class TableStage(Stage):
-    """A stage without a model: whole columns at once. What becomes of a row must not depend on the other rows."""
+    """A stage without a model: whole columns at once. The outcome of a row must not depend on the other rows."""
 
     @abstractmethod
     def transform(self, table: pl.DataFrame) -> pl.DataFrame:

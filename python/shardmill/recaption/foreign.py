@@ -16,7 +16,7 @@ from shardmill.recaption.json_window import OBJECTS, PAIRS, SLICE, CorruptJson, 
 from shardmill.tables import open_table
 from shardmill.tables.ingest import map_columns
 from shardmill.tables.sniff import sniff_format
-from shardmill.util.errors import UserError, told
+from shardmill.util.errors import UserError, name_list
 
 IMAGE, CAPTION = "image", "caption"
 MAX_LINE = 64 * 2**20
@@ -198,7 +198,7 @@ class ForeignCaptions:
         mapping, _ = map_columns(table.columns, *self._columns)
         back = {name: column for column, name in mapping.items()}
         if IMAGE not in back:
-            raise UserError(f"no column of {self.path} looks like images (it has: {told(table.columns)})")
+            raise UserError(f"no column of {self.path} looks like images (it has: {name_list(table.columns)})")
         for batch in table.batches():
             for bad in batch.bad:
                 yield self._odd(bad.line, f"{bad.reason}: {bad.detail}")

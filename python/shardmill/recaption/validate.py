@@ -19,7 +19,7 @@ from shardmill.recaption.multitext import Fault, MultiTextHeader, parse_line, ra
 from shardmill.tables import open_table
 from shardmill.tables.ingest import map_columns
 from shardmill.tables.json_stream import ID
-from shardmill.util.errors import UserError, told
+from shardmill.util.errors import UserError, name_list
 
 UNREADABLE, WRONG_NUMBER, EMPTY, UNKNOWN = "unreadable line", "wrong number of texts", "empty text", "unknown image"
 CONTROL, REPEATED_IMAGE, REPEATED_TEXT, LONG = "control character", "repeated image", "repeated text", f"over {LIMIT} CLIP tokens"
@@ -215,7 +215,7 @@ def _images_of(source: Path) -> Iterator[str]:
     index_key = ID if table.format == "json" and ID in table.columns else None  # of {path: caption}
     column = next((column for column, name in mapping.items() if name == "image"), index_key)
     if column is None:
-        raise UserError(f"no column of {source} looks like images (it has: {told(table.columns)})")
+        raise UserError(f"no column of {source} looks like images (it has: {name_list(table.columns)})")
     for batch in table.batches():
         yield from (image for image in batch.frame[column] if image)
 

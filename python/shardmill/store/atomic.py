@@ -1,4 +1,4 @@
-"""Writing that a crash cannot tear: temporary file beside the target, fsync, then a rename or a link."""
+"""Crash-safe writing: a temporary file beside the target, fsync, then a rename or a link."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from shardmill.util.errors import UserError
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 TEMPORARY = re.compile(r"\..+\.[0-9]{13}-(.*)-([0-9]+)-[0-9a-f]{6}\.tmp")
 ABANDONED_SECONDS = 86_400.0
-"""A temporary file that nobody has written to for so long is nobody's."""
+"""A temporary file that nothing has written to for so long is abandoned."""
 MAX_NAMES = 20_000
-"""So many names of a folder are looked through for temporary files: one of pictures may have millions."""
+"""How many names of a folder are searched for temporary files: a folder of images may have millions."""
 
 _swept: set[Path] = set()
 
@@ -66,7 +66,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Write a whole new file and fsync it; not atomic: for names that nobody reads yet."""
+    """Write a whole new file and fsync it; not atomic: for names that nothing reads yet."""
     with open(path, "wb") as file:
         file.write(data)
         file.flush()
@@ -74,7 +74,7 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name of its own beside `path` for what is to become it. What dead processes left in the folder under such names goes."""
+    """A unique name beside `path`, to be renamed to it. Such files that dead processes left in the folder are removed."""
     if path.parent not in _swept:
         _swept.add(path.parent)
         with contextlib.suppress(OSError):
@@ -94,14 +94,14 @@ def _sweep(folder: Path) -> None:
 
 
 def discard(temporary: Path) -> None:
-    """Remove a temporary file if it is there still. A disk that fails at that too must not hide what it failed at first."""
+    """Remove a temporary file if it is still there. A second failure of the disk must not hide the first."""
     with contextlib.suppress(OSError):
         temporary.unlink()
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under `path` whole, replacing what was there, when the block ends without an error."""
+    """A file that replaces `path` as a whole when the block ends without an error."""
     make_folder(path.parent)
     temporary = temporary_name(path)
     try:
@@ -155,7 +155,7 @@ def file_digest(path: Path) -> str:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """What tells the file that has a name now from one that gets the name later; None when there is none."""
+    """The device and inode of a file, by which it differs from another file of the same name; None when there is none."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -164,9 +164,9 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def set_aside(path: Path, folder: Path, only: tuple[int, int] | None = None) -> None:
-    """Move a file that no longer counts into `folder`, keeping it; nothing happens when it is gone already.
+    """Move a file that no longer counts into `folder`; nothing happens when it is already gone.
 
-    With `only`, it is that file or none: where another one has got the name meanwhile, it keeps it.
+    With `only`, just this file is moved: another one that has got the name meanwhile keeps it.
     """
     found = identity(path)
     if found is None or (only is not None and found != only):
@@ -177,7 +177,7 @@ def set_aside(path: Path, folder: Path, only: tuple[int, int] | None = None) -> 
         target = folder / f"{path.name}.{new_attempt()}"
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, target)
-        if only is not None and identity(target) != only:  # it came between the look and the move
+        if only is not None and identity(target) != only:  # another file took the name between the check and the move
             link_if_absent(target, path)
             target.unlink(missing_ok=True)
             return

@@ -1,4 +1,4 @@
-"""What a cell of a table may hold, and how it is written as text.
+"""What a cell of a table can hold, and how it is written as text.
 
 Kinds: `text`, `int`, `float`, `bool`, `list` (of text), `json` (anything else). In memory and in CSV a list or json cell is
 JSON text. Python-literal lists, as older files have them (`"['dog', 'ball']"`), are read too; nothing is ever evaluated.
@@ -49,7 +49,7 @@ def csv_line(cells: Iterable[object]) -> str:
     """
     texts = ["" if cell is None else str(cell).replace("\0", "\ufffd") for cell in cells]
     if len(texts) == 1 and not texts[0].strip(" \t"):
-        return f'"{texts[0]}"\n'  # a blank line is no record
+        return f'"{texts[0]}"\n'  # a blank line is not a record
     return ",".join('"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text for text in texts) + "\n"
 
 
@@ -70,7 +70,7 @@ def parse_json_cell(text: str) -> Any:
 
 
 def parse_list(text: str | None) -> list[str]:
-    """The list of texts in a cell; an empty cell is an empty list. Raises ValueError for anything that is no list of texts."""
+    """The list of texts in a cell; an empty cell is an empty list. Raises ValueError for anything that is not a list of texts."""
     if text is None or not text.strip():
         return []
     value = parse_json_cell(text)
@@ -98,7 +98,7 @@ def decode(value: Any, kind: Kind) -> Any:
 def encode(value: Any, kind: Kind) -> Any:
     """A value for an in-memory frame from a Python value. Raises TypeError when the value is not of its kind.
 
-    JSON has no infinities and no NaN: a file with one is refused whole by most readers, so none gets into a table.
+    JSON has no infinities and no NaN: most readers refuse a file that has one, so none gets into a table.
     """
     if value is None:
         return None
@@ -108,15 +108,15 @@ def encode(value: Any, kind: Kind) -> Any:
         try:
             return storable(dump_cell(list(value) if kind == "list" else value, allow_nan=False))
         except ValueError as error:
-            raise TypeError(f"JSON can hold no such value: {error}") from error
+            raise TypeError(f"not a JSON value: {error}") from error
     if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
         if not abs(value) <= float_info.max:
-            raise TypeError("not a finite number, and JSON can hold no other")
+            raise TypeError("not a finite number, which JSON cannot hold")
         return float(value)
     if type(value) is not PYTHON_TYPES.get(kind):
         raise TypeError(f"not of kind {kind}: {value!r}")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise TypeError(f"a whole number of {value.bit_length()} bits, where 64 are the most")
+        raise TypeError(f"a whole number of {value.bit_length()} bits; at most 64 are possible")
     return storable(value) if isinstance(value, str) else value
 
 
@@ -124,7 +124,7 @@ def check_cells(values: Mapping[str, Any], kinds: Kinds) -> None:
     """Raises TypeError for a column that is none of `kinds` or a value that is not of its kind: no table could hold it."""
     for name, value in values.items():
         if name not in kinds:
-            raise TypeError(f"column {name} is none of {', '.join(kinds)}")
+            raise TypeError(f"column {name} is not one of {', '.join(kinds)}")
         encode(value, kinds[name])
 
 

@@ -38,7 +38,7 @@ class Combined:
 def combine(run: RunFolder, stage: str, out: Path, *, allow_missing: bool = False) -> Combined:
     """Write all parts of a stage to one CSV, JSONL or Parquet file, by the suffix of `out`.
 
-    Every part is checked against its manifest first. Raises UserError naming the shards and the command that mends them when
+    Every part is checked against its manifest first. Raises UserError naming the shards and the command that repairs them when
     any is missing, damaged, stale or of another fingerprint; `allow_missing` leaves unfinished shards out (nothing else) and
     says so in the file's name.
     """
@@ -46,7 +46,7 @@ def combine(run: RunFolder, stage: str, out: Path, *, allow_missing: bool = Fals
     if format is None:
         raise UserError(f"cannot tell the format of {out.name!r} by its suffix; {did_you_mean(out.suffix, SUFFIXES)}")
     if out.is_dir():
-        raise UserError(f"{out} is a folder; name a file")
+        raise UserError(f"{out} is a folder; give the name of a file")
     check = check_stage(run, stage)
     missing = list(check.missing)
     if allow_missing:

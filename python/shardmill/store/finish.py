@@ -40,7 +40,7 @@ USAGE = ("requests", "retries", "prompt_tokens", "cached_tokens", "completion_to
 
 
 class ConservationError(AssertionError):
-    """Rows were lost or doubled: a fault of the program. Nothing was published."""
+    """Rows were lost or doubled, which is a bug. Nothing was published."""
 
 
 def finish_shard(
@@ -58,7 +58,7 @@ def finish_shard(
 
     `own_rows` is how many of its rows this attempt has finished: all of them if not given.
 
-    Returns the manifest that stands: another attempt's if that one was faster.
+    Returns the manifest, which is another attempt's if that one was faster.
     """
     run, stage, files = shard.run, shard.stage, shard.files
     keys: dict[str, Kind] = {name: "int" for name in ("row_id", "sub_id") if name in table.columns}
@@ -120,9 +120,9 @@ def seal(
     elsewhere: int = 0,
     tidy: bool = True,
 ) -> Manifest:
-    """Put rejects and manifest beside the part that `attempt` has staged, and publish them; returns the manifest that stands.
+    """Put rejects and manifest beside the part that `attempt` has staged, and publish them; returns the manifest.
 
-    Without `tidy`, what other attempts have left is left to the caller.
+    Without `tidy`, the caller removes what other attempts have left.
     """
     files = run.files(stage, shard)
     staged = files.staged(attempt)
@@ -183,7 +183,7 @@ def check_conservation(table: pl.DataFrame, out: pl.DataFrame, rejects: pl.DataF
         ("neither out nor rejected", lost),
         ("both out and rejected", both),
         ("rejected twice", doubled),
-        ("out twice under one name", named.filter(named.is_duplicated())),
+        ("out twice with the same ids", named.filter(named.is_duplicated())),
         ("not in the input", foreign),
     ):
         if rows.height:
@@ -206,7 +206,7 @@ def _from_journals(
             rejects.add({**key, **record.reject})
         for row in record.rows or []:
             rows.add({**row, **key})
-    return rows.whole(), rejects.whole(), {name: round(value, 3) for name, value in usage.items()}
+    return rows.to_frame(), rejects.to_frame(), {name: round(value, 3) for name, value in usage.items()}
 
 
 def _from_transform(

@@ -73,7 +73,7 @@ def read_jsonl(path: Path, kinds: Kinds) -> pl.DataFrame:
 
 
 def json_lines(kinds: Kinds) -> pl.Expr:
-    """One JSON object per row, as text, keys in the order of `kinds`; list and json cells are embedded as they stand."""
+    """One JSON object per row, as text, keys in the order of `kinds`; list and json cells are embedded unchanged."""
     pieces: list[pl.Expr] = []
     for name, kind in kinds.items():
         if kind in ("list", "json"):
@@ -113,7 +113,7 @@ def frame_of(rows: list[dict[str, Any]], kinds: Kinds) -> pl.DataFrame:
 
 
 class GrowingFrame:
-    """A frame that is made of rows of Python values, of which it holds few at a time: they take several times as much memory.
+    """A frame that is made of rows of Python values, of which few are kept at a time: they take several times as much memory.
 
     Raises TypeError as `frame_of` does.
     """
@@ -128,7 +128,7 @@ class GrowingFrame:
         if len(self._rows) == ROWS_HELD:
             self._cut()
 
-    def whole(self) -> pl.DataFrame:
+    def to_frame(self) -> pl.DataFrame:
         self._cut()
         return pl.concat(self._frames, rechunk=True)
 

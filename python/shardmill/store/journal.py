@@ -1,7 +1,7 @@
 """The append-only progress of one attempt at a shard.
 
-One line per finished row: eight hex digits of CRC-32, a blank, JSON. A line that is torn (a killed process) or damaged (a lost
-page after a power cut) fails its checksum and is ignored, so the row is simply done again. The first line is a header.
+One line per finished row: eight hex digits of CRC-32, a blank, JSON. A line that is incomplete (a killed process) or corrupt (a
+lost page after a power cut) fails its checksum and is ignored, so the row is simply done again. The first line is a header.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WRITE_SECONDS, FLUSH_SECONDS = 0.1, 2.0
 
 @dataclass(frozen=True)
 class JournalHeader:
-    """What the rows of a journal were made with. A journal with another fingerprint is of no use to a stage."""
+    """What the rows of a journal were made with. A stage ignores journals with another fingerprint."""
 
     fingerprint: str
     round: int = 0
@@ -34,7 +34,8 @@ class JournalRecord:
     """The end of one row: the values that the stage adds (one dict per row that came out), or why it was rejected.
 
     `key` is (row_id,), or (row_id, sub_id) for a stage that reads several rows of one row_id. `usage` is what the row cost, by
-    name: requests, tokens, seconds. A record with `kept` is no end: it holds what a row had before its stage was asked for more.
+    name: requests, tokens, seconds. A record with `kept` does not finish a row: it holds what
+    the row had before its stage was extended.
     """
 
     key: tuple[int, ...]
@@ -95,7 +96,7 @@ class Journal:
 
 
 def _values(path: Path) -> Iterator[Any]:
-    """The valid lines of a journal; none when the file has gone meanwhile (another attempt finished the shard)."""
+    """The valid lines of a journal; none when the file is gone by now (another attempt finished the shard)."""
     try:
         with open(path, "rb") as file:
             for line in file:
@@ -107,13 +108,13 @@ def _values(path: Path) -> Iterator[Any]:
 
 
 def _value(line: bytes) -> Any:
-    """What a line says; None for a torn or damaged one."""
+    """The value of a line; None for an incomplete or corrupt one."""
     checksum, _, text = line.rstrip(b"\n").partition(b" ")
     return json.loads(text) if line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(text) else None
 
 
 def read_header(path: Path) -> JournalHeader | None:
-    """The header of a journal, or None when not even that was written whole."""
+    """The header of a journal, or None when it was not written completely."""
     first = next(_values(path), None)
     return JournalHeader(**first) if isinstance(first, dict) and "fingerprint" in first else None
 

@@ -81,7 +81,7 @@ class ShardFiles:
         return self.folder.parent / "jobs" / "claims" / self.folder.name
 
     def temporaries(self) -> list[Path]:
-        """Everything that attempts leave and that is of no use once the manifest stands."""
+        """Everything that attempts leave and that is not needed once there is a manifest."""
         return self._beside(self.folder, ".journal", ".tmp") + self._beside(self.leases_folder, ".claim", ".tmp")
 
     def _beside(self, folder: Path, *suffixes: str) -> list[Path]:

@@ -45,7 +45,7 @@ class LeaseOwner:
     log: str = ""
 
     def is_dead(self, seen_by: LeaseOwner) -> bool:
-        """Its process is gone from this machine, or SLURM has given its job up and started it again, as `seen_by`."""
+        """Its process is gone from this machine, or SLURM has requeued its job, as `seen_by`."""
         if self.job and self.job == seen_by.job and self.restart < seen_by.restart:
             return True
         return self.machine == seen_by.machine and process_start(self.pid) != self.started
@@ -93,7 +93,7 @@ def read_leases(files: ShardFiles, paths: Sequence[Path] | None = None) -> Itera
 
 
 def live_blocks(files: ShardFiles, seen_by: LeaseOwner | None = None) -> dict[int, LeaseOwner]:
-    """The blocks of a shard that somebody works on, as far as `seen_by` (this process if not given) can tell."""
+    """The blocks of a shard that are being worked on, as far as `seen_by` (this process if not given) can tell."""
     return _live(read_leases(files), seen_by or this_process())
 
 

@@ -78,7 +78,7 @@ def read_manifest(path: Path) -> Manifest | None:
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        raise UserError(f"{path} is damaged ({error.error_count()} faults); delete it and run the shard again") from error
+        raise UserError(f"{path} is corrupt ({error.errors()[0]['msg']}); delete it and run the shard again") from error
 
 
 def summary(rows_in: int, rows_out: int, reasons: dict[str, int], lines_out: int | None = None) -> str:

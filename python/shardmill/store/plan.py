@@ -32,7 +32,7 @@ class InputReading(BaseModel):
 
 
 class InputPlan(BaseModel):
-    """The table that was sharded. `columns` are those of the ingest parts, with their kinds; `rows` counts all its records.
+    """The input table. `columns` are those of the ingest parts, with their kinds; `rows` counts all its records.
 
     A record without a caption is rejected if the run is `captioned`: if a stage reads captions.
     """
@@ -160,7 +160,7 @@ def cut(rows: int, *, num_shards: int | None = None, rows_per_shard: int | None 
 
 
 def load_plan(run: Path) -> Plan:
-    """The plan of a run folder. Raises UserError when there is none or it is damaged."""
+    """The plan of a run folder. Raises UserError when there is none or it is corrupt."""
     path = run / NAME
     try:
         plan = Plan.model_validate_json(path.read_bytes())
@@ -183,21 +183,21 @@ def load_plan(run: Path) -> Plan:
 def create_plan(run: Path, plan: Plan) -> Plan:
     """Create the plan of a run, or check that the one already there says the same.
 
-    Raises UserError naming the first field that differs. Returns the plan that stands.
+    Raises UserError naming the first field that differs. Returns the plan on disk.
     """
     try:
         make_folder(run)
     except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{run} is a file, or in one; name a folder for the run") from None
+        raise UserError(f"{run} is a file, or inside one; give a folder for the run") from None
     except (FileNotFoundError, PermissionError):
-        raise UserError(f"no folder can be made at {run}; name another for the run") from None
+        raise UserError(f"no folder can be made at {run}; choose another for the run") from None
     if create_if_absent(run / NAME, plan.to_bytes()):
         return plan
-    standing = load_plan(run)
-    difference = compare(standing, plan)
+    current = load_plan(run)
+    difference = compare(current, plan)
     if difference:
         raise UserError(f"{run} was planned differently: {difference}; {_remedy(run, difference)}")
-    return standing
+    return current
 
 
 def _remedy(run: Path, difference: str) -> str:
@@ -232,12 +232,12 @@ def _difference(field: str, before: Any, after: Any) -> str:
     """
     if not (isinstance(before, dict) and isinstance(after, dict)):
         return f"{field} is {_apart(json.dumps(before), json.dumps(after))}"
-    told = []
+    parts = []
     for key in before | after:
         was, now = (json.dumps(side[key]) if key in side else "not there" for side in (before, after))
         if was != now:
-            told.append(f"{key} is {_apart(was, now)}")
-    return f"{field}: {', '.join(told)}"
+            parts.append(f"{key} is {_apart(was, now)}")
+    return f"{field}: {', '.join(parts)}"
 
 
 def _opened(value: Any) -> Any:
@@ -246,7 +246,7 @@ def _opened(value: Any) -> Any:
 
 
 def _apart(before: str, after: str, most: int = 60, known: int = 20) -> str:
-    """Two values for a message; long ones are cut to the place where they begin to differ.
+    """Two values for a message; long ones are shortened to where they begin to differ.
 
     >>> _apart("1", "2")
     '1 in its plan and 2 now'
@@ -293,12 +293,12 @@ def _plain(selection: Selection | None) -> Any:
 
 
 def replace_plan(run: Path, plan: Plan) -> Plan:
-    """Publish `plan` as the next revision; the standing one is kept as `superseded/plan-<revision>.json`."""
-    standing = load_plan(run)
-    archive = run / "superseded" / f"plan-{standing.revision:03d}.json"
+    """Publish `plan` as the next revision; the current one is kept as `superseded/plan-<revision>.json`."""
+    current = load_plan(run)
+    archive = run / "superseded" / f"plan-{current.revision:03d}.json"
     make_folder(archive.parent)
     link_if_absent(run / NAME, archive)
-    successor = plan.model_copy(update={"revision": standing.revision + 1})
+    successor = plan.model_copy(update={"revision": current.revision + 1})
     with replacing(run / NAME) as file:
         file.write(successor.to_bytes())
     return successor

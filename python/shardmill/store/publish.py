@@ -1,8 +1,8 @@
-"""Giving a finished shard its final names, so that of many writers exactly one wins and a crash leaves nothing half published.
+"""Publishing a finished shard: of many writers exactly one wins, and a crash leaves nothing half published.
 
 An attempt first writes part, rejects and manifest under names of its own, durably. Then the part's final name is taken by a hard
-link: that link is the claim, it is never overwritten and never removed, so there is exactly one winner. Rejects and manifest
-follow, by whoever comes first: the winner, or a later attempt that finds the claim of a dead one. The manifest is last.
+link: that link decides; it is never overwritten and never removed, so there is exactly one winner. Rejects and manifest
+follow, by whoever comes first: the winner, or a later attempt that finds the part of a dead one. The manifest is last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PublishedFiles = Mapping[Path, tuple[int, int] | None]
 def publish(files: ShardFiles, attempt: str, superseded: Path, *, tidy: bool = True) -> tuple[Manifest, bool]:
     """Publish the staged files of `attempt`, unless another attempt was first.
 
-    Returns the manifest that stands, and whether it is this attempt's. The staged files must be durable. The journals and
+    Returns the manifest on disk, and whether it is this attempt's. The staged files must be durable. The journals and
     temporary files of all attempts are gone afterwards; without `tidy` only this attempt's staged files are.
     """
     staged = files.staged(attempt)
@@ -41,7 +41,7 @@ def complete_publication(
 ) -> Manifest | None:
     """Finish a publication that was begun and cut off; returns the manifest if the shard is complete.
 
-    A part or rejects file that no attempt vouches for is moved to `superseded`. `attempt` is the likely owner, if one is known:
+    A part or rejects file that belongs to no attempt is moved to `superseded`. `attempt` is the likely owner, if one is known:
     then the folder need not be listed to find it, nor, without `tidy`, to find what other attempts have left.
     """
     seen = published_files(files)
@@ -49,7 +49,7 @@ def complete_publication(
     if manifest is None and files.part.exists():
         owner = attempt if attempt is not None and _is_of(files, attempt) else _owner(files)
         if owner is None:
-            manifest = read_manifest(files.manifest)  # the owner may have finished between the two looks
+            manifest = read_manifest(files.manifest)  # the owner may have finished since the first check
             if manifest is None:
                 archive_files(files, superseded, seen)
         else:
@@ -66,7 +66,7 @@ def published_files(files: ShardFiles) -> PublishedFiles:
 
 
 def archive_files(files: ShardFiles, superseded: Path, seen: PublishedFiles) -> None:
-    """Move a shard's published files to `superseded`. The part goes last: it is the claim, so rejects never stand without one.
+    """Move a shard's published files to `superseded`. The part goes last: its name decides who publishes.
 
     Only the files that were `seen`: a worker that is slow at this must not move what a faster one has published since.
     """

@@ -1,4 +1,4 @@
-"""A run on disk: its plan, its stages in order, and the state of each shard as the files tell it."""
+"""A run on disk: its plan, its stages in order, and the state of each shard, read from the files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RunFolder:
 
     @property
     def superseded(self) -> Path:
-        """Where files go that no longer count; nothing reads them, they may be deleted."""
+        """The archive of files that no longer count; nothing reads them, they may be deleted."""
         return self.path / "superseded" / f"revision-{self.plan.revision:03d}"
 
     @property
@@ -60,7 +60,7 @@ class RunFolder:
                 return stage
         if short == INGEST:
             raise UserError(
-                f"ingest asks no model and has no options; to cut the input again: shardmill run {self.path} ingest --redo"
+                f"ingest uses no model and has no options; to cut the input again: shardmill run {self.path} ingest --redo"
             )
         raise UserError(
             f"the {self.plan.pipeline} run {self.path} has no stage {name!r}; {did_you_mean(short, [INGEST, *self.stages])}"
@@ -117,14 +117,14 @@ class RunFolder:
         return [self.fingerprint(stage), *([] if stage == INGEST else self.stage(stage).accepted)]
 
     def is_complete(self, stage: str, shard: int) -> bool:
-        """The shard stands, with the planned fingerprint, made from the part that its input stage has now."""
+        """The shard is finished, with the planned fingerprint, from the part that its input stage has now."""
         manifest = self.manifest(stage, shard)
         return manifest is not None and self.accepts(stage, manifest) and not self.is_stale(stage, shard, manifest)
 
     def complete(self) -> dict[tuple[str, int], Manifest]:
         """The manifests of all complete shards, by (stage, shard), ingest included; each is read once.
 
-        A damaged manifest counts as none, and what was made from an incomplete shard is not complete.
+        A corrupt manifest counts as none, and what was made from an incomplete shard is not complete.
         """
         found: dict[tuple[str, int], Manifest] = {}
         for stage in [INGEST, *self.stages]:
@@ -155,7 +155,7 @@ class RunFolder:
         return {**self.kinds(planned.after), **planned.adds}
 
     def read_part(self, stage: str, shard: int) -> tuple[pl.DataFrame, Manifest]:
-        """A finished part and its manifest, checked against its digest. Raises UserError when it is missing or damaged."""
+        """A finished part and its manifest, checked against its digest. Raises UserError when it is missing or corrupt."""
         files = self.files(stage, shard)
         manifest = read_manifest(files.manifest)
         if manifest is None:
@@ -179,6 +179,6 @@ class RunFolder:
     def _check_file(self, stage: str, shard: int, path: Path, record: FileRecord) -> None:
         if not path.exists() or file_digest(path) != record.sha256:
             raise UserError(
-                f"{path} is not what its manifest says (missing or changed); "
+                f"{path} does not match its manifest (missing or changed); "
                 f"run: shardmill run {self.path} {stage} --shard {shard} --redo"
             )

@@ -38,7 +38,7 @@ def explain(run: RunFolder, row_id: int) -> list[StageOutcome]:
 
 
 def _fates(run: RunFolder, stage: str, shard: int, row_id: int) -> Iterator[StageOutcome]:
-    """Every trace of the row in the stage's files; the first one tells."""
+    """Every outcome of the row in the stage's files; the first one counts."""
     files = run.files(stage, shard)
     manifest = run.manifest(stage, shard)
     if manifest is not None:

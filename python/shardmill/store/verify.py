@@ -1,4 +1,4 @@
-"""Checking a whole stage before anything is made of it."""
+"""Checking all shards of a stage before anything is made from it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ SHOWN = 8
 
 @dataclass
 class StageCheck:
-    """What is wrong with the shards of a stage, by kind of fault, and the manifests of those that are sound."""
+    """The problems of the shards of a stage, by problem, and the manifests of the good ones."""
 
     stage: str
     manifests: dict[int, Manifest] = field(default_factory=dict)
     missing: list[int] = field(default_factory=list)
-    faults: dict[str, list[int]] = field(default_factory=dict)
+    problems: dict[str, list[int]] = field(default_factory=dict)
 
-    def add_fault(self, what: str, shard: int) -> None:
-        self.faults.setdefault(what, []).append(shard)
+    def add_problem(self, what: str, shard: int) -> None:
+        self.problems.setdefault(what, []).append(shard)
 
 
 def check_stage(run: RunFolder, stage: str, shards: Sequence[int] | None = None, *, digests: bool = True) -> StageCheck:
-    """Look at every shard (or at `shards`): manifest, fingerprint, lineage, conservation, and with `digests` the bytes."""
+    """Check every shard (or `shards`): manifest, fingerprint, input, conservation, and with `digests` the bytes."""
     short = stage if stage == "ingest" else run.stage(stage).name
     check = StageCheck(short)
     for shard in range(run.num_shards) if shards is None else shards:
@@ -36,15 +36,15 @@ def check_stage(run: RunFolder, stage: str, shards: Sequence[int] | None = None,
         if manifest is None or (source is not None and above is None):
             check.missing.append(shard)
             continue
-        fault = _fault(run, short, shard, manifest, above, digests)
-        if fault is None:
+        problem = _problem(run, short, shard, manifest, above, digests)
+        if problem is None:
             check.manifests[shard] = manifest
         else:
-            check.add_fault(fault, shard)
+            check.add_problem(problem, shard)
     return check
 
 
-def _fault(run: RunFolder, stage: str, shard: int, manifest: Manifest, above: Manifest | None, digests: bool) -> str | None:
+def _problem(run: RunFolder, stage: str, shard: int, manifest: Manifest, above: Manifest | None, digests: bool) -> str | None:
     """What is wrong with a shard, made from the shard `above`."""
     files = run.files(stage, shard)
     if not run.accepts(stage, manifest):
@@ -66,12 +66,12 @@ def _rows_offered(run: RunFolder, shard: int, above: Manifest | None) -> int:
 
 
 def refuse(run: RunFolder, check: StageCheck) -> None:
-    """Raise UserError if anything is wrong, naming the shards and the command that mends them."""
-    if check.faults:
-        what, shards = next(iter(check.faults.items()))
+    """Raise UserError if anything is wrong, naming the shards and the command that repairs them."""
+    if check.problems:
+        what, shards = next(iter(check.problems.items()))
         raise UserError(
             f"{check.stage}: shards {numbers(shards)}: {what}; "
-            f"do them again: {mend(run, check.stage, shards, redo='older' not in what)}"
+            f"do them again: {repair_command(run, check.stage, shards, redo='older' not in what)}"
         )
     if check.missing:
         raise UserError(
@@ -80,7 +80,7 @@ def refuse(run: RunFolder, check: StageCheck) -> None:
         )
 
 
-def mend(run: RunFolder, stage: str, shards: Sequence[int], *, redo: bool) -> str:
+def repair_command(run: RunFolder, stage: str, shards: Sequence[int], *, redo: bool) -> str:
     """The command that does the shards again."""
     options = "".join(f" --shard {shard}" for shard in list(shards)[:SHOWN])
     return f"shardmill run {run.path} {stage}{options}{' --redo' if redo else ''}"
@@ -97,7 +97,7 @@ def choose_shards(
 ) -> tuple[list[int], list[int]]:
     """Of the `wanted` shards (all if not given) those to build from, and those left out.
 
-    Raises UserError unless all of them stand in each of the stages; `allow_missing` leaves unfinished ones out.
+    Raises UserError unless all of them are finished in each of the stages; `allow_missing` leaves unfinished ones out.
     """
     wanted = range(run.num_shards) if wanted is None else wanted
     finished = set(wanted)

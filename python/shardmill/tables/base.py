@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from shardmill.util.errors import UserError, told
+from shardmill.util.errors import UserError, name_list
 
 ROW_ID = "row_id"
 LINE = "line"
@@ -147,13 +147,15 @@ def check_columns(path: Path, columns: Sequence[str]) -> None:
     """Raises UserError where a column has no name, that of another, one that stands for several, or one of the reader's."""
     empty = [str(place) for place, name in enumerate(columns, 1) if not name.strip()]
     if empty:
-        raise UserError(f"{path}: column {told(empty)} of {len(columns)} has no name. Give every column one in the header.")
+        raise UserError(f"{path}: column {name_list(empty)} of {len(columns)} has no name. Give every column one in the header.")
     twice = sorted(name for name, count in Counter(columns).items() if count > 1)
     if twice:
-        raise UserError(f"{path}: more than one column is called {told(map(repr, twice))}. Give every column its own name.")
+        raise UserError(f"{path}: more than one column is called {name_list(map(repr, twice))}. Give every column its own name.")
     patterns = [name for name in columns if name == "*" or (name.startswith("^") and name.endswith("$"))]
     if patterns:
-        raise UserError(f"{path}: {told(map(repr, patterns))} cannot name a column: Polars takes it for a pattern. Rename it.")
+        raise UserError(
+            f"{path}: {name_list(map(repr, patterns))} cannot name a column: Polars takes it for a pattern. Rename it."
+        )
     taken = [name for name in (ROW_ID, LINE) if name in columns]
     if taken:
         names = ", ".join(map(repr, taken))

@@ -21,7 +21,7 @@ from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.tables import Table, open_table
 from shardmill.tables.selection import Sieve
-from shardmill.util.errors import UserError, did_you_mean, told
+from shardmill.util.errors import UserError, did_you_mean, name_list
 
 CAPTION_NAMES = ("caption", "title", "text", "captions", "alt_text", "description")
 IMAGE_NAMES = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file", "img", "jpg", "png")
@@ -62,7 +62,9 @@ def map_columns(
         raise UserError(f"the column name {odd[0][:60]!r} has a line break; rename it in the input")
     caption = _find(columns, caption, CAPTION_NAMES, "--caption-column")
     if caption is None and captioned:
-        raise UserError(f"no column of the input looks like captions (it has: {told(columns)}); name it with --caption-column")
+        raise UserError(
+            f"no column of the input looks like captions (it has: {name_list(columns)}); name it with --caption-column"
+        )
     image = _find(columns, image, IMAGE_NAMES, "--image-column") if pictured else None
     mapping = {caption: "caption"} if caption is not None else {}
     if image is not None:
@@ -73,7 +75,7 @@ def map_columns(
         if column not in mapping:
             mapping[column] = f"input_{column}" if column in ("caption", "image", *RESERVED) else column
     if len(set(mapping.values())) < len(mapping):
-        raise UserError(f"two columns of the input would get one name: {told(sorted(mapping.values()))}; rename one")
+        raise UserError(f"two columns of the input would get one name: {name_list(sorted(mapping.values()))}; rename one")
     carried = [name for name in mapping.values() if name not in ("caption", "image")]
     kinds: dict[str, Kind] = {"row_id": "int", **dict.fromkeys(("image", "caption", *carried), "text")}
     for name in lists:

@@ -10,7 +10,7 @@ from pathlib import Path
 from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line
 from shardmill.tables import open_table
-from shardmill.util.errors import UserError, told
+from shardmill.util.errors import UserError, name_list
 
 RANGE = re.compile(r"^(?P<prefix>.*)_(?P<start>\d+)_(?P<end>-1|\d+)(?P<suffix>[^0-9][^/]*)?\.csv$")
 
@@ -52,7 +52,7 @@ def merge_ranges(paths: Sequence[Path], out: Path, *, allow_gaps: bool = False) 
     for file in files:
         other = open_table(file.path).columns
         if other != columns:
-            raise UserError(f"{file.path} has the columns {told(other)}, but {files[0].path} has {told(columns)}")
+            raise UserError(f"{file.path} has the columns {name_list(other)}, but {files[0].path} has {name_list(columns)}")
     faults = range_faults(files)
     if faults and not allow_gaps:
         raise UserError(f"{'; '.join(faults)}; nothing was written. To merge all the same: --allow-missing")

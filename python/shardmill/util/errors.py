@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Something that the user can mend. The message says what is wrong, where, and what to do; the CLI prints it and exits 2."""
+    """Something that the user can fix. The message says what is wrong, where, and what to do; the CLI prints it and exits 2."""
 
 
 class Stopped(Exception):
@@ -15,7 +15,7 @@ class Stopped(Exception):
 
 
 class ModelDied(Exception):
-    """A model is gone for good (CUDA error, out of memory, a lost peer): its worker must end at once, for another to take over.
+    """A model died for good (CUDA error, out of memory, a lost peer): its worker must end at once, so that another takes over.
 
     The message says what happened and what to do; the CLI exits 70.
     """
@@ -31,13 +31,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"known: {told(names)}" if names else "none is known"
+    return f"known: {name_list(names)}" if names else "none is known"
 
 
-def told(names: Iterable[str], most: int = 30, longest: int = 60) -> str:
-    """Names of others for a message: not more than so many, and of each not more than so many characters.
+def name_list(names: Iterable[str], most: int = 30, longest: int = 60) -> str:
+    """Names for a message: at most `most` of them, each cut to `longest` characters.
 
-    >>> told(["caption", "x" * 99], longest=8)
+    >>> name_list(["caption", "x" * 99], longest=8)
     'caption, xxxxxxxx…'
     """
     known = list(names)

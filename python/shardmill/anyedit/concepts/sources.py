@@ -23,7 +23,7 @@ from shardmill.language.places import is_locative, is_place
 from shardmill.store.cells import parse_json_cell
 from shardmill.tables.parquet import BROKEN
 from shardmill.tables.parquet_probe import check_survivable
-from shardmill.util.errors import UserError, told
+from shardmill.util.errors import UserError, name_list
 
 Meaning = Literal["auto", "names", "backgrounds"]
 NAME_COLUMNS = ("concept", "name", "class", "class_name", "label", "category")
@@ -126,7 +126,7 @@ def _from_table(path: Path) -> Iterator[Name]:
         if name is None:
             name, where = _column(row, NAME_COLUMNS), _column(row, BACKGROUND_COLUMNS)
             if name is None:
-                raise UserError(f"{path} has the columns {told(row)}; one called {', '.join(NAME_COLUMNS)} is needed.")
+                raise UserError(f"{path} has the columns {name_list(row)}; one called {', '.join(NAME_COLUMNS)} is needed.")
         text = row.get(name)
         if text is not None and not isinstance(text, str):
             raise UserError(f"{path}, line {line}: {name} is {_kind(text)} ({str(text)[:40]}) where a text is expected.")
