@@ -38,7 +38,7 @@ def make(folder: Path, *settings: str, **options: Any) -> RunFolder:
         for shard in range(run.num_shards):
             run_shard(run, stage, shard, models=models)
         check = check_stage(run, stage)
-        assert not check.faults and not check.missing
+        assert not check.problems and not check.missing
     build_datasets(run)
     return run
 

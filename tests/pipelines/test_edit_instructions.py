@@ -47,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
             for shard in range(shards):
                 run_shard(run, stage, shard, models=models)
             check = check_stage(run, stage)
-            assert not check.faults and not check.missing
+            assert not check.problems and not check.missing
         made.append(run)
     return made
 

@@ -65,5 +65,5 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path: Path, half: int) -> None:
         assert leftovers(run) == []
         for stage in [INGEST, *run.stages]:
             check = check_stage(run, stage)
-            assert not check.faults and not check.missing
+            assert not check.problems and not check.missing
     assert kills == KILLS // 2

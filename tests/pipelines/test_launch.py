@@ -131,7 +131,7 @@ def test_a_shard_that_fails_holds_back_only_itself(tmp_path: Path) -> None:
     ingested.write_bytes(whole[:-10])
     result = launch_local(run, 2, quiet=True)
     assert [(failure.stage, failure.shard) for failure in result.failed] == [("extract_objects", 2)]
-    assert "is not what its manifest says" in result.failed[0].message
+    assert "does not match its manifest" in result.failed[0].message
     assert {task.shard for task in result.skipped} == {2}
     assert all(run.is_complete(stage, shard) for stage in run.stages for shard in (0, 1, 3))
     failed = next(stage for stage in read_status(run).stages if stage.stage == "extract_objects")

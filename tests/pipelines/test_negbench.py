@@ -53,7 +53,7 @@ def test_three_shards_give_the_datasets_of_eight(run: RunFolder, tmp_path: Path)
 def test_every_row_is_accounted_for_in_every_stage(run: RunFolder) -> None:
     for stage in [INGEST, *run.stages]:
         check = check_stage(run, stage)
-        assert not check.missing and not check.faults
+        assert not check.missing and not check.problems
     records = sum(manifest.rows_in for manifest in check_stage(run, INGEST).manifests.values())
     with open(SAMPLE, newline="", encoding="utf-8") as file:
         assert records == sum(1 for _ in csv.reader(file)) - 1

@@ -47,7 +47,7 @@ def do(run: RunFolder, *stages: str) -> RunFolder:
         for shard in range(run.num_shards):
             run_shard(run, stage, shard)
         check = check_stage(run, stage)
-        assert not check.faults and not check.missing
+        assert not check.problems and not check.missing
     return run
 
 

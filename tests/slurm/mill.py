@@ -95,7 +95,7 @@ class Mill:
         run = self.fresh()
         for stage in run.stages:
             check = check_stage(run, stage)
-            assert (check.missing, check.faults) == ([], {}), stage
+            assert (check.missing, check.problems) == ([], {}), stage
 
     def digests(self) -> dict[str, str]:
         """What the run made: each part, and each dataset file but the card, which has a date and paths."""

@@ -39,7 +39,7 @@ def combine(run: RunFolder, stage: str, out: Path, *, allow_missing: bool = Fals
     """Write all parts of a stage to one CSV, JSONL or Parquet file, by the suffix of `out`.
 
     Every part is checked against its manifest first. Raises UserError naming the shards and the command that repairs them when
-    any is missing, damaged, stale or of another fingerprint; `allow_missing` leaves unfinished shards out (nothing else) and
+    any is missing, corrupt, stale or of another fingerprint; `allow_missing` leaves unfinished shards out (nothing else) and
     says so in the file's name.
     """
     format = SUFFIXES.get(out.suffix)

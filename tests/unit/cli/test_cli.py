@@ -151,7 +151,7 @@ def test_a_damaged_plan_manifest_or_part_is_named(make_run: MakeRun) -> None:
     part.write_bytes(part.read_bytes()[:-3])
     assert part.name in refused("run", run.path, "extract_objects", "--shard", 1)
     run.files("ingest", 2).manifest.write_text("{")
-    assert "is damaged" in refused("run", run.path, "extract_objects", "--shard", 2)
+    assert "is corrupt" in refused("run", run.path, "extract_objects", "--shard", 2)
     (run.path / "plan.json").write_text(json.dumps({"format": 1}))
     assert "plan.json is corrupt" in refused("status", run.path)
 

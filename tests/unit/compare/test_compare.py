@@ -331,4 +331,4 @@ def test_the_main_thing_is_said_first(three: RunFolder, reseeded: RunFolder) -> 
     same = CliRunner().invoke(cli, ["compare", str(three.path), str(three.path)])
     assert "Nothing that shapes the data differs, and no row does" in same.output
     missing = CliRunner().invoke(cli, ["compare", str(three.path), str(three.path.parent / "none")])
-    assert isinstance(missing.exception, UserError) and "is no run folder" in str(missing.exception)
+    assert isinstance(missing.exception, UserError) and "is not a run folder" in str(missing.exception)

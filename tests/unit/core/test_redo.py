@@ -65,7 +65,7 @@ def test_a_stage_on_a_damaged_ingest_part_names_the_command_that_mends_it(make_r
     run = make_run()
     path = run.files("ingest", 1).part
     path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(UserError, match="is not what its manifest says") as error:
+    with pytest.raises(UserError, match="does not match its manifest") as error:
         run_shard(run, "extract_objects", 1)
     remedy(error.value)
     assert run_shard(run, "extract_objects", 1).conserved()
@@ -85,7 +85,7 @@ def test_a_deleted_damaged_manifest_makes_the_shard_again(run: RunFolder) -> Non
     before = contents(run.folder("extract_objects"))
     manifest = run.files("extract_objects", 0).manifest
     manifest.write_text("{}")
-    with pytest.raises(UserError, match=r"part-00000-of-00004\.json is damaged .*delete it and run the shard again"):
+    with pytest.raises(UserError, match=r"part-00000-of-00004\.json is corrupt .*delete it and run the shard again"):
         run_shard(run, "extract_objects", 0)
     manifest.unlink()
     run_shard(run, "extract_objects", 0)

@@ -68,5 +68,5 @@ def test_a_damaged_file_is_named_instead_of_read(make_run: MakeRun, what: str) -
     run_shard(run, "extract_objects", 0)
     path: Path = getattr(run.files("extract_objects", 0), what)
     path.write_bytes(path.read_bytes() + b"\n")
-    with pytest.raises(UserError, match=f"{path.name} is not what its manifest says"):
+    with pytest.raises(UserError, match=f"{path.name} does not match its manifest"):
         explain(run, 7)

@@ -48,7 +48,7 @@ def test_damage_does_not_pass_into_the_new_shards(make_run: MakeRun, stage: str,
         run_shard(run, "extract_objects", shard)
     path: Path = getattr(run.files(stage, 2), what)
     path.write_bytes(path.read_bytes()[:-2] + b"\n\n")
-    with pytest.raises(UserError, match=f"{path.name} is not what its manifest says.*{stage} --shard 2 --redo"):
+    with pytest.raises(UserError, match=f"{path.name} does not match its manifest.*{stage} --shard 2 --redo"):
         replan(run, num_shards=3)
     assert RunFolder(run.path).num_shards == 4
 

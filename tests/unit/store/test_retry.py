@@ -99,7 +99,7 @@ def test_a_damaged_shard_is_not_retried(make_run: Callable[..., RunFolder]) -> N
     watched_run(run, "extract_objects", Watched(lambda row: row % 5 == 0))
     path = run.files("extract_objects", 1).part
     path.write_bytes(path.read_bytes().replace(b"a", b"b", 1))
-    with pytest.raises(UserError, match=f"{path.name} is not what its manifest says.*--shard 1 --redo"):
+    with pytest.raises(UserError, match=f"{path.name} does not match its manifest.*--shard 1 --redo"):
         reopen(run, "extract_objects")
     assert run.files("extract_objects", 1).manifest.exists()
 
