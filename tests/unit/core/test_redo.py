@@ -58,7 +58,7 @@ def test_a_damaged_ingest_part_is_mended_by_the_command_in_the_message(run: RunF
     remedy(error.value)
     assert contents(run.folder("ingest")) == before
     assert contents(run.folder("propose_negatives")) == later
-    assert check_stage(run, "propose_negatives").faults == {}
+    assert check_stage(run, "propose_negatives").problems == {}
 
 
 def test_a_stage_on_a_damaged_ingest_part_names_the_command_that_mends_it(make_run: MakeRun) -> None:
@@ -122,7 +122,7 @@ def test_a_redo_cut_off_at_any_point_leaves_nothing_that_stands_on_something_gon
             with pytest.raises(KeyboardInterrupt):
                 redo(run, "extract_objects", ["extract_objects.max_objects=2"])
         run = RunFolder(run.path)
-        assert all(not check_stage(run, stage).faults for stage in STAGES)
+        assert all(not check_stage(run, stage).problems for stage in STAGES)
         for shard in range(4):
             assert run.is_complete("extract_objects", shard) or not run.is_complete("propose_negatives", shard)
         finish(run)
@@ -140,7 +140,7 @@ def cutting_off(after: int, calls: object) -> Callable[..., None]:
 
 
 def test_settings_and_shards_do_not_go_together_and_ingest_has_no_settings(run: RunFolder) -> None:
-    with pytest.raises(UserError, match="leave out --shard"):
+    with pytest.raises(UserError, match="remove --shard"):
         redo(run, "extract_objects", ["extract_objects.max_objects=3"], [1])
     with pytest.raises(UserError, match="ingest has no options"):
         redo(run, "ingest", ["extract_objects.max_objects=3"])

@@ -261,7 +261,7 @@ def test_a_broken_stage_stops_each_time_and_leaves_no_trace_when_it_is_mended(
     [
         ({"objects": "dog"}, "not a list of texts"),
         ({"objects": [1]}, "not a list of texts"),
-        ({"object": ["dog"]}, "column object is none of objects"),
+        ({"object": ["dog"]}, "column object is not one of objects"),
         ("dog", "AttributeError"),
         ([], "neither a row nor a Reject"),
     ],
