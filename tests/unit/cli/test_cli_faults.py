@@ -90,7 +90,7 @@ def test_places_where_nothing_can_be_written(
     refused: EngineRejected, make_run: MakeRun, captions_csv: Path, tmp_path: Path
 ) -> None:
     assert "/proc/run" in refused("shard", captions_csv, "--run", "/proc/run")
-    assert "captions.csv/run is a file, or in one" in refused("shard", captions_csv, "--run", captions_csv / "run")
+    assert "captions.csv/run is a file, or inside one" in refused("shard", captions_csv, "--run", captions_csv / "run")
     run = make_run()
     for word in (captions_csv / "x.csv", tmp_path / ("n" * 300 + ".csv")):
         line = refused("combine", run.path, "ingest", "--out", word)

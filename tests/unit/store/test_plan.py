@@ -155,7 +155,7 @@ def test_numbers_below_one_are_refused(captions_csv: Path, name: str) -> None:
 
 def test_a_place_where_no_folder_can_be_is_named(captions_csv: Path) -> None:
     for folder in (captions_csv, captions_csv / "below"):
-        with pytest.raises(UserError, match="is a file, or in one"):
+        with pytest.raises(UserError, match="is a file, or inside one"):
             start_run(folder, NewRun(input=captions_csv))
     with pytest.raises(UserError, match="no folder can be made at /proc/run"):
         start_run(Path("/proc/run"), NewRun(input=captions_csv))
