@@ -14,13 +14,15 @@ from shardmill.anyedit.by_template import CANDIDATES, words
 from shardmill.anyedit.edit_types import TYPES
 from shardmill.language.actions import actions, is_human, verb_stem
 from shardmill.language.backdrops import is_backdrop
-from shardmill.language.cues import word_set
 from shardmill.language.lexicon import lexicon
 from shardmill.language.looks import ASPECTS, has_word, is_stuff, names_color
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.relations import mentions, relation
 from shardmill.language.visibility import is_visible
+from shardmill.language.word_lists import word_lists
+
+_LISTS = word_lists("shardmill.anyedit", "edit_targets")
 
 Row = Mapping[str, Any]
 Target = dict[str, Any]
@@ -32,15 +34,8 @@ MAX_TEXT = 40
 
 _SOFT = frozenset({"animal", "person", "food", "drink", "nature", "part", "body", "medical"})
 _PARTS = frozenset({"part", "body"})
-_INDOORS = word_set(
-    "kitchen bedroom bathroom office classroom gym restaurant workshop hospital shop stage dining room table desk indoors inside",
-    "shelf sofa bed counter escalator oven toaster bathtub piano fridge refrigerator",
-)
-_BEARERS = word_set(
-    "sign billboard poster banner newspaper magazine book notebook menu whiteboard blackboard chalkboard label t-shirt shirt mug",
-    "cup bottle box can package bag bus truck van taxi train jersey cap card postcard letter envelope screen flag storefront",
-    "shop kiosk bakery cafe crate jar balloon",
-) | {"license plate", "number plate"}
+_INDOORS = _LISTS.words("indoors")
+_BEARERS = _LISTS.words("bearers") | {"license plate", "number plate"}
 
 
 def things(row: Row) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from shardmill.language.cues import word_set
 from shardmill.language.naming import named_objects
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import ARTICLES, fold
@@ -14,6 +13,9 @@ from shardmill.language.placed import PlacedWord, placed_words
 from shardmill.language.places import PREPOSITIONS, is_place, place_key
 from shardmill.language.relations import mentions, relation
 from shardmill.language.tagging import ADJECTIVE, ADVERB, DETERMINER, GERUND, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, VERB
+from shardmill.language.word_lists import word_lists
+
+_LISTS = word_lists("shardmill.anyedit", "scene_captions")
 
 MIN_WORDS = 3
 _EDGE = " \t\r\n\"'“”‘’*`"
@@ -30,12 +32,7 @@ _OF_THE_PICTURE = re.compile(
     r"\bclose-?up\b|\bwe see\b",
     re.IGNORECASE,
 )
-_OPINIONS = word_set(
-    "beautiful beautifully stunning lovely gorgeous charming majestic majestically serene serenely peaceful peacefully cozy cosy",
-    "amazing wonderful adorable cute elegant elegantly delicious magnificent picturesque breathtaking tranquil enchanting",
-    "perfect perfectly nice great impressive iconic mysterious mysteriously graceful gracefully happily joyful joyfully proudly",
-    "vibrant exquisite delightful dreamy magical idyllic splendid ugly boring quaint whimsical lonely romantic",
-)
+_OPINIONS = _LISTS.words("opinions")
 _WIDE = ("ground", "water", "cloud", "mountain")
 """Shapes of what is no object, but what objects stand on or in."""
 _NEXT_TO = frozenset({"next", "front"})

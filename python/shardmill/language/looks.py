@@ -5,43 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from shardmill.language.cues import word_set
+from shardmill.language.word_lists import word_lists, word_set
 
-COLORS = word_set(
-    "red blue green yellow white black brown orange pink purple gray grey gold golden silver turquoise maroon teal navy beige",
-    "lavender magenta olive coral crimson indigo mint peach violet ivory burgundy khaki cyan scarlet lilac mustard tan amber",
-    "bronze emerald charcoal cream rust aqua fuchsia mauve ochre sapphire",
-)
-SHADES = word_set("light dark bright pale deep soft vivid pastel neon metallic sky lime olive royal navy blood rose hot matte")
+_LISTS = word_lists("shardmill.language", "looks")
+
+COLORS = _LISTS.words("colors")
+SHADES = _LISTS.words("shades")
 """Words that may stand before a colour and belong to it."""
 
-_FABRICS = "leather wool silk cotton denim velvet linen felt lace knitted wicker rattan bamboo straw paper cardboard origami"
-_SOLIDS = (
-    "wood wooden oak pine glass crystal metal metallic steel iron bronze copper brass gold golden silver aluminium aluminum "
-    "stone marble granite concrete brick clay ceramic porcelain plaster plastic rubber wax ice chocolate jade statue foam"
-)
-MATERIALS = word_set(_FABRICS, _SOLIDS)
-SIZES = word_set(
-    "big bigger biggest small smaller smallest large larger largest tiny huge giant gigantic little tall taller short shorter",
-    "long longer wide wider narrow narrower enormous massive",
-)
-VAGUE = word_set(
-    "different better nicer nice beautiful good other another new interesting cool great improved changed modified special",
-    "attractive",
-)
-HUMANS = word_set(
-    "human person people man men woman women boy boys girl girls child children kid kids baby adult adults guy lady somebody",
-    "someone crowd family couple player players friend friends tourist tourists commuter commuters",
-)
-WEATHER = word_set(
-    "sunny sunshine sun rain rainy raining drizzle storm stormy thunderstorm lightning snow snowy snowing snowfall blizzard hail",
-    "fog foggy mist misty haze hazy cloudy clouds overcast wind windy gale clear sky frost frosty heat monsoon downpour sleet",
-    "rainbow weather",
-)
-HOURS = word_set(
-    "dawn sunrise morning noon midday afternoon evening dusk sunset twilight night nighttime midnight daytime daylight moonlight",
-    "moonlit golden hour starry",
-)
+MATERIALS = _LISTS.words("fabrics", "solids")
+SIZES = _LISTS.words("sizes")
+VAGUE = _LISTS.words("vague")
+HUMANS = _LISTS.words("humans")
+WEATHER = _LISTS.words("weather")
+HOURS = _LISTS.words("hours")
 SEASONS = word_set("spring summer autumn fall winter springtime summertime wintertime season autumnal wintry")
 ASPECTS = {"weather": WEATHER, "time of day": HOURS, "season": SEASONS}
 

@@ -17,21 +17,15 @@ from shardmill.language.tagging import (
     makes_compound,
     tag,
 )
-from shardmill.language.visibility import PARTITIVES, is_visible
-from shardmill.language.visibility_words import TIMES, word_set
+from shardmill.language.visibility import PARTITIVES, TIMES, is_visible
+from shardmill.language.word_lists import word_lists, word_set
+
+_LISTS = word_lists("shardmill.language", "noun_phrases")
 
 MAX_WORDS = 4
 
 # What a thing is made of, or looks like: it describes the noun after it, unless the lexicon lists both as one name.
-_MATERIALS = word_set(
-    """
-    steel stone concrete leather glass brick marble gravel wool bamboo paper cardboard silk cotton ceramic metal iron
-    rubber denim velvet lace straw gold silver bronze copper brass clay porcelain crystal granite oak pine wicker rattan
-    canvas linen suede nylon aluminum aluminium foam plastic wood vinyl tile fur chrome cement satin felt fabric wire
-    dirt cobblestone plaid orange rose lavender peach cream salmon turquoise teal navy maroon khaki burgundy lime mint
-    olive charcoal coral
-    """
-)
+_MATERIALS = _LISTS.words("materials")
 _DESCRIBING = _MATERIALS | PARTITIVES | TIMES
 _SPORTS_THAT_ARE_BALLS = frozenset({"baseball", "basketball", "football", "volleyball", "cricket", "softball"})
 _PARTITIVE_FORMS = PARTITIVES | {word + "s" for word in PARTITIVES} | {"bunches", "batches", "loaves", "halves", "series"}

@@ -14,7 +14,9 @@ from shardmill.language.caption_text import Token
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import PLURAL_ONLY, plural, singular
 from shardmill.language.visibility import is_known, is_thing_in_ing
-from shardmill.language.visibility_words import word_set
+from shardmill.language.word_lists import word_lists, word_set
+
+_LISTS = word_lists("shardmill.language", "tagging")
 
 NOUN, ADJECTIVE, VERB, GERUND, PARTICIPLE = "noun", "adjective", "verb", "gerund", "participle"
 DETERMINER, NUMBER, PREPOSITION, CONJUNCTION, POSSESSIVE = "determiner", "number", "preposition", "conjunction", "possessive"
@@ -27,63 +29,18 @@ _PENN = {
     "TO": PREPOSITION, "CC": CONJUNCTION, "POS": POSSESSIVE, "PRP": PRONOUN, "WP": PRONOUN, "EX": PRONOUN, "RB": ADVERB,
     "RBR": ADVERB, "RBS": ADVERB, "RP": ADVERB, "WRB": CONJUNCTION,
 }  # fmt: skip
-_FIXED_TEXT = {
-    DETERMINER: "a an the this these those some any every each no another both all several many few various multiple numerous "
-    "his her its their my your our half",
-    NUMBER: "one two three four five six seven eight nine ten eleven twelve dozen hundred thousand million",
-    PREPOSITION: "in on at of with without from to by for near like into onto upon over under above below behind beside besides "
-    "beneath underneath between among amongst amid amidst across along alongside around through throughout toward towards "
-    "against past during inside outside off via per atop aboard within opposite than",
-    CONJUNCTION: "and or but & + while as that when where if because who which so how why",
-    ADVERB: "up down out away together next very just only there here also too now then not",
-    VERB: "is are was were be been has have had do does did can will would could should might must seems appears sits stands "
-    "wears holds looks gets goes makes takes comes lies runs contains includes consists depicts",
-    ADJECTIVE: "red blue green yellow white black brown grey gray pink purple beige golden silver gold tan colorful colourful "
-    "other different same own more most less new old young little small large big huge tiny tall short long front top bottom "
-    "back side middle left right male female adult main senior elderly fresh raw hot cold wet dry wooden metal stainless "
-    "ceramic plastic antique vintage free stock good great nice cute pretty beautiful lovely happy empty full open close "
-    "public giant mini modern assorted flat multi chinese japanese american indian african asian european british french "
-    "italian mexican german english spanish russian korean caucasian hispanic professional digital electric electronic double "
-    "single tropical floral stylish outdoor indoor commercial sunny rainy snowy cartoon bald baked grilled round square deep",
+_FIXED = {
+    word: kind
+    for kind in (DETERMINER, NUMBER, PREPOSITION, CONJUNCTION, ADVERB, VERB, ADJECTIVE)
+    for word in _LISTS.words(f"always_{kind}")
 }
-_FIXED = {word: kind for kind, words in _FIXED_TEXT.items() for word in words.split()}
+"""Words of one class in captions, whatever the general tagger says of them."""
 
 # Nouns that are as often a verb in captions, by their base form.
-_VERBS = word_set(
-    """
-    balance bat bathe battle bike bite blow board bow box brush butt can carry cast catch change chase chat check cheer chop
-    circle clap climb clip coach comb compete cook cover crash crawl cross crowd cup cut cycle dance direct display dive
-    dock dress drink drive drop eat enjoy exercise face fan feature feed fence field fight fill film fish fix flag flash
-    flip float fly fold fork frame gather glance glide graze grill grin grind grip groom guard guide hang head hike hit hold hop
-    hug hunt jog jump kick kiss knit ladder land laugh lead lean leap lick lie light line look lounge march mix model mount
-    move mow nap near nest pack paddle paint park pass patrol paw pedal peek peer perch pet phone pick picture pitch
-    place plant play plow point pose post pour practice preen prepare present press protest pull punch push race rake
-    rally reach read relax remove rest return ride ring rise rock roll row run rush sail salute saw scale scratch sell
-    serve set shade shake share ship shoot shop show sign sink sit skate ski sled sleep slice slide smile smoke snap
-    sniff snow soar spin splash spot spray spread spring squat stack stage stand stare start steam steer step stick stir
-    stop stretch strike stroll study support surf surround sweep swim swing talk taste tend test throw tie top toss
-    touch tour tow trail train travel trick trot try turn type use view visit vote wade wait walk wander wash watch
-    water wave wear wheel wind work wrap yawn
-    """
-)
+_VERBS = _LISTS.words("verbs")
 # What something is for: "a frying pan". The noun after it is a thing, never a person or an animal.
-_PURPOSES = word_set(
-    """
-    dining cutting swimming washing shopping parking frying rocking walking baking sleeping living rolling mixing
-    serving sewing measuring boxing bowling hiking running wedding racing fishing skating skiing surfing camping
-    training riding cooking drinking changing waiting reading writing vending landing diving welding climbing steering
-    ironing filing folding hanging sailing rowing meeting shaving gardening knitting watering carving chopping seating
-    mooring playing building railing painting ceiling jogging cycling operating drawing sitting dressing packing
-    """
-)
-_ACTIVITY_GEAR = word_set(
-    """
-    board room table chair machine pan pool cart lot stick bag pin bowl cup spoon shoe boot ring dress cake gown rod
-    boat pole rink glass lamp desk paper suit gear helmet strip wheel knife net mat trunk cap area court station ground
-    hall field track tent platform rope fork set cabinet alley ball glove can iron tape tower light needle case space
-    tray dish mask torch wall frame basket arch bouquet car bike stand store sheet oil
-    """
-)
+_PURPOSES = _LISTS.words("purposes")
+_ACTIVITY_GEAR = _LISTS.words("gear")
 _PLURAL_MODIFIERS = frozenset({"sports", "clothes", "glasses", "jeans", "arms", "goods", "news", "stairs", "gymnastics", "games"})
 _SINGULAR_DETERMINERS = frozenset({"a", "an", "one", "each", "every", "another", "this"})
 _PLURAL_DETERMINERS = word_set("several many few various multiple numerous both these those all some")

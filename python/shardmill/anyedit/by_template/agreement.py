@@ -9,13 +9,15 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from shardmill.language.cues import word_set
 from shardmill.language.nouns import fold, is_mass, is_plural, with_article
 from shardmill.language.placed import PlacedWord, placed_words
 from shardmill.language.tagging import ADJECTIVE, ADVERB, CONJUNCTION, DETERMINER, NOUN, NUMBER, PREPOSITION, VERB
+from shardmill.language.word_lists import word_lists, word_set
+
+_LISTS = word_lists("shardmill.anyedit.by_template", "agreement")
 
 _IRREGULAR = {"are": "is", "were": "was", "have": "has", "do": "does"}
-_MODALS = word_set("can will would could should might must may is was has does had did be been")
+_MODALS = _LISTS.words("fixed_verbs")
 _KEPT_BEFORE = {"these": "this", "those": "that"} | {
     word: word for word in ("the", "his", "her", "its", "their", "my", "your", "our")
 }
@@ -23,14 +25,9 @@ _BETWEEN_SEVERAL = word_set(
     "identical matching similar different various other more separate neighboring neighbouring adjacent twin opposite same"
 )
 """Adjectives that only several things can bear."""
-_OFTEN_VERBS = word_set(
-    "open clean dry empty warm cool clear slow narrow free own set cut put hit read spread split shut let wet light close bloom",
-    "cross dress",
-)
+_OFTEN_VERBS = _LISTS.words("often_verbs")
 """Words that may be the verb of several things though they look like adjectives, participles or nouns."""
-_PLACES = word_set(
-    "near beside behind under beneath among by between above over across through past toward towards below along around against"
-)
+_PLACES = _LISTS.words("prepositions")
 _LEAVABLE = word_set("with beside near behind by alongside")
 _PAIRS = re.compile(
     r"\b(?:both|each|other|others|another|pairs?|couples?|twins?|trio|together|they|their|theirs|them|themselves|"

@@ -9,20 +9,19 @@ from typing import Any
 
 from shardmill.anyedit.by_template.agreement import none_left, one_left
 from shardmill.anyedit.by_template.words import made, words
-from shardmill.language.cues import word_set
 from shardmill.language.nouns import fold, is_plural
 from shardmill.language.numbers import Number, numbers_in, written_like
 from shardmill.language.placed import PlacedWord, placed_words
 from shardmill.language.relations import mentions
 from shardmill.language.tagging import ADJECTIVE, GERUND, NOUN, NUMBER, PARTICIPLE
+from shardmill.language.word_lists import word_lists
+
+_LISTS = word_lists("shardmill.anyedit.by_template", "counting")
 
 MOST = 99
 MODIFIERS = 3
 """Most adjectives between a number and its noun."""
-_NOT_A_COUNT = word_set(
-    "a an all both every another about over nearly almost around than least most no number room route gate platform page level "
-    "chapter channel bus line or to and between x one last next first top other"
-)
+_NOT_A_COUNT = _LISTS.words("not_a_count")
 """Before a number, these say that it is a name, a guess, a range or a part of the things."""
 _LOOSE = re.compile(r"\b(?:both|each|another|one|others?|pairs?|couple|twins?|trio|half|dozens?)\b", re.IGNORECASE)
 """Words by which a caption speaks of the counted things once more."""

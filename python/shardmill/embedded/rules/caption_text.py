@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from shardmill.language.cues import ADVERBS, AUXILIARIES, DETERMINERS, JOINS, MEDIA, PLACES, PRONOUNS, RELATIVES, VERBS, word_set
+from shardmill.language.cues import ADVERBS, AUXILIARIES, DETERMINERS, JOINS, MEDIA, PLACES, PRONOUNS, RELATIVES, VERBS
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import is_mass, is_plural
 from shardmill.language.scopes import scopes
+from shardmill.language.word_lists import word_set
 
 _MAX_WORDS = 40
 _QUOTES = "\"'\u2018\u2019\u201c\u201d"
