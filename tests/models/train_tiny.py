@@ -37,7 +37,7 @@ from shardmill.core.model_shard import pool_key
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.registry import stage_class
 from shardmill.core.shard_runner import run_shard
-from shardmill.language.existence import listed
+from shardmill.language.existence_questions import listed
 from shardmill.models.contract import Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.preview.tracing import TracingModel

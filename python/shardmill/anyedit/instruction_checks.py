@@ -27,10 +27,10 @@ from shardmill.anyedit.instruction_answers import (
 )
 from shardmill.anyedit.instruction_form import first_verb, form_problem, plain, quoted, straight, without_quoted
 from shardmill.language.actions import actions, has_verb, is_human, verb_stem
-from shardmill.language.backdrops import is_backdrop
+from shardmill.language.appearance import ASPECTS, COLORS, MATERIALS, SIZES, VAGUE, color_key, has_word, names_color, words_of
+from shardmill.language.backgrounds import is_background
 from shardmill.language.cues import AUXILIARIES, PLACES
 from shardmill.language.lexicon import lexicon
-from shardmill.language.looks import ASPECTS, COLORS, MATERIALS, SIZES, VAGUE, color_key, has_word, names_color, words_of
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem as name_problem
 from shardmill.language.polarity import new_objects
@@ -275,7 +275,7 @@ def foreground(at: Situation, background: str | None) -> list[str]:
     """The objects of a caption that stand before its background."""
     place = background or ""
     named = [name for name in at.objects if mentions(at.caption, name)]
-    return [name for name in named if not mentions(place, name) and not is_backdrop(name)]
+    return [name for name in named if not mentions(place, name) and not is_background(name)]
 
 
 def _takes_away(answer: Instruction) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from shardmill.language.looks import words_of
+from shardmill.language.appearance import words_of
 from shardmill.language.word_lists import word_lists
 
 _LISTS = word_lists("shardmill.anyedit", "instruction_form")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from shardmill.language.appearance import HUMANS, words_of
 from shardmill.language.caption_text import tokens
 from shardmill.language.cues import AUXILIARIES
 from shardmill.language.lexicon import lexicon
-from shardmill.language.looks import HUMANS, words_of
 from shardmill.language.nouns import fold
 from shardmill.language.tagging import GERUND, NOUN, VERB, tag
 from shardmill.language.word_lists import word_lists

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from shardmill.language.cues import AUXILIARIES
-from shardmill.language.naming import named_objects
+from shardmill.language.named_objects import named_objects
 from shardmill.language.relations import mentions, relation
 from shardmill.language.scopes import Scope, scopes
 

@@ -27,7 +27,7 @@ from shardmill.language.cues import (
     VERBS,
     cue_at,
 )
-from shardmill.language.tokens import normal, tokens
+from shardmill.language.negation_text import normal, tokens
 
 _QUOTES = frozenset("'\"")
 _STOPS = PLACES | JOINS

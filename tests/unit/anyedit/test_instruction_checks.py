@@ -12,7 +12,7 @@ from shardmill.anyedit.instruction_form import VERBS, form_problem, quoted
 from shardmill.anyedit.instruction_prompts import template_name
 from shardmill.core.prompts import load_template
 from shardmill.language.actions import actions, is_human, verb_stem
-from shardmill.language.looks import color_key, has_word, names_color
+from shardmill.language.appearance import color_key, has_word, names_color
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.models.text.settings import closed_schema
 

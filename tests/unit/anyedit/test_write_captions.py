@@ -16,9 +16,9 @@ from shardmill.core.stage import Answer, ModelCall, Reject
 from shardmill.embedded.rules.engine import RulesModel
 from shardmill.embedded.rules.phrases import patterns
 from shardmill.language.lexicon import lexicon
-from shardmill.language.naming import named_objects
+from shardmill.language.locatives import locative
+from shardmill.language.named_objects import named_objects
 from shardmill.language.numbers import has_number
-from shardmill.language.places import locative
 from shardmill.language.relations import mentions
 from shardmill.util.errors import UserError
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shardmill.language.likeness import DIMENSIONS, Vector, cosine, vectors
+from shardmill.language.similarity import DIMENSIONS, Vector, cosine, vectors
 
 BLOCK, TILE = 1_024, 4_096
 WIDTH = 512

@@ -18,8 +18,8 @@ import polars as pl
 
 from shardmill.anyedit.concepts.label_names import label_names
 from shardmill.language.lexicon import lexicon
+from shardmill.language.locatives import is_locative, is_place
 from shardmill.language.nouns import fold
-from shardmill.language.places import is_locative, is_place
 from shardmill.store.cells import parse_json_cell
 from shardmill.tables.parquet import BROKEN
 from shardmill.tables.parquet_probe import check_survivable
