@@ -13,7 +13,7 @@ from shardmill.language.relations import mentions
 from shardmill.language.visibility import is_visible
 from shardmill.language.word_lists import word_lists
 
-_LISTS = word_lists("shardmill.antidote", "question_forms")
+_LISTS = word_lists("shardmill.antidote", "question_forms.yaml")
 
 MIN_WORDS, MAX_WORDS = 4, 30
 

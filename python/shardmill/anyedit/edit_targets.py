@@ -22,7 +22,7 @@ from shardmill.language.relations import mentions, relation
 from shardmill.language.visibility import is_visible
 from shardmill.language.word_lists import word_lists
 
-_LISTS = word_lists("shardmill.anyedit", "edit_targets")
+_LISTS = word_lists("shardmill.anyedit", "edit_targets.yaml")
 
 Row = Mapping[str, Any]
 Target = dict[str, Any]

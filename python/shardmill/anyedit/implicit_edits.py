@@ -18,7 +18,7 @@ from shardmill.language.relations import mentions
 from shardmill.language.word_lists import word_lists
 from shardmill.util.resources import resource_text
 
-_LISTS = word_lists("shardmill.anyedit", "implicit_edits")
+_LISTS = word_lists("shardmill.anyedit", "implicit_edits.yaml")
 
 SEEDS = "templates/anyedit/implicit_seeds.yaml"
 MIN_WORDS, MAX_WORDS = 3, 20

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from shardmill.language.appearance import words_of
 from shardmill.language.word_lists import word_lists
 
-_LISTS = word_lists("shardmill.anyedit", "instruction_form")
+_LISTS = word_lists("shardmill.anyedit", "instruction_form.yaml")
 
 VERBS: dict[str, tuple[str, ...]] = {
     "add": ("add", "place", "include", "put", "insert"),

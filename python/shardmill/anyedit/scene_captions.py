@@ -15,7 +15,7 @@ from shardmill.language.tagging import ADJECTIVE, ADVERB, DETERMINER, GERUND, NO
 from shardmill.language.word_lists import word_lists
 from shardmill.language.word_spans import WordSpan, word_spans
 
-_LISTS = word_lists("shardmill.anyedit", "scene_captions")
+_LISTS = word_lists("shardmill.anyedit", "scene_captions.yaml")
 
 MIN_WORDS = 3
 _EDGE = " \t\r\n\"'“”‘’*`"

@@ -13,7 +13,7 @@ from shardmill.language.nouns import fold
 from shardmill.language.tagging import GERUND, NOUN, VERB, tag
 from shardmill.language.word_lists import word_lists
 
-_LISTS = word_lists("shardmill.language", "actions")
+_LISTS = word_lists("shardmill.language", "actions.yaml")
 
 _PAST = _LISTS.mapping("irregular_verbs")
 _NO_ACTIONS = AUXILIARIES | _LISTS.words("no_actions")

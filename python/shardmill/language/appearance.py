@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from shardmill.language.word_lists import word_lists, word_set
 
-_LISTS = word_lists("shardmill.language", "appearance")
+_LISTS = word_lists("shardmill.language", "appearance.yaml")
 
 COLORS = _LISTS.words("colors")
 SHADES = _LISTS.words("shades")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from shardmill.language.word_lists import word_lists, word_set
 
-_LISTS = word_lists("shardmill.language", "cues")
+_LISTS = word_lists("shardmill.language", "cues.yaml")
 
 
-_NEGATION = word_lists("shardmill.language", "negation")
+_NEGATION = word_lists("shardmill.language", "negation.yaml")
 _KINDS = ("before", "not", "missing", "gone", "neither", "nor", "none", "suffix", "hedge", "idle")
 
 CUES: dict[tuple[str, ...], str] = {tuple(phrase.split()): kind for kind in _KINDS for phrase in _NEGATION.phrases(kind)}

@@ -9,7 +9,7 @@ from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold, is_mass, is_plural, with_article
 from shardmill.language.word_lists import word_lists, word_set
 
-_LISTS = word_lists("shardmill.language", "locatives")
+_LISTS = word_lists("shardmill.language", "locatives.yaml")
 
 PREPOSITIONS = _LISTS.words("prepositions")
 _FREE = word_set("underwater outdoors indoors underground backstage offshore overhead mid-air")

@@ -20,7 +20,7 @@ from shardmill.language.tagging import (
 from shardmill.language.visibility import PARTITIVES, TIMES, is_visible
 from shardmill.language.word_lists import word_lists, word_set
 
-_LISTS = word_lists("shardmill.language", "noun_phrases")
+_LISTS = word_lists("shardmill.language", "noun_phrases.yaml")
 
 MAX_WORDS = 4
 

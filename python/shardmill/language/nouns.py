@@ -31,7 +31,7 @@ _SINGULAR_OF = {many: one for one, many in _PLURAL_OF.items()}
 _COMPOUNDED = {row["singular"]: row["plural"] for row in _irregular_nouns() if row["compounds"] == "yes"}
 """Those that a longer word ends with too: "firewoman" and "snowmen" follow "man"."""
 _COMPOUNDED_MANY = {many: one for one, many in _COMPOUNDED.items()}
-_LISTS = word_lists("shardmill.language", "nouns")
+_LISTS = word_lists("shardmill.language", "nouns.yaml")
 
 _INVARIANT = _LISTS.words("invariant")
 PLURAL_ONLY = _LISTS.words("plural_only")

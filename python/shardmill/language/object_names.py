@@ -10,7 +10,7 @@ from shardmill.language.nouns import fold
 from shardmill.language.relations import mentions, relation
 from shardmill.language.word_lists import word_lists
 
-_LISTS = word_lists("shardmill.language", "object_names")
+_LISTS = word_lists("shardmill.language", "object_names.yaml")
 
 MAX_WORDS = 4
 MAX_CHARACTERS = 40

@@ -12,7 +12,7 @@ from shardmill.language.nouns import singular
 from shardmill.language.visibility import THINGS, is_known
 from shardmill.language.word_lists import word_lists, word_set
 
-_LISTS = word_lists("shardmill.language", "proper_names")
+_LISTS = word_lists("shardmill.language", "proper_names.yaml")
 
 MODEL, PROPER = "make or model", "proper noun"
 

@@ -16,7 +16,7 @@ from shardmill.language.nouns import PLURAL_ONLY, plural, singular
 from shardmill.language.visibility import is_known, is_thing_in_ing
 from shardmill.language.word_lists import word_lists, word_set
 
-_LISTS = word_lists("shardmill.language", "tagging")
+_LISTS = word_lists("shardmill.language", "tagging.yaml")
 
 NOUN, ADJECTIVE, VERB, GERUND, PARTICIPLE = "noun", "adjective", "verb", "gerund", "participle"
 DETERMINER, NUMBER, PREPOSITION, CONJUNCTION, POSSESSIVE = "determiner", "number", "preposition", "conjunction", "possessive"

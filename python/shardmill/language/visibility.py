@@ -9,7 +9,7 @@ from shardmill.language.nouns import fold, singular
 from shardmill.language.word_lists import word_lists
 
 _CACHE = 1 << 16
-_LISTS = word_lists("shardmill.language", "visibility")
+_LISTS = word_lists("shardmill.language", "visibility.yaml")
 
 IMAGE_WORDS = _LISTS.words("image_words")
 """Words about the picture instead of what it shows."""

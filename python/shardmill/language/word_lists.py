@@ -46,9 +46,12 @@ class WordLists:
 
 
 @cache
-def word_lists(package: str, name: str) -> WordLists:
-    """The lists of `name`.yaml in a package: `word_lists("shardmill.language", "tagging")`."""
-    file = files(package).joinpath(f"{name}.yaml")
+def word_lists(package: str, file: str) -> WordLists:
+    """The lists of a file in a package: `word_lists("shardmill.language", "tagging.yaml")`.
+
+    The file's name stands in the module that uses it, so that the fingerprint of a stage covers its words.
+    """
     # BaseLoader makes nothing but texts, lists and mappings; the C version reads a file in a tenth of the time.
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    return WordLists(f"{name}.yaml", yaml.load(file.read_text(encoding="utf-8"), Loader=loader))
+    text = files(package).joinpath(file).read_text(encoding="utf-8")
+    return WordLists(file, yaml.load(text, Loader=loader))

@@ -14,7 +14,7 @@ from shardmill.language.tagging import ADJECTIVE, ADVERB, CONJUNCTION, DETERMINE
 from shardmill.language.word_lists import word_lists, word_set
 from shardmill.language.word_spans import WordSpan, word_spans
 
-_LISTS = word_lists("shardmill.anyedit.by_template", "agreement")
+_LISTS = word_lists("shardmill.anyedit.by_template", "agreement.yaml")
 
 _IRREGULAR = {"are": "is", "were": "was", "have": "has", "do": "does"}
 _MODALS = _LISTS.words("fixed_verbs")

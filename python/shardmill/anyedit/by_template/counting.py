@@ -16,7 +16,7 @@ from shardmill.language.tagging import ADJECTIVE, GERUND, NOUN, NUMBER, PARTICIP
 from shardmill.language.word_lists import word_lists
 from shardmill.language.word_spans import WordSpan, word_spans
 
-_LISTS = word_lists("shardmill.anyedit.by_template", "counting")
+_LISTS = word_lists("shardmill.anyedit.by_template", "counting.yaml")
 
 MOST = 99
 MODIFIERS = 3
