@@ -172,7 +172,7 @@ def antidote_exchanges(folder: Path) -> list[Learned]:
 
 def anyedit_exchanges(folder: Path) -> list[Learned]:
     """What is asked about the concepts and their captions, and about a pool of concepts. Pictures are not looked at."""
-    settings = [*EDITING, "select_captions.pictures=''"]
+    settings = [*EDITING, "select_captions.images=''"]
     new = NewRun(input=write_concepts(folder / "pairs.csv"), pipeline="anyedit", num_shards=1, settings=settings)
     run = start_run(folder / "run", new)
     pipeline, pool = str(resource_path("slurm/pipelines/anyedit-concepts.yaml")), write_pool(folder / "pool.csv")

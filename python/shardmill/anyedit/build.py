@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill.anyedit.counts import EditCounts
-from shardmill.anyedit.pictures import GENERATED
+from shardmill.anyedit.images import GENERATED
 from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line, dump_cell
 from shardmill.store.combine import partial_name
