@@ -29,7 +29,7 @@ from shardmill.anyedit.instruction_form import first_verb, form_problem, plain, 
 from shardmill.language.actions import actions, has_verb, is_human, verb_stem
 from shardmill.language.appearance import ASPECTS, COLORS, MATERIALS, SIZES, VAGUE, color_key, has_word, names_color, words_of
 from shardmill.language.backgrounds import is_background
-from shardmill.language.cues import AUXILIARIES, PLACES
+from shardmill.language.function_words import AUXILIARIES, PREPOSITIONS
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem as name_problem
@@ -39,7 +39,7 @@ from shardmill.language.visibility import is_visible
 
 MAX_TEXT_WORDS = 8
 _REMOVALS = frozenset({"remove", "erase", "delete", "take", "get", "clear", "eliminate", "drop", "cut", "wipe"})
-_SMALL = PLACES | {"a", "an", "the", "of", "and", "its", "his", "her", "their", "with", "some"}
+_SMALL = PREPOSITIONS | {"a", "an", "the", "of", "and", "its", "his", "her", "their", "with", "some"}
 
 
 @dataclass(frozen=True)

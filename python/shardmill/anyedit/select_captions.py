@@ -17,7 +17,7 @@ from shardmill.anyedit.images import GENERATED, image_path
 from shardmill.core.stage import Context, Options, Reject, Row, RowStage
 from shardmill.core.stage_main import main
 from shardmill.language.caption_text import tokens
-from shardmill.language.cues import AUXILIARIES
+from shardmill.language.function_words import AUXILIARIES
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.tagging import GERUND, VERB, makes_compound, tag

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shardmill.language.appearance import HUMANS, words_of
 from shardmill.language.caption_text import tokens
-from shardmill.language.cues import AUXILIARIES
+from shardmill.language.function_words import AUXILIARIES
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.tagging import GERUND, NOUN, VERB, tag

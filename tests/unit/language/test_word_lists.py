@@ -27,7 +27,7 @@ def test_a_file_says_what_it_is_and_lists_no_word_twice(file: Path) -> None:
 
 
 def test_words_that_yaml_takes_for_truth_values_are_words() -> None:
-    cues = word_lists("shardmill.language", "negation.yaml")
+    cues = word_lists("shardmill.language", "negation_cues.yaml")
     assert "no" in cues.phrases("before")
     assert "on" in word_lists("shardmill.language", "tagging.yaml").words("always_preposition")
 
