@@ -158,14 +158,14 @@ def _implicit(out: _Out) -> Iterator[Row]:
     """The implicit edits, each once in the run. They have no picture: their caption is their own."""
     seen: set[bytes] = set()
     for row in out.rows(IMPLICIT):
-        for place, edit in enumerate(row["implicit"]):
+        for index, edit in enumerate(row["implicit"]):
             words = " ".join(f"{edit['original_caption']} {edit['instruction']}".casefold().split()).strip(".?! ")
             key = blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             if key in seen:
                 out.counts.reject(IMPLICIT_TYPE, "said before")
                 continue
             seen.add(key)
-            out.counts.take(IMPLICIT_TYPE, edit["instruction"], (row["row_id"], place))
+            out.counts.take(IMPLICIT_TYPE, edit["instruction"], (row["row_id"], index))
             yield {
                 "edit": edit["instruction"],
                 "edited object": None,
@@ -176,7 +176,7 @@ def _implicit(out: _Out) -> Iterator[Row]:
                 "image_file": None,
                 "edited_file": None,
                 "row_id": row["row_id"],
-                "sub_id": place,
+                "sub_id": index,
                 "key_words": edit["key_words"],
             }
 

@@ -73,7 +73,7 @@ class ChainStep:
     kind: str
     target: Target
     state: Mapping[str, Any]
-    place: tuple[int, int]
+    position: tuple[int, int]
 
 
 class ChainInstructions(TextStage):
@@ -130,14 +130,14 @@ class ChainInstructions(TextStage):
         if not possible:
             chain.reason = chain.reason or "no other type applies"
             return None
-        place = (turn, len(chain.failed))
-        rng = self.rng(chain.row, "draw", *place)
+        position = (turn, len(chain.failed))
+        rng = self.rng(chain.row, "draw", *position)
         kind = rng.choice(sorted(possible))
-        return ChainStep(kind, settled(kind, rng.choice(possible[kind]), state, rng), state, place)
+        return ChainStep(kind, settled(kind, rng.choice(possible[kind]), state, rng), state, position)
 
     def step_ask(self, row: Row, step: ChainStep) -> ModelCall:
         """The ask for a turn."""
-        rng = self.rng(row, "ask", *step.place)
+        rng = self.rng(row, "ask", *step.position)
         return instruction_ask(step.kind, step.state["input"], step.state["input_objects"] or [], step.target, rng)
 
     def take(self, chain: Chain, step: ChainStep, answer: Answer) -> None:

@@ -119,8 +119,8 @@ def verbs_of(caption: str) -> list[str]:
     words = tag(tokens(caption))
     found = [
         word.text
-        for place, word in enumerate(words)
-        if word.kind in (VERB, GERUND) and word.text not in AUXILIARIES and not makes_compound(words, place)
+        for index, word in enumerate(words)
+        if word.kind in (VERB, GERUND) and word.text not in AUXILIARIES and not makes_compound(words, index)
     ]
     return list(dict.fromkeys(found))
 

@@ -130,7 +130,7 @@ def _is_many(verb: WordSpan) -> bool:
 
 def _verb_changes(caption: str, before: Sequence[WordSpan], after: Sequence[WordSpan]) -> list[tuple[int, int, str]] | None:
     """(start, end, text) of each verb that has to agree with one thing now; None when that cannot be told."""
-    verbs = [place for place, word in enumerate(after) if _is_many(word)]
+    verbs = [index for index, word in enumerate(after) if _is_many(word)]
     outside = [word for word in before if word.text not in _KEPT_BEFORE]
     last = outside[-1] if outside else None
     if after and after[0].text in ("and", "or", ","):
@@ -174,9 +174,9 @@ def _predicate_changes(caption: str, after: Sequence[WordSpan], verbs: Sequence[
     if between and between[0].kind not in (PREPOSITION, ADVERB):
         return None
     changes = []
-    for place in verbs:
-        verb = after[place]
-        if place != first and after[place - 1].text != "and":
+    for index in verbs:
+        verb = after[index]
+        if index != first and after[index - 1].text != "and":
             return None
         changes.append((verb.start, verb.end, third_person(caption[verb.start : verb.end])))
     for word, following in pairwise(after):
@@ -195,16 +195,16 @@ def _may_hide_verb(after: Sequence[WordSpan]) -> bool:
     """
     if any(word.kind == NOUN and following.kind == DETERMINER for word, following in pairwise(after)):
         return True
-    places = [place for place in range(len(after)) if place == 0 or after[place - 1].text == "and"]
-    return any(after[place].text in _OFTEN_VERBS and after[place].kind != VERB for place in places)
+    places = [index for index in range(len(after)) if index == 0 or after[index - 1].text == "and"]
+    return any(after[index].text in _OFTEN_VERBS and after[index].kind != VERB for index in places)
 
 
 def _shared_out(after: Sequence[WordSpan]) -> bool:
     """Whether things follow of which each of the several has its own: "two men wear hats", "on bikes"."""
-    for place, word in enumerate(after):
+    for index, word in enumerate(after):
         if not word.many or not is_plural(word.text) or word.text.split()[-1] in ("clothes", "trousers", "jeans", "shorts"):
             continue
-        opening = place - 1
+        opening = index - 1
         while opening >= 0 and after[opening].kind in (ADJECTIVE, NOUN):
             opening -= 1
         if opening < 0 or not (after[opening].kind in (DETERMINER, NUMBER) or after[opening].text in _PLACES):

@@ -93,9 +93,9 @@ def _listed(value: Any) -> Any:
 def _texts(path: Path, where: str, value: Any) -> Iterator[str]:
     if not isinstance(value, list):
         raise UserError(f"{path}: {where.rstrip(', ') or 'it'} holds {_kind(value)} where a list of texts is expected.")
-    for place, text in enumerate(value, 1):
+    for position, text in enumerate(value, 1):
         if not isinstance(text, str):
-            raise UserError(f"{path}: {where}entry {place} is {_kind(text)} ({str(text)[:40]}) where a text is expected.")
+            raise UserError(f"{path}: {where}entry {position} is {_kind(text)} ({str(text)[:40]}) where a text is expected.")
         yield text
 
 
