@@ -1,6 +1,6 @@
 """Prompts with a weight on each object, `a red (tram:1.3) passing`: composed here, so that no model has to write the marks.
 
-What the marks mean is told in `models/paint/prompt_weights.py`; its `plain` gives the texts back.
+`models/generate/prompt_weights.py` says what the marks mean; its `plain` gives the texts back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from shardmill.language.relations import mentions
 
 LOWEST, HIGHEST = 1.0, 1.5
-"""A prompt asks for less of a thing by not naming it, and above 1.5 the rest of a picture suffers."""
+"""A prompt asks for less of a thing by not naming it, and above 1.5 the rest of an image suffers."""
 BRACKET = re.compile(r"[()]")
 
 
@@ -25,7 +25,7 @@ class WeightSpan(NamedTuple):
 
 
 def weight_spans(text: str, names: Iterable[str]) -> list[WeightSpan]:
-    """Every mention of the names, in the order of the text. Of two that overlap the longer one stands, then the earlier name."""
+    """Every mention of the names, in the order of the text. Of two that overlap the longer is kept, then the earlier name."""
     found = [WeightSpan(*span, name) for name in names for span in mentions(text, name)]
     kept: list[WeightSpan] = []
     for span in sorted(found, key=lambda span: span.start - span.end):

@@ -99,7 +99,7 @@ def _pool(out: _Out) -> None:
 
 
 def _captions(out: _Out) -> None:
-    """The captions of concepts, with their pictures where they were painted."""
+    """The captions of concepts, with their images where they were generated."""
     stage = "generate_images" if "generate_images" in out.run.stages else CAPTIONS
     file = out.open("captions.csv")
     file.write(csv_line(CAPTION_COLUMNS).encode())
@@ -150,7 +150,7 @@ def record_of(row: Row) -> Row:
 
 
 def image_of(row: Row) -> str | None:
-    """The picture of a row: the painted one (from the run's folder), or that of the input."""
+    """The image of a row: the generated one (from the run's folder), or that of the input."""
     return row.get(GENERATED) or row.get("image") or None
 
 

@@ -29,7 +29,7 @@ Meaning = Literal["auto", "names", "backgrounds"]
 NAME_COLUMNS = ("concept", "name", "class", "class_name", "label", "category")
 BACKGROUND_COLUMNS = ("all_backgrounds", "backgrounds", "background")
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
-LOOKED_AT = 400
+MAX_PROBED = 400
 """How many entries of a dictionary decide what it holds."""
 
 
@@ -106,12 +106,12 @@ def _kind(value: Any) -> str:
 
 def _are_backgrounds(path: Path, lists: Mapping[str, list[str]]) -> bool:
     """Whether a dictionary is concept -> backgrounds and not data set -> names. Raises UserError where neither is likelier."""
-    texts = [text for items in lists.values() for text in items[:8]][:LOOKED_AT]
+    texts = [text for items in lists.values() for text in items[:8]][:MAX_PROBED]
     places = sum(is_locative(text) or is_place(text) for text in texts)
     things = sum(not is_locative(text) and not is_place(text) and lexicon().exact(text) is not None for text in texts)
     if places != things:
         return places > things
-    keys = list(lists)[:LOOKED_AT]
+    keys = list(lists)[:MAX_PROBED]
     known = sum(lexicon().find(key) is not None for key in keys)
     if known * 2 == len(keys):
         raise UserError(
