@@ -50,7 +50,7 @@ def outcome(stage: ModelStage, row: dict[str, Any], model: Model = rules, attemp
         result = stage.accept(row, answers)
         if not isinstance(result, FollowUp):
             return result
-        asks = result.asks
+        asks = result.calls
 
 
 def answered(stage: ModelStage, ask: ModelCall, key: tuple[Any, ...], model: Model, attempts: int) -> Answer:

@@ -22,7 +22,7 @@ from shardmill.store.run_folder import RunFolder
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 ROWS = 24
-ONLY_SELECT = "pipeline: anyedit\nstages:\n  - stage: select_captions\n    options: {captions: caption, pictures: image}\n"
+ONLY_SELECT = "pipeline: anyedit\nstages:\n  - stage: select_captions\n    options: {captions: caption, images: image}\n"
 HOSTILE_TEXTS = ["NA", 'A "quoted" dog,\twith a tab and\na line', "An <image> of a dog\u2028here ☕"]
 
 

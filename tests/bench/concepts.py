@@ -19,7 +19,7 @@ from shardmill.anyedit.concepts.merge import build_pool
 from shardmill.anyedit.concepts.similar import HashedNames
 from shardmill.anyedit.concepts.sources import Name
 from shardmill.language.lexicon import lexicon
-from shardmill.language.visibility_words import word_set
+from shardmill.language.word_lists import word_set
 
 SLICE = 120
 PLANTED = 50

@@ -13,7 +13,7 @@ from pydantic import BaseModel, RootModel
 from fuzz.hostile import CODE, TEMPLATES, million, pick, texts, values
 from fuzz.target import Target
 from shardmill.anyedit.instruction_answers import ANSWERS, AnyInstruction, read_answer
-from shardmill.anyedit.instruction_checks import Situation, instruction_problem
+from shardmill.anyedit.instruction_checks import EditRequest, instruction_problem
 from shardmill.core.answers import Malformed, parse_answer
 from shardmill.core.model_stages import whole_sentences
 from shardmill.core.prompts import load_template
@@ -134,7 +134,7 @@ def instructions(case: tuple[str, dict[str, Any], str, list[str], dict[str, str]
     kind, fields, caption, objects, target = case
     answer = read_answer(kind, AnyInstruction.model_validate(fields))
     if answer is not None:
-        problem = instruction_problem(kind, answer, Situation(caption, objects, target))
+        problem = instruction_problem(kind, answer, EditRequest(caption, objects, target))
         assert problem is None or (problem and len(problem) < 80)
 
 

@@ -31,7 +31,7 @@ from shardmill.tables import open_table
 from shardmill.util.errors import UserError
 
 ONLY_SELECT = (
-    "pipeline: anyedit\nstages:\n  - stage: select_captions\n    options: {captions: caption, pictures: '', max_words: 99999}\n"
+    "pipeline: anyedit\nstages:\n  - stage: select_captions\n    options: {captions: caption, images: '', max_words: 99999}\n"
 )
 NAMES = ["../x", "/x", "__key__", "__url__", "jpg", "png", "json", "txt", "texts", "text", "exported texts", "exported image"]
 NAMES += ["row_id", "sub_id", "line", "input", "input_objects", "width", "Image", "IMAGE", "filepath", "title", "image_path"]

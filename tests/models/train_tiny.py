@@ -37,7 +37,7 @@ from shardmill.core.model_shard import pool_key
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.registry import stage_class
 from shardmill.core.shard_runner import run_shard
-from shardmill.language.existence import listed
+from shardmill.language.existence_questions import listed
 from shardmill.models.contract import Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model
 from shardmill.preview.tracing import TracingModel
@@ -172,7 +172,7 @@ def antidote_exchanges(folder: Path) -> list[Learned]:
 
 def anyedit_exchanges(folder: Path) -> list[Learned]:
     """What is asked about the concepts and their captions, and about a pool of concepts. Pictures are not looked at."""
-    settings = [*EDITING, "select_captions.pictures=''"]
+    settings = [*EDITING, "select_captions.images=''"]
     new = NewRun(input=write_concepts(folder / "pairs.csv"), pipeline="anyedit", num_shards=1, settings=settings)
     run = start_run(folder / "run", new)
     pipeline, pool = str(resource_path("slurm/pipelines/anyedit-concepts.yaml")), write_pool(folder / "pool.csv")

@@ -19,8 +19,8 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 PIPELINE = """
 pipeline: anyedit
 stages:
-  - {stage: select_captions, options: {captions: caption, pictures: image}}
-  - {stage: ground_objects, model: scene, options: {pictures: image}}
+  - {stage: select_captions, options: {captions: caption, images: image}}
+  - {stage: ground_objects, model: scene, options: {images: image}}
   - {stage: draw_edits, options: {edits: 6}}
   - {stage: write_instructions, model: rules}
   - {stage: judge_instructions, model: rules}

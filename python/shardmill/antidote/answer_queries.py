@@ -49,11 +49,11 @@ class AnswerQueries(CaptionStage):
 
     def accept(self, row: Row, answers: list[Answer]) -> list[dict[str, Any]]:
         rows = []
-        for place, query in enumerate(queries_of(row)):
-            plain, hinted = answers[2 * place : 2 * place + 2]
+        for index, query in enumerate(queries_of(row)):
+            plain, hinted = answers[2 * index : 2 * index + 2]
             rows.append(
                 {
-                    "sub_id": place,
+                    "sub_id": index,
                     "query_kind": query.kind,
                     "query_object": query.object,
                     "query": query.text,

@@ -10,14 +10,14 @@ MAX_OBJECTS = 24
 
 
 class WeightedObject(BaseModel):
-    """The name of an object, and how much of it a painter is to show, or to leave out."""
+    """The name of an object, and its weight in the prompt or in the negative prompt."""
 
     object: str
     weight: float = Field(ge=0, le=3)
 
 
 class ParsedCaption(BaseModel):
-    """A caption for a painter, what it shows, and what would fit it but is not there."""
+    """A caption to generate an image from, what it shows, and what would fit it but is not there."""
 
     caption: str
     present: list[WeightedObject] = Field(max_length=MAX_OBJECTS)

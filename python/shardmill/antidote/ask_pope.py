@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from shardmill.core.model_stages import TextStage, prompt_value
 from shardmill.core.stage import Answer, ModelCall, Options, Row
 from shardmill.core.stage_main import main
-from shardmill.language.existence import existence_question
+from shardmill.language.existence_questions import existence_question
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold, plural
 

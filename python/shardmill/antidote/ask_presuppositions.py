@@ -48,10 +48,10 @@ class AskPresuppositions(TextStage):
     options: AskOptions
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [self.pair_ask(row, present, absent, rng) for present, absent in self.draws(row, rng)]
+        return [self.pair_call(row, present, absent, rng) for present, absent in self.draws(row, rng)]
 
-    def pair_ask(self, row: Row, present: str, absent: str, rng: Random) -> ModelCall:
-        """The ask for the two questions of a pair."""
+    def pair_call(self, row: Row, present: str, absent: str, rng: Random) -> ModelCall:
+        """The call for the two questions of a pair."""
         forms = shared_forms(present, absent)
         return self.text_call(
             caption=row["verified_caption"][:2_000],

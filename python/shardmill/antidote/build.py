@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill.antidote.hints import KINDS, Query, queries_of
-from shardmill.language.likeness import near_duplicates, near_duplicates_of
+from shardmill.language.similarity import near_duplicates, near_duplicates_of
 from shardmill.models.embedding import embed
 from shardmill.store.atomic import replacing
 from shardmill.store.combine import partial_name

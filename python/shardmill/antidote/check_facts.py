@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from shardmill.core.model_stages import read_detections
 from shardmill.core.stage import Options, Reject, Row, RowStage
 from shardmill.core.stage_main import main
-from shardmill.language.existence import listed
+from shardmill.language.existence_questions import listed
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shardmill.language.declining import declines
+from shardmill.antidote.answer_checks import declines
 from shardmill.util.errors import UserError
 
 WEIGHTS = (0.6, 0.2, 0.2)

@@ -1,4 +1,4 @@
-"""Paint a picture for each prompt.
+"""Generate an image for each prompt.
 
 python -m shardmill.antidote.generate_images --run RUN --shard-index 3
 """
@@ -15,7 +15,7 @@ from shardmill.models.contract import GeneratedImage
 
 
 class GenerateImages(GenerateStage):
-    """A picture of what a prompt names and, by the negative prompt, of nothing else; words of both may bear weights.
+    """An image of what a prompt names and, by the negative prompt, of nothing else; words of both may bear weights.
 
     prompt, prompt_neg (text) -> generated_image (text, path from the run's folder), generated_width, generated_height (int).
     An image is named after all that shapes it, its seed among them, so it is never taken for another row's.
@@ -29,8 +29,8 @@ class GenerateImages(GenerateStage):
         return [self.generate_call(row["prompt"] or "", row["prompt_neg"] or "")]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
-        painted: GeneratedImage = answers[0].value
-        return {"generated_image": self.path_of(painted), "generated_width": painted.width, "generated_height": painted.height}
+        image: GeneratedImage = answers[0].value
+        return {"generated_image": self.path_of(image), "generated_width": image.width, "generated_height": image.height}
 
 
 if __name__ == "__main__":

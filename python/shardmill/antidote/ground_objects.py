@@ -1,4 +1,4 @@
-"""Look for the objects that a painted picture is to show, and for those that it is not to show.
+"""Detect the objects that a generated image should show, and those that it should not.
 
 python -m shardmill.antidote.ground_objects --run RUN --shard-index 3
 """

@@ -1,4 +1,4 @@
-"""Step 2: whether a parsed caption can be painted, and whether its lists are true of it.
+"""Step 2: whether an image of a parsed caption can be generated, and whether its lists are true of it.
 
 python -m shardmill.antidote.judge_captions --run RUN --shard-index 3
 """
@@ -20,7 +20,7 @@ class JudgeCaptions(TextStage):
     """A verdict on a parsed caption; only rows with "pass" come out.
 
     caption, scene_caption (text), present, absent (list) -> caption_verdict (text). An empty scene, negated mentions and related
-    names are found by code; the model is asked about the rest: "abstract" (nothing to paint), "not visible" (a present entry
+    names are found by code; the model is asked about the rest: "abstract" (nothing to show), "not visible" (a present entry
     is no object, or not there), "same thing" (an absent object is or belongs to a present one), "implausible" (an absent
     object would not be expected there).
     """

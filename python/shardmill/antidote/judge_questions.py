@@ -32,10 +32,10 @@ class JudgeQuestions(TextStage):
     tolerant = True
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [self.verdict_ask(row, entry) for entry in row["asked"] if form_verdict(row, entry) is None]
+        return [self.verdict_call(row, entry) for entry in row["asked"] if form_verdict(row, entry) is None]
 
-    def verdict_ask(self, row: Row, entry: Mapping[str, Any]) -> ModelCall:
-        """The ask for the verdict on one question."""
+    def verdict_call(self, row: Row, entry: Mapping[str, Any]) -> ModelCall:
+        """The call for the verdict on one question."""
         return self.text_call(
             caption=row["verified_caption"][:2_000],
             object=entry["object"],

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import Field
 
+from shardmill.antidote.answer_checks import affirms, declines, says_yes
 from shardmill.core.stage import Options, Reject, Row, RowStage
 from shardmill.core.stage_main import main
-from shardmill.language.declining import affirms, declines, says_yes
-from shardmill.language.likeness import cosine, vectors
+from shardmill.language.similarity import cosine, vectors
 
 NOT_RIGHT = "the preferred answer is not right"
 SPEAKS_OF_HINT = re.compile(r"\bhints?\b|\b(?:as (?:stated|mentioned|given)|according to)\b|^\W*(?:I'?m )?sorry\b", re.IGNORECASE)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from shardmill.antidote.answers import ParsedCaption, WeightedObject
-from shardmill.antidote.weighting import in_range, negative_prompt, places, weighted_caption
+from shardmill.antidote.weighting import in_range, negative_prompt, weight_spans, weighted_caption
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
@@ -76,7 +76,7 @@ class ParseCaptions(TextStage):
         absent = _heaviest(scene.absent, self.options.absent_count)
         return {
             "scene_caption": scene.caption,
-            "present": list(dict.fromkeys(place.name for place in places(scene.caption, weights))),
+            "present": list(dict.fromkeys(span.name for span in weight_spans(scene.caption, weights))),
             "absent": list(absent),
             "prompt": weighted_caption(scene.caption, weights),
             "prompt_neg": negative_prompt(absent),
@@ -90,7 +90,7 @@ def problem(answer: ParsedCaption, source: str) -> str | None:
     scene = cleaned(answer, source)
     if not scene.present:
         return "no present object"
-    if not places(scene.caption, scene.present):
+    if not weight_spans(scene.caption, scene.present):
         return "present object not in the caption"
     return None if scene.absent else "no absent object"
 

@@ -7,7 +7,7 @@ from collections import Counter
 import polars as pl
 
 from shardmill.antidote.question_forms import question_problem
-from shardmill.language.existence import existence_question
+from shardmill.language.existence_questions import existence_question
 from shardmill.quality.figures import skeleton
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import at_least, at_most, example, never, percent

@@ -11,6 +11,9 @@ from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem
 from shardmill.language.relations import mentions
 from shardmill.language.visibility import is_visible
+from shardmill.language.word_lists import word_lists
+
+_LISTS = word_lists("shardmill.antidote", "question_forms.yaml")
 
 MIN_WORDS, MAX_WORDS = 4, 30
 
@@ -96,26 +99,7 @@ def _suits(form: Form, name: str) -> bool:
     return form.suits(entry.category, entry.shape) if entry else not form.categories
 
 
-_SOUNDS = frozenset(
-    [
-        "applause",
-        "barking",
-        "buzz",
-        "cheering",
-        "chirping",
-        "echo",
-        "hum",
-        "lyrics",
-        "melody",
-        "murmur",
-        "ringtone",
-        "roar",
-        "rustle",
-        "siren",
-        "sound",
-        "whisper",
-    ]
-)
+_SOUNDS = _LISTS.words("sounds")
 
 
 def object_problem(name: str) -> str | None:

@@ -1,6 +1,6 @@
 """Prompts with a weight on each object, `a red (tram:1.3) passing`: composed here, so that no model has to write the marks.
 
-What the marks mean is told in `models/paint/prompt_weights.py`; its `plain` gives the texts back.
+`models/generate/prompt_weights.py` says what the marks mean; its `plain` gives the texts back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from shardmill.language.relations import mentions
 
 LOWEST, HIGHEST = 1.0, 1.5
-"""A prompt asks for less of a thing by not naming it, and above 1.5 the rest of a picture suffers."""
+"""A prompt asks for less of a thing by not naming it, and above 1.5 the rest of an image suffers."""
 BRACKET = re.compile(r"[()]")
 
 
@@ -24,13 +24,13 @@ class WeightSpan(NamedTuple):
     name: str
 
 
-def places(text: str, names: Iterable[str]) -> list[WeightSpan]:
-    """Every mention of the names, in the order of the text. Of two that overlap the longer one stands, then the earlier name."""
+def weight_spans(text: str, names: Iterable[str]) -> list[WeightSpan]:
+    """Every mention of the names, in the order of the text. Of two that overlap the longer is kept, then the earlier name."""
     found = [WeightSpan(*span, name) for name in names for span in mentions(text, name)]
     kept: list[WeightSpan] = []
-    for place in sorted(found, key=lambda place: place.start - place.end):
-        if all(place.end <= other.start or other.end <= place.start for other in kept):
-            kept.append(place)
+    for span in sorted(found, key=lambda span: span.start - span.end):
+        if all(span.end <= other.start or other.end <= span.start for other in kept):
+            kept.append(span)
     return sorted(kept)
 
 
@@ -38,12 +38,12 @@ def weighted_caption(caption: str, weights: Mapping[str, float]) -> str:
     """The caption with a weight on every mention of the names: `a red (tram:1.3) passing a (bakery:1.2)`."""
     pieces = []
     at = 0
-    for place in places(caption, weights):
-        start = place.start
+    for span in weight_spans(caption, weights):
+        start = span.start
         while start > at and caption[start - 1] == "\\":  # which would make text of the bracket after it
             start -= 1
-        pieces += [_text(caption[at:start]), _weighted(caption[start : place.end], weights[place.name])]
-        at = place.end
+        pieces += [_text(caption[at:start]), _weighted(caption[start : span.end], weights[span.name])]
+        at = span.end
     return "".join([*pieces, _text(caption[at:])])
 
 

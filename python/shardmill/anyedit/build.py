@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill.anyedit.counts import EditCounts
-from shardmill.anyedit.pictures import GENERATED
+from shardmill.anyedit.images import GENERATED
 from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line, dump_cell
 from shardmill.store.combine import partial_name
@@ -99,7 +99,7 @@ def _pool(out: _Out) -> None:
 
 
 def _captions(out: _Out) -> None:
-    """The captions of concepts, with their pictures where they were painted."""
+    """The captions of concepts, with their images where they were generated."""
     stage = "generate_images" if "generate_images" in out.run.stages else CAPTIONS
     file = out.open("captions.csv")
     file.write(csv_line(CAPTION_COLUMNS).encode())
@@ -150,7 +150,7 @@ def record_of(row: Row) -> Row:
 
 
 def image_of(row: Row) -> str | None:
-    """The picture of a row: the painted one (from the run's folder), or that of the input."""
+    """The image of a row: the generated one (from the run's folder), or that of the input."""
     return row.get(GENERATED) or row.get("image") or None
 
 
@@ -158,14 +158,14 @@ def _implicit(out: _Out) -> Iterator[Row]:
     """The implicit edits, each once in the run. They have no picture: their caption is their own."""
     seen: set[bytes] = set()
     for row in out.rows(IMPLICIT):
-        for place, edit in enumerate(row["implicit"]):
+        for index, edit in enumerate(row["implicit"]):
             words = " ".join(f"{edit['original_caption']} {edit['instruction']}".casefold().split()).strip(".?! ")
             key = blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             if key in seen:
                 out.counts.reject(IMPLICIT_TYPE, "said before")
                 continue
             seen.add(key)
-            out.counts.take(IMPLICIT_TYPE, edit["instruction"], (row["row_id"], place))
+            out.counts.take(IMPLICIT_TYPE, edit["instruction"], (row["row_id"], index))
             yield {
                 "edit": edit["instruction"],
                 "edited object": None,
@@ -176,7 +176,7 @@ def _implicit(out: _Out) -> Iterator[Row]:
                 "image_file": None,
                 "edited_file": None,
                 "row_id": row["row_id"],
-                "sub_id": place,
+                "sub_id": index,
                 "key_words": edit["key_words"],
             }
 

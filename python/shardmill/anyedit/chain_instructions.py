@@ -16,7 +16,7 @@ from shardmill.anyedit.by_template import words_digest
 from shardmill.anyedit.edit_targets import Target, settled, targets
 from shardmill.anyedit.edit_types import CHAINED, chosen_types
 from shardmill.anyedit.instruction_answers import AnyInstruction
-from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_ask, prompts_digest, template_name
+from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_call, prompts_digest, template_name
 from shardmill.core.model_stages import TextStage, prompt_value
 from shardmill.core.stage import Answer, FollowUp, ModelCall, Options, Row
 from shardmill.core.stage_main import main
@@ -73,7 +73,7 @@ class ChainStep:
     kind: str
     target: Target
     state: Mapping[str, Any]
-    place: tuple[int, int]
+    position: tuple[int, int]
 
 
 class ChainInstructions(TextStage):
@@ -98,7 +98,7 @@ class ChainInstructions(TextStage):
         if not self.drawn(row):
             return []
         step = self.next_step(Chain(row))
-        return [] if step is None else [self.step_ask(row, step)]
+        return [] if step is None else [self.step_call(row, step)]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | FollowUp:
         if not self.drawn(row):
@@ -110,7 +110,7 @@ class ChainInstructions(TextStage):
             self.take(chain, step, answer)
         step = self.next_step(chain)
         if step is not None:
-            return FollowUp([self.step_ask(row, step)])
+            return FollowUp([self.step_call(row, step)])
         kept = chain.turns if len(chain.turns) >= MIN_TURNS else []
         return {"chain": kept, "chain_note": self.note(chain)}
 
@@ -130,15 +130,15 @@ class ChainInstructions(TextStage):
         if not possible:
             chain.reason = chain.reason or "no other type applies"
             return None
-        place = (turn, len(chain.failed))
-        rng = self.rng(chain.row, "draw", *place)
+        position = (turn, len(chain.failed))
+        rng = self.rng(chain.row, "draw", *position)
         kind = rng.choice(sorted(possible))
-        return ChainStep(kind, settled(kind, rng.choice(possible[kind]), state, rng), state, place)
+        return ChainStep(kind, settled(kind, rng.choice(possible[kind]), state, rng), state, position)
 
-    def step_ask(self, row: Row, step: ChainStep) -> ModelCall:
-        """The ask for a turn."""
-        rng = self.rng(row, "ask", *step.place)
-        return instruction_ask(step.kind, step.state["input"], step.state["input_objects"] or [], step.target, rng)
+    def step_call(self, row: Row, step: ChainStep) -> ModelCall:
+        """The call for a turn."""
+        rng = self.rng(row, "ask", *step.position)
+        return instruction_call(step.kind, step.state["input"], step.state["input_objects"] or [], step.target, rng)
 
     def take(self, chain: Chain, step: ChainStep, answer: Answer) -> None:
         """The chain with one answer more: a turn, or a type that failed."""

@@ -13,14 +13,16 @@ from typing import Any
 from shardmill.anyedit.by_template import CANDIDATES, words
 from shardmill.anyedit.edit_types import TYPES
 from shardmill.language.actions import actions, is_human, verb_stem
-from shardmill.language.backdrops import is_backdrop
-from shardmill.language.cues import word_set
+from shardmill.language.appearance import ASPECTS, has_word, is_stuff, names_color
+from shardmill.language.backgrounds import is_background
 from shardmill.language.lexicon import lexicon
-from shardmill.language.looks import ASPECTS, has_word, is_stuff, names_color
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.relations import mentions, relation
 from shardmill.language.visibility import is_visible
+from shardmill.language.word_lists import word_lists
+
+_LISTS = word_lists("shardmill.anyedit", "edit_targets.yaml")
 
 Row = Mapping[str, Any]
 Target = dict[str, Any]
@@ -32,22 +34,15 @@ MAX_TEXT = 40
 
 _SOFT = frozenset({"animal", "person", "food", "drink", "nature", "part", "body", "medical"})
 _PARTS = frozenset({"part", "body"})
-_INDOORS = word_set(
-    "kitchen bedroom bathroom office classroom gym restaurant workshop hospital shop stage dining room table desk indoors inside",
-    "shelf sofa bed counter escalator oven toaster bathtub piano fridge refrigerator",
-)
-_BEARERS = word_set(
-    "sign billboard poster banner newspaper magazine book notebook menu whiteboard blackboard chalkboard label t-shirt shirt mug",
-    "cup bottle box can package bag bus truck van taxi train jersey cap card postcard letter envelope screen flag storefront",
-    "shop kiosk bakery cafe crate jar balloon",
-) | {"license plate", "number plate"}
+_INDOORS = _LISTS.words("indoors")
+_BEARERS = _LISTS.words("bearers") | {"license plate", "number plate"}
 
 
 def things(row: Row) -> list[str]:
     """The objects that the input names and that stand out from its background."""
     names = [name for name in distinct(row["input_objects"] or []) if form_problem(name) is None and is_visible(fold(name))]
     named = [name for name in names if mentions(row["input"], name) and not is_stuff(row["input"], name)]
-    return [name for name in named if not is_backdrop(name)]
+    return [name for name in named if not is_background(name)]
 
 
 def anything(row: Row) -> list[Target]:
@@ -141,7 +136,7 @@ def targets(row: Row, kind: str) -> list[Target]:
     wanted = TYPES[kind].targets
     if wanted in _OWN:
         return _OWN[wanted](row)
-    return [target for target in CANDIDATES[wanted](row) if not is_backdrop(target["object"])]
+    return [target for target in CANDIDATES[wanted](row) if not is_background(target["object"])]
 
 
 def settled(kind: str, target: Target, row: Row, rng: Random) -> Target:

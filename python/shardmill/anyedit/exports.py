@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from shardmill.anyedit.pictures import GENERATED
+from shardmill.anyedit.images import GENERATED
 from shardmill.export.offer import Offer
 from shardmill.store.run_folder import RunFolder
 

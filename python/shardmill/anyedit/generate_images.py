@@ -1,4 +1,4 @@
-"""Paint a picture for each caption of a scene.
+"""Generate an image for each caption of a scene.
 
 python -m shardmill.anyedit.generate_images --run RUN --shard-index 3
 """
@@ -15,7 +15,7 @@ from shardmill.models.contract import GeneratedImage
 
 
 class GenerateImages(GenerateStage):
-    """A picture of what a caption says.
+    """An image of what a caption says.
 
     scene_caption (text) -> generated_image (text, path from the run's folder), generated_width, generated_height (int). An image
     is named after all that shapes it, its seed among them.
@@ -29,8 +29,8 @@ class GenerateImages(GenerateStage):
         return [self.generate_call(row["scene_caption"] or "", "")]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
-        painted: GeneratedImage = answers[0].value
-        return {"generated_image": self.path_of(painted), "generated_width": painted.width, "generated_height": painted.height}
+        image: GeneratedImage = answers[0].value
+        return {"generated_image": self.path_of(image), "generated_width": image.width, "generated_height": image.height}
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field
 
-from shardmill.language.cues import word_set
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import fold, singular
 from shardmill.language.object_names import form_problem
 from shardmill.language.relations import mentions
+from shardmill.language.word_lists import word_lists
 from shardmill.util.resources import resource_text
+
+_LISTS = word_lists("shardmill.anyedit", "implicit_edits.yaml")
 
 SEEDS = "templates/anyedit/implicit_seeds.yaml"
 MIN_WORDS, MAX_WORDS = 3, 20
@@ -25,10 +27,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _MARKS = re.compile(r"[\[\]{}<>|\\\n\r\t;#@*_=]")
 _END = re.compile(r"[.!?](?=[\"'”’)]*\s+\S)")
 _QUESTION = re.compile(r"^(?:what|how|where|which|when|suppose|imagine|if|and|after|in|who)\b", re.IGNORECASE)
-_EDITING = word_set(
-    "add remove replace change make turn erase delete put place move swap alter edit paint draw give crop show create generate",
-    "please transform convert recolor colour color resize rotate",
-)
+_EDITING = _LISTS.words("editing")
 """An instruction that begins with one of these says what to do: that is an ordinary edit."""
 _REFUSAL = re.compile(
     r"\b(?:i(?:['’]?m| am) (?:sorry|unable|not able)|i (?:cannot|can['’]?t|won['’]?t)|as an ai|sorry,|"

@@ -11,7 +11,7 @@ MAX_OF_NAME, MAX_OF_SENTENCE = 60, 400
 
 
 def _up_to(most: int) -> Callable[[str], str]:
-    """Lengths are no part of the JSON schema: not every engine that holds answers to schemas knows them."""
+    """Lengths are no part of the JSON schema: not every engine with guided decoding supports them."""
 
     def checked(text: str) -> str:
         if not 1 <= len(text.strip()) <= most:
@@ -61,7 +61,7 @@ class ColorAlter(Instruction):
 
 
 class AppearanceAlter(Instruction):
-    """An object that looks otherwise, in neither colour nor material."""
+    """An object with another appearance that is neither a colour nor a material."""
 
     edited_object: Name
     appearance: Name

@@ -1,7 +1,7 @@
-"""Whether a model-written instruction does what its type says: checked by code, before a model is asked what it thinks of it.
+"""Whether a model-written instruction does what its type says: checked by code, before a model judges it.
 
 Each check yields short stable reasons, the first of which counts. The rules are those of AnyEdit's pre-filter and of its editors
-(what is in the caption, what may be replaced, what the last word is), without their accidents: words are compared whole, and who
+(what is in the caption, what may be replaced, what the last word is), without their errors: words are compared whole, and who
 is a person is looked up.
 """
 
@@ -27,10 +27,10 @@ from shardmill.anyedit.instruction_answers import (
 )
 from shardmill.anyedit.instruction_form import first_verb, form_problem, plain, quoted, straight, without_quoted
 from shardmill.language.actions import actions, has_verb, is_human, verb_stem
-from shardmill.language.backdrops import is_backdrop
-from shardmill.language.cues import AUXILIARIES, PLACES
+from shardmill.language.appearance import ASPECTS, COLORS, MATERIALS, SIZES, VAGUE, color_key, has_word, names_color, words_of
+from shardmill.language.backgrounds import is_background
+from shardmill.language.function_words import AUXILIARIES, PREPOSITIONS
 from shardmill.language.lexicon import lexicon
-from shardmill.language.looks import ASPECTS, COLORS, MATERIALS, SIZES, VAGUE, color_key, has_word, names_color, words_of
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem as name_problem
 from shardmill.language.polarity import new_objects
@@ -39,11 +39,11 @@ from shardmill.language.visibility import is_visible
 
 MAX_TEXT_WORDS = 8
 _REMOVALS = frozenset({"remove", "erase", "delete", "take", "get", "clear", "eliminate", "drop", "cut", "wipe"})
-_SMALL = PLACES | {"a", "an", "the", "of", "and", "its", "his", "her", "their", "with", "some"}
+_SMALL = PREPOSITIONS | {"a", "an", "the", "of", "and", "its", "his", "her", "their", "with", "some"}
 
 
 @dataclass(frozen=True)
-class Situation:
+class EditRequest:
     """What an instruction was asked for: the caption before the edit, the objects that it names, and the target."""
 
     caption: str
@@ -51,46 +51,46 @@ class Situation:
     target: Mapping[str, Any] = field(default_factory=dict)
 
 
-def instruction_problem(kind: str, answer: Instruction, situation: Situation) -> str | None:
+def instruction_problem(kind: str, answer: Instruction, request: EditRequest) -> str | None:
     """Why an answer is no instruction of its type for this caption; None when it is.
 
     In all types: the edit is one imperative sentence; the output is a caption, differs from the input, and shows the edit.
     In local ones: no word of the background; the edited object is in the caption (of an addition: is not) and in the edit.
     """
-    caption = answer.input if isinstance(answer, TextualChange) else situation.caption
+    caption = answer.input if isinstance(answer, TextualChange) else request.caption
     problem = form_problem(answer.edit, answer.output, caption)
     if problem is None and TYPES[kind].is_local and has_word(without_quoted(answer.edit), ("background",)):
         problem = "local edit of the background"
-    return problem or next(_CHECKS[kind](answer, situation), None)
+    return problem or next(_CHECKS[kind](answer, request), None)
 
 
-def _add(answer: Add, at: Situation) -> Iterator[str]:
+def _add(answer: Add, request: EditRequest) -> Iterator[str]:
     name = answer.edited_object
     if _takes_away(answer):
         yield "edit takes something away"
     if not _is_thing(name):
         yield "not a visible object"
-    if mentions(at.caption, name) or any(relation(name, other) in ("same", "synonym") for other in at.objects):
+    if mentions(request.caption, name) or any(relation(name, other) in ("same", "synonym") for other in request.objects):
         yield "object already in the caption"
     if not mentions(answer.edit, name):
         yield "edit does not name the object"
     if not mentions(answer.output, name):
         yield "object not in the output"
-    yield from _kept(answer, at, new=[name, *words_of(name)])
+    yield from _kept(answer, request, new=[name, *words_of(name)])
 
 
-def _remove(answer: Remove, at: Situation) -> Iterator[str]:
-    yield from _edited(answer, answer.edited_object, at)
+def _remove(answer: Remove, request: EditRequest) -> Iterator[str]:
+    yield from _edited(answer, answer.edited_object, request)
     if not _takes_away(answer):
         yield "edit takes nothing away"
     if mentions(answer.output, answer.edited_object):
         yield "object still in the output"
-    yield from _kept(answer, at, gone=answer.edited_object)
+    yield from _kept(answer, request, gone=answer.edited_object)
 
 
-def _replace(answer: Replace, at: Situation) -> Iterator[str]:
+def _replace(answer: Replace, request: EditRequest) -> Iterator[str]:
     name, new = answer.edited_object, answer.new_object
-    yield from _edited(answer, name, at)
+    yield from _edited(answer, name, request)
     if _takes_away(answer):
         yield "edit takes something away"
     if is_human(name) or is_human(new):
@@ -99,7 +99,7 @@ def _replace(answer: Replace, at: Situation) -> Iterator[str]:
         yield "not a visible object"
     if relation(name, new) is not None:
         yield "new object is the old one or kin to it"
-    if mentions(at.caption, new):
+    if mentions(request.caption, new):
         yield "new object already in the caption"
     if not mentions(answer.edit, new):
         yield "edit does not name the new object"
@@ -107,19 +107,19 @@ def _replace(answer: Replace, at: Situation) -> Iterator[str]:
         yield "object still in the output"
     if not mentions(answer.output, new):
         yield "new object not in the output"
-    yield from _kept(answer, at, gone=name, new=[new, *words_of(new)])
+    yield from _kept(answer, request, gone=name, new=[new, *words_of(new)])
 
 
-def _color_alter(answer: ColorAlter, at: Situation) -> Iterator[str]:
-    yield from _edited(answer, answer.edited_object, at)
+def _color_alter(answer: ColorAlter, request: EditRequest) -> Iterator[str]:
+    yield from _edited(answer, answer.edited_object, request)
     color = color_key(answer.color)
     if color is None:
         yield "not a colour"
         return
-    wanted = at.target.get("color")
+    wanted = request.target.get("color")
     if wanted is not None and not names_color(color, wanted):
         yield "other colour than asked"
-    if names_color(at.caption, color):
+    if names_color(request.caption, color):
         yield "colour already in the caption"
     if not plain(answer.edit.replace("grey", "gray")).endswith(color):
         yield "edit does not end with the colour"
@@ -127,57 +127,57 @@ def _color_alter(answer: ColorAlter, at: Situation) -> Iterator[str]:
         yield "colour not in the output"
     if not mentions(answer.output, answer.edited_object):
         yield "object not in the output"
-    yield from _kept(answer, at, new=words_of(color))
+    yield from _kept(answer, request, new=words_of(color))
 
 
-def _appearance_alter(answer: AppearanceAlter, at: Situation) -> Iterator[str]:
-    yield from _edited(answer, answer.edited_object, at)
-    look = answer.appearance
+def _appearance_alter(answer: AppearanceAlter, request: EditRequest) -> Iterator[str]:
+    yield from _edited(answer, answer.edited_object, request)
+    appearance = answer.appearance
     if is_human(answer.edited_object):
         yield "alters a person"
-    if has_word(f"{look} {answer.edit}", ("color", "colour", "colored", "coloured")) or has_word(look, COLORS):
+    if has_word(f"{appearance} {answer.edit}", ("color", "colour", "colored", "coloured")) or has_word(appearance, COLORS):
         yield "appearance is a colour"
-    if has_word(look, SIZES):
+    if has_word(appearance, SIZES):
         yield "appearance is a size"
-    if has_word(look, MATERIALS):
+    if has_word(appearance, MATERIALS):
         yield "appearance is a material"
-    telling = _telling(look)
+    telling = _telling(appearance)
     if not telling or telling <= VAGUE:
         yield "appearance too vague"
     if not telling & _telling(answer.edit):
         yield "edit does not name the appearance"
     if not telling & _telling(answer.output):
         yield "appearance not in the output"
-    if telling <= _telling(at.caption):
+    if telling <= _telling(request.caption):
         yield "appearance already in the caption"
     if not mentions(answer.output, answer.edited_object):
         yield "object not in the output"
-    yield from _kept(answer, at, new=words_of(look))
+    yield from _kept(answer, request, new=words_of(appearance))
 
 
-def _material_change(answer: MaterialChange, at: Situation) -> Iterator[str]:
-    yield from _edited(answer, answer.edited_object, at)
+def _material_change(answer: MaterialChange, request: EditRequest) -> Iterator[str]:
+    yield from _edited(answer, answer.edited_object, request)
     material = answer.material
     if not has_word(material, MATERIALS):
         yield "not a material"
-    wanted = at.target.get("material")
+    wanted = request.target.get("material")
     if wanted is not None and not _stuff(material) & _stuff(wanted):
         yield "other material than asked"
     for text, reason in ((answer.edit, "edit does not name the material"), (answer.output, "material not in the output")):
         if not _stuff(text) & _stuff(material):
             yield reason
-    if _stuff(material) <= _stuff(at.caption):
+    if _stuff(material) <= _stuff(request.caption):
         yield "material already in the caption"
     if not mentions(answer.output, answer.edited_object):
         yield "object not in the output"
-    yield from _kept(answer, at, new=[*words_of(material), material])
+    yield from _kept(answer, request, new=[*words_of(material), material])
 
 
-def _action_change(answer: ActionChange, at: Situation) -> Iterator[str]:
-    yield from _edited(answer, answer.edited_object, at)
+def _action_change(answer: ActionChange, request: EditRequest) -> Iterator[str]:
+    yield from _edited(answer, answer.edited_object, request)
     verb = next((word for word in words_of(answer.new_action) if word not in ("to", "be", "is", "are", "being")), "")
-    old = at.target.get("action")
-    before = [action.verb for action in actions(at.caption)] + ([old] if old else [])
+    old = request.target.get("action")
+    before = [action.verb for action in actions(request.caption)] + ([old] if old else [])
     if not verb or verb in AUXILIARIES:
         yield "no new action"
     if verb_stem(verb) in map(verb_stem, before):
@@ -192,7 +192,7 @@ def _action_change(answer: ActionChange, at: Situation) -> Iterator[str]:
         yield "object not in the output"
 
 
-def _background_change(answer: BackgroundChange, at: Situation) -> Iterator[str]:
+def _background_change(answer: BackgroundChange, request: EditRequest) -> Iterator[str]:
     new = _telling(answer.new_background)
     head = fold(answer.new_background).rpartition(" ")[2]
     old = answer.original_background
@@ -204,21 +204,21 @@ def _background_change(answer: BackgroundChange, at: Situation) -> Iterator[str]
         yield "edit does not name the new background"
     if not new & _telling(answer.output):
         yield "new background not in the output"
-    if new <= _telling(at.caption) or mentions(at.caption, head):
+    if new <= _telling(request.caption) or mentions(request.caption, head):
         yield "background already in the caption"
-    if old is not None and not _telling(old) & _telling(at.caption):
+    if old is not None and not _telling(old) & _telling(request.caption):
         yield "old background not in the caption"
     if old is not None and mentions(answer.output, fold(old).rpartition(" ")[2]):
         yield "old background still in the output"
-    if not foreground(at, old):
+    if not foreground(request, old):
         yield "no foreground"
-    if any(not mentions(answer.output, name) for name in foreground(at, old)):
+    if any(not mentions(answer.output, name) for name in foreground(request, old)):
         yield "output drops an object"
 
 
-def _tune_transfer(answer: TuneTransfer, at: Situation) -> Iterator[str]:
+def _tune_transfer(answer: TuneTransfer, request: EditRequest) -> Iterator[str]:
     state = words_of(answer.new_state)
-    aspect = at.target.get("aspect")
+    aspect = request.target.get("aspect")
     allowed = ASPECTS[aspect] if aspect in ASPECTS else frozenset[str]().union(*ASPECTS.values())
     telling = frozenset(state) & allowed
     if not telling:
@@ -227,12 +227,12 @@ def _tune_transfer(answer: TuneTransfer, at: Situation) -> Iterator[str]:
         yield "edit does not name the new state"
     if not telling & frozenset(words_of(answer.output)):
         yield "new state not in the output"
-    if telling <= frozenset(words_of(at.caption)):
+    if telling <= frozenset(words_of(request.caption)):
         yield "new state already in the caption"
-    yield from _kept(answer, at, more=True)
+    yield from _kept(answer, request, more=True)
 
 
-def _textual_change(answer: TextualChange, at: Situation) -> Iterator[str]:
+def _textual_change(answer: TextualChange, request: EditRequest) -> Iterator[str]:
     before, within, after = (quoted(text) for text in (answer.input, answer.edit, answer.output))
     if len(before) != 1 or len(after) != 1:
         yield "not one quoted text in input and output"
@@ -250,14 +250,14 @@ def _textual_change(answer: TextualChange, at: Situation) -> Iterator[str]:
         without_quoted(answer.output)
     ):
         yield "output changes more than the text"
-    text, name = at.target.get("text"), at.target.get("object")
+    text, name = request.target.get("text"), request.target.get("object")
     if text is not None and old != straight(" ".join(text.split())):
         yield "other text than given"
     if name is not None and not mentions(without_quoted(answer.input), name):
         yield "input does not name the object"
 
 
-_CHECKS: dict[str, Callable[[Any, Situation], Iterator[str]]] = {
+_CHECKS: dict[str, Callable[[Any, EditRequest], Iterator[str]]] = {
     "add": _add,
     "remove": _remove,
     "replace": _replace,
@@ -271,11 +271,11 @@ _CHECKS: dict[str, Callable[[Any, Situation], Iterator[str]]] = {
 }
 
 
-def foreground(at: Situation, background: str | None) -> list[str]:
+def foreground(request: EditRequest, background: str | None) -> list[str]:
     """The objects of a caption that stand before its background."""
     place = background or ""
-    named = [name for name in at.objects if mentions(at.caption, name)]
-    return [name for name in named if not mentions(place, name) and not is_backdrop(name)]
+    named = [name for name in request.objects if mentions(request.caption, name)]
+    return [name for name in named if not mentions(place, name) and not is_background(name)]
 
 
 def _takes_away(answer: Instruction) -> bool:
@@ -286,10 +286,10 @@ def _is_thing(name: str) -> bool:
     return name_problem(name) is None and is_visible(fold(name))
 
 
-def _edited(answer: Instruction, name: str, at: Situation) -> Iterator[str]:
+def _edited(answer: Instruction, name: str, request: EditRequest) -> Iterator[str]:
     """The rules of an edited object: the one that was asked for, in the caption, and named in the edit."""
-    wanted = at.target.get("object")
-    if not mentions(at.caption, name):
+    wanted = request.target.get("object")
+    if not mentions(request.caption, name):
         yield "object not in the caption"
     if wanted is not None and relation(name, wanted) not in ("same", "synonym") and not mentions(name, wanted):
         yield "other object than asked"
@@ -298,13 +298,13 @@ def _edited(answer: Instruction, name: str, at: Situation) -> Iterator[str]:
 
 
 def _kept(
-    answer: Instruction, at: Situation, gone: str | None = None, new: Sequence[str] = (), more: bool = False
+    answer: Instruction, request: EditRequest, gone: str | None = None, new: Sequence[str] = (), more: bool = False
 ) -> Iterator[str]:
     """The other objects stay, and unless there may be `more`, none comes in besides `new`."""
-    stays = [name for name in at.objects if mentions(at.caption, name) and (gone is None or not _within(name, gone))]
+    stays = [name for name in request.objects if mentions(request.caption, name) and (gone is None or not _within(name, gone))]
     if any(not mentions(answer.output, name) for name in stays):
         yield "output drops an object"
-    came = [] if more else new_objects(answer.output, [*at.objects, *new], source=at.caption)
+    came = [] if more else new_objects(answer.output, [*request.objects, *new], source=request.caption)
     if any(lexicon().entries[name].category not in ("part", "body") for name in came):  # feet come with who has them
         yield "output adds another object"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from shardmill.language.cues import word_set
-from shardmill.language.looks import words_of
+from shardmill.language.appearance import words_of
+from shardmill.language.word_lists import word_lists
+
+_LISTS = word_lists("shardmill.anyedit", "instruction_form.yaml")
 
 VERBS: dict[str, tuple[str, ...]] = {
     "add": ("add", "place", "include", "put", "insert"),
@@ -22,11 +24,7 @@ VERBS: dict[str, tuple[str, ...]] = {
 }
 """The verbs that an instruction of each type is asked to begin with; one is drawn each time."""
 
-_IMPERATIVES = frozenset(verb.split()[0] for verbs in VERBS.values() for verb in verbs) | word_set(
-    "draw show give bring take switch transform convert modify substitute colour color recolour dye tint repaint get clear",
-    "eliminate drop cut wipe rewrite rename edit reword correct update move shift cover decorate attach hang fit dress",
-    "adjust transfer introduce plant set apply render build craft",
-)
+_IMPERATIVES = frozenset(verb.split()[0] for verbs in VERBS.values() for verb in verbs) | _LISTS.words("further_imperatives")
 _OPENERS = re.compile(r"^(?:please|now|then|also|next|finally)\b,?\s*", re.IGNORECASE)
 _REFUSAL = re.compile(
     r"\b(?:i(?:['’]?m| am) (?:sorry|unable|not able)|i (?:cannot|can['’]?t|won['’]?t)|as an ai|sorry,|unfortunately|"

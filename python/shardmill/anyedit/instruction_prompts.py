@@ -16,7 +16,7 @@ from shardmill.anyedit.instruction_answers import (
     answer_schema,
     read_answer,
 )
-from shardmill.anyedit.instruction_checks import Situation, foreground, instruction_problem
+from shardmill.anyedit.instruction_checks import EditRequest, foreground, instruction_problem
 from shardmill.anyedit.instruction_form import VERBS, quoted
 from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.stage import ModelCall
@@ -45,19 +45,19 @@ def template_name(kind: str) -> str:
     return f"anyedit/instructions/{kind}"
 
 
-def instruction_ask(kind: str, caption: str, objects: Sequence[str], target: Mapping[str, Any], rng: Random) -> ModelCall:
-    """The ask for one instruction: what the target says and a verb to begin with are values of the prompt."""
+def instruction_call(kind: str, caption: str, objects: Sequence[str], target: Mapping[str, Any], rng: Random) -> ModelCall:
+    """The call for one instruction: what the target says and a verb to begin with are values of the prompt."""
     template = load_template(template_name(kind))
     values = {name: target.get(name) for name in _FROM_TARGET[kind]}
     values |= {"caption": caption[:MAX_CHARACTERS], "verb": rng.choice(VERBS[kind])}
     request = TextRequest(Prompt(template, values), template.sampling, answer_schema(kind))
-    return ModelCall(request, _check(kind, Situation(caption, objects, target)))
+    return ModelCall(request, _check(kind, EditRequest(caption, objects, target)))
 
 
-def _check(kind: str, situation: Situation) -> Callable[[AnyInstruction], str | None]:
+def _check(kind: str, request: EditRequest) -> Callable[[AnyInstruction], str | None]:
     def check(given: AnyInstruction) -> str | None:
         answer = read_answer(kind, given)
-        return "malformed answer" if answer is None else instruction_problem(kind, answer, situation)
+        return "malformed answer" if answer is None else instruction_problem(kind, answer, request)
 
     return check
 
@@ -76,7 +76,7 @@ def details_of(
     named = answer.model_dump(exclude={"edit", "output", "input"})
     details: dict[str, Any] = {**target, **named, "verb": verb}
     if kind == "background_change":
-        details["foreground"] = foreground(Situation(caption, objects), named["original_background"])
+        details["foreground"] = foreground(EditRequest(caption, objects), named["original_background"])
     if isinstance(answer, TextualChange):
         details["old_text"], details["new_text"] = quoted(answer.input)[0], quoted(answer.output)[0]
     return details

@@ -46,14 +46,14 @@ class JudgeInstructions(TextStage):
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         kind = edit_type(row["edit_type"])
         if kind.writer == "model":
-            return [self.verdict_ask(kind.human, row["edit_input"], row["edit"], row["output"])]
+            return [self.verdict_call(kind.human, row["edit_input"], row["edit"], row["output"])]
         if kind.writer == "pair":
             base, details = TYPES[row["details"]["base"]], row["details"]
-            return [self.verdict_ask(base.human, row["edit_input"], details["base_edit"], details["base_output"])]
+            return [self.verdict_call(base.human, row["edit_input"], details["base_edit"], details["base_output"])]
         return []
 
-    def verdict_ask(self, kind: str, caption: str, edit: str, output: str) -> ModelCall:
-        """The ask for the verdict on one instruction."""
+    def verdict_call(self, kind: str, caption: str, edit: str, output: str) -> ModelCall:
+        """The call for the verdict on one instruction."""
         return self.text_call(type=kind, input=caption, edit=edit, output=output)
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:

@@ -12,7 +12,7 @@ PIPELINE = Pipeline(
             "JudgeConcepts", "ProposeBackgrounds", "WriteCaptions", "GenerateImages", "SelectCaptions", "GroundObjects",
             "DrawEdits", "WriteInstructions", "JudgeInstructions", "ChainInstructions", "WriteImplicit",
         ),
-        "shardmill.anyedit.score_pictures:ScoreImages",
+        "shardmill.anyedit.score_images:ScoreImages",
     ),
     datasets="shardmill.anyedit.build:build",
     exports="shardmill.anyedit.exports:offers",

@@ -16,8 +16,8 @@ from shardmill.anyedit.concept_answers import BackgroundList
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
+from shardmill.language.locatives import PREPOSITIONS, locative, place_key
 from shardmill.language.nouns import fold
-from shardmill.language.places import PREPOSITIONS, locative, place_key
 from shardmill.language.proper_names import proper_problem
 from shardmill.store.cells import as_list
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from shardmill.language.cues import word_set
-from shardmill.language.naming import named_objects
+from shardmill.language.locatives import PREPOSITIONS, is_place, place_key
+from shardmill.language.named_objects import named_objects
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import ARTICLES, fold
 from shardmill.language.numbers import has_number
-from shardmill.language.placed import PlacedWord, placed_words
-from shardmill.language.places import PREPOSITIONS, is_place, place_key
 from shardmill.language.relations import mentions, relation
 from shardmill.language.tagging import ADJECTIVE, ADVERB, DETERMINER, GERUND, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, VERB
+from shardmill.language.word_lists import word_lists
+from shardmill.language.word_spans import WordSpan, word_spans
+
+_LISTS = word_lists("shardmill.anyedit", "scene_captions.yaml")
 
 MIN_WORDS = 3
 _EDGE = " \t\r\n\"'“”‘’*`"
@@ -30,12 +32,7 @@ _OF_THE_PICTURE = re.compile(
     r"\bclose-?up\b|\bwe see\b",
     re.IGNORECASE,
 )
-_OPINIONS = word_set(
-    "beautiful beautifully stunning lovely gorgeous charming majestic majestically serene serenely peaceful peacefully cozy cosy",
-    "amazing wonderful adorable cute elegant elegantly delicious magnificent picturesque breathtaking tranquil enchanting",
-    "perfect perfectly nice great impressive iconic mysterious mysteriously graceful gracefully happily joyful joyfully proudly",
-    "vibrant exquisite delightful dreamy magical idyllic splendid ugly boring quaint whimsical lonely romantic",
-)
+_OPINIONS = _LISTS.words("opinions")
 _WIDE = ("ground", "water", "cloud", "mountain")
 """Shapes of what is no object, but what objects stand on or in."""
 _NEXT_TO = frozenset({"next", "front"})
@@ -93,7 +90,7 @@ def _form_problem(caption: str, given: Sequence[str], max_words: int) -> str | N
         return "opinion"
     if (spoken := _OF_THE_PICTURE.search(caption)) and spoken.group().split()[-1].lower() not in own:
         return "speaks of the picture"
-    placed = placed_words(caption)
+    placed = word_spans(caption)
     if placed is None or not any(word.kind in (VERB, GERUND, PARTICIPLE) for word in placed):
         return "no verb"
     return None
@@ -124,7 +121,7 @@ def _bare(place: str) -> str:
 
 def has_place(caption: str, things: Sequence[str]) -> bool:
     """Whether a caption says where its things are: a preposition of place before something that is none of them."""
-    words = placed_words(caption) or ()
+    words = word_spans(caption) or ()
     taken = [span for thing in things for span in mentions(caption, thing)]
     for index, word in enumerate(words):
         to = word.text in ("to", "of") and index > 0 and words[index - 1].text in _NEXT_TO
@@ -135,7 +132,7 @@ def has_place(caption: str, things: Sequence[str]) -> bool:
     return False
 
 
-def _noun_after(words: Sequence[PlacedWord], at: int) -> PlacedWord | None:
+def _noun_after(words: Sequence[WordSpan], at: int) -> WordSpan | None:
     """The head noun of the phrase that begins at a place, if one does: of "a large and rather dusty garage"."""
     noun = None
     for word in words[at:]:

@@ -1,4 +1,4 @@
-"""Clean captions, tell what they name, and drop those that no edit can start from.
+"""Clean captions, list what they name, and drop those that no edit can start from.
 
 python -m shardmill.anyedit.select_captions --run RUN --shard-index 3
 """
@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.anyedit.pictures import GENERATED, picture_of
+from shardmill.anyedit.images import GENERATED, image_path
 from shardmill.core.stage import Context, Options, Reject, Row, RowStage
 from shardmill.core.stage_main import main
 from shardmill.language.caption_text import tokens
-from shardmill.language.cues import AUXILIARIES
+from shardmill.language.function_words import AUXILIARIES
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.tagging import GERUND, VERB, makes_compound, tag
@@ -34,19 +34,19 @@ class SelectOptions(Options):
     """Options of `select_captions`."""
 
     captions: str = Field("scene_caption", description="the column of the captions: scene_caption, or caption of the input")
-    pictures: str = Field(GENERATED, description="the column of the pictures: generated_image, or image; empty: captions only")
-    texts: str = Field("", description="the column with the writing that is seen in the picture, a list; empty: none")
+    images: str = Field(GENERATED, description="the column with the images: generated_image, or image; empty: captions only")
+    texts: str = Field("", description="the column with the text that can be read in the image, a list; empty: none")
     min_words: int = Field(3, ge=1, description="fewest words of a caption")
     max_words: int = Field(40, ge=3, description="most words of a caption: longer ones are poor starts of an edit")
-    max_aspect: float = Field(2.0, ge=1, description="longest side of a picture, as a multiple of the shorter one (AnyEdit: 2)")
+    max_aspect: float = Field(2.0, ge=1, description="longer side of an image, as a multiple of the shorter one (AnyEdit: 2)")
 
 
 class SelectCaptions(RowStage):
-    """A caption as the edits start from it, with what it names and the size of its picture.
+    """A caption as the edits start from it, with what it names and the size of its image.
 
     scene_caption or caption (text), generated_image or image (text), texts (list) -> input (text: the caption without markup),
     input_objects (list: things, names of several words whole), input_verbs (list), input_texts (list), width, height (int, null
-    without a picture). Rejects captions that are empty, too short, too long or name nothing, and pictures that are too narrow
+    without an image). Rejects captions that are empty, too short, too long or name nothing, and images that are too narrow
     or cannot be read. (AnyEdit's `pre_filter`, with the size from the image's header.)
     """
 
@@ -64,7 +64,7 @@ class SelectCaptions(RowStage):
 
     def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
         super().__init__(options, context)
-        columns = (self.options.captions, self.options.pictures, self.options.texts)
+        columns = (self.options.captions, self.options.images, self.options.texts)
         self.reads = tuple(name for name in columns if name)
 
     def decide(self, row: Row, rng: Random) -> dict[str, Any] | Reject:
@@ -79,8 +79,8 @@ class SelectCaptions(RowStage):
         objects = [name for name in distinct(extract_objects(caption)) if form_problem(name) is None]
         if not objects:
             return Reject("no object named", caption[:200])
-        picture = row[self.options.pictures] if self.options.pictures else None
-        size = self._size(picture) if picture else (None, None)
+        image = row[self.options.images] if self.options.images else None
+        size = self._size(image) if image else (None, None)
         if isinstance(size, Reject):
             return size
         try:
@@ -97,9 +97,9 @@ class SelectCaptions(RowStage):
             "height": size[1],
         }
 
-    def _size(self, picture: str) -> tuple[int, int] | Reject:
+    def _size(self, image: str) -> tuple[int, int] | Reject:
         try:
-            width, height = size_of(picture_of(self.context, self.options.pictures, picture))
+            width, height = size_of(image_path(self.context, self.options.images, image))
         except UnreadableImage as error:
             return Reject("unreadable image", str(error))
         if max(width, height) > self.options.max_aspect * min(width, height):
@@ -119,8 +119,8 @@ def verbs_of(caption: str) -> list[str]:
     words = tag(tokens(caption))
     found = [
         word.text
-        for place, word in enumerate(words)
-        if word.kind in (VERB, GERUND) and word.text not in AUXILIARIES and not makes_compound(words, place)
+        for index, word in enumerate(words)
+        if word.kind in (VERB, GERUND) and word.text not in AUXILIARIES and not makes_compound(words, index)
     ]
     return list(dict.fromkeys(found))
 

@@ -14,11 +14,11 @@ from shardmill.anyedit.scene_captions import caption_problem, has_place, tidy_ca
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
+from shardmill.language.locatives import locative
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import is_mass, is_plural, plural
 from shardmill.language.numbers import has_number, number_word
 from shardmill.language.object_names import distinct
-from shardmill.language.places import locative
 from shardmill.language.relations import mentions
 from shardmill.store.cells import dump_cell
 

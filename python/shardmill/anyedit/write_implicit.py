@@ -77,7 +77,7 @@ class WriteImplicit(TextStage):
         return " ".join((row[self.options.topic] or "").split())[:MAX_TOPIC]
 
     def _round(self, row: Row, number: int, found: list[dict[str, Any]]) -> ModelCall:
-        """The ask of a round, with examples of its own."""
+        """The call of a round, with examples of its own."""
         rng = self.rng(row, "examples", number)
         shown = rng.sample(seeds(), rng.choice((2, 3)))
         return self.text_call(

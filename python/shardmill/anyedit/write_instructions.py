@@ -12,7 +12,7 @@ from typing import Any
 from shardmill.anyedit.by_template import FROM_PAIR, FROM_ROW, words_digest
 from shardmill.anyedit.edit_types import EditType, edit_type
 from shardmill.anyedit.instruction_answers import AnyInstruction, TextualChange
-from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_ask, prompts_digest, template_name
+from shardmill.anyedit.instruction_prompts import accepted, details_of, instruction_call, prompts_digest, template_name
 from shardmill.core.model_stages import TextStage, prompt_value
 from shardmill.core.stage import Answer, ModelCall, Reject, Row
 from shardmill.core.stage_main import main
@@ -46,7 +46,7 @@ class WriteInstructions(TextStage):
         kind = written_type(row)
         if kind is None:
             return []
-        return [instruction_ask(kind, row["input"], row["input_objects"] or [], row["target"] or {}, rng)]
+        return [instruction_call(kind, row["input"], row["input_objects"] or [], row["target"] or {}, rng)]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         kind = edit_type(row["edit_type"])

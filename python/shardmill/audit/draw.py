@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shardmill.anyedit.pictures import picture_of
+from shardmill.anyedit.images import image_path
 from shardmill.audit.statements import Item, Output, outputs_of
 from shardmill.core.seeding import seed_of, uniform
 from shardmill.core.stage import Context
@@ -152,7 +152,7 @@ def _read(run: RunFolder, output: Output, stratum: int, keys: Sequence[tuple[int
                 row: dict[str, Any] = {name: decode(value, kinds[name]) for name, value in line.items()}
                 picture = row.get(output.picture)
                 check_embedded(run.plan, [picture], must_exist=False)
-                image = picture_of(context, output.picture, picture) if picture else None
+                image = image_path(context, output.picture, picture) if picture else None
                 yield Drawn(output, stratum, row["row_id"], row.get("sub_id"), image, output.show(row))
 
 

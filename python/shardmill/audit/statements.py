@@ -14,7 +14,7 @@ import polars as pl
 
 from shardmill.antidote.hints import denial
 from shardmill.anyedit.edit_types import TYPES
-from shardmill.anyedit.pictures import GENERATED
+from shardmill.anyedit.images import GENERATED
 from shardmill.language.nouns import is_mass, is_plural, with_article
 from shardmill.quality.model import BoxView, TextView
 from shardmill.recaption.names import ORIGINAL, column_of, text_name

@@ -5,32 +5,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from shardmill.language.appearance import HUMANS, words_of
 from shardmill.language.caption_text import tokens
-from shardmill.language.cues import AUXILIARIES, word_set
+from shardmill.language.function_words import AUXILIARIES
 from shardmill.language.lexicon import lexicon
-from shardmill.language.looks import HUMANS, words_of
 from shardmill.language.nouns import fold
 from shardmill.language.tagging import GERUND, NOUN, VERB, tag
+from shardmill.language.word_lists import word_lists
 
-_PAST = {
-    "ran": "run", "sat": "sit", "stood": "stand", "ate": "eat", "rode": "ride", "drove": "drive", "flew": "fly", "lay": "lie",
-    "lying": "lie", "slept": "sleep", "held": "hold", "wore": "wear", "swam": "swim", "threw": "throw", "caught": "catch",
-    "fed": "feed", "drank": "drink", "wrote": "write", "took": "take", "made": "make", "went": "go", "came": "come",
-    "led": "lead", "fought": "fight", "hung": "hang", "swung": "swing", "dug": "dig", "drew": "draw", "sang": "sing",
-    "tying": "tie", "dying": "die", "left": "leave", "cut": "cut", "put": "put", "hit": "hit", "read": "read",
-}  # fmt: skip
-_NO_ACTIONS = AUXILIARIES | word_set(
-    "be become becomes seem seems appear appears look like looks contain contains feature features show shows depict depicts",
-    "include includes belong belongs need needs want wants consist consists exist exists having being according including",
-)
-_SUBORDINATORS = word_set("until because while as when where if before after since so but than though although once")
+_LISTS = word_lists("shardmill.language", "actions.yaml")
+
+_PAST = _LISTS.mapping("irregular_verbs")
+_NO_ACTIONS = AUXILIARIES | _LISTS.words("no_actions")
+_SUBORDINATORS = _LISTS.words("subordinators")
 """After these, somebody or something else may be the one who acts."""
 _PERSON_ENDINGS = re.compile(r"(?:man|woman|men|women|boy|girl|ist|ists|person|people|father|mother)$")
-_DOINGS = word_set(
-    "run walk ride driv swim surf climb hik danc sing paint teach bak farm fish hunt shop travel visit work play row sail div",
-    "skat sledd sled jog sleep win los writ read lead follow preach wrestl juggl lift throw catch bowl golf camp ski tumbl",
-    "stroll wash",
-)
+_DOINGS = _LISTS.words("doings")
 
 
 @dataclass(frozen=True)

@@ -17,21 +17,15 @@ from shardmill.language.tagging import (
     makes_compound,
     tag,
 )
-from shardmill.language.visibility import PARTITIVES, is_visible
-from shardmill.language.visibility_words import TIMES, word_set
+from shardmill.language.visibility import PARTITIVES, TIMES, is_visible
+from shardmill.language.word_lists import word_lists, word_set
+
+_LISTS = word_lists("shardmill.language", "noun_phrases.yaml")
 
 MAX_WORDS = 4
 
 # What a thing is made of, or looks like: it describes the noun after it, unless the lexicon lists both as one name.
-_MATERIALS = word_set(
-    """
-    steel stone concrete leather glass brick marble gravel wool bamboo paper cardboard silk cotton ceramic metal iron
-    rubber denim velvet lace straw gold silver bronze copper brass clay porcelain crystal granite oak pine wicker rattan
-    canvas linen suede nylon aluminum aluminium foam plastic wood vinyl tile fur chrome cement satin felt fabric wire
-    dirt cobblestone plaid orange rose lavender peach cream salmon turquoise teal navy maroon khaki burgundy lime mint
-    olive charcoal coral
-    """
-)
+_MATERIALS = _LISTS.words("materials")
 _DESCRIBING = _MATERIALS | PARTITIVES | TIMES
 _SPORTS_THAT_ARE_BALLS = frozenset({"baseball", "basketball", "football", "volleyball", "cricket", "softball"})
 _PARTITIVE_FORMS = PARTITIVES | {word + "s" for word in PARTITIVES} | {"bunches", "batches", "loaves", "halves", "series"}
@@ -51,6 +45,7 @@ def extract_objects(caption: str) -> list[str]:
     words = tag(tokens(caption))
     names: dict[str, None] = {}
     for start, end in _noun_runs(words):
+        # A detector has nothing to look for: the caption says that the thing is not there.
         if _is_denied(words, start):
             continue
         run = words[start:end]
@@ -102,16 +97,20 @@ def _split(run: Sequence[Word]) -> list[Sequence[Word]]:
 
 
 def _ends_name(word: Word, after: Word) -> bool:
+    # "<person>", which CC12M writes for names, stands beside nouns without a comma: "actor <person> attends".
     if "person" in (word.text, after.text):
         return True
+    # "Boston skyline" keeps the skyline; a name and a kind of thing are not one compound.
     if word.kind == NOUN and word.proper != after.proper and not after.listed:
         return True
+    # A plural noun is the head of its phrase ("dogs cats" are two names): only a few plurals modify ("sports car").
     return word.many and word.kind == NOUN and not word.text.endswith(("ss", "us")) and word.text not in _MODIFYING_PLURALS
 
 
 def _name(part: Sequence[Word], words: Sequence[Word]) -> str | None:
     """The name of one thing: without words that are no part of it at its end and at its start."""
     rest = list(part)
+    # The head names nothing visible. Its modifier does where the lexicon lists it ("dog show": a dog), else nothing does.
     while rest and not _is_thing(rest[-1], words):
         rest.pop()
         if rest and not rest[-1].listed:
@@ -128,9 +127,10 @@ def _name(part: Sequence[Word], words: Sequence[Word]) -> str | None:
 def _is_thing(word: Word, words: Sequence[Word]) -> bool:
     if len(word.text) < 2:
         return False
+    # "a baseball" is a thing, "play baseball" is not.
     if word.text in _SPORTS_THAT_ARE_BALLS:
-        place = _place(word, words)
-        return place > 0 and words[place - 1].kind in _STARTERS
+        index = _index_of(word, words)
+        return index > 0 and words[index - 1].kind in _STARTERS
     return is_visible(word.text)
 
 
@@ -147,12 +147,12 @@ def _folded(text: str, first: Word, words: Sequence[Word]) -> str:
     """The singular name; glasses that nobody counts or fills are worn, and stay plural."""
     if text != "glasses":
         return fold(text)
-    place = _place(first, words)
-    before = words[place - 1] if place else None
+    index = _index_of(first, words)
+    before = words[index - 1] if index else None
     counted = before is not None and before.kind in (NUMBER, DETERMINER) and before.text not in ("his", "her", "the")
-    filled = place + 1 < len(words) and words[place + 1].text == "of"
+    filled = index + 1 < len(words) and words[index + 1].text == "of"
     return "glass" if counted or filled else text
 
 
-def _place(word: Word, words: Sequence[Word]) -> int:
+def _index_of(word: Word, words: Sequence[Word]) -> int:
     return next(index for index, other in enumerate(words) if other is word)

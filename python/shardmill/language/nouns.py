@@ -1,100 +1,51 @@
-"""English nouns as captions use them: number, articles, and one canonical key per object name."""
+"""English nouns as captions use them: number, articles, and one canonical key per object name.
+
+Plurals, singulars and "a" or "an" are those of `inflect`. `irregular_nouns.csv` has what it gets wrong of the words of captions,
+`nouns.yaml` what it does not know: which nouns have one form, which are not counted, which words count.
+"""
 
 from __future__ import annotations
 
+import csv
 import re
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
 
-import inflection
+from shardmill.language.word_lists import word_lists, word_set
+
+if TYPE_CHECKING:
+    import inflect
 
 _CACHE = 1 << 16
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def _irregular_nouns() -> list[dict[str, str]]:
+    text = files("shardmill.language").joinpath("irregular_nouns.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
 
 
-# Plurals that `inflection` gets wrong or does not know. A compound follows its last part: bookshelf, firewoman.
-_IRREGULAR = {
-    "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese",
-    "foot": "feet", "tooth": "teeth", "ox": "oxen", "leaf": "leaves", "loaf": "loaves", "shelf": "shelves",
-    "calf": "calves", "half": "halves", "elf": "elves", "wolf": "wolves", "thief": "thieves", "knife": "knives",
-    "wife": "wives", "life": "lives", "scarf": "scarves", "hoof": "hooves", "dwarf": "dwarves", "wharf": "wharves",
-    "cactus": "cacti", "octopus": "octopuses", "platypus": "platypuses", "hippopotamus": "hippopotamuses",
-    "canoe": "canoes", "shoe": "shoes", "toe": "toes", "hoe": "hoes", "oboe": "oboes", "doe": "does", "gas": "gases",
-    "lens": "lenses", "bus": "buses", "canvas": "canvases", "atlas": "atlases", "iris": "irises", "axe": "axes",
-    "quiz": "quizzes", "mosquito": "mosquitoes", "mango": "mangoes", "tomato": "tomatoes", "potato": "potatoes",
-    "hero": "heroes", "domino": "dominoes", "torpedo": "torpedoes", "volcano": "volcanoes", "moustache": "moustaches",
-    "mustache": "mustaches", "headache": "headaches", "quiche": "quiches", "avalanche": "avalanches", "claus": "clauses",
-    "passerby": "passersby", "rhinoceros": "rhinoceroses", "thermos": "thermoses", "oasis": "oases", "base": "bases",
-    "cow": "cows", "taxi": "taxis", "ski": "skis", "kiwi": "kiwis", "bikini": "bikinis", "safari": "safaris",
-    "chili": "chilis", "chilli": "chillis", "zucchini": "zucchinis", "emu": "emus", "menu": "menus", "tutu": "tutus",
-    "caribou": "caribous",
-}  # fmt: skip
-_SINGULAR_OF = {many: one for one, many in _IRREGULAR.items()}
-_COMPOUNDING = (
-    "man", "woman", "person", "child", "goose", "foot", "tooth", "leaf", "loaf", "shelf", "wolf", "knife", "wife", "scarf",
-    "shoe", "mouse", "bus",
-)  # fmt: skip
-_NOT_COMPOUNDS = _words("human caiman talisman shaman ottoman german roman ramen specimen omen abdomen stamen")
-# Words in -ie whose plural looks like that of a word in -y.
-_IE_WORDS = _words(
-    """
-    movie cookie smoothie brownie selfie duckie bowtie hoodie zombie birdie genie prairie collie rookie veggie beanie
-    budgie magpie tie pie necktie goalie caddie pinkie onesie pixie walkie-talkie lie bookie sortie eerie cootie
-    """
-)
-_SINGULAR_ENDS = ("ss", "us", "is", "'s")
-_INVARIANT = _words(
-    """
-    sheep fish deer moose bison elk salmon trout shrimp squid swordfish jellyfish starfish goldfish shellfish catfish
-    reindeer dice aircraft spacecraft watercraft hovercraft species series offspring crossroads headquarters barracks
-    """
-)
-PLURAL_ONLY = _words(
-    """
-    scissors jeans trousers pants shorts sunglasses eyeglasses spectacles goggles binoculars headphones earphones
-    tights leggings pyjamas pajamas overalls pliers tweezers tongs shears clippers clothes groceries cattle police
-    noodles chopsticks fries woods bleachers slacks dungarees sweatpants knickers panties briefs bagpipes outskirts
-    remains surroundings goods belongings
-    """
-)
-MASS = _words(
-    """
-    water snow sand grass ice rain fog mist smoke steam fire mud dirt soil gravel foam moss ivy hay straw wood timber
-    lumber armor armour firewood driftwood metal gold silver leather fabric wool silk yarn paper cardboard plastic
-    money cash furniture luggage baggage equipment machinery clothing jewelry jewellery laundry garbage trash rubbish
-    litter graffiti traffic seaweed coral bamboo lavender food fruit meat beef pork bacon ham poultry seafood bread
-    toast rice pasta spaghetti macaroni flour sugar salt butter cheese jam honey ketchup mustard mayonnaise sauce oil
-    vinegar milk cream coffee tea juice beer wine whiskey vodka champagne lemonade soda water yogurt yoghurt popcorn
-    corn broccoli lettuce spinach celery garlic ginger parsley basil asparagus kale cereal oatmeal granola chocolate
-    tofu sushi caviar soup stew porridge guacamole salsa hummus cutlery silverware tableware crockery glassware
-    stationery artwork pottery hair fur blood skin chalk toothpaste shampoo soap makeup perfume sunscreen confetti
-    bunting tinsel lightning sunlight sky scenery countryside vegetation foliage greenery shrubbery wheat barley oats
-    cotton tennis golf chess air dust ash lava concrete asphalt pavement brickwork wallpaper carpeting bedding linen
-    underwear footwear knitwear lace denim homework music electricity camouflage wildlife livestock mankind
-    """
-)
+_PLURAL_OF = {row["singular"]: row["plural"] for row in _irregular_nouns()}
+_SINGULAR_OF = {many: one for one, many in _PLURAL_OF.items()}
+_COMPOUNDED = {row["singular"]: row["plural"] for row in _irregular_nouns() if row["compounds"] == "yes"}
+"""Those that a longer word ends with too: "firewoman" and "snowmen" follow "man"."""
+_COMPOUNDED_MANY = {many: one for one, many in _COMPOUNDED.items()}
+_LISTS = word_lists("shardmill.language", "nouns.yaml")
+
+_INVARIANT = _LISTS.words("invariant")
+PLURAL_ONLY = _LISTS.words("plural_only")
+"""Nouns that have no singular: "scissors"."""
+MASS = _LISTS.words("mass")
+"""Nouns that are not counted: "water"."""
 ARTICLES = frozenset({"a", "an", "the"})
-_PLURAL_NUMBERS = _words(
-    """
-    two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred several many few both
-    multiple various numerous all these those some dozens dozen hundreds thousands couple
-    """
-)
-_DETERMINERS = ARTICLES | _PLURAL_NUMBERS | _words("one no any each every another other this that my your his her its our their")
+_PLURAL_NUMBERS = _LISTS.words("plural_numbers")
+_DETERMINERS = ARTICLES | _PLURAL_NUMBERS | _LISTS.words("determiners")
 # "a pair of scissors" names scissors; "a cup of coffee" stays a cup.
-_QUANTITY_OF = re.compile(
-    r"^(?:pair|group|bunch|couple|lot|number|crowd|flock|herd|pack|pile|stack|heap|set|row|piece|slice|variety|collection|array|"
-    r"assortment|handful|dozen|dozens|hundreds|thousands|plenty|swarm|team|series|selection|cluster|kind|type|sort)s? of "
-)
-_AFTER_HEAD = _words("of with in on at for from to by under near over behind beside and")
+_QUANTITY_OF = re.compile(rf"^(?:{'|'.join(sorted(_LISTS.words('quantities')))})s? of ")
+_AFTER_HEAD = word_set("of with in on at for from to by under near over behind beside and")
 _NUMERAL = re.compile(r"\d[\d.,]*$")
 _EDGE = " \t\n.,;:!?\"'()[]{}<>*_"
-_AN_ACRONYM = re.compile(r"(?:[AEFHILMNORSX][A-Z0-9]*s?|[aefhilmnorsx])$")
-_ACRONYM = re.compile(r"(?:[A-Z][A-Z0-9]+s?|[A-Za-z])$")
-_SOUNDS_YOU = re.compile(r"(?:uni(?![dmn])|us[aeu]|ut[eio]|uk[eu]|u[rb][aio]|eu|ewe|one(?![a-z])|once)", re.I)
-_SILENT_H = re.compile(r"(?:hour|heir|hono|honest)", re.I)
 
 
 @lru_cache(maxsize=_CACHE)
@@ -108,20 +59,18 @@ def plural(word: str) -> str:
 def singular(word: str) -> str:
     """Singular of one noun, lower-cased; a word that has none, or is singular already, comes back unchanged."""
     word = word.lower()
-    if word in _INVARIANT or word in PLURAL_ONLY or word in MASS or word in _IRREGULAR:
+    if word in _INVARIANT or word in PLURAL_ONLY or word in MASS or word in _PLURAL_OF:
         return word
     if word in _SINGULAR_OF:
         return _SINGULAR_OF[word]
-    for one in () if word in _NOT_COMPOUNDS else _COMPOUNDING:
-        if word.endswith(_IRREGULAR[one]):
-            return word[: -len(_IRREGULAR[one])] + one
-    if not word.endswith("s") or len(word) < 3 or (word.endswith(_SINGULAR_ENDS) and not word.endswith("eaus")):
+    compound = _compound(word, _COMPOUNDED_MANY)
+    if compound is not None:
+        return compound
+    # `inflect` takes every word for a plural that could be one: "agenda" would become "agendum" and "bus" lose its s. So it is
+    # asked about words in -s alone, and not about those in -ss, -us and -is; "menus" and "skis" are in the table for that.
+    if not word.endswith("s") or len(word) < 3 or (word.endswith(("ss", "us", "is", "'s")) and not word.endswith("eaus")):
         return word
-    if word[:-1] in _IE_WORDS or word.endswith(("ves", "fes", "ouses", "eaus")):
-        return word[:-1]
-    if word.endswith("uses") and not word.endswith(("auses", "xcuses", "fuses", "muses")):
-        return word[:-2]
-    return inflection.singularize(word)
+    return str(_inflect().singular_noun(word) or word)
 
 
 @lru_cache(maxsize=_CACHE)
@@ -168,30 +117,50 @@ def with_article(phrase: str) -> str:
 
 
 def _article(word: str) -> str:
-    first = word.split("-")[0]
-    if _ACRONYM.match(first):
-        return "an" if _AN_ACRONYM.match(first) else "a"
-    if _SILENT_H.match(word):
-        return "an"
-    return "an" if word[0].lower() in "aeiou" and not _SOUNDS_YOU.match(word) else "a"
+    return "an" if word.lower() in _LISTS.words("takes_an") else str(_inflect().a(word)).split()[0]
 
 
 def _plural(word: str) -> str:
     low = word.lower()
     if low in _INVARIANT or low in PLURAL_ONLY or low in MASS or low in _SINGULAR_OF:
         return word
-    if low in _IRREGULAR:
-        return _IRREGULAR[low]
-    if low in _NOT_COMPOUNDS:
+    if low in _PLURAL_OF:
+        return _PLURAL_OF[low]
+    compound = _compound(word, _COMPOUNDED)
+    if compound is not None:
+        return compound
+    # `inflect` gives every noun in -o that it does not list -oes ("banjoes"): the few that take it today are in the table.
+    if low.endswith("o"):
         return word + "s"
-    for one in _COMPOUNDING:
-        if low.endswith(one):
-            return word[: -len(one)] + _IRREGULAR[one]
-    if low.endswith(("us", "is", "ss")):
-        return word + "es"
-    if low.endswith(("f", "fe", "um", "ouse")):
-        return word + "s"
-    return inflection.pluralize(word)
+    return str(_inflect().plural_noun(word))
+
+
+def _compound(word: str, endings: Mapping[str, str]) -> str | None:
+    """The word with its ending replaced by what `endings` gives for it; None where it has none of them."""
+    low = word.lower()
+    if low not in _LISTS.words("not_compounds"):
+        for ending, other in endings.items():
+            if low.endswith(ending):
+                return word[: -len(ending)] + other
+    return None
+
+
+@cache
+def _inflect() -> inflect.engine:
+    """The engine of `inflect`, imported when a word is not in the tables.
+
+    Each method of the engine is decorated by `typeguard`, which reads and parses the whole module again for each: 1.5 s that
+    every worker would wait at its start, instead of 0.1 s, for checks of arguments that are always texts here.
+    """
+    import typeguard
+
+    checked = typeguard.typechecked
+    typeguard.typechecked = lambda function: function  # type: ignore[assignment]
+    try:
+        import inflect
+    finally:
+        typeguard.typechecked = checked
+    return inflect.engine()
 
 
 def _without_determiners(words: list[str]) -> list[str]:

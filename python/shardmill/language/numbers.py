@@ -11,8 +11,8 @@ _ONES = [
 ]  # fmt: skip
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _WORDS = {word: value for value, word in enumerate(_ONES)}
-_WORDS |= {word: 10 * place for place, word in enumerate(_TENS, 2)}
-_WORDS |= {f"{tens}{join}{one}": 10 * place + value for place, tens in enumerate(_TENS, 2)
+_WORDS |= {word: 10 * tens_digit for tens_digit, word in enumerate(_TENS, 2)}
+_WORDS |= {f"{tens}{join}{one}": 10 * tens_digit + value for tens_digit, tens in enumerate(_TENS, 2)
            for value, one in enumerate(_ONES[:10]) if value for join in "- "}  # fmt: skip
 _LONGEST_FIRST = sorted(_WORDS, key=lambda word: (-len(word), word))
 # Digits that belong to a decimal, a time, a model name or a range count nothing.

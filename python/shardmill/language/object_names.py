@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.relations import mentions, relation
+from shardmill.language.word_lists import word_lists
+
+_LISTS = word_lists("shardmill.language", "object_names.yaml")
 
 MAX_WORDS = 4
 MAX_CHARACTERS = 40
@@ -15,10 +18,7 @@ MARKS = re.compile(r"[\[\]{}<>|\\\n\r\t:;=#@*\"]")
 SPILL = re.compile(
     r"\b(?:note|output|caption|answer|example|objects?|sorry|cannot|image|photo|picture|none|n/a)\b", re.IGNORECASE
 )
-DETERMINERS = {
-    "a", "an", "the", "some", "any", "several", "many", "few", "his", "her", "its", "their", "our", "my", "your",
-    "this", "that", "these", "those", "one", "two", "three", "four", "five", "six",
-}  # fmt: skip
+DETERMINERS = _LISTS.words("determiners")
 EDGE = " \t\r\n'\"“”‘’.,;:!?-–—*•"
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from shardmill.language.cues import AUXILIARIES
-from shardmill.language.naming import named_objects
+from shardmill.language.function_words import AUXILIARIES
+from shardmill.language.named_objects import named_objects
 from shardmill.language.relations import mentions, relation
 from shardmill.language.scopes import Scope, scopes
 

@@ -9,32 +9,18 @@ from functools import cache, lru_cache
 
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import singular
-from shardmill.language.visibility import is_known
-from shardmill.language.visibility_words import THINGS, word_set
+from shardmill.language.visibility import THINGS, is_known
+from shardmill.language.word_lists import word_lists, word_set
+
+_LISTS = word_lists("shardmill.language", "proper_names.yaml")
 
 MODEL, PROPER = "make or model", "proper noun"
 
 # Names that are written in lower case often enough, and are no kind of thing.
-_NAMES = word_set(
-    """
-    boeing airbus cessna embraer fokker lockheed mcdonnell bombardier gulfstream acura audi bentley bmw bugatti buick cadillac
-    chevrolet chrysler daewoo ferrari fiat honda hyundai infiniti isuzu lamborghini lexus maserati maybach mazda mclaren
-    mercedes-benz mitsubishi nissan opel peugeot plymouth porsche renault rolls-royce skoda subaru suzuki tesla toyota volkswagen
-    volvo yamaha kawasaki ducati harley-davidson nikon samsung iphone ipad ipod macbook playstation xbox nintendo lego nutella
-    coca-cola pepsi starbucks mcdonald's ikea adidas nike rolex louboutin gucci prada chanel
-    paris london berlin tokyo amsterdam barcelona venice prague vienna moscow beijing shanghai sydney chicago boston seattle
-    california texas florida france germany italy spain england scotland ireland canada mexico brazil argentina japan australia
-    europe asia africa america manhattan hollywood
-    """
-)
+_NAMES = _LISTS.words("names")
 # Written with a capital within the name of a kind of thing: "Ferris wheel", "Venetian blind".
-_NAMED_KINDS = word_set(
-    """
-    christmas easter halloween thanksgiving ferris venetian persian siamese bengal brussels caesar adirondack windsor panama
-    hawaiian murphy swiss dutch turkish oriental asian african arabian
-    """
-)
-_ACRONYMS = word_set("tv lcd led cd dvd usb mp3 atm suv rv bbq ufo pc gps dj x-ray t-shirt u-turn v-neck tuk-tuk")
+_NAMED_KINDS = _LISTS.words("named_kinds")
+_ACRONYMS = _LISTS.words("acronyms")
 # Digits that belong to a kind of thing: "1950s car", "3d printer", "18-wheeler".
 _NUMBERED = re.compile(r"(?:1[89]\d\d|20\d\d|\d0)s|[234]d|mp[34]|4x4|\d{1,2}-[a-z]+(?:-[a-z]+)*", re.IGNORECASE)
 _SMALL_WORDS = word_set("a an the of in on at and with for to from by de la")

@@ -48,12 +48,14 @@ def _marks(name: str) -> tuple[frozenset[str], frozenset[str]]:
     if exact is not None:
         own.add(f"!{exact.name}")
     elif " of " not in key:
-        related.update(f"={key[place + 1 :]}" for place, char in enumerate(key) if char == " ")
+        # A name that the lexicon does not have is a kind of each of its ends: a red sports car is a sports car, and a car.
+        related.update(f"={key[index + 1 :]}" for index, char in enumerate(key) if char == " ")
     if found is not None:
         own.add(f"?{found.name}")
         related.add(f"!{found.name}")
         related.update(f"{mark}{kind}" for kind in words.kinds(found) for mark in "=~")
         related.update(f"{mark}{part}" for part in words.parts(found) for mark in "=?")
+    # A cup of coffee is related to coffee, which it holds, and by its entry to cups.
     if " of " in key:
         related.add(f"={fold(key.split(' of ', 1)[1])}")
     return frozenset(own), frozenset(related)

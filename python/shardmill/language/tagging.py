@@ -14,7 +14,9 @@ from shardmill.language.caption_text import Token
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import PLURAL_ONLY, plural, singular
 from shardmill.language.visibility import is_known, is_thing_in_ing
-from shardmill.language.visibility_words import word_set
+from shardmill.language.word_lists import word_lists, word_set
+
+_LISTS = word_lists("shardmill.language", "tagging.yaml")
 
 NOUN, ADJECTIVE, VERB, GERUND, PARTICIPLE = "noun", "adjective", "verb", "gerund", "participle"
 DETERMINER, NUMBER, PREPOSITION, CONJUNCTION, POSSESSIVE = "determiner", "number", "preposition", "conjunction", "possessive"
@@ -27,69 +29,23 @@ _PENN = {
     "TO": PREPOSITION, "CC": CONJUNCTION, "POS": POSSESSIVE, "PRP": PRONOUN, "WP": PRONOUN, "EX": PRONOUN, "RB": ADVERB,
     "RBR": ADVERB, "RBS": ADVERB, "RP": ADVERB, "WRB": CONJUNCTION,
 }  # fmt: skip
-_FIXED_TEXT = {
-    DETERMINER: "a an the this these those some any every each no another both all several many few various multiple numerous "
-    "his her its their my your our half",
-    NUMBER: "one two three four five six seven eight nine ten eleven twelve dozen hundred thousand million",
-    PREPOSITION: "in on at of with without from to by for near like into onto upon over under above below behind beside besides "
-    "beneath underneath between among amongst amid amidst across along alongside around through throughout toward towards "
-    "against past during inside outside off via per atop aboard within opposite than",
-    CONJUNCTION: "and or but & + while as that when where if because who which so how why",
-    ADVERB: "up down out away together next very just only there here also too now then not",
-    VERB: "is are was were be been has have had do does did can will would could should might must seems appears sits stands "
-    "wears holds looks gets goes makes takes comes lies runs contains includes consists depicts",
-    ADJECTIVE: "red blue green yellow white black brown grey gray pink purple beige golden silver gold tan colorful colourful "
-    "other different same own more most less new old young little small large big huge tiny tall short long front top bottom "
-    "back side middle left right male female adult main senior elderly fresh raw hot cold wet dry wooden metal stainless "
-    "ceramic plastic antique vintage free stock good great nice cute pretty beautiful lovely happy empty full open close "
-    "public giant mini modern assorted flat multi chinese japanese american indian african asian european british french "
-    "italian mexican german english spanish russian korean caucasian hispanic professional digital electric electronic double "
-    "single tropical floral stylish outdoor indoor commercial sunny rainy snowy cartoon bald baked grilled round square deep",
+_FIXED = {
+    word: kind
+    for kind in (DETERMINER, NUMBER, PREPOSITION, CONJUNCTION, ADVERB, VERB, ADJECTIVE)
+    for word in _LISTS.words(f"always_{kind}")
 }
-_FIXED = {word: kind for kind, words in _FIXED_TEXT.items() for word in words.split()}
+"""Words of one class in captions, whatever the general tagger says of them."""
 
 # Nouns that are as often a verb in captions, by their base form.
-_VERBS = word_set(
-    """
-    balance bat bathe battle bike bite blow board bow box brush butt can carry cast catch change chase chat check cheer chop
-    circle clap climb clip coach comb compete cook cover crash crawl cross crowd cup cut cycle dance direct display dive
-    dock dress drink drive drop eat enjoy exercise face fan feature feed fence field fight fill film fish fix flag flash
-    flip float fly fold fork frame gather glance glide graze grill grin grind grip groom guard guide hang head hike hit hold hop
-    hug hunt jog jump kick kiss knit ladder land laugh lead lean leap lick lie light line look lounge march mix model mount
-    move mow nap near nest pack paddle paint park pass patrol paw pedal peek peer perch pet phone pick picture pitch
-    place plant play plow point pose post pour practice preen prepare present press protest pull punch push race rake
-    rally reach read relax remove rest return ride ring rise rock roll row run rush sail salute saw scale scratch sell
-    serve set shade shake share ship shoot shop show sign sink sit skate ski sled sleep slice slide smile smoke snap
-    sniff snow soar spin splash spot spray spread spring squat stack stage stand stare start steam steer step stick stir
-    stop stretch strike stroll study support surf surround sweep swim swing talk taste tend test throw tie top toss
-    touch tour tow trail train travel trick trot try turn type use view visit vote wade wait walk wander wash watch
-    water wave wear wheel wind work wrap yawn
-    """
-)
-# What something is for: "a frying pan". The noun after it is a thing, never a person or an animal.
-_PURPOSES = word_set(
-    """
-    dining cutting swimming washing shopping parking frying rocking walking baking sleeping living rolling mixing
-    serving sewing measuring boxing bowling hiking running wedding racing fishing skating skiing surfing camping
-    training riding cooking drinking changing waiting reading writing vending landing diving welding climbing steering
-    ironing filing folding hanging sailing rowing meeting shaving gardening knitting watering carving chopping seating
-    mooring playing building railing painting ceiling jogging cycling operating drawing sitting dressing packing
-    """
-)
-_ACTIVITY_GEAR = word_set(
-    """
-    board room table chair machine pan pool cart lot stick bag pin bowl cup spoon shoe boot ring dress cake gown rod
-    boat pole rink glass lamp desk paper suit gear helmet strip wheel knife net mat trunk cap area court station ground
-    hall field track tent platform rope fork set cabinet alley ball glove can iron tape tower light needle case space
-    tray dish mask torch wall frame basket arch bouquet car bike stand store sheet oil
-    """
-)
+_VERBS = _LISTS.words("verbs")
+_PURPOSES = _LISTS.words("purposes")
+_ACTIVITY_GEAR = _LISTS.words("gear")
 _PLURAL_MODIFIERS = frozenset({"sports", "clothes", "glasses", "jeans", "arms", "goods", "news", "stairs", "gymnastics", "games"})
 _SINGULAR_DETERMINERS = frozenset({"a", "an", "one", "each", "every", "another", "this"})
 _PLURAL_DETERMINERS = word_set("several many few various multiple numerous both these those all some")
-# After a portion or a holder, "of" starts a name of its own: "bottle of water" names a bottle, and water.
-_HOLDERS = word_set("ball bar bottle bowl box can bale loaf spool cup glass")
-_TO_PLACES = word_set(
+# After a portion or a vessel, "of" starts a name of its own: "bottle of water" names a bottle, and water.
+_VESSELS = word_set("ball bar bottle bowl box can bale loaf spool cup glass")
+_BEFORE_TO = word_set(
     """
     next close attached belonging connected adjacent due back up according trip way road path door
     """
@@ -120,19 +76,24 @@ def tag(tokens: Sequence[Token]) -> list[Word]:
     for index, word in enumerate(words):
         before = words[index - 1] if index else None
         after = words[index + 1] if index + 1 < len(words) else None
+        # The determiner of the noun phrase at hand says its number: "a", "two".
         if word.kind in (DETERMINER, NUMBER):
             determiner = word.text
         elif word.kind in (PREPOSITION, CONJUNCTION, MARK, POSSESSIVE, PRONOUN):
             determiner = ""
         elif " " in word.text or word.kind == ADVERB:
             continue
+        # "about to board" against "next to board games".
         elif word.kind == NOUN and before and before.text == "to" and _is_infinitive(word, words[:index]):
             word.kind = VERB
+        # "a dog watches a watch": the first is the verb of the dog, the second has a determiner of its own.
         elif word.kind == NOUN and before and before.kind == NOUN and _is_predicate(before, word, after, determiner):
             word.kind, determiner = VERB, ""
+        # The general tagger takes most words in -ing for nouns: "people skating" names no thing, "people and buildings" does.
         elif word.kind == NOUN and word.text.endswith("ing") and not is_thing_in_ing(word.text):
             word.kind = GERUND
         elif word.kind == GERUND:
+            # "a brick building" but "men building a wall", and "a building site" is a compound.
             word.kind = NOUN if is_thing_in_ing(word.text) and _starts_noun(before) and not _is_noun(after) else GERUND
         elif word.kind in (VERB, PARTICIPLE, ADJECTIVE) and word.text not in _FIXED:
             word.kind = _rescued(word, words[:index], after)
@@ -141,7 +102,7 @@ def tag(tokens: Sequence[Token]) -> list[Word]:
 
 @cache
 def _tagger() -> tuple[Callable[[list[str]], list[list[str]]], Mapping[str, str]]:
-    """The general tagger, and its lexicon; 0.1 s and 20 MB that only those pay who extract."""
+    """The general tagger of TextBlob, and its lexicon; imported when it is used first, since it takes 0.1 s and 20 MB."""
     from textblob.en import lexicon as general
     from textblob.en import parser
 
@@ -190,7 +151,7 @@ def _phrases() -> dict[str, tuple[int, frozenset[str]]]:
         for name in entry.names:
             spaced = name.replace("-", " ")
             for text in (name, spaced):
-                if " " in text and not (" of " in text and text.split()[0] in _HOLDERS):
+                if " " in text and not (" of " in text and text.split()[0] in _VESSELS):
                     found.setdefault(text.split()[0], set()).update((text, plural(text)))
     for scene in lexicon().scenes:
         if " " in scene:
@@ -225,7 +186,10 @@ def _phrase_size(words: list[Word], index: int, before: list[Word], phrases: dic
 
 
 def _reads_as_clause(run: list[Word], before: list[Word]) -> bool:
-    """ "a bus stops" is no bus stop, and a man washing machines has no washing machine."""
+    """Whether words that the lexicon has as one name are a subject and its verb here.
+
+    "a bus stops" is no bus stop, and a man washing machines has no washing machine.
+    """
     previous = before[-1] if before else None
     if run[0].text.endswith("ing") and previous and (previous.kind in (NOUN, PRONOUN) or previous.text in ("is", "are")):
         return True
@@ -237,14 +201,16 @@ def _reads_as_clause(run: list[Word], before: list[Word]) -> bool:
 def _is_predicate(subject: Word, word: Word, after: Word | None, determiner: str) -> bool:
     """Whether a word after a noun is the verb of it, by agreement: "a man ties", "two men tie", never "a man tie"."""
     stem = singular(word.text)
-    if word.text != stem and word.text not in PLURAL_ONLY:
+    if word.text != stem and word.text not in PLURAL_ONLY:  # it ends in -s: a plural noun, or a verb in the third person
         if determiner in _SINGULAR_DETERMINERS:
-            return not subject.many
+            return not subject.many  # "a man ties": no noun phrase has both "a" and a plural head
         if subject.many or stem not in _VERBS:
-            return False
+            return False  # "dogs toys", "kitchen knives"
         if determiner and determiner not in _PLURAL_DETERMINERS and not determiner[0].isdigit():
-            return True
+            return True  # "the man ties a knot"
+        # Bare, as headlines are: "man rides a bike" against "street signs".
         return _is_agent(subject) or (after is not None and after.kind == DETERMINER)
+    # Without -s it agrees with several things alone: "two men walk" against "sports car".
     takes_object = after is not None and after.kind == DETERMINER
     return subject.many and subject.text not in _PLURAL_MODIFIERS and (word.text in _VERBS or takes_object)
 
@@ -255,7 +221,10 @@ def _is_agent(word: Word) -> bool:
 
 
 def makes_compound(words: Sequence[Word], index: int) -> bool:
-    """Whether a gerund says what the noun after it is for, as in "a frying pan", and not what somebody does to it."""
+    """Whether a gerund says what the noun after it is for, as in "a frying pan", and not what somebody does to it.
+
+    It does at the beginning of a noun phrase alone: after a noun it is what somebody does ("a woman cutting boards").
+    """
     word = words[index]
     if word.kind != GERUND or word.text not in _PURPOSES or index + 1 >= len(words):
         return False
@@ -274,25 +243,28 @@ def _is_noun(word: Word | None) -> bool:
 
 
 def _is_infinitive(word: Word, before: Sequence[Word]) -> bool:
-    to_a_place = len(before) > 1 and before[-2].text in _TO_PLACES
-    return word.text in _VERBS and not (to_a_place and word.listed)
+    names_goal = len(before) > 1 and before[-2].text in _BEFORE_TO
+    return word.text in _VERBS and not (names_goal and word.listed)
 
 
 def _rescued(word: Word, before: Sequence[Word], after: Word | None) -> str:
     """The class of a known object's name that the tagger took for a verb or an adjective."""
     previous = before[-1] if before else None
     if word.kind == VERB and previous is not None:
+        # A noun phrase has begun and needs its head: "the light", "a white light".
         if previous.kind == DETERMINER or (previous.kind in (ADJECTIVE, NUMBER, POSSESSIVE) and not _is_noun(after)):
             return NOUN
         if previous.kind == PREPOSITION and previous.text != "to":
-            return NOUN
+            return NOUN  # "on stage"; "to stage" may be an infinitive
+        # The object of a verb: "a man holds skis".
         if previous.kind in (VERB, GERUND) and word.listed and word.many:
             return NOUN
+    # From here on adjectives and participles that name a thing where no noun follows: "a cold drink", "an orange".
     if not word.listed or _is_noun(after) or (after is not None and after.kind in (ADJECTIVE, DETERMINER)):
         return word.kind
     if previous is None or previous.kind in (DETERMINER, ADJECTIVE, NUMBER, POSSESSIVE, MARK, CONJUNCTION):
         return NOUN
-    if previous.kind == PREPOSITION and (previous.text != "to" or (len(before) > 1 and before[-2].text in _TO_PLACES)):
+    if previous.kind == PREPOSITION and (previous.text != "to" or (len(before) > 1 and before[-2].text in _BEFORE_TO)):
         return NOUN
     return word.kind
 

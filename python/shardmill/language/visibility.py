@@ -6,9 +6,31 @@ from functools import lru_cache
 
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold, singular
-from shardmill.language.visibility_words import ABSTRACT, IMAGE_WORDS, ING_THINGS, PLACE_IN_IMAGE, QUANTITIES, THINGS, TIMES
+from shardmill.language.word_lists import word_lists
 
 _CACHE = 1 << 16
+_LISTS = word_lists("shardmill.language", "visibility.yaml")
+
+IMAGE_WORDS = _LISTS.words("image_words")
+"""Words about the picture instead of what it shows."""
+
+PLACE_IN_IMAGE = _LISTS.words("positions")
+"""Words for where something is; of themselves they name nothing."""
+
+QUANTITIES = _LISTS.words("quantities")
+"""Before "of", these count or cut up what follows: "a slice of pizza", "a herd of cows"."""
+
+TIMES = _LISTS.words("times")
+"""Words for when; before a noun they describe it, and are seen nowhere."""
+
+ABSTRACT = _LISTS.words("abstract")
+"""Activities, events, qualities, ideas, measures."""
+
+ING_THINGS = _LISTS.words("things_in_ing")
+"""Nouns in -ing that are things."""
+
+THINGS = _LISTS.words("things")
+"""Words that end like abstract nouns and are things."""
 
 PARTITIVES = QUANTITIES | IMAGE_WORDS | PLACE_IN_IMAGE
 """Before "of", these only count, cut up, picture or place what follows: "the front of a house"."""

@@ -58,10 +58,10 @@ class CaptionNegated(TextStage):
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if self.options.style == "retrieval":
             return []
-        return [self.caption_ask(row, negative, wanted) for negative, wanted in self.draws(row, rng)]
+        return [self.caption_call(row, negative, wanted) for negative, wanted in self.draws(row, rng)]
 
-    def caption_ask(self, row: Row, negative: str, wanted: str) -> ModelCall:
-        """The ask for one caption."""
+    def caption_call(self, row: Row, negative: str, wanted: str) -> ModelCall:
+        """The call for one caption."""
         return self.text_call(
             caption=row["caption"][:2_000],
             objects=row["positive_objects"],

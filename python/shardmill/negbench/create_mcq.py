@@ -188,9 +188,9 @@ class CreateMcq(TableStage):
     def several(self, lists: pl.DataFrame, count: int) -> pl.DataFrame:
         """`count` questions about each row that has the objects, no two of them in one question related."""
         places = {
-            f"{column[0]}{place}": pl.col(column).list.get(place, null_on_oob=True)
+            f"{column[0]}{position}": pl.col(column).list.get(position, null_on_oob=True)
             for column in ("positives", "negatives")
-            for place in range(count)
+            for position in range(count)
         }
         lists = lists.select("row_id", **places).drop_nulls()
         plans = PLANS[count]
@@ -265,7 +265,7 @@ class CreateMcq(TableStage):
         }
         pairs = pl.concat(worded).with_columns(**truths, **ranks)
         return pairs.with_columns(
-            *(at_position("text", place).alias(f"caption_{place}") for place in range(4)),
+            *(at_position("text", position).alias(f"caption_{position}") for position in range(4)),
             option_truths=pl.concat_str(
                 pl.lit("["), pl.concat_str([at_position("truth", p) for p in range(4)], separator=","), pl.lit("]")
             ),
@@ -326,7 +326,7 @@ class CreateMcq(TableStage):
         has_b = pl.col("b").is_not_null()
         with_b, without_b = [(a, pl.lit(True)), (b, pl.lit(True)), (n, pl.lit(False))], [(a, pl.lit(True)), (n, pl.lit(False))]
         return rows.with_columns(**ranks).with_columns(
-            *(at_position("text", place).alias(f"caption_{place}") for place in range(4)),
+            *(at_position("text", position).alias(f"caption_{position}") for position in range(4)),
             option_truths=pl.concat_str(
                 pl.lit("["), pl.concat_str([at_position("truth", p) for p in range(4)], separator=","), pl.lit("]")
             ),
@@ -344,8 +344,8 @@ def pick_pairs(lists: pl.DataFrame, kind: tuple[str, str]) -> pl.DataFrame:
     first, second = (pl.col(column).list for column in kind)
     for i, j in PAIRS:
         # from two different lists the pair (i, j - 1), so that the first round is (0, 0)
-        place = j if kind[0] == kind[1] else j - 1
-        tried = lists.select("row_id", a=first.get(i, null_on_oob=True), b=second.get(place, null_on_oob=True)).drop_nulls()
+        position = j if kind[0] == kind[1] else j - 1
+        tried = lists.select("row_id", a=first.get(i, null_on_oob=True), b=second.get(position, null_on_oob=True)).drop_nulls()
         tried = tried.join(unrelated(tried), on=["a", "b"], how="semi")
         found.append(tried)
         lists = lists.join(tried, on="row_id", how="anti")

@@ -83,9 +83,9 @@ def phrases(names: pl.Series) -> pl.DataFrame:
     )
 
 
-def at_position(prefix: str, place: int) -> pl.Expr:
+def at_position(prefix: str, position: int) -> pl.Expr:
     """Of four columns `prefix0` .. `prefix3` the one whose rank is `place`."""
-    return pl.coalesce([pl.when(pl.col(f"rank{index}") == place).then(f"{prefix}{index}") for index in range(4)])
+    return pl.coalesce([pl.when(pl.col(f"rank{index}") == position).then(f"{prefix}{index}") for index in range(4)])
 
 
 def claims(x: bool, y: bool) -> pl.Expr:

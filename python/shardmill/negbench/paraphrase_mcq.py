@@ -47,10 +47,10 @@ class ParaphraseMcq(TextStage):
     options: ParaphraseOptions
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [self.option_ask(row[f"caption_{index}"], row["option_truths"][index], rng) for index in OPTIONS]
+        return [self.option_call(row[f"caption_{index}"], row["option_truths"][index], rng) for index in OPTIONS]
 
-    def option_ask(self, sentence: str, truth: Mapping[str, bool], rng: Random) -> ModelCall:
-        """The ask for one of the variants of a sentence."""
+    def option_call(self, sentence: str, truth: Mapping[str, bool], rng: Random) -> ModelCall:
+        """The call for one of the variants of a sentence."""
         return self.text_call(
             sentence=sentence,
             objects=truth,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shardmill.anyedit.pictures import GENERATED, picture_of
+from shardmill.anyedit.images import GENERATED, image_path
 from shardmill.audit.statements import boxes_of
 from shardmill.core.model_stages import read_detections, write_detections
 from shardmill.core.stage import Context
@@ -105,7 +105,7 @@ def _picture(run: RunFolder, values: Mapping[str, Any]) -> str | None:
     """The reference to the row's picture: the one painted for it, or the one that it came with."""
     context = Context(run.plan.seed, Path(run.plan.input.image_root), run.path)
     columns = [GENERATED, "image", *(name for name in values if name.endswith("_image"))]
-    return next((picture_of(context, name, str(values[name])) for name in columns if values.get(name)), None)
+    return next((image_path(context, name, str(values[name])) for name in columns if values.get(name)), None)
 
 
 def _step(run: RunFolder, step: PreviewStep) -> StepView:

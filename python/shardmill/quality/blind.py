@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from shardmill.language.naming import named_objects
+from shardmill.language.named_objects import named_objects
 from shardmill.language.polarity import AFFIRMED, NEGATED, polarity
 from shardmill.language.relations import mentions
 from shardmill.store.cells import parse_json_cell

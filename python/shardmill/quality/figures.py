@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from shardmill.language.naming import named_objects
+from shardmill.language.named_objects import named_objects
 from shardmill.quality.blind import masked
 
 WORD = re.compile(r"\w+(?:['’]\w+)*|_")

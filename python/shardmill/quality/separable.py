@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from shardmill.language.naming import named_objects
+from shardmill.language.named_objects import named_objects
 from shardmill.quality.blind import BUCKETS, WORD, Baseline, masked, wilson
 
 EPOCHS = 8

@@ -14,10 +14,10 @@ from pydantic import Field
 from shardmill.core.stage import Context, Options, Reject, Row, RowStage
 from shardmill.core.stage_main import main
 from shardmill.language.lexicon import lexicon
-from shardmill.language.likeness import Vector, cosine, vectors
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.object_names import distinct
 from shardmill.language.relations import mentions
+from shardmill.language.similarity import Vector, cosine, vectors
 from shardmill.recaption.caption_faults import fault_of, without_opening
 from shardmill.recaption.names import column_of, text_name
 from shardmill.recaption.perspectives import Perspective, digest_of, perspectives

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from itertools import combinations
 
-from shardmill.language.likeness import cosine, vectors
 from shardmill.language.relations import mentions
+from shardmill.language.similarity import cosine, vectors
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import example, never
 from shardmill.quality.measures import Histogram, histogram_chart

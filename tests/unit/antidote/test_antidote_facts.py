@@ -18,7 +18,7 @@ from shardmill.antidote.cpbench import score
 from shardmill.antidote.hints import denial, queries_of
 from shardmill.antidote.pair_preferences import PairPreferences
 from shardmill.core.stage import Reject
-from shardmill.language.existence import existence_question, listed
+from shardmill.language.existence_questions import existence_question, listed
 from shardmill.util.errors import UserError
 
 

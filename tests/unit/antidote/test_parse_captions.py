@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shardmill.antidote.answers import MAX_OBJECTS, ParsedCaption
 from shardmill.antidote.parse_captions import ParseCaptions, problem
-from shardmill.antidote.weighting import in_range, negative_prompt, places, weighted_caption
+from shardmill.antidote.weighting import in_range, negative_prompt, weight_spans, weighted_caption
 from shardmill.core.answers import Malformed, parse_answer
 from shardmill.core.prompts import load_template
 from shardmill.core.stage import Answer, Reject
@@ -91,7 +91,7 @@ class TestComposing:
     @given(st.lists(st.sampled_from(["dog", "(cat", "cats)", "\\dog", "dog\\", "(dog:1.2)", "hot dog", "a", "\\("]), max_size=12))
     def test_every_place_gets_its_weight(self, words: list[str]) -> None:
         caption = " ".join(words)
-        found = places(caption, ["dog", "cat"])
+        found = weight_spans(caption, ["dog", "cat"])
         weighted = [text for text, weight in fragments(weighted_caption(caption, {"dog": 1.3, "cat": 1.1})) if weight != 1.0]
 
         assert [text.lstrip("\\") for text in weighted] == [caption[place.start : place.end] for place in found]

@@ -40,7 +40,7 @@ def test_objects_of_a_caption_are_found_in_its_painted_picture(tmp_path: Path) -
 
 
 def test_pictures_of_the_input_start_from_the_image_folder(tmp_path: Path) -> None:
-    stage = GroundObjects({"pictures": "image"}, Context(run_folder=tmp_path / "run", image_root=tmp_path))
+    stage = GroundObjects({"images": "image"}, Context(run_folder=tmp_path / "run", image_root=tmp_path))
     assert stage.reads == ("image", "input_objects")
     (ask,) = stage.ask({"row_id": 0, "image": "a/b.jpg", "input_objects": ["dog"]}, Random(0))
     assert ask.request.image == str(tmp_path / "a" / "b.jpg")

@@ -17,8 +17,8 @@ from shardmill.anyedit.concepts.merge import PoolReport, build_pool
 from shardmill.anyedit.concepts.similar import HashedNames, near_duplicates
 from shardmill.anyedit.concepts.sources import Name, read_source
 from shardmill.cli.main import cli
-from shardmill.language.likeness import cosine, vectors
 from shardmill.language.proper_names import proper_problem
+from shardmill.language.similarity import cosine, vectors
 from shardmill.util.errors import UserError
 
 

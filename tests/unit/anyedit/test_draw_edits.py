@@ -87,5 +87,5 @@ def test_options_take_aliases_and_refuse_what_is_no_type() -> None:
     assert DrawEdits({"types": ["tone_transfer", "textual"]}).options.types == ("tune_transfer", "textual_change")
     for options in ({"types": ["implicit_change"]}, {"types": []}, {"types": ["ad"]}, {"edits": 0}, {"weights": {"add": -1}},
                     {"weights": {"sub": 1}}):  # fmt: skip
-        with pytest.raises(UserError, match="stage anyedit"):
+        with pytest.raises(UserError, match="stage draw_edits"):
             DrawEdits(options)

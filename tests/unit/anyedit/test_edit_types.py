@@ -13,7 +13,7 @@ from shardmill.anyedit.edit_targets import settled, targets
 from shardmill.anyedit.edit_types import ALIASES, CHAINED, DRAWN, TYPES, chosen_types, edit_type, type_name
 from shardmill.anyedit.instruction_answers import ANSWERS
 from shardmill.anyedit.instruction_form import VERBS
-from shardmill.language.looks import COLORS, MATERIALS
+from shardmill.language.appearance import COLORS, MATERIALS
 from shardmill.util.errors import UserError
 
 DOG = row_of("A dog rides downhill on a red sled.")

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from shardmill.anyedit.instruction_answers import ANSWERS, AnyInstruction, answer_schema, read_answer
-from shardmill.anyedit.instruction_checks import Situation, instruction_problem
+from shardmill.anyedit.instruction_checks import EditRequest, instruction_problem
 from shardmill.anyedit.instruction_form import VERBS, form_problem, quoted
 from shardmill.anyedit.instruction_prompts import template_name
 from shardmill.core.prompts import load_template
 from shardmill.language.actions import actions, is_human, verb_stem
-from shardmill.language.looks import color_key, has_word, names_color
+from shardmill.language.appearance import color_key, has_word, names_color
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.models.text.settings import closed_schema
 
@@ -24,7 +24,7 @@ SIGN = "A shop sign with the words 'open late'"
 def problem(kind: str, caption: str, target: dict[str, Any] | None = None, **fields: Any) -> str | None:
     answer = read_answer(kind, AnyInstruction.model_validate(fields))
     assert answer is not None, fields
-    return instruction_problem(kind, answer, Situation(caption, extract_objects(caption), target or {}))
+    return instruction_problem(kind, answer, EditRequest(caption, extract_objects(caption), target or {}))
 
 
 def add(edit: str, name: str, output: str) -> str | None:

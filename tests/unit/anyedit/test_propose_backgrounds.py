@@ -15,7 +15,7 @@ from shardmill.embedded.rules.concepts import places_of, propose_backgrounds
 from shardmill.embedded.rules.engine import RulesModel
 from shardmill.embedded.rules.phrases import patterns
 from shardmill.language.lexicon import lexicon
-from shardmill.language.places import locative, place_key
+from shardmill.language.locatives import locative, place_key
 from shardmill.models.contract import Reply
 
 FIVE = ["in a kitchen", "on a shelf", "at a campsite", "in a shop", "beside a stove"]

@@ -27,7 +27,7 @@ def picture(path: Path, width: int, height: int, orientation: int = 1) -> Path:
 
 def selected(caption: str | None, folder: Path = Path("."), image: str | None = None, **options: Any) -> Any:
     stage = SelectCaptions(
-        {"captions": "caption", "pictures": "image", **options}, Context(image_root=folder, run_folder=folder / "run")
+        {"captions": "caption", "images": "image", **options}, Context(image_root=folder, run_folder=folder / "run")
     )
     return stage.accept({"row_id": 1, "caption": caption, "image": image, "generated_image": image, "texts": None}, [])
 
@@ -128,13 +128,13 @@ def test_pictures_may_lie_in_archives(tmp_path: Path) -> None:
 
 def test_painted_pictures_start_from_the_run_and_others_from_the_image_folder(tmp_path: Path) -> None:
     picture(tmp_path / "run" / "paint" / "a.png", 64, 48)
-    assert selected("A dog on grass", tmp_path, "paint/a.png", pictures="generated_image")["width"] == 64
+    assert selected("A dog on grass", tmp_path, "paint/a.png", images="generated_image")["width"] == 64
     assert isinstance(selected("A dog on grass", tmp_path, "paint/a.png"), Reject)
 
 
 def test_the_options_say_which_columns_are_read() -> None:
     assert SelectCaptions().reads == ("scene_caption", "generated_image")
-    options = {"captions": "caption", "pictures": "", "texts": "texts"}
+    options = {"captions": "caption", "images": "", "texts": "texts"}
     stage = SelectCaptions(options)
     assert stage.reads == ("caption", "texts")
     for cell in (json.dumps(["STOP", " STOP ", "", "exit only"]), ["STOP", "exit only"]):

@@ -16,9 +16,9 @@ from shardmill.core.stage import Answer, ModelCall, Reject
 from shardmill.embedded.rules.engine import RulesModel
 from shardmill.embedded.rules.phrases import patterns
 from shardmill.language.lexicon import lexicon
-from shardmill.language.naming import named_objects
+from shardmill.language.locatives import locative
+from shardmill.language.named_objects import named_objects
 from shardmill.language.numbers import has_number
-from shardmill.language.places import locative
 from shardmill.language.relations import mentions
 from shardmill.util.errors import UserError
 
@@ -150,7 +150,7 @@ def test_the_place_counts_as_words_of_the_caption() -> None:
 
 
 def test_a_pair_of_concepts_is_asked_once_for_all_its_backgrounds() -> None:
-    stage = WriteCaptions()
+    stage = WriteCaptions({"counted": 0})
     rows = [row_of("cc2cap", "kettle", "otter", place, row_id) for row_id, place in enumerate(["in a garage", "on a pier"])]
     asks = [stage.ask(row, Random(row["row_id"]))[0] for row in rows]
     assert asks[0].share is not None and asks[0].share == asks[1].share

@@ -135,7 +135,7 @@ def played(script: Script, row: dict[str, Any] | None = None, **options: Any) ->
         outcome = stage.accept(row, answers)
         if not isinstance(outcome, FollowUp):
             return outcome["implicit"], asks
-        asks += outcome.asks
+        asks += outcome.calls
 
 
 def test_a_row_is_asked_until_it_has_enough() -> None:

@@ -15,7 +15,7 @@ from shardmill.anyedit.draw_edits import DrawEdits
 from shardmill.anyedit.edit_targets import targets
 from shardmill.anyedit.edit_types import DRAWN, TYPES
 from shardmill.anyedit.instruction_answers import AnyInstruction, read_answer
-from shardmill.anyedit.instruction_checks import Situation, instruction_problem
+from shardmill.anyedit.instruction_checks import EditRequest, instruction_problem
 from shardmill.anyedit.instruction_form import VERBS, quoted
 from shardmill.anyedit.write_instructions import WriteInstructions, written_type
 from shardmill.core.seeding import rng_of
@@ -201,7 +201,9 @@ def test_no_instruction_breaks_a_rule_of_its_type(samples: list[tuple[dict[str, 
             texts["input"] = found["edit_input"]
         answer = read_answer(row["edit_type"], AnyInstruction.model_validate({**named, **texts}))
         assert answer is not None
-        assert instruction_problem(row["edit_type"], answer, Situation(row["input"], row["input_objects"], row["target"])) is None
+        assert (
+            instruction_problem(row["edit_type"], answer, EditRequest(row["input"], row["input_objects"], row["target"])) is None
+        )
 
 
 def row_fields(kind: str) -> set[str]:

@@ -17,8 +17,8 @@ from shardmill.util.errors import UserError
 EDITS = """
 pipeline: anyedit
 stages:
-  - {stage: select_captions, options: {captions: caption, pictures: image}}
-  - {stage: ground_objects, model: scene, options: {pictures: image}}
+  - {stage: select_captions, options: {captions: caption, images: image}}
+  - {stage: ground_objects, model: scene, options: {images: image}}
   - {stage: draw_edits}
   - {stage: write_instructions, model: rules}
   - {stage: judge_instructions, model: rules}

@@ -197,7 +197,7 @@ def test_a_painted_picture_is_looked_for_in_the_run_alone(tmp_path: Path) -> Non
     shutil.copy(SAMPLES / sample_rows(1)[0][0], outside)
     rows = [[str(outside), "A dog on a sofa.", "dog"], ["../outside.png", "A cat on a sofa.", "cat"]]
     (tmp_path / "pipeline.yaml").write_text(
-        "pipeline: anyedit\nstages:\n  - stage: select_captions\n    options: {captions: caption, pictures: ''}\n"
+        "pipeline: anyedit\nstages:\n  - stage: select_captions\n    options: {captions: caption, images: ''}\n"
     )
     table = write_table(tmp_path / "captions.csv", ["generated_image", "caption", "thing"], rows)
     run = finish(start_run(tmp_path / "run", NewRun(input=table, pipeline=str(tmp_path / "pipeline.yaml"), num_shards=1)))

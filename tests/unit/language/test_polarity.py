@@ -9,7 +9,7 @@ import pytest
 
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import with_article
-from shardmill.language.polarity import check_negated, check_polarity, cue, form, new_objects, polarity
+from shardmill.language.polarity import AFFIRMED, NEGATED, check_negated, check_polarity, cue, form, new_objects, polarity
 from shardmill.language.relations import mentions, relation
 
 TABLE = Path(__file__).parents[2] / "data" / "polarity_sentences.csv"
@@ -138,3 +138,61 @@ def test_every_pair_of_lexicon_objects_keeps_its_polarity_in_plain_sentences() -
             if problem:
                 wrong.append((sentence, problem))
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "there", "absent"),
+    [
+        ("There is no animal like a cat.", "", "cat"),
+        ("There is no lack of cats.", "cat", ""),
+        ("A dog, not without a cat.", "cat", ""),
+        ("A man without a shirt throwing a ball.", "ball", "shirt"),
+        ("There is no cat and a dog.", "dog", "cat"),
+        ("There is no cat or a dog.", "", "cat, dog"),
+        ("No cat, a dog sleeps.", "dog", "cat"),
+        ("With no cat a dog sleeps.", "dog", "cat"),
+        ("A dog on a bench, a cat, nowhere to be seen.", "dog, bench", "cat"),
+        ("Without a cat no dog sleeps.", "", "cat, dog"),
+        ("The chair that should be here is missing.", "", "chair"),
+        ("Cats, dogs, and birds are missing.", "", "cat, dog, bird"),
+        ("In the park, the cat is missing.", "park", "cat"),
+        ("A dog sleeps and a cat is missing.", "dog", "cat"),
+        ("The cat on the sofa is missing.", "sofa", "cat"),
+        ("In the image a cat is missing.", "", "cat"),
+        ("There is no dog chasing a cat.", "", "cat, dog"),
+        ("There is no cat and the dog sleeps.", "dog", "cat"),
+        ("Dogs without cats and birds without trees.", "dog, bird", "cat, tree"),
+        ("There are no cats, dogs or birds.", "", "cat, dog, bird"),
+        ("There are no cats, two dogs and a bird.", "dog, bird", "cat"),
+        ("The cat is missing a paw.", "cat", "paw"),
+        ("There is a dog, but a cat is not.", "dog", "cat"),
+        ("The cat is not missing.", "cat", ""),
+        ("The cat does not appear in the image.", "", "cat"),
+        ("The image does not feature a cat.", "", "cat"),
+        ("The man does not appear to hold a cat.", "man", "cat"),
+        ("The dog is not on a bench.", "dog", "bench"),
+        ("The dog is not on the bench.", "dog, bench", ""),
+        ("None of the following: cats, dogs.", "", "cat, dog"),
+        ("Absent from the image is a cat.", "", "cat"),
+        ("Not visible: a cat.", "", "cat"),
+        ("A traffic light-free street.", "street", "traffic light"),
+        ("Is there a cat? No.", "", "cat"),
+        ("A cat or a dog? Neither.", "", "cat, dog"),
+        ("Of cats there are none.", "", "cat"),
+        ("Cats? The image does not show any.", "", "cat"),
+        ("Neither is a cat.", "", "cat"),
+        ("No dog on the bench.", "bench", "dog"),
+        ("The cat is not among the animals.", "animal", "cat"),
+        ("A cat does not accompany the dog.", "dog", "cat"),
+        ("Without a dog a cat sleeps.", "cat", "dog"),
+        ("The cat does not make the cut.", "", "cat"),
+        ("A wireless mouse.", "mouse", ""),
+        ("The image does not actually show any of the cats.", "", "cat"),
+        ("There is no picture of a cat.", "", "cat"),
+        ("A street with no dogs, cats or birds", "street", "dog, cat, bird"),
+    ],
+)
+def test_the_scope_of_each_cue_ends_where_english_ends_it(sentence: str, there: str, absent: str) -> None:
+    read = {name: polarity(sentence, name) for name in f"{there}, {absent}".split(", ") if name}
+    assert [name for name, way in read.items() if way == AFFIRMED] == list(filter(None, there.split(", ")))
+    assert [name for name, way in read.items() if way == NEGATED] == list(filter(None, absent.split(", ")))

@@ -9,13 +9,15 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from shardmill.language.cues import word_set
 from shardmill.language.nouns import fold, is_mass, is_plural, with_article
-from shardmill.language.placed import PlacedWord, placed_words
 from shardmill.language.tagging import ADJECTIVE, ADVERB, CONJUNCTION, DETERMINER, NOUN, NUMBER, PREPOSITION, VERB
+from shardmill.language.word_lists import word_lists, word_set
+from shardmill.language.word_spans import WordSpan, word_spans
+
+_LISTS = word_lists("shardmill.anyedit.by_template", "agreement.yaml")
 
 _IRREGULAR = {"are": "is", "were": "was", "have": "has", "do": "does"}
-_MODALS = word_set("can will would could should might must may is was has does had did be been")
+_MODALS = _LISTS.words("fixed_verbs")
 _KEPT_BEFORE = {"these": "this", "those": "that"} | {
     word: word for word in ("the", "his", "her", "its", "their", "my", "your", "our")
 }
@@ -23,14 +25,9 @@ _BETWEEN_SEVERAL = word_set(
     "identical matching similar different various other more separate neighboring neighbouring adjacent twin opposite same"
 )
 """Adjectives that only several things can bear."""
-_OFTEN_VERBS = word_set(
-    "open clean dry empty warm cool clear slow narrow free own set cut put hit read spread split shut let wet light close bloom",
-    "cross dress",
-)
+_OFTEN_VERBS = _LISTS.words("often_verbs")
 """Words that may be the verb of several things though they look like adjectives, participles or nouns."""
-_PLACES = word_set(
-    "near beside behind under beneath among by between above over across through past toward towards below along around against"
-)
+_PLACES = _LISTS.words("prepositions")
 _LEAVABLE = word_set("with beside near behind by alongside")
 _PAIRS = re.compile(
     r"\b(?:both|each|other|others|another|pairs?|couples?|twins?|trio|together|they|their|theirs|them|themselves|"
@@ -60,7 +57,7 @@ def one_left(caption: str, start: int, noun_start: int, noun_end: int, number: s
 
     `number` is the number word at `start`; the noun stands at [noun_start, noun_end).
     """
-    words = placed_words(caption)
+    words = word_spans(caption)
     if words is None or _several_sentences(words) or (number.isupper() and len(number) > 1):
         return None
     modifiers = caption[start + len(number) : noun_start].strip()
@@ -95,7 +92,7 @@ def none_left(caption: str, start: int, noun_end: int) -> str | None:
 
     "A man with two dogs." becomes "A man."; the phrase has to end the caption.
     """
-    words = placed_words(caption)
+    words = word_spans(caption)
     if words is None or caption[noun_end:].strip(" .!"):
         return None
     before = [word for word in words if word.end <= start]
@@ -119,11 +116,11 @@ def _one(noun: str) -> str | None:
     return single.capitalize() if noun[0].isupper() else single
 
 
-def _several_sentences(words: Sequence[PlacedWord]) -> bool:
+def _several_sentences(words: Sequence[WordSpan]) -> bool:
     return any(word.text in (".", "!", "?", ";", ":", "|") for word in words[:-1])
 
 
-def _is_many(verb: PlacedWord) -> bool:
+def _is_many(verb: WordSpan) -> bool:
     """Whether a verb agrees with several things: "run", "are", not "runs", "is", "could"."""
     if verb.kind != VERB:
         return False
@@ -131,9 +128,9 @@ def _is_many(verb: PlacedWord) -> bool:
     return verb.text in _IRREGULAR or (many and verb.text not in _MODALS)
 
 
-def _verb_changes(caption: str, before: Sequence[PlacedWord], after: Sequence[PlacedWord]) -> list[tuple[int, int, str]] | None:
+def _verb_changes(caption: str, before: Sequence[WordSpan], after: Sequence[WordSpan]) -> list[tuple[int, int, str]] | None:
     """(start, end, text) of each verb that has to agree with one thing now; None when that cannot be told."""
-    verbs = [place for place, word in enumerate(after) if _is_many(word)]
+    verbs = [index for index, word in enumerate(after) if _is_many(word)]
     outside = [word for word in before if word.text not in _KEPT_BEFORE]
     last = outside[-1] if outside else None
     if after and after[0].text in ("and", "or", ","):
@@ -151,13 +148,13 @@ def _verb_changes(caption: str, before: Sequence[PlacedWord], after: Sequence[Pl
     return _predicate_changes(caption, after, verbs)
 
 
-def _is_clause(words: Sequence[PlacedWord]) -> bool:
+def _is_clause(words: Sequence[WordSpan]) -> bool:
     """Whether a conjunct has a verb of its own that agrees with one thing: "two dogs and a cat sits"."""
     verb = next((word for word in words if word.kind == VERB), None)
     return verb is not None and not _is_many(verb)
 
 
-def _before_change(caption: str, outside: Sequence[PlacedWord], verbs: Sequence[int]) -> list[tuple[int, int, str]] | None:
+def _before_change(caption: str, outside: Sequence[WordSpan], verbs: Sequence[int]) -> list[tuple[int, int, str]] | None:
     """For a phrase right after a verb: "there are" becomes "there is"; the verb of other things stays."""
     verb, subject = outside[-1], outside[:-1]
     if verbs:
@@ -168,7 +165,7 @@ def _before_change(caption: str, outside: Sequence[PlacedWord], verbs: Sequence[
     return [] if several and subject[0].kind != PREPOSITION else None
 
 
-def _predicate_changes(caption: str, after: Sequence[PlacedWord], verbs: Sequence[int]) -> list[tuple[int, int, str]] | None:
+def _predicate_changes(caption: str, after: Sequence[WordSpan], verbs: Sequence[int]) -> list[tuple[int, int, str]] | None:
     """For a subject: its verb, and those that "and" joins to it."""
     first = verbs[0]
     between = after[:first]
@@ -177,9 +174,9 @@ def _predicate_changes(caption: str, after: Sequence[PlacedWord], verbs: Sequenc
     if between and between[0].kind not in (PREPOSITION, ADVERB):
         return None
     changes = []
-    for place in verbs:
-        verb = after[place]
-        if place != first and after[place - 1].text != "and":
+    for index in verbs:
+        verb = after[index]
+        if index != first and after[index - 1].text != "and":
             return None
         changes.append((verb.start, verb.end, third_person(caption[verb.start : verb.end])))
     for word, following in pairwise(after):
@@ -192,22 +189,22 @@ def _predicate_changes(caption: str, after: Sequence[PlacedWord], verbs: Sequenc
     return changes
 
 
-def _may_hide_verb(after: Sequence[PlacedWord]) -> bool:
+def _may_hide_verb(after: Sequence[WordSpan]) -> bool:
     """Whether, where a verb may stand, there is a word that may be one and was not taken for one: "two dogs open a box", "two
     men on horseback patrol the street".
     """
     if any(word.kind == NOUN and following.kind == DETERMINER for word, following in pairwise(after)):
         return True
-    places = [place for place in range(len(after)) if place == 0 or after[place - 1].text == "and"]
-    return any(after[place].text in _OFTEN_VERBS and after[place].kind != VERB for place in places)
+    places = [index for index in range(len(after)) if index == 0 or after[index - 1].text == "and"]
+    return any(after[index].text in _OFTEN_VERBS and after[index].kind != VERB for index in places)
 
 
-def _shared_out(after: Sequence[PlacedWord]) -> bool:
+def _shared_out(after: Sequence[WordSpan]) -> bool:
     """Whether things follow of which each of the several has its own: "two men wear hats", "on bikes"."""
-    for place, word in enumerate(after):
+    for index, word in enumerate(after):
         if not word.many or not is_plural(word.text) or word.text.split()[-1] in ("clothes", "trousers", "jeans", "shorts"):
             continue
-        opening = place - 1
+        opening = index - 1
         while opening >= 0 and after[opening].kind in (ADJECTIVE, NOUN):
             opening -= 1
         if opening < 0 or not (after[opening].kind in (DETERMINER, NUMBER) or after[opening].text in _PLACES):

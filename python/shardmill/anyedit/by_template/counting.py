@@ -9,20 +9,19 @@ from typing import Any
 
 from shardmill.anyedit.by_template.agreement import none_left, one_left
 from shardmill.anyedit.by_template.words import made, words
-from shardmill.language.cues import word_set
 from shardmill.language.nouns import fold, is_plural
 from shardmill.language.numbers import Number, numbers_in, written_like
-from shardmill.language.placed import PlacedWord, placed_words
 from shardmill.language.relations import mentions
 from shardmill.language.tagging import ADJECTIVE, GERUND, NOUN, NUMBER, PARTICIPLE
+from shardmill.language.word_lists import word_lists
+from shardmill.language.word_spans import WordSpan, word_spans
+
+_LISTS = word_lists("shardmill.anyedit.by_template", "counting.yaml")
 
 MOST = 99
 MODIFIERS = 3
 """Most adjectives between a number and its noun."""
-_NOT_A_COUNT = word_set(
-    "a an all both every another about over nearly almost around than least most no number room route gate platform page level "
-    "chapter channel bus line or to and between x one last next first top other"
-)
+_NOT_A_COUNT = _LISTS.words("not_a_count")
 """Before a number, these say that it is a name, a guess, a range or a part of the things."""
 _LOOSE = re.compile(r"\b(?:both|each|another|one|others?|pairs?|couple|twins?|trio|half|dozens?)\b", re.IGNORECASE)
 """Words by which a caption speaks of the counted things once more."""
@@ -35,7 +34,7 @@ def candidates_counting(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     `input_objects`.
     """
     caption = row["input"]
-    caption_words = placed_words(caption)
+    caption_words = word_spans(caption)
     if caption_words is None:
         return []
     found = []
@@ -70,7 +69,7 @@ def counting(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> 
     return "no number of things left that the caption can say for sure"
 
 
-def _counts(caption_words: tuple[PlacedWord, ...], number: Number) -> bool:
+def _counts(caption_words: tuple[WordSpan, ...], number: Number) -> bool:
     before = [word for word in caption_words if word.end <= number.start]
     if not before:
         return True
@@ -79,7 +78,7 @@ def _counts(caption_words: tuple[PlacedWord, ...], number: Number) -> bool:
     return before[-1].kind != NUMBER and before[-1].text not in _NOT_A_COUNT
 
 
-def _head(caption: str, caption_words: tuple[PlacedWord, ...], number: Number, objects: list[str]) -> tuple[str, int, int] | None:
+def _head(caption: str, caption_words: tuple[WordSpan, ...], number: Number, objects: list[str]) -> tuple[str, int, int] | None:
     """The object that a number counts, with the place of its noun."""
     spans = [(start, end, name) for name in objects for start, end in mentions(caption, name) if start >= number.end]
     if not spans:
@@ -95,7 +94,7 @@ def _head(caption: str, caption_words: tuple[PlacedWord, ...], number: Number, o
     return None if goes_on or not is_plural(f"{number.text} {caption[start:end]}") else (name, start, end)
 
 
-def _describes(word: PlacedWord) -> bool:
+def _describes(word: WordSpan) -> bool:
     """Whether a word between a number and its noun is an adjective of it."""
     if word.text in ("more", "other"):
         return False

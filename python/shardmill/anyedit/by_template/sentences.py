@@ -8,10 +8,10 @@ from random import Random
 from typing import Any
 
 from shardmill.anyedit.by_template.words import made, words
-from shardmill.language.cues import word_set
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import is_plural
 from shardmill.language.relations import mentions
+from shardmill.language.word_lists import word_set
 
 VIEWS = (
     "front", "front left side", "left side", "back left side", "back", "back right side", "right side", "front right side",

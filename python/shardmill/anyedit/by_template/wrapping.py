@@ -14,9 +14,9 @@ from typing import Any
 from shardmill.anyedit.by_template.words import made, words
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
-from shardmill.language.placed import placed_words
 from shardmill.language.relations import mentions
 from shardmill.language.tagging import NOUN, POSSESSIVE
+from shardmill.language.word_spans import word_spans
 
 CONDITIONS = ("sketch", "scribble", "segment", "depth", "bbox")
 Pair = Mapping[str, Any]
@@ -98,7 +98,7 @@ def _of_material(pair: Pair, rng: Random, patterns: str) -> dict[str, Any] | str
 
 def _end_of_name(caption: str, name: str) -> int | None:
     """Where the only mention of a thing ends, if "made of wood" can follow it there."""
-    spans, placed = mentions(caption, name), placed_words(caption)
+    spans, placed = mentions(caption, name), word_spans(caption)
     if len(spans) != 1 or placed is None:
         return None
     end = spans[0][1]

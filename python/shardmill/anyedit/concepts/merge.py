@@ -153,7 +153,7 @@ def _like_ones(pool: dict[str, Concept], threshold: float, embedding: str | None
     else:
         dense, confirm = embed(names, embedding), None
     found = near_duplicates(dense, threshold, report, confirm)
-    return {keys[place]: (keys[into], cosine) for place, (into, cosine) in found.items()}
+    return {keys[index]: (keys[into], cosine) for index, (into, cosine) in found.items()}
 
 
 def _concept_row(concept: Concept) -> tuple[str, str, str]:

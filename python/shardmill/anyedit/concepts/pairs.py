@@ -14,7 +14,7 @@ from math import isqrt
 from typing import Literal
 
 from shardmill.core.seeding import rng_of, seed_of
-from shardmill.language.places import locative
+from shardmill.language.locatives import locative
 from shardmill.util.errors import UserError
 
 Mode = Literal["c2cap", "cb2cap", "cc2cap"]

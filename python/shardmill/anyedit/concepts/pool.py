@@ -41,7 +41,7 @@ def write_rows(
 
     Raises UserError, and writes nothing, where the pool has not so many.
     """
-    shares = [total // len(modes) + (place < total % len(modes)) for place in range(len(modes))]
+    shares = [total // len(modes) + (index < total % len(modes)) for index in range(len(modes))]
     sources = [draw_rows(pool, mode, share, seed, backgrounds_per_pair) for mode, share in zip(modes, shares, strict=True)]
     written = 0
     with replacing(out) as file:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shardmill.language.likeness import DIMENSIONS, Vector, cosine, vectors
+from shardmill.language.similarity import DIMENSIONS, Vector, cosine, vectors
 
 BLOCK, TILE = 1_024, 4_096
 WIDTH = 512
@@ -45,15 +45,15 @@ def near_duplicates(
         within: dict[int, list[tuple[int, float]]] = {}
         for row, column, value in _above(np.tril(rows @ rows.T, -1), lowest):
             within.setdefault(start + row, []).append((start + column, value))
-        for place in range(start, start + len(rows)):
-            for earlier, value in within.get(place, ()):
+        for index in range(start, start + len(rows)):
+            for earlier, value in within.get(index, ()):
                 if earlier not in folded:
-                    _improve(likest, place, earlier, value, threshold, confirm)
-            if place in likest:
-                value, into = likest[place]
-                folded[place] = into, value
+                    _improve(likest, index, earlier, value, threshold, confirm)
+            if index in likest:
+                value, into = likest[index]
+                folded[index] = into, value
             else:
-                kept.append(place)
+                kept.append(index)
         report(start + len(rows), len(dense))
     return folded
 
@@ -64,12 +64,12 @@ def _above(cosines: Floats, lowest: float) -> Iterator[tuple[int, int, float]]:
 
 
 def _improve(
-    likest: dict[int, tuple[float, int]], place: int, other: int, value: float, threshold: float, confirm: Confirm | None
+    likest: dict[int, tuple[float, int]], index: int, other: int, value: float, threshold: float, confirm: Confirm | None
 ) -> None:
     """Take `other` as what `place` goes into if it is like enough, and more so than the last one taken."""
-    found = confirm(place, other) if confirm else value
-    if found >= threshold and (place not in likest or found > likest[place][0]):
-        likest[place] = found, other
+    found = confirm(index, other) if confirm else value
+    if found >= threshold and (index not in likest or found > likest[index][0]):
+        likest[index] = found, other
 
 
 class HashedNames:
@@ -87,7 +87,7 @@ def project(found: Sequence[Vector]) -> Floats:
     """Rows of length 1 (texts, WIDTH): each feature has random signs, drawn from a fixed seed, that are added up by weight."""
     signs = np.random.default_rng(SEED).integers(0, 2, (DIMENSIONS, WIDTH), dtype=np.int8)
     dense = np.zeros((len(found), WIDTH), dtype=np.float32)
-    for place, vector in enumerate(found):
-        dense[place] = vector.weights @ (signs[vector.features].astype(np.float32) * 2 - 1)
+    for index, vector in enumerate(found):
+        dense[index] = vector.weights @ (signs[vector.features].astype(np.float32) * 2 - 1)
     norms = np.linalg.norm(dense, axis=1, keepdims=True)
     return np.divide(dense, norms, out=dense, where=norms > 0)

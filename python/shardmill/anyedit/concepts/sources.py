@@ -18,8 +18,8 @@ import polars as pl
 
 from shardmill.anyedit.concepts.label_names import label_names
 from shardmill.language.lexicon import lexicon
+from shardmill.language.locatives import is_locative, is_place
 from shardmill.language.nouns import fold
-from shardmill.language.places import is_locative, is_place
 from shardmill.store.cells import parse_json_cell
 from shardmill.tables.parquet import BROKEN
 from shardmill.tables.parquet_probe import check_survivable
@@ -29,7 +29,7 @@ Meaning = Literal["auto", "names", "backgrounds"]
 NAME_COLUMNS = ("concept", "name", "class", "class_name", "label", "category")
 BACKGROUND_COLUMNS = ("all_backgrounds", "backgrounds", "background")
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
-LOOKED_AT = 400
+MAX_PROBED = 400
 """How many entries of a dictionary decide what it holds."""
 
 
@@ -93,9 +93,9 @@ def _listed(value: Any) -> Any:
 def _texts(path: Path, where: str, value: Any) -> Iterator[str]:
     if not isinstance(value, list):
         raise UserError(f"{path}: {where.rstrip(', ') or 'it'} holds {_kind(value)} where a list of texts is expected.")
-    for place, text in enumerate(value, 1):
+    for position, text in enumerate(value, 1):
         if not isinstance(text, str):
-            raise UserError(f"{path}: {where}entry {place} is {_kind(text)} ({str(text)[:40]}) where a text is expected.")
+            raise UserError(f"{path}: {where}entry {position} is {_kind(text)} ({str(text)[:40]}) where a text is expected.")
         yield text
 
 
@@ -106,12 +106,12 @@ def _kind(value: Any) -> str:
 
 def _are_backgrounds(path: Path, lists: Mapping[str, list[str]]) -> bool:
     """Whether a dictionary is concept -> backgrounds and not data set -> names. Raises UserError where neither is likelier."""
-    texts = [text for items in lists.values() for text in items[:8]][:LOOKED_AT]
+    texts = [text for items in lists.values() for text in items[:8]][:MAX_PROBED]
     places = sum(is_locative(text) or is_place(text) for text in texts)
     things = sum(not is_locative(text) and not is_place(text) and lexicon().exact(text) is not None for text in texts)
     if places != things:
         return places > things
-    keys = list(lists)[:LOOKED_AT]
+    keys = list(lists)[:MAX_PROBED]
     known = sum(lexicon().find(key) is not None for key in keys)
     if known * 2 == len(keys):
         raise UserError(

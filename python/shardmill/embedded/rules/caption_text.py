@@ -5,10 +5,21 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from shardmill.language.cues import ADVERBS, AUXILIARIES, DETERMINERS, JOINS, MEDIA, PLACES, PRONOUNS, RELATIVES, VERBS, word_set
+from shardmill.language.function_words import (
+    ADVERBS,
+    AUXILIARIES,
+    DETERMINERS,
+    JOINS,
+    MEDIA,
+    PREPOSITIONS,
+    PRONOUNS,
+    RELATIVES,
+    VERBS,
+)
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import is_mass, is_plural
 from shardmill.language.scopes import scopes
+from shardmill.language.word_lists import word_set
 
 _MAX_WORDS = 40
 _QUOTES = "\"'\u2018\u2019\u201c\u201d"
@@ -22,7 +33,7 @@ _DEBRIS = re.compile(
 )
 _DECORATION = re.compile("</?\\w+>|[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 _NEGATION = re.compile("\\b(?:no|not|none|never|nor|neither|without|nothing)\\b|n['\u2019]t\\b", re.IGNORECASE)
-_CLOSED = DETERMINERS | PLACES | JOINS | PRONOUNS | ADVERBS | {"and", "or", "of"}
+_CLOSED = DETERMINERS | PREPOSITIONS | JOINS | PRONOUNS | ADVERBS | {"and", "or", "of"}
 # Openers of captions that are plain words; what is not known to be one keeps its capital, for it may be a name.
 _OPENERS = _CLOSED | word_set(
     "young old elderly senior adult beautiful pretty cute happy smiling little small tiny big large huge tall short long wide",
@@ -79,7 +90,7 @@ def kind(text: str) -> str:
 def _finite(word: str, before: str) -> bool:
     if word in {"is", "are", "was", "were", "has", "have"}:
         return True
-    if word not in VERBS or word in AUXILIARIES or before in DETERMINERS or before in PLACES or before == "of":
+    if word not in VERBS or word in AUXILIARIES or before in DETERMINERS or before in PREPOSITIONS or before == "of":
         return False
     return word.endswith("s") and not word.endswith("ss") and lexicon().exact(word) is None
 

@@ -9,8 +9,8 @@ from typing import Any
 from shardmill.embedded.rules.judge import is_object_name
 from shardmill.embedded.rules.phrases import patterns
 from shardmill.language.lexicon import LexiconEntry, lexicon
+from shardmill.language.locatives import locative, place_key
 from shardmill.language.nouns import fold
-from shardmill.language.places import locative, place_key
 from shardmill.language.proper_names import is_common, proper_problem
 from shardmill.language.tagging import is_plain_adjective
 from shardmill.language.visibility import is_known, is_visible

@@ -22,9 +22,9 @@ from shardmill.embedded.rules.rewriting import (
     without,
 )
 from shardmill.language.actions import actions, is_human, verb_stem
-from shardmill.language.backdrops import is_backdrop
+from shardmill.language.appearance import COLORS, has_word, is_stuff, words_of
+from shardmill.language.backgrounds import is_background
 from shardmill.language.lexicon import LexiconEntry, lexicon
-from shardmill.language.looks import COLORS, has_word, is_stuff, words_of
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import fold, is_plural, plural, with_article
 from shardmill.language.relations import mentions, relation
@@ -43,7 +43,7 @@ def add(values: Values, rng: random.Random) -> Answer:
     proposed = propose_negatives({"caption": caption, "objects": present, "count": 8}, rng)["objects"]
     fitting = [name for name in proposed if lexicon().entries[name].category not in _UNFIT] or proposed
     new = fitting[0] if fitting else "bench"
-    anchors = [name for name in present if not is_backdrop(name)]
+    anchors = [name for name in present if not is_background(name)]
     table = patterns("edits")["add"]
     anchor = rng.choice(anchors) if anchors else ""
     words = {"Verb": capital(values["verb"]), "thing": with_article(new), "the": f"the {_as_named(caption, anchor)}"}
@@ -201,7 +201,7 @@ def _goes_with(other: str, name: str) -> bool:
 def _is_loose(name: str) -> bool:
     """Whether a thing can lie about, whoever held it before."""
     entry = lexicon().find(name)
-    return entry is not None and entry.category not in ("part", "body", "nature") and not is_backdrop(name)
+    return entry is not None and entry.category not in ("part", "body", "nature") and not is_background(name)
 
 
 def _ended(text: str, caption: str) -> str:

@@ -11,7 +11,7 @@ from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.tagging import is_plain_adjective
 from shardmill.language.visibility import is_known, is_visible
-from shardmill.language.visibility_words import word_set
+from shardmill.language.word_lists import word_set
 
 MAX_WORDS = 4
 

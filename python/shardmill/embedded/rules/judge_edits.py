@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from shardmill.language.looks import COLORS, VAGUE, has_word, words_of
+from shardmill.language.appearance import COLORS, VAGUE, has_word, words_of
 
 _BROKEN = re.compile(
     r"\b(?:a|an|the|of|and|with|beside|from) ?(?:[.,]|$)|\b(\w+) \1\b|"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from shardmill.language.existence import existence_question
+from shardmill.language.existence_questions import existence_question
 
 
 def ask_pope(values: Mapping[str, Any], rng: Random) -> dict[str, Any]:

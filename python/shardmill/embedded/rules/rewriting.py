@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from shardmill.embedded.rules.phrases import capital, joined
 from shardmill.language.actions import verb_stem
-from shardmill.language.backdrops import is_backdrop
-from shardmill.language.looks import COLORS, MATERIALS, SHADES, words_of
+from shardmill.language.appearance import COLORS, MATERIALS, SHADES, words_of
+from shardmill.language.backgrounds import is_background
+from shardmill.language.locatives import locative
 from shardmill.language.nouns import is_plural, plural, with_article
-from shardmill.language.placed import Phrase, PlacedWord, phrase_of, placed_words
-from shardmill.language.places import locative
 from shardmill.language.relations import mentions
 from shardmill.language.tagging import CONJUNCTION, DETERMINER, NOUN, POSSESSIVE, PREPOSITION, PRONOUN, VERB
+from shardmill.language.word_spans import Phrase, WordSpan, phrase_around, word_spans
 
 _STAND_IN = ("in", "on", "at", "near", "beside", "behind", "under", "inside", "outside", "by", "around", "along", "across")
 _BEFORE_DROPPED = frozenset(
@@ -32,8 +32,8 @@ def core(caption: str) -> str:
 def listed(caption: str, names: Iterable[str]) -> str:
     """A caption that only names some things of another one, as that one describes them: "Two dogs and a red sled on a beach"."""
     known = list(names)
-    standing = [_told(caption, name) for name in known if not is_backdrop(name)][:5]
-    places = [locative(name) for name in known if is_backdrop(name)][:1]
+    standing = [_told(caption, name) for name in known if not is_background(name)][:5]
+    places = [locative(name) for name in known if is_background(name)][:1]
     text = " ".join([joined(standing, "and") or "an empty scene", *places])
     return capital(text if " " in text else f"some {text}")
 
@@ -106,7 +106,7 @@ def made_of(caption: str, name: str, material: str) -> list[str]:
 
 def elsewhere(caption: str, preposition: str, place: str) -> tuple[str, str | None]:
     """(the caption at another place, the place that it named before or None)."""
-    words = placed_words(caption) or ()
+    words = word_spans(caption) or ()
     for at, word in enumerate(words):
         if word.kind != PREPOSITION or word.text not in _BEFORE_PLACES:
             continue
@@ -121,7 +121,7 @@ def elsewhere(caption: str, preposition: str, place: str) -> tuple[str, str | No
 
 def doing(caption: str, agent: str, verb: str, action: str) -> str | None:
     """The caption with another action in the place of a verb; what that verb was done to goes, where it is done stays."""
-    words = placed_words(caption)
+    words = word_spans(caption)
     if words is None:
         return None
     at = next((place for place, word in enumerate(words) if word.text == verb.lower() and word.kind != NOUN), None)
@@ -165,13 +165,13 @@ def _told(caption: str, name: str) -> str:
     return with_article(bare) + (made[0] if made else "")
 
 
-def _found(caption: str, name: str) -> tuple[Sequence[PlacedWord], Phrase] | None:
-    words = placed_words(caption)
-    phrase = phrase_of(caption, words, name) if words else None
+def _found(caption: str, name: str) -> tuple[Sequence[WordSpan], Phrase] | None:
+    words = word_spans(caption)
+    phrase = phrase_around(caption, words, name) if words else None
     return None if words is None or phrase is None else (words, phrase)
 
 
-def _with_phrase(caption: str, words: Sequence[PlacedWord], phrase: Phrase, text: str) -> str | None:
+def _with_phrase(caption: str, words: Sequence[WordSpan], phrase: Phrase, text: str) -> str | None:
     """The caption with the phrase's modifiers and name changed to a text; "a" and "an" follow its first word."""
     opening = caption[phrase.start : min(phrase.modifiers, phrase.name)]
     if words[phrase.first].kind == DETERMINER and words[phrase.first].text in ("a", "an") and opening.strip():
@@ -186,13 +186,13 @@ def _with_phrase(caption: str, words: Sequence[PlacedWord], phrase: Phrase, text
     return caption[: phrase.start] + text + caption[phrase.end :]
 
 
-def _place_end(words: Sequence[PlacedWord], start: int) -> int | None:
+def _place_end(words: Sequence[WordSpan], start: int) -> int | None:
     """Where a noun phrase that starts at a word ends, if it names a place; None else."""
     for at in range(start, min(start + 5, len(words))):
         word = words[at]
         if word.kind == NOUN and (at + 1 == len(words) or words[at + 1].kind not in (NOUN, POSSESSIVE)):
             follows = words[at + 1].text if at + 1 < len(words) else ""
-            return at if is_backdrop(word.text) and follows != "of" else None
+            return at if is_background(word.text) and follows != "of" else None
         if word.kind in (PREPOSITION, VERB, CONJUNCTION, PRONOUN):
             return None
     return None

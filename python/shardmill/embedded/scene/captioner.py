@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from shardmill.language.naming import named_objects
+from shardmill.language.named_objects import named_objects
 from shardmill.language.nouns import is_mass, is_plural, with_article
 from shardmill.models.contract import CaptionRequest, Reply
 from shardmill.models.images import UnreadableImage, open_image

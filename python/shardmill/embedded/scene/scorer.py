@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from shardmill.embedded.scene.captioner import COLORS
-from shardmill.language.naming import named_objects
+from shardmill.language.named_objects import named_objects
 from shardmill.models.contract import Reply, ScoreRequest, Scores
 from shardmill.models.images import UnreadableImage, open_image
 

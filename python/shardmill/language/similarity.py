@@ -181,9 +181,9 @@ def near_duplicates_of(
     """The same verdicts as `near_duplicates`, for texts as dense L2-normalised vectors (texts, width)."""
     kept: defaultdict[Hashable, list[int]] = defaultdict(list)
     flags = []
-    for place, group in enumerate(groups):
-        alike = int((vectors[kept[group]] @ vectors[place] > threshold).sum()) if kept[group] else 0
+    for index, group in enumerate(groups):
+        alike = int((vectors[kept[group]] @ vectors[index] > threshold).sum()) if kept[group] else 0
         flags.append(alike >= top_k)
         if alike < top_k:
-            kept[group].append(place)
+            kept[group].append(index)
     return flags

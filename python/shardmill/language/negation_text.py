@@ -5,28 +5,16 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from shardmill.language.cues import ADVERBS, JOINS, PLACES, SEEN, VERBS
+from shardmill.language.function_words import ADVERBS, JOINS, PREPOSITIONS, SEEN, VERBS
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import plural
+from shardmill.language.word_lists import word_set
 
 _TOKEN = re.compile(r"\w+(?:['-]+\w+)*|[^\w\s]")
-_LISTED = PLACES | JOINS | VERBS | SEEN | ADVERBS | {"and", "or"}
-# "the wireless mouse" is no mouse without wires.
-_NOT_WITHOUT = frozenset(
-    {
-        "wireless",
-        "stainless",
-        "homeless",
-        "topless",
-        "tireless",
-        "matchless",
-        "spotless",
-        "heartless",
-        "pointless",
-        "paperless",
-        "unless",
-        "regardless",
-    }
+_LISTED = PREPOSITIONS | JOINS | VERBS | SEEN | ADVERBS | {"and", "or"}
+# Affixal negation that has become a quality: a wireless mouse is no mouse of which the wires are missing.
+_NOT_WITHOUT = word_set(
+    "wireless stainless homeless topless tireless matchless spotless heartless pointless paperless unless regardless",
 )
 
 _FOLD = str.maketrans("\u2019\u2018\u02bc\u201c\u201d\u2013\u2014_", "'''\"\"-- ")
@@ -41,7 +29,7 @@ _LEFT_OUT = re.compile(r"\b(leaves?|leaving|left) ((?:[\w-]+ ){1,4})out\b(?! of)
 _DASH = re.compile(r"(?<=\S)-{2,}(?=\S)|(?<=\s)-+(?=\s)")
 
 
-def normal(sentence: str) -> str:
+def normal_text(sentence: str) -> str:
     """The sentence in lower case with plain quotes, and with every negation in a word of its own."""
     text = sentence.translate(_FOLD).lower()
     if "n't" in text:
@@ -59,8 +47,8 @@ def normal(sentence: str) -> str:
     return _ASIDE.sub("", text) if ", " in text else text
 
 
-def tokens(text: str) -> list[tuple[str, int, int]]:
-    """Words and signs with their places; a name such as "can opener" is one word, so that its "can" bounds nothing."""
+def word_spans(text: str) -> list[tuple[str, int, int]]:
+    """(word or mark, start, end) in order; a name such as "can opener" is one word, so that its "can" bounds nothing."""
     found = [(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(text)]
     names = _names_like_phrases()
     for at in range(len(found) - 1, -1, -1):
@@ -73,7 +61,7 @@ def tokens(text: str) -> list[tuple[str, int, int]]:
 
 @cache
 def _names_like_phrases() -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Lexicon names of several words, one of which is on a list of `cues.py`, by their first word."""
+    """Lexicon names of several words, one of which is a function word, by their first word."""
     found: dict[str, set[tuple[str, ...]]] = {}
     for entry in lexicon().entries.values():
         for form in (entry.name, entry.plural, *entry.synonyms, *map(plural, entry.synonyms)):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shardmill.language.declining import affirms, declines, says_yes
+from shardmill.antidote.answer_checks import affirms, declines, says_yes
 
 DECLINING = """
 There is no mirror in this image, so I cannot say.

@@ -16,7 +16,7 @@ _MODIFIERS = (ADJECTIVE, PARTICIPLE, NUMBER, NOUN, GERUND)
 
 
 @dataclass(frozen=True)
-class PlacedWord:
+class WordSpan:
     """A word, or several that the lexicon knows as one name: lower-case `text`, class `kind`, whether it is a noun for `many`
     things, and its place in the caption.
     """
@@ -44,20 +44,20 @@ class Phrase:
 
 
 @lru_cache(maxsize=_CACHE)
-def placed_words(caption: str) -> tuple[PlacedWord, ...] | None:
+def word_spans(caption: str) -> tuple[WordSpan, ...] | None:
     """The words in order; None when parts of the caption were not read as plain words (quoted writing, addresses, tags)."""
-    found: list[PlacedWord] = []
+    found: list[WordSpan] = []
     at = 0
     for word in tag(tokens(caption)):
         match = _pattern(word.text).search(caption, at)
         if match is None or re.search(r"\w", caption[at : match.start()]):
             return None
-        found.append(PlacedWord(word.text, word.kind, word.kind == NOUN and word.many, match.start(), match.end()))
+        found.append(WordSpan(word.text, word.kind, word.kind == NOUN and word.many, match.start(), match.end()))
         at = match.end()
     return None if re.search(r"\w", caption[at:]) else tuple(found)
 
 
-def phrase_of(caption: str, words: Sequence[PlacedWord], name: str) -> Phrase | None:
+def phrase_around(caption: str, words: Sequence[WordSpan], name: str) -> Phrase | None:
     """The noun phrase of the first mention of an object; None when the caption has none that can be told."""
     spans = mentions(caption, name)
     if not spans:
@@ -79,11 +79,11 @@ def phrase_of(caption: str, words: Sequence[PlacedWord], name: str) -> Phrase | 
     return Phrase(words[first].start, min(modifiers, start), start, end, first, after)
 
 
-def _joined(caption: str, words: Sequence[PlacedWord], at: int) -> bool:
+def _joined(caption: str, words: Sequence[WordSpan], at: int) -> bool:
     return caption[words[at - 1].end : words[at].start].strip() == ""
 
 
-def _is_verbal(words: Sequence[PlacedWord], at: int) -> bool:
+def _is_verbal(words: Sequence[WordSpan], at: int) -> bool:
     """Whether a gerund or participle tells what somebody does, and does not describe: "a man feeding pigeons"."""
     if words[at].kind not in (GERUND, PARTICIPLE):
         return False

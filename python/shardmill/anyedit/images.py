@@ -1,4 +1,4 @@
-"""Where the picture of a row lies."""
+"""Where the image of a row lies."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ GENERATED = "generated_image"
 """The column whose paths start from the run's folder; those of any other start from the image folder."""
 
 
-def picture_of(context: Context, column: str, value: str) -> str:
-    """The reference to a picture, by the column that names it."""
+def image_path(context: Context, column: str, value: str) -> str:
+    """The path of an image, by the column that names it."""
     if column == GENERATED:
         return generated_image_path(context.run_folder, value)
     return str(context.image_root / value)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from shardmill.language.appearance import HOURS, SEASONS, WEATHER
 from shardmill.language.lexicon import lexicon
-from shardmill.language.looks import HOURS, SEASONS, WEATHER
+from shardmill.language.locatives import is_place
 from shardmill.language.nouns import fold
-from shardmill.language.places import is_place
 
 _SKY = WEATHER | HOURS | SEASONS
 _WIDE = frozenset({"ground", "water", "cloud", "mountain"})
 
 
-def is_backdrop(name: str) -> bool:
+def is_background(name: str) -> bool:
     """Whether a name is that of a place or of a wide thing: a beach, the sky, a meadow. A tower is an
     object, and so is a bed; the weather is not, nor a sunset."""
     entry = lexicon().find(name)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from shardmill.anyedit.score_pictures import ScoreImages
+from shardmill.anyedit.score_images import ScoreImages
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import run_shard
 from shardmill.core.stage import Answer, Context, Reject
@@ -57,7 +57,7 @@ def test_a_row_without_a_picture_comes_out_whatever_the_thresholds() -> None:
 def test_painted_pictures_lie_in_the_run_and_others_in_the_image_folder(tmp_path: Path) -> None:
     context = Context(image_root=tmp_path / "photos", run_folder=tmp_path / "run")
     painted = ScoreImages(context=context)
-    given = ScoreImages({"pictures": "image"}, context)
+    given = ScoreImages({"images": "image"}, context)
     assert painted.reads == ("input", "generated_image") and given.reads == ("input", "image")
     assert painted.ask(ROW, Random(0))[0].request.image == str((tmp_path / "run/generate_images/images/1.png").resolve())  # type: ignore[union-attr]
     (ask,) = given.ask(ROW, Random(0))
@@ -66,7 +66,7 @@ def test_painted_pictures_lie_in_the_run_and_others_in_the_image_folder(tmp_path
 
 def test_a_threshold_for_looks_takes_a_model_that_judges_them() -> None:
     stage = ScoreImages({"min_aesthetic": 5})
-    with pytest.raises(UserError, match="min_aesthetic takes a model with an aesthetic head"):
+    with pytest.raises(UserError, match="min_aesthetic needs a model with an aesthetic head"):
         stage.fingerprint({"kind": "clip", "model": "openai/clip-vit-large-patch14"})
     with pytest.raises(UserError, match="min_aesthetic"):
         stage.fingerprint({"kind": "scene"})
@@ -74,15 +74,15 @@ def test_a_threshold_for_looks_takes_a_model_that_judges_them() -> None:
     assert "options" in ScoreImages({"min_clip": 0.2}).fingerprint({"kind": "scene"})
 
 
-@pytest.mark.parametrize("options", [{"min_clip": 2}, {"min_clip": "high"}, {"min_clp": 0.2}, {"pictures": None}])
+@pytest.mark.parametrize("options", [{"min_clip": 2}, {"min_clip": "high"}, {"min_clp": 0.2}, {"images": None}])
 def test_options_that_make_no_sense_are_told(options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"stage anyedit\.score_pictures"):
+    with pytest.raises(UserError, match=r"stage score_images"):
         ScoreImages(options)
 
 
 def test_with_the_embedded_scorer_a_wrong_caption_is_told_from_a_right_one(tmp_path: Path) -> None:
     paint(["dog", "bench"], seed=3).save(tmp_path / "1.png")
-    stage = ScoreImages({"pictures": "image", "min_clip": 0.3}, Context(image_root=tmp_path))
+    stage = ScoreImages({"images": "image", "min_clip": 0.3}, Context(image_root=tmp_path))
     model = open_model("score", {"kind": "scene"})
 
     def answer(row: dict[str, Any]) -> Answer:
@@ -102,17 +102,17 @@ def test_a_run_keeps_scores_and_the_reasons_of_what_it_drops(tmp_path: Path) -> 
     captions = [("1.png", "a dog on a bench"), ("1.png", "a piano"), ("", "a dog"), ("broken.png", "a dog"), ("1.png", "")]
     pl.DataFrame({"image": [row[0] for row in captions], "input": [row[1] for row in captions]}).write_csv(tmp_path / "in.csv")
     (tmp_path / "scores.yaml").write_text(
-        "pipeline: anyedit\nstages: [{stage: score_pictures, model: scene, options: {pictures: image, min_clip: 0.1}}]\n"
+        "pipeline: anyedit\nstages: [{stage: score_images, model: scene, options: {images: image, min_clip: 0.1}}]\n"
     )
     run = start_run(tmp_path / "run", NewRun(input=tmp_path / "in.csv", pipeline=str(tmp_path / "scores.yaml"), num_shards=2))
     for shard in range(2):
-        run_shard(run, "score_pictures", shard)
-    check = check_stage(run, "score_pictures")
+        run_shard(run, "score_images", shard)
+    check = check_stage(run, "score_images")
     assert not check.faults and not check.missing
-    rows = {row["row_id"]: row for shard in range(2) for row in run.read_part("score_pictures", shard)[0].iter_rows(named=True)}
+    rows = {row["row_id"]: row for shard in range(2) for row in run.read_part("score_images", shard)[0].iter_rows(named=True)}
     assert {key: row["clip_score"] for key, row in rows.items()} == {0: BEST, 2: None}
     assert {row["aesthetic_score"] for row in rows.values()} == {None}
-    rejects = pl.concat(pl.read_csv(path) for path in sorted(run.folder("score_pictures").glob("*.rejects.csv")))
+    rejects = pl.concat(pl.read_csv(path) for path in sorted(run.folder("score_images").glob("*.rejects.csv")))
     assert dict(rejects.select("row_id", "reason").rows()) == {
         1: "caption does not fit the picture",
         3: "unreadable image",

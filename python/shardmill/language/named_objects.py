@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from shardmill.language.cues import AUXILIARIES
+from shardmill.language.function_words import AUXILIARIES
 from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.nouns import plural
 

@@ -7,41 +7,15 @@ from functools import lru_cache
 
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold, is_mass, is_plural, with_article
-from shardmill.language.visibility_words import word_set
+from shardmill.language.word_lists import word_lists, word_set
 
-PREPOSITIONS = word_set(
-    """
-    in on at near beside under above over behind inside outside by beneath below between among along across against around
-    atop off high deep amid underneath within aboard alongside next before through
-    """
-)
+_LISTS = word_lists("shardmill.language", "locatives.yaml")
+
+PREPOSITIONS = _LISTS.words("prepositions")
 _FREE = word_set("underwater outdoors indoors underground backstage offshore overhead mid-air")
 """Places that need no preposition."""
-_HEADS = {
-    "on": word_set(
-        """
-        beach street road highway sidewalk pavement table counter countertop shelf desk floor stage platform sofa couch bed roof
-        rooftop pier dock porch balcony patio terrace lawn hill hillside mountain slope farm ranch island bridge path trail field
-        court plate windowsill bench boat ship deck wall ceiling carpet rug branch rock sand track coast shore riverbank
-        playground runway sideboard nightstand mantelpiece ledge cliff dune savanna plain prairie railway driveway ice tray
-        workbench worktop tabletop stove board
-        """
-    ),
-    "at": word_set(
-        "station airport market party zoo museum wedding fair festival picnic school campsite campground crossroads intersection "
-        "event concert"
-    ),
-}
-_PLACES = word_set(
-    """
-    room house home kitchen forest jungle lake pond ocean city town village valley meadow yard backyard courtyard plaza square
-    cafe store supermarket mall warehouse factory barn stable greenhouse studio gallery library museum theater theatre stadium
-    arena aquarium cave canyon swamp marsh wetland orchard vineyard reef bay port marina harbour canal stream creek waterfall
-    glacier tundra rainforest woods campsite campground cabin church temple castle hotel lobby hallway corridor attic basement
-    garage shed lab laboratory gym spa clinic nursery studio bar pub diner bakery cinema alley suburb countryside
-    cellar lagoon lakeside seaside
-    """
-)
+_HEADS = {preposition: _LISTS.words(preposition) for preposition in ("on", "at")}
+_PLACES = _LISTS.words("places")
 _KEPT = re.compile(r"(?:the|a|an|some|his|her|its|their)\b")
 
 

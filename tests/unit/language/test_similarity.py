@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from random import Random
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardmill.language.lexicon import lexicon
-from shardmill.language.likeness import DIMENSIONS, cosine, near_duplicates, near_duplicates_of, vectors
+from shardmill.language.similarity import DIMENSIONS, cosine, near_duplicates, near_duplicates_of, vectors
 
 TEXTS = st.lists(
     st.sampled_from(["what is the cat on", "what is the dog on", "What is the cat on?", "how big", "", "a cat"]), max_size=12
@@ -68,10 +69,10 @@ def test_vectors_are_small_and_of_length_one() -> None:
 
 
 def test_the_hash_is_not_pythons() -> None:
-    code = "from shardmill.language.likeness import vectors; print(vectors(['the mirror'])[0].features.tolist())"
+    code = "from shardmill.language.similarity import vectors; print(vectors(['the mirror'])[0].features.tolist())"
     runs = [
         subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
         ).stdout
         for seed in ("1", "2")
     ]
