@@ -34,7 +34,7 @@ ROLES = {"system": -1, "user": -2, "assistant": -3}
 """Role marks as single tokens of their own, as Llama 3 has three and a line break."""
 
 
-class Recording:
+class Recording(Model):
     """A model that keeps what it is asked and what it answers."""
 
     def __init__(self, model: Model):

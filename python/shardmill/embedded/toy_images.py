@@ -11,7 +11,7 @@ from random import Random
 import polars as pl
 
 from shardmill.core.seeding import rng_of, seed_of
-from shardmill.embedded.scene import paint
+from shardmill.embedded.scene.painter import paint
 from shardmill.language.lexicon import lexicon
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.store.atomic import replacing

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shardmill.models.contract import Model
 from shardmill.models.weights import weights_digest
 from shardmill.util.errors import UserError, did_you_mean
 
@@ -37,6 +38,16 @@ class ModelSettings(BaseModel):
         found = {name: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for name, value in plain.items()}
         folder = Path(self.model).expanduser()
         return {**found, "weights": weights_digest(folder)} if self.loaded and folder.is_dir() else found
+
+
+class SettingsModel(Model):
+    """A model whose settings are the pydantic class `Settings`."""
+
+    Settings: ClassVar[type[ModelSettings]]
+
+    @classmethod
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        return read_settings(cls.Settings, settings).identity()
 
 
 def read_settings(kind: type[Settings], given: Mapping[str, Any]) -> Settings:

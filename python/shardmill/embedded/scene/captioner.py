@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from shardmill.language.lexicon import lexicon_digest
 from shardmill.language.naming import named_objects
 from shardmill.language.nouns import is_mass, is_plural, with_article
-from shardmill.models.contract import CaptionRequest, Reply
+from shardmill.models.contract import CaptionRequest, Model, Reply
 from shardmill.models.images import UnreadableImage, open_image
 
-VERSION = 2
 COLORS = {
     "black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128), "red": (200, 40, 40), "green": (50, 140, 60),
     "blue": (50, 90, 190), "yellow": (230, 210, 60), "orange": (230, 140, 40), "brown": (120, 80, 45), "pink": (235, 160, 185),
@@ -29,17 +28,16 @@ QUESTION = re.compile(r"[^.!?\n]*\?\s*$")
 THERE = re.compile(r"\s*(?:Is|Are) there\b")
 
 
-class SceneCaptioner:
+class SceneCaptioner(Model):
     """Says what is in a picture without a model; short when it is asked for few tokens."""
 
     def __init__(self) -> None:
         self._last: tuple[str, list[str], Look] = ("", [], Look("", "", ""))
 
     @classmethod
-    def identity(cls) -> dict[str, str]:
-        """Version, and the lexicon of what it can see."""
-        lexicon = (Path(__file__).parents[2] / "language" / "lexicon.csv").read_bytes()
-        return {"version": str(VERSION), "lexicon": sha256(lexicon).hexdigest()}
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        """The digest of the lexicon of what it can see."""
+        return {"lexicon": lexicon_digest()}
 
     def stream(self, requests: Iterable[CaptionRequest]) -> Iterator[Reply]:
         """See `models.contract.Model`."""

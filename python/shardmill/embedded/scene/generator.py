@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
 from pathlib import Path
 from random import Random
+from typing import Any
 
-from shardmill.models.contract import GeneratedImage, GenerateRequest, Reply
+from shardmill.language.lexicon import lexicon_digest
+from shardmill.models.contract import GeneratedImage, GenerateRequest, Model, Reply
 from shardmill.models.generate.prompt_weights import plain
-from shardmill.models.generate.store import address, file_name, save, size_of
+from shardmill.models.generate.store import address, code_digest, file_name, save, size_of
 
-VERSION = 2
 MAX_OBJECTS = 12
 MAX_OF_A_KIND = 6
+DRAWN_BY = tuple(f"shardmill.embedded.scene.{module}" for module in ("generator", "painter", "palette", "shapes"))
+"""The modules whose code decides what an image looks like."""
 
 
-class SceneGenerator:
+class SceneGenerator(Model):
     """Paints what a prompt names and the lexicon knows, as often as it says ("three otters").
 
     `leave_out_rate` is the share of its objects that are forgotten, `add_rate` that of the negative prompt's objects that are
@@ -25,19 +27,18 @@ class SceneGenerator:
 
     def __init__(self, leave_out_rate: float = 0.0, add_rate: float = 0.0):
         self._rates = float(leave_out_rate), float(add_rate)
-        self._identity = self.identity(*self._rates)
 
     @classmethod
-    def identity(cls, leave_out_rate: float = 0.0, add_rate: float = 0.0) -> dict[str, str]:
-        """Version, error rates and the lexicon of what it can paint."""
-        lexicon = (Path(__file__).parents[2] / "language" / "lexicon.csv").read_bytes()
-        rates = f"leave out {float(leave_out_rate)}, add {float(add_rate)}"
-        return {"version": str(VERSION), "error rates": rates, "lexicon": sha256(lexicon).hexdigest()}
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        """The error rates, and the digest of the lexicon of what it can paint."""
+        leave_out, add = cls(**settings)._rates
+        return {"error rates": f"leave out {leave_out}, add {add}", "lexicon": lexicon_digest()}
 
     def stream(self, requests: Iterable[GenerateRequest]) -> Iterator[Reply]:
         """See `models.contract.Model`."""
-        from shardmill.embedded.scene import paint
+        from shardmill.embedded.scene.painter import paint
 
+        drawn_by = {**self.identity(leave_out_rate=self._rates[0], add_rate=self._rates[1]), "code": code_digest(*DRAWN_BY)}
         for request in requests:
             rng = Random(request.seed)
             objects = self._objects(request, rng)
@@ -46,8 +47,8 @@ class SceneGenerator:
                     request.key, None, "unusable", "nothing to paint", f"no object that scene knows: {request.prompt[:80]}"
                 )
                 continue
-            painted_from = {**self._identity, "prompt": request.prompt, "negative": request.negative, "seed": request.seed}
-            name = file_name(address(painted_from), "png")
+            drawn_from = {**drawn_by, "prompt": request.prompt, "negative": request.negative, "seed": request.seed}
+            name = file_name(address(drawn_from), "png")
             path = Path(request.folder) / name
             size = size_of(path)
             if size is None:

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from shardmill.embedded.scene.captioner import COLORS
+from shardmill.language.lexicon import lexicon_digest
 from shardmill.language.naming import named_objects
-from shardmill.models.contract import Reply, ScoreRequest, Scores
+from shardmill.models.contract import Model, Reply, ScoreRequest, Scores
 from shardmill.models.images import UnreadableImage, open_image
 
-VERSION = 1
 BEST = 0.35
 """What a text scores that fits in all it names: about where the cosines of CLIP end, so that its thresholds make sense here."""
 LOOK = 0.2
@@ -33,14 +32,13 @@ LIGHT = ("bright", "dark")
 WORD = re.compile(r"[a-z]+")
 
 
-class SceneScorer:
+class SceneScorer(Model):
     """Scores texts by what they name. The same picture and text always score the same."""
 
     @classmethod
-    def identity(cls) -> dict[str, str]:
-        """Version, and the lexicon of what it can see."""
-        lexicon = (Path(__file__).parents[2] / "language" / "lexicon.csv").read_bytes()
-        return {"version": str(VERSION), "lexicon": sha256(lexicon).hexdigest()}
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        """The digest of the lexicon of what it can see."""
+        return {"lexicon": lexicon_digest()}
 
     def stream(self, requests: Iterable[ScoreRequest]) -> Iterator[Reply]:
         """See `models.contract.Model`."""
@@ -56,7 +54,7 @@ class SceneScorer:
 
 def score(image: Image.Image, looks: frozenset[str], text: str) -> float:
     """The score of a text in [0, `BEST`], for a picture and the words that are true of its looks."""
-    from shardmill.embedded.scene import NotAScene, read
+    from shardmill.embedded.scene.reader import NotAScene, read
 
     names = [entry.name for entry in named_objects(text)]
     words = set(WORD.findall(text.lower().replace("gray", "grey"))) & {*COLORS, *LIGHT}

@@ -22,7 +22,7 @@ from shardmill.models.contract import CaptionRequest, Reply, Request, Sampling, 
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.images import UnreadableImage
 from shardmill.models.loading import device_of, dtype_of, ends_of, loading
-from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
 from shardmill.models.weights import weights_digest
 from shardmill.util.errors import ModelDied, UserError
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("shardmill")
 
-VERSION = 1
-"""Goes up when the same request would be shown, asked or sampled otherwise."""
 WINDOW = 3
 """Batches' worth of requests whose images are decoded ahead."""
 CHATS = {
@@ -75,8 +73,10 @@ class _Prepared:
     sampling: Sampling
 
 
-class MiniGpt4Captioner:
+class MiniGpt4Captioner(SettingsModel):
     """A language model, its tokenizer, and eyes."""
+
+    Settings = MiniGpt4Settings
 
     def __init__(self, **settings: Any):
         self.settings = wanted = read_settings(MiniGpt4Settings, settings)
@@ -109,10 +109,6 @@ class MiniGpt4Captioner:
         self._before = [*start, *self._tokenizer.encode(before, add_special_tokens=False)]
         self._batch_size = wanted.max_batch_size
         self.fills_gpu = device != "cpu"
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(MiniGpt4Settings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""

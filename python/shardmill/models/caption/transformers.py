@@ -12,11 +12,8 @@ from shardmill.models.caption.images import SHAPING, ImageSettings, chat_text
 from shardmill.models.contract import CaptionRequest, Reply, Usage
 from shardmill.models.loading import device_of, dtype_of, ends_of, loading
 from shardmill.models.read_once import ReadOnce
-from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
 from shardmill.util.errors import UserError
-
-VERSION = 1
-"""Goes up when the same request would be answered otherwise."""
 
 
 class TransformersCaptionSettings(ImageSettings, ModelSettings):
@@ -32,8 +29,10 @@ class TransformersCaptionSettings(ImageSettings, ModelSettings):
     trust_remote_code: bool = Field(False, description="run the Python code that comes with the weights; only if you trust it")
 
 
-class TransformersCaptioner:
+class TransformersCaptioner(SettingsModel):
     """A vision-language model and its processor."""
+
+    Settings = TransformersCaptionSettings
 
     def __init__(self, **settings: Any):
         self.settings = wanted = read_settings(TransformersCaptionSettings, settings)
@@ -59,10 +58,6 @@ class TransformersCaptioner:
         self._images = ReadOnce(wanted.picture, threads=wanted.threads)
         self._batches = Batches(self, BatchSize(wanted.max_batch_size), f"transformers with {wanted.model}", wanted.threads)
         self.fills_gpu = device != "cpu"
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(TransformersCaptionSettings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""

@@ -15,9 +15,6 @@ from shardmill.models.read_once import ReadOnce
 from shardmill.models.text.vllm import Unusable, VllmModel, VllmSettings
 from shardmill.models.text.vllm_driver import Order
 
-VERSION = 1
-"""Goes up when the same request would be answered otherwise."""
-
 
 class VllmCaptionSettings(ImageSettings, VllmSettings):
     """Settings of a captioner in vLLM: those of a text model, and how pictures are given to it."""
@@ -34,7 +31,7 @@ class VllmCaptionSettings(ImageSettings, VllmSettings):
 class VllmCaptioner(VllmModel):
     """A vision-language model in a vLLM engine."""
 
-    settings_kind = VllmCaptionSettings
+    Settings = VllmCaptionSettings
     settings: VllmCaptionSettings
 
     def __init__(self, **settings: Any):
@@ -53,10 +50,6 @@ class VllmCaptioner(VllmModel):
         wanted.processor_arguments(self._model_type)  # what does not fit the model is told before a picture is read
         self._images = ReadOnce(wanted.picture, kept=256, threads=wanted.threads)
         self._texts: dict[str, str] = {}
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {**super().identity(**settings), "version": str(VERSION)}
 
     def close(self) -> None:
         super().close()

@@ -18,9 +18,6 @@ from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings, require_model
 from shardmill.util.errors import UserError
 
-VERSION = 1
-"""Goes up when the same picture and names would score otherwise."""
-
 
 class GroundingDinoSettings(DetectSettings):
     """Settings of Grounding DINO."""
@@ -77,6 +74,8 @@ class DinoDetector(PhotoDetector):
 class GroundingDinoDetector(DinoDetector):
     """Grounding DINO through transformers."""
 
+    Settings = GroundingDinoSettings
+
     def __init__(self, **settings: Any):
         wanted = read_settings(GroundingDinoSettings, settings)
         require_model(wanted.model)
@@ -100,10 +99,6 @@ class GroundingDinoDetector(DinoDetector):
         self._text.special = frozenset(tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", ".", "?"]))
         model.model.text_backbone = self._text
         model.model.encoder.register_forward_pre_hook(self._with_places, with_kwargs=True)
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(GroundingDinoSettings, settings).identity()}
 
     def _forget(self) -> None:
         del self._model, self._text

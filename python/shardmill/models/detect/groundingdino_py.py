@@ -17,8 +17,6 @@ from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings
 from shardmill.util.errors import UserError
 
-VERSION = 1
-"""Goes up when the same picture and names would score otherwise."""
 CONFIGS = {"swin-t": "GroundingDINO_SwinT_OGC.py", "swin-b": "GroundingDINO_SwinB_cfg.py"}
 
 
@@ -46,6 +44,7 @@ def _digest(path: Path) -> str:
 class GroundingDinoPyDetector(DinoDetector):
     """Grounding DINO through groundingdino-py."""
 
+    Settings = GroundingDinoPySettings
     settings: GroundingDinoPySettings
 
     def __init__(self, **settings: Any):
@@ -75,10 +74,6 @@ class GroundingDinoPyDetector(DinoDetector):
         self._text.special = frozenset(model.specical_tokens)
         self._processor = GroundingDinoImageProcessor()
         self._phrases, self._pad = Phrases(model.tokenizer), model.tokenizer.pad_token_id or 0
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(GroundingDinoPySettings, settings).identity()}
 
     def _forget(self) -> None:
         del self._model, self._text

@@ -18,8 +18,6 @@ from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings, require_model
 from shardmill.util.errors import UserError
 
-VERSION = 1
-"""Goes up when the same picture and names would score otherwise."""
 KEPT_NAMES = 100_000
 
 
@@ -34,6 +32,7 @@ class OwlSettings(DetectSettings):
 class OwlDetector(PhotoDetector):
     """OWL-ViT or OWLv2 through transformers."""
 
+    Settings = OwlSettings
     settings: OwlSettings
 
     def __init__(self, **settings: Any):
@@ -62,10 +61,6 @@ class OwlDetector(PhotoDetector):
             self._batches.size.now = self._batches.size.most
         self._pads_to_square = "v2" in type(self._model).__name__
         self._queries: dict[str, Any] = {}
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(OwlSettings, settings).identity()}
 
     def _forget(self) -> None:
         self._queries.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from shardmill.models.detect.results import best_boxes, findings
 from shardmill.models.faults import last_words
 from shardmill.models.image_tensors import Decoder, ImageTensor, can_decode_on_gpu, load_picture
 from shardmill.models.loading import device_of, dtype_of
-from shardmill.models.settings import ModelSettings
+from shardmill.models.settings import ModelSettings, SettingsModel
 from shardmill.util.errors import ModelDied
 
 
@@ -67,13 +67,12 @@ def plain_name(name: str) -> str:
     return NO_WORD.sub(" ", name.lower()).strip()
 
 
-class PhotoDetector(ABC):
+class PhotoDetector(SettingsModel):
     """A detector of photos: a subclass loads its model in `__init__` and says how names and pictures become scores and boxes."""
 
     settings: DetectSettings
     device: str
     _batches: Batches[DetectRequest]
-    fills_gpu: bool
 
     def _begin(self, settings: DetectSettings) -> Any:
         """Take the settings and start the threads; returns the torch dtype to load the model in."""

@@ -24,15 +24,13 @@ from shardmill.models.contract import GeneratedImage, GenerateRequest, Reply, Re
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.generate.embeddings import PromptTooLong, WeightedPrompts, check_length, takes_weights
 from shardmill.models.generate.prompt_weights import fragments, plain
-from shardmill.models.generate.store import Format, address, fault_of, file_name, save, size_of
+from shardmill.models.generate.store import Format, address, code_digest, fault_of, file_name, save, size_of
 from shardmill.models.loading import device_of
-from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
 from shardmill.util.errors import ModelDied, UserError
 
 log = logging.getLogger("shardmill")
 
-VERSION = 1
-"""Goes up when the same request would be painted otherwise."""
 WINDOW = 4
 """Batches' worth of requests to choose a batch from."""
 WRITERS = 4
@@ -117,8 +115,10 @@ class _PlainPrompts:
             log.warning("%s %s", self._name, what)
 
 
-class DiffusersGenerator:
+class DiffusersGenerator(SettingsModel):
     """A text-to-image pipeline."""
+
+    Settings = GenerateSettings
 
     def __init__(self, **settings: Any):
         self.settings = wanted = read_settings(GenerateSettings, settings)
@@ -146,13 +146,10 @@ class DiffusersGenerator:
             else _PlainPrompts(type(self._pipe).__name__, "negative_prompt" in takes)
         )
         shaping = wanted.model_dump(mode="json", include={*wanted.shaping})
-        self._painter = {**shaping, **self.identity(**settings), "dtype": self._dtype}
+        code = code_digest(__name__, "shardmill.models.generate.embeddings", "shardmill.models.generate.prompt_weights")
+        self._drawn_by = {**shaping, **self.identity(**settings), "dtype": self._dtype, "code": code}
         self._batch_size = wanted.max_batch_size
         self.fills_gpu = self._device != "cpu"
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(GenerateSettings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -242,7 +239,7 @@ class DiffusersGenerator:
             prepared = self._prompts.prepare(prompt, negative)
         except PromptTooLong as error:
             return Reply(request.key, None, "unusable", "prompt too long", str(error))
-        name = address({"painter": self._painter, "prompt": prompt, "negative": negative, "seed": request.seed})
+        name = address({"painter": self._drawn_by, "prompt": prompt, "negative": negative, "seed": request.seed})
         row = _Row(request, prepared, file_name(name, self.settings.format))
         size = size_of(row.path)
         return row if size is None else Reply(request.key, GeneratedImage(row.file, *size))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +20,12 @@ FLAT = 1.0
 """Of 255: the standard deviation that no channel of a blank picture exceeds."""
 DARK = 8.0
 """Of 255: what the channels of a black picture have in the mean, at most."""
+
+
+def code_digest(*modules: str) -> str:
+    """A digest of the source of modules, whatever its comments and formatting: other code may draw another image."""
+    sources = [Path(str(import_module(name).__file__)).read_text(encoding="utf-8") for name in modules]
+    return sha256("\n".join(ast.unparse(ast.parse(source)) for source in sources).encode()).hexdigest()
 
 
 def address(painted_from: Mapping[str, Any]) -> str:

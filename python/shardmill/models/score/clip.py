@@ -18,11 +18,9 @@ from shardmill.models.faults import last_words
 from shardmill.models.image_tensors import Decoder, ImageTensor, can_decode_on_gpu, load_picture, pixels_of
 from shardmill.models.loading import device_of, dtype_of, loading
 from shardmill.models.score.aesthetic import head_digest, read_head
-from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
 from shardmill.util.errors import ModelDied, UserError
 
-VERSION = 1
-"""Goes up when the same picture and texts would score otherwise."""
 FAMILIES = ("clip", "siglip")
 KEPT_TEXTS = 20_000
 TEXTS_AT_ONCE = 256
@@ -71,8 +69,10 @@ def plain_text(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode().split())[:MAX_CHARACTERS]
 
 
-class ClipScorer:
+class ClipScorer(SettingsModel):
     """CLIP or SigLIP through transformers."""
+
+    Settings = ClipSettings
 
     def __init__(self, **settings: Any):
         wanted = read_settings(ClipSettings, settings)
@@ -101,11 +101,6 @@ class ClipScorer:
         self._on_gpu = can_decode_on_gpu(wanted.decoder, self.device)
         self._name = f"the scorer {wanted.model}"
         self._batches = Batches(self, BatchSize(wanted.max_batch_size), self._name, wanted.threads)
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        """See `registry.model_class`."""
-        return {"version": str(VERSION), **read_settings(ClipSettings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""

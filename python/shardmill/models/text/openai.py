@@ -21,7 +21,7 @@ import aiohttp
 from pydantic import Field
 
 from shardmill.models.contract import Reply, Request, TextRequest
-from shardmill.models.settings import read_settings
+from shardmill.models.settings import SettingsModel, read_settings
 from shardmill.models.text.openai_answer import (
     REFUSED,
     BadAnswer,
@@ -42,8 +42,6 @@ from shardmill.util.errors import UserError
 
 log = logging.getLogger("shardmill")
 
-VERSION = 2
-"""Goes up when the same request would be sent or sampled otherwise."""
 MAX_BYTES = 4_000_000
 CLOSE_SECONDS = 10.0
 IDLE_SECONDS = 4.0
@@ -86,9 +84,10 @@ class _Again:
     counts: bool = False
 
 
-class OpenAIModel:
+class OpenAIModel(SettingsModel):
     """A client of one model on one or several servers. Several threads may stream at the same time."""
 
+    Settings = OpenAISettings
     many_streams = True
 
     def __init__(self, **settings: Any):
@@ -104,12 +103,11 @@ class OpenAIModel:
         thread = threading.Thread(target=_run, args=(self._loop,), name="openai", daemon=True)
         thread.start()
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
-        self.close = weakref.finalize(self, _end, self._loop, thread, self._session)
-        """Drop what is under way and close all connections."""
+        self._finalizer = weakref.finalize(self, _end, self._loop, thread, self._session)
 
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(OpenAISettings, settings).identity()}
+    def close(self) -> None:
+        """Cancel the requests in flight and close all connections."""
+        self._finalizer()
 
     async def _open(self) -> None:
         wanted = self.settings

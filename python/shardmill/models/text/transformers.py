@@ -18,14 +18,12 @@ from pydantic import Field
 from shardmill.models.contract import Reply, Request, Sampling, TextRequest, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
 from shardmill.models.loading import device_of, dtype_of, ends_of, loading
-from shardmill.models.settings import read_settings, require_model
+from shardmill.models.settings import SettingsModel, read_settings, require_model
 from shardmill.models.text.settings import TextSettings
 from shardmill.util.errors import ModelDied, UserError
 
 log = logging.getLogger("shardmill")
 
-VERSION = 3
-"""Goes up when the same request would be sent or sampled otherwise."""
 WINDOW = 6
 """Batches' worth of requests to choose a batch from."""
 MIN_PREFIX, PREFIX_SLACK, PREFIXES = 32, 16, 8
@@ -56,8 +54,10 @@ class _Prepared:
     matcher: Any
 
 
-class TransformersModel:
+class TransformersModel(SettingsModel):
     """A causal language model and its tokenizer."""
+
+    Settings = TransformersSettings
 
     def __init__(self, **settings: Any):
         self.settings = read_settings(TransformersSettings, settings)
@@ -87,10 +87,6 @@ class TransformersModel:
         self._prefixes: dict[tuple[int, ...], Any] = {}
         self._shares_prefixes = _attends_to_all(self._model.config.get_text_config())
         self.fills_gpu = device != "cpu"
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(TransformersSettings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""

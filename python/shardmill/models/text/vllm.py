@@ -19,7 +19,7 @@ from pydantic import Field
 
 from shardmill.models.contract import Reply, Request, TextRequest, Usage
 from shardmill.models.faults import OUT_OF_MEMORY, last_words
-from shardmill.models.settings import read_settings, require_model
+from shardmill.models.settings import SettingsModel, read_settings, require_model
 from shardmill.models.text.settings import TextSettings, choices_of, closed_schema
 from shardmill.models.text.vllm_driver import Driver, EngineRejected, Order
 from shardmill.models.text.vllm_plugin import PARENT
@@ -27,9 +27,6 @@ from shardmill.models.text.vllm_seat import take_seat
 from shardmill.util.errors import ModelDied, UserError
 
 log = logging.getLogger("shardmill")
-
-VERSION = 2
-"""Goes up when the same request would be sent or sampled otherwise."""
 
 
 class VllmSettings(TextSettings):
@@ -68,13 +65,14 @@ class VllmSettings(TextSettings):
         return {"seed": 0, "enable_prefix_caching": True, "disable_log_stats": True, **given, **self.engine}
 
 
-class VllmModel:
+class VllmModel(SettingsModel):
     """A vLLM engine. Several threads may stream at the same time; what they ask goes through one engine."""
 
-    settings_kind: ClassVar[type[VllmSettings]] = VllmSettings
+    Settings: ClassVar[type[VllmSettings]] = VllmSettings
+    fills_gpu = many_streams = True
 
     def __init__(self, **settings: Any):
-        self.settings = read_settings(self.settings_kind, settings)
+        self.settings = read_settings(self.Settings, settings)
         require_model(self.settings.model)
         _prepare_environment(self.settings)
         try:
@@ -101,12 +99,6 @@ class VllmModel:
         self._schemas: dict[str, str] = {}
         self._prove_constraint()
         log.info("vLLM has %s after %.0f s", self.settings.model, time.monotonic() - started)
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(cls.settings_kind, settings).identity()}
-
-    fills_gpu = many_streams = True
 
     def close(self) -> None:
         """End the engine and free its GPUs."""
