@@ -181,6 +181,8 @@ class Model(ABC):
     iterator early wants no more: what is in flight is dropped.
     """
 
+    role: str = ""
+    """For a class of your own: the role that `--model FILE.py:CLASS` gives it, such as "text"."""
     many_streams: bool = False
     """Several threads may call `stream` at once, so that the model is not idle between the end of one shard and the next."""
     fills_gpu: bool = False
