@@ -120,7 +120,7 @@ def owl(args: argparse.Namespace, folder: Path, files: Sequence[str]) -> Subject
     some = asked[: 16 if args.small else 192]
     runs = {
         "ours": lambda: _through(detector, asked, rows),
-        "alone": lambda: _owl_alone(detector, asked, detector._batches.size.now),
+        "alone": lambda: _owl_alone(detector, asked, detector._batches.size.rows),
         "original": as_negbench(path, some),
     }
     return Subject(
@@ -138,7 +138,7 @@ def dino(args: argparse.Namespace, folder: Path, files: Sequence[str]) -> Subjec
     some = asked[: 8 if args.small else 40]
     runs = {
         "ours": lambda: _through(detector, asked, rows),
-        "alone": lambda: _dino_alone(detector, asked, detector._batches.size.now),
+        "alone": lambda: _dino_alone(detector, asked, detector._batches.size.rows),
         "original": as_antidote(path, some, *sides),
     }
     return Subject(
@@ -240,8 +240,8 @@ def _notes(detector: Any, rows: Counter[int], alone: Callable[[int], float]) -> 
     mean = sum(count * number for count, number in rows.items()) / rows.total()
     dtype = str(next(detector._model.parameters()).dtype).removeprefix("torch.")
     decoder = "the GPU" if detector._on_gpu else "Pillow"
-    told = f"batches of up to {size.now}, {mean:.1f} in the mean, {dtype}, JPEG decoded by {decoder}"
-    if size.now < detector.settings.max_batch_size and DEVICE == "cuda":
+    told = f"batches of up to {size.rows}, {mean:.1f} in the mean, {dtype}, JPEG decoded by {decoder}"
+    if size.rows < detector.settings.max_batch_size and DEVICE == "cuda":
         try:
             told += f"; alone with {detector.settings.max_batch_size} at a time: {alone(detector.settings.max_batch_size):.1f}/s"
         except torch.OutOfMemoryError:
@@ -324,7 +324,7 @@ def _dino_alone(detector: GroundingDinoDetector, asked: Sequence[DetectRequest],
         prepared = detector.prepare(batch, [detector.load(request) for request in batch])
         ids, mask = padded(prepared.names, detector._pad, detector.device)
         with torch.no_grad():
-            detector.look(prepared)  # encodes the texts
+            detector.detect(prepared)  # encodes the texts
             model.text_backbone = _Read(detector._text(ids))
         forward = partial(detector._model, pixel_values=prepared.pixels, input_ids=ids, attention_mask=mask)
         seconds += _seconds(forward, FORWARDS) / rows * len(same)

@@ -10,7 +10,7 @@ from typing import Any
 from shardmill.language.lexicon import lexicon_digest
 from shardmill.models.contract import GeneratedImage, GenerateRequest, Model, Reply
 from shardmill.models.generate.prompt_weights import plain
-from shardmill.models.generate.store import address, code_digest, file_name, save, size_of
+from shardmill.models.generate.store import code_digest, image_digest, image_file, save_image, saved_size
 
 MAX_OBJECTS = 12
 MAX_OF_A_KIND = 6
@@ -48,12 +48,12 @@ class SceneGenerator(Model):
                 )
                 continue
             drawn_from = {**drawn_by, "prompt": request.prompt, "negative": request.negative, "seed": request.seed}
-            name = file_name(address(drawn_from), "png")
+            name = image_file(image_digest(drawn_from), "png")
             path = Path(request.folder) / name
-            size = size_of(path)
+            size = saved_size(path)
             if size is None:
                 picture = paint(objects, seed=rng.randrange(2**31))
-                save(picture, path)
+                save_image(picture, path)
                 size = picture.size
             yield Reply(request.key, GeneratedImage(name, *size))
 

@@ -27,18 +27,17 @@ from shardmill.models.text.openai_replies import (
     REFUSED,
     WEAKER,
     MalformedReply,
-    ProbePrompt,
     ReplyStream,
     ResponseFormats,
     SchemaMode,
     error_text,
     is_billing_problem,
     is_schema_problem,
-    make_probe,
     read_reply,
     retry_after,
     why_unusable,
 )
+from shardmill.models.text.schemas import ProbePrompt, make_probe
 from shardmill.models.text.settings import TextSettings
 from shardmill.util.errors import UserError
 

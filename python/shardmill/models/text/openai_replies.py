@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
-import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from concurrent.futures import CancelledError
@@ -17,8 +16,8 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from shardmill.models.contract import Finish, Reply, Sampling, TextRequest, Usage
-from shardmill.models.text.settings import closed_schema
+from shardmill.models.contract import Finish, Reply, Usage
+from shardmill.models.text.schemas import closed_schema
 
 SchemaMode = Literal["json_schema", "json_object", "none"]
 WEAKER: dict[SchemaMode, SchemaMode] = {"json_schema": "json_object", "json_object": "none"}
@@ -67,23 +66,6 @@ def _response_format(mode: SchemaMode, schema: Mapping[str, Any]) -> dict[str, A
     closed = closed_schema(schema)
     form = {"name": "answer", "schema": dict(schema)} if closed is None else {"name": "answer", "schema": closed, "strict": True}
     return {"type": "json_schema", "json_schema": form}
-
-
-class ProbePrompt:
-    """The chat of a probe."""
-
-    task = "probe"
-    values: Mapping[str, Any] = {}
-
-    def messages(self, seed: int) -> list[dict[str, str]]:
-        return [{"role": "user", "content": "Give me the code as JSON."}]
-
-
-def make_probe() -> tuple[str, TextRequest]:
-    """A secret code, and a request that only a server which constrains answers to schemas can answer with it."""
-    secret = secrets.token_hex(4)
-    schema = {"type": "object", "properties": {"code": {"type": "string", "enum": [secret]}}, "required": ["code"]}
-    return secret, TextRequest(ProbePrompt(), Sampling(max_tokens=40), schema, "probe")
 
 
 class MalformedReply(ValueError):
