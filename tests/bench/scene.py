@@ -9,7 +9,7 @@ import argparse
 import time
 from random import Random
 
-from shardmill.embedded.scene import paint, read
+from shardmill.embedded.scene import detect_objects, draw_scene
 from shardmill.language.lexicon import lexicon
 
 PICTURES = 300
@@ -21,9 +21,9 @@ def main() -> None:
     names = list(known.entries)
     rng = Random(0)
     contents = [rng.sample(names, rng.randint(1, 6)) for _ in range(PICTURES)]
-    paint(["dog"], seed=0)
+    draw_scene(["dog"], seed=0)
     started = time.perf_counter()
-    pictures = [paint(objects, seed=seed) for seed, objects in enumerate(contents)]
+    pictures = [draw_scene(objects, seed=seed) for seed, objects in enumerate(contents)]
     print(f"painted {PICTURES / (time.perf_counter() - started):,.0f} pictures/s")
     for miss_rate, false_alarm_rate in ((0.0, 0.0), (0.1, 0.02)):
         found = asked = alarms = absent = 0
@@ -31,7 +31,7 @@ def main() -> None:
         for picture, objects in zip(pictures, contents, strict=True):
             kinds = {kind for name in objects for kind in (name, *known.kinds(known.entries[name]))}
             others = [name for name in rng.sample(names, 10) if name not in kinds]
-            findings = read(picture, objects + others, miss_rate, false_alarm_rate)
+            findings = detect_objects(picture, objects + others, miss_rate, false_alarm_rate)
             found += sum(findings[name].score >= 0.1 for name in objects)
             alarms += sum(findings[name].score >= 0.1 for name in others)
             asked, absent = asked + len(objects), absent + len(others)

@@ -1,4 +1,4 @@
-"""`scene`: plain captions of the pictures that the `scene` painter made; of any other picture, its size, shape and colours."""
+"""`scene`: plain captions of scene images; of any other image, its shape, brightness and colours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ THERE = re.compile(r"\s*(?:Is|Are) there\b")
 
 
 class SceneCaptioner(Model):
-    """Says what is in a picture without a model; short when it is asked for few tokens."""
+    """Captions images without a model; short when it is asked for few tokens."""
 
     def __init__(self) -> None:
         self._last: tuple[str, list[str], Look] = ("", [], Look("", "", ""))
@@ -57,7 +57,7 @@ class SceneCaptioner(Model):
 
 
 def _objects(image: Image.Image) -> list[str]:
-    """The objects of a scene picture, the largest first; none for other pictures."""
+    """The objects of a scene image, the largest first; none for other images."""
     from shardmill.embedded.scene.palette import codes
     from shardmill.embedded.scene.reader import MIN_AREA, NotAScene, flat_codes, require_scene
 
@@ -75,7 +75,7 @@ def _objects(image: Image.Image) -> list[str]:
 
 @dataclass(frozen=True)
 class Look:
-    """What any picture is like, in words: as a whole, in style, behind what it shows."""
+    """What any image looks like, in words: as a whole, in style, behind what it shows."""
 
     whole: str
     style: str
@@ -108,7 +108,7 @@ def _common(pixels: np.ndarray) -> list[str]:
 def _reply(prompt: str, objects: list[str], look: Look) -> str:
     """The answer to a question about a thing, or to a request for a caption.
 
-    It believes what it is told and what a question takes for granted, as models do.
+    It believes what the prompt says and what a question presupposes, as models do.
     """
     shown = SHOWN.search(prompt)
     if shown is not None:

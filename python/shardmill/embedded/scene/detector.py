@@ -1,4 +1,4 @@
-"""`scene`: reads the pictures that the `scene` painter made, from their pixels, with errors at a stated rate."""
+"""`scene`: detects objects in scene images, with errors at a stated rate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shardmill.models.images import UnreadableImage, open_image
 
 
 class SceneDetector(Model):
-    """A detector for `scene` pictures. `miss_rate` and `false_alarm_rate` are the shares of names that it gets wrong."""
+    """A detector for scene images. `miss_rate` and `false_alarm_rate` are the shares of names that it gets wrong."""
 
     def __init__(self, miss_rate: float = 0.0, false_alarm_rate: float = 0.0, seed: int = 0):
         self._rates = float(miss_rate), float(false_alarm_rate), int(seed)
@@ -23,14 +23,14 @@ class SceneDetector(Model):
         return {"error rates": rates, "lexicon": lexicon_digest()}
 
     def stream(self, requests: Iterable[DetectRequest]) -> Iterator[Reply]:
-        from shardmill.embedded.scene.reader import NotAScene, read
+        from shardmill.embedded.scene.reader import NotAScene, detect_objects
 
         for request in requests:
             try:
-                found = read(open_image(request.image), request.names, *self._rates)
+                found = detect_objects(open_image(request.image), request.names, *self._rates)
             except UnreadableImage as error:
                 yield Reply(request.key, None, "unusable", "unreadable image", str(error))
             except NotAScene as error:
-                yield Reply(request.key, None, "unusable", "not a scene picture", f"{error}; for photos choose a real detector")
+                yield Reply(request.key, None, "unusable", "not a scene image", f"{error}; for photos choose a real detector")
             else:
-                yield Reply(request.key, {name: DetectionResult(finding.score, finding.boxes) for name, finding in found.items()})
+                yield Reply(request.key, {name: DetectionResult(result.score, result.boxes) for name, result in found.items()})

@@ -1,4 +1,4 @@
-"""`scene`: simple pictures of the everyday objects that a prompt names, with mistakes at a stated rate."""
+"""`scene`: simple images of the everyday objects that a prompt names, with mistakes at a stated rate."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from shardmill.models.generate.store import code_digest, image_digest, image_fil
 
 MAX_OBJECTS = 12
 MAX_OF_A_KIND = 6
-DRAWN_BY = tuple(f"shardmill.embedded.scene.{module}" for module in ("generator", "painter", "palette", "shapes"))
+DRAWN_BY = tuple(f"shardmill.embedded.scene.{module}" for module in ("generator", "drawing", "palette", "shapes"))
 """The modules whose code decides what an image looks like."""
 
 
 class SceneGenerator(Model):
-    """Paints what a prompt names and the lexicon knows, as often as it says ("three otters").
+    """Draws what a prompt names and the lexicon knows, as often as it says ("three otters").
 
     `leave_out_rate` is the share of its objects that are forgotten, `add_rate` that of the negative prompt's objects that are
-    painted all the same: a real painter does both.
+    drawn all the same: a real model does both.
     """
 
     def __init__(self, leave_out_rate: float = 0.0, add_rate: float = 0.0):
@@ -30,13 +30,13 @@ class SceneGenerator(Model):
 
     @classmethod
     def identity(cls, **settings: Any) -> dict[str, str]:
-        """The error rates, and the digest of the lexicon of what it can paint."""
+        """The error rates, and the digest of the lexicon of what it can draw."""
         leave_out, add = cls(**settings)._rates
         return {"error rates": f"leave out {leave_out}, add {add}", "lexicon": lexicon_digest()}
 
     def stream(self, requests: Iterable[GenerateRequest]) -> Iterator[Reply]:
         """See `models.contract.Model`."""
-        from shardmill.embedded.scene.painter import paint
+        from shardmill.embedded.scene.drawing import draw_scene
 
         drawn_by = {**self.identity(leave_out_rate=self._rates[0], add_rate=self._rates[1]), "code": code_digest(*DRAWN_BY)}
         for request in requests:
@@ -44,7 +44,7 @@ class SceneGenerator(Model):
             objects = self._objects(request, rng)
             if not objects:
                 yield Reply(
-                    request.key, None, "unusable", "nothing to paint", f"no object that scene knows: {request.prompt[:80]}"
+                    request.key, None, "unusable", "nothing to draw", f"no object that scene knows: {request.prompt[:80]}"
                 )
                 continue
             drawn_from = {**drawn_by, "prompt": request.prompt, "negative": request.negative, "seed": request.seed}
@@ -52,13 +52,13 @@ class SceneGenerator(Model):
             path = Path(request.folder) / name
             size = saved_size(path)
             if size is None:
-                picture = paint(objects, seed=rng.randrange(2**31))
-                save_image(picture, path)
-                size = picture.size
+                image = draw_scene(objects, seed=rng.randrange(2**31))
+                save_image(image, path)
+                size = image.size
             yield Reply(request.key, GeneratedImage(name, *size))
 
     def _objects(self, request: GenerateRequest, rng: Random) -> list[tuple[str, int]]:
-        """The things to paint and how many of each, no more than MAX_OBJECTS in all."""
+        """The things to draw and how many of each, no more than MAX_OBJECTS in all."""
         leave_out, add = self._rates
         wanted = {name: count for name, count in _known(request.prompt).items() if rng.random() >= leave_out}
         mistaken = [name for name in _known(request.negative) if rng.random() < add]
