@@ -18,10 +18,10 @@ from shardmill.util.errors import UserError
 NAMES = list(lexicon().entries)
 
 
-def is_or_has(name: str, painted: list[str]) -> bool:
+def is_or_has(name: str, drawn: list[str]) -> bool:
     """The name is one of the painted objects, or a kind that one of them belongs to."""
     known = lexicon()
-    return any(name == other or name in known.kinds(known.entries[other]) for other in painted)
+    return any(name == other or name in known.kinds(known.entries[other]) for other in drawn)
 
 
 def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
@@ -48,19 +48,17 @@ def test_every_object_painted_alone_is_found() -> None:
 @pytest.mark.parametrize(
     "save", [{"format": "PNG"}, {"format": "JPEG", "quality": 90, "subsampling": 0}, {"format": "WEBP", "quality": 90}]
 )
-def test_what_is_painted_is_what_is_read(save: dict) -> None:
+def test_what_is_drawn_is_detected(save: dict) -> None:
     rng = Random(1)
     absent = false = 0
     for seed in range(60):
-        painted = rng.sample(NAMES, rng.randint(1, 6))
+        drawn = rng.sample(NAMES, rng.randint(1, 6))
         file = io.BytesIO()
-        draw_scene(painted, seed=seed).save(file, **save)
-        found = detect_objects(
-            Image.open(file), painted + [name for name in rng.sample(NAMES, 10) if not is_or_has(name, painted)]
-        )
-        assert all(found[name].score > 0.5 for name in painted)
-        absent += len(found) - len(painted)
-        false += sum(finding.score >= 0.1 for name, finding in found.items() if name not in painted)
+        draw_scene(drawn, seed=seed).save(file, **save)
+        found = detect_objects(Image.open(file), drawn + [name for name in rng.sample(NAMES, 10) if not is_or_has(name, drawn)])
+        assert all(found[name].score > 0.5 for name in drawn)
+        absent += len(found) - len(drawn)
+        false += sum(finding.score >= 0.1 for name, finding in found.items() if name not in drawn)
     assert false <= 0.005 * absent
 
 
