@@ -70,9 +70,9 @@ bench-peers: $(VENV)/test.stamp
 	PYTHON=$(PYTHON) tests/bench/peers/install.sh $(PEERS)
 	$(BIN)/python tests/bench/peers/run.py --scratch $(PEERS)
 
-# Paints the pictures of the bundled sample again.
+# Draws the images of the bundled sample again.
 samples: $(VENV)/core.stamp
-	$(BIN)/python data/samples/paint.py
+	$(BIN)/python data/samples/draw_images.py
 
 # Writes the lock files anew from pyproject.toml.
 lock: $(VENV)/test.stamp

@@ -34,7 +34,7 @@ ROLES = {"system": -1, "user": -2, "assistant": -3}
 """Role marks as single tokens of their own, as Llama 3 has three and a line break."""
 
 
-class Recording:
+class Recording(Model):
     """A model that keeps what it is asked and what it answers."""
 
     def __init__(self, model: Model):
@@ -174,9 +174,9 @@ def main() -> None:
     print(f"{'all':18} {'':64} {'  '.join(f'{value:6.0f}' for value in sums)}")
     if args.live:
         for name, recording in stages.items():
-            told, computed = live(list(varied(recording.asked or doubted(stages["propose_negatives"].asked), 300)))
+            by_counters, computed = live(list(varied(recording.asked or doubted(stages["propose_negatives"].asked), 300)))
             print(
-                f"{name:18} 300 prompts in a live vLLM: {told:.1%} cached by its own counters, {computed:.1%} as worked out here"
+                f"{name:18} 300 prompts in a live vLLM: {by_counters:.1%} cached by its own counters, {computed:.1%} as computed"
             )
 
 

@@ -1,12 +1,12 @@
-"""Pictures per second of the detectors and the painter, beside their models alone and beside loops as the originals have them.
+"""Images per second of the detectors and the text-to-image model, beside the models alone and the originals' loops.
 
 For each model one row: (a) end to end through our engine, from JPEG files or to them; (b) the model alone: the same weights,
 dtype and batch size, tensors on the device, texts encoded; (c) a loop as NegBench (OWL-ViT) or Antidote (Grounding DINO, SD3)
-runs it. The three take turns; told are the medians. The weights are random and of real size, so this needs no network. The aims
-are for one H200.
+runs it. The three take turns; reported are the medians. The weights are random and of real size, so this needs no network.
+The aims are for one H200.
 
     python tests/bench/vision.py [--only owl|dino|sd3] [--images 2000] [--repeats 3]
-    python tests/bench/vision.py --small      # tiny models, for a look at the bench itself on any machine
+    python tests/bench/vision.py --small      # tiny models, to try the bench itself on any machine
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from bench.vision_models import (
     DEVICE,
     VOCABULARY,
     as_antidote,
-    as_antidote_paints,
+    as_antidote_generates,
     as_negbench,
     photos,
     save_grounding_dino,
@@ -54,13 +54,13 @@ from shardmill.models.generate.diffusers import DiffusersGenerator
 
 NAMES_PER_IMAGE = 12
 FORWARDS = 5 if DEVICE == "cuda" else 1
-"""Of the model alone in each turn, on each size of picture."""
+"""Of the model alone in each turn, on each size of image."""
 NEGATIVE = "low quality, over-smooth, bad anatomy, extra fingers"
 
 
 @dataclass
 class Subject:
-    """A model in its three runs, each of which gives pictures per second; the aims for (a)/(b) and (a)/(c), what else to tell."""
+    """A model in its three runs, each of which gives images per second; the aims for (a)/(b) and (a)/(c), and a note."""
 
     name: str
     runs: dict[str, Callable[[], float]]
@@ -70,7 +70,7 @@ class Subject:
 
 @dataclass
 class Measured:
-    """The pictures per second of a model in each repeat of its runs, and its aims."""
+    """The images per second of a model in each repeat of its runs, and its aims."""
 
     name: str
     rates: dict[str, list[float]]
@@ -95,17 +95,17 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=["owl", "dino", "sd3"])
-    parser.add_argument("--small", action="store_true", help="tiny models and few pictures, for a machine without a GPU")
+    parser.add_argument("--small", action="store_true", help="tiny models and few images, for a machine without a GPU")
     parser.add_argument("--images", type=int, help="photos for the detectors; 2000, or 96 with --small")
-    parser.add_argument("--paintings", type=int, help="pictures to paint in each turn; 32, or 16 with --small")
+    parser.add_argument("--generated", type=int, help="images to generate in each turn; 32, or 16 with --small")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64, help="most photos at a time")
-    parser.add_argument("--paint-batch", type=int, default=8, help="paintings at a time")
-    parser.add_argument("--pixels", type=int, help="width and height of paintings; 1024, or 64 with --small")
+    parser.add_argument("--generate-batch", type=int, default=8, help="generated images at a time")
+    parser.add_argument("--pixels", type=int, help="width and height of generated images; 1024, or 64 with --small")
     parser.add_argument("--steps", type=int, help="denoising steps; 28, or 2 with --small")
     parser.add_argument("--t5", action=argparse.BooleanOptionalAction, default=False, help="with SD3's T5-XXL, 10 GB more")
     args = parser.parse_args()
-    for name, (real, small) in {"images": (2000, 96), "paintings": (32, 16), "pixels": (1024, 64), "steps": (28, 2)}.items():
+    for name, (real, small) in {"images": (2000, 96), "generated": (32, 16), "pixels": (1024, 64), "steps": (28, 2)}.items():
         if getattr(args, name) is None:
             setattr(args, name, small if args.small else real)
     return args
@@ -120,7 +120,7 @@ def owl(args: argparse.Namespace, folder: Path, files: Sequence[str]) -> Subject
     some = asked[: 16 if args.small else 192]
     runs = {
         "ours": lambda: _through(detector, asked, rows),
-        "alone": lambda: _owl_alone(detector, asked, detector._batches.size.now),
+        "alone": lambda: _owl_alone(detector, asked, detector._batches.size.rows),
         "original": as_negbench(path, some),
     }
     return Subject(
@@ -138,7 +138,7 @@ def dino(args: argparse.Namespace, folder: Path, files: Sequence[str]) -> Subjec
     some = asked[: 8 if args.small else 40]
     runs = {
         "ours": lambda: _through(detector, asked, rows),
-        "alone": lambda: _dino_alone(detector, asked, detector._batches.size.now),
+        "alone": lambda: _dino_alone(detector, asked, detector._batches.size.rows),
         "original": as_antidote(path, some, *sides),
     }
     return Subject(
@@ -147,25 +147,25 @@ def dino(args: argparse.Namespace, folder: Path, files: Sequence[str]) -> Subjec
 
 
 def sd3(args: argparse.Namespace, folder: Path, _: Sequence[str]) -> Subject:
-    """Stable Diffusion 3 medium, Antidote's painter."""
+    """Stable Diffusion 3 medium, Antidote's text-to-image model."""
     path = (build_sd3 if args.small else save_sd3)(folder / "sd3", t5=args.t5)
     size = {"width": args.pixels, "height": args.pixels}
     as_original = {**size, "num_inference_steps": args.steps, "guidance_scale": 7.5}
     compiled = DEVICE == "cuda" and not args.small
-    most = args.paint_batch
-    painter = DiffusersGenerator(
+    most = args.generate_batch
+    generator = DiffusersGenerator(
         model=str(path), **size, steps=args.steps, guidance=7.5, max_batch_size=most, compile=compiled, drop_t5=not args.t5
     )  # fmt: skip
     rng = Random(0)
-    prompts = [f"a {one}, a {two}" for one, two in (rng.sample(VOCABULARY, 2) for _ in range(args.paintings))]
+    prompts = [f"a {one}, a {two}" for one, two in (rng.sample(VOCABULARY, 2) for _ in range(args.generated))]
     runs = {
-        "ours": lambda: _painted(painter, prompts, Path(tempfile.mkdtemp(dir=folder))),
-        "alone": lambda: _denoised(painter, prompts[:most], args.steps),
-        "original": as_antidote_paints(path, prompts[:4], NEGATIVE, as_original, folder),
+        "ours": lambda: _generated(generator, prompts, Path(tempfile.mkdtemp(dir=folder))),
+        "alone": lambda: _denoised(generator, prompts[:most], args.steps),
+        "original": as_antidote_generates(path, prompts[:4], NEGATIVE, as_original, folder),
     }
     how = "compiled" if compiled else "not compiled"
-    told = f"batches of {most}, {painter._dtype}, {how}, T5 {'in' if args.t5 else 'left out'}"
-    return Subject("SD3-medium", runs, (0.9, None), lambda: told)
+    note = f"batches of {most}, {generator._dtype}, {how}, T5 {'in' if args.t5 else 'left out'}"
+    return Subject("SD3-medium", runs, (0.9, None), lambda: note)
 
 
 def _measure(subject: Subject, repeats: int) -> Measured:
@@ -193,15 +193,17 @@ def _introduce(args: argparse.Namespace, files: Sequence[str]) -> None:
         size = sum(map(os.path.getsize, files)) / len(files) / 1000
         print(f"{len(files)} photos of {size:.0f} kB in the mean, {NAMES_PER_IMAGE} names each")
     if args.only in (None, "sd3"):
-        print(f"{args.paintings} paintings of {args.pixels} px in {args.steps} steps")
+        print(f"{args.generated} images of {args.pixels} px in {args.steps} steps")
 
 
 def _table(measured: Sequence[Measured], real: bool) -> list[str]:
     line = "{:18}{:>26}{:>30}{:>26}{:>9}{:>6}{:>9}{:>6}"
-    lines = [line.format("pictures/s", "(a) ours", "(b) model alone", "(c) original", "(a)/(b)", "aim", "(a)/(c)", "aim")]
+    lines = [line.format("images/s", "(a) ours", "(b) model alone", "(c) original", "(a)/(b)", "aim", "(a)/(c)", "aim")]
     for each in measured:
         middle = {name: statistics.median(rates) for name, rates in each.rates.items()}
-        cells = [f"{_told(middle[name])} ({_told(min(rates))} to {_told(max(rates))})" for name, rates in each.rates.items()]
+        cells = [
+            f"{_figure(middle[name])} ({_figure(min(rates))} to {_figure(max(rates))})" for name, rates in each.rates.items()
+        ]
         for other, aim in zip(("alone", "original"), each.aims, strict=True):
             ratio = middle["ours"] / middle[other]
             met = " met" if aim and ratio >= aim else " missed"
@@ -212,7 +214,7 @@ def _table(measured: Sequence[Measured], real: bool) -> list[str]:
     return lines
 
 
-def _told(rate: float) -> str:
+def _figure(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
@@ -240,13 +242,13 @@ def _notes(detector: Any, rows: Counter[int], alone: Callable[[int], float]) -> 
     mean = sum(count * number for count, number in rows.items()) / rows.total()
     dtype = str(next(detector._model.parameters()).dtype).removeprefix("torch.")
     decoder = "the GPU" if detector._on_gpu else "Pillow"
-    told = f"batches of up to {size.now}, {mean:.1f} in the mean, {dtype}, JPEG decoded by {decoder}"
-    if size.now < detector.settings.max_batch_size and DEVICE == "cuda":
+    note = f"batches of up to {size.rows}, {mean:.1f} in the mean, {dtype}, JPEG decoded by {decoder}"
+    if size.rows < detector.settings.max_batch_size and DEVICE == "cuda":
         try:
-            told += f"; alone with {detector.settings.max_batch_size} at a time: {alone(detector.settings.max_batch_size):.1f}/s"
+            note += f"; alone with {detector.settings.max_batch_size} at a time: {alone(detector.settings.max_batch_size):.1f}/s"
         except torch.OutOfMemoryError:
-            told += f"; {detector.settings.max_batch_size} at a time do not fit"
-    return told
+            note += f"; {detector.settings.max_batch_size} at a time do not fit"
+    return note
 
 
 def _through(model: Any, asked: Sequence[Any], rows: Counter[int] | None = None) -> float:
@@ -262,9 +264,9 @@ def _through(model: Any, asked: Sequence[Any], rows: Counter[int] | None = None)
     return len(replies) / seconds
 
 
-def _painted(painter: DiffusersGenerator, prompts: Sequence[str], folder: Path) -> float:
+def _generated(generator: DiffusersGenerator, prompts: Sequence[str], folder: Path) -> float:
     asked = [GenerateRequest(prompt, NEGATIVE, str(folder), str(number), number) for number, prompt in enumerate(prompts)]
-    return _through(painter, asked)
+    return _through(generator, asked)
 
 
 def _seconds(work: Callable[[], Any], times: int) -> float:
@@ -311,7 +313,7 @@ class _Read(torch.nn.Module):
 
 
 def _dino_alone(detector: GroundingDinoDetector, asked: Sequence[DetectRequest], rows: int) -> float:
-    """Pictures per second of all but the text encoder, over as many pictures of each size as are asked."""
+    """Images per second of all but the text encoder, over as many images of each size as there are requests."""
     by_size: dict[Any, list[DetectRequest]] = {}
     for request in asked:
         with Image.open(request.image) as image:
@@ -324,7 +326,7 @@ def _dino_alone(detector: GroundingDinoDetector, asked: Sequence[DetectRequest],
         prepared = detector.prepare(batch, [detector.load(request) for request in batch])
         ids, mask = padded(prepared.names, detector._pad, detector.device)
         with torch.no_grad():
-            detector.look(prepared)  # encodes the texts
+            detector.detect(prepared)  # encodes the texts
             model.text_backbone = _Read(detector._text(ids))
         forward = partial(detector._model, pixel_values=prepared.pixels, input_ids=ids, attention_mask=mask)
         seconds += _seconds(forward, FORWARDS) / rows * len(same)
@@ -332,17 +334,17 @@ def _dino_alone(detector: GroundingDinoDetector, asked: Sequence[DetectRequest],
     return len(asked) / seconds
 
 
-def _denoised(painter: DiffusersGenerator, prompts: Sequence[str], steps: int) -> float:
+def _denoised(generator: DiffusersGenerator, prompts: Sequence[str], steps: int) -> float:
     """Pictures per second of the denoising model: all steps, with and without prompt, and nothing else."""
-    read = painter._prompts.encode([painter._prompts.prepare(prompt, NEGATIVE) for prompt in prompts])
+    read = generator._prompts.encode([generator._prompts.prepare(prompt, NEGATIVE) for prompt in prompts])
     hidden = torch.cat([read["negative_prompt_embeds"], read["prompt_embeds"]])
     pooled = torch.cat([read["negative_pooled_prompt_embeds"], read["pooled_prompt_embeds"]])
-    side = painter.settings.width // painter._pipe.vae_scale_factor
-    channels = painter._pipe.transformer.config.in_channels
+    side = generator.settings.width // generator._pipe.vae_scale_factor
+    channels = generator._pipe.transformer.config.in_channels
     latents = torch.randn(len(hidden), channels, side, side, dtype=hidden.dtype, device=hidden.device)
     step = torch.full((len(hidden),), 500.0, device=hidden.device)
     given = {"hidden_states": latents, "timestep": step, "encoder_hidden_states": hidden, "pooled_projections": pooled}
-    forward = partial(painter._pipe.transformer, **given, joint_attention_kwargs=None, return_dict=False)
+    forward = partial(generator._pipe.transformer, **given, joint_attention_kwargs=None, return_dict=False)
     return len(prompts) / _seconds(lambda: [forward() for _ in range(steps)], 1)
 
 

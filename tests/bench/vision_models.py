@@ -1,6 +1,6 @@
-"""What the bench of detectors and painter needs: photos, models of real size with random weights, and the original loops.
+"""What the bench of vision models needs: photos, models of real size with random weights, and the original loops.
 
-A random model costs as much time per picture as a trained one. The tokenizers are small, of the test helpers; what a text encoder
+A random model costs as much time per image as a trained one. The tokenizers are small, of the test helpers; what a text encoder
 computes depends on its widths and on the number of tokens, and the names here have as many tokens as common names do.
 
 The loops are spared what does not belong to their idea: the gradients that NegBench keeps, Antidote's second resizing, and the
@@ -44,7 +44,7 @@ SIZES = [(640, 480), (640, 427), (480, 640), (640, 480), (500, 375), (640, 360),
 MAX_PHRASES = 20
 """Boxes with a phrase in the original loop: random weights score hundreds of boxes high, trained ones a handful."""
 ORIENTATIONS = {3: 6, 7: 8, 11: 3}
-"""Of each 16 pictures, those with an EXIF orientation, and which."""
+"""Of each 16 images, those with an EXIF orientation, and which."""
 
 
 def photos(folder: Path, count: int) -> list[str]:
@@ -178,7 +178,7 @@ def _made_in(dtype: torch.dtype) -> Iterator[None]:
 
 
 def as_negbench(folder: Path, asked: Sequence[DetectRequest]) -> Callable[[], float]:
-    """NegBench's filter: 64 images at a time, opened one by one, texts encoded for each image, each box looked at in Python."""
+    """NegBench's filter: 64 images at a time, opened one by one, texts encoded for each image, each box checked in Python."""
     from transformers import OwlViTForObjectDetection, OwlViTImageProcessorPil, OwlViTProcessor
 
     tokenizer = OwlViTProcessor.from_pretrained(folder).tokenizer
@@ -236,10 +236,10 @@ def as_antidote(folder: Path, asked: Sequence[DetectRequest], short: int, long: 
     return run
 
 
-def as_antidote_paints(
+def as_antidote_generates(
     folder: Path, prompts: Sequence[str], negative: str, settings: dict[str, Any], target: Path
 ) -> Callable[[], float]:
-    """Antidote's painting: one picture per call, its file written before the next."""
+    """Antidote's generation: one image per call, its file written before the next."""
     from diffusers import StableDiffusion3Pipeline
 
     dtype = torch.float16 if DEVICE == "cuda" else torch.float32

@@ -135,7 +135,7 @@ def test_settings_say_how_much_of_a_picture_is_looked_at(folder: Path, pictures:
     one, six, twelve = (tokens("internvl", max_tiles=tiles) for tiles in (1, 6, 12))
     assert one < six < twelve and six == tokens("internvl")
     assert tokens("qwen2vl", max_pixels=28 * 28 * 20) < tokens("qwen2vl")
-    with pytest.raises(UserError, match="cuts no tiles"):
+    with pytest.raises(UserError, match="does not cut images into tiles"):
         tokens("llava", max_tiles=4)
 
 

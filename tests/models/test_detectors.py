@@ -15,7 +15,7 @@ from PIL import Image
 from models.grounding_dino_keys import to_transformers
 from models.tiny_detectors import build_grounding_dino, build_groundingdino_py, build_owl, picture
 from shardmill.models.contract import DetectionResult, DetectRequest, Reply
-from shardmill.models.detect.photos import PhotoDetector
+from shardmill.models.detect.detector import Detector
 from shardmill.models.images import open_image
 from shardmill.models.registry import model_identity, open_model
 from shardmill.util.errors import UserError
@@ -54,7 +54,7 @@ KINDS = ["owlvit", "owlv2", "grounding-dino", "groundingdino"]
 
 
 @pytest.fixture(scope="module")
-def detectors(folder: Path) -> dict[str, PhotoDetector]:
+def detectors(folder: Path) -> dict[str, Detector]:
     return {kind: open_model("detect", spec(folder, kind, max_batch_size=8)) for kind in KINDS}  # type: ignore[misc]
 
 
@@ -68,7 +68,7 @@ def requests(pictures: list[Path]) -> list[DetectRequest]:
     return [DetectRequest(str(path), NAMES[number % 4], str(number)) for number, path in enumerate(pictures)]
 
 
-def replies(detector: PhotoDetector, asked: list[DetectRequest]) -> dict[str, Reply]:
+def replies(detector: Detector, asked: list[DetectRequest]) -> dict[str, Reply]:
     return {reply.key: reply for reply in detector.stream(asked)}
 
 
@@ -86,7 +86,7 @@ def corners(box: Any, scale: tuple[int, int], size: tuple[int, int]) -> list[flo
 
 @pytest.mark.parametrize("kind", ["owlvit", "owlv2"])
 def test_owl_scores_are_those_of_the_library_for_each_picture_and_name_alone(
-    folder: Path, detectors: dict[str, PhotoDetector], pictures: list[Path], kind: str
+    folder: Path, detectors: dict[str, Detector], pictures: list[Path], kind: str
 ) -> None:
     from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
@@ -176,7 +176,7 @@ def test_grounding_dino_scores_are_those_of_the_library_for_each_picture_alone(
 
 
 def test_both_implementations_of_grounding_dino_agree_on_the_same_weights(
-    folder: Path, detectors: dict[str, PhotoDetector], pictures: list[Path], tmp_path: Path
+    folder: Path, detectors: dict[str, Detector], pictures: list[Path], tmp_path: Path
 ) -> None:
     to_transformers(folder / "groundingdino", tmp_path / "mapped")
     mapped: Any = open_model(
@@ -193,7 +193,7 @@ def test_both_implementations_of_grounding_dino_agree_on_the_same_weights(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_scores_the_same_alone_in_any_batch_and_with_a_full_cache(
-    detectors: dict[str, PhotoDetector], pictures: list[Path], kind: str
+    detectors: dict[str, Detector], pictures: list[Path], kind: str
 ) -> None:
     asked = requests(pictures)
     together = replies(detectors[kind], asked)
@@ -206,7 +206,7 @@ def test_a_row_scores_the_same_alone_in_any_batch_and_with_a_full_cache(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_case_hyphens_marks_and_repeated_names_do_no_harm(
-    detectors: dict[str, PhotoDetector], pictures: list[Path], kind: str
+    detectors: dict[str, Detector], pictures: list[Path], kind: str
 ) -> None:
     odd = ("T-Shirt", "t shirt", "CAT", "cat", "red_bird-house", "[SEP]", "...", "dog. cat?", "cat", "x" * 5000, "")
     (reply,) = detectors[kind].stream([DetectRequest(str(pictures[0]), odd, "odd")])
@@ -221,7 +221,7 @@ def test_case_hyphens_marks_and_repeated_names_do_no_harm(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_more_names_than_fit_into_one_pass_are_all_answered(
-    detectors: dict[str, PhotoDetector], pictures: list[Path], kind: str
+    detectors: dict[str, Detector], pictures: list[Path], kind: str
 ) -> None:
     names = tuple(f"red bicycle {number}" for number in range(150))
     (reply,) = detectors[kind].stream([DetectRequest(str(pictures[1]), names, "many")])
@@ -231,7 +231,7 @@ def test_more_names_than_fit_into_one_pass_are_all_answered(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_names_and_bad_pictures_do_not_stop_the_others(
-    detectors: dict[str, PhotoDetector], pictures: list[Path], tmp_path: Path, kind: str
+    detectors: dict[str, Detector], pictures: list[Path], tmp_path: Path, kind: str
 ) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
@@ -255,7 +255,7 @@ def test_no_names_and_bad_pictures_do_not_stop_the_others(
         assert 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 700
 
 
-def test_texts_of_names_are_encoded_once(detectors: dict[str, PhotoDetector], pictures: list[Path]) -> None:
+def test_texts_of_names_are_encoded_once(detectors: dict[str, Detector], pictures: list[Path]) -> None:
     detector: Any = detectors["owlvit"]
     encoded = []
     plain = detector._backbone.get_text_features
@@ -268,7 +268,7 @@ def test_texts_of_names_are_encoded_once(detectors: dict[str, PhotoDetector], pi
     assert sum(encoded) == 2
 
 
-def test_pictures_are_read_no_further_ahead_than_the_window(detectors: dict[str, PhotoDetector], pictures: list[Path]) -> None:
+def test_pictures_are_read_no_further_ahead_than_the_window(detectors: dict[str, Detector], pictures: list[Path]) -> None:
     taken = 0
 
     def source() -> Iterator[DetectRequest]:
@@ -294,7 +294,7 @@ def test_what_cannot_be_loaded_is_told_in_a_line(folder: Path, tmp_path: Path) -
         open_model("detect", {"kind": "groundingdino", "model": str(tmp_path / "none.pth")})
     (tmp_path / "wrong.pth").write_bytes(b"not a checkpoint")
     wrong = spec(folder, "groundingdino", model=str(tmp_path / "wrong.pth"))
-    with pytest.raises(UserError, match="is no checkpoint"):
+    with pytest.raises(UserError, match="is not a checkpoint"):
         open_model("detect", wrong)
     with pytest.raises(UserError, match="max_batch_sise"):
         open_model("detect", {"kind": "owlvit", "model": str(folder / "owlvit"), "max_batch_sise": 4})
@@ -312,7 +312,7 @@ def test_the_identity_of_a_checkpoint_is_in_the_fingerprint(folder: Path, tmp_pa
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_runs_and_moves_scores_little(
-    folder: Path, detectors: dict[str, PhotoDetector], pictures: list[Path], kind: str, dtype: str
+    folder: Path, detectors: dict[str, Detector], pictures: list[Path], kind: str, dtype: str
 ) -> None:
     asked = requests(pictures)
     exact = replies(detectors[kind], asked)

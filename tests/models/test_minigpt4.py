@@ -72,7 +72,7 @@ class ByHand:
 
     def __init__(self, parts: Parts, form: str):
         self.before, self.after = form.split("<ImageHere>")
-        self.blip2 = Blip2ForConditionalGeneration.from_pretrained(parts.eyes).eval()
+        self.blip2 = Blip2ForConditionalGeneration.from_pretrained(parts.vision_encoder).eval()
         self.llm = AutoModelForCausalLM.from_pretrained(parts.model).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(parts.model)
         self.layer = torch.load(parts.projection, weights_only=True)["model"]
@@ -140,7 +140,7 @@ def test_an_image_is_decoded_and_seen_once_for_all_its_prompts(
 ) -> None:
     model = MiniGpt4Captioner(**parts.settings(), max_batch_size=4)
     seen, opened = [], []
-    model._eyes.tower.vision_model.register_forward_pre_hook(
+    model._vision_encoder.tower.vision_model.register_forward_pre_hook(
         lambda _, __, kwargs: seen.append(len(kwargs["pixel_values"])), with_kwargs=True
     )
     open_image = minigpt4_parts.open_image
@@ -165,13 +165,13 @@ def test_pixels_are_dropped_once_seen_and_only_the_newest_visual_tokens_stay(
 ) -> None:
     monkeypatch.setattr(minigpt4_parts, "KEPT", 2)
     encoded = []
-    with minigpt4_parts.Sights(lambda image: image.size, lambda pixels: encoded.append(pixels) or pixels) as sights:
+    with minigpt4_parts.VisualTokenCache(lambda image: image.size, lambda pixels: encoded.append(pixels) or pixels) as kept:
         for image in images[:3]:
-            sights.expect(image)
+            kept.expect(image)
         for image in (images[0], images[1], images[0], images[2], images[0]):
-            sights.tokens(image)
+            kept.tokens(image)
         assert encoded == [(90, 60), (56, 56), (40, 200)], "the one used last is forgotten last"
-        assert not sights._coming and list(sights._kept) == [images[2], images[0]]
+        assert not kept._decoding and list(kept._kept) == [images[2], images[0]]
 
 
 def test_a_file_that_changed_between_streams_is_looked_at_again(
@@ -203,10 +203,10 @@ def test_a_damaged_image_is_rejected_and_the_rest_goes_on(model: MiniGpt4Caption
 
 def test_an_original_checkpoint_is_taken_bit_by_bit_and_nothing_else_of_it(parts: Parts, model: MiniGpt4Captioner) -> None:
     original = torch.load(parts.projection, weights_only=True)["model"]
-    assert torch.equal(model._eyes.projection.weight, original["llama_proj.weight"])
-    assert torch.equal(model._eyes.projection.bias, original["llama_proj.bias"])
-    blip2 = Blip2ForConditionalGeneration.from_pretrained(parts.eyes).state_dict()
-    loaded = model._eyes.tower.state_dict()
+    assert torch.equal(model._vision_encoder.projection.weight, original["llama_proj.weight"])
+    assert torch.equal(model._vision_encoder.projection.bias, original["llama_proj.bias"])
+    blip2 = Blip2ForConditionalGeneration.from_pretrained(parts.vision_encoder).state_dict()
+    loaded = model._vision_encoder.tower.state_dict()
     assert all(torch.equal(weight, blip2[name]) for name, weight in loaded.items())
     assert {name.partition(".")[0] for name in loaded} == {"vision_model", "qformer", "query_tokens"}
 
@@ -221,14 +221,14 @@ def test_a_projection_on_the_hub_is_named_by_repository_and_file(parts: Parts, m
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_in_half_precision_the_q_former_and_the_projection_stay_in_float32(parts: Parts, images: list[str], dtype: str) -> None:
     model = MiniGpt4Captioner(**parts.settings(), dtype=dtype)
-    eyes = model._eyes
-    assert {weight.dtype for weight in (*eyes.tower.qformer.parameters(), *eyes.projection.parameters())} == {torch.float32}
-    assert {weight.dtype for weight in eyes.tower.vision_model.parameters()} == {getattr(torch, dtype)}
+    encoder = model._vision_encoder
+    assert {weight.dtype for weight in (*encoder.tower.qformer.parameters(), *encoder.projection.parameters())} == {torch.float32}
+    assert {weight.dtype for weight in encoder.tower.vision_model.parameters()} == {getattr(torch, dtype)}
     assert {reply.finish for reply in replies(model, *all_of(images)).values()} <= {"stop", "length"}
 
 
 @pytest.mark.parametrize(
-    ("hidden", "seen"), [(HIDDEN + 32, SEEN), (HIDDEN, SEEN + 32)], ids=["other language model", "other eyes"]
+    ("hidden", "seen"), [(HIDDEN + 32, SEEN), (HIDDEN, SEEN + 32)], ids=["other language model", "other vision encoder"]
 )
 def test_a_projection_that_does_not_fit_is_refused_with_both_shapes(parts: Parts, tmp_path: Path, hidden: int, seen: int) -> None:
     save_projection(tmp_path / "other.pth", hidden, seen)
@@ -274,23 +274,23 @@ def test_a_checkpoint_is_data_and_runs_no_code(parts: Parts, tmp_path: Path) -> 
 
 def test_parts_that_cannot_see_or_speak_are_refused(parts: Parts, tmp_path: Path) -> None:
     lacking = tmp_path / "lacking"
-    shutil.copytree(parts.eyes, lacking)
-    blip2 = Blip2ForConditionalGeneration.from_pretrained(parts.eyes)
+    shutil.copytree(parts.vision_encoder, lacking)
+    blip2 = Blip2ForConditionalGeneration.from_pretrained(parts.vision_encoder)
     state = {name: value for name, value in blip2.state_dict().items() if not name.startswith("qformer.encoder.layer.1")}
     blip2.save_pretrained(lacking, state_dict=state)
     with pytest.raises(UserError, match=r"lacking has no qformer\.encoder\.layer\.1.* weights are missing"):
-        MiniGpt4Captioner(**replace(parts, eyes=str(lacking)).settings())
+        MiniGpt4Captioner(**replace(parts, vision_encoder=str(lacking)).settings())
     larger = tmp_path / "larger"
-    shutil.copytree(parts.eyes, larger)
+    shutil.copytree(parts.vision_encoder, larger)
     type(MiniGpt4Captioner(**parts.settings())._processor)(size={"height": 84, "width": 84}).save_pretrained(larger)
     for wrong, fault in [
-        ({"eyes": parts.model}, "is a llama model; name a BLIP-2 checkpoint"),
-        ({"eyes": str(tmp_path / "nowhere")}, "there is no model in the folder"),
-        ({"eyes": str(larger)}, "makes images of 84 x 84 pixels; its vision tower takes 56 x 56"),
+        ({"vision_encoder": parts.model}, "is a llama model; name a BLIP-2 checkpoint"),
+        ({"vision_encoder": str(tmp_path / "nowhere")}, "there is no model in the folder"),
+        ({"vision_encoder": str(larger)}, "makes images of 84 x 84 pixels; its tower takes 56 x 56"),
         ({"model": str(tmp_path / "nowhere")}, "there is no model in the folder"),
         ({"dtype": "float7"}, "float7"),
         ({"chat": "chatml"}, "chat"),
-        ({"eye": "x"}, "did you mean 'eyes'"),
+        ({"vision_encoders": "x"}, "did you mean 'vision_encoder'"),
     ]:
         with pytest.raises(UserError, match=fault):
             open_model("caption", {"kind": "minigpt4", **parts.settings(), **wrong})
@@ -422,16 +422,16 @@ def test_memory_that_runs_out_while_an_image_is_seen_costs_no_image(
         if faults:
             raise RuntimeError(faults.pop())
 
-    model._eyes.tower.vision_model.register_forward_pre_hook(once)
+    model._vision_encoder.tower.vision_model.register_forward_pre_hook(once)
     assert {key: reply.result for key, reply in replies(model, *requests).items()} == {
         key: reply.result for key, reply in plain.items()
     }
 
 
 def test_identity_is_of_all_that_shapes_the_text_and_of_nothing_else(parts: Parts, tmp_path: Path) -> None:
-    copy = Parts(*(str(tmp_path / name) for name in ("llm", "eyes", "projection.pth")))
+    copy = Parts(*(str(tmp_path / name) for name in ("llm", "vision_encoder", "projection.pth")))
     shutil.copytree(parts.model, copy.model)
-    shutil.copytree(parts.eyes, copy.eyes)
+    shutil.copytree(parts.vision_encoder, copy.vision_encoder)
     shutil.copy(parts.projection, copy.projection)
 
     def identity(**more: Any) -> tuple[tuple[str, str], ...]:
@@ -439,7 +439,7 @@ def test_identity_is_of_all_that_shapes_the_text_and_of_nothing_else(parts: Part
 
     seen = [identity(), identity(chat="llama-2"), identity(dtype="float16"), identity(max_model_len=100)]
     assert identity(device="cpu", max_batch_size=2) == seen[0]
-    for path in (Path(copy.model) / "config.json", Path(copy.eyes) / "config.json"):
+    for path in (Path(copy.model) / "config.json", Path(copy.vision_encoder) / "config.json"):
         path.write_text(path.read_text() + "\n")
         seen.append(identity())
     save_projection(Path(copy.projection), HIDDEN, SEEN, seed=1)
@@ -452,4 +452,4 @@ def test_closing_frees_the_parts(parts: Parts, images: list[str]) -> None:
     assert not model.fills_gpu
     replies(model, ask(images[0]))
     model.close()
-    assert not hasattr(model, "_model") and not hasattr(model, "_eyes")
+    assert not hasattr(model, "_model") and not hasattr(model, "_vision_encoder")

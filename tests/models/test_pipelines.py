@@ -23,7 +23,7 @@ from models.train_tiny import ROWS, write_rows
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.registry import stage_class
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.models.text import openai_pool
+from shardmill.models.text import openai_endpoints
 from shardmill.negbench.build import build
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_stage
@@ -143,8 +143,8 @@ def test_a_server_that_ignores_schemas_brings_rows_through_all_stages(
 def test_faults_between_worker_and_server_change_nothing(
     by_vllm: RunFolder, start: Start, announced: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_pool, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(openai_pool, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(openai_endpoints, "MIN_BACKOFF", 0.02)
+    monkeypatch.setattr(openai_endpoints, "MAX_BACKOFF", 0.1)
     server = served_by(announced)
     rng = random.Random(7)
     through = forward_to(server.url, server.key())

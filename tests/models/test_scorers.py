@@ -312,7 +312,7 @@ def test_weights_that_are_no_numbers_cost_rows_and_not_more(folder: Path, pictur
     found = replies(
         model, [ScoreRequest(str(pictures[0]), ("a cat",), "bad"), ScoreRequest(str(pictures[1]), ("a dog",), "good")]
     )
-    assert (found["bad"].finish, found["bad"].problem) == ("unusable", "scores are no numbers")
+    assert (found["bad"].finish, found["bad"].problem) == ("unusable", "scores are not finite")
     assert found["good"].finish == "stop"
 
 

@@ -105,7 +105,7 @@ def test_a_stream_that_is_closed_early_leaves_nothing_in_the_engine(model: VllmM
     stream.close()
     found = replies(model, [ask("after", max_tokens=30)])
     assert list(found) == ["after"]
-    assert model._driver.engine.get_num_unfinished_requests() == 0
+    assert model._loop.engine.get_num_unfinished_requests() == 0
 
 
 def test_two_threads_share_one_engine(model: VllmModel) -> None:
@@ -219,7 +219,7 @@ def test_a_killed_engine_and_a_killed_worker_are_replaced_and_leave_no_process_b
         launcher.wait()
     failures = [failure.message for failure in JobsFolder(run).failures("extract_objects")]
     assert len(failures) == 2
-    assert "is gone" in failures[0] and "its worker died (SIGKILL" in failures[1]
+    assert "has died" in failures[0] and "its worker died (SIGKILL" in failures[1]
     made = run.manifest("extract_objects", 0)
     assert made is not None and made.conserved() and 0 < made.elsewhere < made.rows_in == 1000
     _gone, alive = psutil.wait_procs([*first, *second], timeout=20)

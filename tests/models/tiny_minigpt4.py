@@ -1,4 +1,4 @@
-"""The parts of a MiniGPT-4 with small random weights: eyes (a BLIP-2), a language model, and a checkpoint like the original's."""
+"""The parts of a tiny MiniGPT-4 with random weights: a BLIP-2, a language model, and a checkpoint like the original's."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SEEN, HIDDEN, QUERIES, PIXELS = 64, 64, 8, 56
 
 @dataclass(frozen=True)
 class Parts:
-    """What the settings `model`, `eyes` and `projection` name."""
+    """What the settings `model`, `vision_encoder` and `projection` name."""
 
     model: str
-    eyes: str
+    vision_encoder: str
     projection: str
 
     def settings(self) -> dict[str, str]:
@@ -34,14 +34,14 @@ class Parts:
 
 def build_minigpt4(folder: Path, seed: int = 0) -> Parts:
     """All parts in a folder, in float32; weights so large that another image, or another prompt, makes another text."""
-    eyes = build_eyes(folder / "eyes", seed)
+    vision_encoder = build_vision_encoder(folder / "vision_encoder", seed)
     model = build_llama(folder / "llm", hidden_size=HIDDEN, seed=seed, initializer_range=0.2)
     projection = folder / "projection.pth"
     save_projection(projection, HIDDEN, SEEN, seed)
-    return Parts(str(model), str(eyes), str(projection))
+    return Parts(str(model), str(vision_encoder), str(projection))
 
 
-def build_eyes(path: Path, seed: int = 0) -> Path:
+def build_vision_encoder(path: Path, seed: int = 0) -> Path:
     """A whole BLIP-2, with a language model of its own that nobody wants, and its image processor."""
     torch.manual_seed(seed)
     size = {"hidden_size": SEEN, "intermediate_size": 2 * SEEN, "num_hidden_layers": 2, "num_attention_heads": 2}

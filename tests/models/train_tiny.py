@@ -119,7 +119,7 @@ class Learned:
     answer: str
 
 
-class OneWording:
+class OneWording(Model):
     """The rules with one choice for all prompts of a kind: what is up to chance can not be learned by heart."""
 
     def __init__(self, model: Model):

@@ -17,7 +17,7 @@ from shardmill.anyedit.edit_types import TYPES
 from shardmill.cli.main import cli
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.embedded.scene import paint
+from shardmill.embedded.scene import draw_scene
 from shardmill.launch.finish import build_datasets
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.resources import resource_path
@@ -116,7 +116,7 @@ def test_skipped_and_rejected_captions_never_shift_an_image(tmp_path: Path) -> N
                 number // 3 % 4
             ]
         elif not (tmp_path / image).exists():
-            paint([thing], seed=number).save(tmp_path / image)
+            draw_scene([thing], seed=number).save(tmp_path / image)
         rows.append((image, caption, "[]"))
     with open(tmp_path / "captions.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "caption", "texts"), *rows])
@@ -135,7 +135,7 @@ def test_skipped_and_rejected_captions_never_shift_an_image(tmp_path: Path) -> N
 
 def test_texts_that_are_seen_in_a_picture_can_be_edited(tmp_path: Path) -> None:
     (tmp_path / "a.png").parent.mkdir(exist_ok=True)
-    paint(["bus"], seed=1).save(tmp_path / "a.png")
+    draw_scene(["bus"], seed=1).save(tmp_path / "a.png")
     with open(tmp_path / "captions.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "caption", "texts"])

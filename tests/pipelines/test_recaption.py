@@ -14,7 +14,7 @@ from PIL import Image
 
 from shardmill.core.planning import NewRun, redo, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.embedded.scene import paint
+from shardmill.embedded.scene import draw_scene
 from shardmill.launch.finish import build_datasets
 from shardmill.recaption.multitext import read_header
 from shardmill.store.combine import combine
@@ -50,7 +50,7 @@ def paint_all(folder: Path, names: Sequence[str] = ODD_NAMES) -> None:
     for name, thing in zip(names, THINGS, strict=True):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         options = {"quality": 95, "subsampling": 0} if name.lower().endswith(("jpg", "jpeg")) else {}
-        paint([thing], seed=1).save(folder / name, **({"lossless": True} if name.endswith("webp") else options))
+        draw_scene([thing], seed=1).save(folder / name, **({"lossless": True} if name.endswith("webp") else options))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_folder_and_tar_shards_are_inputs_too(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "tars" / "shard-000.tar", "w") as tar:
         for number, thing in enumerate(THINGS):
             data = io.BytesIO()
-            paint([thing], seed=2).save(data, "PNG")
+            draw_scene([thing], seed=2).save(data, "PNG")
             member = tarfile.TarInfo(f"{number:04}.png")
             member.size = len(data.getvalue())
             tar.addfile(member, io.BytesIO(data.getvalue()))

@@ -75,7 +75,7 @@ def test_painted_pictures_show_what_was_asked_for_and_nothing_else(tmp_path: Pat
         assert all(found[name]["score"] < 0.1 for name in json.loads(str(row["absent"])))
     assert len({row["generated_image"] for row in rows}) == 16
     rejects = [path.read_text() for path in sorted(run.folder("generate_images").glob("*.rejects.csv"))]
-    assert "".join(rejects).count("nothing to paint") == 4
+    assert "".join(rejects).count("nothing to draw") == 4
 
 
 def test_the_same_pictures_for_any_number_of_shards_and_a_stated_rate_of_mistakes(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def toy_images(input: Path, out: Path, rows: int | None, seed: int, caption_colu
         encoding=encoding,
         report=lambda count, total: line(Progress(count, total, 0, 0)),
     )
-    click.echo(f"{done.table}: {done.painted:,} images, {done.unpaintable:,} captions name no known object")
+    click.echo(f"{done.table}: {done.drawn:,} images, {done.without_objects:,} captions name no known object")
     if done.unreadable:
         click.echo(f"{sum(done.unreadable.values()):,} unreadable rows left out ({counted(done.unreadable)})")
     if done.more:

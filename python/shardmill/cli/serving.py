@@ -32,7 +32,7 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
     from shardmill.launch.gpus import visible_gpus
     from shardmill.launch.serve import ServerSupervisor
     from shardmill.launch.serve_command import serve_command, served_settings
-    from shardmill.models.text.vllm_seat import take_seat
+    from shardmill.models.text.vllm_slot import take_engine_slot
     from shardmill.util.exits import EXIT_RESUMABLE
     from shardmill.util.resources import logs_folder
     from shardmill.util.signals import StopFlag
@@ -49,7 +49,7 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
         folder=servers.resolve(),
         log=log,
         host=name,
-        environment={**os.environ, **take_seat(), "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
+        environment={**os.environ, **take_engine_slot(), "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
         start_seconds=start_minutes * 60,
         should_stop=stop,
         say=lambda line: click.echo(f"{time.strftime('%H:%M:%S')} {line}"),

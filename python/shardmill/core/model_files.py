@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shardmill.core.user_code import allow_code, is_reference
-from shardmill.models.registry import MODELS, known_kinds
+from shardmill.models.registry import ROLES, known_kinds
 from shardmill.store.plan import Price
 from shardmill.util.errors import UserError, did_you_mean
 from shardmill.util.resources import resource_names, resource_path
@@ -65,8 +65,13 @@ def load_model_file(name: str) -> ModelFile:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if (file.role, file.spec.get("kind")) not in MODELS:
-        raise UserError(f"{path}: no model has role {file.role!r} and kind {file.spec.get('kind')!r}; known: {sorted(MODELS)}")
+    if file.role not in ROLES:
+        raise UserError(f"{path}: there is no role {file.role!r}; {did_you_mean(file.role, ROLES)}")
+    kind, kinds = file.spec.get("kind"), known_kinds(file.role)
+    if own and is_reference(str(kind)):
+        file.spec["kind"] = allow_code(str(kind), path.parent)
+    elif kind not in kinds:
+        raise UserError(f"{path}: there is no {file.role} model of kind {kind!r}; {did_you_mean(str(kind), kinds)}")
     unknown = sorted(file.resources.keys() - set(WORKER_FIELDS))
     if unknown:
         raise UserError(f"{path}: resources has no {unknown[0]!r}; a model needs {', '.join(WORKER_FIELDS)}")
@@ -114,5 +119,5 @@ def allow_model(model: str | dict[str, Any] | None, base: Path) -> str | dict[st
 def mapping_of(model: str | dict[str, Any] | None) -> dict[str, Any]:
     """The same model as a mapping, for a setting to be added."""
     if isinstance(model, str):
-        return {"kind" if any(kind == model for _, kind in MODELS) else "file": model}
+        return {"kind" if any(model in known_kinds(role) for role in ROLES) else "file": model}
     return dict(model or {})

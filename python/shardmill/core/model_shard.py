@@ -86,7 +86,7 @@ class ModelShard:
             requests = self._requests(should_stop)
             while (first := next(requests, None)) is not None:
                 model = self._model(models)
-                if getattr(model, "many_streams", False):
+                if model.many_streams:
                     requests = _then(requests, all_requested)
                 for reply in model.stream(_chain(first, requests)):
                     self._take(reply)
@@ -120,8 +120,8 @@ class ModelShard:
         assert self.stage.role is not None
         name = pool_key(self.stage.role, self.planned.model)
         if name not in models:
-            for other in [other for other, model in models.items() if getattr(model, "fills_gpu", False)]:
-                models.pop(other).close()  # type: ignore[attr-defined]
+            for other in [other for other, model in models.items() if model.fills_gpu]:
+                models.pop(other).close()
             models[name] = open_model(self.stage.role, self.planned.model)
         return models[name]
 

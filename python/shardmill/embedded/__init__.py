@@ -1,1 +1,1 @@
-"""The models that need no weights: `rules` for text, `scene` for images. For trying things out."""
+"""The models that need neither weights nor a GPU, for trying things out: `rules` for text, `scene` for images."""

@@ -1,4 +1,4 @@
-"""Pictures for captions that have none: so that a pipeline can be tried on a table of one's own, before any model is at hand."""
+"""Simple images for captions without images, to try a pipeline on a table of one's own without photos and without a GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from random import Random
 import polars as pl
 
 from shardmill.core.seeding import rng_of, seed_of
-from shardmill.embedded.scene import paint
+from shardmill.embedded.scene.drawing import draw_scene
 from shardmill.language.lexicon import lexicon
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.store.atomic import replacing
@@ -25,14 +25,14 @@ MAX_OBJECTS = 6
 
 @dataclass(frozen=True)
 class ToyImages:
-    """The new table and how many pictures were painted; captions without a paintable object get none.
+    """The new table, how many images were drawn, and how many captions got none because they name no object of the lexicon.
 
-    `unreadable` counts the rows that were left out, by reason; `more` says that rows follow the last one that was asked for.
+    `unreadable` counts the input's rows that were left out, by reason; `more` says whether there are rows after the last wanted.
     """
 
     table: Path
-    painted: int
-    unpaintable: int
+    drawn: int
+    without_objects: int
     unreadable: dict[str, int]
     more: bool
 
@@ -47,11 +47,23 @@ def make_toy_images(
     encoding: str | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> ToyImages:
-    """Paint a `scene` picture for each caption, or the first `rows`; write `out/captions.csv` and `out/images/`.
+    """Draw a `scene` image for each caption; write `out/captions.csv` and `out/images/`.
 
-    The new table has the columns image and caption, then the others of the old one, named as `map_columns` does. Most objects
-    that a caption names are in its picture, and some that it does not name: as with real photos, the checks have something to
-    find. `report` is told how many rows are done, and of how many.
+    The new table has the columns image and caption, then the others of the old one, named as `map_columns` does. An image lacks
+    some of the objects that its caption names, and shows some that it does not: as with real photos, the checks have something
+    to find.
+
+    Args:
+        source: A table with captions.
+        out: The folder for the new table and the images.
+        rows: Only the first rows; all if not given.
+        seed: The same seed gives the same images.
+        caption_column: The column with the captions; guessed if not given.
+        encoding: The table's encoding, if it is not UTF-8.
+        report: Called with the number of rows done and of all rows.
+
+    Raises:
+        UserError: If the table cannot be read, or would be replaced by the new one.
     """
     table = open_table(source, encoding)
     mapping, _ = map_columns(table.columns, caption_column, None, pictured=False)
@@ -60,7 +72,7 @@ def make_toy_images(
         raise UserError(f"{source} is the table itself, which the new captions.csv would replace; give --out another folder")
     (out / "images").mkdir(parents=True, exist_ok=True)
     end = count_records(table) if rows is None else rows
-    done = painted = unpaintable = 0
+    done = drawn = without_objects = 0
     unreadable: Counter[str] = Counter()
     with replacing(out / "captions.csv") as file:
         file.write(csv_line(["image", *mapping.values()]).encode())
@@ -69,10 +81,10 @@ def make_toy_images(
             inside = batch.frame.filter(pl.col("row_id") < end).select("row_id", *cells)
             for row_id, caption, *others in inside.iter_rows():
                 image = f"images/{row_id:08}.png"
-                if _paint(caption or "", out / image, seed, row_id):
-                    painted += 1
+                if _draw_image(caption or "", out / image, seed, row_id):
+                    drawn += 1
                 else:
-                    unpaintable += 1
+                    without_objects += 1
                 file.write(csv_line([image, caption, *others]).encode())
                 if report:
                     report(row_id + 1, end)
@@ -81,20 +93,20 @@ def make_toy_images(
                 break
     if report:
         report(min(done, end), min(done, end))
-    return ToyImages(out / "captions.csv", painted, unpaintable, dict(unreadable), done > end)
+    return ToyImages(out / "captions.csv", drawn, without_objects, dict(unreadable), done > end)
 
 
-def _paint(caption: str, path: Path, seed: int, row_id: int) -> bool:
-    """Paint the picture of a caption; whether there was anything to paint."""
-    objects = paintable(caption, rng_of(seed, "rehearsal", row_id))
+def _draw_image(caption: str, path: Path, seed: int, row_id: int) -> bool:
+    """Draw the image of a caption. Returns whether there was anything to draw."""
+    objects = choose_objects(caption, rng_of(seed, "toy image", row_id))
     if objects:
         with replacing(path) as file:
-            paint(objects, seed=seed_of(seed, "rehearsal", row_id) % 2**31).save(file, "PNG")
+            draw_scene(objects, seed=seed_of(seed, "toy image", row_id) % 2**31).save(file, "PNG")
     return bool(objects)
 
 
-def paintable(caption: str, rng: Random) -> list[str]:
-    """The known objects of a caption, one in eight left out, and up to two others of their scenes."""
+def choose_objects(caption: str, rng: Random) -> list[str]:
+    """What to draw: the objects of a caption that the lexicon knows, without one in eight, and up to two others of their scene."""
     known = lexicon()
     entries = [entry for name in extract_objects(caption) if (entry := known.find(name)) is not None]
     if not entries:

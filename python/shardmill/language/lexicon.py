@@ -9,6 +9,7 @@ import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
+from hashlib import sha256
 from importlib.resources import files
 
 from shardmill.language.nouns import fold
@@ -107,6 +108,12 @@ def lexicon() -> Lexicon:
     """The lexicon that ships with the package, read once."""
     text = files("shardmill.language").joinpath("lexicon.csv").read_text(encoding="utf-8")
     return Lexicon(_entry(row) for row in csv.DictReader(text.splitlines()))
+
+
+@cache
+def lexicon_digest() -> str:
+    """The SHA-256 of the lexicon's file, in hexadecimal."""
+    return sha256(files("shardmill.language").joinpath("lexicon.csv").read_bytes()).hexdigest()
 
 
 def _entry(row: dict[str, str]) -> LexiconEntry:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from shardmill.models.faults import last_words
+from shardmill.models.failures import failure_message
 from shardmill.models.servers import Announcement, Server
 from shardmill.models.text.vllm_plugin import PR_SET_PDEATHSIG
 from shardmill.util.errors import UserError
@@ -126,7 +126,7 @@ class ServerSupervisor:
     def _give_up_or_wait(self) -> None:
         self.fruitless += 1
         if self.fruitless >= MAX_STARTS:
-            told = last_words(f"the server of {self.model}", f"started {self.fruitless} times and never well", self.log)
+            told = failure_message(f"the server of {self.model}", f"started {self.fruitless} times and never well", self.log)
             raise UserError(f"{told}; all of it is in {self.log}")
         self.say(f"it was never well; started again, {self.fruitless} of {MAX_STARTS - 1} times")
         time.sleep(min(2.0**self.fruitless, 30.0))

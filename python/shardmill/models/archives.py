@@ -32,7 +32,7 @@ def is_member(reference: str) -> bool:
 
 
 def read_member(reference: str, most: int) -> bytes:
-    """The bytes that a reference names, at most so many. Raises NotThere."""
+    """The bytes that a reference names. Raises MemberNotFound, also for more than `most` bytes."""
     archive, _, inside = reference.partition(SEPARATOR)
     path = Path(archive)
     if not path.is_file():
@@ -65,7 +65,9 @@ def _index(path: Path, stamp: int) -> Mapping[str, tuple[int, int]]:
         with tarfile.open(path, "r:") as tar:
             return {member.name: (member.offset_data, member.size) for member in tar if member.isreg() and not member.issparse()}
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise MemberNotFound(f"{path} is no plain tar file ({error}); compressed ones cannot be read at random places") from error
+        raise MemberNotFound(
+            f"{path} is not an uncompressed tar file ({error}); a compressed one has no random access"
+        ) from error
 
 
 def _cell(path: Path, stamp: int, column: str, row: int) -> bytes:
@@ -75,7 +77,7 @@ def _cell(path: Path, stamp: int, column: str, row: int) -> bytes:
     if isinstance(value, dict):  # as Hugging Face datasets keep images
         value = value.get("bytes")
     if not isinstance(value, bytes):
-        raise MemberNotFound(f"row {row} of column {column!r} in {path} holds no image")
+        raise MemberNotFound(f"row {row} of column {column!r} in {path} is not an image")
     return value
 
 

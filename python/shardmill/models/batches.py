@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from shardmill.models.contract import Reply
-from shardmill.models.faults import OUT_OF_MEMORY, last_words
+from shardmill.models.failures import OUT_OF_MEMORY, failure_message
 from shardmill.models.images import UnreadableImage
 from shardmill.util.errors import ModelDied
 
@@ -25,61 +25,64 @@ log = logging.getLogger("shardmill")
 WINDOW = 3
 """Batches' worth of requests that are read ahead."""
 MAX_BYTES = 4 << 30
-"""Decoded pictures that wait."""
+"""Decoded images that wait, in bytes."""
 FIRST_SIZE = 8
 MAX_THREADS = 16
 
-Asked = TypeVar("Asked", contravariant=True)
+Item = TypeVar("Item", contravariant=True)
 
 
-class Steps(Protocol[Asked]):
+class BatchSteps(Protocol[Item]):
     """What a model does with a batch. `load` and `prepare` run in threads, the others in the caller's."""
 
-    def load(self, request: Asked) -> Any:
+    def load(self, request: Item) -> Any:
         """Read and decode what a request names: an object with `width` and `height`. Raises UnreadableImage."""
 
-    def group(self, request: Asked, loaded: Any) -> Hashable:
-        """Only requests of one group share a batch: so a row's result does not depend on what it is padded to."""
+    def group(self, request: Item, loaded: Any) -> Hashable:
+        """Only requests of one group share a batch, so that a row's result does not depend on what it is padded to."""
 
-    def prepare(self, requests: Sequence[Asked], loaded: Sequence[Any]) -> Any:
+    def prepare(self, requests: Sequence[Item], loaded: Sequence[Any]) -> Any:
         """Tensors of a batch, on the model's device. Raises ValueError for an image that the model does not take."""
 
-    def run(self, requests: Sequence[Asked], prepared: Any) -> Any:
-        """Run the model; need not wait for a GPU."""
+    def run(self, requests: Sequence[Item], prepared: Any) -> Any:
+        """Run the model; may return before a GPU is done."""
 
-    def replies(self, requests: Sequence[Asked], outcome: Any, seconds: float) -> list[Reply]:
-        """The replies to a batch; waits for the GPU. `seconds` have passed since it was launched."""
+    def replies(self, requests: Sequence[Item], outcome: Any, seconds: float) -> list[Reply]:
+        """The replies to a batch; waits for the GPU. `seconds` is the time since it was launched."""
 
 
 @dataclass
 class BatchSize:
-    """How many rows go into a batch: doubles as long as all goes well, halves when memory runs out and stays below then."""
+    """How many rows go into a batch: doubles while batches fit into memory; after one that did not fit, it only shrinks.
 
-    most: int
-    now: int = FIRST_SIZE
+    `limit` is the most that is tried, `rows` the present number.
+    """
+
+    limit: int
+    rows: int = FIRST_SIZE
 
     def __post_init__(self) -> None:
-        self.now = min(self.now, self.most)
+        self.rows = min(self.rows, self.limit)
 
-    def went_well(self, rows: int) -> None:
-        """A batch of so many rows ran."""
-        if rows >= self.now:
-            self.now = min(2 * self.now, self.most)
+    def grow(self, rows: int) -> None:
+        """A batch of `rows` rows fitted into memory: try more, if it was a full one."""
+        if rows >= self.rows:
+            self.rows = min(2 * self.rows, self.limit)
 
-    def too_large(self, rows: int) -> None:
-        """A batch of so many rows did not fit."""
-        self.most = self.now = max(1, min(self.now, rows // 2))
-        log.warning("out of memory with %d images at a time; %d from now on", rows, self.now)
+    def shrink(self, rows: int) -> None:
+        """A batch of `rows` rows did not fit into memory: half as many from now on."""
+        self.limit = self.rows = max(1, min(self.rows, rows // 2))
+        log.warning("out of memory with %d images at a time; %d from now on", rows, self.rows)
 
 
 def reading_threads() -> int:
-    """As many threads as this process may use cores."""
+    """The number of cores that this process may use, at most MAX_THREADS."""
     return min(MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @dataclass
-class _Batch(Generic[Asked]):
-    requests: list[Asked]
+class _Batch(Generic[Item]):
+    requests: list[Item]
     loaded: list[Any]
     prepared: Future[Any] | None
     started: float = 0.0
@@ -87,10 +90,17 @@ class _Batch(Generic[Asked]):
     problem: str = ""
 
 
-class Batches(Generic[Asked]):
-    """Streams requests through `steps`; `name` is what the model is called when it dies."""
+class Batches(Generic[Item]):
+    """Streams requests through a model in batches.
 
-    def __init__(self, steps: Steps[Asked], size: BatchSize, name: str, threads: int | None = None):
+    Args:
+        steps: What the model does with a batch.
+        size: How many rows a batch has.
+        name: What the model is called in the message when it dies.
+        threads: Threads that read and decode; as many as cores if not given.
+    """
+
+    def __init__(self, steps: BatchSteps[Item], size: BatchSize, name: str, threads: int | None = None):
         self._steps, self.size, self._name = steps, size, name
         self._readers = ThreadPoolExecutor(threads or reading_threads(), "read-images")
         self._preparer = ThreadPoolExecutor(1, "prepare-batch")
@@ -101,52 +111,56 @@ class Batches(Generic[Asked]):
         self._readers.shutdown(cancel_futures=True)
         self._preparer.shutdown(cancel_futures=True)
 
-    def stream(self, requests: Iterable[Asked]) -> Iterator[Reply]:
+    def stream(self, requests: Iterable[Item]) -> Iterator[Reply]:
         """See `models.contract.Model`."""
-        waiting: deque[tuple[Asked, Future[Any]]] = deque()
+        waiting: deque[tuple[Item, Future[Any]]] = deque()
         source = iter(requests)
-        coming: deque[_Batch[Asked]] = deque()
-        launched: _Batch[Asked] | None = None
+        queued: deque[_Batch[Item]] = deque()
+        launched: _Batch[Item] | None = None
         try:
             while True:
                 self._read_ahead(source, waiting)
-                while len(coming) < 2 and waiting:
-                    batch, failed = self._choose(waiting)
+                while len(queued) < 2 and waiting:
+                    batch, failed = self._next_batch(waiting)
                     yield from failed
                     if batch is not None:
-                        coming.append(batch)
+                        queued.append(batch)
                     self._read_ahead(source, waiting)
-                if not coming:
+                if not queued:
                     break
-                following = coming.popleft()
-                fits = self._launch(following)
+                batch_to_launch = queued.popleft()
+                fits = self._launch(batch_to_launch)
+                # Only now are the last batch's results fetched: the GPU already has the next batch, and does not idle meanwhile.
                 if launched is not None:
                     yield from self._finish(launched)
-                launched = following if fits else None
+                launched = batch_to_launch if fits else None
                 if not fits:
-                    yield from self._in_parts(following)
+                    yield from self._run_halves(batch_to_launch)
             if launched is not None:
                 yield from self._finish(launched)
         finally:
             for _, future in waiting:
                 future.cancel()
 
-    def _read_ahead(self, source: Iterator[Asked], waiting: deque[tuple[Asked, Future[Any]]]) -> None:
+    def _read_ahead(self, source: Iterator[Item], waiting: deque[tuple[Item, Future[Any]]]) -> None:
         while len(waiting) < self._window() and (request := next(source, None)) is not None:
             waiting.append((request, self._readers.submit(self._steps.load, request)))
 
     def _window(self) -> int:
-        """How many requests are read ahead; fewer when pictures are large."""
-        return max(1, min(WINDOW * self.size.now, MAX_BYTES // self._mean_bytes))
+        """How many requests are read ahead; fewer when images are large."""
+        return max(1, min(WINDOW * self.size.rows, MAX_BYTES // self._mean_bytes))
 
-    def _choose(self, waiting: deque[tuple[Asked, Future[Any]]]) -> tuple[_Batch[Asked] | None, list[Reply]]:
-        """Take a batch out of `waiting`: the first that can be read, with those of its group; and replies to the unreadable."""
-        requests: list[Asked] = []
+    def _next_batch(self, waiting: deque[tuple[Item, Future[Any]]]) -> tuple[_Batch[Item] | None, list[Reply]]:
+        """Take a batch out of `waiting`: the first readable request with those of its group; and replies to the unreadable.
+
+        Requests of other groups go back to the front in their order, so that none waits for ever.
+        """
+        requests: list[Item] = []
         loaded: list[Any] = []
         failed: list[Reply] = []
-        others: list[tuple[Asked, Future[Any]]] = []
+        others: list[tuple[Item, Future[Any]]] = []
         group: Hashable = None
-        while waiting and len(requests) < self.size.now:
+        while waiting and len(requests) < self.size.rows:
             request, future = waiting.popleft()
             try:
                 found = future.result()
@@ -158,27 +172,28 @@ class Batches(Generic[Asked]):
                 others.append((request, future))
                 continue
             group = belongs_to
+            # a moving average of 3 bytes a pixel, by which `_window` keeps what waits below MAX_BYTES
             self._mean_bytes = max(1, (7 * self._mean_bytes + 3 * found.width * found.height) // 8)
             requests.append(request)
             loaded.append(found)
         waiting.extendleft(reversed(others))
         return (self._batch(requests, loaded) if requests else None), failed
 
-    def _batch(self, requests: list[Asked], loaded: list[Any]) -> _Batch[Asked]:
+    def _batch(self, requests: list[Item], loaded: list[Any]) -> _Batch[Item]:
         return _Batch(requests, loaded, self._preparer.submit(self._steps.prepare, requests, loaded))
 
-    def _launch(self, batch: _Batch[Asked]) -> bool:
-        """Run a batch; False if it cannot be as it is: it does not fit into memory, or the model takes one of its images not."""
+    def _launch(self, batch: _Batch[Item]) -> bool:
+        """Run a batch; False if it has to be split: it does not fit into memory, or the model refuses one of its images."""
         batch.started = time.monotonic()
 
         def work() -> None:
             assert batch.prepared is not None
             batch.outcome = self._steps.run(batch.requests, batch.prepared.result())
 
-        return self._done(batch, work)
+        return self._attempt(batch, work)
 
-    def _done(self, batch: _Batch[Asked], work: Callable[[], None]) -> bool:
-        """Do a part of the work on a batch; False if it may go better in parts. Raises ModelDied if the device fails."""
+    def _attempt(self, batch: _Batch[Item], work: Callable[[], None]) -> bool:
+        """Do a part of the work on a batch; False if it has to be split. Raises ModelDied if the device fails."""
         try:
             work()
         except ValueError as error:
@@ -186,23 +201,23 @@ class Batches(Generic[Asked]):
             return False
         except RuntimeError as error:
             if not any(sign in str(error) for sign in OUT_OF_MEMORY):
-                raise ModelDied(last_words(self._name, str(error))) from error
-            self.size.too_large(len(batch.requests))
+                raise ModelDied(failure_message(self._name, str(error))) from error
+            self.size.shrink(len(batch.requests))
             return False
         return True
 
-    def _finish(self, batch: _Batch[Asked]) -> list[Reply]:
+    def _finish(self, batch: _Batch[Item]) -> list[Reply]:
         replies: list[Reply] = []
         seconds = time.monotonic() - batch.started
-        if not self._done(batch, lambda: replies.extend(self._steps.replies(batch.requests, batch.outcome, seconds))):
-            return self._in_parts(batch)
-        self.size.went_well(len(batch.requests))
+        if not self._attempt(batch, lambda: replies.extend(self._steps.replies(batch.requests, batch.outcome, seconds))):
+            return self._run_halves(batch)
+        self.size.grow(len(batch.requests))
         return replies
 
-    def _in_parts(self, batch: _Batch[Asked]) -> list[Reply]:
-        """The replies to a batch that failed, from halves of it, and halves of these."""
+    def _run_halves(self, batch: _Batch[Item]) -> list[Reply]:
+        """The replies to a batch that failed, from its halves, and theirs: at last only the image to blame is left without."""
         rows = len(batch.requests)
-        batch.outcome = batch.prepared = None  # what they hold is in the way
+        batch.outcome = batch.prepared = None  # frees their memory on the device before the halves need it
         if rows == 1:
             key = batch.requests[0].key  # type: ignore[attr-defined]
             if batch.problem:
@@ -211,5 +226,5 @@ class Batches(Generic[Asked]):
         replies = []
         for part in (slice(0, rows // 2), slice(rows // 2, rows)):
             half = self._batch(batch.requests[part], batch.loaded[part])
-            replies += self._finish(half) if self._launch(half) else self._in_parts(half)
+            replies += self._finish(half) if self._launch(half) else self._run_halves(half)
         return replies

@@ -5,13 +5,15 @@ The model decides how much it keeps in flight. Nothing here knows stages, shards
 
 from __future__ import annotations
 
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Finish = Literal["stop", "length", "error", "unusable"]
-"""How a reply ended: complete; cut by the token limit; failed in the engine (may be asked again); the request itself can never
-be answered (say, an unreadable image)."""
+"""How a reply ended: complete; cut by the token limit; failed in the engine (worth a retry); the request itself can never be
+answered (say, an unreadable image)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,8 @@ class Usage:
 class Reply:
     """The answer to the request of the same key.
 
-    `result` is text for a text model and a captioner, `Detections` for a detector, `GeneratedImage` for a painter, `Scores` for a
-    scorer.
+    `result` is text for a text model and a captioner, `Detections` for a detector, `GeneratedImage` for a generator, and `Scores`
+    for a scorer.
 
     For "error" and "unusable", `problem` says in a short stable phrase what happened and `detail` in full.
     """
@@ -82,7 +84,7 @@ class TextRequest:
 
 @dataclass(frozen=True, slots=True)
 class DetectRequest:
-    """Look for every name in the image at the path `image`."""
+    """Detect the objects of every name in the image at the path `image`."""
 
     image: str
     names: tuple[str, ...]
@@ -92,7 +94,7 @@ class DetectRequest:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """Paint a picture into a file in `folder`. Both prompts may weight words: `a (tram:1.3) in the rain`."""
+    """Generate an image into a file in `folder`. Both prompts may weight words: `a (tram:1.3) in the rain`."""
 
     prompt: str
     negative: str = ""
@@ -103,7 +105,7 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class CaptionRequest:
-    """Answer `prompt` about the image at the path `image`. What is asked of one image comes in a row: it is read once.
+    """Answer `prompt` about the image at the path `image`. Prompts about one image come one after another: it is read once.
 
     A model that cuts images into tiles takes `max_tiles` of them at most, if given.
     """
@@ -131,14 +133,14 @@ Request = TextRequest | DetectRequest | GenerateRequest | CaptionRequest | Score
 
 @dataclass(frozen=True, slots=True)
 class DetectionResult:
-    """What a detector saw of one name: its best score in [0, 1] and boxes (x0, y0, x1, y1) in pixels of the upright image."""
+    """What a detector found of one name: its best score in [0, 1] and boxes (x0, y0, x1, y1) in pixels of the upright image."""
 
     score: float
     boxes: tuple[tuple[float, float, float, float], ...] = ()
 
 
 Detections = Mapping[str, DetectionResult]
-"""A finding for every name that was asked, keyed by the name as it was asked."""
+"""A detection result for every name of the request, keyed by the name as the request has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,27 +156,53 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """A picture: the path of its file, relative to the folder of the request, and its size in pixels."""
+    """An image: the path of its file, relative to the folder of the request, and its size in pixels."""
 
     file: str
     width: int
     height: int
 
 
-class Model(Protocol):
-    """A loaded model. `stream` may be called many times, one call at a time.
+class Model(ABC):
+    """A loaded model: the base class of every backend, of this package and of yours.
 
-    Both the requests and the replies are the caller's: the iterator is advanced, and replies are handed out, in the thread that
-    called `stream`. A caller that closes the iterator early wants no more: what is in flight is dropped.
+    ```python
+    class Shout(Model):
+        def __init__(self, mark: str = "!"):  # the settings of the model file, as keywords
+            self.mark = mark
 
-    A model with `many_streams = True` may be asked by several threads at once, each with a `stream` of its own, so that it does
-    not run dry between the end of one shard and the start of the next. A model that fills a GPU has `fills_gpu = True` and
-    `close()`, which frees it: a worker holds one of them at a time.
+        def stream(self, requests):
+            for request in requests:
+                yield Reply(request.key, request.chat.values["caption"].upper() + self.mark)
+    ```
+
+    Only `stream` has to be written. It may be called many times, one call at a time. Both the requests and the replies are the
+    caller's: the iterator is advanced, and replies are handed out, in the thread that called `stream`. A caller that closes the
+    iterator early wants no more: what is in flight is dropped.
     """
 
+    role: str = ""
+    """For a class of your own: the role that `--model FILE.py:CLASS` gives it, such as "text"."""
+    many_streams: bool = False
+    """Several threads may call `stream` at once, so that the model is not idle between the end of one shard and the next."""
+    fills_gpu: bool = False
+    """The model takes a GPU for itself: a worker holds one of them at a time, and calls `close` before it loads another."""
+
+    @classmethod
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        """What of the settings shapes the replies, as text by field; found without loading anything heavy.
+
+        It is part of a stage's fingerprint, beside a digest of the model's code: leave out what only makes it faster.
+        """
+        return {name: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for name, value in settings.items()}
+
+    @abstractmethod
     def stream(self, requests: Iterable[Any]) -> Iterator[Reply]:
         """Take requests lazily, give one reply to each, in any order.
 
-        A request that cannot be answered is a reply with finish "error" (may go better with another seed or later) or "unusable",
-        never an exception: those are UserError for what the user can mend, and ModelDied.
+        A request that cannot be answered is a reply with finish "error" (may go better with another seed, or later) or
+        "unusable", never an exception: those are UserError for what the user can fix, and ModelDied.
         """
+
+    def close(self) -> None:  # noqa: B027 (most models hold nothing)
+        """Free what the model holds, such as the memory of a GPU."""

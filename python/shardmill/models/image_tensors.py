@@ -1,4 +1,4 @@
-"""Pictures as tensors: decoded by Pillow in threads, or, where there is CUDA, by the GPU's JPEG decoder."""
+"""Images as tensors: decoded by Pillow in threads, or, where there is CUDA, by the GPU's JPEG decoder."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from shardmill.models.faults import OUT_OF_MEMORY
+from shardmill.models.failures import OUT_OF_MEMORY
 from shardmill.models.images import MAX_PIXELS, decode, read
 
 log = logging.getLogger("shardmill")
 
 Decoder = Literal["auto", "pillow", "nvjpeg"]
 ORIENTATION = 0x0112
-TURNS = {3: (2, False), 6: (3, False), 8: (1, False), 2: (0, True), 4: (2, True), 5: (3, True), 7: (1, True)}
+ORIENTATIONS = {3: (2, False), 6: (3, False), 8: (1, False), 2: (0, True), 4: (2, True), 5: (3, True), 7: (1, True)}
 """EXIF orientation: quarter turns to the left, then mirrored left to right or not."""
 END_OF_JPEG = b"\xff\xd9"
 
 
 @dataclass
 class ImageTensor:
-    """An upright picture: `pixels` is uint8 (3, height, width); with nvJPEG it is still in `jpeg`, to be decoded on the GPU."""
+    """An upright image: `pixels` is a uint8 tensor (3, height, width); for nvJPEG the file waits in `jpeg`."""
 
     width: int
     height: int
@@ -35,8 +35,8 @@ class ImageTensor:
     reference: str = ""
 
 
-def load_picture(reference: str, on_gpu: bool) -> ImageTensor:
-    """Read a picture; decode it here, unless the GPU can. Raises UnreadableImage."""
+def load_image_tensor(reference: str, on_gpu: bool) -> ImageTensor:
+    """Read an image; decode it here, unless the GPU can do so later. Raises UnreadableImage."""
     data = read(reference)
     if on_gpu and (found := _plain_jpeg(data)) is not None:
         width, height, orientation = found
@@ -63,48 +63,48 @@ def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
             if not plain or image.width * image.height > MAX_PIXELS:
                 return None
             return image.width, image.height, int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # Pillow raises many types on damaged files
+    except Exception:  # Pillow raises many types on corrupt files
         return None
 
 
-def pixels_of(pictures: Sequence[ImageTensor], device: Any) -> list[Any]:
-    """The pixels of pictures on a device, each uint8 (3, height, width). Raises UnreadableImage for a damaged JPEG."""
-    encoded = [picture for picture in pictures if picture.pixels is None]
+def pixels_of(images: Sequence[ImageTensor], device: Any) -> list[Any]:
+    """The pixels of images on a device, each uint8 (3, height, width). Raises UnreadableImage for a corrupt JPEG."""
+    encoded = [image for image in images if image.pixels is None]
     if encoded:
-        for picture, pixels in zip(encoded, _decode_on_gpu(encoded, device), strict=True):
-            picture.pixels, picture.jpeg = pixels, b""
-    return [picture.pixels.to(device, non_blocking=True) for picture in pictures]
+        for image, pixels in zip(encoded, _decode_on_gpu(encoded, device), strict=True):
+            image.pixels, image.jpeg = pixels, b""
+    return [image.pixels.to(device, non_blocking=True) for image in images]
 
 
-def _decode_on_gpu(pictures: Sequence[ImageTensor], device: Any) -> list[Any]:
+def _decode_on_gpu(images: Sequence[ImageTensor], device: Any) -> list[Any]:
     from torchvision.io import ImageReadMode, decode_jpeg
 
     try:
-        decoded = decode_jpeg([_bytes_of(picture) for picture in pictures], mode=ImageReadMode.RGB, device=device)
+        decoded = decode_jpeg([_bytes_of(image) for image in images], mode=ImageReadMode.RGB, device=device)
     except RuntimeError as error:
         if any(sign in str(error) for sign in OUT_OF_MEMORY):
             raise
-        if len(pictures) == 1:  # of a kind that nvJPEG does not know
-            return [_decoded(pictures[0].jpeg, pictures[0].reference).pixels]
-        return [pixels for picture in pictures for pixels in _decode_on_gpu([picture], device)]
-    return [upright(pixels, picture.orientation) for pixels, picture in zip(decoded, pictures, strict=True)]
+        if len(images) == 1:  # a variant that nvJPEG does not support
+            return [_decoded(images[0].jpeg, images[0].reference).pixels]
+        return [pixels for image in images for pixels in _decode_on_gpu([image], device)]
+    return [upright(pixels, image.orientation) for pixels, image in zip(decoded, images, strict=True)]
 
 
-def _bytes_of(picture: ImageTensor) -> Any:
+def _bytes_of(image: ImageTensor) -> Any:
     import torch
 
-    return torch.frombuffer(bytearray(picture.jpeg), dtype=torch.uint8)
+    return torch.frombuffer(bytearray(image.jpeg), dtype=torch.uint8)
 
 
 def upright(pixels: Any, orientation: int) -> Any:
     """Pixels (3, height, width) turned as their EXIF orientation says."""
-    turns, mirrored = TURNS.get(orientation, (0, False))
+    turns, mirrored = ORIENTATIONS.get(orientation, (0, False))
     turned = pixels.rot90(turns, (1, 2)) if turns else pixels
     return turned.flip(2) if mirrored else turned
 
 
 def can_decode_on_gpu(decoder: Decoder, device: str) -> bool:
-    """Whether JPEGs are left to the GPU: as told, or by itself where there is CUDA and torchvision."""
+    """Whether JPEGs are left to the GPU: as the setting says; for auto, where CUDA and torchvision's decoder work."""
     if decoder != "auto":
         return decoder == "nvjpeg"
     if not device.startswith("cuda"):
@@ -116,6 +116,6 @@ def can_decode_on_gpu(decoder: Decoder, device: str) -> bool:
 
         decode_jpeg([_bytes_of(ImageTensor(16, 16, jpeg=sample.getvalue()))], device=device)
     except (ImportError, RuntimeError, TypeError) as error:
-        log.warning("JPEGs are decoded by the CPU: torchvision's decoder does not work on %s (%s)", device, error)
+        log.warning("JPEGs are decoded on the CPU: torchvision's decoder does not work on %s (%s)", device, error)
         return False
     return True

@@ -1,4 +1,4 @@
-"""Opening images that nobody has vouched for."""
+"""Opening images from unknown sources."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from shardmill.models.archives import MemberNotFound, is_member, read_member
 
 MAX_PIXELS = 100_000_000
-"""A larger picture is refused before it is decoded: a file of a few kilobytes can claim to be terabytes."""
+"""A larger image is refused before it is decoded: a file of a few kilobytes can claim to be terabytes."""
 MAX_BYTES = 512 << 20
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF tag, and its values by which an image lies on its side."""
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF")
-"""Kinds of files that are opened. Of the others that Pillow knows some are programs: it has Ghostscript run a picture in EPS."""
+"""Formats that are opened. Some others that Pillow knows are programs: it has Ghostscript execute an image in EPS."""
 TIFF_SIZE = (256, 257)
 """The tags of a TIFF's width and height."""
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -33,7 +33,7 @@ def known_formats() -> tuple[str, ...]:
 
 
 class UnreadableImage(ValueError):
-    """The image is missing, no image, or damaged; the message says which."""
+    """The file does not exist, is not an image, or is corrupt; the message says which."""
 
 
 def open_image(reference: str) -> Image.Image:
@@ -66,7 +66,7 @@ def size_of(reference: str) -> tuple[int, int]:
     except FileNotFoundError as error:
         raise UnreadableImage(f"no such file: {reference}") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImage(f"no image of a known kind: {reference}") from error
+        raise UnreadableImage(f"not an image of a known format: {reference}") from error
     except Exception as error:  # see decode
         raise UnreadableImage(f"{type(error).__name__}: {error}: {reference}") from error
     return (height, width) if turned else (width, height)
@@ -86,8 +86,8 @@ def read(reference: str) -> bytes:
     except (OSError, ValueError, MemoryError) as error:
         if isinstance(error, UnreadableImage):
             raise
-        told = str(error) if isinstance(error, MemberNotFound) else f"{type(error).__name__}: {error}: {reference}"
-        raise UnreadableImage(told) from error
+        message = str(error) if isinstance(error, MemberNotFound) else f"{type(error).__name__}: {error}: {reference}"
+        raise UnreadableImage(message) from error
 
 
 def decode(data: bytes, reference: str) -> Image.Image:
@@ -109,8 +109,8 @@ def decode(data: bytes, reference: str) -> Image.Image:
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage(f"no image of a known kind: {reference}") from error
-    except Exception as error:  # Pillow raises many types on damaged files (SyntaxError, struct.error, zlib.error, ...)
+        raise UnreadableImage(f"not an image of a known format: {reference}") from error
+    except Exception as error:  # Pillow raises many types on corrupt files (SyntaxError, struct.error, zlib.error, ...)
         raise UnreadableImage(f"{type(error).__name__}: {error}: {reference}") from error
 
 

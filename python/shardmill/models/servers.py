@@ -1,4 +1,4 @@
-"""Servers that announce themselves in a shared folder: one small JSON file each, touched while the server is well."""
+"""Servers that announce themselves in a shared folder: one small JSON file each, touched while the server is healthy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 STALE_SECONDS = 60.0
-"""A file that was not touched for so long is of a server that is gone."""
+"""A server whose file was not touched for so long has died."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Announcement:
         self._server = server
 
     def beat(self) -> None:
-        """Say that the server is well."""
+        """Say that the server is healthy."""
         try:
             os.utime(self.path)
         except FileNotFoundError:
@@ -49,14 +49,14 @@ class Announcement:
             os.replace(file.name, self.path)
 
     def withdraw(self) -> None:
-        """Say that the server is not to be asked."""
+        """Say that the server takes no more requests."""
         self.path.unlink(missing_ok=True)
 
 
 def live_servers(folder: Path, stale_seconds: float = STALE_SECONDS) -> list[Server]:
-    """The servers announced in a folder, oldest first, without those that were not heard of for `stale_seconds`.
+    """The servers announced in a folder, oldest first, without those that are stale.
 
-    Times are those of the file system: a file that is touched now tells its clock.
+    Times are those of the file system: a file that is touched now shows its clock, which may differ from this machine's.
     """
     files = sorted(folder.glob("*.json"))
     if not files:

@@ -1,4 +1,4 @@
-"""What a model with weights is told, as it stands in its model file, and what of it shapes its results."""
+"""The settings of a model with weights, as its model file has them, and which of them shape its results."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shardmill.models.contract import Model
 from shardmill.models.weights import weights_digest
 from shardmill.util.errors import UserError, did_you_mean
 
@@ -39,22 +40,32 @@ class ModelSettings(BaseModel):
         return {**found, "weights": weights_digest(folder)} if self.loaded and folder.is_dir() else found
 
 
-def read_settings(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
+class SettingsModel(Model):
+    """A model whose settings are the pydantic class `Settings`."""
+
+    Settings: ClassVar[type[ModelSettings]]
+
+    @classmethod
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        return read_settings(cls.Settings, settings).identity()
+
+
+def read_settings(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
     """The settings as a checked object. Raises UserError naming the first that is unknown or wrong."""
     try:
-        return kind.model_validate(dict(given))
+        return settings.model_validate(dict(given))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise UserError(f"the model has no setting {name!r}; {did_you_mean(name, kind.model_fields)}") from None
+            raise UserError(f"the model has no setting {name!r}; {did_you_mean(name, settings.model_fields)}") from None
         if first["type"] == "missing":
-            raise UserError(f"the model needs the setting {name!r}: {kind.model_fields[name].description}") from None
+            raise UserError(f"the model needs the setting {name!r}: {settings.model_fields[name].description}") from None
         raise UserError(f"setting {name} of the model: {first['msg']}") from None
 
 
 def require_model(model: str, file: str = "config.json") -> None:
-    """Raises UserError for a model that is meant to be a folder and is none, before anything heavy is loaded."""
+    """Raises UserError for a path that is not a folder with a model in it, before anything heavy is loaded."""
     looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
     if looks_like_path and not (Path(model).expanduser() / file).is_file():
         raise UserError(f"there is no model in the folder {model} (it has no {file})")

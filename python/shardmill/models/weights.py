@@ -1,4 +1,4 @@
-"""Telling weights in a folder apart: a folder has no revision, and what lies in it may be replaced."""
+"""A digest of the weights in a folder: a folder has no revision, and its files may be replaced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 SMALL = 1 << 20
 PIECES, PIECE = 16, 1 << 16
-"""Of a large file so many pieces of so many bytes are looked at, evenly spread: reading all of it would take minutes."""
+"""Of a large file so many pieces of so many bytes are read, evenly spread: reading all of it would take minutes."""
 
 State = tuple[tuple[str, int, int], ...]
 

@@ -34,15 +34,16 @@ class Exchange:
     raw: str
 
 
-class TracingModel:
+class TracingModel(Model):
     """A model that also remembers every exchange, by the request's key."""
 
     def __init__(self, model: Model):
         self._model = model
+        self.many_streams, self.fills_gpu = model.many_streams, model.fills_gpu
         self.exchanges: dict[str, list[Exchange]] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+    def close(self) -> None:
+        self._model.close()
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
         sent: dict[str, Request] = {}

@@ -102,8 +102,8 @@ def _traced(pool: dict[str, Model], role: str, spec: dict[str, Any]) -> TracingM
 
 
 def _release(pool: dict[str, Model], name: str) -> None:
-    if getattr(pool[name], "fills_gpu", False):
-        pool.pop(name).close()  # type: ignore[attr-defined]
+    if pool[name].fills_gpu:
+        pool.pop(name).close()
 
 
 def _life(run: RunFolder, row_id: int, exchanges: dict[str, dict[int, list[Exchange]]]) -> PreviewedLife:

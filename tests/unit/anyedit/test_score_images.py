@@ -14,7 +14,7 @@ from shardmill.anyedit.score_images import ScoreImages
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import run_shard
 from shardmill.core.stage import Answer, Context, Reject
-from shardmill.embedded.scene import paint
+from shardmill.embedded.scene import draw_scene
 from shardmill.embedded.scene.scorer import BEST
 from shardmill.models.contract import Reply, Scores
 from shardmill.models.registry import open_model
@@ -81,7 +81,7 @@ def test_options_that_make_no_sense_are_told(options: dict[str, Any]) -> None:
 
 
 def test_with_the_embedded_scorer_a_wrong_caption_is_told_from_a_right_one(tmp_path: Path) -> None:
-    paint(["dog", "bench"], seed=3).save(tmp_path / "1.png")
+    draw_scene(["dog", "bench"], seed=3).save(tmp_path / "1.png")
     stage = ScoreImages({"images": "image", "min_clip": 0.3}, Context(image_root=tmp_path))
     model = open_model("score", {"kind": "scene"})
 
@@ -97,7 +97,7 @@ def test_with_the_embedded_scorer_a_wrong_caption_is_told_from_a_right_one(tmp_p
 
 
 def test_a_run_keeps_scores_and_the_reasons_of_what_it_drops(tmp_path: Path) -> None:
-    paint(["dog", "bench"], seed=3).save(tmp_path / "1.png")
+    draw_scene(["dog", "bench"], seed=3).save(tmp_path / "1.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
     captions = [("1.png", "a dog on a bench"), ("1.png", "a piano"), ("", "a dog"), ("broken.png", "a dog"), ("1.png", "")]
     pl.DataFrame({"image": [row[0] for row in captions], "input": [row[1] for row in captions]}).write_csv(tmp_path / "in.csv")

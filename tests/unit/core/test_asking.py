@@ -16,7 +16,7 @@ from shardmill.core.planning import NewRun, redo, start_run
 from shardmill.core.shard_runner import run_shard
 from shardmill.core.stage import Answer, FollowUp, Row
 from shardmill.models import registry
-from shardmill.models.contract import CaptionRequest, Reply, Usage
+from shardmill.models.contract import CaptionRequest, Model, Reply, Usage
 from shardmill.recaption.perspectives import perspectives
 from shardmill.store.cells import parse_json_cell
 from shardmill.store.run_folder import RunFolder
@@ -25,7 +25,7 @@ from shardmill.util.errors import Stopped, UserError
 ROWS = 24
 
 
-class Talker:
+class Talker(Model):
     """A captioner that says what it was asked about which image, or what `says` says."""
 
     says: ClassVar[Callable[[CaptionRequest], Reply]]

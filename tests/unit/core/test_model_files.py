@@ -112,7 +112,7 @@ def test_servers_are_asked_for_the_same_model_without_a_gpu(tmp_path: Path) -> N
     ("content", "fault"),
     [
         ("just text", "is not a model file"),
-        ("role: text\nkind: vlm\nmodel: x", "no model has role 'text' and kind 'vlm'"),
+        ("role: text\nkind: vlm\nmodel: x", "no text model of kind 'vlm'.*'vllm'"),
         ("role: text\nkind: vllm\nmodel: x\nresources: {gpus: 2}", "resources has no 'gpus'"),
         ("role: text\nkind: vllm\nmodel: x\nprice: {tokens: 2}", "price.tokens"),
         ("role: [", "is not YAML"),

@@ -17,7 +17,7 @@ from conftest import CAPTIONS, write_captions
 from shardmill.core.shard_runner import run_shard
 from shardmill.embedded.rules.extract import extract_objects
 from shardmill.models import registry
-from shardmill.models.contract import Reply, TextRequest, Usage
+from shardmill.models.contract import Model, Reply, TextRequest, Usage
 from shardmill.negbench.answers import NewCaption
 from shardmill.negbench.create_mcq import CreateMcq
 from shardmill.negbench.extract_objects import ExtractObjects
@@ -29,7 +29,7 @@ from shardmill.util.errors import Stopped, UserError
 MakeRun = Callable[..., RunFolder]
 
 
-class Scripted:
+class Scripted(Model):
     """Answers like the rules, but as `behave` says, ten requests in flight, replies in any order."""
 
     behave: ClassVar[Callable[[TextRequest, str], Reply]] = lambda request, answer: Reply(request.key, answer)
@@ -362,6 +362,9 @@ def test_a_change_of_template_option_or_model_after_planning_is_refused_by_name(
     with monkeypatch.context() as patch:
         patch.setattr(ExtractObjects, "answer", NewCaption)
         assert refusal("extract_objects").startswith("answer schema of stage extract_objects changed")
+    with monkeypatch.context() as patch:
+        patch.setattr("shardmill.embedded.rules.engine.PATTERNS", ())
+        assert refusal("extract_objects").startswith("model patterns of stage extract_objects changed")
     run.stage("filter_objects").model["miss_rate"] = 0.5
     assert refusal("filter_objects").startswith("model error rates of stage filter_objects changed")
     run.stage("create_mcq").options["style"] = "original"

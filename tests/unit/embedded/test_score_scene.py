@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shardmill.embedded.scene import paint
+from shardmill.embedded.scene import draw_scene
 from shardmill.embedded.scene.scorer import BEST, LOOK, looks_of
 from shardmill.models.contract import ScoreRequest, Scores
 from shardmill.models.registry import model_identity, open_model
@@ -22,7 +22,7 @@ def scores(image: Path, *texts: str) -> tuple[float, ...]:
 
 @pytest.fixture
 def street(tmp_path: Path) -> Path:
-    paint(["dog", "car"], seed=1).save(tmp_path / "street.png")
+    draw_scene(["dog", "car"], seed=1).save(tmp_path / "street.png")
     return tmp_path / "street.png"
 
 
@@ -69,4 +69,4 @@ def test_pictures_are_answered_one_by_one_and_the_same_each_time(street: Path, t
 
 
 def test_the_lexicon_is_part_of_its_identity() -> None:
-    assert {"kind", "version", "lexicon"} == model_identity("score", {"kind": "scene"}).keys()
+    assert {"kind", "lexicon"} == model_identity("score", {"kind": "scene"}).keys()

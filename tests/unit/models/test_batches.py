@@ -12,7 +12,7 @@ import pytest
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.contract import DetectRequest, Reply
 from shardmill.models.images import UnreadableImage
-from shardmill.models.read_once import ReadOnce
+from shardmill.models.prefetch import ImagePrefetcher
 from shardmill.util.errors import ModelDied
 
 
@@ -157,16 +157,16 @@ def test_large_pictures_are_read_less_far_ahead() -> None:
 def test_an_image_is_read_once_for_requests_in_a_row() -> None:
     read: list[str] = []
 
-    def look(image: str) -> Any:
+    def read_image(image: str) -> Any:
         read.append(image)
         if image == "missing":
             raise UnreadableImage(image)
         return Loaded(image)
 
-    images: ReadOnce[Any] = ReadOnce(look, kept=8)
+    images: ImagePrefetcher[Any] = ImagePrefetcher(read_image, max_kept=8)
     names = [f"image{number // 5}" for number in range(300)]
     requests = [DetectRequest(name, (), str(place)) for place, name in enumerate(names)]
-    for request in images.ahead(requests):  # type: ignore[arg-type]
+    for request in images.prefetch_for(requests):  # type: ignore[arg-type]
         assert images.get(request.image).name == request.image
     assert sorted(read) == sorted(set(names))
     with pytest.raises(UnreadableImage):

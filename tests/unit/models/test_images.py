@@ -96,7 +96,7 @@ def test_images_are_read_inside_tar_files(tmp_path: Path) -> None:
             open_image(reference)
     with tarfile.open(tmp_path / "small.tar.gz", "w:gz") as tar:
         tar.add(shard, "inner")
-    with pytest.raises(UnreadableImage, match="no plain tar"):
+    with pytest.raises(UnreadableImage, match="not an uncompressed tar"):
         open_image(f"{tmp_path}/small.tar.gz::inner")
 
 

@@ -23,9 +23,9 @@ from shardmill.core.shard_runner import run_shard
 from shardmill.embedded.rules.extract import extract_objects
 from shardmill.models.contract import Reply, Sampling, TextRequest
 from shardmill.models.servers import Announcement, Server
-from shardmill.models.text import openai_pool
+from shardmill.models.text import openai_endpoints
 from shardmill.models.text.openai import OpenAIModel
-from shardmill.models.text.openai_answer import BadAnswer, read_reply, retry_after
+from shardmill.models.text.openai_replies import MalformedReply, read_reply, retry_after
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
 
@@ -62,9 +62,9 @@ def server() -> Iterator[FaultyServer]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses of milliseconds."""
-    monkeypatch.setattr(openai_pool, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(openai_pool, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(openai_pool, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(openai_endpoints, "MIN_BACKOFF", 0.01)
+    monkeypatch.setattr(openai_endpoints, "MAX_BACKOFF", 0.05)
+    monkeypatch.setattr(openai_endpoints, "REFRESH_SECONDS", 0.05)
 
 
 def client(*servers: FaultyServer, **settings: Any) -> OpenAIModel:
@@ -313,7 +313,7 @@ def test_how_an_answer_ended_is_told(message: dict[str, Any], finish: str, expec
     [b"", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"message": {"content": 3}}]}', b"\xff\xfe", b"null", b"[" * 100_000],
 )
 def test_a_body_that_is_no_answer_is_told_apart(body: bytes) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(MalformedReply):
         read_reply("k", body, 1.0)
 
 
@@ -328,7 +328,7 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     [
         ({}, "base_urls, or servers"),
         ({"base_urls": ["http://a/v1"], "servers": "x"}, "one of the two"),
-        ({"base_urls": ["a:8000"]}, "no address"),
+        ({"base_urls": ["a:8000"]}, "not an address"),
         ({"base_urls": ["http://a/v1"], "timeout": 3}, "no setting 'timeout'"),
     ],
 )

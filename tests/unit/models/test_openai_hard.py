@@ -20,9 +20,9 @@ from test_openai import SCHEMA, ask, client, good, in_turn, replies
 from faulty_server import FaultyServer, completion, cut, fails, slow
 from shardmill.models.contract import TextRequest
 from shardmill.models.servers import Announcement, Server
-from shardmill.models.text import openai, openai_pool
+from shardmill.models.text import openai, openai_endpoints
 from shardmill.models.text.openai import OpenAIModel
-from shardmill.models.text.openai_answer import read_reply
+from shardmill.models.text.openai_replies import read_reply
 from shardmill.util.errors import UserError
 
 
@@ -36,9 +36,9 @@ def server() -> Iterator[FaultyServer]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses of milliseconds."""
-    monkeypatch.setattr(openai_pool, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(openai_pool, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(openai_pool, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(openai_endpoints, "MIN_BACKOFF", 0.01)
+    monkeypatch.setattr(openai_endpoints, "MAX_BACKOFF", 0.05)
+    monkeypatch.setattr(openai_endpoints, "REFRESH_SECONDS", 0.05)
 
 
 STRICT = {**SCHEMA, "required": ["objects"]}
@@ -303,6 +303,6 @@ def test_the_environments_proxy_is_for_providers_not_for_the_clusters_own_server
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
     monkeypatch.setenv("no_proxy", "inner.example")
-    assert openai_pool.proxy_of("https://api.example/v1") == "http://proxy:3128"
-    assert openai_pool.proxy_of("https://inner.example:8443/v1") is None
-    assert openai_pool.proxy_of("http://node01:8000/v1") is None
+    assert openai_endpoints.proxy_of("https://api.example/v1") == "http://proxy:3128"
+    assert openai_endpoints.proxy_of("https://inner.example:8443/v1") is None
+    assert openai_endpoints.proxy_of("http://node01:8000/v1") is None

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from shardmill.models.text.openai_format import Formats
-from shardmill.models.text.openai_stream import Stream
+from shardmill.models.text.openai_replies import ReplyStream, ResponseFormats
 
 
 @pytest.fixture
@@ -33,8 +32,8 @@ async def double(number: int) -> int:
 
 
 def test_every_request_gets_one_reply(loop: asyncio.AbstractEventLoop) -> None:
-    assert sorted(Stream(loop, double, 7).replies(range(1, 200))) == list(range(2, 400, 2))
-    assert list(Stream(loop, double, 7).replies([])) == []
+    assert sorted(ReplyStream(loop, double, 7).replies(range(1, 200))) == list(range(2, 400, 2))
+    assert list(ReplyStream(loop, double, 7).replies([])) == []
 
 
 def test_the_loop_goes_on_while_the_caller_is_busy_with_a_reply(loop: asyncio.AbstractEventLoop) -> None:
@@ -47,7 +46,7 @@ def test_the_loop_goes_on_while_the_caller_is_busy_with_a_reply(loop: asyncio.Ab
             await asyncio.sleep(0.01)
         return number
 
-    replies = Stream(loop, answer, 2).replies(range(10))
+    replies = ReplyStream(loop, answer, 2).replies(range(10))
     next(replies)
     time.sleep(0.2)
     assert begun == [0, 1], "the second was at hand when the first was answered, and no more than that was taken"
@@ -61,7 +60,7 @@ def test_an_error_is_raised_once_and_the_others_like_it_are_not_complained_of(
         raise ValueError("no")
 
     with caplog.at_level(logging.ERROR), pytest.raises(ValueError, match="no"):
-        list(Stream(loop, fail, 8).replies(range(100)))
+        list(ReplyStream(loop, fail, 8).replies(range(100)))
     time.sleep(0.05)
     assert caplog.text == ""
 
@@ -77,7 +76,7 @@ def test_what_is_left_under_way_is_cancelled(loop: asyncio.AbstractEventLoop) ->
                 ended.set()
         return number
 
-    replies = Stream(loop, answer, 2).replies(range(2))
+    replies = ReplyStream(loop, answer, 2).replies(range(2))
     assert next(replies) == 0
     replies.close()
     assert ended.wait(5)
@@ -92,11 +91,11 @@ def test_a_loop_that_drops_its_tasks_ends_the_stream(loop: asyncio.AbstractEvent
         return number
 
     with pytest.raises(CancelledError):
-        list(Stream(loop, answer, 2).replies(range(2)))
+        list(ReplyStream(loop, answer, 2).replies(range(2)))
 
 
 def test_the_form_of_an_answer_is_made_once_for_a_schema_and_never_mistaken_for_another() -> None:
-    formats = Formats()
+    formats = ResponseFormats()
     kept: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     assert formats.of("json_schema", kept) is formats.of("json_schema", kept)
     assert formats.of("json_object", kept) == {"response_format": {"type": "json_object"}}

@@ -15,7 +15,7 @@ from rich.console import Console
 from shardmill.core.shard_runner import run_shard
 from shardmill.embedded.rules.extract import extract_objects
 from shardmill.models import registry
-from shardmill.models.contract import Reply, TextRequest, Usage
+from shardmill.models.contract import Model, Reply, TextRequest, Usage
 from shardmill.monitor.estimate import estimate
 from shardmill.monitor.estimate_view import render
 from shardmill.monitor.rates import stage_rates
@@ -29,7 +29,7 @@ STAGE = "extract_objects"
 COST = Usage(prompt_tokens=1000, cached_tokens=900, completion_tokens=20, seconds=0.5)
 
 
-class Counting:
+class Counting(Model):
     """The rules, with the cost of a real model."""
 
     @classmethod

@@ -189,7 +189,7 @@ def test_a_picture_is_small_and_inside_with_its_boxes_over_it(picture: Path) -> 
 def test_a_picture_that_cannot_be_read_is_a_note(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     page = report_page(sample_report(Path("bad.png")), image_root=tmp_path)
-    assert "no image of a known kind" in page and "no such file: /nowhere/7.png" in page
+    assert "not an image of a known format" in page and "no such file: /nowhere/7.png" in page
     assert "<image" not in page
 
 

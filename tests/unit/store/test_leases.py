@@ -14,7 +14,7 @@ import pytest
 
 from shardmill.core.model_shard import pool_key
 from shardmill.core.shard_runner import run_shard
-from shardmill.models.contract import Reply
+from shardmill.models.contract import Model, Reply
 from shardmill.models.registry import open_model
 from shardmill.store import leases as claims_module
 from shardmill.store.layout import ShardFiles
@@ -136,7 +136,7 @@ def leave_claim(files: ShardFiles, who: LeaseOwner) -> None:
     dead._end.set()
 
 
-class Meeting:
+class Meeting(Model):
     """The rules model, which calls `meet` once before its n-th answer: time for another worker to come in."""
 
     def __init__(self, at: int, meet: Callable[[], None]):

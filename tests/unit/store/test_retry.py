@@ -21,7 +21,7 @@ from shardmill.util.errors import UserError
 RULES = {"kind": "rules"}
 
 
-class Watched:
+class Watched(Model):
     """The rules with a note of who was asked with which seed; rows of `bad` get half an object for an answer."""
 
     def __init__(self, bad: Callable[[int], bool] = lambda row_id: False):

@@ -1,4 +1,4 @@
-"""A caption as a scene to paint, and a verdict on such a scene."""
+"""A caption as a scene to draw, and a verdict on such a scene."""
 
 from __future__ import annotations
 

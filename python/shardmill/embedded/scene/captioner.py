@@ -1,22 +1,21 @@
-"""`scene`: plain captions of the pictures that the `scene` painter made; of any other picture, its size, shape and colours."""
+"""`scene`: plain captions of scene images; of any other image, its shape, brightness and colours."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from shardmill.language.lexicon import lexicon_digest
 from shardmill.language.named_objects import named_objects
 from shardmill.language.nouns import is_mass, is_plural, with_article
-from shardmill.models.contract import CaptionRequest, Reply
+from shardmill.models.contract import CaptionRequest, Model, Reply
 from shardmill.models.images import UnreadableImage, open_image
 
-VERSION = 2
 COLORS = {
     "black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128), "red": (200, 40, 40), "green": (50, 140, 60),
     "blue": (50, 90, 190), "yellow": (230, 210, 60), "orange": (230, 140, 40), "brown": (120, 80, 45), "pink": (235, 160, 185),
@@ -29,17 +28,16 @@ QUESTION = re.compile(r"[^.!?\n]*\?\s*$")
 THERE = re.compile(r"\s*(?:Is|Are) there\b")
 
 
-class SceneCaptioner:
-    """Says what is in a picture without a model; short when it is asked for few tokens."""
+class SceneCaptioner(Model):
+    """Captions images without a model; short when it is asked for few tokens."""
 
     def __init__(self) -> None:
         self._last: tuple[str, list[str], Look] = ("", [], Look("", "", ""))
 
     @classmethod
-    def identity(cls) -> dict[str, str]:
-        """Version, and the lexicon of what it can see."""
-        lexicon = (Path(__file__).parents[2] / "language" / "lexicon.csv").read_bytes()
-        return {"version": str(VERSION), "lexicon": sha256(lexicon).hexdigest()}
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        """The digest of the lexicon of what it can see."""
+        return {"lexicon": lexicon_digest()}
 
     def stream(self, requests: Iterable[CaptionRequest]) -> Iterator[Reply]:
         """See `models.contract.Model`."""
@@ -59,7 +57,7 @@ class SceneCaptioner:
 
 
 def _objects(image: Image.Image) -> list[str]:
-    """The objects of a scene picture, the largest first; none for other pictures."""
+    """The objects of a scene image, the largest first; none for other images."""
     from shardmill.embedded.scene.palette import codes
     from shardmill.embedded.scene.reader import MIN_AREA, NotAScene, flat_codes, require_scene
 
@@ -77,7 +75,7 @@ def _objects(image: Image.Image) -> list[str]:
 
 @dataclass(frozen=True)
 class Look:
-    """What any picture is like, in words: as a whole, in style, behind what it shows."""
+    """What any image looks like, in words: as a whole, in style, behind what it shows."""
 
     whole: str
     style: str
@@ -110,7 +108,7 @@ def _common(pixels: np.ndarray) -> list[str]:
 def _reply(prompt: str, objects: list[str], look: Look) -> str:
     """The answer to a question about a thing, or to a request for a caption.
 
-    It believes what it is told and what a question takes for granted, as models do.
+    It believes what the prompt says and what a question presupposes, as models do.
     """
     shown = SHOWN.search(prompt)
     if shown is not None:

@@ -1,63 +1,64 @@
-"""`scene`: simple pictures of the everyday objects that a prompt names, with mistakes at a stated rate."""
+"""`scene`: simple images of the everyday objects that a prompt names, with mistakes at a stated rate."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
 from pathlib import Path
 from random import Random
+from typing import Any
 
-from shardmill.models.contract import GeneratedImage, GenerateRequest, Reply
+from shardmill.language.lexicon import lexicon_digest
+from shardmill.models.contract import GeneratedImage, GenerateRequest, Model, Reply
 from shardmill.models.generate.prompt_weights import plain
-from shardmill.models.generate.store import address, file_name, save, size_of
+from shardmill.models.generate.store import code_digest, image_digest, image_file, save_image, saved_size
 
-VERSION = 2
 MAX_OBJECTS = 12
 MAX_OF_A_KIND = 6
+DRAWN_BY = tuple(f"shardmill.embedded.scene.{module}" for module in ("generator", "drawing", "palette", "shapes"))
+"""The modules whose code decides what an image looks like."""
 
 
-class SceneGenerator:
-    """Paints what a prompt names and the lexicon knows, as often as it says ("three otters").
+class SceneGenerator(Model):
+    """Draws what a prompt names and the lexicon knows, as often as it says ("three otters").
 
     `leave_out_rate` is the share of its objects that are forgotten, `add_rate` that of the negative prompt's objects that are
-    painted all the same: a real painter does both.
+    drawn all the same: a real model does both.
     """
 
     def __init__(self, leave_out_rate: float = 0.0, add_rate: float = 0.0):
         self._rates = float(leave_out_rate), float(add_rate)
-        self._identity = self.identity(*self._rates)
 
     @classmethod
-    def identity(cls, leave_out_rate: float = 0.0, add_rate: float = 0.0) -> dict[str, str]:
-        """Version, error rates and the lexicon of what it can paint."""
-        lexicon = (Path(__file__).parents[2] / "language" / "lexicon.csv").read_bytes()
-        rates = f"leave out {float(leave_out_rate)}, add {float(add_rate)}"
-        return {"version": str(VERSION), "error rates": rates, "lexicon": sha256(lexicon).hexdigest()}
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        """The error rates, and the digest of the lexicon of what it can draw."""
+        leave_out, add = cls(**settings)._rates
+        return {"error rates": f"leave out {leave_out}, add {add}", "lexicon": lexicon_digest()}
 
     def stream(self, requests: Iterable[GenerateRequest]) -> Iterator[Reply]:
         """See `models.contract.Model`."""
-        from shardmill.embedded.scene import paint
+        from shardmill.embedded.scene.drawing import draw_scene
 
+        drawn_by = {**self.identity(leave_out_rate=self._rates[0], add_rate=self._rates[1]), "code": code_digest(*DRAWN_BY)}
         for request in requests:
             rng = Random(request.seed)
             objects = self._objects(request, rng)
             if not objects:
                 yield Reply(
-                    request.key, None, "unusable", "nothing to paint", f"no object that scene knows: {request.prompt[:80]}"
+                    request.key, None, "unusable", "nothing to draw", f"no object that scene knows: {request.prompt[:80]}"
                 )
                 continue
-            painted_from = {**self._identity, "prompt": request.prompt, "negative": request.negative, "seed": request.seed}
-            name = file_name(address(painted_from), "png")
+            drawn_from = {**drawn_by, "prompt": request.prompt, "negative": request.negative, "seed": request.seed}
+            name = image_file(image_digest(drawn_from), "png")
             path = Path(request.folder) / name
-            size = size_of(path)
+            size = saved_size(path)
             if size is None:
-                picture = paint(objects, seed=rng.randrange(2**31))
-                save(picture, path)
-                size = picture.size
+                image = draw_scene(objects, seed=rng.randrange(2**31))
+                save_image(image, path)
+                size = image.size
             yield Reply(request.key, GeneratedImage(name, *size))
 
     def _objects(self, request: GenerateRequest, rng: Random) -> list[tuple[str, int]]:
-        """The things to paint and how many of each, no more than MAX_OBJECTS in all."""
+        """The things to draw and how many of each, no more than MAX_OBJECTS in all."""
         leave_out, add = self._rates
         wanted = {name: count for name, count in _known(request.prompt).items() if rng.random() >= leave_out}
         mistaken = [name for name in _known(request.negative) if rng.random() < add]

@@ -1,4 +1,4 @@
-"""Colours. Each object has a body colour of its own on a lattice in RGB; all else is painted between the lattice points."""
+"""Colours. Each object has a body colour of its own on a lattice in RGB; all else is drawn between the lattice points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader: which objects are in a picture of the painter, where, and how surely, from its pixels alone."""
+"""The detector of scenes: which objects a scene image shows, where, and with what score, from its pixels alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Codes = NDArray[np.int32]
 MIN_AREA = 8
 MAT_TOLERANCE = 12
 GAP = 7
-"""Instances of one object are told apart by so many empty columns or rows between them."""
+"""Instances of one object are separate if so many empty columns or rows lie between them."""
 
 
 def _levels() -> NDArray[np.int32]:
@@ -37,7 +37,7 @@ LEVEL_OF = _levels()
 
 
 class NotAScene(ValueError):
-    """The picture was not painted by `scene`."""
+    """The image was not drawn by `scene`."""
 
 
 @dataclass(frozen=True)
@@ -48,39 +48,46 @@ class FoundObject:
     boxes: tuple[Box, ...] = ()
 
 
-def read(
+def detect_objects(
     image: Image.Image, names: Sequence[str], miss_rate: float = 0.0, false_alarm_rate: float = 0.0, seed: int = 0
 ) -> dict[str, FoundObject]:
-    """A finding for each name, each on its own. With error rates, that share of present names is missed and of absent ones seen.
+    """Detect objects in a scene image, each name independently of the others.
 
-    A name is an object of the lexicon or a kind of objects; one that the lexicon does not know scores 0. Raises NotAScene for
-    pictures of other origin.
+    Args:
+        image: A scene image.
+        names: Objects of the lexicon, or kinds of objects; a name that the lexicon does not know scores 0.
+        miss_rate: The share of visible names that is reported as absent.
+        false_alarm_rate: The share of absent names that is reported as visible.
+        seed: Decides, with the image and the name, where errors are made.
+
+    Raises:
+        NotAScene: If the image was not drawn by `scene`.
     """
     pixels = np.asarray(image.convert("RGB"))
     require_scene(pixels)
     areas = flat_codes(pixels)
     counts = np.bincount(areas[areas >= 0], minlength=1)
     present = {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
-    picture = blake2b(pixels.tobytes(), digest_size=8).hexdigest()
+    digest = blake2b(pixels.tobytes(), digest_size=8).hexdigest()
     height, width = areas.shape
-    findings = {}
+    results = {}
     for name in names:
-        rng = Random(f"{picture} {name} {seed}")
-        finding = _look(areas, present, name, rng)
+        rng = Random(f"{digest} {name} {seed}")
+        result = _detect_one(areas, present, name, rng)
         error = rng.random()
-        if finding.boxes and error < miss_rate:
-            finding = FoundObject(round(rng.uniform(0.0, 0.08), 4))
-        elif not finding.boxes and error < false_alarm_rate:
-            finding = FoundObject(round(rng.uniform(0.3, 0.7), 4), (_made_up_box(rng, width, height),))
-        findings[name] = finding
-    return findings
+        if result.boxes and error < miss_rate:
+            result = FoundObject(round(rng.uniform(0.0, 0.08), 4))
+        elif not result.boxes and error < false_alarm_rate:
+            result = FoundObject(round(rng.uniform(0.3, 0.7), 4), (_made_up_box(rng, width, height),))
+        results[name] = result
+    return results
 
 
 def require_scene(pixels: NDArray[np.uint8]) -> None:
-    """Raise NotAScene unless the picture stands in the painter's mat and is not all mat."""
+    """Raise NotAScene unless the image has the frame of a scene, and is not all frame."""
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     if min(pixels.shape[:2]) < 32 or _mat_share(border) < 0.95 or _mat_share(pixels[8:-8:4, 8:-8:4].reshape(-1, 3)) > 0.9:
-        raise NotAScene("not a picture painted by scene")
+        raise NotAScene("not an image drawn by scene")
 
 
 def _mat_share(pixels: NDArray[np.uint8]) -> float:
@@ -89,7 +96,7 @@ def _mat_share(pixels: NDArray[np.uint8]) -> float:
 
 
 def flat_codes(pixels: NDArray[np.uint8]) -> Codes:
-    """The lattice point of each pixel that has the one of its four neighbours, else -1: edges and gradients fall out."""
+    """The lattice point (height, width) of each pixel that shares it with its four neighbours, else -1 (edges, gradients)."""
     levels = LEVEL_OF[pixels]
     code = (levels[..., 0] * LEVELS + levels[..., 1]) * LEVELS + levels[..., 2]
     code[(levels < 0).any(axis=2)] = -1
@@ -114,7 +121,7 @@ def _is_a(entry: LexiconEntry, kind: LexiconEntry) -> bool:
     return kind.name in lexicon().kinds(entry)
 
 
-def _look(areas: Codes, present: dict[int, int], name: str, rng: Random) -> FoundObject:
+def _detect_one(areas: Codes, present: dict[int, int], name: str, rng: Random) -> FoundObject:
     seen = [code for code in wanted_codes(name) if present.get(code, 0) >= MIN_AREA]
     if not seen:
         return FoundObject(round(rng.uniform(0.0, 0.08), 4) if wanted_codes(name) else 0.0)
@@ -143,12 +150,12 @@ def instances(mask: NDArray[np.bool_]) -> list[Box]:
 
 def _runs(line: Any) -> list[tuple[int, int]]:
     """The stretches of a line that are set, joining those with gaps under `GAP`."""
-    places = np.flatnonzero(line)
-    if not len(places):
+    indices = np.flatnonzero(line)
+    if not len(indices):
         return []
-    breaks = np.flatnonzero(np.diff(places) > GAP)
-    starts = [int(places[0]), *(int(places[at + 1]) for at in breaks)]
-    ends = [*(int(places[at]) + 1 for at in breaks), int(places[-1]) + 1]
+    breaks = np.flatnonzero(np.diff(indices) > GAP)
+    starts = [int(indices[0]), *(int(indices[at + 1]) for at in breaks)]
+    ends = [*(int(indices[at]) + 1 for at in breaks), int(indices[-1]) + 1]
     return list(zip(starts, ends, strict=True))
 
 

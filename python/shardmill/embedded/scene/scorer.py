@@ -1,8 +1,8 @@
-"""`scene`: how well texts fit a picture of the `scene` painter, without weights; of any other picture, its colours and light.
+"""`scene`: how well texts fit a scene image, without weights; for any other image, by its colours and light.
 
 The score of a text is `BEST` times the share of what it names that is seen. An object of the lexicon counts 1 and is seen when
-the picture shows it, or something of its kind. A word for a colour or for much or little light counts `LOOK` and is seen when
-the picture has that colour or light. In a picture that the painter has not made no object is seen. A text that names nothing of
+the image shows it, or something of its kind. A word for a colour or for much or little light counts `LOOK` and is seen when
+the image has that colour or light. In any other than a scene image no object is seen. A text that names nothing of
 all this scores 0.
 """
 
@@ -10,37 +10,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from shardmill.embedded.scene.captioner import COLORS
+from shardmill.language.lexicon import lexicon_digest
 from shardmill.language.named_objects import named_objects
-from shardmill.models.contract import Reply, ScoreRequest, Scores
+from shardmill.models.contract import Model, Reply, ScoreRequest, Scores
 from shardmill.models.images import UnreadableImage, open_image
 
-VERSION = 1
 BEST = 0.35
 """What a text scores that fits in all it names: about where the cosines of CLIP end, so that its thresholds make sense here."""
 LOOK = 0.2
 ENOUGH = 0.02
-"""The share of a picture from which on a colour is in it."""
+"""The share of an image from which on a colour is in it."""
 BRIGHT, DARK = 160, 80
 """Mean values of the pixels, of 255."""
 LIGHT = ("bright", "dark")
 WORD = re.compile(r"[a-z]+")
 
 
-class SceneScorer:
-    """Scores texts by what they name. The same picture and text always score the same."""
+class SceneScorer(Model):
+    """Scores texts by what they name. The same image and text always score the same."""
 
     @classmethod
-    def identity(cls) -> dict[str, str]:
-        """Version, and the lexicon of what it can see."""
-        lexicon = (Path(__file__).parents[2] / "language" / "lexicon.csv").read_bytes()
-        return {"version": str(VERSION), "lexicon": sha256(lexicon).hexdigest()}
+    def identity(cls, **settings: Any) -> dict[str, str]:
+        """The digest of the lexicon of what it can see."""
+        return {"lexicon": lexicon_digest()}
 
     def stream(self, requests: Iterable[ScoreRequest]) -> Iterator[Reply]:
         """See `models.contract.Model`."""
@@ -55,8 +53,8 @@ class SceneScorer:
 
 
 def score(image: Image.Image, looks: frozenset[str], text: str) -> float:
-    """The score of a text in [0, `BEST`], for a picture and the words that are true of its looks."""
-    from shardmill.embedded.scene import NotAScene, read
+    """The score of a text in [0, `BEST`], for an image and the words that are true of its looks."""
+    from shardmill.embedded.scene.reader import NotAScene, detect_objects
 
     names = [entry.name for entry in named_objects(text)]
     words = set(WORD.findall(text.lower().replace("gray", "grey"))) & {*COLORS, *LIGHT}
@@ -64,14 +62,14 @@ def score(image: Image.Image, looks: frozenset[str], text: str) -> float:
     if not named:
         return 0.0
     try:
-        seen = sum(1 for finding in read(image, names).values() if finding.boxes)
+        seen = sum(1 for result in detect_objects(image, names).values() if result.boxes)
     except NotAScene:
         seen = 0
     return BEST * (seen + LOOK * len(words & looks)) / named
 
 
 def looks_of(image: Image.Image) -> frozenset[str]:
-    """The words for colours and light that are true of a picture."""
+    """The words for colours and light that are true of an image."""
     small = np.asarray(image.resize((32, 32), Image.Resampling.BOX), dtype=np.int32).reshape(-1, 3)
     nearest = np.square(small[:, None] - np.array(list(COLORS.values()))).sum(-1).argmin(1)
     shares = np.bincount(nearest, minlength=len(COLORS)) / len(nearest)

@@ -1,4 +1,4 @@
-"""The shapes that objects are painted with; `shapes.yaml` says how they are written."""
+"""The shapes that objects are drawn with; `shapes.yaml` says how they are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a picture is made ready for a captioner: settings that all of them share."""
+"""How an image is prepared for a captioner: settings that all of them share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shardmill.models.images import open_image
 from shardmill.util.errors import UserError
 
 MEAN_COLOR = (122, 116, 104)
-"""The mean of the pictures that CLIP was trained on: LLaVA-1.5 pads with it."""
+"""The mean colour of the images that CLIP was trained on: LLaVA-1.5 pads with it."""
 TILES: dict[str, dict[str, Any]] = {
     "internvl_chat": {"max_dynamic_patch": "{}"},
     "internvl": {"crop_to_patches": True, "max_patches": "{}"},
@@ -24,22 +24,20 @@ SHAPING = ("max_pixels", "square", "max_tiles", "image_text", "processor")
 
 
 class ImageSettings(BaseModel):
-    """How pictures and prompts are given to a captioner."""
+    """How images and prompts are given to a captioner."""
 
-    max_pixels: int | None = Field(
-        default=None, ge=784, description="larger pictures are scaled down to so many pixels (Qwen2-VL)"
-    )
-    square: bool = Field(False, description="pad pictures to a square (LLaVA-1.5 was trained so)")
+    max_pixels: int | None = Field(default=None, ge=784, description="larger images are scaled down to so many pixels (Qwen2-VL)")
+    square: bool = Field(False, description="pad images to a square (LLaVA-1.5 was trained so)")
     max_tiles: int | None = Field(
-        default=None, ge=1, le=MAX_TILES, description="tiles that a picture is cut into (InternVL; 6 there)"
+        default=None, ge=1, le=MAX_TILES, description="tiles that an image is cut into (InternVL; 6 there)"
     )
     image_text: str | None = Field(
         default=None, pattern=r"\{prompt\}", description="how image and prompt stand in a turn, if not as the chat template knows"
     )
     processor: dict[str, Any] = Field({}, description="other arguments of the model's image processor")
 
-    def picture(self, reference: str) -> Image.Image:
-        """A picture made ready. Raises UnreadableImage."""
+    def load_image(self, reference: str) -> Image.Image:
+        """The image of a reference, scaled and padded as the settings say. Raises UnreadableImage."""
         image = open_image(reference)
         if self.max_pixels and image.width * image.height > self.max_pixels:
             scale = math.sqrt(self.max_pixels / (image.width * image.height))
@@ -57,12 +55,12 @@ class ImageSettings(BaseModel):
         """
         names = TILES.get(model_type, {})
         if self.max_tiles and not names:
-            raise UserError(f"a model of type {model_type!r} cuts no tiles; leave out max_tiles")
+            raise UserError(f"a model of type {model_type!r} does not cut images into tiles; leave out max_tiles")
         tiles = min(self.max_tiles or DEFAULT_TILES, budget or MAX_TILES)
         return {**{name: tiles if value == "{}" else value for name, value in names.items()}, **self.processor}
 
     def chat(self, prompt: str) -> list[dict[str, Any]]:
-        """The turn that asks `prompt` about a picture; the picture first, so that all prompts about it begin alike."""
+        """The user turn with an image and `prompt`; the image first, so that all prompts about it share a prefix."""
         if self.image_text is not None:
             return [{"role": "user", "content": self.image_text.replace("{prompt}", prompt)}]
         return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]

@@ -1,7 +1,7 @@
 """MiniGPT-4 (Zhu et al., 2023, arXiv:2304.10592) built from transformers parts: an image and a prompt in, text out.
 
 The vision tower and Q-Former of BLIP-2 turn an image into 32 tokens, one linear layer, all that MiniGPT-4 trained, carries them
-into the embeddings of Vicuna or Llama 2. Rows are padded on the left and masked, so that none depends on its batch.
+into the embeddings of Vicuna or Llama 2. Rows are padded on the left and masked, so that a row does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -19,35 +19,33 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from shardmill.models.contract import CaptionRequest, Reply, Request, Sampling, Usage
-from shardmill.models.faults import OUT_OF_MEMORY, last_words
+from shardmill.models.failures import OUT_OF_MEMORY, failure_message
 from shardmill.models.images import UnreadableImage
-from shardmill.models.loading import device_of, dtype_of, ends_of, loading
-from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.models.loading import device_of, dtype_of, end_tokens_of, loading
+from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
 from shardmill.models.weights import weights_digest
 from shardmill.util.errors import ModelDied, UserError
 
 if TYPE_CHECKING:
-    from shardmill.models.caption.minigpt4_parts import Sights
+    from shardmill.models.caption.minigpt4_parts import VisualTokenCache
 
 log = logging.getLogger("shardmill")
 
-VERSION = 1
-"""Goes up when the same request would be shown, asked or sampled otherwise."""
 WINDOW = 3
 """Batches' worth of requests whose images are decoded ahead."""
 CHATS = {
     "vicuna": ("###Human: <Img>", "</Img> {prompt} ###Assistant:", ("###",)),
     "llama-2": ("[INST]<Img>", "</Img> {prompt} [/INST]", ()),
 }
-"""What stands before an image, what after it, and what ends an answer, as in the original's alignment prompts."""
+"""The text before an image, the text after it, and the strings that end an answer, as in the original's alignment prompts."""
 
 
 class MiniGpt4Settings(ModelSettings):
     """Settings of a MiniGPT-4."""
 
-    shaping = (*ModelSettings.shaping, "eyes", "projection", "chat", "dtype", "max_model_len")
+    shaping = (*ModelSettings.shaping, "vision_encoder", "projection", "chat", "dtype", "max_model_len")
 
-    eyes: str = Field(description="a BLIP-2 checkpoint, folder or hub id; its vision tower and Q-Former are used")
+    vision_encoder: str = Field(description="a BLIP-2 checkpoint, folder or hub id; its vision tower and Q-Former are used")
     projection: str = Field(description="an original MiniGPT-4 checkpoint: path of a .pth file, or repo_id:filename on the hub")
     chat: Literal["vicuna", "llama-2"] = Field("vicuna", description="the form of a prompt: vicuna, or llama-2")
     dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: as the weights are, float32 on a CPU")
@@ -56,11 +54,11 @@ class MiniGpt4Settings(ModelSettings):
     max_model_len: int | None = Field(default=None, ge=64, description="prompt and answer together; the model's own if not given")
 
     def identity(self) -> dict[str, str]:
-        """As for any model, and which weights the eyes and the projection are, where they are local."""
+        """As for any model, and the weights of the vision encoder and the projection, where they are local."""
         found = super().identity()
-        eyes, projection = Path(self.eyes).expanduser(), Path(self.projection).expanduser()
-        if eyes.is_dir():
-            found["eyes_weights"] = weights_digest(eyes)
+        vision_encoder, projection = Path(self.vision_encoder).expanduser(), Path(self.projection).expanduser()
+        if vision_encoder.is_dir():
+            found["vision_encoder_weights"] = weights_digest(vision_encoder)
         if projection.is_file():
             found["projection_sha256"] = sha256(projection.read_bytes()).hexdigest()
         return found
@@ -75,8 +73,10 @@ class _Prepared:
     sampling: Sampling
 
 
-class MiniGpt4Captioner:
-    """A language model, its tokenizer, and eyes."""
+class MiniGpt4Captioner(SettingsModel):
+    """A language model, its tokenizer, and a vision encoder."""
+
+    Settings = MiniGpt4Settings
 
     def __init__(self, **settings: Any):
         self.settings = wanted = read_settings(MiniGpt4Settings, settings)
@@ -92,42 +92,38 @@ class MiniGpt4Captioner:
         dtype = dtype_of(wanted.dtype, torch.float32 if device == "cpu" else "auto")
         where: dict[str, Any] = {"revision": wanted.revision}
         with loading(wanted.model, "MiniGPT-4"):
-            # what can be wrong is looked at before gigabytes are loaded
-            described = parts.read_vision_config(wanted.eyes)
+            # whatever can be wrong is checked before gigabytes are loaded
+            vision_config = parts.read_vision_config(wanted.vision_encoder)
             hidden = AutoConfig.from_pretrained(wanted.model, **where).get_text_config().hidden_size
-            projection = parts.load_projection(wanted.projection, described.qformer_config.hidden_size, hidden)
-            self._processor = parts.load_processor(wanted.eyes, described)
+            projection = parts.load_projection(wanted.projection, vision_config.qformer_config.hidden_size, hidden)
+            self._processor = parts.load_processor(wanted.vision_encoder, vision_config)
             self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
             self._model = AutoModelForCausalLM.from_pretrained(wanted.model, dtype=dtype, **where).to(device).eval()
-            self._eyes = parts.load_vision_encoder(wanted.eyes, projection, self._model.dtype, device)
-        self._end_ids, self._pad_id = ends_of(self._model, self._tokenizer)
+            self._vision_encoder = parts.load_vision_encoder(wanted.vision_encoder, projection, self._model.dtype, device)
+        self._end_ids, self._pad_id = end_tokens_of(self._model, self._tokenizer)
         limit = getattr(self._model.config, "max_position_embeddings", None) or 1 << 20
         self._max_model_len = min(limit, wanted.max_model_len or limit)
-        self._queries = described.num_query_tokens
+        self._queries = vision_config.num_query_tokens
         before, self._after, self._stops = CHATS[wanted.chat]
         start = [] if self._tokenizer.bos_token_id is None else [self._tokenizer.bos_token_id]
         self._before = [*start, *self._tokenizer.encode(before, add_special_tokens=False)]
         self._batch_size = wanted.max_batch_size
         self.fills_gpu = device != "cpu"
 
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(MiniGpt4Settings, settings).identity()}
-
     def close(self) -> None:
         """Free the model's memory."""
         import torch
 
-        del self._model, self._eyes
+        del self._model, self._vision_encoder
         torch.cuda.empty_cache()
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
         """See `models.contract.Model`. Requests are taken a few batches ahead; they are answered in their order."""
-        from shardmill.models.caption.minigpt4_parts import Sights
+        from shardmill.models.caption.minigpt4_parts import VisualTokenCache
 
         waiting: deque[_Prepared] = deque()
         source = iter(requests)
-        with Sights(self._look, self._encode) as sights:
+        with VisualTokenCache(self._preprocess, self._encode) as visual_tokens:
             while True:
                 wanted = max(0, WINDOW * self._batch_size - len(waiting))
                 for request in islice(source, wanted):
@@ -136,15 +132,15 @@ class MiniGpt4Captioner:
                     if isinstance(prepared, Reply):
                         yield prepared
                     else:
-                        sights.expect(request.image)
+                        visual_tokens.expect(request.image)
                         waiting.append(prepared)
                 if not waiting:
                     return
                 batch = [waiting.popleft() for _ in range(min(self._batch_size, len(waiting)))]
-                replies = self._answer(batch, sights)
+                replies = self._answer(batch, visual_tokens)
                 yield from replies
 
-    def _look(self, image: Any) -> Any:
+    def _preprocess(self, image: Any) -> Any:
         """An opened image as pixels (1, 3, height, width)."""
         return self._processor(images=image, return_tensors="pt")["pixel_values"]
 
@@ -153,11 +149,11 @@ class MiniGpt4Captioner:
         import torch
 
         with torch.inference_mode():
-            return self._eyes(pixels.to(self._model.device))[0].to(self._model.dtype)
+            return self._vision_encoder(pixels.to(self._model.device))[0].to(self._model.dtype)
 
     def _prepare(self, request: CaptionRequest) -> _Prepared | Reply:
-        asked = self._after.replace("{prompt}", request.prompt)
-        ids = self._tokenizer.encode(asked, add_special_tokens=False)
+        after_image = self._after.replace("{prompt}", request.prompt)
+        ids = self._tokenizer.encode(after_image, add_special_tokens=False)
         length = self._length(ids)
         if length >= self._max_model_len:
             return Reply(
@@ -170,30 +166,30 @@ class MiniGpt4Captioner:
     def _length(self, ids: Sequence[int]) -> int:
         return len(self._before) + self._queries + len(ids)
 
-    def _answer(self, batch: list[_Prepared], sights: Sights) -> list[Reply]:
+    def _answer(self, batch: list[_Prepared], visual_tokens: VisualTokenCache) -> list[Reply]:
         """The replies to a batch, in parts if it is too large for the memory."""
         try:
-            return self._see_and_generate(batch, sights)
+            return self._encode_and_generate(batch, visual_tokens)
         except RuntimeError as error:
             if not any(sign in str(error) for sign in OUT_OF_MEMORY):
-                raise ModelDied(last_words(f"MiniGPT-4 with {self.settings.model}", str(error))) from error
+                raise ModelDied(failure_message(f"MiniGPT-4 with {self.settings.model}", str(error))) from error
             problem = str(error)[:600]
         if len(batch) == 1:
             return [Reply(batch[0].request.key, "", "error", "out of memory", problem)]
         half = len(batch) // 2
         self._batch_size = max(1, min(self._batch_size, half))
         log.warning("out of memory with %d rows at a time; %d from now on", len(batch), self._batch_size)
-        return [reply for part in (batch[:half], batch[half:]) for reply in self._answer(part, sights)]
+        return [reply for part in (batch[:half], batch[half:]) for reply in self._answer(part, visual_tokens)]
 
-    def _see_and_generate(self, batch: Sequence[_Prepared], sights: Sights) -> list[Reply]:
-        seen: list[tuple[_Prepared, Any]] = []
+    def _encode_and_generate(self, batch: Sequence[_Prepared], visual_tokens: VisualTokenCache) -> list[Reply]:
+        encoded: list[tuple[_Prepared, Any]] = []
         replies = []
         for each in batch:
             try:
-                seen.append((each, sights.tokens(each.request.image)))
+                encoded.append((each, visual_tokens.tokens(each.request.image)))
             except UnreadableImage as error:
                 replies.append(Reply(each.request.key, "", "unusable", "unreadable image", str(error)))
-        return [*replies, *(self._generate(seen) if seen else [])]
+        return [*replies, *(self._generate(encoded) if encoded else [])]
 
     def _generate(self, rows: Sequence[tuple[_Prepared, Any]]) -> list[Reply]:
         import torch
@@ -203,7 +199,7 @@ class MiniGpt4Captioner:
 
         started = time.monotonic()
         samplings = [each.sampling for each, _ in rows]
-        ends = RowEnds(self._tokenizer, 0, samplings)  # with embeddings for a prompt, generate knows only the tokens it wrote
+        ends = RowEnds(self._tokenizer, 0, samplings)  # `generate` returns only new tokens when the prompt is embeddings
         with torch.inference_mode():
             embeddings, mask = self._embed(rows)
             out = self._model.generate(

@@ -1,4 +1,4 @@
-"""What MiniGPT-4 sees with: the vision tower and Q-Former of a BLIP-2 checkpoint, and the one layer that MiniGPT-4 trained."""
+"""MiniGPT-4's vision encoder: the vision tower and Q-Former of a BLIP-2 checkpoint, and the one layer that MiniGPT-4 trained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEIGHT, BIAS = "llama_proj.weight", "llama_proj.bias"
 
 
 class Blip2VisionEncoder(Blip2PreTrainedModel):
-    """Pixels (images, 3, height, width) in, what the Q-Former says of them (images, query tokens, its size) out, in float32."""
+    """Pixels (images, 3, height, width) in, the Q-Former's hidden states (images, query tokens, its size) out, in float32."""
 
     config_class = Blip2Config
     main_input_name = "pixel_values"
@@ -39,10 +39,10 @@ class Blip2VisionEncoder(Blip2PreTrainedModel):
         self.post_init()
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        seen = self.vision_model(pixel_values=pixel_values.to(self.vision_model.dtype)).last_hidden_state
-        queries = self.query_tokens.expand(len(seen), -1, -1)
-        said: torch.Tensor = self.qformer(query_embeds=queries, encoder_hidden_states=seen).last_hidden_state
-        return said
+        vision_states = self.vision_model(pixel_values=pixel_values.to(self.vision_model.dtype)).last_hidden_state
+        queries = self.query_tokens.expand(len(vision_states), -1, -1)
+        query_states: torch.Tensor = self.qformer(query_embeds=queries, encoder_hidden_states=vision_states).last_hidden_state
+        return query_states
 
 
 class VisionEncoder(torch.nn.Module):
@@ -57,35 +57,35 @@ class VisionEncoder(torch.nn.Module):
         return visual
 
 
-class Sights:
-    """Visual tokens by the path of their image: decoded ahead in threads, computed when asked for, kept while they are new.
+class VisualTokenCache:
+    """Visual tokens by the path of their image: images are decoded ahead in threads, encoded on demand, the last ones kept.
 
-    `look` turns an opened image into pixels and runs in the threads; `encode` turns pixels into visual tokens. An image is
-    encoded alone, so that its tokens do not depend on its neighbours. Made for one stream: the next may find other files there.
+    `preprocess` turns an opened image into pixels and runs in the threads; `encode` turns pixels into visual tokens. An image is
+    encoded alone, so that its tokens do not depend on its neighbours. Made for one stream: files may change before the next.
     """
 
-    def __init__(self, look: Callable[[Any], Any], encode: Callable[[Any], Any]):
-        self._look, self._encode = look, encode
+    def __init__(self, preprocess: Callable[[Any], Any], encode: Callable[[Any], Any]):
+        self._preprocess, self._encode = preprocess, encode
         self._decoders = ThreadPoolExecutor(THREADS, "read-images")
-        self._coming: dict[str, Future[Any]] = {}
+        self._decoding: dict[str, Future[Any]] = {}
         self._kept: OrderedDict[str, Any] = OrderedDict()
 
-    def __enter__(self) -> Sights:
+    def __enter__(self) -> VisualTokenCache:
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._decoders.shutdown(cancel_futures=True)
 
     def expect(self, path: str) -> None:
-        """Begin to decode an image that will be asked for."""
-        if path not in self._kept and path not in self._coming:
-            self._coming[path] = self._decoders.submit(self._open, path)
+        """Begin to decode an image that will be needed."""
+        if path not in self._kept and path not in self._decoding:
+            self._decoding[path] = self._decoders.submit(self._open, path)
 
     def tokens(self, path: str) -> Any:
         """The visual tokens of an image. Raises UnreadableImage."""
         if path not in self._kept:
             self.expect(path)
-            found = self._coming.pop(path).result()
+            found = self._decoding.pop(path).result()
             self._kept[path] = found if isinstance(found, UnreadableImage) else self._encode(found)
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
@@ -96,58 +96,60 @@ class Sights:
 
     def _open(self, path: str) -> Any:
         try:
-            return self._look(open_image(path))
+            return self._preprocess(open_image(path))
         except UnreadableImage as error:
             return error
 
 
 def load_vision_encoder(where: str, projection: torch.nn.Linear, dtype: Any, device: Any) -> VisionEncoder:
-    """The eyes on a device; the vision tower has the type `dtype`. Raises UserError if the checkpoint lacks a part of them."""
+    """The vision encoder on a device; the vision tower has the type `dtype`. Raises UserError for an incomplete checkpoint."""
     tower, info = Blip2VisionEncoder.from_pretrained(where, dtype=dtype, output_loading_info=True)
     if lacking := sorted(info["missing_keys"]):
-        raise UserError(f"eyes: {where} has no {lacking[0]} ({len(lacking)} weights are missing); name a BLIP-2 checkpoint")
+        raise UserError(f"vision_encoder: {where} has no {lacking[0]} ({len(lacking)} weights are missing); is it BLIP-2?")
     return VisionEncoder(tower, projection).to(device).eval()
 
 
 def read_vision_config(where: str) -> Blip2Config:
-    """The description of a BLIP-2 checkpoint. Raises UserError for a model of another kind."""
+    """The configuration of a BLIP-2 checkpoint. Raises UserError for a model of another type."""
     require_model(where)
     config = AutoConfig.from_pretrained(where)
     if not isinstance(config, Blip2Config):
-        raise UserError(f"eyes: {where} is a {config.model_type} model; name a BLIP-2 checkpoint")
+        raise UserError(f"vision_encoder: {where} is a {config.model_type} model; name a BLIP-2 checkpoint")
     return config
 
 
 def load_processor(where: str, config: Blip2Config) -> Any:
-    """The image processor of the eyes. Raises UserError if its images are not of the size that the vision tower takes."""
+    """The image processor of the vision encoder. Raises UserError if its images are not of the vision tower's size."""
     processor = AutoImageProcessor.from_pretrained(where, backend="pil")  # the original resizes with Pillow too
     made, taken = (processor.size["height"], processor.size["width"]), config.vision_config.image_size
     if made != (taken, taken):
-        raise UserError(f"eyes: {where} makes images of {made[0]} x {made[1]} pixels; its vision tower takes {taken} x {taken}")
+        raise UserError(
+            f"vision_encoder: {where} makes images of {made[0]} x {made[1]} pixels; its tower takes {taken} x {taken}"
+        )
     return processor
 
 
-def load_projection(where: str, seen: int, hidden: int) -> torch.nn.Linear:
-    """MiniGPT-4's layer from the Q-Former's size `seen` to the language model's size `hidden`, from an original checkpoint.
+def load_projection(where: str, qformer_size: int, hidden: int) -> torch.nn.Linear:
+    """MiniGPT-4's layer from the Q-Former's size to the language model's size `hidden`, from an original checkpoint.
 
-    In float32, as it was trained. Raises UserError for a file that is none, or whose layer does not fit.
+    In float32, as it was trained. Raises UserError for any other file, and for a layer that does not fit.
     """
     path = find_projection(where)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a pickle that is none, or holds what is no tensor, can raise nearly anything
-        raise UserError(f"projection: {where} is no MiniGPT-4 checkpoint: {' '.join(str(error).split())[:300]}") from error
+    except Exception as error:  # a file that is not a pickle, or holds more than tensors, can raise nearly anything
+        raise UserError(f"projection: {where} is not a MiniGPT-4 checkpoint: {' '.join(str(error).split())[:300]}") from error
     found = content.get("model") if isinstance(content, dict) else None
     weight, bias = (found.get(WEIGHT), found.get(BIAS)) if isinstance(found, dict) else (None, None)
     if not isinstance(weight, torch.Tensor) or not isinstance(bias, torch.Tensor):
-        raise UserError(f"projection: {where} is no MiniGPT-4 checkpoint: it has no {WEIGHT} and {BIAS} under the key 'model'")
+        raise UserError(f"projection: {where} is not a MiniGPT-4 checkpoint: it has no {WEIGHT} and {BIAS} under the key 'model'")
     shapes = tuple(weight.shape), tuple(bias.shape)
-    if shapes != ((hidden, seen), (hidden,)):
+    if shapes != ((hidden, qformer_size), (hidden,)):
         raise UserError(
-            f"projection: {where} has a weight of shape {shapes[0]} and a bias of {shapes[1]}; these eyes and this language "
-            f"model need {(hidden, seen)} and {(hidden,)}: it was trained with others"
+            f"projection: {where} has a weight of shape {shapes[0]} and a bias of {shapes[1]}; this vision encoder "
+            f"and language model need {(hidden, qformer_size)} and {(hidden,)}: it was trained with other parts"
         )
-    layer = torch.nn.Linear(seen, hidden)
+    layer = torch.nn.Linear(qformer_size, hidden)
     layer.load_state_dict({"weight": weight.float(), "bias": bias.float()})
     return layer
 

@@ -1,4 +1,4 @@
-"""Captioners through transformers: InternVL, Qwen2-VL, LLaVA and what else takes images and text, in left-padded batches."""
+"""Captioners through transformers: InternVL, Qwen2-VL, LLaVA and any other model for images and text, in left-padded batches."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from pydantic import Field
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.caption.images import SHAPING, ImageSettings, chat_text
 from shardmill.models.contract import CaptionRequest, Reply, Usage
-from shardmill.models.loading import device_of, dtype_of, ends_of, loading
-from shardmill.models.read_once import ReadOnce
-from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.models.loading import device_of, dtype_of, end_tokens_of, loading
+from shardmill.models.prefetch import ImagePrefetcher
+from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
 from shardmill.util.errors import UserError
-
-VERSION = 1
-"""Goes up when the same request would be answered otherwise."""
 
 
 class TransformersCaptionSettings(ImageSettings, ModelSettings):
@@ -26,14 +23,16 @@ class TransformersCaptionSettings(ImageSettings, ModelSettings):
 
     dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: as the weights are, float32 on a CPU")
     device: str = Field("auto", description="cuda, cpu, or auto")
-    max_batch_size: int = Field(16, ge=1, description="found by itself up to here: grows until memory is full, halves when it is")
+    max_batch_size: int = Field(16, ge=1, description="largest batch; batches grow until memory is full, then halve")
     threads: int | None = Field(default=None, ge=1, description="threads that read and decode; all cores if not given")
     attn_implementation: str | None = Field(default=None, description="sdpa, eager, flash_attention_2, …")
     trust_remote_code: bool = Field(False, description="run the Python code that comes with the weights; only if you trust it")
 
 
-class TransformersCaptioner:
+class TransformersCaptioner(SettingsModel):
     """A vision-language model and its processor."""
+
+    Settings = TransformersCaptionSettings
 
     def __init__(self, **settings: Any):
         self.settings = wanted = read_settings(TransformersCaptionSettings, settings)
@@ -53,16 +52,12 @@ class TransformersCaptioner:
             self._model = model.to(device).eval()
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
-        wanted.processor_arguments(self._model.config.model_type)  # what does not fit the model is told before a picture is read
-        self._end_ids, self._pad_id = ends_of(self._model, self._tokenizer)
+        wanted.processor_arguments(self._model.config.model_type)  # raises early if a setting does not fit the model
+        self._end_ids, self._pad_id = end_tokens_of(self._model, self._tokenizer)
         self._texts: dict[str, str] = {}
-        self._images = ReadOnce(wanted.picture, threads=wanted.threads)
+        self._images = ImagePrefetcher(wanted.load_image, threads=wanted.threads)
         self._batches = Batches(self, BatchSize(wanted.max_batch_size), f"transformers with {wanted.model}", wanted.threads)
         self.fills_gpu = device != "cpu"
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(TransformersCaptionSettings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""

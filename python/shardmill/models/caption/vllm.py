@@ -1,4 +1,4 @@
-"""Captioners in a vLLM engine of the worker's own; what it keeps of a picture serves all prompts about it."""
+"""Captioners in a vLLM engine of the worker's own; its cache of an image serves all prompts about it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from pydantic import Field
 from shardmill.models.caption.images import SHAPING, ImageSettings, chat_text
 from shardmill.models.contract import Reply, Request
 from shardmill.models.images import UnreadableImage
-from shardmill.models.read_once import ReadOnce
-from shardmill.models.text.vllm import Unusable, VllmModel, VllmSettings
-from shardmill.models.text.vllm_driver import Order
-
-VERSION = 1
-"""Goes up when the same request would be answered otherwise."""
+from shardmill.models.prefetch import ImagePrefetcher
+from shardmill.models.text.vllm import UnusableRequest, VllmModel, VllmSettings
+from shardmill.models.text.vllm_loop import EngineRequest
 
 
 class VllmCaptionSettings(ImageSettings, VllmSettings):
-    """Settings of a captioner in vLLM: those of a text model, and how pictures are given to it."""
+    """Settings of a captioner in vLLM: those of a text model, and how images are given to it."""
 
     shaping: ClassVar[tuple[str, ...]] = (*VllmSettings.shaping, *SHAPING)
 
@@ -34,7 +31,7 @@ class VllmCaptionSettings(ImageSettings, VllmSettings):
 class VllmCaptioner(VllmModel):
     """A vision-language model in a vLLM engine."""
 
-    settings_kind = VllmCaptionSettings
+    Settings = VllmCaptionSettings
     settings: VllmCaptionSettings
 
     def __init__(self, **settings: Any):
@@ -49,32 +46,28 @@ class VllmCaptioner(VllmModel):
         except (OSError, ValueError, ImportError):  # some models have a tokenizer and no processor
             templates = []
         self._templates = [*templates, self._tokenizer]
-        self._model_type = self._driver.engine.model_config.hf_config.model_type
-        wanted.processor_arguments(self._model_type)  # what does not fit the model is told before a picture is read
-        self._images = ReadOnce(wanted.picture, kept=256, threads=wanted.threads)
+        self._model_type = self._loop.engine.model_config.hf_config.model_type
+        wanted.processor_arguments(self._model_type)  # raises before any image is read if a setting does not fit the model
+        self._images = ImagePrefetcher(wanted.load_image, max_kept=256, threads=wanted.threads)
         self._texts: dict[str, str] = {}
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {**super().identity(**settings), "version": str(VERSION)}
 
     def close(self) -> None:
         super().close()
         self._images.close()
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
-        """See `models.contract.Model`. Pictures are read ahead of the engine."""
-        return super().stream(self._images.ahead(requests))  # type: ignore[arg-type]
+        """See `models.contract.Model`. Images are read ahead of the engine."""
+        return super().stream(self._images.prefetch_for(requests))  # type: ignore[arg-type]
 
-    def order(self, request: Any, answers: queue.SimpleQueue[Any]) -> Order:
+    def engine_request(self, request: Any, outputs: queue.SimpleQueue[Any]) -> EngineRequest:
         try:
             image = self._images.get(request.image)
         except UnreadableImage as error:
-            raise Unusable("unreadable image", str(error)) from error
+            raise UnusableRequest("unreadable image", str(error)) from error
         if request.prompt not in self._texts:
             self._texts[request.prompt] = chat_text(self.settings, self._templates, request.prompt)
         prompt = {"prompt": self._texts[request.prompt], "multi_modal_data": {"image": image}}
         arguments = self.settings.processor_arguments(self._model_type, request.max_tiles)
         if arguments:
             prompt["mm_processor_kwargs"] = arguments
-        return Order(request.key, prompt, self.sampling_params(request, request.sampling.max_tokens), answers)
+        return EngineRequest(request.key, prompt, self.sampling_params(request, request.sampling.max_tokens), outputs)

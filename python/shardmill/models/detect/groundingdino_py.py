@@ -1,6 +1,6 @@
 """Grounding DINO through groundingdino-py, the authors' own code: Swin-T and Swin-B by their configurations and checkpoints.
 
-The package's wrapper around BERT does not run beside current transformers; ours stands in for it (see `phrases`).
+The package's wrapper around BERT does not run beside current transformers; `phrases.PhraseEncoder` replaces it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from shardmill.models.detect.detector import PreparedDetection
 from shardmill.models.detect.grounding_dino import DinoDetector, GroundingDinoSettings
-from shardmill.models.detect.photos import PreparedDetection
 from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings
 from shardmill.util.errors import UserError
 
-VERSION = 1
-"""Goes up when the same picture and names would score otherwise."""
 CONFIGS = {"swin-t": "GroundingDINO_SwinT_OGC.py", "swin-b": "GroundingDINO_SwinB_cfg.py"}
 
 
@@ -46,6 +44,7 @@ def _digest(path: Path) -> str:
 class GroundingDinoPyDetector(DinoDetector):
     """Grounding DINO through groundingdino-py."""
 
+    Settings = GroundingDinoPySettings
     settings: GroundingDinoPySettings
 
     def __init__(self, **settings: Any):
@@ -59,8 +58,8 @@ class GroundingDinoPyDetector(DinoDetector):
             from shardmill.models.detect.phrases import PhraseEncoder, Phrases
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
-        self._half = self._begin(wanted)
-        self._dtype = torch.float32  # of its weights and inputs: the package makes masks and encodings of this type by itself
+        self._half = self._prepare(wanted)
+        self._dtype = torch.float32  # the package creates masks and encodings in float32: half precision only by autocast
         package.BertModelWarper = PhraseEncoder
         checkpoint = _checkpoint(wanted)
         arguments = _arguments(wanted, self.device)
@@ -76,35 +75,32 @@ class GroundingDinoPyDetector(DinoDetector):
         self._processor = GroundingDinoImageProcessor()
         self._phrases, self._pad = Phrases(model.tokenizer), model.tokenizer.pad_token_id or 0
 
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(GroundingDinoPySettings, settings).identity()}
-
     def _forget(self) -> None:
         del self._model, self._text
 
-    def look(self, prepared: PreparedDetection) -> tuple[Any, Any]:
+    def detect(self, prepared: PreparedDetection) -> tuple[Any, Any]:
         import torch
 
         from shardmill.models.detect.phrases import name_scores
 
         self._text.read(prepared.names)
-        self._model.tokenizer = _Given(prepared.names, self._pad)
-        kind = self.device.partition(":")[0]
-        with torch.autocast(kind, self._half, enabled=self._half is not torch.float32):
+        self._model.tokenizer = _TokenisedPassages(prepared.names, self._pad)
+        device_type = self.device.partition(":")[0]
+        with torch.autocast(device_type, self._half, enabled=self._half is not torch.float32):
             out = self._model(prepared.pixels, captions=[""] * len(prepared.names))
         return name_scores(out["pred_logits"], prepared.names), out["pred_boxes"]
 
 
 def _mask_by_row(layer: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Repeat the text's mask for the heads of each row in turn. The package repeats all rows for each head in turn, which gives
-    the rows of a batch one another's masks.
+    """Repeat the text's attention mask for the heads of each row in turn, as nn.MultiheadAttention orders them.
+
+    The package repeats all rows for each head in turn, which gives the rows of a batch one another's masks.
     """
     return inputs, {**named, "src_mask": named["src_mask"].repeat_interleave(layer.nhead, 0)}
 
 
-class _Given:
-    """Stands in for the model's tokenizer: what it would be asked for has been tokenised already."""
+class _TokenisedPassages:
+    """Replaces the model's tokenizer: its input has been tokenised already."""
 
     def __init__(self, passages: Any, pad: int):
         self._passages, self._pad = passages, pad
@@ -158,9 +154,9 @@ def _load(model: Any, path: Path) -> None:
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        left = model.load_state_dict(clean_state_dict(state.get("model", state)), strict=False)
-    except Exception as error:  # a file that is no checkpoint makes torch raise many types
-        raise UserError(f"{path} is no checkpoint of this configuration: {' '.join(str(error).split())[:400]}") from error
-    missing = [name for name in left.missing_keys if "label_enc" not in name]
+        result = model.load_state_dict(clean_state_dict(state.get("model", state)), strict=False)
+    except Exception as error:  # torch raises many types for a file that is not a checkpoint
+        raise UserError(f"{path} is not a checkpoint of this configuration: {' '.join(str(error).split())[:400]}") from error
+    missing = [name for name in result.missing_keys if "label_enc" not in name]
     if missing:
         raise UserError(f"{path} lacks {len(missing)} weights of this configuration, such as {missing[0]}; is config right?")

@@ -1,4 +1,4 @@
-"""OWL-ViT and OWLv2: every name is a query of its own, compared with every place of the picture.
+"""OWL-ViT and OWLv2: every name is a query of its own, compared with every patch of the image.
 
 Minderer et al., "Simple Open-Vocabulary Object Detection" (2022) and "Scaling Open-Vocabulary Object Detection" (2023). The text
 of a name is encoded once and kept. A box's score for a name is taken as it is, whether or not another name scores better there.
@@ -12,28 +12,27 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from shardmill.models.contract import DetectRequest
-from shardmill.models.detect.photos import DetectRow, DetectSettings, PhotoDetector, PreparedDetection, plain_name
+from shardmill.models.detect.detector import Detector, DetectRow, DetectSettings, PreparedDetection, plain_name
 from shardmill.models.image_tensors import ImageTensor, pixels_of
 from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings, require_model
 from shardmill.util.errors import UserError
 
-VERSION = 1
-"""Goes up when the same picture and names would score otherwise."""
 KEPT_NAMES = 100_000
 
 
 class OwlSettings(DetectSettings):
     """Settings of OWL-ViT and OWLv2."""
 
-    query: str = Field("a photo of a {name}", pattern=r"\{name\}", description="the text that a name is looked for with")
-    compile: bool = Field(False, description="torch.compile: a fifth faster, a minute later")
+    query: str = Field("a photo of a {name}", pattern=r"\{name\}", description="the text that the model is given for a name")
+    compile: bool = Field(False, description="torch.compile: 20 % faster after a minute")
     shaping: ClassVar[tuple[str, ...]] = (*DetectSettings.shaping, "compile")
 
 
-class OwlDetector(PhotoDetector):
+class OwlDetector(Detector):
     """OWL-ViT or OWLv2 through transformers."""
 
+    Settings = OwlSettings
     settings: OwlSettings
 
     def __init__(self, **settings: Any):
@@ -43,7 +42,7 @@ class OwlDetector(PhotoDetector):
             from transformers import AutoImageProcessor, AutoModelForZeroShotObjectDetection, AutoTokenizer
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
-        dtype = self._begin(wanted)
+        dtype = self._prepare(wanted)
         with loading(wanted.model):
             self._processor = AutoImageProcessor.from_pretrained(wanted.model, revision=wanted.revision)
             self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, revision=wanted.revision)
@@ -53,19 +52,15 @@ class OwlDetector(PhotoDetector):
             (getattr(self._model, name) for name in ("owlvit", "owlv2") if hasattr(self._model, name)), None
         )
         if self._backbone is None:
-            raise UserError(f"{wanted.model} is no OWL-ViT or OWLv2 model but {type(self._model).__name__}")
+            raise UserError(f"{wanted.model} is not an OWL-ViT or OWLv2 model but {type(self._model).__name__}")
         self._to_features = self._model.image_embedder
         if wanted.compile:
             import torch
 
             self._to_features = torch.compile(self._to_features)
-            self._batches.size.now = self._batches.size.most
+            self._batches.size.rows = self._batches.size.limit
         self._pads_to_square = "v2" in type(self._model).__name__
         self._queries: dict[str, Any] = {}
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(OwlSettings, settings).identity()}
 
     def _forget(self) -> None:
         self._queries.clear()
@@ -77,37 +72,41 @@ class OwlDetector(PhotoDetector):
     def prepare(self, requests: Sequence[DetectRequest], loaded: Sequence[ImageTensor]) -> PreparedDetection:
         pixels = self._processor(images=pixels_of(loaded, self.device), return_tensors="pt", device=self.device).pixel_values
         rows = []
-        for at, (each, picture) in enumerate(zip(requests, loaded, strict=True)):
-            size = picture.width, picture.height
-            square = max(size), max(size)  # OWLv2 sees the picture in the upper left corner of one
+        for at, (each, image) in enumerate(zip(requests, loaded, strict=True)):
+            size = image.width, image.height
+            square = (
+                max(size),
+                max(size),
+            )  # OWLv2 pads the image to a square, in its upper left corner, and its boxes are relative to the square
             rows.append(DetectRow(at, each.names, size, square if self._pads_to_square else size))
         return PreparedDetection(
             rows, pixels.to(self._model.dtype), [[plain_name(name) for name in each.names] for each in requests]
         )
 
-    def look(self, prepared: PreparedDetection) -> tuple[Any, Any]:
-        queries, asked = self._encoded(prepared.names)
+    def detect(self, prepared: PreparedDetection) -> tuple[Any, Any]:
+        queries, mask = self._encoded(prepared.names)
         pixels, rows = prepared.pixels, len(prepared.rows)
-        if self.settings.compile and rows < self._batches.size.now:  # compiled for one size of batch
-            pixels = pixels[[min(row, rows - 1) for row in range(self._batches.size.now)]]
+        if self.settings.compile and rows < self._batches.size.rows:  # it is compiled for full batches only
+            pixels = pixels[[min(row, rows - 1) for row in range(self._batches.size.rows)]]
         features = self._to_features(pixels)[0][:rows]
-        places = features.flatten(1, 2)
-        logits, _ = self._model.class_predictor(places, queries, asked)
-        scores = logits.float().sigmoid().where(asked[:, None, :], 0.0)
-        return scores, self._model.box_predictor(places, features)
+        positions = features.flatten(1, 2)
+        logits, _ = self._model.class_predictor(positions, queries, mask)
+        scores = logits.float().sigmoid().where(mask[:, None, :], 0.0)
+        return scores, self._model.box_predictor(positions, features)
 
     def _encoded(self, names: Sequence[Sequence[str]]) -> tuple[Any, Any]:
-        """The queries (rows, most names, width) of names that are ragged, and which of them (rows, most names) are asked."""
+        """Queries (rows, most names, width) for rows of different lengths, and a mask (rows, most names) of the real ones."""
         import torch
 
         self._encode(dict.fromkeys(name for row in names for name in row if name))
-        most = max(1, *(len(row) for row in names))
-        nothing = torch.zeros(self._backbone.text_projection.out_features, device=self.device, dtype=self._model.dtype)
+        max_names = max(1, *(len(row) for row in names))
+        padding = torch.zeros(self._backbone.text_projection.out_features, device=self.device, dtype=self._model.dtype)
         queries = [
-            torch.stack([*(self._queries.get(name, nothing) for name in row), *[nothing] * (most - len(row))]) for row in names
+            torch.stack([*(self._queries.get(name, padding) for name in row), *[padding] * (max_names - len(row))])
+            for row in names
         ]
-        asked = torch.tensor([[*(bool(name) for name in row), *[False] * (most - len(row))] for row in names])
-        return torch.stack(queries), asked.to(self.device, non_blocking=True)
+        mask = torch.tensor([[*(bool(name) for name in row), *[False] * (max_names - len(row))] for row in names])
+        return torch.stack(queries), mask.to(self.device, non_blocking=True)
 
     def _encode(self, names: Iterable[str]) -> None:
         """Encode the texts of names that are not kept yet; one that is longer than the encoder takes is cut."""

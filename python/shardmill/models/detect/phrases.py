@@ -1,7 +1,7 @@
 """How Grounding DINO reads names: `a dog . a red kite .`, each name a block that its BERT reads on its own.
 
-Tokens of a block see only their own block and count their places from its start (Liu et al., 2023, "sub-sentence level text
-representation"), so BERT's output for a block depends on nothing else and can be kept.
+Tokens of a block attend only to their own block and have positions that count from its start (Liu et al., 2023, "sub-sentence
+level text representation"), so BERT's output for a block depends on nothing else and can be kept.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Passage:
-    """Names that are asked in one pass: token ids of the whole text, and of each name the places [start, end) of its tokens.
+    """Names that are detected in one pass.
 
-    A name without a token, one that is all marks, has an empty span.
+    `ids` are the token ids of the whole text, `spans` the positions [start, end) of each name's tokens. A name without a token,
+    one that is all marks, has an empty span.
     """
 
     names: tuple[str, ...]
@@ -44,21 +45,21 @@ class Phrases:
         self._ids: dict[str, Ids] = {}
 
     def passages(self, names: Sequence[str], plain: Sequence[str]) -> list[Passage]:
-        """As few passages as hold all names; `plain` are the texts that they are looked for with."""
-        found: list[Passage] = []
-        taken: list[str] = []
+        """As few passages as hold all names; `plain` has the text that the model is given for each."""
+        passages_so_far: list[Passage] = []
+        names_so_far: list[str] = []
         ids: list[int] = [self._start]
         spans: list[tuple[int, int]] = []
         for name, text in zip(names, plain, strict=True):
             tokens = self._tokens(text)
             if len(ids) + len(tokens) + 2 > MAX_TOKENS:
-                found.append(Passage(tuple(taken), (*ids, self._end), tuple(spans)))
-                taken, ids, spans = [], [self._start], []
-            taken.append(name)
+                passages_so_far.append(Passage(tuple(names_so_far), (*ids, self._end), tuple(spans)))
+                names_so_far, ids, spans = [], [self._start], []
+            names_so_far.append(name)
             spans.append((len(ids), len(ids) + len(tokens)))
             if tokens:
                 ids += [*tokens, self._stop]
-        return [*found, Passage(tuple(taken), (*ids, self._end), tuple(spans))]
+        return [*passages_so_far, Passage(tuple(names_so_far), (*ids, self._end), tuple(spans))]
 
     def _tokens(self, text: str) -> Ids:
         if text not in self._ids:
@@ -76,8 +77,8 @@ def padded(passages: Sequence[Passage], pad: int, device: Any) -> tuple[Any, Any
     return ids.to(device, non_blocking=True), mask.to(device, non_blocking=True)
 
 
-def places(passages: Sequence[Passage], longest: int, device: Any) -> Any:
-    """The place of each token in its block (passages, longest): 0, 1, … and the full stop that ends it the last."""
+def position_ids(passages: Sequence[Passage], longest: int, device: Any) -> Any:
+    """The position ids (passages, longest) of tokens in their blocks: 0, 1, …, the full stop that ends a block has the last."""
     rows = []
     for passage in passages:
         row = [0] * longest
@@ -88,30 +89,35 @@ def places(passages: Sequence[Passage], longest: int, device: Any) -> Any:
 
 
 def name_scores(logits: Any, passages: Sequence[Passage]) -> Any:
-    """Scores (rows, boxes, most names) out of token logits (rows, boxes, tokens): the mean over a name's own tokens.
+    """Scores of names: the mean of the sigmoids over a name's own tokens, as the authors' code scores given token spans.
 
-    So the library itself scores given token spans. A name without tokens scores 0.
+    Args:
+        logits: Token logits (rows, boxes, tokens).
+        passages: The passage of each row.
+
+    Returns:
+        Scores (rows, boxes, most names) in [0, 1]; 0 for a name without tokens.
     """
-    most = max(1, *(len(passage.names) for passage in passages))
-    weights = torch.zeros(len(passages), logits.shape[-1], most)
+    max_names = max(1, *(len(passage.names) for passage in passages))
+    weights = torch.zeros(len(passages), logits.shape[-1], max_names)
     for row, passage in enumerate(passages):
-        for place, (start, end) in enumerate(passage.spans):
-            weights[row, start:end, place] = 1 / max(1, end - start)
+        for position, (start, end) in enumerate(passage.spans):
+            weights[row, start:end, position] = 1 / max(1, end - start)
     return logits.float().sigmoid() @ weights.to(logits.device, non_blocking=True)
 
 
 class PhraseEncoder(nn.Module):
-    """Stands in for the BERT inside a Grounding DINO and encodes every block once.
+    """Replaces the BERT inside a Grounding DINO and encodes every block only once.
 
-    Its parts keep the names that the BERT's parts have there (`embeddings`, `encoder`, `pooler`), so checkpoints fit. It is told
-    by `read` what the next forward pass will bring, which spares looking at the GPU for it.
+    Its submodules have the names that BERT's have there (`embeddings`, `encoder`, `pooler`), so that checkpoints fit. `read`
+    gives it the passages of the next forward pass: to read them back from `input_ids` would wait for the GPU.
     """
 
     def __init__(self, bert_model: Any):
         super().__init__()
         self.config = bert_model.config
         self.embeddings, self.encoder, self.pooler = bert_model.embeddings, bert_model.encoder, bert_model.pooler
-        self._bert = [bert_model]  # not a part of its own
+        self._bert = [bert_model]  # in a list, so that it is not registered as a submodule: its weights would count twice
         self._blocks: OrderedDict[Ids, Any] = OrderedDict()
         self._rows: list[list[Ids]] = []
         self.special: frozenset[int] = frozenset()
@@ -123,10 +129,10 @@ class PhraseEncoder(nn.Module):
     def _cut(self, ids: Ids) -> list[Ids]:
         blocks: list[Ids] = []
         start = 0
-        for place, token in enumerate(ids, start=1):
+        for position, token in enumerate(ids, start=1):
             if token in self.special:
-                blocks.append(ids[start:place])
-                start = place
+                blocks.append(ids[start:position])
+                start = position
         return blocks
 
     def forward(self, input_ids: Any, *_: Any, **__: Any) -> Any:

@@ -1,4 +1,4 @@
-"""From scores and boxes of a whole batch to the findings of each name; all of it as tensors, on the model's device."""
+"""From the scores and boxes of a whole batch to the detection results of each name, as tensors on the model's device."""
 
 from __future__ import annotations
 
@@ -8,29 +8,36 @@ from typing import Any
 from shardmill.models.contract import DetectionResult
 
 MAX_BOXES = 16
-"""Boxes of one name that are looked at; the best first."""
+"""Boxes of one name that are considered, the best first."""
 SAME_OBJECT = 0.5
-"""Two boxes of one name that overlap by this IoU are one object; the better one stays."""
+"""Two boxes of one name with more than this IoU are one object; the better one stays."""
 
 
 def best_boxes(scores: Any, boxes: Any) -> tuple[Any, Any]:
     """The best boxes of each name, one for each object.
 
-    `scores` (rows, boxes, names) in [0, 1]; `boxes` (rows, boxes, 4) as center x, center y, width, height, relative to the
-    picture. Gives scores (rows, names, k), falling, those of dropped boxes 0, and boxes (rows, names, k, 4) as x0, y0, x1, y1.
+    Args:
+        scores: (rows, boxes, names) in [0, 1].
+        boxes: (rows, boxes, 4) as center x, center y, width, height, relative to the image.
+
+    Returns:
+        Scores (rows, names, k) in descending order, those of suppressed boxes 0; and boxes (rows, names, k, 4) as x0, y0, x1, y1.
     """
     import torch
 
-    top, places = scores.transpose(1, 2).topk(min(MAX_BOXES, scores.shape[1]), dim=-1)
+    top, order = scores.transpose(1, 2).topk(min(MAX_BOXES, scores.shape[1]), dim=-1)
     center, half = boxes[..., :2], boxes[..., 2:] / 2
     corners = torch.cat([center - half, center + half], dim=-1).clamp(0, 1)
-    rows, names, most = places.shape
-    chosen = corners.gather(1, places.reshape(rows, -1, 1).expand(-1, -1, 4)).reshape(rows, names, most, 4)
+    rows, names, count = order.shape
+    chosen = corners.gather(1, order.reshape(rows, -1, 1).expand(-1, -1, 4)).reshape(rows, names, count, 4)
     return torch.where(_kept(chosen), top, torch.zeros_like(top)), chosen
 
 
 def _kept(boxes: Any) -> Any:
-    """Which of the boxes (…, k, 4), best first, stay: greedy suppression of those that overlap with a better one that stays."""
+    """Greedy non-maximum suppression: a mask (…, k) of the boxes (…, k, 4), best first, that stay.
+
+    Batched over all rows and names: torchvision's `nms` takes one list at a time.
+    """
     import torch
 
     low = torch.maximum(boxes[..., :, None, :2], boxes[..., None, :, :2])
@@ -39,26 +46,31 @@ def _kept(boxes: Any) -> Any:
     area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
     overlaps = shared > SAME_OBJECT * (area[..., :, None] + area[..., None, :] - shared)
     kept = torch.ones(boxes.shape[:-1], dtype=torch.bool, device=boxes.device)
-    for place in range(1, boxes.shape[-2]):
-        kept[..., place] = ~(overlaps[..., place, :place] & kept[..., :place]).any(-1)
+    for box in range(1, boxes.shape[-2]):
+        kept[..., box] = ~(overlaps[..., box, :box] & kept[..., :box]).any(-1)
     return kept
 
 
-def findings(
-    names: Sequence[str], scores: Any, boxes: Any, size: tuple[int, int], scale: tuple[int, int], least: float
+def detection_results(
+    names: Sequence[str], scores: Any, boxes: Any, size: tuple[int, int], scale: tuple[int, int], min_score: float
 ) -> dict[str, DetectionResult]:
-    """The findings of one picture. `scores` (names, k) and `boxes` (names, k, 4) are lists.
+    """The detection results of one image.
 
-    Boxes are relative to `scale`, a width and height in pixels, and are cut to `size`, those of the picture. A box is told from
-    the score `least` on; the best score always.
+    Args:
+        names: What was detected.
+        scores: (names, k), best first, as lists.
+        boxes: (names, k, 4) as x0, y0, x1, y1, relative to `scale`.
+        size: The image's width and height in pixels, to which boxes are clipped.
+        scale: The width and height in pixels that boxes are relative to.
+        min_score: Boxes with a lower score are left out. The best score of a name is given even if its box is not.
     """
     (right, bottom), (width, height) = size, scale
     found = {}
     for name, name_scores, name_boxes in zip(names, scores, boxes, strict=False):
-        told = tuple(
+        kept_boxes = tuple(
             (min(x0 * width, right), min(y0 * height, bottom), min(x1 * width, right), min(y1 * height, bottom))
             for score, (x0, y0, x1, y1) in zip(name_scores, name_boxes, strict=True)
-            if score >= least and score > 0 and x0 * width < right and y0 * height < bottom
+            if score >= min_score and score > 0 and x0 * width < right and y0 * height < bottom
         )
-        found[name] = DetectionResult(name_scores[0], told)
+        found[name] = DetectionResult(name_scores[0], kept_boxes)
     return found

@@ -1,1 +1,1 @@
-"""Painters: prompts in, image files out."""
+"""Text-to-image models: prompts in, image files out."""

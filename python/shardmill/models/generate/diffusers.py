@@ -1,7 +1,7 @@
-"""Pictures by any text-to-image pipeline of diffusers; weighted prompts for Stable Diffusion 3 and XL.
+"""Images by any text-to-image pipeline of diffusers; weighted prompts for Stable Diffusion 3 and XL.
 
-While one batch is painted, the next one's prompts are encoded and the last one's pictures written, in threads. A picture's name
-follows from what it is painted from: one that stands already is not painted again.
+While one batch is denoised, the next one's prompts are encoded and the last one's images written, in threads. An image's name
+follows from what it is generated from: one whose file exists is not generated again.
 """
 
 from __future__ import annotations
@@ -21,18 +21,16 @@ from PIL import Image
 from pydantic import Field
 
 from shardmill.models.contract import GeneratedImage, GenerateRequest, Reply, Request, Usage
-from shardmill.models.faults import OUT_OF_MEMORY, last_words
+from shardmill.models.failures import OUT_OF_MEMORY, failure_message
 from shardmill.models.generate.embeddings import PromptTooLong, WeightedPrompts, check_length, takes_weights
 from shardmill.models.generate.prompt_weights import fragments, plain
-from shardmill.models.generate.store import Format, address, fault_of, file_name, save, size_of
+from shardmill.models.generate.store import Format, code_digest, image_digest, image_file, image_problem, save_image, saved_size
 from shardmill.models.loading import device_of
-from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
 from shardmill.util.errors import ModelDied, UserError
 
 log = logging.getLogger("shardmill")
 
-VERSION = 1
-"""Goes up when the same request would be painted otherwise."""
 WINDOW = 4
 """Batches' worth of requests to choose a batch from."""
 WRITERS = 4
@@ -49,12 +47,12 @@ class GenerateSettings(ModelSettings):
     variant: str | None = Field(default=None, description="which files of the weights, such as fp16")
     dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: what suits the pipeline; float32 on a CPU")
     device: str = Field("auto", description="cuda, cpu, or auto")
-    width: int = Field(1024, ge=16, le=4096, multiple_of=8, description="of the pictures, in pixels")
-    height: int = Field(1024, ge=16, le=4096, multiple_of=8, description="of the pictures, in pixels")
+    width: int = Field(1024, ge=16, le=4096, multiple_of=8, description="of the images, in pixels")
+    height: int = Field(1024, ge=16, le=4096, multiple_of=8, description="of the images, in pixels")
     steps: int = Field(28, ge=1, le=1000, description="denoising steps: more take longer")
     guidance: float = Field(7.0, ge=0, le=100, description="how strictly the prompt is followed")
-    negative: str = Field("", description="what no picture is to show; comes after the negative prompt of each request")
-    max_batch_size: int = Field(8, ge=1, description="pictures at the same time; halved by itself when memory runs out")
+    negative: str = Field("", description="what no image is to show; appended to the negative prompt of each request")
+    max_batch_size: int = Field(8, ge=1, description="images at the same time; halved by itself when memory runs out")
     compile: bool = Field(False, description="compile the model: minutes at the start, faster from then on")
     format: Format = Field("jpg", description="jpg or png")
     quality: int = Field(95, ge=1, le=100, description="of JPEG files")
@@ -64,7 +62,7 @@ class GenerateSettings(ModelSettings):
 
 @dataclass(frozen=True)
 class _Row:
-    """A request, what of it goes into the pipeline, and the file for its picture."""
+    """A request, its prepared prompt, and the file for its image."""
 
     request: GenerateRequest
     prepared: Any
@@ -77,7 +75,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Requests of one shape; `size` counts those that only fill it up. `conditions` gives what the pipeline paints from."""
+    """Requests of one shape. `size` counts the rows that fill it up too; `conditions` gives the pipeline's prompt arguments."""
 
     rows: list[_Row]
     size: int
@@ -92,33 +90,35 @@ class _PlainPrompt:
 
 
 class _PlainPrompts:
-    """Prompts for a pipeline that reads them itself, without weights."""
+    """Prompts for a pipeline that encodes them itself, without weights."""
 
     def __init__(self, name: str, takes_negative: bool):
         self._name, self._takes_negative = name, takes_negative
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def prepare(self, prompt: str, negative: str) -> _PlainPrompt:
         check_length(prompt)
         check_length(negative)
         if any(weight != 1 for text in (prompt, negative) for _, weight in fragments(text)):
-            self._tell("does not weigh words: weights in prompts are left out")
+            self._warn_once("does not support prompt weights: they are left out")
         if negative and not self._takes_negative:
-            self._tell("takes no negative prompts: they are left out")
+            self._warn_once("does not support negative prompts: they are left out")
         return _PlainPrompt(plain(prompt), plain(negative))
 
     def encode(self, prepared: Sequence[_PlainPrompt]) -> dict[str, Any]:
         negative = {"negative_prompt": [each.negative for each in prepared]} if self._takes_negative else {}
         return {"prompt": [each.prompt for each in prepared], **negative}
 
-    def _tell(self, what: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
+    def _warn_once(self, what: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
             log.warning("%s %s", self._name, what)
 
 
-class DiffusersGenerator:
+class DiffusersGenerator(SettingsModel):
     """A text-to-image pipeline."""
+
+    Settings = GenerateSettings
 
     def __init__(self, **settings: Any):
         self.settings = wanted = read_settings(GenerateSettings, settings)
@@ -130,29 +130,26 @@ class DiffusersGenerator:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
         self._device = device_of(wanted.device)
         self._pipe, self._dtype = self._load()
-        takes = signature(self._pipe.__call__).parameters
-        if "prompt" not in takes or "height" not in takes:
-            raise UserError(f"{wanted.model} is a {type(self._pipe).__name__}, which does not make pictures from text")
+        parameters = signature(self._pipe.__call__).parameters
+        if "prompt" not in parameters or "height" not in parameters:
+            raise UserError(f"{wanted.model} is a {type(self._pipe).__name__}, which is not a text-to-image pipeline")
         options = {
             "height": wanted.height,
             "width": wanted.width,
             "num_inference_steps": wanted.steps,
             "guidance_scale": wanted.guidance,
         }
-        self._options = {name: value for name, value in options.items() if name in takes}
+        self._options = {name: value for name, value in options.items() if name in parameters}
         self._prompts: Any = (
             WeightedPrompts(self._pipe)
             if takes_weights(self._pipe)
-            else _PlainPrompts(type(self._pipe).__name__, "negative_prompt" in takes)
+            else _PlainPrompts(type(self._pipe).__name__, "negative_prompt" in parameters)
         )
         shaping = wanted.model_dump(mode="json", include={*wanted.shaping})
-        self._painter = {**shaping, **self.identity(**settings), "dtype": self._dtype}
+        code = code_digest(__name__, "shardmill.models.generate.embeddings", "shardmill.models.generate.prompt_weights")
+        self._drawn_by = {**shaping, **self.identity(**settings), "dtype": self._dtype, "code": code}
         self._batch_size = wanted.max_batch_size
         self.fills_gpu = self._device != "cpu"
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(GenerateSettings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -162,40 +159,40 @@ class DiffusersGenerator:
         torch.cuda.empty_cache()
 
     def _load(self) -> tuple[Any, str]:
-        """The pipeline, ready to paint, and the name of its dtype."""
+        """The pipeline, ready to run, and the name of its dtype."""
         import torch
 
         diffusers: Any = import_module("diffusers")
         wanted = self.settings
         diffusers.utils.logging.disable_progress_bar()
         try:
-            about = diffusers.DiffusionPipeline.load_config(wanted.model, revision=wanted.revision)
-            of_sd3 = about["_class_name"] == "StableDiffusion3Pipeline"
+            config = diffusers.DiffusionPipeline.load_config(wanted.model, revision=wanted.revision)
+            of_sd3 = config["_class_name"] == "StableDiffusion3Pipeline"
             if wanted.drop_t5 and not of_sd3:
-                raise UserError(f"drop_t5 is for Stable Diffusion 3; {wanted.model} is a {about['_class_name']}")
+                raise UserError(f"drop_t5 is for Stable Diffusion 3; {wanted.model} is a {config['_class_name']}")
             on_gpu = "bfloat16" if of_sd3 else "float16"
             dtype = wanted.dtype if wanted.dtype != "auto" else "float32" if self._device == "cpu" else on_gpu
-            if not isinstance(kind := getattr(torch, dtype, None), torch.dtype):
+            if not isinstance(torch_dtype := getattr(torch, dtype, None), torch.dtype):
                 raise UserError(f"setting dtype of the model: there is no dtype {dtype!r}")
             t5 = ("text_encoder_3", "tokenizer_3")
-            without_t5 = of_sd3 and (wanted.drop_t5 or not all((about.get(name) or [None])[0] for name in t5))
+            without_t5 = of_sd3 and (wanted.drop_t5 or not all((config.get(name) or [None])[0] for name in t5))
             pipe = diffusers.DiffusionPipeline.from_pretrained(
                 wanted.model,
                 revision=wanted.revision,
                 variant=wanted.variant,
-                dtype=kind,
+                dtype=torch_dtype,
                 **(dict.fromkeys(t5) if without_t5 else {}),
             )
-            return self._made_ready(pipe), dtype
+            return self._configured(pipe), dtype
         except (OSError, ValueError) as error:
             raise UserError(f"diffusers cannot load {wanted.model}: {' '.join(str(error).split())[:600]}") from error
         except RuntimeError as error:
-            raise ModelDied(last_words(f"diffusers with {wanted.model}", str(error))) from error
+            raise ModelDied(failure_message(f"diffusers with {wanted.model}", str(error))) from error
 
-    def _made_ready(self, pipe: Any) -> Any:
+    def _configured(self, pipe: Any) -> Any:
         pipe.set_progress_bar_config(disable=True)
         if hasattr(getattr(pipe, "vae", None), "enable_slicing"):
-            pipe.vae.enable_slicing()  # decoding all pictures of a batch at once takes more memory than painting them
+            pipe.vae.enable_slicing()  # decoding a whole batch at once takes more memory than denoising it
         if self.settings.offload and self._device != "cpu":
             pipe.enable_model_cpu_offload(device=self._device)
         else:
@@ -208,10 +205,10 @@ class DiffusersGenerator:
         """See `models.contract.Model`. A few batches' worth of requests are taken ahead, to choose batches from."""
         source = iter(requests)
         waiting: list[_Row] = []
-        painting: _Batch | None = None
+        running: _Batch | None = None
         writing: list[Future[Reply]] = []
         encoder = ThreadPoolExecutor(1, "encode-prompts")
-        writers = ThreadPoolExecutor(WRITERS, "write-pictures")
+        writers = ThreadPoolExecutor(WRITERS, "write-images")
         try:
             while True:
                 while len(waiting) < WINDOW * self._batch_size and (request := next(source, None)) is not None:
@@ -220,21 +217,21 @@ class DiffusersGenerator:
                         yield row
                     else:
                         waiting.append(row)
-                coming = self._batch(self._choose(waiting), encoder) if waiting else None
+                encoded = self._batch(self._next_batch(waiting), encoder) if waiting else None
                 written, writing = writing, []
-                if painting is not None:
-                    writing = [writers.submit(*work) for work in self._paint(painting)]
+                if running is not None:
+                    writing = [writers.submit(*work) for work in self._generate(running)]
                 for future in written:
                     yield future.result()
-                if coming is None and not writing:
+                if encoded is None and not writing:
                     return
-                painting = coming
+                running = encoded
         finally:
             encoder.shutdown(cancel_futures=True)
             writers.shutdown(cancel_futures=True)
 
     def _prepare(self, request: Any) -> _Row | Reply:
-        """A request ready to be painted; the reply if it is painted already, or cannot be."""
+        """A request ready to be generated; the reply if its image exists already, or if it never can be."""
         assert isinstance(request, GenerateRequest)
         prompt = _encodable(request.prompt)
         negative = _encodable(", ".join(filter(None, (request.negative, self.settings.negative))))
@@ -242,12 +239,12 @@ class DiffusersGenerator:
             prepared = self._prompts.prepare(prompt, negative)
         except PromptTooLong as error:
             return Reply(request.key, None, "unusable", "prompt too long", str(error))
-        name = address({"painter": self._painter, "prompt": prompt, "negative": negative, "seed": request.seed})
-        row = _Row(request, prepared, file_name(name, self.settings.format))
-        size = size_of(row.path)
+        name = image_digest({"model": self._drawn_by, "prompt": prompt, "negative": negative, "seed": request.seed})
+        row = _Row(request, prepared, image_file(name, self.settings.format))
+        size = saved_size(row.path)
         return row if size is None else Reply(request.key, GeneratedImage(row.file, *size))
 
-    def _choose(self, waiting: list[_Row]) -> list[_Row]:
+    def _next_batch(self, waiting: list[_Row]) -> list[_Row]:
         """Take a batch out of `waiting`: the request that waits longest, with those that have its shape."""
         shape = waiting[0].prepared.shape
         batch = [row for row in waiting if row.prepared.shape == shape][: self._batch_size]
@@ -258,7 +255,7 @@ class DiffusersGenerator:
     def _batch(self, rows: list[_Row], encoder: ThreadPoolExecutor | None = None) -> _Batch:
         """A batch whose prompts are encoded from now on, by the thread of `encoder`.
 
-        With `offload`, only when it is painted: two models at work would push each other off the GPU. A compiled model is given
+        With `offload`, only when it is generated: two models at work would push each other off the GPU. A compiled model gets
         full batches only: it would be compiled anew for each size.
         """
         size = max(len(rows), self._batch_size) if self.settings.compile else len(rows)
@@ -268,35 +265,34 @@ class DiffusersGenerator:
             return _Batch(rows, size, encode)
         return _Batch(rows, size, encoder.submit(encode).result)
 
-    def _paint(self, batch: _Batch) -> list[tuple[Any, ...]]:
-        """Paint a batch, in parts if it is too large for the memory. Gives a call for each row: what is left to a writer."""
+    def _generate(self, batch: _Batch) -> list[tuple[Any, ...]]:
+        """Generate a batch, in parts if it does not fit into memory. Returns a call for each row, for a writer thread."""
         import torch
 
         started = time.monotonic()
         try:
-            images, flagged = self._run(batch)
+            images, flagged = self._run_pipeline(batch)
             usage = Usage(seconds=time.monotonic() - started)
-            return [
-                (self._finish, row, image, unsafe, usage) for row, image, unsafe in zip(batch.rows, images, flagged, strict=False)
-            ]
+            rows = zip(batch.rows, images, flagged, strict=False)  # the rows that only fill up are left out
+            return [(self._check_and_save, row, image, unsafe, usage) for row, image, unsafe in rows]
         except RuntimeError as error:
             if not any(sign in str(error) for sign in OUT_OF_MEMORY):
-                raise ModelDied(last_words(f"diffusers with {self.settings.model}", str(error))) from error
+                raise ModelDied(failure_message(f"diffusers with {self.settings.model}", str(error))) from error
             problem = str(error)[:600]
         except ValueError as error:
-            raise UserError(f"{self.settings.model} cannot paint with these settings: {str(error)[:600]}") from error
+            raise UserError(f"{self.settings.model} cannot generate images with these settings: {str(error)[:600]}") from error
         torch.cuda.empty_cache()
         if batch.size == 1:
             return [(Reply, batch.rows[0].request.key, None, "error", "out of memory", problem)]
         self._batch_size = half = max(1, min(self._batch_size, batch.size // 2))
-        log.warning("out of memory with %d pictures at a time; %d from now on", batch.size, half)
+        log.warning("out of memory with %d images at a time; %d from now on", batch.size, half)
         parts = [batch.rows[start : start + half] for start in range(0, len(batch.rows), half)]
-        return [work for part in parts for work in self._paint(self._batch(part))]
+        return [work for part in parts for work in self._generate(self._batch(part))]
 
-    def _run(self, batch: _Batch) -> tuple[list[Image.Image], list[bool]]:
-        """The pictures of a batch, and whether the pipeline calls them unsafe.
+    def _run_pipeline(self, batch: _Batch) -> tuple[list[Image.Image], list[bool]]:
+        """The images of a batch, and whether the pipeline flags them as unsafe.
 
-        Each has a generator of its own, on the CPU: what it starts from depends neither on its batch nor on the kind of GPU.
+        Each row has a random generator of its own, on the CPU: its initial noise depends neither on its batch nor on the GPU.
         """
         import torch
 
@@ -308,15 +304,15 @@ class DiffusersGenerator:
         flagged = getattr(made, "nsfw_content_detected", None) or [False] * batch.size
         return made.images, flagged
 
-    def _finish(self, row: _Row, image: Image.Image, unsafe: bool, usage: Usage) -> Reply:
-        """Check a picture and write its file."""
-        problem = "flagged as unsafe" if unsafe else fault_of(image)
+    def _check_and_save(self, row: _Row, image: Image.Image, unsafe: bool, usage: Usage) -> Reply:
+        """Check an image and write its file."""
+        problem = "flagged as unsafe" if unsafe else image_problem(image)
         if problem is not None:
             return Reply(row.request.key, None, "error", problem, usage=usage)
         try:
-            save(image, row.path, self.settings.quality)
+            save_image(image, row.path, self.settings.quality)
         except OSError as error:
-            raise UserError(f"cannot write the picture {row.path}: {error}") from error
+            raise UserError(f"cannot write the image {row.path}: {error}") from error
         return Reply(row.request.key, GeneratedImage(row.file, *image.size), usage=usage)
 
 

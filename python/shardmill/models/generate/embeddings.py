@@ -1,8 +1,8 @@
-"""Weighted prompts as the embeddings that Stable Diffusion 3 and XL paint from.
+"""Weighted prompts as the embeddings that Stable Diffusion 3 and XL generate from.
 
 The vector of each token is multiplied by the weight of its words; the pooled vector is that of the plain prompt. Where all
 weights are 1, the result is what the pipeline's own `encode_prompt` gives, except that nothing is cut off: what CLIP cannot take
-at once goes through it in chunks, whose vectors are put one after another.
+at once goes through it in chunks, whose vectors are concatenated.
 """
 
 from __future__ import annotations
@@ -104,12 +104,12 @@ class WeightedPrompts:
             hidden, pooled = self._embed([*(each.prompt for each in prepared), *negatives], *prepared[0].shape)
             rows = len(prepared)
             order = iter(range(rows, rows + len(negatives)))
-            places = [next(order) if each.negative else None for each in prepared]
+            rows_of = [next(order) if each.negative else None for each in prepared]
             return {
                 "prompt_embeds": hidden[:rows],
                 "pooled_prompt_embeds": pooled[:rows],
-                "negative_prompt_embeds": _taken(hidden, places),
-                "negative_pooled_prompt_embeds": _taken(pooled, places),
+                "negative_prompt_embeds": _taken(hidden, rows_of),
+                "negative_pooled_prompt_embeds": _taken(pooled, rows_of),
             }
 
     def _text(self, prompt: str) -> PromptText:
@@ -119,21 +119,22 @@ class WeightedPrompts:
         return PromptText(clip, _tokens(self._t5[0], parts) if self._t5 else None)
 
     def _embed(self, texts: Sequence[PromptText], chunks: int, t5_length: int) -> tuple[Any, Any]:
-        """Hidden states and pooled vectors of texts."""
+        """Hidden states (texts, tokens, width) and pooled vectors (texts, width)."""
         import torch
 
-        found = [self._through_clip(place, [text.clip[place] for text in texts], chunks) for place in range(len(self._clip))]
-        hidden = torch.cat([states for states, _ in found], dim=-1)
+        encoded = [self._through_clip(index, [text.clip[index] for text in texts], chunks) for index in range(len(self._clip))]
+        hidden = torch.cat([states for states, _ in encoded], dim=-1)
         if not self._is_sd3:
-            return hidden, found[-1][1]
+            return hidden, encoded[-1][1]
         last = self._through_t5([text.t5 for text in texts if text.t5], t5_length)
-        if last is None:
+        if last is None:  # Stable Diffusion 3 without T5 was trained with zeros in its place
             last = hidden.new_zeros(len(texts), t5_length, self._pipe.transformer.config.joint_attention_dim)
+        # T5 is wider than the two CLIPs together: these are padded to its width, and all tokens stand one after another
         hidden = torch.nn.functional.pad(hidden, (0, last.shape[-1] - hidden.shape[-1]))
-        return torch.cat([hidden, last], dim=1), torch.cat([pooled for _, pooled in found], dim=-1)
+        return torch.cat([hidden, last], dim=1), torch.cat([pooled for _, pooled in encoded], dim=-1)
 
-    def _through_clip(self, place: int, texts: Sequence[Tokens], chunks: int) -> tuple[Any, Any]:
-        tokenizer, encoder = self._clip[place]
+    def _through_clip(self, index: int, texts: Sequence[Tokens], chunks: int) -> tuple[Any, Any]:
+        tokenizer, encoder = self._clip[index]
         room = _room(tokenizer)
         parts = [
             _framed(tokenizer, Tokens(text.ids[start : start + room], text.weights[start : start + room]))
@@ -141,6 +142,7 @@ class WeightedPrompts:
             for start in range(0, chunks * room, room)
         ]
         out, rows = self._forward(encoder, [part.ids for part in parts], output_hidden_states=True)
+        # the last layer but one, as both pipelines use it
         hidden = out.hidden_states[-2][rows].to(encoder.dtype)
         hidden = hidden * hidden.new_tensor([part.weights for part in parts])[..., None]
         return hidden.reshape(len(texts), -1, hidden.shape[-1]), out[0][rows[::chunks]]
@@ -159,7 +161,7 @@ class WeightedPrompts:
         return hidden * hidden.new_tensor([part.weights for part in parts])[..., None]
 
     def _forward(self, encoder: Any, ids: Sequence[tuple[int, ...]], **options: Any) -> tuple[Any, list[int]]:
-        """What an encoder says of the different ones among `ids`, and in which row of that each is found.
+        """The output of an encoder for the distinct ones among `ids`, and the row of each in it.
 
         Negative prompts are mostly all the same, and so are the empty chunks.
         """
@@ -181,20 +183,20 @@ def _framed(tokenizer: Any, tokens: Tokens) -> Tokens:
     return Tokens(ids, (1.0, *tokens.weights, 1.0, *[1.0] * fill))
 
 
-def _taken(rows: Any, places: Sequence[int | None]) -> Any:
+def _taken(rows: Any, rows_of: Sequence[int | None]) -> Any:
     """The rows at `places`; zeros for None."""
     import torch
 
-    return torch.stack([torch.zeros_like(rows[0]) if place is None else rows[place] for place in places])
+    return torch.stack([torch.zeros_like(rows[0]) if index is None else rows[index] for index in rows_of])
 
 
 def _tokens(tokenizer: Any, parts: Fragments) -> Tokens:
-    """Tokens as the joined text has them: words are not torn where a weight begins."""
+    """Tokens as the joined text has them: words are not split where a weight begins."""
     text = "".join(text for text, _ in parts)
     by_letter = [weight for text, weight in parts for _ in text]
     if tokenizer.is_fast:
-        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        return Tokens(tuple(found.input_ids), tuple(_weight(text, by_letter, *span) for span in found.offset_mapping))
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return Tokens(tuple(encoded.input_ids), tuple(_weight(text, by_letter, *span) for span in encoded.offset_mapping))
     ids: list[int] = []
     weights: list[float] = []
     for word in re.finditer(r"\S+", text):
@@ -205,8 +207,8 @@ def _tokens(tokenizer: Any, parts: Fragments) -> Tokens:
 
 
 def _weight(text: str, by_letter: Sequence[float], start: int, end: int) -> float:
-    """The weight of the letters of a token; their mean where it reaches over a border."""
-    weights = [by_letter[place] for place in range(start, end) if not text[place].isspace()]
+    """The weight of a token: that of its letters, or their mean where a weight begins or ends within it."""
+    weights = [by_letter[index] for index in range(start, end) if not text[index].isspace()]
     if not weights:
         return by_letter[start] if start < len(by_letter) else 1.0
     return weights[0] if len({*weights}) == 1 else sum(weights) / len(weights)

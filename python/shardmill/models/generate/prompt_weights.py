@@ -10,7 +10,7 @@ import re
 from typing import Literal, NamedTuple
 
 LARGEST, LARGEST_PRODUCT = 3.0, 9.0
-"""Above a weight of about 2 pictures fall apart; a larger number in brackets is a time or a score."""
+"""Above a weight of about 2 images fall apart; a larger number in brackets is a time or a score."""
 LONGEST_NUMBER = 40
 NUMBER_AT_END = re.compile(r":[ \t]*([0-9]{1,4}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})[ \t]*\Z")
 BRACKET = re.compile(r"\\?[()]")
@@ -21,7 +21,7 @@ Fragments = list[tuple[str, float]]
 
 
 class _Mark(NamedTuple):
-    """What of a prompt is no text."""
+    """A part of a prompt that is a mark and not text."""
 
     start: int
     end: int
@@ -66,7 +66,7 @@ def _marks(prompt: str) -> list[_Mark]:
 
 
 def _weighted(prompt: str, first: int, last: int) -> list[_Mark]:
-    """The marks at the two ends of the brackets at `first` and `last`; none when they weigh nothing."""
+    """The marks at the two ends of the brackets at `first` and `last`; none when they have no weight."""
     number = NUMBER_AT_END.search(prompt[max(first + 1, last - LONGEST_NUMBER) : last])
     if number is None or float(number[1]) > LARGEST:
         return []

@@ -1,4 +1,4 @@
-"""Heads that judge how good a picture looks: linear layers over its normalised CLIP embedding.
+"""Heads for aesthetic scores: linear layers over its normalised CLIP embedding.
 
 LAION's predictors are such files of weights: https://github.com/LAION-AI/aesthetic-predictor (one layer) and
 https://github.com/christophschuhmann/improved-aesthetic-predictor (five, for CLIP L/14, scores of about 1 to 10).
@@ -21,10 +21,21 @@ def head_digest(path: str) -> str:
 
 
 def read_head(path: str, width: int, relu: bool) -> Any:
-    """A torch module, embeddings (pictures, width) to scores (pictures, 1), from a state dict in a .pth or .safetensors file.
+    """A head from a state dict in a .pth or .safetensors file.
 
     Layers come in the order of the numbers in their names (`layers.0.weight`, `layers.2.weight`, ...), each with or without a
-    bias. With `relu`, there is a ReLU between them. Raises UserError for a file that is none or does not fit the width.
+    bias.
+
+    Args:
+        path: The file.
+        width: The width of the CLIP embedding.
+        relu: Whether there is a ReLU between the layers.
+
+    Returns:
+        A torch module from embeddings (images, width) to scores (images, 1).
+
+    Raises:
+        UserError: If the file is not a state dict, has other layers than linear ones, or does not fit the width.
     """
     import torch
 
@@ -65,8 +76,8 @@ def _state(path: Path) -> dict[str, Any]:
         raise UserError(f"there is no aesthetic head {path}; give the path of a .pth or .safetensors file")
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that is no checkpoint makes torch raise many types
-        raise UserError(f"{path} is no file of weights: {' '.join(str(error).split())[:300]}") from error
+    except Exception as error:  # torch raises many types for a file that is not a checkpoint
+        raise UserError(f"{path} is not a file of weights: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise UserError(f"{path} is no state dict: it holds something else than tensors by name")
+        raise UserError(f"{path} is not a state dict: it holds more than tensors by name")
     return {str(name): value for name, value in loaded.items()}

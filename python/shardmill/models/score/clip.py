@@ -1,7 +1,7 @@
-"""CLIP and SigLIP: the cosine between a picture and texts, and with a head for it, how good the picture looks.
+"""CLIP and SigLIP: the cosine between an image and texts, and with a head for it, an aesthetic score of the image.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021); Zhai et al., "Sigmoid Loss for
-Language Image Pre-Training" (2023). Pictures go through the model in batches, texts are encoded once and kept.
+Language Image Pre-Training" (2023). Images go through the model in batches, texts are encoded once and kept.
 """
 
 from __future__ import annotations
@@ -14,23 +14,21 @@ from pydantic import Field
 
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.contract import Reply, ScoreRequest, Scores, Usage
-from shardmill.models.faults import last_words
-from shardmill.models.image_tensors import Decoder, ImageTensor, can_decode_on_gpu, load_picture, pixels_of
+from shardmill.models.failures import failure_message
+from shardmill.models.image_tensors import Decoder, ImageTensor, can_decode_on_gpu, load_image_tensor, pixels_of
 from shardmill.models.loading import device_of, dtype_of, loading
 from shardmill.models.score.aesthetic import head_digest, read_head
-from shardmill.models.settings import ModelSettings, read_settings, require_model
+from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
 from shardmill.util.errors import ModelDied, UserError
 
-VERSION = 1
-"""Goes up when the same picture and texts would score otherwise."""
 FAMILIES = ("clip", "siglip")
 KEPT_TEXTS = 20_000
 TEXTS_AT_ONCE = 256
 MAX_CHARACTERS = 8_000
-"""Of a longer text the rest is far behind the tokens that are looked at."""
-LONGEST = 8
-"""Of a picture longer than so many times its short side only the middle is resized: the rest would be cut off afterwards, and a
-line of pixels enlarged whole takes gigabytes."""
+"""Longer texts are cut: the rest is far behind the last token that the text encoder takes."""
+MAX_ASPECT = 8
+"""Of an image longer than so many times its short side only the middle is resized: the rest would be cropped afterwards, and a
+line of pixels scaled up as a whole takes gigabytes."""
 
 
 class ClipSettings(ModelSettings):
@@ -42,9 +40,7 @@ class ClipSettings(ModelSettings):
     device: str = Field("auto", description="cuda, cpu, or auto")
     aesthetic: str | None = Field(None, description="path of an aesthetic head for this model: a .pth or .safetensors state dict")
     aesthetic_relu: bool = Field(False, description="whether the head was trained with ReLUs between its layers")
-    max_batch_size: int = Field(
-        256, ge=1, description="found by itself up to here: grows until memory is full, halves when it is"
-    )
+    max_batch_size: int = Field(256, ge=1, description="largest batch; batches grow until memory is full, then halve")
     decoder: Decoder = Field("auto", description="pillow, nvjpeg (the GPU's), or auto: nvjpeg where there is CUDA")
     threads: int | None = Field(default=None, ge=1, description="threads that read and decode; all cores if not given")
 
@@ -55,7 +51,7 @@ class ClipSettings(ModelSettings):
 
 @dataclass(frozen=True)
 class PreparedScore:
-    """A batch: pixels (pictures, 3, height, width), the texts of each picture, and the token ids of each text of the batch."""
+    """A batch: pixels (images, 3, height, width), the texts of each image, and the token ids of each text of the batch."""
 
     pixels: Any
     texts: Sequence[Sequence[str]]
@@ -63,7 +59,7 @@ class PreparedScore:
 
 
 def plain_text(text: str) -> str:
-    """A text as it is tokenised: without line breaks and what is no character, and not endless.
+    """A text as it is tokenised: without line breaks and lone surrogates, cut at MAX_CHARACTERS.
 
     >>> plain_text(" a  dog\\n on grass ")
     'a dog on grass'
@@ -71,8 +67,10 @@ def plain_text(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode().split())[:MAX_CHARACTERS]
 
 
-class ClipScorer:
+class ClipScorer(SettingsModel):
     """CLIP or SigLIP through transformers."""
+
+    Settings = ClipSettings
 
     def __init__(self, **settings: Any):
         wanted = read_settings(ClipSettings, settings)
@@ -89,7 +87,7 @@ class ClipScorer:
         with loading(wanted.model):
             family = AutoConfig.from_pretrained(wanted.model, revision=wanted.revision).model_type
             if family not in FAMILIES:
-                raise UserError(f"{wanted.model} is no CLIP or SigLIP model but of the family {family!r}")
+                raise UserError(f"{wanted.model} is not a CLIP or SigLIP model but of the family {family!r}")
             self._processor = AutoImageProcessor.from_pretrained(wanted.model, revision=wanted.revision)
             self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, revision=wanted.revision)
             self._model = AutoModel.from_pretrained(wanted.model, revision=wanted.revision, dtype=dtype).to(self.device).eval()
@@ -101,11 +99,6 @@ class ClipScorer:
         self._on_gpu = can_decode_on_gpu(wanted.decoder, self.device)
         self._name = f"the scorer {wanted.model}"
         self._batches = Batches(self, BatchSize(wanted.max_batch_size), self._name, wanted.threads)
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        """See `registry.model_class`."""
-        return {"version": str(VERSION), **read_settings(ClipSettings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -121,15 +114,15 @@ class ClipScorer:
         return self._batches.stream(requests)
 
     def load(self, request: ScoreRequest) -> ImageTensor:
-        return load_picture(request.image, self._on_gpu)
+        return load_image_tensor(request.image, self._on_gpu)
 
     def group(self, request: ScoreRequest, loaded: ImageTensor) -> Hashable:
         return None
 
     def prepare(self, requests: Sequence[ScoreRequest], loaded: Sequence[ImageTensor]) -> PreparedScore:
-        pictures = [_middle(each) if self._crops else each for each in pixels_of(loaded, self.device)]
+        images = [_middle(each) if self._crops else each for each in pixels_of(loaded, self.device)]
         pixels = self._processor(
-            images=pictures, input_data_format="channels_first", return_tensors="pt", device=self.device
+            images=images, input_data_format="channels_first", return_tensors="pt", device=self.device
         ).pixel_values
         texts = [[plain_text(text) for text in each.texts] for each in requests]
         return PreparedScore(pixels.to(self._model.dtype), texts, self._tokens(texts))
@@ -147,15 +140,15 @@ class ClipScorer:
         import torch
 
         with torch.inference_mode():
-            pictures = _unit(self._model.get_image_features(pixel_values=prepared.pixels).pooler_output)
+            embeddings = _unit(self._model.get_image_features(pixel_values=prepared.pixels).pooler_output)
             self._encode(prepared.tokens)
-            nothing = torch.zeros_like(pictures[0])
+            zero = torch.zeros_like(embeddings[0])
             of = [at for at, row in enumerate(prepared.texts) for _ in row]
-            texts = [self._texts.get(text, nothing) for row in prepared.texts for text in row]
-            cosines = (pictures[of] * torch.stack(texts)).sum(-1).clamp(-1, 1) if texts else nothing[:0]
-            beauty = pictures.sum(-1) if self._head is None else self._head(pictures)[:, 0]
-            told = [part.to("cpu", non_blocking=True) for part in (cosines, beauty)]
-        return prepared.texts, told, torch.cuda.current_stream(self.device).record_event() if self.fills_gpu else None
+            texts = [self._texts.get(text, zero) for row in prepared.texts for text in row]
+            cosines = (embeddings[of] * torch.stack(texts)).sum(-1).clamp(-1, 1) if texts else zero[:0]
+            aesthetic_scores = embeddings.sum(-1) if self._head is None else self._head(embeddings)[:, 0]
+            results = [part.to("cpu", non_blocking=True) for part in (cosines, aesthetic_scores)]
+        return prepared.texts, results, torch.cuda.current_stream(self.device).record_event() if self.fills_gpu else None
 
     def _encode(self, tokens: Mapping[str, Mapping[str, Any]]) -> None:
         """Encode the texts that are not kept yet."""
@@ -171,29 +164,29 @@ class ClipScorer:
             self._texts.update(zip(some, _unit(self._model.get_text_features(**inputs).pooler_output), strict=True))
 
     def replies(self, requests: Sequence[ScoreRequest], outcome: Any, seconds: float) -> list[Reply]:
-        texts, (cosines, beauty), launched = outcome
+        texts, (cosines, aesthetic_scores), launched = outcome
         if launched is not None:
             launched.synchronize()
-        sound = beauty.isfinite().tolist()
-        if len(requests) > 1 and not any(sound):
-            raise ModelDied(last_words(self._name, "its scores are no numbers; try dtype: float32"))
+        finite = aesthetic_scores.isfinite().tolist()
+        if len(requests) > 1 and not any(finite):
+            raise ModelDied(failure_message(self._name, "its scores are not finite; try dtype: float32"))
         usage = Usage(seconds=seconds)
         replies, start = [], 0
-        for request, row, looks, fine in zip(requests, texts, beauty.tolist(), sound, strict=True):
+        for request, row, aesthetic, is_finite in zip(requests, texts, aesthetic_scores.tolist(), finite, strict=True):
             found = cosines[start : start + len(row)]
             start += len(row)
-            if not fine or not bool(found.isfinite().all()):
-                replies.append(Reply(request.key, None, "unusable", "scores are no numbers", "try dtype: float32", usage))
+            if not is_finite or not bool(found.isfinite().all()):
+                replies.append(Reply(request.key, None, "unusable", "scores are not finite", "try dtype: float32", usage))
             else:
-                scores = Scores(tuple(found.tolist()), None if self._head is None else looks)
+                scores = Scores(tuple(found.tolist()), None if self._head is None else aesthetic)
                 replies.append(Reply(request.key, scores, usage=usage))
         return replies
 
 
 def _middle(pixels: Any) -> Any:
-    """Pixels (3, height, width) without the ends of a picture that is much longer than its short side."""
+    """Pixels (3, height, width) without the ends of an image that is much longer than its short side."""
     _, height, width = pixels.shape
-    most = LONGEST * min(height, width)
+    most = MAX_ASPECT * min(height, width)
     top, left = max(0, height - most) // 2, max(0, width - most) // 2
     return pixels[:, top : height - top, left : width - left]
 

@@ -1,4 +1,4 @@
-"""Holding the rows of a batch to JSON schemas, each to its own, while a transformers model writes them."""
+"""Constrained decoding for transformers: each row of a batch follows its own JSON schema."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from llguidance import LLMatcher
 from transformers import LogitsProcessor
 
-from shardmill.models.text.settings import choices_of, closed_schema
+from shardmill.models.text.schemas import choices_of, closed_schema
 
 
 class Grammars:
@@ -24,8 +24,8 @@ class Grammars:
         self._grammars: dict[str, str] = {}
 
     def matcher(self, schema: Mapping[str, Any]) -> LLMatcher:
-        """A fresh matcher for one answer. Raises ValueError for a schema that cannot be held."""
-        closed = closed_schema(schema) or schema  # in an open one a model goes on with fields of its own
+        """A fresh matcher for one answer. Raises ValueError for a schema that cannot be compiled."""
+        closed = closed_schema(schema) or schema  # an open schema lets a model add fields without end
         text = json.dumps(closed)
         if text not in self._grammars:
             self._grammars[text] = self._compile(closed)
@@ -34,7 +34,7 @@ class Grammars:
     def _compile(self, schema: Mapping[str, Any]) -> str:
         if words := choices_of(schema):
             grammar = LLMatcher.grammar_from_regex("|".join(re.escape(word) for word in words))
-        else:  # with free white space a model that knows no better fills the answer with blanks
+        else:  # with flexible white space a small model fills the answer with blanks
             grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults={"whitespace_flexible": False})
         problem = LLMatcher.validate_grammar(grammar, self._tokenizer)
         if problem:
@@ -43,14 +43,14 @@ class Grammars:
 
 
 class Constraint(LogitsProcessor):
-    """Leaves each row of a batch only the tokens that its schema allows; a row without a matcher is left alone."""
+    """Masks, for each row of a batch, the tokens that its schema does not allow; a row without a matcher is left as it is."""
 
     def __init__(self, matchers: Sequence[LLMatcher | None], end_ids: Sequence[int]):
         self._matchers, self._end_ids = matchers, list(end_ids)
         self._started = False
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        if self._started:
+        if self._started:  # the first call is for the prompt alone: no token has been generated yet
             for matcher, ids in zip(self._matchers, input_ids, strict=True):
                 if matcher is not None and not matcher.is_stopped():
                     matcher.consume_token(int(ids[-1]))

@@ -1,7 +1,7 @@
 """Language models behind any server that speaks OpenAI's chat completions: vLLM's, another engine's, a provider's.
 
-Many requests are under way at once over connections that are kept open. What a server cannot do now is asked again later, or of
-another one; what no server will ever do is told as such.
+Many requests are in flight at once over connections that are kept open. What a server cannot do now is retried later, or at
+another server; what no server will ever do ends as an unusable reply or as a UserError.
 """
 
 from __future__ import annotations
@@ -21,38 +21,39 @@ import aiohttp
 from pydantic import Field
 
 from shardmill.models.contract import Reply, Request, TextRequest
-from shardmill.models.settings import read_settings
-from shardmill.models.text.openai_answer import (
+from shardmill.models.settings import SettingsModel, read_settings
+from shardmill.models.text.openai_endpoints import Endpoint, EndpointPool, RateLimit, backoff, read_key, redact_key
+from shardmill.models.text.openai_replies import (
     REFUSED,
-    BadAnswer,
+    WEAKER,
+    MalformedReply,
+    ReplyStream,
+    ResponseFormats,
+    SchemaMode,
     error_text,
-    is_about_money,
-    is_about_schema,
+    is_billing_problem,
+    is_schema_problem,
     read_reply,
     retry_after,
     why_unusable,
 )
-from shardmill.models.text.openai_format import WEAKER, FormatQuestion, Formats, SchemaMode, probe
-from shardmill.models.text.openai_key import hidden, read_key
-from shardmill.models.text.openai_limits import Allowance
-from shardmill.models.text.openai_pool import Endpoint, Pool, pause
-from shardmill.models.text.openai_stream import Stream
+from shardmill.models.text.schemas import ProbePrompt, make_probe
 from shardmill.models.text.settings import TextSettings
 from shardmill.util.errors import UserError
 
 log = logging.getLogger("shardmill")
 
-VERSION = 2
-"""Goes up when the same request would be sent or sampled otherwise."""
 MAX_BYTES = 4_000_000
 CLOSE_SECONDS = 10.0
 IDLE_SECONDS = 4.0
 """How long an unused connection is kept: shorter than servers do (uvicorn: 5 s), or a request is sent into one that closes."""
+MAX_PAUSE = 300.0
+"""The longest pause, in seconds, that a server's error (other than 429) can ask for."""
 FAILED = "server error"
-MAX_FRUITLESS = 50
-"""When so many requests in a row fail or are refused, and none is answered, it is the server or the settings, not the rows."""
-UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-LOST = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
+MAX_FAILED_IN_A_ROW = 50
+"""When so many requests in a row fail or are refused, the server or the settings are to blame, and not the rows."""
+UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+INTERRUPTED = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
 class OpenAISettings(TextSettings):
@@ -67,9 +68,9 @@ class OpenAISettings(TextSettings):
         "OPENAI_API_KEY", description="the environment variable with the key; NAME_FILE names a file with it"
     )
     schema_mode: Literal["auto", "json_schema", "json_object", "none"] = Field(
-        "auto", description="how answers are held to a schema; auto: as well as the server can"
+        "auto", description="how answers are constrained to a schema; auto: as well as the server can"
     )
-    max_in_flight: int = Field(64, ge=1, description="requests under way at once, of one worker")
+    max_in_flight: int = Field(64, ge=1, description="requests in flight at once, of one worker")
     requests_per_minute: float | None = Field(default=None, gt=0, description="of one worker")
     tokens_per_minute: float | None = Field(default=None, gt=0, description="of one worker")
     connect_seconds: float = Field(20, gt=0)
@@ -79,16 +80,17 @@ class OpenAISettings(TextSettings):
 
 
 @dataclass(frozen=True)
-class _Again:
-    """A try that gave no reply. Whether it `counts` against the request: not when there was no server, or it was too busy."""
+class _Retry:
+    """A try without a reply. It `counts` against the request, unless the server was unreachable or too busy."""
 
     problem: str
     counts: bool = False
 
 
-class OpenAIModel:
+class OpenAIModel(SettingsModel):
     """A client of one model on one or several servers. Several threads may stream at the same time."""
 
+    Settings = OpenAISettings
     many_streams = True
 
     def __init__(self, **settings: Any):
@@ -97,38 +99,39 @@ class OpenAIModel:
             raise UserError("an openai model needs base_urls, or servers: a folder; one of the two")
         for url in self.settings.base_urls:
             _check_address(url, self.settings.key_variable)
-        named = self.settings.base_urls or "key_variable" in self.settings.model_fields_set
-        self._key = read_key(self.settings.key_variable) if named else None
-        self._asking = self._fruitless = 0
+        # A provider's key in the environment must not reach servers that anyone may announce in a shared folder.
+        key_wanted = self.settings.base_urls or "key_variable" in self.settings.model_fields_set
+        self._key = read_key(self.settings.key_variable) if key_wanted else None
+        self._answering = self._failed_in_a_row = 0
         self._loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=_run, args=(self._loop,), name="openai", daemon=True)
+        thread = threading.Thread(target=_run_loop, args=(self._loop,), name="openai", daemon=True)
         thread.start()
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
-        self.close = weakref.finalize(self, _end, self._loop, thread, self._session)
-        """Drop what is under way and close all connections."""
+        asyncio.run_coroutine_threadsafe(self._open_session(), self._loop).result()
+        self._finalizer = weakref.finalize(self, _end_loop, self._loop, thread, self._session)
 
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(OpenAISettings, settings).identity()}
+    def close(self) -> None:
+        """Cancel the requests in flight and close all connections."""
+        self._finalizer()
 
-    async def _open(self) -> None:
+    async def _open_session(self) -> None:
         wanted = self.settings
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
         timeout = aiohttp.ClientTimeout(total=wanted.timeout_seconds, connect=wanted.connect_seconds)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         mode: SchemaMode = "json_schema" if wanted.schema_mode == "auto" else wanted.schema_mode
         folder = Path(wanted.servers) if wanted.servers else None
-        self._pool = Pool(wanted.model, wanted.base_urls, folder, self._key, mode, wanted.wait_minutes, self._session)
-        self._requests, self._tokens = Allowance(wanted.requests_per_minute), Allowance(wanted.tokens_per_minute)
-        self._places = asyncio.Semaphore(wanted.max_in_flight)
-        self._formats = Formats()
+        self._pool = EndpointPool(wanted.model, wanted.base_urls, folder, self._key, mode, wanted.wait_minutes, self._session)
+        self._requests, self._tokens = RateLimit(wanted.requests_per_minute), RateLimit(wanted.tokens_per_minute)
+        self._room = asyncio.Semaphore(wanted.max_in_flight)
+        self._formats = ResponseFormats()
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
-        """See `models.contract.Model`. All streams together have `max_in_flight` requests under way."""
-        stream = Stream(self._loop, self._answer, 2 * self.settings.max_in_flight)
-        yield from stream.replies(map(self._asked, requests))
+        """See `models.contract.Model`. All streams together have `max_in_flight` requests in flight."""
+        stream = ReplyStream(self._loop, self._answer, 2 * self.settings.max_in_flight)
+        yield from stream.replies(map(self._with_body, requests))
 
-    def _asked(self, request: Request) -> tuple[TextRequest, dict[str, Any]]:
+    def _with_body(self, request: Request) -> tuple[TextRequest, dict[str, Any]]:
+        """A request and its body; made in the caller's thread, for rendering a prompt would hold up the event loop."""
         assert isinstance(request, TextRequest)
         return request, self._body(request)
 
@@ -148,165 +151,169 @@ class OpenAIModel:
             body["chat_template_kwargs"] = self.settings.chat_template_kwargs
         return body
 
-    async def _answer(self, asked: tuple[TextRequest, dict[str, Any]]) -> Reply:
-        request, body = asked
-        async with self._places:
-            if self._asking == 0:
-                self._pool.begin()
-            self._asking += 1
+    async def _answer(self, prepared: tuple[TextRequest, dict[str, Any]]) -> Reply:
+        async with self._room:
+            if self._answering == 0:
+                self._pool.reset_patience()
+            self._answering += 1
             try:
-                reply = await self._ask(request, body)
+                reply = await self._try_until_answered(*prepared)
             finally:
-                self._asking -= 1
-        self._fruitless = self._fruitless + 1 if reply.problem in (FAILED, REFUSED) else 0
-        if self._fruitless >= MAX_FRUITLESS:
-            self._fruitless = 0
+                self._answering -= 1
+        self._failed_in_a_row = self._failed_in_a_row + 1 if reply.problem in (FAILED, REFUSED) else 0
+        if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
+            self._failed_in_a_row = 0
             raise UserError(
-                f"the last {MAX_FRUITLESS} requests all failed, this one with: {reply.detail}; "
-                f"look at the server's log, and at the settings of the model {self.settings.model}"
+                f"the last {MAX_FAILED_IN_A_ROW} requests all failed, this one with: {reply.detail}; "
+                f"see the server's log, and check the settings of the model {self.settings.model}"
             )
         return reply
 
-    async def _ask(self, request: TextRequest, body: dict[str, Any]) -> Reply:
+    async def _try_until_answered(self, request: TextRequest, body: dict[str, Any]) -> Reply:
         """Send a request until it is answered, or has failed as often as it may."""
-        failed, again, busy_since = 0, _Again(""), 0.0
+        failed, retry, busy_since = 0, _Retry(""), 0.0
         while failed < self.settings.tries:
-            endpoint = await self._pool.choose()
+            endpoint = await self._pool.acquire_endpoint()
             try:
                 if endpoint.mode_of(request.schema) == "json_schema":
-                    await self._prove(endpoint)
+                    await self._probe_once(endpoint)
                 outcome = await self._send(endpoint, request, body)
             finally:
-                self._pool.release(endpoint)
+                self._pool.release_endpoint(endpoint)
             if isinstance(outcome, Reply):
                 return outcome
-            again = outcome
-            if again.counts:
+            retry = outcome
+            if retry.counts:
                 failed += 1
                 if failed < self.settings.tries:
-                    await asyncio.sleep(pause(failed))
+                    await asyncio.sleep(backoff(failed))
                 continue
             busy_since = busy_since or time.monotonic()
-            if time.monotonic() - busy_since > self.settings.wait_minutes * 60 and self._pool.some_answer:
+            # Where no server was ready, the pool itself gives up in time, and for all requests at once.
+            if time.monotonic() - busy_since > self.settings.wait_minutes * 60 and self._pool.always_ready:
                 break
-        return Reply(request.key, "", "error", FAILED, again.problem)
+        return Reply(request.key, "", "error", FAILED, retry.problem)
 
-    async def _send(self, endpoint: Endpoint, request: TextRequest, body: dict[str, Any]) -> Reply | _Again:
-        """One try."""
-        estimate = sum(len(message["content"]) for message in body["messages"]) / 4 + body["max_tokens"]
-        await self._requests.take(1)
-        await self._tokens.take(estimate)
+    async def _send(self, endpoint: Endpoint, request: TextRequest, body: dict[str, Any]) -> Reply | _Retry:
+        """Send a request once."""
+        estimate = sum(len(message["content"]) for message in body["messages"]) / 4 + body["max_tokens"]  # ~4 letters a token
+        await self._requests.acquire(1)
+        await self._tokens.acquire(estimate)
         started, used = time.monotonic(), 0.0
-        mode, limit = endpoint.mode_of(request.schema), endpoint.limit
+        # Both may change while the request is in flight: what counts is what was sent.
+        mode, limit_name = endpoint.mode_of(request.schema), endpoint.limit_name
         sent = {**body, **self._formats.of(mode, request.schema)}
-        sent[limit] = sent.pop("max_tokens")
+        sent[limit_name] = sent.pop("max_tokens")
         try:
             status, after, content = await self._post(endpoint, sent)
             if status == 200:
                 reply = read_reply(request.key, content, time.monotonic() - started)
                 used = reply.usage.prompt_tokens + reply.usage.completion_tokens
-                self._pool.is_healthy(endpoint)
+                self._pool.mark_healthy(endpoint)
                 return reply
         except aiohttp.ClientConnectorCertificateError as error:
             raise UserError(f"the certificate of {endpoint.url} is not trusted here: {str(error)[:300]}") from None
-        except UNREACHED as error:
-            self._pool.fault(endpoint, f"cannot be reached ({type(error).__name__})", gone=True)
-            return _Again(f"{endpoint.url} cannot be reached")
-        except (*LOST, BadAnswer) as error:
-            said = f"{type(error).__name__} {error}".strip()[:300]
-            self._pool.fault(endpoint, said)
-            return _Again(f"{endpoint.url}: {said}", counts=True)
+        except UNREACHABLE as error:
+            self._pool.record_failure(endpoint, f"cannot be reached ({type(error).__name__})", unreachable=True)
+            return _Retry(f"{endpoint.url} cannot be reached")
+        except (*INTERRUPTED, MalformedReply) as error:
+            problem = f"{type(error).__name__} {error}".strip()[:300]
+            self._pool.record_failure(endpoint, problem)
+            return _Retry(f"{endpoint.url}: {problem}", counts=True)
         finally:
-            self._tokens.complete_publication(estimate, used)
-        said = error_text(content)
+            self._tokens.correct(estimate, used)
+        message = error_text(content)
         if status in (400, 422):
-            if mode in WEAKER and why_unusable(said) == REFUSED and is_about_schema(said):
-                self._weaken(endpoint, request, mode, said)
-                return _Again(said)
-            if limit == "max_tokens" and "max_completion_tokens" in said:
-                endpoint.limit = "max_completion_tokens"
-                return _Again(said)
-        return self._refused(endpoint, request, status, after, said)
+            if mode in WEAKER and why_unusable(message) == REFUSED and is_schema_problem(message):
+                self._weaken(endpoint, request, mode, message)
+                return _Retry(message)
+            if limit_name == "max_tokens" and "max_completion_tokens" in message:
+                endpoint.limit_name = "max_completion_tokens"
+                return _Retry(message)
+        return self._handle_status(endpoint, request, status, after, message)
 
     async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> tuple[int, str | None, bytes]:
-        """Status, Retry-After and body of an answer, no more than `MAX_BYTES` of it."""
-        async with self._session.post(f"{endpoint.url}/chat/completions", json=body, **endpoint.request()) as response:
+        """Status, Retry-After and body of a response, at most `MAX_BYTES` of it."""
+        url = f"{endpoint.url}/chat/completions"
+        async with self._session.post(url, json=body, **endpoint.request_options()) as response:
             content = bytearray()
             async for piece in response.content.iter_chunked(65_536):
                 content += piece
                 if len(content) > MAX_BYTES:
-                    raise BadAnswer(f"more than {MAX_BYTES:,} bytes")
-            return response.status, response.headers.get("Retry-After"), hidden(bytes(content), endpoint.key)
+                    raise MalformedReply(f"more than {MAX_BYTES:,} bytes")
+            return response.status, response.headers.get("Retry-After"), redact_key(bytes(content), endpoint.key)
 
-    def _refused(self, endpoint: Endpoint, request: TextRequest, status: int, after: str | None, said: str) -> Reply | _Again:
-        told = f"{endpoint.url} answered {status}: {said}"
-        if status == 402 or (status == 429 and is_about_money(said)):
-            raise UserError(f"{told}; see to the account of the key in {self.settings.key_variable}")
+    def _handle_status(
+        self, endpoint: Endpoint, request: TextRequest, status: int, after: str | None, message: str
+    ) -> Reply | _Retry:
+        """What to do about a response that is no answer. Raises UserError for what only the user can fix."""
+        problem = f"answered {status}: {message}"
+        detail, variable = f"{endpoint.url} {problem}", self.settings.key_variable
+        if status == 402 or (status == 429 and is_billing_problem(message)):
+            raise UserError(f"{detail}; check the account of the key in {variable}")
         if status in (401, 403):
-            raise UserError(
-                f"{told}; put the key into {self.settings.key_variable}, or a file named by {self.settings.key_variable}_FILE"
-            )
+            raise UserError(f"{detail}; put the key into {variable}, or a file named by {variable}_FILE")
         if status in (404, 405) or 300 <= status < 400:
-            raise UserError(f"{told}; does the address end in /v1, and does the server have the model {self.settings.model!r}?")
+            raise UserError(f"{detail}; does the address end in /v1, and does the server have the model {self.settings.model!r}?")
         if status == 429:
-            self._pool.rest(endpoint, retry_after(after), f"answered 429: {said}")
-            return _Again(told)
+            self._pool.pause_endpoint(endpoint, retry_after(after), problem)
+            return _Retry(detail)
         if status in (408, 409, 425) or status >= 500:
             if (seconds := retry_after(after)) is not None:
-                self._pool.rest(endpoint, min(seconds, 300.0), f"answered {status}: {said}")
-            self._pool.fault(endpoint, f"answered {status}: {said}")
-            return _Again(told, counts=True)
-        self._pool.is_healthy(endpoint)
-        return Reply(request.key, "", "unusable", why_unusable(said), told)
+                self._pool.pause_endpoint(endpoint, min(seconds, MAX_PAUSE), problem)
+            self._pool.record_failure(endpoint, problem)
+            return _Retry(detail, counts=True)
+        self._pool.mark_healthy(endpoint)
+        return Reply(request.key, "", "unusable", why_unusable(message), detail)
 
-    def _weaken(self, endpoint: Endpoint, request: TextRequest, mode: SchemaMode, said: str) -> None:
-        """Ask less of a server that refused `mode`, unless another request that was under way has done so already.
+    def _weaken(self, endpoint: Endpoint, request: TextRequest, mode: SchemaMode, message: str) -> None:
+        """Ask less of a server that refused `mode`, unless another request in flight has done so already.
 
         A server that refuses the plain schema of the probe takes none; any other refusal may be for that schema alone.
         """
         if self.settings.schema_mode != "auto":
-            raise UserError(f"{endpoint.url} does not take schema_mode {mode} ({said}); set another, or auto")
+            raise UserError(f"{endpoint.url} does not take schema_mode {mode} ({message}); set another, or auto")
         if endpoint.mode_of(request.schema) == mode:
-            endpoint.weaken(None if isinstance(request.chat, FormatQuestion) else request.schema, mode)
-            log.warning("%s does not take %s (%s): asked with %s from now on", endpoint.url, mode, said[:120], WEAKER[mode])
+            endpoint.weaken(None if isinstance(request.chat, ProbePrompt) else request.schema, mode)
+            log.warning("%s does not take %s (%s): asked with %s from now on", endpoint.url, mode, message[:120], WEAKER[mode])
 
-    async def _prove(self, endpoint: Endpoint) -> None:
-        """Ask once of each server what only one that holds answers to schemas can know, and say so if it does not."""
-        if endpoint.proof is None:
-            endpoint.proof = asyncio.create_task(self._probe(endpoint))
-        await asyncio.shield(endpoint.proof)
+    async def _probe_once(self, endpoint: Endpoint) -> None:
+        """Find out, once for each server, whether it really constrains answers to schemas; all requests wait for that."""
+        if endpoint.probe is None:
+            endpoint.probe = asyncio.create_task(self._probe(endpoint))
+        await asyncio.shield(endpoint.probe)  # the others that wait need it, even if this request is cancelled
 
     async def _probe(self, endpoint: Endpoint) -> None:
-        secret, request = probe()
+        secret, request = make_probe()
         try:
             outcome = await self._send(endpoint, request, self._body(request))
         except UserError:
-            endpoint.proof = None
+            endpoint.probe = None
             raise
         if not isinstance(outcome, Reply):
-            endpoint.proof = None
+            endpoint.probe = None
         elif outcome.result and secret not in outcome.result:
             problem = f"{endpoint.url} ignores JSON schemas"
             if self.settings.schema_mode == "json_schema":
                 raise UserError(f"{problem}; set schema_mode to auto to do without")
-            log.warning("%s: answers out of form are asked again, which costs attempts", problem)
+            log.warning("%s: answers that do not fit are asked for again, which costs attempts", problem)
 
 
 def _check_address(url: str, variable: str) -> None:
     parts = urlsplit(url)
     if parts.username or parts.password:
-        raise UserError(f"base_urls: the address of {parts.hostname} holds a name or key; put the key into {variable}")
+        raise UserError(f"base_urls: the address of {parts.hostname} contains a user name or key; put the key into {variable}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"base_urls: {url!r} is no address such as http://node01:8000/v1")
+        raise UserError(f"base_urls: {url!r} is not an address such as http://node01:8000/v1")
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
     loop.close()
 
 
-def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, session: aiohttp.ClientSession) -> None:
+def _end_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread, session: aiohttp.ClientSession) -> None:
     async def close() -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
@@ -316,5 +323,5 @@ def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, session: aio
 
     future = asyncio.run_coroutine_threadsafe(close(), loop)
     future.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
-    if threading.current_thread() is not thread:  # where a last reference was dropped
+    if threading.current_thread() is not thread:  # the last reference may be dropped in the loop's own thread
         thread.join(CLOSE_SECONDS)

@@ -11,13 +11,14 @@ from transformers import LogitsProcessor, StoppingCriteria
 from shardmill.models.contract import Finish, Sampling
 
 STOP_TAIL = 24
-"""A stop string is looked for in so many of the last tokens."""
+"""Stop strings are searched for in so many of the last tokens."""
 
 
 class RowSampler(LogitsProcessor):
-    """Makes the most likely token a sampled one, so that a row's answer is the same in any batch.
+    """Turns greedy decoding into sampling that depends on a row's seed alone, whatever its batch.
 
-    The arg max of log-probabilities plus Gumbel noise is a sample of them (Gumbel, 1954); the noise comes from the row's seed.
+    The arg max of log-probabilities plus Gumbel noise is a sample from them (Gumbel, 1954); the noise comes from a generator of
+    the row's own.
     """
 
     def __init__(self, samplings: Sequence[Sampling], seeds: Sequence[int]):
@@ -34,16 +35,18 @@ class RowSampler(LogitsProcessor):
 
 
 def _nucleus(scores: torch.Tensor, top_p: float) -> torch.Tensor:
-    """The scores of the fewest likeliest tokens that have the share `top_p`; minus infinity for the others."""
+    """Nucleus sampling (Holtzman et al., 2020): scores (vocabulary,) with minus infinity for all but the smallest set of the most
+    likely tokens whose probabilities add up to `top_p`.
+    """
     if top_p >= 1:
         return scores
-    ordered, places = torch.sort(scores, descending=True)
+    ordered, order = torch.sort(scores, descending=True)
     before = torch.cumsum(torch.softmax(ordered, -1), -1) - torch.softmax(ordered, -1)
-    return scores.masked_fill(torch.zeros_like(before, dtype=torch.bool).scatter(0, places, before >= top_p), float("-inf"))
+    return scores.masked_fill(torch.zeros_like(before, dtype=torch.bool).scatter(0, order, before >= top_p), float("-inf"))
 
 
 class RowEnds(StoppingCriteria):
-    """Ends each row at its own number of tokens or at one of its stop strings; `ends` tells after how many tokens and why."""
+    """Ends each row at its own number of tokens or at one of its stop strings; `ends` has its length and the reason."""
 
     def __init__(self, tokenizer: Any, prompt_length: int, samplings: Sequence[Sampling]):
         self._tokenizer, self._prompt_length, self._samplings = tokenizer, prompt_length, samplings
@@ -67,8 +70,8 @@ class RowEnds(StoppingCriteria):
 
 def read_answer(tokenizer: Any, ids: Sequence[int], end_ids: Sequence[int], stops: Sequence[str]) -> tuple[str, Finish, int]:
     """The text of the tokens of a row, up to an end token or a stop string, how it ended, and how many tokens it took."""
-    stopped = next((place for place, token in enumerate(ids) if token in end_ids), None)
+    stopped = next((position for position, token in enumerate(ids) if token in end_ids), None)
     text = tokenizer.decode(ids if stopped is None else ids[:stopped], skip_special_tokens=True)
-    found = [place for stop in stops if (place := text.find(stop)) >= 0]
+    found = [position for stop in stops if (position := text.find(stop)) >= 0]
     written = len(ids) if stopped is None else stopped + 1
     return text[: min(found)] if found else text, "length" if stopped is None and not found else "stop", written

@@ -1,8 +1,7 @@
-"""What all text engines are told about their model, and what of it shapes the answers."""
+"""The settings that all text engines share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ from shardmill.util.errors import UserError
 
 
 class SamplingOverride(BaseModel):
-    """Sampling values that a model needs otherwise than the template says."""
+    """Sampling values by which a model differs from the template."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     temperature: float | None = Field(default=None, ge=0)
@@ -27,7 +26,7 @@ class TextSettings(ModelSettings):
 
     shaping: ClassVar[tuple[str, ...]] = (*ModelSettings.shaping, "sampling", "system_role", "chat_template_kwargs")
 
-    sampling: SamplingOverride = Field(SamplingOverride(), description="sampling values that this model needs otherwise")
+    sampling: SamplingOverride = Field(SamplingOverride(), description="sampling values that replace the template's")
     system_role: bool = Field(True, description="false for models whose chat template knows no system role")
     chat_template_kwargs: dict[str, Any] = Field({}, description="for the chat template, e.g. enable_thinking: false")
 
@@ -54,34 +53,3 @@ class TextSettings(ModelSettings):
             hint = "; does it know a system role? if not, set system_role: false" if self.system_role else ""
             raise UserError(f"the chat template of {self.model} fails: {error}{hint}") from error
         return list(ids)
-
-
-def choices_of(schema: Mapping[str, Any]) -> list[str]:
-    """The words of a schema that is a choice between words; none for any other."""
-    words = schema.get("enum", [])
-    return list(words) if "properties" not in schema and all(isinstance(word, str) for word in words) else []
-
-
-def closed_schema(schema: Any) -> Any:
-    """The schema without room for fields that it does not name, as OpenAI's strict mode wants it.
-
-    None for one that it would refuse: one with fields that may be left out.
-    """
-    if isinstance(schema, list):
-        parts = [closed_schema(part) for part in schema]
-        return None if any(part is None for part in parts) else parts
-    if not isinstance(schema, Mapping):
-        return schema
-    fields = schema.get("properties")
-    if isinstance(fields, Mapping) and set(schema.get("required", ())) != set(fields):
-        return None
-    closed = {}
-    for name, part in schema.items():
-        if name in ("properties", "$defs") and isinstance(part, Mapping):
-            inner = {key: closed_schema(value) for key, value in part.items()}
-            closed[name] = None if None in inner.values() else inner
-        else:
-            closed[name] = closed_schema(part) if name in ("items", "anyOf", "prefixItems") else part
-        if closed[name] is None:
-            return None
-    return {**closed, "additionalProperties": False} if isinstance(fields, Mapping) else closed

@@ -1,7 +1,7 @@
 """Language models through transformers: for small models, rare architectures, and machines without a GPU.
 
-Requests are put into batches of those whose prompts begin alike. What a batch has in common, the instructions and examples of a
-template as a rule, is computed once and kept.
+Batches are made of requests whose prompts share a prefix. The attention states of that prefix, as a rule the instructions and
+examples of a template, are computed once and kept.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from typing import Any
 from pydantic import Field
 
 from shardmill.models.contract import Reply, Request, Sampling, TextRequest, Usage
-from shardmill.models.faults import OUT_OF_MEMORY, last_words
-from shardmill.models.loading import device_of, dtype_of, ends_of, loading
-from shardmill.models.settings import read_settings, require_model
+from shardmill.models.failures import OUT_OF_MEMORY, failure_message
+from shardmill.models.loading import device_of, dtype_of, end_tokens_of, loading
+from shardmill.models.settings import SettingsModel, read_settings, require_model
 from shardmill.models.text.settings import TextSettings
 from shardmill.util.errors import ModelDied, UserError
 
 log = logging.getLogger("shardmill")
 
-VERSION = 3
-"""Goes up when the same request would be sent or sampled otherwise."""
 WINDOW = 6
 """Batches' worth of requests to choose a batch from."""
 MIN_PREFIX, PREFIX_SLACK, PREFIXES = 32, 16, 8
-"""Tokens that prompts must share for that to be worth keeping, how many more of them may be computed again, how many are kept."""
+"""The shortest prefix, in tokens, that is worth keeping; how much longer a shared prefix may be than the kept one used for it;
+and how many prefixes are kept."""
 
 
 class TransformersSettings(TextSettings):
@@ -47,7 +46,7 @@ class TransformersSettings(TextSettings):
 
 @dataclass
 class _Prepared:
-    """A request as tokens; `order` is when it came, `matcher` holds its answer to its schema."""
+    """A request as token ids; `order` is its number in the stream, `matcher` constrains its answer to its schema."""
 
     order: int
     request: TextRequest
@@ -56,8 +55,10 @@ class _Prepared:
     matcher: Any
 
 
-class TransformersModel:
+class TransformersModel(SettingsModel):
     """A causal language model and its tokenizer."""
+
+    Settings = TransformersSettings
 
     def __init__(self, **settings: Any):
         self.settings = read_settings(TransformersSettings, settings)
@@ -79,18 +80,14 @@ class TransformersModel:
             self._model = AutoModelForCausalLM.from_pretrained(wanted.model, dtype=dtype, **where, **more).to(device).eval()
         if self._tokenizer.chat_template is None:
             raise UserError(f"{wanted.model} has no chat template; use an instruction-tuned model")
-        self._end_ids, self._pad_id = ends_of(self._model, self._tokenizer)
+        self._end_ids, self._pad_id = end_tokens_of(self._model, self._tokenizer)
         limit = getattr(self._model.config, "max_position_embeddings", None) or 1 << 20
         self._max_model_len = min(limit, wanted.max_model_len or limit)
         self._grammars = Grammars(self._tokenizer, self._model.config.get_text_config().vocab_size)
         self._batch_size = wanted.max_batch_size
         self._prefixes: dict[tuple[int, ...], Any] = {}
-        self._shares_prefixes = _attends_to_all(self._model.config.get_text_config())
+        self._shares_prefixes = _has_full_attention(self._model.config.get_text_config())
         self.fills_gpu = device != "cpu"
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(TransformersSettings, settings).identity()}
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -116,8 +113,8 @@ class TransformersModel:
                     waiting.append(prepared)
             if not waiting:
                 return
-            batch = self._choose(waiting)
-            replies = self._answer(batch)
+            batch = self._next_batch(waiting)
+            replies = self._answer_batch(batch)
             yield from replies
 
     def _prepare(self, order: int, request: TextRequest) -> _Prepared | Reply:
@@ -133,22 +130,25 @@ class TransformersModel:
         room = min(sampling.max_tokens, self._max_model_len - len(ids))
         return _Prepared(order, request, ids, Sampling(sampling.temperature, sampling.top_p, room, sampling.stop), matcher)
 
-    def _choose(self, waiting: list[_Prepared]) -> list[_Prepared]:
-        """Take a batch out of `waiting`: the request that waits longest, with those whose prompts are most like its own."""
+    def _next_batch(self, waiting: list[_Prepared]) -> list[_Prepared]:
+        """Take a batch out of `waiting`: the oldest request with those whose prompts share most with its own.
+
+        Sorted by tokens, prompts with a common prefix are neighbours; and no request waits for ever.
+        """
         waiting.sort(key=lambda each: each.ids)
-        oldest = min(range(len(waiting)), key=lambda place: waiting[place].order)
+        oldest = min(range(len(waiting)), key=lambda position: waiting[position].order)
         start = max(0, min(oldest - self._batch_size // 2, len(waiting) - self._batch_size))
         batch = waiting[start : start + self._batch_size]
         del waiting[start : start + self._batch_size]
         return batch
 
-    def _answer(self, batch: list[_Prepared]) -> list[Reply]:
-        """The replies to a batch, in parts if it is too large for the memory."""
+    def _answer_batch(self, batch: list[_Prepared]) -> list[Reply]:
+        """The replies to a batch, in halves if it does not fit into memory."""
         try:
             return self._generate(batch)
         except RuntimeError as error:
             if not any(sign in str(error) for sign in OUT_OF_MEMORY):
-                raise ModelDied(last_words(f"transformers with {self.settings.model}", str(error))) from error
+                raise ModelDied(failure_message(f"transformers with {self.settings.model}", str(error))) from error
             problem = str(error)[:600]
         self._prefixes.clear()
         if len(batch) == 1:
@@ -156,9 +156,9 @@ class TransformersModel:
         half = len(batch) // 2
         self._batch_size = max(1, min(self._batch_size, half))
         log.warning("out of memory with %d rows at a time; %d from now on", len(batch), self._batch_size)
-        for each in batch:
+        for each in batch:  # the matchers have consumed the tokens of the failed try
             each.matcher = None if each.request.schema is None else self._grammars.matcher(each.request.schema)
-        return [reply for part in (batch[:half], batch[half:]) for reply in self._answer(part)]
+        return [reply for part in (batch[:half], batch[half:]) for reply in self._answer_batch(part)]
 
     def _generate(self, batch: Sequence[_Prepared]) -> list[Reply]:
         import torch
@@ -169,7 +169,7 @@ class TransformersModel:
 
         started = time.monotonic()
         with torch.inference_mode():
-            prefix, cache, was_known = self._prefix(batch)
+            prefix, cache, was_kept = self._prefix(batch)
             width = max(len(each.ids) for each in batch)
             samplings = [each.sampling for each in batch]
             ends = RowEnds(self._tokenizer, width, samplings)
@@ -193,7 +193,7 @@ class TransformersModel:
             )
         seconds = time.monotonic() - started
         answers = out[:, width:].tolist()
-        cached = [prefix if was_known or row else 0 for row in range(len(batch))]
+        cached = [prefix if was_kept or row else 0 for row in range(len(batch))]
         return [
             self._reply(each, ids, ends.ends.get(row), Usage(len(each.ids), cached[row], 0, seconds))
             for row, (each, ids) in enumerate(zip(batch, answers, strict=True))
@@ -207,47 +207,54 @@ class TransformersModel:
         return Reply(prepared.request.key, text, finish, usage=usage)
 
     def _padded(self, ids: list[int], prefix: int, width: int) -> tuple[list[int], list[int]]:
-        """A prompt and its mask, filled up between what all prompts share and the rest of it: the shared part stays in place."""
-        fill = width - len(ids)
-        return [*ids[:prefix], *[self._pad_id] * fill, *ids[prefix:]], [1] * prefix + [0] * fill + [1] * (len(ids) - prefix)
+        """A prompt and its attention mask, both of length `width`, padded between the shared prefix and the rest.
+
+        The states of the prefix hold for its positions, so it must stay there; generation needs the end of the prompt at the
+        right edge. So the padding goes between the two.
+        """
+        padding = width - len(ids)
+        return [*ids[:prefix], *[self._pad_id] * padding, *ids[prefix:]], [1] * prefix + [0] * padding + [1] * (len(ids) - prefix)
 
     def _prefix(self, batch: Sequence[_Prepared]) -> tuple[int, Any, bool]:
-        """How many tokens all prompts of a batch begin with, the model's state after them for each row, and whether it was there.
+        """The shared prefix of a batch.
 
-        (0, None, False) when they share too little.
+        Returns:
+            The number of tokens that all prompts begin with, the key-value cache of these tokens for each row, and whether it
+            was kept from an earlier batch; (0, None, False) when the prompts share too little.
         """
         import torch
 
         if not self._shares_prefixes:
             return 0, None, False
         prompts = [each.ids for each in batch]
+        # What the first and the last in sorted order share, all share. One token of each prompt is left for `generate` to run.
         first, last = min(prompts), max(prompts)
-        most = min(len(prompt) for prompt in prompts) - 1
-        shared = next((place for place in range(most) if first[place] != last[place]), max(most, 0))
+        limit = min(len(prompt) for prompt in prompts) - 1
+        shared = next((position for position in range(limit) if first[position] != last[position]), max(limit, 0))
         if shared < MIN_PREFIX:
             return 0, None, False
-        known = [
+        reusable = [
             kept for kept in self._prefixes if shared - PREFIX_SLACK <= len(kept) <= shared and first[: len(kept)] == [*kept]
         ]
-        if known:
-            key = max(known, key=len)
-            self._prefixes[key] = self._prefixes.pop(key)  # the last used is thrown away last
+        if reusable:
+            key = max(reusable, key=len)
+            self._prefixes[key] = self._prefixes.pop(key)  # moved to the end: the least recently used is dropped first
         else:
             key = tuple(first[:shared])
             while len(self._prefixes) >= PREFIXES:
                 del self._prefixes[next(iter(self._prefixes))]
             self._prefixes[key] = self._model(torch.tensor([key], device=self._model.device), use_cache=True).past_key_values
-        cache = deepcopy(self._prefixes[key])
+        cache = deepcopy(self._prefixes[key])  # `generate` appends to it in place
         cache.batch_repeat_interleave(len(batch))
-        return len(key), cache, bool(known)
+        return len(key), cache, bool(reusable)
 
 
-def _attends_to_all(config: Any) -> bool:
-    """Whether every layer looks at all that came before, wherever it stands.
+def _has_full_attention(config: Any) -> bool:
+    """Whether every layer attends to all earlier tokens, whatever their distance.
 
-    Sliding windows, chunks and ALiBi go by places, and the padding after a shared prefix would move those.
+    Sliding windows, chunked attention and ALiBi depend on distances, which padding after a shared prefix would change.
     """
-    by_place = ("sliding_window", "attention_chunk_size", "alibi", "attn_config")
+    position_dependent = ("sliding_window", "attention_chunk_size", "alibi", "attn_config")
     return {*(getattr(config, "layer_types", None) or ())} <= {"full_attention"} and not any(
-        getattr(config, name, None) for name in by_place
+        getattr(config, name, None) for name in position_dependent
     )

@@ -1,7 +1,7 @@
 """Language models in a vLLM engine of the worker's own.
 
-The engine is never handed a batch: requests join it between steps and leave as they finish, so neither the end of a chunk nor a
-long answer leaves a GPU waiting. Where the names of settings are those of vLLM's `EngineArgs`, they mean the same.
+The engine never gets a batch: requests join it between steps and leave as they finish, so that the GPU waits neither for the
+end of a batch nor for its longest answer. Where the names of settings are those of vLLM's `EngineArgs`, they mean the same.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import queue
-import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
@@ -18,18 +17,16 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from shardmill.models.contract import Reply, Request, TextRequest, Usage
-from shardmill.models.faults import OUT_OF_MEMORY, last_words
-from shardmill.models.settings import read_settings, require_model
-from shardmill.models.text.settings import TextSettings, choices_of, closed_schema
-from shardmill.models.text.vllm_driver import Driver, EngineRejected, Order
+from shardmill.models.failures import OUT_OF_MEMORY, failure_message
+from shardmill.models.settings import SettingsModel, read_settings, require_model
+from shardmill.models.text.schemas import choices_of, closed_schema, make_probe
+from shardmill.models.text.settings import TextSettings
+from shardmill.models.text.vllm_loop import EngineLoop, EngineRejection, EngineRequest
 from shardmill.models.text.vllm_plugin import PARENT
-from shardmill.models.text.vllm_seat import take_seat
+from shardmill.models.text.vllm_slot import take_engine_slot
 from shardmill.util.errors import ModelDied, UserError
 
 log = logging.getLogger("shardmill")
-
-VERSION = 2
-"""Goes up when the same request would be sent or sampled otherwise."""
 
 
 class VllmSettings(TextSettings):
@@ -38,19 +35,21 @@ class VllmSettings(TextSettings):
     shaping = (*TextSettings.shaping, "dtype", "quantization", "max_model_len", "lora", "structured", "trust_remote_code")
 
     dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: as the weights are")
-    quantization: str | None = Field(default=None, description="awq, gptq, fp8, …; seen by itself in quantised weights")
-    max_model_len: int | None = Field(default=None, ge=16, description="prompt and answer together; less of it leaves more room")
+    quantization: str | None = Field(default=None, description="awq, gptq, fp8, …; detected in quantised weights")
+    max_model_len: int | None = Field(default=None, ge=16, description="prompt and answer together; less takes less memory")
     lora: str | None = Field(default=None, description="a LoRA adapter: a folder, or an id on the hub")
     max_lora_rank: int = Field(16, ge=1)
-    structured: Literal["guidance", "xgrammar", "outlines", "none"] = Field("guidance", description="holds answers to a schema")
+    structured: Literal["guidance", "xgrammar", "outlines", "none"] = Field(
+        "guidance", description="constrains answers to a schema"
+    )
     trust_remote_code: bool = Field(False, description="run the Python code that comes with the weights; only if you trust it")
     tensor_parallel_size: int | None = Field(default=None, ge=1, description="GPUs of one model (all that the worker has)")
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1, description="share of the GPU's memory to use")
-    max_num_seqs: int | None = Field(default=None, ge=1, description="most answers at the same time")
+    max_num_seqs: int | None = Field(default=None, ge=1, description="the most answers at the same time")
     max_num_batched_tokens: int | None = Field(default=None, ge=16)
     enforce_eager: bool = Field(False, description="no CUDA graphs: starts sooner, runs slower")
     separate_process: bool = Field(True, description="the engine in a process of its own, beside the stage's work")
-    stall_minutes: float = Field(20, gt=0, description="an engine that is silent for so long is given up")
+    stall_minutes: float = Field(20, gt=0, description="an engine that takes so long for one step is given up")
     engine: dict[str, Any] = Field({}, description="other arguments of vLLM's EngineArgs")
 
     def engine_args(self) -> dict[str, Any]:
@@ -68,13 +67,14 @@ class VllmSettings(TextSettings):
         return {"seed": 0, "enable_prefix_caching": True, "disable_log_stats": True, **given, **self.engine}
 
 
-class VllmModel:
-    """A vLLM engine. Several threads may stream at the same time; what they ask goes through one engine."""
+class VllmModel(SettingsModel):
+    """A vLLM engine. Several threads may stream at the same time; their requests go through one engine."""
 
-    settings_kind: ClassVar[type[VllmSettings]] = VllmSettings
+    Settings: ClassVar[type[VllmSettings]] = VllmSettings
+    fills_gpu = many_streams = True
 
     def __init__(self, **settings: Any):
-        self.settings = read_settings(self.settings_kind, settings)
+        self.settings = read_settings(self.Settings, settings)
         require_model(self.settings.model)
         _prepare_environment(self.settings)
         try:
@@ -89,77 +89,71 @@ class VllmModel:
         lora = LoRARequest("adapter", 1, self.settings.lora) if self.settings.lora else None
         started = time.monotonic()
         try:
-            self._driver = Driver(lambda: _build(arguments), self.settings.stall_minutes * 60, lora)
+            self._loop = EngineLoop(lambda: _build(arguments), self.settings.stall_minutes * 60, lora)
         except Exception as error:
-            raise _start_failure(self.settings.model, error) from error
-        engine = self._driver.engine
+            raise _startup_error(self.settings.model, error) from error
+        engine = self._loop.engine
         self._tokenizer = engine.get_tokenizer()
         self._max_model_len = engine.model_config.max_model_len
-        self._wanted = 2 * engine.vllm_config.scheduler_config.max_num_seqs
+        self._max_in_flight = 2 * engine.vllm_config.scheduler_config.max_num_seqs
         if getattr(self._tokenizer, "chat_template", "-") is None:
             raise UserError(f"{self.settings.model} has no chat template; use an instruction-tuned model")
         self._schemas: dict[str, str] = {}
-        self._prove_constraint()
+        self._probe_constraint()
         log.info("vLLM has %s after %.0f s", self.settings.model, time.monotonic() - started)
-
-    @classmethod
-    def identity(cls, **settings: Any) -> dict[str, str]:
-        return {"version": str(VERSION), **read_settings(cls.settings_kind, settings).identity()}
-
-    fills_gpu = many_streams = True
 
     def close(self) -> None:
         """End the engine and free its GPUs."""
-        self._driver.close()
+        self._loop.close()
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
-        """See `models.contract.Model`. Twice as many requests as the engine can run are kept in it, so that it never runs dry."""
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        flying: dict[str, float] = {}
+        """See `models.contract.Model`. The engine has twice as many requests as it can run, so that it never runs out of work."""
+        outputs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        in_flight: dict[str, float] = {}
         source = iter(requests)
         try:
             while True:
-                while len(flying) < self._wanted and (request := next(source, None)) is not None:
+                while len(in_flight) < self._max_in_flight and (request := next(source, None)) is not None:
                     try:
-                        order = self.order(request, answers)
-                    except Unusable as fault:
-                        yield Reply(request.key, "", "unusable", str(fault), fault.detail)
+                        engine_request = self.engine_request(request, outputs)
+                    except UnusableRequest as problem:
+                        yield Reply(request.key, "", "unusable", str(problem), problem.detail)
                         continue
-                    flying[request.key] = time.monotonic()
-                    self._driver.add(order)
-                if not flying:
+                    in_flight[request.key] = time.monotonic()
+                    self._loop.add_request(engine_request)
+                if not in_flight:
                     return
-                reply = self._reply(self._next(answers), flying)
+                reply = self._reply(self._next_output(outputs), in_flight)
                 yield reply
         finally:
-            self._driver.drop(answers, set(flying))
+            self._loop.abort_requests(outputs, set(in_flight))
 
-    def _next(self, answers: queue.SimpleQueue[Any]) -> Any:
+    def _next_output(self, outputs: queue.SimpleQueue[Any]) -> Any:
         try:
-            return self._driver.wait(answers)
+            return self._loop.wait_for_output(outputs)
         except ModelDied as died:
-            raise ModelDied(last_words(f"the vLLM engine of {self.settings.model}", str(died))) from died
+            raise ModelDied(failure_message(f"the vLLM engine of {self.settings.model}", str(died))) from died
 
-    def _reply(self, answer: Any, flying: dict[str, float]) -> Reply:
-        if isinstance(answer, EngineRejected):
-            del flying[answer.key]
-            return Reply(answer.key, "", "unusable", "refused by the engine", answer.problem[:2000])
-        key, output = answer
+    def _reply(self, outcome: Any, in_flight: dict[str, float]) -> Reply:
+        if isinstance(outcome, EngineRejection):
+            del in_flight[outcome.key]
+            return Reply(outcome.key, "", "unusable", "refused by the engine", outcome.problem[:2000])
+        key, output = outcome
         best = output.outputs[0]
-        seconds = time.monotonic() - flying.pop(key)
+        seconds = time.monotonic() - in_flight.pop(key)
         usage = Usage(len(output.prompt_token_ids or ()), output.num_cached_tokens or 0, len(best.token_ids), seconds)
         if best.finish_reason in ("stop", "length"):
             return Reply(key, best.text, best.finish_reason, usage=usage)
         return Reply(key, best.text, "error", "engine error", f"the engine ended the request: {best.finish_reason}", usage)
 
-    def order(self, request: Any, answers: queue.SimpleQueue[Any]) -> Order:
-        """A request as the engine takes it. Raises Unusable when it never can."""
+    def engine_request(self, request: Any, outputs: queue.SimpleQueue[Any]) -> EngineRequest:
+        """A request as the engine takes it. Raises UnusableRequest for one that it never can."""
         assert isinstance(request, TextRequest)
         ids = self.settings.prompt_of(request, self._tokenizer)
         room = self._max_model_len - len(ids)
         if room < 1:
-            raise Unusable("prompt too long", f"{len(ids)} tokens; the model takes {self._max_model_len}")
-        return Order(request.key, {"prompt_token_ids": ids}, self.sampling_params(request, room, request.schema), answers)
+            raise UnusableRequest("prompt too long", f"{len(ids)} tokens; the model takes {self._max_model_len}")
+        return EngineRequest(request.key, {"prompt_token_ids": ids}, self.sampling_params(request, room, request.schema), outputs)
 
     def sampling_params(self, request: Any, room: int, schema: Mapping[str, Any] | None = None) -> Any:
         """How the engine samples the answer to a request, in at most `room` tokens."""
@@ -183,30 +177,27 @@ class VllmModel:
             return None
         if choices := choices_of(schema):
             return StructuredOutputsParams(choice=choices)
-        text = json.dumps(closed_schema(schema) or schema)  # in an open one a model goes on with fields of its own
+        text = json.dumps(closed_schema(schema) or schema)  # an open schema lets a model add fields without end
         if text not in self._schemas:
             self._schemas[text] = _schema_problem(text)
         if self._schemas[text]:
-            raise Unusable("impossible schema", self._schemas[text])
+            raise UnusableRequest("impossible schema", self._schemas[text])
         return StructuredOutputsParams(json=text)
 
-    def _prove_constraint(self) -> None:
-        """One request that only a constrained engine answers in form: a secret that the prompt does not tell."""
+    def _probe_constraint(self) -> None:
+        """Check that the engine constrains answers: it must answer a code that only the schema names, and not the prompt."""
         if self.settings.structured == "none":
             return
-        secret = secrets.token_hex(4)
-        request = TextRequest(
-            _Probe(), schema={"type": "object", "properties": {"code": {"enum": [secret]}}, "required": ["code"]}
-        )
+        secret, request = make_probe()
         (reply,) = self.stream([request])
         if secret not in str(reply.result):
             raise UserError(
-                f"{self.settings.model} is not held to JSON schemas by {self.settings.structured}: asked for one code it gave "
+                f"{self.settings.model} is not constrained to JSON schemas by {self.settings.structured}: for one code it gave "
                 f"{str(reply.result)[:60]!r} ({reply.finish} {reply.detail}); set structured: xgrammar, or none to do without"
             )
 
 
-class Unusable(Exception):
+class UnusableRequest(Exception):
     """A request that the engine can never answer."""
 
     def __init__(self, problem: str, detail: str):
@@ -214,24 +205,16 @@ class Unusable(Exception):
         self.detail = detail
 
 
-class _Probe:
-    task = "probe"
-    values: Mapping[str, Any] = {}
-
-    def messages(self, seed: int) -> list[dict[str, str]]:
-        return [{"role": "user", "content": "Give me the code as JSON."}]
-
-
 def _schema_problem(schema: str) -> str:
-    """Why a JSON schema cannot be held; empty if it can. The engine itself would die of one that cannot."""
+    """Why a JSON schema cannot be compiled; empty if it can. The engine itself would die of one that cannot."""
     from llguidance import LLMatcher
 
     return str(LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(schema)))
 
 
 def _prepare_environment(settings: VllmSettings) -> None:
-    """Values that vLLM reads from the environment."""
-    os.environ.update(take_seat())
+    """Set what vLLM reads from the environment."""
+    os.environ.update(take_engine_slot())
     for name, value in {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "WARNING"}.items():
         os.environ.setdefault(name, value)
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1" if settings.separate_process else "0"
@@ -247,8 +230,8 @@ def _build(arguments: dict[str, Any]) -> Any:
     return LLMEngine.from_engine_args(EngineArgs(**{"tensor_parallel_size": max(gpus, 1), **arguments}))
 
 
-def _start_failure(model: str, error: Exception) -> Exception:
+def _startup_error(model: str, error: Exception) -> Exception:
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, (ValueError, OSError)) and not any(sign in text for sign in OUT_OF_MEMORY):
         return UserError(f"vLLM cannot load {model}: {' '.join(str(error).split())[:600]}")
-    return ModelDied(last_words(f"the vLLM engine of {model}", text))
+    return ModelDied(failure_message(f"the vLLM engine of {model}", text))

@@ -1,6 +1,6 @@
 """A plugin that vLLM loads in each of its processes: an engine's process dies with the worker that started it.
 
-By itself it would live on after the worker was killed, and hold the GPU's memory against the next one.
+Without it the process would outlive a killed worker, and keep the GPU's memory from the next one.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Does nothing in a process that no worker of ours started."""
+    """Have the kernel kill this process when its parent ends; does nothing in a process that no worker of ours started."""
     parent = os.environ.get(PARENT)
     if parent is None or os.getppid() != int(parent):
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):
+    if os.getppid() != int(parent):  # the parent may have ended just before prctl, which then sends no signal
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The painter: objects of the lexicon in places of their own before a plain background, in a mat."""
+"""Drawing scenes: objects of the lexicon, each in a cell of its own, before a plain background, in a frame of one colour."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.util.errors import UserError
 
 Objects = Sequence[str | tuple[str, int]]
-MOST = 16
+MAX_THINGS = 16
 FRAME = 5
 LABEL = 12
 SCALE = 2
@@ -46,19 +46,19 @@ SKIES = [
 
 
 def layout(objects: Objects, seed: int, size: tuple[int, int] = (320, 240)) -> list[tuple[str, Box]]:
-    """The object names in the order of painting, each with its place (x0, y0, x1, y1) in pixels.
+    """The objects' names in drawing order, each with its box (x0, y0, x1, y1) in pixels.
 
     `objects` are names of the lexicon, or (name, count). Raises UserError for an unknown name and for more than 16 things.
     """
     names = [entry.name for entry, count in _entries(objects) for _ in range(count)]
-    if len(names) > MOST:
-        raise UserError(f"{len(names)} things do not fit in one picture; at most {MOST}")
+    if len(names) > MAX_THINGS:
+        raise UserError(f"{len(names)} things do not fit into one image; at most {MAX_THINGS}")
     rng = Random(f"layout {seed}")
     rng.shuffle(names)
     width, height = size[0] - 2 * FRAME, size[1] - 2 * FRAME
     columns = max(1, round(math.sqrt(len(names) * width / height)))
     rows = math.ceil(len(names) / columns)
-    places = []
+    boxes = []
     for index, name in enumerate(names):
         row, column = divmod(index, columns)
         across = len(names) - row * columns if row == rows - 1 else columns
@@ -66,8 +66,8 @@ def layout(objects: Objects, seed: int, size: tuple[int, int] = (320, 240)) -> l
         side = min(slot_w, slot_h - LABEL, 0.62 * min(size)) * rng.uniform(0.78, 0.92)
         x = FRAME + column * slot_w + rng.uniform(0.1, 0.9) * (slot_w - side)
         y = FRAME + row * slot_h + rng.uniform(0.3, 0.9) * (slot_h - LABEL - side)
-        places.append((name, (round(x, 1), round(y, 1), round(x + side, 1), round(y + side, 1))))
-    return places
+        boxes.append((name, (round(x, 1), round(y, 1), round(x + side, 1), round(y + side, 1))))
+    return boxes
 
 
 def _entries(objects: Objects) -> list[tuple[LexiconEntry, int]]:
@@ -76,22 +76,22 @@ def _entries(objects: Objects) -> list[tuple[LexiconEntry, int]]:
         name, count = (item, 1) if isinstance(item, str) else item
         entry = lexicon().find(name)
         if entry is None:
-            raise UserError(f"the painter knows no object {name!r}")
+            raise UserError(f"the lexicon has no object {name!r}")
         found.append((entry, count))
     return found
 
 
-def paint(objects: Objects, seed: int, size: tuple[int, int] = (320, 240), scene: str | None = None) -> Image.Image:
-    """A picture of the objects at the places of `layout`; `scene` and `seed` choose the background. Each bears its name."""
-    picture = Image.new("RGB", (size[0] * SCALE, size[1] * SCALE), MAT)
-    draw = ImageDraw.Draw(picture)
+def draw_scene(objects: Objects, seed: int, size: tuple[int, int] = (320, 240), scene: str | None = None) -> Image.Image:
+    """An image of the objects in the boxes of `layout`, each with its name below; `scene` and `seed` choose the background."""
+    image = Image.new("RGB", (size[0] * SCALE, size[1] * SCALE), MAT)
+    draw = ImageDraw.Draw(image)
     _background(draw, size, Random(f"background {seed}"), scene)
-    places = layout(objects, seed, size)
-    for name, box in places:
+    boxes = layout(objects, seed, size)
+    for name, box in boxes:
         _thing(draw, name, box)
-    picture = picture.reduce(SCALE)
-    _labels(ImageDraw.Draw(picture), places, size)
-    return picture
+    image = image.reduce(SCALE)
+    _labels(ImageDraw.Draw(image), boxes, size)
+    return image
 
 
 def _background(draw: ImageDraw.ImageDraw, size: tuple[int, int], rng: Random, scene: str | None) -> None:
@@ -143,8 +143,8 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=9)
 
 
-def _labels(draw: ImageDraw.ImageDraw, places: list[tuple[str, Box]], size: tuple[int, int]) -> None:
-    for name, (x0, _, x1, y1) in places:
+def _labels(draw: ImageDraw.ImageDraw, boxes: list[tuple[str, Box]], size: tuple[int, int]) -> None:
+    for name, (x0, _, x1, y1) in boxes:
         width = draw.textlength(name, font=_font())
         left = min(max((x0 + x1 - width) / 2, FRAME + 2), size[0] - FRAME - 2 - width)
         draw.text((left, y1 + 1), name, fill=DARK, font=_font())

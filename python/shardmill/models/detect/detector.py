@@ -1,9 +1,9 @@
-"""What all detectors of photos have in common: settings, names as they are asked, and how batches are fed and told."""
+"""What all detectors have in common: settings, the form of names, batches in and detection results out."""
 
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,18 +12,20 @@ from pydantic import Field
 
 from shardmill.models.batches import Batches, BatchSize
 from shardmill.models.contract import DetectionResult, DetectRequest, Reply, Usage
-from shardmill.models.detect.results import best_boxes, findings
-from shardmill.models.faults import last_words
-from shardmill.models.image_tensors import Decoder, ImageTensor, can_decode_on_gpu, load_picture
+from shardmill.models.detect.results import best_boxes, detection_results
+from shardmill.models.failures import failure_message
+from shardmill.models.image_tensors import Decoder, ImageTensor, can_decode_on_gpu, load_image_tensor
 from shardmill.models.loading import device_of, dtype_of
-from shardmill.models.settings import ModelSettings
+from shardmill.models.settings import ModelSettings, SettingsModel
 from shardmill.util.errors import ModelDied
 
 
 @dataclass(frozen=True)
 class DetectRow:
-    """One pass over one picture: of which request of the batch, for which names, the picture's width and height in pixels, and
-    the width and height that boxes are relative to.
+    """One pass of a detector over one image.
+
+    `of` is the number of its request in the batch, `names` what is detected in this pass, `size` the image's width and height in
+    pixels, `scale` the width and height in pixels that boxes are relative to.
     """
 
     of: int
@@ -41,41 +43,42 @@ class PreparedDetection:
     names: Any
 
 
-NO_WORD = re.compile(r"[^\w']+")
+NOT_A_WORD = re.compile(r"[^\w']+")
 
 
 class DetectSettings(ModelSettings):
-    """Settings of a detector of photos."""
+    """Settings of a detector."""
 
     shaping: ClassVar[tuple[str, ...]] = (*ModelSettings.shaping, "dtype", "query", "box_score", "decoder")
 
     dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: bfloat16 on a GPU, float32 on a CPU")
     device: str = Field("auto", description="cuda, cpu, or auto")
-    query: str = Field("{name}", pattern=r"\{name\}", description="the text that a name is looked for with")
-    box_score: float = Field(0.05, ge=0, le=1, description="boxes are told from this score on; the best score of a name always")
-    max_batch_size: int = Field(64, ge=1, description="found by itself up to here: grows until memory is full, halves when it is")
+    query: str = Field("{name}", pattern=r"\{name\}", description="the text that the model is given for a name")
+    box_score: float = Field(
+        0.05, ge=0, le=1, description="boxes with a lower score are left out, but never the best score of a name"
+    )
+    max_batch_size: int = Field(64, ge=1, description="largest batch; batches grow until memory is full, then halve")
     decoder: Decoder = Field("auto", description="pillow, nvjpeg (the GPU's), or auto: nvjpeg where there is CUDA")
     threads: int | None = Field(default=None, ge=1, description="threads that read and decode; all cores if not given")
 
 
 def plain_name(name: str) -> str:
-    """A name as it is asked for: lower case, and neither hyphens nor other marks, which some text encoders take for commands.
+    """A name as the model is given it: in lower case, without hyphens and other marks, some of which separate names.
 
     >>> plain_name("T-Shirt (red)")
     't shirt red'
     """
-    return NO_WORD.sub(" ", name.lower()).strip()
+    return NOT_A_WORD.sub(" ", name.lower()).strip()
 
 
-class PhotoDetector(ABC):
-    """A detector of photos: a subclass loads its model in `__init__` and says how names and pictures become scores and boxes."""
+class Detector(SettingsModel):
+    """A detector: a subclass loads its model in `__init__` and says how names and images become scores and boxes."""
 
     settings: DetectSettings
     device: str
     _batches: Batches[DetectRequest]
-    fills_gpu: bool
 
-    def _begin(self, settings: DetectSettings) -> Any:
+    def _prepare(self, settings: DetectSettings) -> Any:
         """Take the settings and start the threads; returns the torch dtype to load the model in."""
         import torch
 
@@ -96,7 +99,7 @@ class PhotoDetector(ABC):
 
     @abstractmethod
     def _forget(self) -> None:
-        """Let go of the model."""
+        """Drop all references to the model."""
 
     @abstractmethod
     def group(self, request: DetectRequest, loaded: ImageTensor) -> Hashable:
@@ -107,9 +110,12 @@ class PhotoDetector(ABC):
         """See `batches.Steps`."""
 
     @abstractmethod
-    def look(self, prepared: PreparedDetection) -> tuple[Any, Any]:
-        """Scores (rows, boxes, names) in [0, 1] and boxes (rows, boxes, 4), relative to the picture, as center x, center y,
-        width, height. What a row has no name for scores 0.
+    def detect(self, prepared: PreparedDetection) -> tuple[Any, Any]:
+        """Run the model on a batch.
+
+        Returns:
+            Scores (rows, boxes, names) in [0, 1], 0 where a row has fewer names than others; and boxes (rows, boxes, 4) as
+            center x, center y, width, height, in [0, 1] of the image.
         """
 
     def stream(self, requests: Iterable[DetectRequest]) -> Iterator[Reply]:
@@ -117,13 +123,13 @@ class PhotoDetector(ABC):
         return self._batches.stream(requests)
 
     def load(self, request: DetectRequest) -> ImageTensor:
-        return load_picture(request.image, self._on_gpu)
+        return load_image_tensor(request.image, self._on_gpu)
 
     def run(self, requests: Sequence[DetectRequest], prepared: PreparedDetection) -> Any:
         import torch
 
         with torch.inference_mode():
-            scores, boxes = self.look(prepared)
+            scores, boxes = self.detect(prepared)
             best = [part.to("cpu", non_blocking=True) for part in best_boxes(scores.float(), boxes.float())]
         return prepared.rows, best, torch.cuda.current_stream(self.device).record_event() if self.fills_gpu else None
 
@@ -133,15 +139,19 @@ class PhotoDetector(ABC):
             launched.synchronize()
         finite = scores.isfinite().flatten(1).all(1).tolist()
         if len(rows) > 1 and not any(finite):
-            raise ModelDied(last_words(f"the detector {self.settings.model}", "its scores are no numbers; try dtype: float32"))
-        spoilt = {row.of for row, sound in zip(rows, finite, strict=True) if not sound}
+            raise ModelDied(
+                failure_message(f"the detector {self.settings.model}", "its scores are not finite; try dtype: float32")
+            )
+        not_finite = {row.of for row, is_finite in zip(rows, finite, strict=True) if not is_finite}
         found: list[dict[str, DetectionResult]] = [{} for _ in requests]
         for row, row_scores, row_boxes in zip(rows, scores.tolist(), boxes.tolist(), strict=True):
-            found[row.of].update(findings(row.names, row_scores, row_boxes, row.size, row.scale, self.settings.box_score))
+            found[row.of].update(
+                detection_results(row.names, row_scores, row_boxes, row.size, row.scale, self.settings.box_score)
+            )
         usage = Usage(seconds=seconds)
         return [
-            Reply(request.key, None, "unusable", "scores are no numbers", "try dtype: float32", usage)
-            if at in spoilt
+            Reply(request.key, None, "unusable", "scores are not finite", "try dtype: float32", usage)
+            if at in not_finite
             else Reply(request.key, each, usage=usage)
             for at, (request, each) in enumerate(zip(requests, found, strict=True))
         ]

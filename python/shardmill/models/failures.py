@@ -1,4 +1,4 @@
-"""What people are told when an engine is gone."""
+"""The message that a worker ends with when its engine has died."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from pathlib import Path
 OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "No available memory", "KV cache", "Free memory on device")
 
 
-def last_words(engine: str, what: str, log: Path | None = None) -> str:
-    """What an engine died of and what to do, with the last lines of its log (the worker's) that speak of an error."""
+def failure_message(engine: str, what: str, log: Path | None = None) -> str:
+    """What an engine died of and what to do about it.
+
+    Args:
+        engine: The engine, as the message calls it.
+        what: What is known of the failure.
+        log: The file to quote the last errors from; the worker's log if not given.
+    """
     tail = ""
     if path := log or os.environ.get("SHARDMILL_LOG"):
         with open(path, "rb") as file:
@@ -21,4 +27,4 @@ def last_words(engine: str, what: str, log: Path | None = None) -> str:
     else:
         remedy = "its worker's log says more"
     last = f". Last lines: {' | '.join(lines)}" if lines else ""
-    return f"{engine} is gone ({' '.join(what.split())[:400]}); {remedy}{last}"
+    return f"{engine} has died ({' '.join(what.split())[:400]}); {remedy}{last}"

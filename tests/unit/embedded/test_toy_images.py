@@ -16,7 +16,7 @@ from shardmill.tables.ingest import map_columns
 from shardmill.util.errors import UserError
 
 
-def painted(table: Path, out: Path, *options: str) -> Result:
+def make(table: Path, out: Path, *options: str) -> Result:
     """`shardmill make-toy-images` of a table."""
     return CliRunner().invoke(cli, ["make-toy-images", str(table), "--out", str(out), *options])
 
@@ -26,8 +26,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_every_row_is_painted_if_nothing_else_is_asked(captions_csv: Path, tmp_path: Path) -> None:
-    done = painted(captions_csv, tmp_path / "out")
+def test_every_row_gets_an_image_if_nothing_else_is_wanted(captions_csv: Path, tmp_path: Path) -> None:
+    done = make(captions_csv, tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "captions.csv: 45 images, 15 captions name no known object\n" in done.output
     assert "only" not in done.output
@@ -35,21 +35,21 @@ def test_every_row_is_painted_if_nothing_else_is_asked(captions_csv: Path, tmp_p
     assert len(list((tmp_path / "out" / "images").iterdir())) == 45
 
 
-def test_rows_beyond_those_asked_for_are_told(captions_csv: Path, tmp_path: Path) -> None:
-    done = painted(captions_csv, tmp_path / "out", "--rows", "12")
+def test_rows_after_those_wanted_are_mentioned(captions_csv: Path, tmp_path: Path) -> None:
+    done = make(captions_csv, tmp_path / "out", "--rows", "12")
     assert f"only the first 12 rows; {captions_csv} has more, all of them without --rows\n" in done.output
     assert len(rows_of(tmp_path / "out" / "captions.csv")) == 12
 
 
 @pytest.mark.parametrize("rows", [60, 61])
-def test_nothing_is_told_of_more_where_the_table_ends(captions_csv: Path, tmp_path: Path, rows: int) -> None:
+def test_no_more_rows_are_mentioned_where_the_table_ends(captions_csv: Path, tmp_path: Path, rows: int) -> None:
     assert not make_toy_images(captions_csv, tmp_path / "out", rows=rows).more
 
 
 def test_unreadable_rows_are_counted_with_their_reason(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text("caption,source\nA dog.,web\nA cat, on a mat,web\nA boat.,web\nonly one\nA tree.,web,\n")
-    done = painted(table, tmp_path / "out")
+    done = make(table, tmp_path / "out")
     assert "3 unreadable rows left out (wrong number of cells 3)\n" in done.output
     assert [row["caption"] for row in rows_of(tmp_path / "out" / "captions.csv")] == ["A dog.", "A boat."]
     within = make_toy_images(table, tmp_path / "few", rows=3)
@@ -59,8 +59,8 @@ def test_unreadable_rows_are_counted_with_their_reason(tmp_path: Path) -> None:
 def test_a_table_in_another_encoding_is_read_when_that_is_said(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_bytes("caption\nA dog in a café.\n".encode("latin-1"))
-    assert "--encoding" in str(painted(table, tmp_path / "out").exception)
-    assert painted(table, tmp_path / "out", "--encoding", "latin-1").exit_code == 0
+    assert "--encoding" in str(make(table, tmp_path / "out").exception)
+    assert make(table, tmp_path / "out", "--encoding", "latin-1").exit_code == 0
     assert rows_of(tmp_path / "out" / "captions.csv")[0]["caption"] == "A dog in a café."
 
 
