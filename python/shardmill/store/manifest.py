@@ -64,6 +64,11 @@ class Manifest(BaseModel):
     def to_bytes(self) -> bytes:
         return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode("utf-8")
 
+    @property
+    def node(self) -> str:
+        """The node that finished the shard: as the job names it, else the host."""
+        return self.job.get("SHARDMILL_NODE") or self.job.get("SLURMD_NODENAME") or self.host
+
     def conserved(self) -> bool:
         """Distinct rows in = distinct rows out + rejected."""
         return self.rows_in == self.rows_out + self.rejected

@@ -314,5 +314,5 @@ def test_captions_that_a_spreadsheet_would_run_are_told_and_kept(tmp_path: Path)
     new = NewRun(input=tmp_path / "captions.csv", num_shards=2, settings=["filter_objects.unverified=keep"])
     run = start_run(tmp_path / "run", new)
     finding = found(gather(run, rows=0), "input.formulas")
-    assert (finding.verdict, finding.value, [example.row_id for example in finding.examples]) == ("look", 2.0, [0, 2])
+    assert (finding.verdict, finding.value, [example.row_id for example in finding.examples]) == ("look", 2 / 8, [0, 2])
     assert [row["caption"] for row in run.rows("ingest", range(2))] == lines
