@@ -13,18 +13,18 @@ from shardmill.pages.charts import FigureTable, bars_chart
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.grounding import DETECTIONS, DetectionScores
 from shardmill.quality.inputs import input_rules
-from shardmill.quality.measured_sections import CategoryBars, Figure, MeasuredSection, NumberHistogram
+from shardmill.quality.measured_sections import CategoryBars, MeasuredSection, NumberHistogram
 from shardmill.quality.measures import Histogram, ValueTally, histogram_chart
 from shardmill.quality.model import QualityFinding, ReportSection
-from shardmill.quality.parts import ColumnReading, PipelineQuality, SampledRows
-from shardmill.quality.rules import CHECKED_ROWS, QualityRule, Row, at_most
+from shardmill.quality.parts import ColumnReading, PipelineQuality, QualityPart, SampledRows
+from shardmill.quality.rules import CHECKED_ROWS, QualityRule, Row, at_least, at_most
 from shardmill.quality.texts import Texts, TextsSection
 from shardmill.store.cells import Kind
 
 MAX_CATEGORIES = 30
 """A text column with so few different values, most of which come again, holds categories and not texts."""
-MANY_COPIES, MANY_EMPTY = at_most(0.2), at_most(0.5)
-LIST_SIZES = (0, 50, 50)
+MANY_COPIES, MOSTLY_FILLED = at_most(0.2), at_least(0.5)
+LIST_SIZES = (0, 25, 25)
 NUMBER_BINS = 40
 
 
@@ -43,14 +43,11 @@ class DefaultQuality(PipelineQuality):
         columns = [(stage, name, kind) for stage, adds in self._added.items() for name, kind in adds.items()]
         self.rules = [*rules, *input_rules(finished.run, "caption", "image"), *(filled_rule(*column) for column in columns)]
         texts = [TextColumn(finished, stage, name, seed) for stage, name, kind in columns if kind == "text"]
-        self.parts = [*texts, TextsSection(texts)]
-        for stage, name, kind in columns:
-            if kind in ("list", "bool"):
-                self.parts.append(MeasuredSection(finished, stage, f"column.{name}", name, _figures(name, kind)))
-            elif kind in ("int", "float"):
-                self.parts.append(NumberColumn(finished, stage, name, seed))
-            elif name == DETECTIONS:
-                self.parts.append(DetectionScores(finished, stage, seed))
+        others = [part for column in columns if (part := _column_part(finished, *column, seed)) is not None]
+        self.parts = [OneSection("columns", "Columns", [*texts, *others]), TextsSection(texts)]
+        detected = finished.last_with(DETECTIONS)
+        if detected is not None:
+            self.parts.append(DetectionScores(finished, detected, seed))
 
     def objects(self, row: Row) -> tuple[list[str], list[str]]:
         detections = row.get(DETECTIONS)
@@ -63,7 +60,7 @@ class DefaultQuality(PipelineQuality):
             line = f" (line {row['sub_id']})" if row.get("sub_id") is not None else ""
             for name in row:
                 if name in added and row[name] is not None:
-                    view = TextView(label=name + line, text=value_text(row[name]))
+                    view = TextView(label=name + line, text=value_text(row[name]) or "(empty)")
                     found.setdefault((view.label, view.text), view)
         return list(found.values())
 
@@ -84,25 +81,45 @@ def value_text(value: Any) -> str:
 def filled_rule(stage: str, column: str, kind: Kind) -> QualityRule:
     """The rule that most rows have a value in a column: neither null, nor an empty text or list."""
     value = pl.col(column)
-    sizes = {"list": value.list.len() == 0, "text": value.str.strip_chars() == "", "json": value.is_in(["{}", "[]", "null"])}
-    empty = value.is_null() | sizes[kind] if kind in sizes else value.is_null()
+    filled = {"list": value.list.len() > 0, "text": value.str.strip_chars() != "", "json": ~value.is_in(["{}", "[]", "null"])}
     return QualityRule(
         f"{column}.filled",
         f"Most rows have a value in {column}.",
-        MANY_EMPTY,
+        MOSTLY_FILLED,
         (column,),
-        empty.fill_null(True),
+        filled.get(kind, value.is_not_null()).fill_null(False),
         stage=stage,
         example=pl.lit("empty"),
         advice=f"Many rows of {stage} have no {column}. Does the model answer as it should? Should such rows be rejected?",
     )
 
 
+class OneSection(QualityPart):
+    """Several parts whose charts and tables are in one section."""
+
+    def __init__(self, id: str, title: str, parts: Sequence[QualityPart]) -> None:
+        self._id, self._title, self._parts = id, title, parts
+
+    def readings(self) -> list[ColumnReading]:
+        return [reading for part in self._parts for reading in part.readings()]
+
+    def findings(self) -> list[QualityFinding]:
+        return [finding for part in self._parts for finding in part.findings()]
+
+    def sections(self) -> list[ReportSection]:
+        found = [section for part in self._parts for section in part.sections()]
+        charts = [chart for section in found for chart in section.charts]
+        tables = [table for section in found for table in section.tables]
+        return [ReportSection(id=self._id, title=self._title, charts=charts, tables=tables)] if found else []
+
+
 class TextColumn(Texts):
     """A text column: texts with lengths and copies, or categories if it has only few different values."""
 
     def __init__(self, finished: FinishedShards, stage: str, column: str, seed: int) -> None:
-        super().__init__(finished, stage, column, column, seed, pl.col(column), copies=MANY_COPIES, one_pattern=None)
+        super().__init__(
+            finished, stage, column, f"values of {column}", seed, pl.col(column), copies=MANY_COPIES, one_pattern=None
+        )
         self._column, self._values = column, ValueTally(limit=50 * MAX_CATEGORIES)
 
     def readings(self) -> list[ColumnReading]:
@@ -115,25 +132,34 @@ class TextColumn(Texts):
     def _has_categories(self) -> bool:
         return self._values.distinct <= MAX_CATEGORIES and self.repeats.copies > self.repeats.total / 2
 
+    @property
+    def has_texts(self) -> bool:
+        return super().has_texts and not self._has_categories
+
     def findings(self) -> list[QualityFinding]:
         return [] if self._has_categories else super().findings()
 
     def sections(self) -> list[ReportSection]:
         if not self._has_categories:
             return []
-        bars = bars_chart(f"{self._column}.values", "Values", self._column, self._values.most_common(MAX_CATEGORIES))
-        return [ReportSection(id=f"column.{self._column}", title=self._column, charts=[bars])]
+        column, counts = self._column, self._values.most_common(MAX_CATEGORIES)
+        bars = bars_chart(f"{column}.values", column, "value", [(value or "(empty)", count) for value, count in counts])
+        return [ReportSection(id=column, title=column, charts=[bars])]
 
 
-def _figures(column: str, kind: Kind) -> list[Figure]:
+def _column_part(finished: FinishedShards, stage: str, column: str, kind: Kind, seed: int) -> QualityPart | None:
+    """What is shown of a column that does not hold texts; None for json, which only the gallery shows."""
     value = pl.col(column)
+    if kind in ("int", "float"):
+        return NumberColumn(finished, stage, column, seed)
     if kind == "bool":
-        return [CategoryBars(f"{column}.values", "Values", column, value)]
+        return MeasuredSection(finished, stage, column, column, [CategoryBars(f"{column}.values", column, "value", value)])
+    if kind != "list":
+        return None
     note = "Bad: a few items are far more frequent than all others."
-    return [
-        NumberHistogram(f"{column}.sizes", "Items per row", "items", {column: value.list.len()}, LIST_SIZES),
-        CategoryBars(f"{column}.items", "Most frequent items", "item", value, note),
-    ]
+    sizes = NumberHistogram(f"{column}.sizes", f"{column}: items per row", "items", {column: value.list.len()}, LIST_SIZES)
+    items = CategoryBars(f"{column}.items", f"{column}: most frequent items", "item", value, note)
+    return MeasuredSection(finished, stage, column, column, [sizes, items])
 
 
 class NumberColumn(SampledRows):
@@ -153,13 +179,13 @@ class NumberColumn(SampledRows):
         column = self._column
         table = FigureTable(
             id=f"{column}.range",
-            title="Range",
+            title=f"{column}: range",
             columns=["figure", "value"],
             rows=[["rows", len(numbers)], ["smallest", low], ["mean", round(histogram.mean, 4)], ["largest", high]],
             note=f"On a seeded sample of at most {CHECKED_ROWS:,} rows.",
         )
-        chart = histogram_chart(f"{column}.values", "Values", column, {column: histogram})
-        return [ReportSection(id=f"column.{column}", title=column, charts=[chart], tables=[table])]
+        chart = histogram_chart(f"{column}.values", column, "value", {column: histogram})
+        return [ReportSection(id=column, title=column, charts=[chart], tables=[table])]
 
     def _numbers(self) -> Iterator[float]:
         for row in self.rows:

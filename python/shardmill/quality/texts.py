@@ -94,6 +94,11 @@ class Texts(QualityPart):
     def _patterns(self) -> list[str]:
         return [self._pattern(row["text"], row) for row in self._sampled]
 
+    @property
+    def has_texts(self) -> bool:
+        """Whether there is anything to say about its texts."""
+        return self.words.n > 0
+
     def findings(self) -> list[QualityFinding]:
         found = []
         if self._copies is not None:
@@ -178,7 +183,7 @@ class TextsSection(QualityPart):
         self._texts, self._marks = texts, marks
 
     def sections(self) -> list[ReportSection]:
-        known = [each for each in self._texts if each.words.n]
+        known = [each for each in self._texts if each.has_texts]
         if not known:
             return []
         note = "Bad: a spike where a limit cuts, or a tail of texts that never end."

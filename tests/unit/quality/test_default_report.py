@@ -90,17 +90,17 @@ def sections(report: Report) -> set[str]:
 
 def test_every_added_column_is_measured_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = gather(make(tmp_path, monkeypatch, "PLAIN"), rows=20)
-    assert {"column.colours", "column.share", "column.loud", "column.letters", "column.size", "texts"} <= sections(report)
+    assert {"columns", "texts", "time"} <= sections(report)
     assert report.flow[1].rejected == {"not this one": 6}
     findings = found(report)
-    assert findings["note.filled"].verdict == "look" and findings["note.filled"].value == 1
+    assert findings["note.filled"].verdict == "look" and findings["note.filled"].value == 0
     assert findings["letters.filled"].verdict == "pass"
     assert {"input.caption.copies", "shout.copies", "yield.shout"} <= findings.keys()
     assert "size.copies" not in findings, "two values are categories, which may repeat"
     figures = {each.id: each for section in report.sections for each in (*section.charts, *section.tables)}
     assert set(figures["size.values"].series[0].x) == {"long", "short"}  # type: ignore[union-attr]
-    texts = figures["texts.variety"]
-    assert {row[0] for row in texts.rows} >= {"shout"}  # type: ignore[union-attr]
+    assert {"colours.sizes", "colours.items", "loud.values", "share.range", "letters.values", "texts.words"} <= figures.keys()
+    assert [row[0] for row in figures["texts.variety"].rows] == ["values of shout"]  # type: ignore[union-attr]
 
 
 def test_cards_show_every_added_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_cards_show_every_added_column(tmp_path: Path, monkeypatch: pytest.Monke
     assert {"caption", "colours", "share", "loud", "found", "shout", "size", "letters"} <= labels.keys()
     assert labels["shout"] == labels["caption"].upper()
     assert any(card.reason == "not this one" for card in report.cards)
-    assert 'id="section-column.colours"' in report_page(report)
+    assert 'id="section-columns"' in report_page(report)
 
 
 def test_rules_of_ones_own_are_measured_beside_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,4 +133,4 @@ def test_a_run_whose_code_is_not_known_here_has_a_report(tmp_path: Path, monkeyp
     run = make(tmp_path, monkeypatch, "PLAIN")
     monkeypatch.setenv("SHARDMILL_CODE", "{}")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
-    assert "column.colours" in sections(gather(RunFolder(run.path), rows=4))
+    assert "columns" in sections(gather(RunFolder(run.path), rows=4))
