@@ -12,13 +12,12 @@ from shardmill.launch.jobs import RENEW_SECONDS, JobsFolder
 from shardmill.monitor.cluster_state import ClusterState
 from shardmill.monitor.snapshot import Snapshot, Writing, begun
 from shardmill.store.leases import LeaseOwner
-from shardmill.store.manifest import Manifest, totals
+from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST
 from shardmill.util.plain_text import plain
 
 ALIVE_SECONDS = 120.0
 """An unfinished shard whose journal was written to within this time counts as running."""
-FAR_BEHIND = 2.0
 WORTH_TELLING = 60.0
 
 
@@ -175,7 +174,7 @@ def _slow(
     behind = []
     for shard, since in running.items():
         seconds = time.time() - since
-        if seconds > max(FAR_BEHIND * middle, WORTH_TELLING):
+        if seconds > max(SLOW_FACTOR * middle, WORTH_TELLING):
             node = next((holder.node for holder in claims.get(shard, ())), "")
             behind.append(SlowShard(shard, seconds, seconds / middle, node, running=True))
     return slowest, sorted(behind, key=lambda slow: -slow.seconds)

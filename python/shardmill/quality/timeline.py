@@ -10,11 +10,9 @@ from shardmill.launch.jobs import JobsFolder
 from shardmill.pages.charts import FigureTable, ShardSpan, TableRow
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.model import QualityFinding, ReportSection
-from shardmill.store.manifest import Manifest, totals
+from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST
 
-SLOW_FACTOR = 2.0
-"""A shard is slow if it took this many times the median of its stage."""
 MIN_SLOW_SECONDS = 10.0
 """Nobody waits for a slow shard of fewer seconds."""
 MAX_SPANS = 4_000

@@ -12,6 +12,9 @@ from pydantic import BaseModel, Field, ValidationError
 from shardmill.store.cells import Kind
 from shardmill.util.errors import UserError
 
+SLOW_FACTOR = 2.0
+"""A shard that takes so many times the median of its stage is slow."""
+
 
 class FileRecord(BaseModel):
     """A file with the digest that its content must have."""
@@ -61,13 +64,13 @@ class Manifest(BaseModel):
     attempt: str = ""
     code_version: str = ""
 
-    def to_bytes(self) -> bytes:
-        return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode("utf-8")
-
     @property
     def node(self) -> str:
-        """The node that finished the shard: as the job names it, else the host."""
+        """The node that finished the shard."""
         return self.job.get("SHARDMILL_NODE") or self.job.get("SLURMD_NODENAME") or self.host
+
+    def to_bytes(self) -> bytes:
+        return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode("utf-8")
 
     def conserved(self) -> bool:
         """Distinct rows in = distinct rows out + rejected."""
