@@ -9,11 +9,13 @@ import polars as pl
 
 from shardmill.antidote.quality_questions import (
     KINDS,
+    POPE,
+    QUESTION_RULES,
     QUESTIONS,
     Separability,
+    pope_rules,
     pope_section,
     presupposition_texts,
-    question_rules,
     questions_section,
 )
 from shardmill.pages.cards import TextView
@@ -62,13 +64,13 @@ class AntidoteQuality(PipelineQuality):
         if finished.has(QUESTIONS):
             texts += [presupposition_texts(finished, kind, seed) for kind in KINDS]
             self.parts += [questions_section(finished), Separability(finished, seed)]
-        if finished.has("ask_pope"):
+        if finished.has(POPE):
             self.parts.append(pope_section(finished))
         if finished.has("ask_descriptions"):
             texts.append(_descriptions(finished, seed))
         if finished.has(PAIRS):
             self.parts.append(_preferences(finished))
-        self.rules += [*question_rules(finished.run), LENGTH_RULE]
+        self.rules += [*QUESTION_RULES, *pope_rules(finished.run), LENGTH_RULE]
         self.parts += [*texts, TextsSection(texts)]
 
     def _add_facts(self) -> None:

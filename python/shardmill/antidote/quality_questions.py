@@ -13,13 +13,13 @@ from shardmill.quality.judging import example, percent
 from shardmill.quality.measured_sections import CategoryBars, CrossTable, MeasuredSection
 from shardmill.quality.model import QualityFinding, RowExample, Verdict
 from shardmill.quality.parts import SampledRows
-from shardmill.quality.rules import NEVER, QualityRule, Row, at_least, at_most, field_of_items, items_of
+from shardmill.quality.rules import NEVER, QualityRule, Row, at_least, at_most, at_stage, field_of_items, items_of
 from shardmill.quality.separable import LabelledText, separability
 from shardmill.quality.text_patterns import skeleton
 from shardmill.quality.texts import Texts
 from shardmill.store.run_folder import RunFolder
 
-QUESTIONS = "judge_questions"
+QUESTIONS, POPE = "judge_questions", "ask_pope"
 SEPARABLE = 0.6
 SEPARABILITY_ROWS = 15_000
 VERIFIED = {"cpq": "verified_absent", "tpq": "verified_present"}
@@ -59,65 +59,65 @@ def ungrammatical_pope(row: Row) -> Iterator[str | None]:
         yield None if str(each["question"]).split()[:1] == expected else each["question"]
 
 
-def question_rules(run: RunFolder) -> list[QualityRule]:
-    """The rules on presupposition and POPE questions."""
-    options = run.stage("ask_pope").options if "ask_pope" in run.stages else {}
+_ITEM = pl.element().struct
+_JUDGED_TEXTS = items_of("questions", "verdict", "question").list.eval(
+    pl.format("{}: {}", _ITEM.field("verdict"), _ITEM.field("question").fill_null("(no question)"))
+)
+
+QUESTION_RULES = at_stage(
+    QUESTIONS,
+    QualityRule(
+        "questions.facts",
+        "A CPQ is about an object that the detector did not find, a TPQ about one that it found.",
+        NEVER,
+        ("questions", *VERIFIED.values()),
+        misplaced_questions,
+        advice="The question takes for granted what is not so, or the other way round: the preferred answer is wrong.",
+    ),
+    QualityRule(
+        "questions.form",
+        "Questions presuppose their object, and do not ask for it, count it, or name another.",
+        NEVER,
+        ("questions", *VERIFIED.values()),
+        malformed_questions,
+        advice="A question that asks whether something is there tests nothing that POPE does not.",
+    ),
+    QualityRule(
+        "questions.judged",
+        "Most questions are judged good.",
+        at_least(0.7, 0.3),
+        ("questions",),
+        field_of_items("questions", "verdict").list.eval(pl.element() == "pass"),
+        example=_JUDGED_TEXTS.list.join("; "),
+        advice="The model that writes the questions does not keep the rules: use another model, or check the prompt with "
+        "shardmill preview.",
+    ),
+    QualityRule(
+        "questions.kinds",
+        "There are about as many CPQs as TPQs.",
+        at_most(0.6, 0.75),
+        ("questions",),
+        _of_passing("kind").list.drop_nulls(),
+        counts="commonest",
+        example=field_of_items("questions", "question").list.drop_nulls().list.join("; "),
+        advice="A model that always declines (or never does) gets most of them right.",
+    ),
+)
+
+
+def pope_rules(run: RunFolder) -> list[QualityRule]:
+    """The rules on POPE questions."""
+    options = run.stage(POPE).options if POPE in run.stages else {}
     only_present = options.get("absent", "none") == "none"
     by_design = " Only present objects are asked about, as in the original." if only_present else ""
-    verdicts = field_of_items("questions", "verdict")
-    item = pl.element().struct
-    texts = items_of("questions", "verdict", "question").list.eval(
-        pl.format("{}: {}", item.field("verdict"), item.field("question").fill_null("(no question)"))
-    )
-    lists = tuple(VERIFIED.values())
-    return [
-        QualityRule(
-            "questions.facts",
-            "A CPQ is about an object that the detector did not find, a TPQ about one that it found.",
-            NEVER,
-            ("questions", *lists),
-            misplaced_questions,
-            stage=QUESTIONS,
-            advice="The question takes for granted what is not so, or the other way round: the preferred answer is wrong.",
-        ),
-        QualityRule(
-            "questions.form",
-            "Questions presuppose their object, and do not ask for it, count it, or name another.",
-            NEVER,
-            ("questions", *lists),
-            malformed_questions,
-            stage=QUESTIONS,
-            advice="A question that asks whether something is there tests nothing that POPE does not.",
-        ),
-        QualityRule(
-            "questions.judged",
-            "Most questions are judged good.",
-            at_least(0.7, 0.3),
-            ("questions",),
-            verdicts.list.eval(pl.element() == "pass"),
-            stage=QUESTIONS,
-            example=texts.list.join("; "),
-            advice="The model that writes the questions does not keep the rules: use another model, or check the prompt with "
-            "shardmill preview.",
-        ),
-        QualityRule(
-            "questions.kinds",
-            "There are about as many CPQs as TPQs.",
-            at_most(0.6, 0.75),
-            ("questions",),
-            _of_passing("kind").list.drop_nulls(),
-            stage=QUESTIONS,
-            counts="commonest",
-            example=field_of_items("questions", "question").list.drop_nulls().list.join("; "),
-            advice="A model that always declines (or never does) gets most of them right.",
-        ),
+    return at_stage(
+        POPE,
         QualityRule(
             "pope.balance",
             "POPE's answers are yes and no about equally often.",
             at_most(0.6) if only_present else at_most(0.6, 0.75),
             ("pope",),
             field_of_items("pope", "answer"),
-            stage="ask_pope",
             counts="commonest",
             example=field_of_items("pope", "question").list.join(" "),
             advice=f"A model that always gives the commoner answer gets most of them right.{by_design} Ask about absent objects "
@@ -129,10 +129,9 @@ def question_rules(run: RunFolder) -> list[QualityRule]:
             NEVER,
             ("pope",),
             ungrammatical_pope,
-            stage="ask_pope",
             advice="A wrong number makes the question odd, and may give its answer away.",
         ),
-    ]
+    )
 
 
 def questions_section(finished: FinishedShards) -> MeasuredSection:
@@ -170,7 +169,7 @@ def pope_section(finished: FinishedShards) -> MeasuredSection:
     """The section on POPE questions."""
     draw, answer = field_of_items("pope", "draw"), field_of_items("pope", "answer")
     table = CrossTable("pope.draws", "By how objects were drawn", "draw", draw, answer, {"yes": "yes", "no": "no"})
-    return MeasuredSection(finished, "ask_pope", "pope", "POPE questions", [table], {"POPE questions": draw.list.len()})
+    return MeasuredSection(finished, POPE, "pope", "POPE questions", [table], {"POPE questions": draw.list.len()})
 
 
 def presupposition_texts(finished: FinishedShards, kind: str, seed: int) -> Texts:

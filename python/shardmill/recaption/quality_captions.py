@@ -37,42 +37,58 @@ def kept_captions(row: Row) -> list[Row]:
     return [each for each in row["checked"] or [] if each["fault"] is None]
 
 
-def caption_rules(finished: FinishedShards, asked: AskedTexts) -> list[QualityRule]:
-    """The rules on kept captions."""
-    options = finished.run.stage(CHECKED).options
-    script = "LATIN" if options["script"] == "any" else options["script"]
-    sources = tuple(column_of(captioner) for captioner in options["captioners"])
+class CaptionChecks:
+    """Checks of the kept captions of a row.
 
-    def perspective(each: Row) -> Perspective | None:
-        return asked.get((each["captioner"], each["perspective"]))
+    Args:
+        asked: What the captioners were asked for.
+        script: The script that captions must be in, such as "LATIN".
+    """
 
-    def faults(row: Row) -> Iterator[tuple[str | None, Row]]:
+    def __init__(self, asked: AskedTexts, script: str) -> None:
+        self._asked, self._script = asked, script
+
+    def _perspective(self, each: Row) -> Perspective | None:
+        return self._asked.get((each["captioner"], each["perspective"]))
+
+    def _faults(self, row: Row) -> Iterator[tuple[str | None, Row]]:
         for each in kept_captions(row):
-            own = perspective(each)
-            yield fault_of(each["text"] or "", own.prompt if own else "", script), each
+            own = self._perspective(each)
+            yield fault_of(each["text"] or "", own.prompt if own else "", self._script), each
 
-    def unusable(row: Row) -> Iterator[str | None]:
-        for fault, each in faults(row):
+    def unusable(self, row: Row) -> Iterator[str | None]:
+        """Why a caption is none at all."""
+        for fault, each in self._faults(row):
             yield None if fault in (None, OTHER_SCRIPT) else f"{fault}: {each['text']}"
 
-    def foreign(row: Row) -> Iterator[str | None]:
-        for fault, each in faults(row):
+    def foreign(self, row: Row) -> Iterator[str | None]:
+        """Whether a caption is in another script."""
+        for fault, each in self._faults(row):
             yield f"{fault}: {each['text']}" if fault == OTHER_SCRIPT else None
 
-    def cut_off(row: Row) -> Iterator[str | None]:
+    def cut_off(self, row: Row) -> Iterator[str | None]:
+        """Whether a caption of sentences ends in the middle of one."""
         for each in kept_captions(row):
-            own = perspective(each)
+            own = self._perspective(each)
             is_cut = own is not None and own.form == "sentences" and _was_cut(row, each)
             yield f"…{(each['text'] or '')[-120:]}" if is_cut else None
 
-    def naming(row: Row) -> Iterator[str | None]:
+    def naming(self, row: Row) -> Iterator[str | None]:
+        """Whether a caption names things that its perspective forbids."""
         for each in kept_captions(row):
-            own = perspective(each)
+            own = self._perspective(each)
             if own is not None and own.forbids is not None:
                 others = [other for other in row["checked"] if other["captioner"] == each["captioner"]]
                 named = [thing for thing in things_shown(others, row.get("caption"), own) if mentions(each["text"], thing)]
                 yield f"names {named[0]}: {each['text']}" if named else None
 
+
+def caption_rules(finished: FinishedShards, asked: AskedTexts) -> list[QualityRule]:
+    """The rules on kept captions."""
+    options = finished.run.stage(CHECKED).options
+    script = "LATIN" if options["script"] == "any" else options["script"]
+    sources = tuple(column_of(captioner) for captioner in options["captioners"])
+    checks = CaptionChecks(asked, script)
     return at_stage(
         CHECKED,
         QualityRule(
@@ -80,7 +96,7 @@ def caption_rules(finished: FinishedShards, asked: AskedTexts) -> list[QualityRu
             "No kept caption is empty, a refusal, its own prompt, or a loop.",
             NEVER,
             ("checked",),
-            unusable,
+            checks.unusable,
             max_rows=CHECKED_CAPTIONS,
             advice="Texts that say nothing about the image teach the encoder noise. Run check_captions again.",
         ),
@@ -89,7 +105,7 @@ def caption_rules(finished: FinishedShards, asked: AskedTexts) -> list[QualityRu
             f"Kept captions are written in {script.capitalize()} letters.",
             NEVER,
             ("checked",),
-            foreign,
+            checks.foreign,
             max_rows=CHECKED_CAPTIONS,
             advice="A captioner answered in another language, which CLIP's tokenizer breaks into fragments. Set "
             "check_captions.script.",
@@ -99,7 +115,7 @@ def caption_rules(finished: FinishedShards, asked: AskedTexts) -> list[QualityRu
             "No kept caption is cut off in a sentence by the token limit.",
             NEVER,
             ("checked", *sources),
-            cut_off,
+            checks.cut_off,
             max_rows=CHECKED_CAPTIONS,
             advice="Captions end in the middle: set a larger limit, or ask for less in the prompt.",
         ),
@@ -108,7 +124,7 @@ def caption_rules(finished: FinishedShards, asked: AskedTexts) -> list[QualityRu
             "Captions of background and style do not name the main object.",
             NEVER,
             ("checked",),
-            naming,
+            checks.naming,
             max_rows=CHECKED_CAPTIONS,
             advice="The perspectives say the same, but are meant to complement each other.",
         ),
