@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
 import polars as pl
 
+from shardmill.core.user_code import describe, where
 from shardmill.pages.shown import shortened
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import MAX_EXAMPLES, example, judged, percent
@@ -18,6 +20,7 @@ from shardmill.quality.parts import ColumnReading, QualityPart, SampledRows, wit
 from shardmill.quality.repeats import Repeats
 from shardmill.quality.rules import CHECKED_ROWS, QualityRule, Row, RowCheck
 from shardmill.quality.sampling import RowSample, keys_in
+from shardmill.util.errors import UserError
 
 MAX_NAMED = 6
 """Commonest values that a finding names."""
@@ -34,7 +37,7 @@ class RuleCheck(Protocol):
 
 
 class RuleChecks(QualityPart):
-    """All rules of a pipeline. A rule whose stage and columns are not finished yet has no finding.
+    """All rules of a pipeline. A rule has no finding if its stage is not finished or lacks a column, or if nothing is checked.
 
     Args:
         finished: The finished shards of the run.
@@ -43,36 +46,58 @@ class RuleChecks(QualityPart):
     """
 
     def __init__(self, finished: FinishedShards, rules: Sequence[QualityRule], seed: int) -> None:
-        placed = ((rule, _stage_of(finished, rule)) for rule in rules)
-        self._stages = {rule.id: (stage, _check_of(rule, seed)) for rule, stage in placed if stage is not None}
         self._finished, self._seed = finished, seed
-        self._rules = [rule for rule in rules if rule.id in self._stages]
-        self._samples = {stage: self._sample(stage) for stage, _ in self._stages.values()}
-
-    def _columns(self, stage: str) -> list[str]:
-        return list(dict.fromkeys(name for rule in self._rules if self._stages[rule.id][0] == stage for name in rule.columns))
+        self._checks: dict[str, list[tuple[QualityRule, RuleCheck]]] = {}
+        """By the stage that is read."""
+        for rule in rules:
+            stage = _stage_of(finished, rule)
+            if stage is not None:
+                self._checks.setdefault(stage, []).append((rule, _check_of(rule, seed)))
+        self._samples = {stage: self._sample(stage) for stage in self._checks}
 
     def _sample(self, stage: str) -> SampledRows:
-        return SampledRows(self._finished, stage, self._columns(stage), CHECKED_ROWS, self._seed, "rules")
+        columns = _columns(rule for rule, _ in self._checks[stage] if _needs_sample(rule))
+        return SampledRows(self._finished, stage, columns, CHECKED_ROWS, self._seed, "rules")
 
     def readings(self) -> list[ColumnReading]:
         found = []
-        for stage, sample in self._samples.items():
-            found += [*sample.readings(), ColumnReading(stage, self._columns(stage), partial(self._add_batch, stage))]
+        for stage, checks in self._checks.items():
+            columns = _columns(rule for rule, _ in checks)
+            found += [*self._samples[stage].readings(), ColumnReading(stage, columns, partial(self._add_batch, stage))]
         return found
 
     def _add_batch(self, stage: str, frame: pl.DataFrame) -> None:
         batch = with_lists(frame, self._finished.run.kinds(stage))
-        for own, check in self._stages.values():
-            if own == stage:
+        for rule, check in self._checks[stage]:
+            with _named_in_errors(rule):
                 check.add_batch(batch)
 
     def findings(self) -> list[QualityFinding]:
         found = []
-        for rule in self._rules:
-            stage, check = self._stages[rule.id]
-            found.append(check.finding(self._samples[stage]))
+        for stage, checks in self._checks.items():
+            for rule, check in checks:
+                with _named_in_errors(rule):
+                    found.append(check.finding(self._samples[stage]))
         return [finding for finding in found if finding.n]
+
+
+@contextmanager
+def _named_in_errors(rule: QualityRule) -> Iterator[None]:
+    """Any error of a rule's expression or function, which may be a user's own, as one line that names the rule."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"the quality rule {rule.id} cannot be evaluated: {describe(error)}") from error
+    except Exception as error:
+        raise UserError(f"the quality rule {rule.id} failed at {where(error)}: {describe(error)}") from error
+
+
+def _columns(rules: Iterable[QualityRule]) -> list[str]:
+    return list(dict.fromkeys(name for rule in rules for name in rule.columns))
+
+
+def _needs_sample(rule: QualityRule) -> bool:
+    return not isinstance(rule.expression, pl.Expr) or rule.counts == "commonest"
 
 
 def _stage_of(finished: FinishedShards, rule: QualityRule) -> str | None:

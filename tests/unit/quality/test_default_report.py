@@ -14,6 +14,7 @@ from shardmill.quality.gather import gather
 from shardmill.quality.model import QualityFinding, Report
 from shardmill.quality.page import report_page
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import UserError
 
 CODE = """
 from random import Random
@@ -57,6 +58,12 @@ RULES = [
     QualityRule("own.row", "Shouts repeat no word.", at_most(1.0), ("shout",), lambda row: [None, "twice"]),
     QualityRule("own.missing", "Never measured.", NEVER, ("nowhere",), pl.col("nowhere").is_null()),
 ]
+BROKEN = Pipeline("broken", stages=[CountColours, Shout], quality=[
+    QualityRule("own.broken", "A text is a number.", NEVER, ("shout",), lambda row: [row["shot"]])
+])
+WRONG = Pipeline("wrong", stages=[CountColours, Shout], quality=[
+    QualityRule("own.wrong", "A list is a text.", NEVER, ("colours",), pl.col("colours").str.len_chars() > 3)
+])
 PLAIN = Pipeline("plain", stages=[CountColours, Shout])
 RULED = Pipeline("ruled", stages=[CountColours, Shout], quality=RULES)
 """
@@ -121,6 +128,14 @@ def test_rules_of_ones_own_are_measured_beside_the_default(tmp_path: Path, monke
     assert (findings["own.row"].value, findings["own.row"].n) == (0.5, 108)
     assert "own.missing" not in findings
     assert "shout.copies" in findings
+
+
+@pytest.mark.parametrize(("pipeline", "rule"), [("BROKEN", "own.broken"), ("WRONG", "own.wrong")])
+def test_a_rule_that_fails_is_named(pipeline: str, rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make(tmp_path, monkeypatch, pipeline)
+    with pytest.raises(UserError, match=rule) as failed:
+        gather(run, rows=0)
+    assert "\n" not in str(failed.value)
 
 
 def test_the_figures_do_not_depend_on_the_number_of_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
