@@ -20,8 +20,8 @@ HOSTILE = (
 )
 
 
-def paint(path: Path, size: tuple[int, int] = (640, 480)) -> Path:
-    """A picture with two patches."""
+def save_image(path: Path, size: tuple[int, int] = (640, 480)) -> Path:
+    """An image with two patches."""
     image = Image.new("RGB", size, (200, 215, 230))
     image.paste((190, 60, 40), (60, 80, 260, 300))
     image.paste((40, 110, 70), (380, 200, 600, 440))

@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from browser.chromium import Browser
-from report_samples import HOSTILE, paint, sample_report
+from report_samples import HOSTILE, sample_report, save_image
 from shardmill.core.planning import NewRun
 from shardmill.pages.shown import shown_text
 from shardmill.preview import preview_run
@@ -24,7 +24,7 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    return write_report(sample_report(paint(folder / "scene.png")), folder / "report.html")
+    return write_report(sample_report(save_image(folder / "scene.png")), folder / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_link_from_elsewhere_opens_the_row(browser: Browser, page: Path) -> No
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_what_a_caption_says_is_text_and_never_runs(browser: Browser, tmp_path: Path, hostile: str) -> None:
-    report = sample_report(paint(tmp_path / "scene.png"), hostile)
+    report = sample_report(save_image(tmp_path / "scene.png"), hostile)
     report.cards[0].objects = [hostile]
     report.cards[1].reason = report.cards[0].boxes[0].name = report.pipeline = hostile
     browser.open(write_report(report, tmp_path / "page.html"))

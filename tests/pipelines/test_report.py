@@ -81,8 +81,8 @@ Figures = Iterator[tuple[Any, Any]]
 def test_figures_are_those_of_the_datasets(made: tuple[RunFolder, Report]) -> None:
     run, report = made
     figures_of = {"negbench": _negbench, "antidote": _antidote, "recaption": _recaption, "anyedit": _anyedit}[report.pipeline]
-    for told, counted in figures_of(run, report):
-        assert told == counted
+    for reported, counted in figures_of(run, report):
+        assert reported == counted
 
 
 def _negbench(run: RunFolder, report: Report) -> Figures:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from report_samples import HOSTILE, paint, sample_report
+from report_samples import HOSTILE, sample_report, save_image
 from shardmill.pages.cards import BoxView
 from shardmill.pages.gallery import drawn_boxes
 from shardmill.pages.html import figure, number
@@ -57,7 +57,7 @@ class Parsed(HTMLParser):
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    return paint(tmp_path / "scene.png")
+    return save_image(tmp_path / "scene.png")
 
 
 def test_the_page_loads_nothing_from_elsewhere(picture: Path) -> None:
@@ -144,7 +144,7 @@ def test_the_worst_verdict_comes_first_with_icon_word_number_and_threshold(pictu
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "told"),
+    ("verdicts", "expected"),
     [
         ([], "No rule could be checked on this run"),
         (["pass"], "The only rule passes"),
@@ -152,12 +152,12 @@ def test_the_worst_verdict_comes_first_with_icon_word_number_and_threshold(pictu
         (["pass", "fail", "look", "look"], "Of 4 rules: 1 fails, 2 to look at, 1 passes"),
     ],
 )
-def test_the_headline_says_it_in_a_line(verdicts: list[str], told: str) -> None:
+def test_the_headline_says_it_in_a_line(verdicts: list[str], expected: str) -> None:
     findings = [
         QualityFinding(id=str(index), rule="r", verdict=verdict, shown="1", threshold="2", n=3, means="m")  # type: ignore[arg-type]
         for index, verdict in enumerate(verdicts)
     ]
-    assert headline(Report(created="", pipeline="negbench", run={}, findings=findings)) == told
+    assert headline(Report(created="", pipeline="negbench", run={}, findings=findings)) == expected
 
 
 def test_examples_lead_to_their_rows_and_those_elsewhere_to_none(picture: Path) -> None:
@@ -183,8 +183,8 @@ def test_a_picture_is_small_and_inside_with_its_boxes_over_it(picture: Path) -> 
     assert '<svg viewBox="0 0 640 480" role="img" aria-label="image of row 42 with 3 boxes">' in page
     kinds = [attrs.get("class") for tag, attrs in parsed.elements if tag == "rect"]
     assert [kind for kind in kinds if kind not in (None, "under")] == ["box kept", "box dropped", "box absent"]
-    for told in ("red block</bdi> 0.96 <i>kept", "green block</bdi> 0.08 <i>dropped", "lamp</bdi> 0.02 <i>absent"):
-        assert told in page
+    for expected in ("red block</bdi> 0.96 <i>kept", "green block</bdi> 0.08 <i>dropped", "lamp</bdi> 0.02 <i>absent"):
+        assert expected in page
 
 
 def test_a_picture_that_cannot_be_read_is_a_note(tmp_path: Path) -> None:
@@ -226,8 +226,8 @@ def test_without_matplotlib_the_figures_are_open_tables(picture: Path, monkeypat
     page = report_page(sample_report(picture))
     assert 'class="chart"' in drawing and 'class="chart"' not in page
     assert "pip install &#39;shardmill[report]&#39;" in page and "pip install" not in drawing
-    for told in ("Where the answer stands", '<bdi>B</bdi></td><td class="num">0.3</td>', "line: at most 28 % (0.28)"):
-        assert told in page
+    for expected in ("Where the answer stands", '<bdi>B</bdi></td><td class="num">0.3</td>', "line: at most 28 % (0.28)"):
+        assert expected in page
     assert page.count("<details open><summary>figures") == 3
 
 
@@ -242,10 +242,10 @@ def test_an_empty_report_is_a_page_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(1446, "1,446"), (0.3125, "0.3125"), (2.0, "2"), (None, "–"), ("a", "a"), (float("nan"), "nan")]
+    ("value", "expected"), [(1446, "1,446"), (0.3125, "0.3125"), (2.0, "2"), (None, "–"), ("a", "a"), (float("nan"), "nan")]
 )
-def test_numbers_are_written_for_people(value: float | None, told: str) -> None:
-    assert number(value) == told
+def test_numbers_are_written_for_people(value: float | None, expected: str) -> None:
+    assert number(value) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Flow and time line: every row is accounted for, what is missing is said, and slow shards are named."""
+"""Flow and timeline: every row is accounted for, missing shards are named, and so are slow ones."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_rows_are_those_of_the_input_where_a_stage_makes_several_of_one(tmp_path
     assert found(report, "yield.lines.pair_preferences").n == FinishedShards(run).lines_out("answer_queries")
 
 
-def test_a_run_that_is_not_finished_gives_a_report_of_what_stands(tmp_path: Path) -> None:
+def test_an_unfinished_run_has_a_report_of_its_finished_shards(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "negbench", 40, stages=3)
     run_shard(run, "validate_objects", 1)
     report = gather(run)
@@ -94,14 +94,14 @@ def test_a_run_that_is_not_finished_gives_a_report_of_what_stands(tmp_path: Path
 
 
 @pytest.mark.parametrize("pipeline", ["negbench", "antidote", "recaption", "anyedit"])
-def test_a_run_of_which_only_the_input_stands_has_a_report(pipeline: str, tmp_path: Path) -> None:
+def test_a_run_that_has_only_been_ingested_has_a_report(pipeline: str, tmp_path: Path) -> None:
     report = gather(make_run(tmp_path / "run", pipeline, 10, stages=0))
     assert [step.rows_out for step in report.flow[1:]] == [0] * (len(report.flow) - 1)
     assert found(report, "complete").verdict == "look"
 
 
 @pytest.mark.parametrize(("readable", "verdict"), [(0, "fail"), (4, "look"), (10, "pass")])
-def test_few_rows_are_to_be_looked_at_and_a_dataset_without_any_fails(tmp_path: Path, readable: int, verdict: str) -> None:
+def test_few_rows_are_for_a_person_to_look_at_and_none_fails(tmp_path: Path, readable: int, verdict: str) -> None:
     pictures = tmp_path / "pictures"
     for line in (SAMPLES / "captions.csv").read_text().splitlines()[1 : readable + 1]:
         picture = pictures / line.partition(",")[0]
@@ -114,7 +114,7 @@ def test_few_rows_are_to_be_looked_at_and_a_dataset_without_any_fails(tmp_path: 
     assert report.facts["verdict"].startswith("0 failed") == (verdict != "fail")
 
 
-def test_a_part_that_is_gone_counts_as_missing_and_is_named(copy: RunFolder) -> None:
+def test_a_deleted_part_counts_as_missing_and_is_named(copy: RunFolder) -> None:
     part = copy.files("caption_negated", 1).part
     part.unlink()
     report = gather(copy)
