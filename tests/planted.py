@@ -1,4 +1,4 @@
-"""Small finished runs of every pipeline, and planting faults in them: parts rewritten with everything that vouches for them."""
+"""Small finished runs of every pipeline, and faults planted in them: parts are rewritten together with their manifests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def first_rows(path: Path, rows: int) -> str:
 
 
 def rewrite(run: RunFolder, stage: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    """Change the rows of a stage, and let its manifests and those of the stages after it vouch for the new ones."""
+    """Change the rows of a stage, and bring its manifests and those of the stages after it up to date."""
     for shard in range(run.num_shards):
         frame, manifest = run.read_part(stage, shard)
         changed = change(frame)
@@ -62,7 +62,7 @@ def rewrite(run: RunFolder, stage: str, change: Callable[[pl.DataFrame], pl.Data
 
 
 def rewrite_cells(run: RunFolder, stage: str, column: str, change: Callable[[Any, Row], Any]) -> None:
-    """Change one column row by row; list and json cells are given and taken as values."""
+    """Change one column row by row; `change` gets and returns list and json cells as values."""
     json_cells = run.kinds(stage)[column] in ("list", "json")
 
     def changed(frame: pl.DataFrame) -> pl.DataFrame:

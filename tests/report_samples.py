@@ -6,21 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from shardmill.quality.model import (
-    BoxView,
-    Card,
-    Chart,
-    ChartSeries,
-    FigureTable,
-    FlowStep,
-    Mark,
-    QualityFinding,
-    Report,
-    ReportSection,
-    RowExample,
-    ShardSpan,
-    TextView,
-)
+from shardmill.pages.cards import BoxView, Card, TextView
+from shardmill.pages.charts import Chart, ChartSeries, FigureTable, Mark, ShardSpan
+from shardmill.quality.model import FlowStep, QualityFinding, Report, ReportSection, RowExample
 
 HOSTILE = (
     "</script><script>document.title='taken'</script>",
@@ -32,8 +20,8 @@ HOSTILE = (
 )
 
 
-def paint(path: Path, size: tuple[int, int] = (640, 480)) -> Path:
-    """A picture with two patches."""
+def save_image(path: Path, size: tuple[int, int] = (640, 480)) -> Path:
+    """An image with two patches."""
     image = Image.new("RGB", size, (200, 215, 230))
     image.paste((190, 60, 40), (60, 80, 260, 300))
     image.paste((40, 110, 70), (380, 200, 600, 440))
@@ -47,7 +35,7 @@ def sample_report(picture: Path | None = None, caption: str = "A red block besid
         row_id=42,
         sub_id=0,
         stage="create_mcq",
-        fate="out",
+        outcome="accepted",
         objects=["red block", "green block"],
         image=str(picture) if picture else None,
         boxes=[
@@ -62,11 +50,11 @@ def sample_report(picture: Path | None = None, caption: str = "A red block besid
         ],
     )
     rejected = Card(
-        row_id=7, stage="filter_objects", fate="rejected", reason="no object seen", detail="scores: cat 0.031", objects=["cat"],
-        image="/nowhere/7.png", texts=[TextView(label="caption", text="A cat sleeps.")],
+        row_id=7, stage="filter_objects", outcome="rejected", reason="no object seen", detail="scores: cat 0.031",
+        objects=["cat"], image="/nowhere/7.png", texts=[TextView(label="caption", text="A cat sleeps.")],
     )  # fmt: skip
     empty = Card(
-        row_id=8, stage="extract_objects", fate="rejected", reason="no object", texts=[TextView(label="caption", text="Joy")]
+        row_id=8, stage="extract_objects", outcome="rejected", reason="no object", texts=[TextView(label="caption", text="Joy")]
     )
     position = Chart(
         id="position", title="Where the answer stands", kind="bars", x_label="position", y_label="share",

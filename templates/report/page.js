@@ -1,16 +1,16 @@
 "use strict";
-// Filters of the gallery, and links into it. Everything is read from the cards; data only ever becomes text.
+// Filters of the gallery, and links into it. Everything is read from the cards, and data only ever becomes text.
 (() => {
   const form = document.getElementById("filters");
   const cards = [...document.querySelectorAll(".card")].map((element) => ({
     element,
     stage: [element.dataset.stage],
-    fate: [element.dataset.fate],
+    outcome: [element.dataset.outcome],
     reason: element.dataset.reason ? [element.dataset.reason] : [],
     object: [...new Set([...element.querySelectorAll("[data-object]")].map((item) => item.dataset.object))],
     words: element.textContent.toLowerCase(),
   }));
-  const names = ["stage", "fate", "reason", "object"];
+  const names = ["stage", "outcome", "reason", "object"];
 
   const fits = (card, but) =>
     names.every((name) => name === but || !form.elements[name].value || card[name].includes(form.elements[name].value.slice(1))) &&

@@ -18,7 +18,7 @@ from shardmill.audit.page import write_page
 from shardmill.audit.result import result_of
 from shardmill.audit.sheet import read_sheet, write_sheet
 from shardmill.audit.statements import Claim, Item, Output
-from shardmill.quality.model import BoxView, TextView
+from shardmill.pages.cards import BoxView, TextView
 
 HOSTILE = '</script><script>window.broken=1</script><img src=x onerror="window.broken=1">'
 CLAIMS = ["There is a dog in this image.", f'=1+1 "{HOSTILE}"', "There is no cat,\nnor a größer ☕ one.", "@last"]

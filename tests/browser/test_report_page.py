@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from browser.chromium import Browser
-from report_samples import HOSTILE, paint, sample_report
+from report_samples import HOSTILE, sample_report, save_image
 from shardmill.core.planning import NewRun
 from shardmill.pages.shown import shown_text
 from shardmill.preview import preview_run
@@ -24,7 +24,7 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    return write_report(sample_report(paint(folder / "scene.png")), folder / "report.html")
+    return write_report(sample_report(save_image(folder / "scene.png")), folder / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def overflow(browser: Browser) -> int:
 def test_filters_change_the_rows_that_are_shown_and_their_counts(browser: Browser, page: Path) -> None:
     browser.open(page)
     assert cards(browser) == ["row-42", "row-7", "row-8"] and count(browser) == "3 of 3 rows"
-    assert options(browser, "fate") == ["all (3)", "rejected (2)", "accepted (1)"]
-    choose(browser, "fate", "rejected (2)")
+    assert options(browser, "outcome") == ["all (3)", "rejected (2)", "accepted (1)"]
+    choose(browser, "outcome", "rejected (2)")
     assert cards(browser) == ["row-7", "row-8"] and count(browser) == "2 of 3 rows"
     assert options(browser, "stage") == ["all (2)", "filter_objects (1)", "extract_objects (1)"]
     choose(browser, "reason", "no object (1)")
@@ -89,7 +89,7 @@ def test_free_text_finds_rows_by_every_word(browser: Browser, page: Path) -> Non
 
 def test_an_example_leads_to_its_row_though_a_filter_hides_it(browser: Browser, page: Path) -> None:
     browser.open(page)
-    choose(browser, "fate", "rejected (2)")
+    choose(browser, "outcome", "rejected (2)")
     assert "row-42" not in cards(browser)
     browser.run("document.querySelector('#rule-position a').click()")
     browser.complete_publication()
@@ -112,7 +112,7 @@ def test_a_link_from_elsewhere_opens_the_row(browser: Browser, page: Path) -> No
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_what_a_caption_says_is_text_and_never_runs(browser: Browser, tmp_path: Path, hostile: str) -> None:
-    report = sample_report(paint(tmp_path / "scene.png"), hostile)
+    report = sample_report(save_image(tmp_path / "scene.png"), hostile)
     report.cards[0].objects = [hostile]
     report.cards[1].reason = report.cards[0].boxes[0].name = report.pipeline = hostile
     browser.open(write_report(report, tmp_path / "page.html"))
@@ -185,7 +185,7 @@ def test_everything_can_be_reached_by_keyboard(browser: Browser, page: Path) -> 
         body = browser.driver.switch_to.active_element
         body.send_keys(Keys.TAB)
         reached.add(browser.run("const at = document.activeElement; return at.name || at.className || at.tagName"))
-    assert {"skip", "stage", "fate", "reason", "object", "words", "SUMMARY", "scroll", "BUTTON", "A"} <= reached
+    assert {"skip", "stage", "outcome", "reason", "object", "words", "SUMMARY", "scroll", "BUTTON", "A"} <= reached
 
 
 def test_in_print_everything_is_open_and_nothing_is_to_click(browser: Browser, page: Path) -> None:

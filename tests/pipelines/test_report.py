@@ -13,7 +13,7 @@ import pytest
 
 from planted import lines_of, make_run
 from shardmill.launch.finish import build_datasets
-from shardmill.quality.blind import blind_baselines, read_questions
+from shardmill.negbench.blind import blind_baselines, read_questions
 from shardmill.quality.gather import gather
 from shardmill.quality.model import Report
 from shardmill.store.run_folder import RunFolder
@@ -81,8 +81,8 @@ Figures = Iterator[tuple[Any, Any]]
 def test_figures_are_those_of_the_datasets(made: tuple[RunFolder, Report]) -> None:
     run, report = made
     figures_of = {"negbench": _negbench, "antidote": _antidote, "recaption": _recaption, "anyedit": _anyedit}[report.pipeline]
-    for told, counted in figures_of(run, report):
-        assert told == counted
+    for reported, counted in figures_of(run, report):
+        assert reported == counted
 
 
 def _negbench(run: RunFolder, report: Report) -> Figures:
@@ -99,7 +99,7 @@ def _negbench(run: RunFolder, report: Report) -> Figures:
     )
     yield bars(report, "mcq.cells"), Counter(row["correct_answer_template"] for row in questions)
     for baseline in blind_baselines(read_questions(data / "negmcq.csv")):
-        yield value(report, f"mcq.blind.{baseline.name.replace(' ', '_')}"), pytest.approx(baseline.accuracy, abs=1e-6)
+        yield value(report, f"mcq.blind.{baseline.name.replace(' ', '_')}"), pytest.approx(baseline.right.value, abs=1e-6)
     counts = {row["object"]: int(row["positives"]) for row in csv_rows(data / "object_counts.csv")}
     head = bars(report, "objects.positive_objects.head")
     yield all(counts[name] == count for name, count in head.items()), True
@@ -142,7 +142,7 @@ def _recaption(run: RunFolder, report: Report) -> Figures:
 def _anyedit(run: RunFolder, report: Report) -> Figures:
     edits = [each for each in lines_of(run, "instructions.jsonl") if each["edit_type"] != "implicit_change"]
     types = Counter(each["edit_type"] for each in edits)
-    yield table(report, "edits.table"), types
+    yield bars(report, "edits.types"), types
     yield report.facts["instructions"], f"{len(edits)} of {len(types)} types"
     yield value(report, "edits.types"), pytest.approx(max(types.values()) / len(edits), abs=1e-6)
     yield report.facts["chains"], str(len(list(lines_of(run, "chains.jsonl"))))

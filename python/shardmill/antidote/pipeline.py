@@ -13,6 +13,6 @@ PIPELINE = Pipeline(
     ),
     datasets="shardmill.antidote.build:build",
     exports="shardmill.antidote.exports:offers",
-    quality="shardmill.antidote.quality:Antidote",
+    quality="shardmill.antidote.quality:AntidoteQuality",
     samples={"antidote": "antidote.json"},
 )  # fmt: skip

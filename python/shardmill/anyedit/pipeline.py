@@ -16,6 +16,6 @@ PIPELINE = Pipeline(
     ),
     datasets="shardmill.anyedit.build:build",
     exports="shardmill.anyedit.exports:offers",
-    quality="shardmill.anyedit.quality:Anyedit",
+    quality="shardmill.anyedit.quality:AnyeditQuality",
     samples={"anyedit": "anyedit.csv", "anyedit-concepts": "concepts.csv"},
 )  # fmt: skip

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from shardmill.audit.draw import SHEET, AuditSample, Drawn
 from shardmill.audit.sheet import COLUMNS, VERDICTS, sheet_rows
+from shardmill.pages.cards import Card
+from shardmill.pages.gallery import views
 from shardmill.pages.html import render
-from shardmill.quality.gallery import views
-from shardmill.quality.model import Card
 from shardmill.store.atomic import replacing
 
 
@@ -20,7 +20,7 @@ def audit_page(sample: AuditSample, drawn: Sequence[Drawn], title: str) -> str:
             row_id=each.row_id,
             sub_id=each.sub_id,
             stage=each.output.stage,
-            fate="out",
+            outcome="accepted",
             image=each.image,
             boxes=each.item.boxes,
             texts=each.item.texts,

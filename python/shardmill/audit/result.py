@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shardmill.audit.agreement import cohen_kappa, fleiss_kappa, raw_agreement
 from shardmill.audit.draw import FORMAT, RESULT, AuditSample, SampledClaim
 from shardmill.audit.sheet import RIGHT, UNCLEAR, WRONG, Sheet
-from shardmill.quality.agreement import cohen_kappa, fleiss_kappa, raw_agreement, wilson_interval
+from shardmill.quality.significance import wilson_interval
 from shardmill.store.atomic import replacing
 from shardmill.util.errors import UserError
 

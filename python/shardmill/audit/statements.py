@@ -16,7 +16,7 @@ from shardmill.antidote.hints import denial
 from shardmill.anyedit.edit_types import TYPES
 from shardmill.anyedit.images import GENERATED
 from shardmill.language.nouns import is_mass, is_plural, with_article
-from shardmill.quality.model import BoxView, TextView
+from shardmill.pages.cards import BoxView, TextView
 from shardmill.recaption.names import ORIGINAL, column_of, text_name
 from shardmill.recaption.perspectives import perspectives
 from shardmill.store.run_folder import RunFolder

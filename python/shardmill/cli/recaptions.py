@@ -175,14 +175,14 @@ def _tell(result: JoinResult) -> None:
 
 
 def _warn(text: str) -> None:
-    from shardmill.quality.words import plain
+    from shardmill.util.plain_text import plain
 
     click.secho(f"warning: {plain(text)}", fg="yellow", err=True)
 
 
 def _tell_verdict(verdict: Verdict) -> None:
-    from shardmill.quality.words import plain
     from shardmill.recaption.validate import UNFIT
+    from shardmill.util.plain_text import plain
 
     word = "fit for training" if verdict.fit else "NOT fit for training"
     click.secho(f"{verdict.path}: {word}", bold=True, fg="green" if verdict.fit else "red")

@@ -13,8 +13,8 @@ from rich.text import Text
 from shardmill.launch.jobs import Failure, JobsFolder
 from shardmill.monitor.log_files import last_lines
 from shardmill.monitor.snapshot import Snapshot
-from shardmill.quality.words import plain, ranges
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.plain_text import plain, ranges
 
 TAIL_LINES = 12
 MASKS = (

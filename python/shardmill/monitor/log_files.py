@@ -12,10 +12,10 @@ from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.launch.tasks import Task
 from shardmill.monitor.cluster_state import ElementState, read_cluster
-from shardmill.quality.words import plain
 from shardmill.store.leases import read_leases
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
+from shardmill.util.plain_text import plain
 
 HEADER = re.compile(r"=== \d{4}-\d\d-\d\dT\S+ (?P<what>.+) on \S+, process \d+\n?")
 LOCAL = re.compile(r".*-\d{5,}\.log")

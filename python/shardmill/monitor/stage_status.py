@@ -11,14 +11,13 @@ from statistics import median
 from shardmill.launch.jobs import RENEW_SECONDS, JobsFolder
 from shardmill.monitor.cluster_state import ClusterState
 from shardmill.monitor.snapshot import Snapshot, Writing, begun
-from shardmill.quality.words import plain
 from shardmill.store.leases import LeaseOwner
-from shardmill.store.manifest import Manifest, totals
+from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST
+from shardmill.util.plain_text import plain
 
 ALIVE_SECONDS = 120.0
 """An unfinished shard whose journal was written to within this time counts as running."""
-FAR_BEHIND = 2.0
 WORTH_TELLING = 60.0
 
 
@@ -171,19 +170,14 @@ def _slow(
         return [], []
     middle = median(manifest.seconds for manifest in done.values()) or 1e-3
     worst = sorted(done.items(), key=lambda item: -item[1].seconds)[:3]
-    slowest = [SlowShard(shard, made.seconds, made.seconds / middle, node_of(made)) for shard, made in worst]
+    slowest = [SlowShard(shard, made.seconds, made.seconds / middle, made.node) for shard, made in worst]
     behind = []
     for shard, since in running.items():
         seconds = time.time() - since
-        if seconds > max(FAR_BEHIND * middle, WORTH_TELLING):
+        if seconds > max(SLOW_FACTOR * middle, WORTH_TELLING):
             node = next((holder.node for holder in claims.get(shard, ())), "")
             behind.append(SlowShard(shard, seconds, seconds / middle, node, running=True))
     return slowest, sorted(behind, key=lambda slow: -slow.seconds)
-
-
-def node_of(manifest: Manifest) -> str:
-    """The node that finished a shard."""
-    return manifest.job.get("SHARDMILL_NODE") or manifest.job.get("SLURMD_NODENAME") or manifest.host
 
 
 def _add_totals(status: StageStatus, manifests: Iterable[Manifest]) -> None:

@@ -14,8 +14,8 @@ from shardmill.monitor.cluster_state import ClusterState, read_cluster
 from shardmill.monitor.progress import closing_lines
 from shardmill.monitor.snapshot import Memory, Snapshot
 from shardmill.monitor.stage_status import ALIVE_SECONDS, StageStatus, stage_statuses
-from shardmill.quality.words import plain
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.plain_text import plain
 
 GOING_ON, FAILED, FINISHED = 3, 1, 0
 

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from shardmill.monitor.stage_status import SlowShard, StageStatus
 from shardmill.monitor.status import RunStatus, Seen, read_status
-from shardmill.quality.words import ranges
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.plain_text import ranges
 from shardmill.util.progress import clock
 
 MAX_SHOWN = 3

@@ -12,7 +12,7 @@ PIPELINE = Pipeline(
     ),
     datasets="shardmill.negbench.build:build",
     exports="shardmill.negbench.exports:offers",
-    quality="shardmill.negbench.quality:Negbench",
+    quality="shardmill.negbench.quality:NegbenchQuality",
     samples={"negbench": "captions.csv"},
     target_rows=True,
     default=True,

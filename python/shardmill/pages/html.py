@@ -1,4 +1,4 @@
-"""Pages of one file: style and script inside, nothing loaded from elsewhere, and nothing of the data ever markup or script."""
+"""Pages of one file: style and script inside, nothing loaded from elsewhere, and data never becomes markup or script."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ FIGURE = re.compile(r"([-+±~<>≤≥]?\d(?:[^(:;,]|,(?=\d)){0,22}?)(?= ?[(:;]|,
 
 
 def render(template: str, *, assets: str = "page", inline_styles: bool = True, **values: Any) -> str:
-    """A page from a template of `templates/report`, in UTF-8-encodable text. `script` and `style` are the page's own.
+    """A page, as text that can be encoded in UTF-8. Its content security policy lets it load only inlined images and run only
+    its own script.
 
-    Its content security policy lets it load nothing but inlined images and run nothing but that script. `assets` names the two
-    files of another page; one whose elements have no style of their own says so, and nothing but its style applies.
+    Args:
+        template: The name of the template in `templates/report`.
+        assets: The name of its script and style file, without the suffix.
+        inline_styles: Whether its elements may have styles of their own.
+        values: What the template needs.
     """
     script, style = resource_text(f"{FOLDER}/{assets}.js"), resource_text(f"{FOLDER}/{assets}.css")
     policy = {
@@ -65,14 +69,14 @@ def _environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """What an expression of a template becomes, before it is escaped."""
+    """The value of a template expression before it is escaped."""
     if value is None:
         return ""
     return value if isinstance(value, Markup) else shown_text(str(value))
 
 
 def number(value: float | int | str | None) -> str:
-    """`1,446`, `0.3125`; text stays as it is, and nothing is a dash."""
+    """A number for people: `1,446`, `0.3125`; text stays as it is, and None becomes a dash."""
     if value is None:
         return "–"
     if isinstance(value, (bool, str)):
@@ -91,6 +95,6 @@ def pretty(value: Any) -> str:
 
 
 def figure(shown: str) -> tuple[str, str]:
-    """A figure as people read it, as its beginning that says it and the rest: `34.7 % right` and `(28.0 % to 42.0 %)`."""
+    """A figure split into its beginning, which is set in bold, and the rest: `34.7 % right` and `(28.0 % to 42.0 %)`."""
     found = FIGURE.match(shown)
     return (found[1].strip(), shown[found.end() :].lstrip(" :;,")) if found else ("", shown)

@@ -1,7 +1,4 @@
-"""Pictures inside of a page: small JPEGs as data URLs, for every page that must work from one file.
-
-For the audit page, and for the report's gallery (`report/page.py`): both open a picture through `inline_jpeg` only.
-"""
+"""Images inside a page: small JPEGs as data URLs, for pages that must work from one file."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ QUALITY = 80
 
 
 class PageImage(NamedTuple):
-    """A picture as a data URL, and the width and height in pixels of the upright original, which boxes are in."""
+    """An image as a data URL, and the width and height in pixels of the upright original, which boxes refer to."""
 
     url: str
     width: int
@@ -25,9 +22,14 @@ class PageImage(NamedTuple):
 
 
 def inline_jpeg(reference: str, side: int = 360) -> PageImage | str:
-    """The picture that a reference of a run names, no longer than `side` pixels on either side; or why it cannot be shown.
+    """An image for a page. Nothing of the file but its pixels gets into the page: no metadata, no other format than JPEG.
 
-    Nothing of the file but its pixels gets into the page: no metadata, no other format than JPEG.
+    Args:
+        reference: The image's reference, as `models.images` opens it.
+        side: The longest side in pixels.
+
+    Returns:
+        The image, or in words why it cannot be shown.
     """
     try:
         image = open_image(reference)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from shardmill.pages.charts import Chart, ShardSpan
 from shardmill.pages.shown import shortened, shown_text
-from shardmill.quality.model import Chart, ShardSpan
 
 INSTALL = "pip install 'shardmill[report]'"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
@@ -24,7 +24,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 DASHED = (0, (4, 2))
 INK, GRID, PAPER = "#010203", "#040506", "#070809"
-"""Stand-ins, replaced by the page's own colours."""
+"""Placeholders, replaced by the page's own colours."""
 PAGE_COLOURS = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"}
 WIDTH = 4.8
 """Inches: on a phone the text is still readable, in two columns on a laptop not yet large."""
@@ -42,7 +42,7 @@ def can_draw() -> bool:
 
 
 def draw(chart: Chart) -> str:
-    """A chart as an <svg> element. A mark is a line at a value of bars, else at a place on the x axis.
+    """A chart as an <svg> element. A mark is a line at a value of bars, else at a position on the x axis.
 
     Axes with values over more than three powers of ten are logarithmic. Needs `can_draw`.
     """
@@ -57,11 +57,11 @@ def draw(chart: Chart) -> str:
 
 
 def draw_spans(spans: Sequence[ShardSpan]) -> str:
-    """The time line: a bar per shard, stage under stage; of very many shards, how many of each stage were at work at a time."""
+    """The timeline: a bar per shard, stage under stage; for more than 1,500 shards, how many of each stage ran at a time."""
     stages = list(dict.fromkeys(span.stage for span in spans))
     if len(spans) > MAX_SPANS:
-        return _svg("time-line", "shards at work over time", 3.2, lambda axes: _at_work(axes, spans, stages))
-    return _svg("time-line", "when each shard was worked on", 0.9 + 0.42 * len(stages), lambda axes: _gantt(axes, spans, stages))
+        return _svg("timeline", "shards running over time", 3.2, lambda axes: _running(axes, spans, stages))
+    return _svg("timeline", "when each shard was worked on", 0.9 + 0.42 * len(stages), lambda axes: _gantt(axes, spans, stages))
 
 
 def _height(chart: Chart) -> float:
@@ -72,7 +72,7 @@ def _height(chart: Chart) -> float:
 
 
 def _lying(chart: Chart) -> bool:
-    """Many bars, or long names, are easier to read lying."""
+    """Whether bars lie: many bars, or long names, are easier to read that way."""
     names = [str(name) for series in chart.series for name in series.x]
     return len(set(names)) > UPRIGHT_BARS or sum(map(len, set(names))) > 42
 
@@ -81,20 +81,20 @@ def _bars(axes: Any, chart: Chart) -> None:
     names = list(dict.fromkeys(str(name) for series in chart.series for name in series.x))
     left_out, names = len(names) - MAX_BARS, names[:MAX_BARS]
     lying, thick = _lying(chart), 0.8 / max(len(chart.series), 1)
-    places = range(len(names))
+    positions = range(len(names))
     for index, series in enumerate(chart.series):
         values = dict(zip(map(str, series.x), series.y, strict=True))
-        at = [place + (index - (len(chart.series) - 1) / 2) * thick for place in places]
+        at = [position + (index - (len(chart.series) - 1) / 2) * thick for position in positions]
         draw_bar = axes.barh if lying else axes.bar
         size = {"height" if lying else "width": thick}
-        draw_bar(at, [values.get(name, 0.0) for name in names], **size, **_look(index, series.name))
+        draw_bar(at, [values.get(name, 0.0) for name in names], **size, **_style(index, series.name))
     ticks = [shortened(name, LABEL) for name in names]
     if lying:
-        axes.set_yticks(list(places), ticks)
+        axes.set_yticks(list(positions), ticks)
         axes.invert_yaxis()
         axes.margins(y=0.01)
     else:
-        axes.set_xticks(list(places), ticks)
+        axes.set_xticks(list(positions), ticks)
     more = f" ({left_out} more not drawn)" if left_out > 0 else ""
     _label(axes, *((chart.y_label, chart.x_label + more) if lying else (chart.x_label + more, chart.y_label)))
     axes.grid(axis="x" if lying else "y")
@@ -105,10 +105,10 @@ def _histogram(axes: Any, chart: Chart) -> None:
     for index, series in enumerate(chart.series):
         left = [float(x) for x in series.x]
         width = left[1] - left[0] if len(left) > 1 else 1.0
-        look = _look(index, series.name)
+        style = _style(index, series.name)
         if len(chart.series) > 1:
-            look |= {"alpha": 0.65}
-        axes.bar(left, series.y, width=width, align="edge", **look)
+            style |= {"alpha": 0.65}
+        axes.bar(left, series.y, width=width, align="edge", **style)
     _label(axes, chart.x_label, chart.y_label)
     axes.grid(axis="y")
     _marks(axes, chart, upright=True)
@@ -126,8 +126,8 @@ def _lines(axes: Any, chart: Chart) -> None:
     for is_log, scale, axis in ((x_log, axes.set_xscale, axes.xaxis), (y_log, axes.set_yscale, axes.yaxis)):
         if is_log:
             scale("log")
-            axis.set_major_formatter(lambda value, place: f"{value:,.9g}")
-            axis.set_minor_formatter(lambda value, place: "")
+            axis.set_major_formatter(lambda value, position: f"{value:,.9g}")
+            axis.set_minor_formatter(lambda value, position: "")
     _label(axes, chart.x_label + (" (log)" if x_log else ""), chart.y_label + (" (log)" if y_log else ""))
     axes.grid()
     _marks(axes, chart, upright=True)
@@ -137,7 +137,7 @@ def _wide(values: Sequence[float]) -> bool:
     return bool(values) and min(values) > 0 and max(values) >= 1000 * min(values)
 
 
-def _look(index: int, name: str) -> dict[str, Any]:
+def _style(index: int, name: str) -> dict[str, Any]:
     return {
         "color": COLOURS[index % len(COLOURS)],
         "hatch": HATCHES[index % len(HATCHES)],
@@ -153,7 +153,7 @@ def _label(axes: Any, x: str, y: str) -> None:
 
 
 def _marks(axes: Any, chart: Chart, upright: bool) -> None:
-    """Thresholds: a dashed line each, with its name at its end; above the chart where no legend is."""
+    """Thresholds: a dashed line each, with its name at its end; above the chart if that has no legend."""
     size: dict[str, Any] = {"textcoords": "offset points", "color": INK, "fontsize": 9}
     size["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
     above = len(chart.series) <= 1
@@ -173,13 +173,13 @@ def _marks(axes: Any, chart: Chart, upright: bool) -> None:
 
 def _gantt(axes: Any, spans: Sequence[ShardSpan], stages: list[str]) -> None:
     unit, seconds = _unit(max(span.end for span in spans))
-    for place, stage in enumerate(stages):
+    for index, stage in enumerate(stages):
         for lane, lanes, span in _lanes([span for span in spans if span.stage == stage]):
             height = 0.8 / lanes
-            look = {"facecolor": COLOURS[3], "hatch": "////"} if span.straggler else {"facecolor": COLOURS[0]}
+            style = {"facecolor": COLOURS[3], "hatch": "////"} if span.straggler else {"facecolor": COLOURS[0]}
             wide = max(span.end - span.start, 0) / seconds
-            where = (place - 0.4 + lane * height, height * 0.9)
-            axes.broken_barh([(span.start / seconds, wide)], where, edgecolor=PAPER, linewidth=0.3, **look)
+            where = (index - 0.4 + lane * height, height * 0.9)
+            axes.broken_barh([(span.start / seconds, wide)], where, edgecolor=PAPER, linewidth=0.3, **style)
     axes.set_yticks(range(len(stages)), [shortened(stage, LABEL) for stage in stages])
     axes.invert_yaxis()
     axes.set_xlim(left=0)
@@ -198,7 +198,7 @@ def _lanes(spans: Sequence[ShardSpan]) -> list[tuple[int, int, ShardSpan]]:
     return [(lane, len(ends), span) for lane, span in placed]
 
 
-def _at_work(axes: Any, spans: Sequence[ShardSpan], stages: list[str]) -> None:
+def _running(axes: Any, spans: Sequence[ShardSpan], stages: list[str]) -> None:
     unit, seconds = _unit(max(span.end for span in spans))
     for index, stage in enumerate(stages):
         own = [span for span in spans if span.stage == stage]
@@ -211,7 +211,7 @@ def _at_work(axes: Any, spans: Sequence[ShardSpan], stages: list[str]) -> None:
         style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
         axes.step(xs, ys, where="post", label=shortened(stage, LABEL), linewidth=1.6, **style)
     axes.set_xlabel(f"{unit} since the start")
-    axes.set_ylabel("shards at work")
+    axes.set_ylabel("shards running")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
     axes.grid()
 
@@ -244,7 +244,7 @@ def _svg(name: str, title: str, height: float, fill: Callable[[Any], None]) -> s
 
 
 def _fit_in(svg: str, title: str) -> str:
-    """The <svg> element alone, to stand in a page: no style of its own, no ids that nothing refers to, the page's colours."""
+    """The <svg> element alone, for use inside a page: no style of its own, no unused ids, the page's colours."""
     from markupsafe import escape
 
     svg = svg[svg.index("<svg") :]
@@ -256,11 +256,11 @@ def _fit_in(svg: str, title: str) -> str:
 
 
 def _tag(tag: str, wanted: set[str]) -> str:
-    """A tag as the page has it. Text between the tags is data and stays as it is."""
+    """A tag in the page's form. Text between tags is data and is never changed."""
     tag = re.sub(r' xmlns(:\w+)?="[^"]*"', "", tag)
     tag = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in wanted else "", tag)
     tag = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
     tag = re.sub(r" ?font-family: [^;\"]*;?", "", tag)
-    for stand_in, colour in PAGE_COLOURS.items():
-        tag = tag.replace(stand_in, colour)
+    for placeholder, colour in PAGE_COLOURS.items():
+        tag = tag.replace(placeholder, colour)
     return " ".join(tag.split())

@@ -12,10 +12,10 @@ from shardmill.anyedit.images import GENERATED, image_path
 from shardmill.audit.statements import boxes_of
 from shardmill.core.model_stages import read_detections, write_detections
 from shardmill.core.stage import Context
+from shardmill.pages.cards import Card, TextView
+from shardmill.pages.gallery import CardView, views
 from shardmill.pages.html import flat, render
 from shardmill.preview import Exchange, PreviewedLife, PreviewStep
-from shardmill.quality.gallery import CardView, views
-from shardmill.quality.model import Card, TextView
 from shardmill.store.atomic import replacing
 from shardmill.store.run_folder import RunFolder
 
@@ -70,7 +70,7 @@ def card_of(run: RunFolder, life: PreviewedLife) -> Card:
     return Card(
         row_id=life.row_id,
         stage=last.stage,
-        fate="rejected" if last.fate == "rejected" else "out",
+        outcome="rejected" if last.fate == "rejected" else "accepted",
         reason=str(rejected.get("reason") or ""),
         detail=str(rejected.get("detail") or ""),
         objects=present,

@@ -1,16 +1,19 @@
-"""All of a report: what stands of a run is read once, in batches; the parts of its pipeline make figures of it."""
+"""A whole report: the finished shards of a run are read once, in batches, and the parts of its pipeline make figures of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from shardmill import __version__
 from shardmill.core.registry import pipeline_of, resolve
+from shardmill.quality.default import DefaultQuality
 from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.flow import draw_rejected, flow_findings, flow_of, way_to
+from shardmill.quality.flow import draw_rejected, flow_findings, flow_of, path_to
 from shardmill.quality.model import FlowStep, QualityFinding, Report, ReportSection
-from shardmill.quality.parts import ColumnReading, PipelineQuality
+from shardmill.quality.parts import ColumnReading, PipelineQuality, QualityPart
+from shardmill.quality.rule_checks import RuleChecks
 from shardmill.quality.sample import cards_of
 from shardmill.quality.timeline import gpu_hours, spans_of, time_findings, time_section
 from shardmill.store.manifest import totals
@@ -19,66 +22,82 @@ from shardmill.store.run_folder import INGEST, RunFolder
 WORST_FIRST = {"fail": 0, "look": 1, "pass": 2}
 
 
-def gather(run: RunFolder, *, rows: int = 60, seed: int = 0) -> Report:
-    """The report of a run as it stands, finished or not, with a gallery of about `rows` rows drawn by `seed`.
+def quality_of(finished: FinishedShards, seed: int) -> PipelineQuality:
+    """What the report of a run measures: what its pipeline brings (a PipelineQuality class, or rules), or the default."""
+    given = resolve(pipeline_of(finished.run).quality) or ()
+    if isinstance(given, Sequence):
+        return DefaultQuality(finished, seed, rules=given)
+    made: PipelineQuality = given(finished, seed)
+    return made
 
-    The figures do not depend on the number of shards. Raises UserError for a run folder or a part that cannot be read.
+
+def gather(run: RunFolder, *, rows: int = 60, seed: int = 0) -> Report:
+    """The report of a run, finished or not. Its figures do not depend on the number of shards.
+
+    Args:
+        run: The run folder.
+        rows: About how many rows the gallery shows.
+        seed: The seed of all samples.
+
+    Raises:
+        UserError: If the run folder or a part cannot be read.
     """
-    standing = FinishedShards(run)
-    pipeline = resolve(pipeline_of(run).quality)(standing, seed)
-    _read(standing, pipeline)
-    rejected = draw_rejected(standing, seed)
-    steps = flow_of(standing, rejected)
-    findings = [*flow_findings(standing, steps), *time_findings(standing)]
+    finished = FinishedShards(run)
+    quality = quality_of(finished, seed)
+    parts = [RuleChecks(finished, quality.rules, seed), *quality.parts]
+    _read(finished, parts)
+    rejected = draw_rejected(finished, seed)
+    steps = flow_of(finished, rejected)
+    findings = [*flow_findings(finished, steps), *time_findings(finished)]
     sections: list[ReportSection] = []
-    facts = _facts(standing, steps)
-    for part in pipeline.parts:
+    facts = _facts(finished, steps)
+    for part in parts:
         findings += part.findings()
         sections += part.sections()
         facts.update(part.facts())
-    shown = [example.row_id for finding in findings if finding.verdict != "pass" for example in finding.examples]
+    with_examples = [example.row_id for finding in findings if finding.verdict != "pass" for example in finding.examples]
     return Report(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         pipeline=run.plan.pipeline,
-        run=_run(standing),
+        run=_run_facts(finished),
         facts={**facts, "verdict": _verdict(findings)},
         findings=sorted(findings, key=lambda each: WORST_FIRST[each.verdict]),
         flow=steps,
-        spans=spans_of(standing),
-        sections=[*sections, time_section(standing)],
-        cards=cards_of(pipeline, rejected, rows, shown if rows else ()),
+        spans=spans_of(finished),
+        sections=[*sections, time_section(finished)],
+        cards=cards_of(quality, rejected, rows, with_examples if rows else ()),
     )
 
 
-def _read(standing: FinishedShards, pipeline: PipelineQuality) -> None:
-    """Show every batch of every stage that somebody looks at to all who do."""
+def _read(finished: FinishedShards, parts: Sequence[QualityPart]) -> None:
+    """Read each stage once, and give every batch to all parts that read of it."""
     readings: dict[str, list[ColumnReading]] = {}
-    for part in pipeline.parts:
+    for part in parts:
         for reading in part.readings():
             readings.setdefault(reading.stage, []).append(reading)
     for stage, own in readings.items():
         columns = {name for reading in own for name in reading.columns}
-        for batch in standing.batches(stage, columns):
+        for batch in finished.batches(stage, columns):
             for reading in own:
-                reading.look(batch)
+                reading.add_batch(batch)
 
 
-def _facts(standing: FinishedShards, steps: list[FlowStep]) -> dict[str, str]:
+def _facts(finished: FinishedShards, steps: list[FlowStep]) -> dict[str, str]:
     by_name = {step.stage: step for step in steps}
-    done = sum(map(len, standing.manifests.values()))
+    done = sum(map(len, finished.manifests.values()))
     facts = {"rows in": f"{by_name[INGEST].rows_in:,}"}
-    for leaf in standing.run.leaves():
-        rows, lines = way_to(standing, leaf).rows_out, by_name[leaf].lines_out
+    for leaf in finished.run.leaves():
+        rows, lines = path_to(finished, leaf).rows_out, by_name[leaf].lines_out
         facts[f"out of {leaf}"] = f"{rows:,}" + (f" ({lines:,} lines)" if lines != rows else "")
-    facts["shards finished"] = f"{done:,} of {standing.needed * len(standing.stages):,}"
+    facts["shards finished"] = f"{done:,} of {finished.needed * len(finished.stages):,}"
     usage: dict[str, float] = {}
-    for shards in standing.manifests.values():
+    for shards in finished.manifests.values():
         for name, value in totals(shards.values())["usage"].items():
             usage[name] = usage.get(name, 0) + value
     if usage.get("prompt_tokens"):
         facts["tokens"] = f"{usage['prompt_tokens']:,.0f} read, {usage.get('completion_tokens', 0):,.0f} written"
-    hours = sum(gpu_hours(standing, stage) for stage in standing.stages)
-    work = sum(made.seconds for shards in standing.manifests.values() for made in shards.values()) / 3600
+    hours = sum(gpu_hours(finished, stage) for stage in finished.stages)
+    work = sum(made.seconds for shards in finished.manifests.values() for made in shards.values()) / 3600
     facts["work"] = f"{hours:,.2f} GPU-hours" if hours else f"{work:,.2f} CPU-hours"
     return facts
 
@@ -89,12 +108,12 @@ def _verdict(findings: list[QualityFinding]) -> str:
     return f"{counts['fail']} failed, {counts['look']} to look at, {counts['pass']} passed"
 
 
-def _run(standing: FinishedShards) -> dict[str, Any]:
-    """What the run is, as its plan says, and what is missing of it."""
-    plan = standing.run.plan
+def _run_facts(finished: FinishedShards) -> dict[str, Any]:
+    """What the plan says of the run, and which shards are missing."""
+    plan = finished.run.plan
     return {
-        "folder": str(standing.run.path),
-        "name": standing.run.path.resolve().name,
+        "folder": str(finished.run.path),
+        "name": finished.run.path.resolve().name,
         "seed": plan.seed,
         "planned": plan.created,
         "plan_revision": plan.revision,
@@ -102,10 +121,10 @@ def _run(standing: FinishedShards) -> dict[str, Any]:
         "reported_by": __version__,
         "input": {"path": plan.input.path, "sha256": plan.input.sha256, "rows": plan.input.rows},
         "target_rows": plan.target_rows,
-        "shards": standing.needed,
-        "partial": bool(standing.missing),
-        "missing": standing.missing,
-        "damaged": standing.damaged,
+        "shards": finished.needed,
+        "partial": bool(finished.missing),
+        "missing": finished.missing,
+        "damaged": finished.damaged,
         "stages": [
             {"stage": stage.name, "after": stage.after, "model": stage.model, "options": stage.options} for stage in plan.stages
         ],

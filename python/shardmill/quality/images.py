@@ -1,61 +1,49 @@
-"""Whether painted pictures can be opened, and are of different files."""
+"""Rules on generated images: each row has one of its own, and it can be opened."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import polars as pl
+
 from shardmill.models.images import UnreadableImage, size_of
-from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.judging import at_most, example, never
-from shardmill.quality.measures import Repeats, ValueTally
-from shardmill.quality.model import QualityFinding, RowExample
-from shardmill.quality.parts import ColumnReading, QualityPart, Rows
+from shardmill.quality.rules import NEVER, QualityRule, Row, at_most, at_stage
 from shardmill.store.layout import generated_image_path
+from shardmill.store.run_folder import RunFolder
 
-OPENED = 200
+COLUMN = "generated_image"
+OPENED_IMAGES = 200
 
 
-class ImageChecks(QualityPart):
-    """Painted pictures: all paths differ; a sample of them is there and is an image."""
+def image_rules(run: RunFolder, stage: str) -> list[QualityRule]:
+    """The rules on the images that a stage generated."""
 
-    def __init__(self, standing: FinishedShards, stage: str, seed: int) -> None:
-        self._standing, self._stage = standing, stage
-        self._sample = Rows(standing, stage, ("generated_image",), OPENED, seed, "pictures")
-        self._repeats, self._sizes = Repeats(), ValueTally()
+    def unreadable(row: Row) -> Iterator[str | None]:
+        try:
+            size_of(generated_image_path(run.path, row[COLUMN] or ""))
+        except UnreadableImage as error:
+            yield str(error)
+        else:
+            yield None
 
-    def readings(self) -> list[ColumnReading]:
-        return [
-            *self._sample.readings(),
-            ColumnReading(
-                self._stage, ("generated_image",), lambda frame: self._repeats.look(frame["row_id"], frame["generated_image"])
-            ),
-        ]
-
-    def findings(self) -> list[QualityFinding]:
-        if not self._repeats.total:
-            return []
-        unread: list[RowExample] = []
-        for row in self._sample.rows:
-            try:
-                size_of(generated_image_path(self._standing.run.path, row["generated_image"] or ""))
-            except UnreadableImage as error:
-                unread.append(example(row["row_id"], str(error)))
-        shown = [example(row, each.text) for each in self._repeats.most(3) for row in each.rows]
-        return [
-            never(
-                "pictures.readable",
-                "Painted pictures are there and are images.",
-                len(unread),
-                len(self._sample.rows),
-                means="Pictures were deleted or damaged after they were painted; do the stage that paints them again.",
-                examples=unread,
-            ),
-            at_most(
-                "pictures.copies",
-                "Every row has a picture of its own.",
-                self._repeats.extra,
-                self._repeats.total,
-                look=0.0,
-                fail=0.01,
-                means="Rows share a picture, so that their texts may be about another one.",
-                examples=shown,
-            ),
-        ]
+    return at_stage(
+        stage,
+        QualityRule(
+            "pictures.readable",
+            "Generated images exist and can be opened.",
+            NEVER,
+            (COLUMN,),
+            unreadable,
+            max_rows=OPENED_IMAGES,
+            advice="Images were deleted or damaged after they were generated. Run the stage that generates them again.",
+        ),
+        QualityRule(
+            "pictures.copies",
+            "Every row has an image file of its own.",
+            at_most(0.0, 0.01),
+            (COLUMN,),
+            pl.col(COLUMN),
+            counts="copies",
+            advice="Rows share an image, so their texts may be about another one.",
+        ),
+    )

@@ -1,18 +1,19 @@
-"""From a figure to a verdict: what is surely too much fails, what may be is to be looked at, the rest passes."""
+"""From a share to a verdict: what is surely too much fails, what may be too much is for a person to look at, the rest passes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shardmill.quality.blind import wilson
 from shardmill.quality.model import QualityFinding, RowExample, Verdict
+from shardmill.quality.rules import Limits
+from shardmill.quality.significance import wilson_interval
 
 MAX_EXAMPLES = 5
-SHORT = 300
+MAX_CHARACTERS = 300
 
 
 def percent(share: float) -> str:
-    """31.2 %; a small share that is not nothing keeps a digit that shows it.
+    """A share as people read it; a small one that is not zero keeps a digit that shows it.
 
     >>> percent(0.312), percent(0), percent(0.00042), percent(0.0000001)
     ('31.2 %', '0 %', '0.04 %', 'under 0.01 %')
@@ -24,74 +25,58 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f} %" if share < 0.001 else f"{100 * share:.1f} %"
 
 
-def at_most(
+def verdict_on(limits: Limits, found: int, n: int) -> Verdict:
+    """The verdict on `found` of `n` things; without any thing a person should look."""
+    if not n:
+        return "look"
+    look, fail = limits.look, limits.fail
+    if limits.is_least:
+        found, look, fail = n - found, 1 - look, 1 - fail
+    if wilson_interval(found / n, n)[0] > fail:
+        return "fail"
+    return "look" if found / n > look + 1e-9 else "pass"
+
+
+def threshold_text(limits: Limits) -> str:
+    """The limits in words.
+
+    >>> threshold_text(Limits(0.28, 0.32))
+    'at most 28.0 %; fails if surely above 32.0 %'
+    """
+    if limits.is_least:
+        wanted, beyond, can_fail = f"at least {percent(limits.look)}", "below", limits.fail > 0
+    else:
+        wanted, beyond, can_fail = f"at most {percent(limits.look)}" if limits.look else "none", "above", limits.fail < 1
+    return wanted + (f"; fails if surely {beyond} {percent(limits.fail)}" if can_fail else "")
+
+
+def judged(
     id: str,
-    rule: str,
-    bad: int,
+    meaning: str,
+    limits: Limits,
+    found: int,
     n: int,
     *,
-    look: float,
-    fail: float,
-    means: str,
+    advice: str,
     examples: Sequence[RowExample] = (),
-    told: str = "",
+    detail: str = "",
 ) -> QualityFinding:
-    """A rule by which a share is to be small. It is held to `look`; if it is surely (Wilson, 95 %) above `fail`, it fails."""
-    share = bad / n if n else 0.0
-    verdict: Verdict = "pass"
-    if n == 0 or share > look + 1e-9:
-        verdict = "look"
-    if n and wilson(bad, n)[0] > fail:
-        verdict = "fail"
-    shown = f"{percent(share)} ({bad:,} of {n:,})" if n else "nothing to measure yet"
+    """The finding on a share of `found` among `n` things; `detail` is appended to the figure."""
+    shown = f"{percent(found / n)} ({found:,} of {n:,})" if n else "nothing to measure yet"
     return QualityFinding(
         id=id,
-        rule=rule,
-        verdict=verdict,
-        value=round(share, 6) if n else None,
-        shown=f"{shown}{': ' + told if told and n else ''}",
-        threshold=("none" if look == 0 else f"at most {percent(look)}") + f", fails surely above {percent(fail)}",
+        rule=meaning,
+        verdict=verdict_on(limits, found, n),
+        value=round(found / n, 6) if n else None,
+        shown=f"{shown}: {detail}" if detail and n else shown,
+        threshold=threshold_text(limits),
         n=n,
-        means=means,
+        means=advice,
         examples=list(examples)[:MAX_EXAMPLES],
-    )
-
-
-def never(
-    id: str, rule: str, bad: int, n: int, *, means: str, examples: Sequence[RowExample] = (), told: str = ""
-) -> QualityFinding:
-    """A rule that every row keeps: one that does not is to be looked at, more than surely 0.5 % fail."""
-    return at_most(id, rule, bad, n, look=0.0, fail=0.005, means=means, examples=examples, told=told)
-
-
-def at_least(
-    id: str,
-    rule: str,
-    good: int,
-    n: int,
-    *,
-    look: float,
-    fail: float,
-    means: str,
-    examples: Sequence[RowExample] = (),
-    told: str = "",
-) -> QualityFinding:
-    """A rule by which a share is to be large. It is held to `look`; if it is surely below `fail`, it fails."""
-    turned = at_most("", "", n - good, n, look=1 - look, fail=1 - fail, means="")
-    shown = f"{percent(good / n)} ({good:,} of {n:,})" if n else "nothing to measure yet"
-    return turned.model_copy(
-        update={
-            "id": id,
-            "rule": rule,
-            "value": round(good / n, 6) if n else None,
-            "shown": f"{shown}{': ' + told if told and n else ''}",
-            "threshold": f"at least {percent(look)}, fails surely below {percent(fail)}",
-            "means": means,
-            "examples": list(examples)[:MAX_EXAMPLES],
-        }
     )
 
 
 def example(row_id: int, text: str, sub_id: int | None = None) -> RowExample:
     """A row that shows something; a long text is cut."""
-    return RowExample(row_id=row_id, sub_id=sub_id, text=text if len(text) <= SHORT else text[: SHORT - 1] + "…")
+    cut = text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+    return RowExample(row_id=row_id, sub_id=sub_id, text=cut)

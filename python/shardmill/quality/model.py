@@ -1,24 +1,21 @@
-"""What a report says, as data: the page renders it, `report.json` is it."""
+"""What a report says, as data: `report.json` is this model, and the page is rendered from it."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-FORMAT = 1
+from shardmill.pages.cards import Card
+from shardmill.pages.charts import Chart, FigureTable, PageData, ShardSpan
+
+FORMAT = 2
 
 Verdict = Literal["pass", "look", "fail"]
-"""Whether a rule is kept: yes; a person should look; no."""
+"""Whether the data keeps a rule: yes; a person should look; no."""
 
 
-class ReportPart(BaseModel):
-    """A part of a report."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class RowExample(ReportPart):
+class RowExample(PageData):
     """A row that shows what a figure means."""
 
     row_id: int
@@ -26,8 +23,8 @@ class RowExample(ReportPart):
     text: str
 
 
-class QualityFinding(ReportPart):
-    """The verdict on one rule: its figure, the threshold that it is held to, and the number of rows that it was measured on."""
+class QualityFinding(PageData):
+    """The verdict on one rule: the figure, the threshold that it is held to, and the number of things that it was measured on."""
 
     id: str
     rule: str = Field(description="what good data is, in one sentence")
@@ -40,45 +37,7 @@ class QualityFinding(ReportPart):
     examples: list[RowExample] = []
 
 
-class ChartSeries(ReportPart):
-    """Values by place: the x are categories (text) or numbers."""
-
-    name: str
-    x: list[str] | list[float]
-    y: list[float]
-
-
-class Mark(ReportPart):
-    """A line across a chart, such as a threshold."""
-
-    label: str
-    at: float
-
-
-class Chart(ReportPart):
-    """A chart: bars by category, a histogram by number (x are the left edges of equal bins), or lines."""
-
-    id: str
-    title: str
-    kind: Literal["bars", "histogram", "lines"]
-    x_label: str
-    y_label: str
-    series: list[ChartSeries]
-    marks: list[Mark] = []
-    note: str = Field("", description="what a bad one looks like")
-
-
-class FigureTable(ReportPart):
-    """A small table."""
-
-    id: str
-    title: str
-    columns: list[str]
-    rows: list[list[str | float | int | None]]
-    note: str = ""
-
-
-class FlowStep(ReportPart):
+class FlowStep(PageData):
     """What a stage let through and what it rejected, by reason, with examples."""
 
     stage: str
@@ -90,21 +49,8 @@ class FlowStep(ReportPart):
     examples: dict[str, list[RowExample]] = {}
 
 
-class ShardSpan(ReportPart):
-    """When and where a shard of a stage was worked on. Times are seconds since the first of the run."""
-
-    stage: str
-    shard: int
-    start: float
-    end: float
-    host: str
-    gpus: int
-    rows: int
-    straggler: bool = False
-
-
-class ReportSection(ReportPart):
-    """Charts and tables about one matter."""
+class ReportSection(PageData):
+    """Charts and tables about one subject."""
 
     id: str
     title: str
@@ -113,41 +59,8 @@ class ReportSection(ReportPart):
     tables: list[FigureTable] = []
 
 
-class BoxView(ReportPart):
-    """A box in pixels of the upright image; `kind` says what became of the object."""
-
-    name: str
-    score: float
-    box: tuple[float, float, float, float]
-    kind: Literal["kept", "dropped", "absent"]
-
-
-class TextView(ReportPart):
-    """One text of a row: which it is, what it says, and whether it was taken."""
-
-    label: str
-    text: str
-    kept: bool = True
-    why: str = ""
-
-
-class Card(ReportPart):
-    """A row of the gallery. `image` is the reference that `models.images` opens; `boxes` are drawn over it."""
-
-    row_id: int
-    sub_id: int | None = None
-    stage: str
-    fate: Literal["out", "rejected"]
-    reason: str = ""
-    detail: str = ""
-    objects: list[str] = []
-    image: str | None = None
-    boxes: list[BoxView] = []
-    texts: list[TextView] = []
-
-
-class Report(ReportPart):
-    """All of it. `run` are facts by name, `facts` the figures that stand at the top."""
+class Report(PageData):
+    """The whole report. `run` are facts about the run by name, `facts` the figures at the top of the page."""
 
     format: int = FORMAT
     created: str

@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML page: the verdict first, then figures, then rows to look at."""
+"""A report as one self-contained HTML page: the verdict first, then figures, then rows."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ from typing import Any
 from markupsafe import Markup
 
 from shardmill.pages import plots
+from shardmill.pages.charts import Chart, FigureTable, ShardSpan
+from shardmill.pages.gallery import anchors, views
 from shardmill.pages.html import render
-from shardmill.quality.gallery import anchors, place_of, views
-from shardmill.quality.model import Chart, FigureTable, FlowStep, Report, ShardSpan
+from shardmill.quality.model import FlowStep, Report
 from shardmill.store.atomic import replacing
 
 ORDER = ("fail", "look", "pass")
 MAX_LINES = 60
-"""Of a table beside a chart; `report.json` has the rest."""
+"""Lines of the table beside a chart; report.json has the rest."""
 
 
 def write_report(report: Report, out: Path, image_root: Path | None = None) -> Path:
-    """Write the page of a report to `out`, from nothing but the report and its pictures; the same report gives the same bytes.
+    """Write the page of a report. The same report gives the same bytes.
 
-    Relative references of pictures start from `image_root`. A picture that cannot be read becomes a note.
+    Args:
+        report: The report.
+        out: Where the page goes.
+        image_root: The folder that relative image references start from. An image that cannot be read becomes a note.
+
+    Returns:
+        `out`.
     """
     with replacing(out) as file:
         file.write(report_page(report, image_root).encode("utf-8"))
@@ -34,8 +41,8 @@ def write_report(report: Report, out: Path, image_root: Path | None = None) -> P
 def report_page(report: Report, image_root: Path | None = None) -> str:
     """The page of a report, as text."""
     cards = views(report.cards, image_root)
-    places = anchors(cards)
-    shown = Counter((view.card.stage, view.card.reason) for view in cards)
+    known = anchors(cards)
+    in_gallery = Counter((view.card.stage, view.card.reason) for view in cards)
     return render(
         "report.html.j2",
         title=title(report),
@@ -44,19 +51,19 @@ def report_page(report: Report, image_root: Path | None = None) -> str:
         headline=headline(report),
         worst=next((verdict for verdict in ORDER if any(f.verdict == verdict for f in report.findings)), None),
         flow=[_step(step, report.flow, index) for index, step in enumerate(report.flow)],
-        time_line=_time_line(report.spans),
+        timeline=_timeline(report.spans),
         span_table=span_table(report.spans) if report.spans and not _has_time(report) else None,
         charts={chart.id: _drawn(chart) for section in report.sections for chart in section.charts},
         chart_tables={chart.id: chart_table(chart) for section in report.sections for chart in section.charts},
         install="" if plots.can_draw() else plots.INSTALL,
         cards=cards,
-        place=lambda example: place_of(example, places),
-        in_gallery=lambda stage, reason: shown[stage, reason],
+        anchor_of=lambda example: known.get((example.row_id, example.sub_id)) or known.get((example.row_id, None)),
+        in_gallery=lambda stage, reason: in_gallery[stage, reason],
     )
 
 
 def title(report: Report) -> str:
-    """`negbench: demo`, by the name of the run's folder where the facts have it."""
+    """The pipeline, and the name of the run if the report has it: `captions: demo`."""
     named = report.run.get("name") or report.run.get("folder")
     return f"{report.pipeline}: {Path(str(named)).name}" if named else report.pipeline
 
@@ -66,19 +73,19 @@ def headline(report: Report) -> str:
     counts = Counter(finding.verdict for finding in report.findings)
     total = len(report.findings)
     if not total:
-        return "No rule was measured on this run"
+        return "No rule could be checked on this run"
     if counts["pass"] == total:
-        return f"All {total} rules are kept" if total > 1 else "The one rule is kept"
-    told = [
+        return f"All {total} rules pass" if total > 1 else "The only rule passes"
+    words = [
         f"{counts['fail']} fail{'s' if counts['fail'] == 1 else ''}" if counts["fail"] else "",
         f"{counts['look']} to look at" if counts["look"] else "",
         f"{counts['pass']} pass{'es' if counts['pass'] == 1 else ''}" if counts["pass"] else "",
     ]
-    return f"Of {total} rules: " + ", ".join(filter(None, told))
+    return f"Of {total} rules: " + ", ".join(filter(None, words))
 
 
 def _step(step: FlowStep, flow: Sequence[FlowStep], index: int) -> dict[str, Any]:
-    """A stage's line of the flow: widths in percent of the widest stage."""
+    """A stage's line of the flow, with bar widths in percent of the widest stage."""
     widest = max((other.rows_in for other in flow), default=0) or 1
     rejected = sum(step.rejected.values())
     before = flow[index - 1].stage if index else None
@@ -94,16 +101,16 @@ def _step(step: FlowStep, flow: Sequence[FlowStep], index: int) -> dict[str, Any
 
 
 def _has_time(report: Report) -> bool:
-    """Whether the report has a section of its own about time; the drawing stands in it then."""
+    """Whether the report has a section about time, which then shows the drawing."""
     return any(section.id == "time" for section in report.sections)
 
 
-def _time_line(spans: Sequence[ShardSpan]) -> Markup | None:
+def _timeline(spans: Sequence[ShardSpan]) -> Markup | None:
     return Markup(plots.draw_spans(spans)) if spans and plots.can_draw() else None
 
 
 def _drawn(chart: Chart) -> Markup | None:
-    """A chart's drawing; nothing where matplotlib or the figures are missing."""
+    """The drawing of a chart; None without matplotlib or without figures."""
     has_figures = any(series.y for series in chart.series)
     return Markup(plots.draw(chart)) if has_figures and plots.can_draw() else None
 
@@ -115,7 +122,7 @@ def span_table(spans: Sequence[ShardSpan]) -> FigureTable:
         stages.setdefault(span.stage, []).append(span)
     columns = ["stage", "shards", "machines", "from s", "to s", "rows/s of a shard", "GPU-hours", "median s", "slowest s", "late"]
     rows = [_span_line(stage, own) for stage, own in stages.items()]
-    note = "A shard is late when it took far longer than the others of its stage; look at its machine and at its rows."
+    note = "A shard is late if it took far longer than the others of its stage. Check its machine and its rows."
     return FigureTable(id="time-by-stage", title="By stage", columns=columns, rows=rows, note=note)
 
 
@@ -139,9 +146,9 @@ def _span_line(stage: str, spans: Sequence[ShardSpan]) -> list[str | float | int
 def chart_table(chart: Chart) -> FigureTable:
     """The figures of a chart as a table: a line per x, a column per series."""
     values: list[Mapping[str | float, float]] = [dict(zip(series.x, series.y, strict=False)) for series in chart.series]
-    places = list(dict.fromkeys(x for series in chart.series for x in series.x))
-    rows: list[list[str | float | int | None]] = [[x, *(by_x.get(x) for by_x in values)] for x in places[:MAX_LINES]]
-    more = len(places) - MAX_LINES
+    xs = list(dict.fromkeys(x for series in chart.series for x in series.x))
+    rows: list[list[str | float | int | None]] = [[x, *(by_x.get(x) for by_x in values)] for x in xs[:MAX_LINES]]
+    more = len(xs) - MAX_LINES
     names = [chart.y_label] if len(values) == 1 else [series.name for series in chart.series]
     note = f"{more:,} more lines are in report.json" if more > 0 else ""
     return FigureTable(id=chart.id, title=chart.title, columns=[chart.x_label, *names], rows=rows, note=note)

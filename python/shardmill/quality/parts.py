@@ -1,4 +1,4 @@
-"""What the statistics of a pipeline are: columns to read of which stage, and what to make of the rows that stream by."""
+"""What the report of a pipeline is made of: rules, and parts that measure what is not a rule."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Any
 
 import polars as pl
 
+from shardmill.pages.cards import BoxView, TextView
 from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.measures import RowSample
-from shardmill.quality.model import BoxView, QualityFinding, ReportSection, TextView
+from shardmill.quality.model import QualityFinding, ReportSection
+from shardmill.quality.rules import QualityRule, Row
+from shardmill.quality.sampling import RowSample
 from shardmill.store.cells import Kinds, decode
 from shardmill.store.frames import LIST
-
-Row = dict[str, Any]
-
-CHECKED_ROWS = 10_000
-"""Rows on which rules are checked that look into every word. A fault in one row of a thousand is found with near certainty."""
 
 
 @dataclass(frozen=True)
 class ColumnReading:
-    """Which columns of a stage somebody looks at, batch by batch."""
+    """Which columns of a stage are read, and what takes each batch of them. List and json cells are JSON text."""
 
     stage: str
     columns: Sequence[str]
-    look: Callable[[pl.DataFrame], None]
+    add_batch: Callable[[pl.DataFrame], None]
 
 
 class QualityPart:
-    """One matter that is measured: it says what it reads, looks at all of it, and tells in the end."""
+    """One subject of a report: it says what it reads, is given all of it in batches, and then has findings and sections."""
 
     def readings(self) -> list[ColumnReading]:
+        """What this part reads."""
         return []
 
     def findings(self) -> list[QualityFinding]:
+        """Verdicts; called when everything has been read."""
         return []
 
     def sections(self) -> list[ReportSection]:
+        """Charts and tables; called when everything has been read."""
         return []
 
     def facts(self) -> dict[str, str]:
@@ -46,36 +46,48 @@ class QualityPart:
         return {}
 
 
-class Rows(QualityPart):
+class SampledRows(QualityPart):
     """The lines of a seeded sample of rows of one stage, as Python values."""
 
-    def __init__(self, standing: FinishedShards, stage: str, columns: Sequence[str], size: int, *seed: object) -> None:
-        self._kinds: Kinds = standing.run.kinds(stage)
+    def __init__(self, finished: FinishedShards, stage: str, columns: Sequence[str], size: int, *seed: object) -> None:
+        self._kinds: Kinds = finished.run.kinds(stage)
         self._sample = RowSample(size, columns, *seed)
-        self._reading = ColumnReading(stage, columns, self._sample.look)
+        self._reading = ColumnReading(stage, columns, self._sample.add_batch)
         self._rows: list[Row] | None = None
 
     def readings(self) -> list[ColumnReading]:
         return [self._reading]
 
+    def frame(self) -> pl.DataFrame | None:
+        """The sampled lines with list columns as lists; None if there are none. To be called when everything has been read."""
+        frame = self._sample.frame()
+        return None if frame is None else with_lists(frame, self._kinds)
+
     @property
     def rows(self) -> list[Row]:
-        """The lines; call it when all has been read."""
+        """The sampled lines; to be called when everything has been read."""
         if self._rows is None:
             frame = self._sample.frame()
             self._rows = [] if frame is None else [decoded(line, self._kinds) for line in frame.iter_rows(named=True)]
         return self._rows
 
-    def some(self, count: int) -> list[Row]:
-        """So many of the lines at most, taken evenly."""
+    def every_nth(self, count: int) -> list[Row]:
+        """At most `count` of the lines, taken evenly."""
         return self.rows[:: max(1, -(-len(self.rows) // count))]
 
 
 class PipelineQuality:
-    """The parts of a pipeline, and how its rows are shown."""
+    """What the report of a pipeline measures, and how its rows are shown. A pipeline derives its own class from it.
 
-    def __init__(self, standing: FinishedShards, seed: int) -> None:
-        self.standing, self.seed = standing, seed
+    Args:
+        finished: The finished shards of the run.
+        seed: The seed of all samples.
+    """
+
+    def __init__(self, finished: FinishedShards, seed: int) -> None:
+        self.finished, self.seed = finished, seed
+        self.rules: list[QualityRule] = []
+        """Those whose stage and columns are not finished yet are left out of the report."""
         self.parts: list[QualityPart] = []
 
     def objects(self, row: Row) -> tuple[list[str], list[str]]:
@@ -83,12 +95,16 @@ class PipelineQuality:
         return [], []
 
     def texts(self, lines: dict[str, list[Row]]) -> list[TextView]:
-        """The texts of a row for the gallery; `lines` are its lines by stage, in the order of the plan."""
+        """The texts of a row for the gallery.
+
+        Args:
+            lines: The row's lines by stage, in the order of the plan.
+        """
         return []
 
 
 def decoded(line: dict[str, Any], kinds: Kinds) -> Row:
-    """A line with its list and json cells as values. A cell that cannot be read is None: the report goes on."""
+    """A line with its list and json cells as values. A cell that cannot be read is None: the report goes on without it."""
     row = {}
     for name, value in line.items():
         try:
@@ -99,19 +115,26 @@ def decoded(line: dict[str, Any], kinds: Kinds) -> Row:
 
 
 def lists(column: str) -> pl.Expr:
-    """A list column as real lists."""
+    """A list column, whose cells are JSON text, as lists of texts."""
     return pl.col(column).str.json_decode(LIST)
 
 
-def boxes_of(detections: Any, there: Sequence[str], not_there: Sequence[str]) -> list[BoxView]:
-    """The boxes of a row's detections: kept for what is said to be there, absent for what is not, dropped for the rest."""
-    found: list[BoxView] = []
+def with_lists(frame: pl.DataFrame, kinds: Kinds) -> pl.DataFrame:
+    """A batch with its list columns as lists of texts."""
+    return frame.with_columns(lists(name) for name in frame.columns if kinds.get(name) == "list")
+
+
+def boxes_of(detections: Any, present: Sequence[str], absent: Sequence[str]) -> list[BoxView]:
+    """The boxes of a row's detections: kept for objects that are said to be present, absent for those said to be absent, dropped
+    for the rest.
+    """
+    boxes: list[BoxView] = []
     for name, each in (detections or {}).items() if isinstance(detections, dict) else ():
-        kind = "kept" if name in there else "absent" if name in not_there else "dropped"
+        kind = "kept" if name in present else "absent" if name in absent else "dropped"
         try:
             for x0, y0, x1, y1 in each["boxes"]:
                 box = (float(x0), float(y0), float(x1), float(y1))
-                found.append(BoxView(name=name, score=float(each["score"]), box=box, kind=kind))  # type: ignore[arg-type]
+                boxes.append(BoxView(name=name, score=float(each["score"]), box=box, kind=kind))  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError):
             continue
-    return found
+    return boxes

@@ -1,4 +1,4 @@
-"""Whether two sorts of texts can be told apart by their words, when the words for things are hidden."""
+"""Whether two kinds of texts can be told apart by their words, when the names of objects are hidden."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shardmill.language.named_objects import named_objects
-from shardmill.quality.blind import BUCKETS, WORD, Baseline, masked, wilson
+from shardmill.quality.significance import MeasuredShare
+from shardmill.quality.text_patterns import BUCKETS, TOKEN, hashed_features, masked
 
 EPOCHS = 8
-RATE = 0.5
+LEARNING_RATE, RATE_DECAY = 0.5, 0.7
 AGREEING = {
     "is": "be",
     "are": "be",
@@ -26,12 +27,12 @@ AGREEING = {
     "they": "it",
     "an": "a",
 }
-"""Words that go by the number or the sound of a thing, and by that tell of the thing: all forms count as one."""
+"""Words whose form depends on the number or the sound of an object's name, and so reveal it: all forms count as one word."""
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A text, which of the two sorts it is, the names it must not be known by, and the row that it belongs to."""
+class LabelledText:
+    """A text, which of the two kinds it is, the object names that are hidden in it, and the row that it belongs to."""
 
     text: str
     positive: bool
@@ -39,30 +40,29 @@ class Labelled:
     row_id: int
 
 
-def separability(texts: Sequence[Labelled]) -> Baseline:
-    """How well a bag of words and word pairs tells the sorts apart, trained on the rows of one half and tested on the other.
+def separability(texts: Sequence[LabelledText]) -> MeasuredShare:
+    """How often logistic regression over words and word pairs recognizes the kind of a text.
 
-    Both sorts are weighed alike: chance is 50 %. Texts of one row are in one half.
+    It is trained on the rows of one half and tested on the other; all texts of a row are in one half. Chance is 50 % where both
+    kinds are equally frequent.
     """
-    halves: tuple[list[Labelled], list[Labelled]] = ([], [])
+    halves: tuple[list[LabelledText], list[LabelledText]] = ([], [])
     for each in texts:
         halves[crc32(str(each.row_id).encode()) & 1].append(each)
     weights = _train(halves[0])
-    tested = [(_features(each), each.positive) for each in halves[1]]
-    right = sum((_score(weights, features) > 0) == positive for features, positive in tested)
-    low, high = wilson(right, len(tested))
-    return Baseline("bag of words", right / len(tested) if tested else 0.0, len(tested), low, high)
+    right = sum((_score(weights, _features(each)) > 0) == each.positive for each in halves[1])
+    return MeasuredShare.of(right, len(halves[1]))
 
 
-def _train(texts: Sequence[Labelled]) -> NDArray[np.float64]:
+def _train(texts: Sequence[LabelledText]) -> NDArray[np.float64]:
     weights: NDArray[np.float64] = np.zeros(BUCKETS)
     known = [(_features(each), each.positive) for each in texts]
-    rate = RATE
+    rate = LEARNING_RATE
     for _ in range(EPOCHS):
         for features, positive in known:
-            share = 1 / (1 + np.exp(-_score(weights, features)))
-            np.add.at(weights, features, rate * (positive - share) / max(len(features), 1) ** 0.5)
-        rate *= 0.7
+            predicted = 1 / (1 + np.exp(-_score(weights, features)))
+            np.add.at(weights, features, rate * (positive - predicted) / max(len(features), 1) ** 0.5)
+        rate *= RATE_DECAY
     return weights
 
 
@@ -70,9 +70,8 @@ def _score(weights: NDArray[np.float64], features: NDArray[np.int64]) -> float:
     return float(weights[features].sum())
 
 
-def _features(each: Labelled) -> NDArray[np.int64]:
+def _features(each: LabelledText) -> NDArray[np.int64]:
     names = {*each.names, *(entry.name for entry in named_objects(each.text))}
     text = masked(each.text, sorted(names, key=lambda name: (-len(name), name)))
-    said = [AGREEING.get(word, word) for word in WORD.findall(text.lower())]
-    grams = {*said, *(f"{first} {second}" for first, second in pairwise(said))}
-    return np.array([crc32(gram.encode()) % BUCKETS for gram in sorted(grams)], dtype=np.int64)
+    tokens = [AGREEING.get(word, word) for word in TOKEN.findall(text.lower())]
+    return hashed_features({*tokens, *(f"{first} {second}" for first, second in pairwise(tokens))})

@@ -1,4 +1,4 @@
-"""When and where the shards were worked on, what it cost, and which took far longer than the others."""
+"""When and where the shards were worked on, what that cost, and which took far longer than the others."""
 
 from __future__ import annotations
 
@@ -7,31 +7,35 @@ from datetime import datetime
 from statistics import median
 
 from shardmill.launch.jobs import JobsFolder
-from shardmill.monitor.stage_status import FAR_BEHIND, node_of
+from shardmill.pages.charts import FigureTable, ShardSpan, TableRow
 from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.model import FigureTable, QualityFinding, ReportSection, ShardSpan
-from shardmill.store.manifest import Manifest, totals
+from shardmill.quality.model import QualityFinding, ReportSection
+from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST
 
-WORTH_TELLING = 10.0
+MIN_SLOW_SECONDS = 10.0
 """Nobody waits for a slow shard of fewer seconds."""
 MAX_SPANS = 4_000
-ON_IMAGES = ("detect", "generate", "caption", "score")
+TIME_COLUMNS = (
+    *("stage", "shards", "worker-hours", "GPU-hours", "rows/s", "requests", "retries", "prompt tokens", "answer tokens"),
+    *("cached share", "tokens/s", "images/s", "cost"),
+)
+IMAGE_ROLES = ("detect", "generate", "caption", "score")
 
 
-def spans_of(standing: FinishedShards) -> list[ShardSpan]:
-    """A span for each finished shard; of very many the stragglers, and the others thinned out evenly."""
-    found = list(_spans(standing))
+def spans_of(finished: FinishedShards) -> list[ShardSpan]:
+    """A span for each finished shard; of more than 4,000 all stragglers and an even selection of the others."""
+    found = list(_spans(finished))
     if len(found) > MAX_SPANS:
         step = -(-len(found) // MAX_SPANS)
-        found = [span for place, span in enumerate(found) if span.straggler or place % step == 0]
+        found = [span for index, span in enumerate(found) if span.straggler or index % step == 0]
     return found
 
 
-def _spans(standing: FinishedShards) -> Iterator[ShardSpan]:
-    begun = min((_seconds(made.started) for each in standing.manifests.values() for made in each.values()), default=0.0)
-    for stage in standing.stages:
-        shards = standing.manifests[stage]
+def _spans(finished: FinishedShards) -> Iterator[ShardSpan]:
+    begun = min((_seconds(made.started) for each in finished.manifests.values() for made in each.values()), default=0.0)
+    for stage in finished.stages:
+        shards = finished.manifests[stage]
         slow = slow_shards(shards)
         for shard, manifest in shards.items():
             start = _seconds(manifest.started) - begun
@@ -40,128 +44,125 @@ def _spans(standing: FinishedShards) -> Iterator[ShardSpan]:
                 shard=shard,
                 start=round(start, 3),
                 end=round(start + manifest.seconds, 3),
-                host=node_of(manifest),
-                gpus=gpus_of(standing, stage, manifest),
+                host=manifest.node,
+                gpus=gpus_of(finished, stage, manifest),
                 rows=manifest.rows_in,
                 straggler=shard in slow,
             )
 
 
 def _seconds(time: str) -> float:
-    """Seconds since 1970 of a manifest's time; 0 where it has none."""
+    """Seconds since 1970 of a manifest's time; 0 if it has none."""
     try:
         return datetime.fromisoformat(time).timestamp()
     except ValueError:
         return 0.0
 
 
-def gpus_of(standing: FinishedShards, stage: str, manifest: Manifest) -> int:
-    """GPUs that a worker saw; as planned where it does not say."""
+def gpus_of(finished: FinishedShards, stage: str, manifest: Manifest) -> int:
+    """The number of GPUs that a worker saw; as planned if its manifest does not say."""
     seen = manifest.job.get("CUDA_VISIBLE_DEVICES")
     if seen is not None:
         return len([device for device in seen.split(",") if device.strip() not in ("", "-1", "NoDevFiles")])
-    return 0 if stage == INGEST else standing.run.stage(stage).resources.gpus_per_worker
+    return 0 if stage == INGEST else finished.run.stage(stage).resources.gpus_per_worker
 
 
 def slow_shards(shards: dict[int, Manifest]) -> dict[int, float]:
-    """The shards that took twice the median of their stage or more, and at least ten seconds: by how many times."""
+    """The shards that took more than twice the median of their stage, and at least ten seconds: by how many times."""
     if len(shards) < 2:
         return {}
     middle = max(median(manifest.seconds for manifest in shards.values()), 1e-3)
     return {
         shard: manifest.seconds / middle
         for shard, manifest in shards.items()
-        if manifest.seconds > FAR_BEHIND * middle and manifest.seconds >= WORTH_TELLING
+        if manifest.seconds > SLOW_FACTOR * middle and manifest.seconds >= MIN_SLOW_SECONDS
     }
 
 
-def gpu_hours(standing: FinishedShards, stage: str) -> float:
-    """GPU-hours: of the nodes that jobs held, and worked where no node was held."""
+def gpu_hours(finished: FinishedShards, stage: str) -> float:
+    """GPU-hours of a stage: of the nodes that its jobs had allocated, and of the work itself where there was no allocation."""
     worked = sum(
-        manifest.seconds * gpus_of(standing, stage, manifest)
-        for manifest in standing.manifests[stage].values()
+        manifest.seconds * gpus_of(finished, stage, manifest)
+        for manifest in finished.manifests[stage].values()
         if "SLURM_JOB_ID" not in manifest.job
     )
     held = sum(
         ((each.ended or each.started) - each.started) * each.gpus
-        for each in JobsFolder(standing.run).allocations()
+        for each in JobsFolder(finished.run).allocations()
         if each.stage == stage
     )
     return (worked + held) / 3600
 
 
-def is_on_images(standing: FinishedShards, stage: str) -> bool:
-    """Whether a stage reads or paints pictures."""
-    return stage != INGEST and standing.run.stage(stage).role in ON_IMAGES
-
-
-def time_section(standing: FinishedShards) -> ReportSection:
+def time_section(finished: FinishedShards) -> ReportSection:
     """Two tables: what each stage took, and its slowest shards."""
-    rows: list[list[str | float | int | None]] = []
-    slow: list[list[str | float | int | None]] = []
-    for stage in standing.stages:
-        shards = standing.manifests[stage]
-        sums = totals(shards.values())
-        timed = totals(manifest for manifest in shards.values() if not manifest.elsewhere)
-        seconds, usage, spent = sums["seconds"], sums["usage"], timed["seconds"]
-
-        def rate(count: float, spent: float = spent) -> float | None:
-            return round(count / spent, 2) if spent and count else None
-
-        tokens = timed["usage"].get("prompt_tokens", 0) + timed["usage"].get("completion_tokens", 0)
-        prompt = usage.get("prompt_tokens", 0)
-        price = None if stage == INGEST else standing.run.stage(stage).price
-        hours = gpu_hours(standing, stage)
-        rows.append(
-            [
-                stage,
-                f"{len(shards)}/{standing.needed}",
-                round(seconds / 3600, 4),
-                round(hours, 4),
-                rate(timed["rows_in"]),
-                int(usage.get("requests", 0)),
-                int(usage.get("retries", 0)),
-                int(prompt),
-                int(usage.get("completion_tokens", 0)),
-                round(usage.get("cached_tokens", 0) / prompt, 4) if prompt else None,
-                rate(tokens),
-                rate(timed["rows_in"]) if is_on_images(standing, stage) else None,
-                None if price is None else round(price.of(usage, hours), 2),
-            ]
-        )
-        for shard, times in sorted(slow_shards(shards).items(), key=lambda item: -item[1])[:5]:
-            slow.append([stage, shard, node_of(shards[shard]), round(shards[shard].seconds, 1), round(times, 2)])
-    columns = ["stage", "shards", "worker-hours", "GPU-hours", "rows/s", "requests", "retries", "prompt tokens", "answer tokens"]
-    columns += ["cached share", "tokens/s", "images/s", "cost"]
-    note = "Rates are of one worker. GPU-hours are those that jobs held, idle or not; without SLURM those of the work."
-    tables = [FigureTable(id="time.stages", title="What each stage took", columns=columns, rows=rows, note=note)]
+    rows = [_stage_line(finished, stage) for stage in finished.stages]
+    note = "Rates are those of one worker. GPU-hours count allocated GPUs, busy or not; without SLURM, those of the work."
+    tables = [FigureTable(id="time.stages", title="What each stage took", columns=list(TIME_COLUMNS), rows=rows, note=note)]
+    slow = [line for stage in finished.stages for line in _slow_lines(stage, finished.manifests[stage])]
     if slow:
         names = ["stage", "shard", "node", "seconds", "times the median"]
         tables.append(FigureTable(id="time.slow", title="Slowest shards", columns=names, rows=slow))
-    return ReportSection(id="time", title="Time and cost", tables=tables, text=_machines(standing))
+    return ReportSection(id="time", title="Time and cost", tables=tables, text=_nodes(finished))
 
 
-def _machines(standing: FinishedShards) -> str:
-    nodes = sorted({node_of(made) for shards in standing.manifests.values() for made in shards.values()} - {""})
+def _stage_line(finished: FinishedShards, stage: str) -> TableRow:
+    """What a stage took: see TIME_COLUMNS."""
+    shards = finished.manifests[stage]
+    sums = totals(shards.values())
+    timed = totals(manifest for manifest in shards.values() if not manifest.elsewhere)
+    usage, spent = sums["usage"], timed["seconds"]
+    tokens = timed["usage"].get("prompt_tokens", 0) + timed["usage"].get("completion_tokens", 0)
+    prompt = usage.get("prompt_tokens", 0)
+    price = None if stage == INGEST else finished.run.stage(stage).price
+    hours = gpu_hours(finished, stage)
+    return [
+        stage,
+        f"{len(shards)}/{finished.needed}",
+        round(sums["seconds"] / 3600, 4),
+        round(hours, 4),
+        _rate(timed["rows_in"], spent),
+        int(usage.get("requests", 0)),
+        int(usage.get("retries", 0)),
+        int(prompt),
+        int(usage.get("completion_tokens", 0)),
+        round(usage.get("cached_tokens", 0) / prompt, 4) if prompt else None,
+        _rate(tokens, spent),
+        _rate(timed["rows_in"], spent) if stage != INGEST and finished.run.stage(stage).role in IMAGE_ROLES else None,
+        None if price is None else round(price.of(usage, hours), 2),
+    ]
+
+
+def _rate(count: float, seconds: float) -> float | None:
+    return round(count / seconds, 2) if seconds and count else None
+
+
+def _slow_lines(stage: str, shards: dict[int, Manifest]) -> list[TableRow]:
+    slowest = sorted(slow_shards(shards).items(), key=lambda item: -item[1])[:5]
+    return [[stage, shard, shards[shard].node, round(shards[shard].seconds, 1), round(times, 2)] for shard, times in slowest]
+
+
+def _nodes(finished: FinishedShards) -> str:
+    nodes = sorted({manifest.node for shards in finished.manifests.values() for manifest in shards.values()} - {""})
     machines = f"{len(nodes):,} machine{'s' if len(nodes) > 1 else ''}"
     return f"Made on {machines}: {', '.join(nodes[:8])}{' and more' if len(nodes) > 8 else ''}." if nodes else ""
 
 
-def time_findings(standing: FinishedShards) -> list[QualityFinding]:
-    """No shard is far behind the others of its stage."""
-    counted = sum(len(shards) for shards in standing.manifests.values())
-    slow = [(times, stage, shard) for stage in standing.stages for shard, times in slow_shards(standing.manifests[stage]).items()]
+def time_findings(finished: FinishedShards) -> list[QualityFinding]:
+    """Whether some shards are far behind the others of their stage."""
+    count = sum(len(shards) for shards in finished.manifests.values())
+    slow = [(times, stage, shard) for stage in finished.stages for shard, times in slow_shards(finished.manifests[stage]).items()]
     worst = max(slow, default=None)
-    told = f": {worst[1]} shard {worst[2]} took {worst[0]:.1f} times the median" if worst else ""
+    detail = f": {worst[1]} shard {worst[2]} took {worst[0]:.1f} times the median" if worst else ""
     return [
         QualityFinding(
             id="stragglers",
             rule="The shards of a stage take about as long as one another.",
             verdict="look" if slow else "pass",
             value=float(len(slow)),
-            shown=f"{len(slow):,} of {counted:,} shards took twice the median or more{told}",
-            threshold=f"none (of {WORTH_TELLING:g} s or more)",
-            n=counted,
-            means="Workers wait for a few slow shards: cut smaller shards, or look whether one node is slow.",
+            shown=f"{len(slow):,} of {count:,} shards took more than twice the median{detail}",
+            threshold=f"none (of {MIN_SLOW_SECONDS:g} s or more)",
+            n=count,
+            means="Workers wait for a few slow shards. Use smaller shards, or check whether one node is slow.",
         )
     ]

@@ -9,6 +9,6 @@ PIPELINE = Pipeline(
     stages=in_package("shardmill.recaption", "CaptionImages", "ScoreCaptions", "CheckCaptions", "MergeCaptions"),
     datasets="shardmill.recaption.build:build",
     exports="shardmill.recaption.exports:offers",
-    quality="shardmill.recaption.quality:Recaption",
+    quality="shardmill.recaption.quality:RecaptionQuality",
     samples={"recaption": "captions.csv"},
 )

@@ -2,127 +2,119 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import polars as pl
 
+from shardmill.pages.charts import FigureTable, Mark, TableRow
 from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.judging import at_most, example, never
+from shardmill.quality.judging import example, judged
 from shardmill.quality.measures import Histogram, histogram_chart
-from shardmill.quality.model import FigureTable, Mark, QualityFinding, ReportSection, RowExample
-from shardmill.quality.parts import ColumnReading, QualityPart, Rows
+from shardmill.quality.model import QualityFinding, ReportSection, RowExample
+from shardmill.quality.parts import ColumnReading, SampledRows, lists
+from shardmill.quality.rules import NEVER, QualityRule, at_most, at_stage
 from shardmill.recaption.clip_tokens import LIMIT, clip_tokens
-from shardmill.store.frames import LIST
 
 MERGED = "merge_captions"
-SAMPLED = 2_000
+SAMPLED_LINES = 2_000
 
 
-class Lines(QualityPart):
-    """The lines that training reads: always as many texts, in the same order, and how long they are in CLIP tokens."""
+def line_rules(names: list[str]) -> list[QualityRule]:
+    """The rules on lines whose texts have these names, in their order."""
+    texts, sources = pl.col("texts"), pl.col("text_sources")
+    has_empty = texts.list.eval(pl.element().str.strip_chars().str.len_chars() == 0).list.any()
+    is_whole = (texts.list.len() == len(names)) & (sources.list.len() == len(names)) & ~has_empty
+    return at_stage(
+        MERGED,
+        QualityRule(
+            "lines.whole",
+            f"Every line has exactly {len(names)} texts, none of them empty.",
+            NEVER,
+            ("texts", "text_sources"),
+            ~is_whole.fill_null(False),
+            example=texts.list.join(" | "),
+            advice="Image vector i is trained with text i: a line of another length shifts them. Run merge_captions again.",
+        ),
+        QualityRule(
+            "lines.padded",
+            "Few texts are padded with another.",
+            at_most(0.1, 0.5),
+            ("texts", "text_sources"),
+            pl.concat_list([_is_padded(position, name) for position, name in enumerate(names)]),
+            example=pl.lit("texts are from: ") + sources.list.join(", "),
+            advice="Perspectives are missing, so an image's texts repeat each other. The verdicts on captions say why.",
+        ),
+    )
 
-    def __init__(self, standing: FinishedShards, seed: int) -> None:
-        self._names: list[str] = standing.run.stage(MERGED).options["texts"]
-        self._sample = Rows(standing, MERGED, ("texts",), SAMPLED, seed, "lines")
-        self._lines = self._wrong = self._padded = 0
-        self._by_place = Counter[str]()
-        self._examples: list[RowExample] = []
-        self._pads: list[RowExample] = []
-        self._histograms: dict[str, Histogram] | None = None
-        self._long: list[RowExample] = []
+
+def _is_padded(position: int, name: str) -> pl.Expr:
+    return pl.col("text_sources").list.get(position, null_on_oob=True) != name
+
+
+class LineLengths(SampledRows):
+    """The lengths of the texts in CLIP tokens, on a sample, and how many are padded, over all."""
+
+    def __init__(self, finished: FinishedShards, seed: int) -> None:
+        super().__init__(finished, MERGED, ("texts",), SAMPLED_LINES, seed, "lines")
+        self._names: list[str] = finished.run.stage(MERGED).options["texts"]
+        self._lines = 0
+        self._padded = dict.fromkeys(self._names, 0)
+        self._lengths: dict[str, Histogram] = {}
+        self._too_long: list[RowExample] = []
 
     def readings(self) -> list[ColumnReading]:
-        return [*self._sample.readings(), ColumnReading(MERGED, ("texts", "text_sources"), self._look)]
+        return [*super().readings(), ColumnReading(MERGED, ("text_sources",), self._add_batch)]
 
-    def _look(self, frame: pl.DataFrame) -> None:
-        lines = frame.select("row_id", *(pl.col(name).str.json_decode(LIST) for name in ("texts", "text_sources")))
-        self._lines += lines.height
-        count = len(self._names)
-        empty = pl.col("texts").list.eval(pl.element().str.strip_chars().str.len_chars() == 0).list.any()
-        sound = (pl.col("texts").list.len() == count) & (pl.col("text_sources").list.len() == count) & ~empty
-        wrong = lines.filter(~sound.fill_null(False))
-        self._wrong += wrong.height
-        self._examples += [example(row_id, str(texts)) for row_id, texts, _ in wrong.head(3).iter_rows()]
-        for place, name in enumerate(self._names):
-            padded = lines.filter(pl.col("text_sources").list.get(place, null_on_oob=True) != name)
-            self._by_place[name] += padded.height
-            self._padded += padded.height
-            if len(self._pads) < 5:
-                self._pads += [example(row, f"{name} is from {own[place]}") for row, _, own in padded.head(3).iter_rows()]
+    def _add_batch(self, frame: pl.DataFrame) -> None:
+        sources = frame.select(text_sources=lists("text_sources"))
+        self._lines += sources.height
+        for position, name in enumerate(self._names):
+            self._padded[name] += sources.filter(_is_padded(position, name)).height
 
-    def _tokens(self) -> dict[str, Histogram]:
-        if self._histograms is None:
-            self._histograms = {name: Histogram(0, 300, 150) for name in self._names}
+    def _measured(self) -> dict[str, Histogram]:
+        """The lengths of each text; they are counted at the first call."""
+        if not self._lengths:
+            self._lengths = {name: Histogram(0, 300, 150) for name in self._names}
             count = clip_tokens().length
-            for row in self._sample.rows:
+            for row in self.rows:
                 for name, text in zip(self._names, row["texts"] or [], strict=False):
                     length = count(text)
-                    self._histograms[name].look([length])
+                    self._lengths[name].add_numbers([length])
                     if length > LIMIT:
-                        self._long.append(example(row["row_id"], f"{name}, {length} tokens: {text}"))
-        return self._histograms
+                        self._too_long.append(example(row["row_id"], f"{name}, {length} tokens: {text}"))
+        return self._lengths
 
     def findings(self) -> list[QualityFinding]:
         if not self._lines:
             return []
-        found = self._tokens()
-        texts = sum(each.n for each in found.values())
-        bound = "" if clip_tokens().exact else " or more, for want of CLIP's vocabulary"
+        lengths = self._measured().values()
+        longest = max((each.highest for each in lengths), default=0)
+        bound = "" if clip_tokens().exact else " or more, because CLIP's vocabulary is not installed"
         return [
-            never(
-                "lines.whole",
-                f"Every line has exactly {len(self._names)} texts, none empty.",
-                self._wrong,
-                self._lines,
-                means="Image vector i is trained with text i: a line of another length shifts them. Do merge_captions again.",
-                examples=self._examples,
-            ),
-            at_most(
-                "lines.padded",
-                "Few texts are padded with another.",
-                self._padded,
-                self._lines * len(self._names),
-                look=0.1,
-                fail=0.5,
-                told=", ".join(f"{name} {count:,}" for name, count in self._by_place.most_common(4) if count),
-                means="Perspectives are missing, so that an image's texts repeat each other. See why in the verdicts.",
-                examples=self._pads,
-            ),
-            at_most(
+            judged(
                 "lines.tokens",
                 f"Texts fit CLIP's {LIMIT} tokens.",
-                len(self._long),
-                texts,
-                look=0.1,
-                fail=0.5,
-                told=f"longest {max((each.highest for each in found.values()), default=0):.0f} tokens{bound}",
-                means="What is longer is cut in training, and its end is never read. Ask for shorter captions, or train a "
-                "longer context.",
-                examples=self._long,
-            ),
+                at_most(0.1, 0.5),
+                len(self._too_long),
+                sum(each.n for each in lengths),
+                detail=f"longest {longest:.0f} tokens{bound}",
+                advice="Training cuts what is longer and never reads its end. Ask for shorter captions, or train with a longer "
+                "context.",
+                examples=self._too_long,
+            )
         ]
 
     def sections(self) -> list[ReportSection]:
         if not self._lines:
             return []
-        rows: list[list[str | float | int | None]] = [
-            [place + 1, name, round(self._tokens()[name].mean, 1), self._tokens()[name].highest, self._by_place[name]]
-            for place, name in enumerate(self._names)
+        lengths = self._measured()
+        rows: list[TableRow] = [
+            [number, name, round(lengths[name].mean, 1), lengths[name].highest, self._padded[name]]
+            for number, name in enumerate(self._names, 1)
         ]
-        table = FigureTable(
-            id="lines.texts",
-            title="The texts of a line, in their order",
-            columns=["place", "text", "mean tokens", "most tokens", "padded"],
-            rows=rows,
-        )
-        chart = histogram_chart(
-            "lines.tokens",
-            "Length in CLIP tokens",
-            "tokens",
-            self._tokens(),
-            [Mark(label=f"limit {LIMIT}", at=LIMIT)],
-            note=f"Counted with: {clip_tokens().source}. Bad: much beyond the line, which training never reads.",
-        )
+        columns = ["position", "text", "mean tokens", "most tokens", "padded"]
+        table = FigureTable(id="lines.texts", title="The texts of a line, in their order", columns=columns, rows=rows)
+        note = f"Counted with {clip_tokens().source}. Bad: much beyond the limit, which training never reads."
+        marks = [Mark(label=f"limit {LIMIT}", at=LIMIT)]
+        chart = histogram_chart("lines.tokens", "Length in CLIP tokens", "tokens", lengths, marks, note)
         return [ReportSection(id="lines", title="Multi-text lines", charts=[chart], tables=[table])]
 
     def facts(self) -> dict[str, str]:

@@ -12,6 +12,9 @@ from pydantic import BaseModel, Field, ValidationError
 from shardmill.store.cells import Kind
 from shardmill.util.errors import UserError
 
+SLOW_FACTOR = 2.0
+"""A shard that takes so many times the median of its stage is slow."""
+
 
 class FileRecord(BaseModel):
     """A file with the digest that its content must have."""
@@ -60,6 +63,11 @@ class Manifest(BaseModel):
     job: dict[str, str] = Field(default_factory=dict)
     attempt: str = ""
     code_version: str = ""
+
+    @property
+    def node(self) -> str:
+        """The node that finished the shard."""
+        return self.job.get("SHARDMILL_NODE") or self.job.get("SLURMD_NODENAME") or self.host
 
     def to_bytes(self) -> bytes:
         return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode("utf-8")

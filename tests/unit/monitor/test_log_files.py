@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from scripted_slurm import ScriptedSlurm
 from shardmill.core.shard_runner import run_shard
 from shardmill.launch.jobs import ArrayRecord, Failure, JobsFolder, Submission
 from shardmill.launch.task_logs import TaskLogs
 from shardmill.launch.tasks import Task
 from shardmill.monitor.log_files import excerpt, last_lines, latest_text, logs_of
-from shardmill.quality.words import plain, ranges
 from shardmill.store.leases import Leases, this_process
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
-from told import Told
+from shardmill.util.plain_text import plain, ranges
 
 STAGE = "extract_objects"
 
@@ -115,16 +115,16 @@ def test_without_a_log_it_says_why(run: RunFolder, tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match="no shard 9"):
         logs_of(run, STAGE, 9)
     submit(run, [0, 1], [2, 3])
-    told = Told(tmp_path / "bin", monkeypatch)
-    told.squeue("7_0|PENDING||Resources", "7_1|RUNNING|n2|None")
+    slurm = ScriptedSlurm(tmp_path / "bin", monkeypatch)
+    slurm.squeue("7_0|PENDING||Resources", "7_1|RUNNING|n2|None")
     with pytest.raises(UserError, match="shard 1 has no log yet: it is queued as job 7_0, waiting for a free node"):
         latest_text(run, STAGE, 1)
     with pytest.raises(UserError, match="its job 7_1 runs on n2 and has not come to it"):
         latest_text(run, STAGE, 3)
-    told.squeue("7_0|CANCELLED||None")
+    slurm.squeue("7_0|CANCELLED||None")
     with pytest.raises(UserError, match="its job 7_0 was cancelled before it came to it"):
         latest_text(run, STAGE, 1)
-    told.down()
+    slurm.down()
     with pytest.raises(UserError, match="it was submitted as job 7_0, which has not come to it"):
         latest_text(run, STAGE, 1)
     run_shard(run, STAGE, 1)

@@ -104,7 +104,7 @@ def test_a_row_whose_objects_are_not_seen_shows_what_was_looked_for(tmp_path: Pa
         cards = [card_of(run, life) for life in lost]
     assert cards
     for card in cards:
-        assert card.fate == "rejected" and card.reason and card.image
+        assert card.outcome == "rejected" and card.reason and card.image
         assert all(box.kind != "kept" for box in card.boxes)
 
 

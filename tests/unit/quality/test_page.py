@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from report_samples import HOSTILE, paint, sample_report
+from report_samples import HOSTILE, sample_report, save_image
+from shardmill.pages.cards import BoxView
+from shardmill.pages.gallery import drawn_boxes
 from shardmill.pages.html import figure, number
-from shardmill.quality.gallery import drawn
-from shardmill.quality.model import BoxView, QualityFinding, Report, RowExample
+from shardmill.quality.model import QualityFinding, Report, RowExample
 from shardmill.quality.page import headline, report_page, write_report
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "image", "path", "circle", "rect", "line", "use"}
@@ -56,7 +57,7 @@ class Parsed(HTMLParser):
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    return paint(tmp_path / "scene.png")
+    return save_image(tmp_path / "scene.png")
 
 
 def test_the_page_loads_nothing_from_elsewhere(picture: Path) -> None:
@@ -143,20 +144,20 @@ def test_the_worst_verdict_comes_first_with_icon_word_number_and_threshold(pictu
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "told"),
+    ("verdicts", "expected"),
     [
-        ([], "No rule was measured on this run"),
-        (["pass"], "The one rule is kept"),
-        (["pass", "pass"], "All 2 rules are kept"),
+        ([], "No rule could be checked on this run"),
+        (["pass"], "The only rule passes"),
+        (["pass", "pass"], "All 2 rules pass"),
         (["pass", "fail", "look", "look"], "Of 4 rules: 1 fails, 2 to look at, 1 passes"),
     ],
 )
-def test_the_headline_says_it_in_a_line(verdicts: list[str], told: str) -> None:
+def test_the_headline_says_it_in_a_line(verdicts: list[str], expected: str) -> None:
     findings = [
         QualityFinding(id=str(index), rule="r", verdict=verdict, shown="1", threshold="2", n=3, means="m")  # type: ignore[arg-type]
         for index, verdict in enumerate(verdicts)
     ]
-    assert headline(Report(created="", pipeline="negbench", run={}, findings=findings)) == told
+    assert headline(Report(created="", pipeline="negbench", run={}, findings=findings)) == expected
 
 
 def test_examples_lead_to_their_rows_and_those_elsewhere_to_none(picture: Path) -> None:
@@ -179,11 +180,11 @@ def test_a_picture_is_small_and_inside_with_its_boxes_over_it(picture: Path) -> 
     page = report_page(sample_report(picture))
     parsed = Parsed(page)
     assert len(parsed.values("image", "href")) == 1
-    assert '<svg viewBox="0 0 640 480" role="img" aria-label="picture of row 42 with 3 boxes">' in page
+    assert '<svg viewBox="0 0 640 480" role="img" aria-label="image of row 42 with 3 boxes">' in page
     kinds = [attrs.get("class") for tag, attrs in parsed.elements if tag == "rect"]
     assert [kind for kind in kinds if kind not in (None, "under")] == ["box kept", "box dropped", "box absent"]
-    for told in ("red block</bdi> 0.96 <i>kept", "green block</bdi> 0.08 <i>dropped", "lamp</bdi> 0.02 <i>not there"):
-        assert told in page
+    for expected in ("red block</bdi> 0.96 <i>kept", "green block</bdi> 0.08 <i>dropped", "lamp</bdi> 0.02 <i>absent"):
+        assert expected in page
 
 
 def test_a_picture_that_cannot_be_read_is_a_note(tmp_path: Path) -> None:
@@ -200,15 +201,15 @@ def test_relative_pictures_start_from_the_image_root(picture: Path) -> None:
 def test_boxes_beyond_the_picture_are_cut_and_impossible_ones_left_out() -> None:
     nan = float("nan")
     sides = [(-50, -50, 1000, 1000), (10, 10, 5, 20), (nan, 0, 10, 10), (0, 0, float("inf"), 10), (90, 0, 99, 50)]
-    boxes = drawn([BoxView(name="x" * 90, score=0.5, box=side, kind="kept") for side in sides], 100, 80)
+    boxes = drawn_boxes([BoxView(name="x" * 90, score=0.5, box=side, kind="kept") for side in sides], 100, 80)
     assert [(box.x, box.y, box.width, box.height) for box in boxes] == [(0, 0, 100, 80), (90, 0, 9, 50)]
     assert all(len(box.label) <= 30 and 0 <= box.label_x <= 100 and 0 < box.label_y <= 80 for box in boxes)
-    right = drawn([BoxView(name="neoprene dumbbell", score=0.5, box=(560, 200, 630, 300), kind="kept")], 640, 480)[0]
+    right = drawn_boxes([BoxView(name="neoprene dumbbell", score=0.5, box=(560, 200, 630, 300), kind="kept")], 640, 480)[0]
     assert (right.anchor, right.label_x) == ("end", 630)
 
 
 def test_names_of_boxes_that_share_a_corner_do_not_cover_each_other() -> None:
-    boxes = drawn([BoxView(name="soccer ball", score=0.98, box=(100, 100, 250, 250), kind="kept")] * 4, 640, 480)
+    boxes = drawn_boxes([BoxView(name="soccer ball", score=0.98, box=(100, 100, 250, 250), kind="kept")] * 4, 640, 480)
     assert len({(box.label_x, box.label_y) for box in boxes}) == 4
 
 
@@ -225,8 +226,8 @@ def test_without_matplotlib_the_figures_are_open_tables(picture: Path, monkeypat
     page = report_page(sample_report(picture))
     assert 'class="chart"' in drawing and 'class="chart"' not in page
     assert "pip install &#39;shardmill[report]&#39;" in page and "pip install" not in drawing
-    for told in ("Where the answer stands", '<bdi>B</bdi></td><td class="num">0.3</td>', "line: at most 28 % (0.28)"):
-        assert told in page
+    for expected in ("Where the answer stands", '<bdi>B</bdi></td><td class="num">0.3</td>', "line: at most 28 % (0.28)"):
+        assert expected in page
     assert page.count("<details open><summary>figures") == 3
 
 
@@ -237,14 +238,14 @@ def test_the_same_report_gives_the_same_bytes(picture: Path, tmp_path: Path) -> 
 
 def test_an_empty_report_is_a_page_too() -> None:
     page = report_page(Report(created="2026-01-02", pipeline="negbench", run={}))
-    assert "No rule was measured" in page and 'id="gallery"' not in page
+    assert "No rule could be checked" in page and 'id="gallery"' not in page
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(1446, "1,446"), (0.3125, "0.3125"), (2.0, "2"), (None, "–"), ("a", "a"), (float("nan"), "nan")]
+    ("value", "expected"), [(1446, "1,446"), (0.3125, "0.3125"), (2.0, "2"), (None, "–"), ("a", "a"), (float("nan"), "nan")]
 )
-def test_numbers_are_written_for_people(value: float | None, told: str) -> None:
-    assert number(value) == told
+def test_numbers_are_written_for_people(value: float | None, expected: str) -> None:
+    assert number(value) == expected
 
 
 @pytest.mark.parametrize(

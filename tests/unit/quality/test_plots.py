@@ -7,8 +7,8 @@ import re
 import pytest
 
 from report_samples import HOSTILE, sample_report
+from shardmill.pages.charts import Chart, ChartSeries, Mark, ShardSpan
 from shardmill.pages.plots import COLOURS, HATCHES, MAX_BARS, MAX_SPANS, can_draw, draw, draw_spans
-from shardmill.quality.model import Chart, ChartSeries, Mark, ShardSpan
 
 pytestmark = pytest.mark.skipif(not can_draw(), reason="matplotlib is not installed")
 
@@ -99,9 +99,9 @@ def test_the_time_line_has_a_bar_for_each_shard_and_marks_stragglers() -> None:
     assert "hatched" in late and late.count("<pattern") == 1
 
 
-def test_of_very_many_shards_it_shows_how_many_were_at_work() -> None:
+def test_of_very_many_shards_it_shows_how_many_ran() -> None:
     svg = draw_spans(spans(MAX_SPANS + 1))
-    assert "shards at work" in texts(svg)
+    assert "shards running" in texts(svg)
     assert len(svg) < 300_000
 
 

@@ -1,4 +1,4 @@
-"""A fault that is planted in a sound run turns its finding from pass to fail, at the top, with rows that show it."""
+"""A fault that is planted in a healthy run turns its finding from pass to fail, at the top, with rows that show it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Plant = Callable[[RunFolder], None]
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[RunFolder, Report]]:
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[RunFolder, Report]]:
     """A finished run of a pipeline and its report, made once."""
     made: dict[str, tuple[RunFolder, Report]] = {}
 
@@ -116,7 +116,7 @@ def negative_is_a_positive(run: RunFolder) -> None:
     rewrite_cells(run, "validate_objects", "negative_objects", change)
 
 
-def turned_around(run: RunFolder) -> None:
+def reversed_captions(run: RunFolder) -> None:
     def change(captions: list[str], row: Row) -> list[str]:
         details = json.loads(row["negation_details"])
         return (
@@ -141,7 +141,7 @@ def seen_after_all(run: RunFolder) -> None:
     rewrite_cells(run, "validate_objects", "detections", change)
 
 
-def told_apart(run: RunFolder) -> None:
+def separable_questions(run: RunFolder) -> None:
     def change(questions: list[Row], row: Row) -> list[Row]:
         for each in questions:
             if each["kind"] == "cpq" and each["question"]:
@@ -166,7 +166,7 @@ def only_cpqs(run: RunFolder) -> None:
     rewrite_cells(run, "judge_questions", "questions", change)
 
 
-def pictures_gone(run: RunFolder) -> None:
+def images_deleted(run: RunFolder) -> None:
     shutil.rmtree(run.path / "generate_images" / "images")
 
 
@@ -218,7 +218,7 @@ def one_instruction(run: RunFolder) -> None:
     rewrite_cells(run, "judge_instructions", "edit", lambda edit, row: "Make it better" if row["sub_id"] < 2 else edit)
 
 
-def torn_chain(run: RunFolder) -> None:
+def broken_chain(run: RunFolder) -> None:
     def change(chain: list[Row], row: Row) -> list[Row]:
         return [{**turn, "input": row["input"]} for turn in chain]
 
@@ -238,13 +238,13 @@ PLANTS: list[tuple[str, str, Plant]] = [
     ("negbench", "objects.positive_objects", object_everywhere),
     ("negbench", "objects.named", object_everywhere),
     ("negbench", "negatives.absent", negative_is_a_positive),
-    ("negbench", "captions.polarity", turned_around),
+    ("negbench", "captions.polarity", reversed_captions),
     ("negbench", "mcq.one_true", two_true_options),
     ("negbench", "detector.borne_out", seen_after_all),
-    ("antidote", "questions.separable", told_apart),
+    ("antidote", "questions.separable", separable_questions),
     ("antidote", "questions.facts", cpq_about_what_is_there),
     ("antidote", "questions.kinds", only_cpqs),
-    ("antidote", "pictures.readable", pictures_gone),
+    ("antidote", "pictures.readable", images_deleted),
     ("recaption", "captions.script", captions_replaced("Собака бежит по берегу моря за красным мячом.")),
     ("recaption", "captions.sound", captions_replaced("I'm sorry, I cannot see the image.")),
     ("recaption", "text.detail.copies", captions_replaced("A photo of something.", every=2)),
@@ -258,15 +258,15 @@ PLANTS: list[tuple[str, str, Plant]] = [
     ("anyedit", "edits.types", one_edit_type),
     ("anyedit", "edits.commonest", one_instruction),
     ("anyedit", "edits.pattern", one_instruction),
-    ("anyedit", "chains.linked", torn_chain),
+    ("anyedit", "chains.linked", broken_chain),
 ]
 
 
 @pytest.mark.parametrize(("pipeline", "id", "plant"), PLANTS, ids=[f"{plant[0]}-{plant[1]}" for plant in PLANTS])
-def test_a_planted_fault_stands_at_the_top(
-    pipeline: str, id: str, plant: Plant, sound: Callable[[str], tuple[RunFolder, Report]], tmp_path: Path
+def test_a_planted_fault_comes_first(
+    pipeline: str, id: str, plant: Plant, healthy: Callable[[str], tuple[RunFolder, Report]], tmp_path: Path
 ) -> None:
-    run, before = sound(pipeline)
+    run, before = healthy(pipeline)
     assert found(before, id).verdict == "pass", found(before, id).shown
     shutil.copytree(run.path, tmp_path / "run")
     copy = RunFolder(tmp_path / "run")
@@ -295,24 +295,24 @@ def test_rows_that_were_never_checked_against_their_image_fail(tmp_path: Path) -
     assert finding.examples
 
 
-def test_pope_is_balanced_only_with_absent_objects(tmp_path: Path, sound: Callable[[str], tuple[RunFolder, Report]]) -> None:
-    assert found(sound("antidote")[1], "pope.balance").verdict == "look"
+def test_pope_is_balanced_only_with_absent_objects(tmp_path: Path, healthy: Callable[[str], tuple[RunFolder, Report]]) -> None:
+    assert found(healthy("antidote")[1], "pope.balance").verdict == "look"
     run = make_run(tmp_path / "run", "antidote", 40, "ask_pope.absent=random")
     balanced = found(gather(run, rows=0), "pope.balance")
     assert (balanced.verdict, balanced.n > 100) == ("pass", True)
 
 
 @pytest.mark.parametrize("pipeline", ROWS)
-def test_a_sound_run_has_no_failure(pipeline: str, sound: Callable[[str], tuple[RunFolder, Report]]) -> None:
-    assert [each.id for each in sound(pipeline)[1].findings if each.verdict == "fail"] == []
+def test_a_healthy_run_has_no_failure(pipeline: str, healthy: Callable[[str], tuple[RunFolder, Report]]) -> None:
+    assert [each.id for each in healthy(pipeline)[1].findings if each.verdict == "fail"] == []
 
 
-def test_captions_that_a_spreadsheet_would_run_are_told_and_kept(tmp_path: Path) -> None:
+def test_captions_that_a_spreadsheet_would_run_are_reported_and_kept(tmp_path: Path) -> None:
     lines = ['=HYPERLINK("http://x","a dog")', "A dog runs on the beach.", "- two dogs in a park", "A cat sleeps on a sofa."]
     with open(tmp_path / "captions.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("filepath", "caption"), *((f"{at}.png", text) for at, text in enumerate(lines))])
     new = NewRun(input=tmp_path / "captions.csv", num_shards=2, settings=["filter_objects.unverified=keep"])
     run = start_run(tmp_path / "run", new)
     finding = found(gather(run, rows=0), "input.formulas")
-    assert (finding.verdict, finding.value, [example.row_id for example in finding.examples]) == ("look", 2.0, [0, 2])
+    assert (finding.verdict, finding.value, [example.row_id for example in finding.examples]) == ("look", 2 / 8, [0, 2])
     assert [row["caption"] for row in run.rows("ingest", range(2))] == lines

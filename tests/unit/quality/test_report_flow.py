@@ -1,4 +1,4 @@
-"""Flow and time line: every row is accounted for, what is missing is said, and slow shards are named."""
+"""Flow and timeline: every row is accounted for, missing shards are named, and so are slow ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from planted import SAMPLES, make_run, rewrite
 from shardmill.core.shard_runner import run_shard
 from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.flow import draw_rejected, flow_of, way_to
+from shardmill.quality.flow import draw_rejected, flow_of, path_to
 from shardmill.quality.gather import gather
 from shardmill.quality.model import QualityFinding, Report
 from shardmill.quality.timeline import slow_shards, spans_of
@@ -34,13 +34,13 @@ def found(report: Report, id: str) -> QualityFinding:
 
 
 def test_the_flow_counts_what_the_files_hold(run: RunFolder) -> None:
-    standing = FinishedShards(run)
-    steps = flow_of(standing, draw_rejected(standing, 0))
+    finished = FinishedShards(run)
+    steps = flow_of(finished, draw_rejected(finished, 0))
     assert [step.stage for step in steps] == ["ingest", *run.stages]
     for step in steps:
         assert step.rows_in == step.rows_out + sum(step.rejected.values())
-        assert step.lines_out == sum(frame.height for frame in standing.batches(step.stage, ()))
-        reasons = Counter(reason for frame in standing.rejects(step.stage) for reason in frame["reason"])
+        assert step.lines_out == sum(frame.height for frame in finished.batches(step.stage, ()))
+        reasons = Counter(reason for frame in finished.rejects(step.stage) for reason in frame["reason"])
         assert step.rejected == dict(reasons)
         assert step.examples.keys() == step.rejected.keys()
     by_name = {step.stage: step for step in steps}
@@ -49,10 +49,10 @@ def test_the_flow_counts_what_the_files_hold(run: RunFolder) -> None:
 
 
 def test_examples_of_a_reason_are_rows_that_were_rejected_for_it(run: RunFolder) -> None:
-    standing = FinishedShards(run)
-    for step in flow_of(standing, draw_rejected(standing, 0)):
+    finished = FinishedShards(run)
+    for step in flow_of(finished, draw_rejected(finished, 0)):
         rejected = {
-            row: reason for frame in standing.rejects(step.stage) for row, reason in frame.select("row_id", "reason").iter_rows()
+            row: reason for frame in finished.rejects(step.stage) for row, reason in frame.select("row_id", "reason").iter_rows()
         }
         for reason, examples in step.examples.items():
             assert examples and all(rejected[each.row_id] == reason for each in examples)
@@ -72,15 +72,15 @@ def test_a_row_that_is_lost_fails(copy: RunFolder) -> None:
 
 def test_rows_are_those_of_the_input_where_a_stage_makes_several_of_one(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "antidote", 20)
-    way = way_to(FinishedShards(run), "pair_preferences")
-    assert way.stages[way.split] == "answer_queries"
-    assert way.rows_out <= 20 < FinishedShards(run).lines_out("pair_preferences")
+    path = path_to(FinishedShards(run), "pair_preferences")
+    assert path.stages[path.split] == "answer_queries"
+    assert path.rows_out <= 20 < FinishedShards(run).lines_out("pair_preferences")
     report = gather(run, rows=0)
     assert found(report, "yield.pair_preferences").n == 20
     assert found(report, "yield.lines.pair_preferences").n == FinishedShards(run).lines_out("answer_queries")
 
 
-def test_a_run_that_is_not_finished_gives_a_report_of_what_stands(tmp_path: Path) -> None:
+def test_an_unfinished_run_has_a_report_of_its_finished_shards(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "negbench", 40, stages=3)
     run_shard(run, "validate_objects", 1)
     report = gather(run)
@@ -94,14 +94,14 @@ def test_a_run_that_is_not_finished_gives_a_report_of_what_stands(tmp_path: Path
 
 
 @pytest.mark.parametrize("pipeline", ["negbench", "antidote", "recaption", "anyedit"])
-def test_a_run_of_which_only_the_input_stands_has_a_report(pipeline: str, tmp_path: Path) -> None:
+def test_a_run_that_has_only_been_ingested_has_a_report(pipeline: str, tmp_path: Path) -> None:
     report = gather(make_run(tmp_path / "run", pipeline, 10, stages=0))
     assert [step.rows_out for step in report.flow[1:]] == [0] * (len(report.flow) - 1)
     assert found(report, "complete").verdict == "look"
 
 
 @pytest.mark.parametrize(("readable", "verdict"), [(0, "fail"), (4, "look"), (10, "pass")])
-def test_few_rows_are_to_be_looked_at_and_a_dataset_without_any_fails(tmp_path: Path, readable: int, verdict: str) -> None:
+def test_few_rows_are_for_a_person_to_look_at_and_none_fails(tmp_path: Path, readable: int, verdict: str) -> None:
     pictures = tmp_path / "pictures"
     for line in (SAMPLES / "captions.csv").read_text().splitlines()[1 : readable + 1]:
         picture = pictures / line.partition(",")[0]
@@ -114,7 +114,7 @@ def test_few_rows_are_to_be_looked_at_and_a_dataset_without_any_fails(tmp_path: 
     assert report.facts["verdict"].startswith("0 failed") == (verdict != "fail")
 
 
-def test_a_part_that_is_gone_counts_as_missing_and_is_named(copy: RunFolder) -> None:
+def test_a_deleted_part_counts_as_missing_and_is_named(copy: RunFolder) -> None:
     part = copy.files("caption_negated", 1).part
     part.unlink()
     report = gather(copy)

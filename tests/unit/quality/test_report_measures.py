@@ -11,10 +11,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from shardmill.quality.figures import compression, distinct_n, gini, skeleton, uniform_p
-from shardmill.quality.judging import at_least, at_most, never, percent
-from shardmill.quality.measures import Histogram, Repeats, RowSample, ValueTally
-from shardmill.quality.separable import Labelled, separability
+from shardmill.quality.figures import compression, distinct_n, gini
+from shardmill.quality.judging import judged, percent, verdict_on
+from shardmill.quality.measures import Histogram, ValueTally
+from shardmill.quality.repeats import Repeats
+from shardmill.quality.rules import NEVER, at_least, at_most
+from shardmill.quality.sampling import RowSample
+from shardmill.quality.separable import LabelledText, separability
+from shardmill.quality.significance import uniform_p
+from shardmill.quality.text_patterns import skeleton
 
 
 def batches(frame: pl.DataFrame, size: int) -> list[pl.DataFrame]:
@@ -28,19 +33,18 @@ ROWS = pl.DataFrame({"row_id": range(20_000), "text": [f"text {row}" for row in 
 def test_a_sample_is_the_same_however_the_rows_come(size: int) -> None:
     rows = ROWS.head(2_000) if size == 1 else ROWS
     whole, pieces = RowSample(50, ("text",), 3), RowSample(50, ("text",), 3)
-    whole.look(rows)
+    whole.add_batch(rows)
     for batch in batches(rows.sample(fraction=1.0, shuffle=True, seed=1), size):
-        pieces.look(batch)
+        pieces.add_batch(batch)
     assert whole.frame() is not None and whole.frame().height == 50  # type: ignore[union-attr]
     assert whole.frame().equals(pieces.frame())  # type: ignore[union-attr, arg-type]
-    assert pieces.lines_seen == rows.height
 
 
 def test_a_sample_is_even_and_depends_on_its_seed() -> None:
     drawn = []
     for seed in range(2):
         sample = RowSample(4_000, (), seed)
-        sample.look(ROWS)
+        sample.add_batch(ROWS)
         drawn.append(set(sample.frame()["row_id"]))  # type: ignore[index]
     assert len(drawn[0]) == 4_000 and 500 < len(drawn[0] & drawn[1]) < 1_100  # 800 by chance
     halves = sum(row < 10_000 for row in drawn[0])
@@ -51,7 +55,7 @@ def test_all_lines_of_a_sampled_row_are_in_the_sample() -> None:
     lines = pl.DataFrame({"row_id": [row for row in range(1_000) for _ in range(3)], "sub_id": [0, 1, 2] * 1_000})
     sample = RowSample(10, (), 0)
     for batch in batches(lines, 100):  # rows are cut by the batches
-        sample.look(batch)
+        sample.add_batch(batch)
     frame = sample.frame()
     assert frame is not None
     assert frame["row_id"].value_counts()["count"].to_list() == [3] * 10
@@ -61,9 +65,9 @@ def test_a_tally_counts_every_value_once_and_ties_go_by_name() -> None:
     values = [*"abcabcaba", None, "c"]
     tally = ValueTally()
     for value in values:
-        tally.look(pl.Series([value], dtype=pl.String))
-    assert tally.most() == [("a", 4), ("b", 3), ("c", 3)]
-    assert (tally.total, tally.distinct, tally.let_go) == (10, 3, 0)
+        tally.add_values(pl.Series([value], dtype=pl.String))
+    assert tally.most_common() == [("a", 4), ("b", 3), ("c", 3)]
+    assert (tally.total, tally.distinct, tally.dropped) == (10, 3, 0)
     assert tally.counts().tolist() == [4, 3, 3]
 
 
@@ -73,19 +77,19 @@ def test_a_tally_of_too_many_values_keeps_the_common_ones() -> None:
     for _ in range(40):
         values = [f"common {rng.randrange(50)}" if rng.random() < 0.5 else f"rare {rng.random()}" for _ in range(500)]
         truth.update(values)
-        tally.look(pl.Series(values))
-    assert tally.distinct <= 400 and tally.total == 20_000 and tally.let_go > 0
-    assert {name for name, _ in tally.most(50)} == {name for name, _ in truth.most_common(50)}
-    assert all(count == truth[name] for name, count in tally.most(50))
+        tally.add_values(pl.Series(values))
+    assert tally.distinct <= 400 and tally.total == 20_000 and tally.dropped > 0
+    assert {name for name, _ in tally.most_common(50)} == {name for name, _ in truth.most_common(50)}
+    assert all(count == truth[name] for name, count in tally.most_common(50))
 
 
 def test_copies_are_texts_that_differ_in_case_and_blanks_only() -> None:
     repeats = Repeats()
     texts = ["A dog.", "a  dog.", "A cat.", None, "A DOG. "]
     for row, text in enumerate(texts):
-        repeats.look(pl.Series([row]), pl.Series([text], dtype=pl.String))
-    assert (repeats.total, repeats.extra, repeats.exact) == (4, 2, True)
-    (most,) = repeats.most(5)
+        repeats.add_texts(pl.Series([row]), pl.Series([text], dtype=pl.String))
+    assert (repeats.total, repeats.copies, repeats.is_exact) == (4, 2, True)
+    (most,) = repeats.most_common(5)
     assert (most.times, most.rows) == (3, (0, 4))
     assert most.text.lower().split() == ["a", "dog."]
 
@@ -99,22 +103,20 @@ def test_copies_among_very_many_texts_are_estimated_with_the_common_ones_in_full
         texts.append("the one" if row >= heavy_from and row % 10 == 3 else f"text {own}")
     repeats = Repeats(limit=4_000)
     for start in range(0, len(texts), 5_000):
-        repeats.look(pl.Series(range(start, start + 5_000)), pl.Series(texts[start : start + 5_000]))
+        repeats.add_texts(pl.Series(range(start, start + 5_000)), pl.Series(texts[start : start + 5_000]))
     truth = len(texts) - len(set(texts))
-    assert not repeats.exact
+    assert not repeats.is_exact
     assert repeats.total == len(texts)
-    assert abs(repeats.extra - truth) < 0.02 * len(texts)
-    assert (repeats.most(1)[0].text, repeats.most(1)[0].times) == ("the one", texts.count("the one"))
+    assert abs(repeats.copies - truth) < 0.02 * len(texts)
+    assert (repeats.most_common(1)[0].text, repeats.most_common(1)[0].times) == ("the one", texts.count("the one"))
 
 
 def test_a_histogram_counts_what_is_beyond_in_its_outer_bins() -> None:
     histogram = Histogram(0, 10, 5)
-    histogram.look([0, 1.9, 2, 9.99, 10, 55, -3])
-    histogram.look(pl.Series([None, float("nan"), 4.0]))
+    histogram.add_numbers([0, 1.9, 2, 9.99, 10, 55, -3])
+    histogram.add_numbers(pl.Series([None, float("nan"), 4.0]))
     assert histogram.counts.tolist() == [3, 1, 1, 0, 3]
     assert (histogram.n, histogram.highest) == (8, 55)
-    assert histogram.above(8) == 3
-    assert histogram.quantile(0.5) == 2.0
     assert histogram.series("x").x == [0.0, 2.0, 4.0, 6.0, 8.0]
 
 
@@ -150,18 +152,15 @@ def test_a_skeleton_is_the_same_for_all_objects() -> None:
 
 
 def test_verdicts_are_pass_look_and_surely_fail() -> None:
-    def verdict(bad: int, n: int) -> str:
-        return at_most("id", "rule", bad, n, look=0.1, fail=0.3, means="").verdict
+    limits = at_most(0.1, 0.3)
+    counts = ((1, 10), (4, 10), (40, 100), (400, 1_000), (0, 0))
+    assert [verdict_on(limits, *each) for each in counts] == ["pass", "look", "fail", "fail", "look"]
+    assert [verdict_on(NEVER, bad, 1_000) for bad in (0, 1, 20)] == ["pass", "look", "fail"]
+    assert [verdict_on(at_least(0.8, 0.3), good, 100) for good in (80, 79, 10)] == ["pass", "look", "fail"]
 
-    assert [verdict(*each) for each in ((1, 10), (4, 10), (40, 100), (400, 1_000))] == ["pass", "look", "fail", "fail"]
-    assert verdict(0, 0) == "look"
-    assert [never("id", "rule", bad, 1_000, means="").verdict for bad in (0, 1, 20)] == ["pass", "look", "fail"]
-    assert [at_least("id", "r", good, 100, look=0.8, fail=0.3, means="").verdict for good in (80, 79, 10)] == [
-        "pass",
-        "look",
-        "fail",
-    ]
-    assert at_most("id", "rule", 1, 100_000, look=0.1, fail=0.3, means="").shown == "under 0.01 % (1 of 100,000)"
+
+def test_small_shares_are_not_shown_as_nothing() -> None:
+    assert judged("id", "rule", at_most(0.1), 1, 100_000, advice="").shown.startswith("under 0.01 %")
     assert [percent(share) for share in (0, 0.00042, 0.5)] == ["0 %", "0.04 %", "50.0 %"]
 
 
@@ -169,22 +168,22 @@ def test_only_words_besides_the_objects_tell_texts_apart() -> None:
     rng = Random(0)
     absent, present = ["dog", "cats", "umbrella"], ["tree", "boats", "lamp"]
 
-    def texts(leak: str) -> list[Labelled]:
+    def texts(leak: str) -> list[LabelledText]:
         found = []
         for row in range(400):
             form = rng.choice(["What colour {be} the {name}?", "What {be} the {name} next to?", "Where {be} the {name} facing?"])
             for positive, names in ((True, absent), (False, present)):
                 name = rng.choice(names)
                 text = form.format(be="are" if name.endswith("s") else "is", name=name)
-                found.append(Labelled(text + (leak if positive else ""), positive, (name,), row))
+                found.append(LabelledText(text + (leak if positive else ""), positive, (name,), row))
         return found
 
-    assert separability(texts("")).accuracy < 0.6
-    assert separability(texts(" Exactly?")).accuracy > 0.95
+    assert separability(texts("")).value < 0.6
+    assert separability(texts(" Exactly?")).value > 0.95
     assert separability([]).n == 0
 
 
 def test_a_report_of_strange_texts_is_json() -> None:
     tally = ValueTally()
-    tally.look(pl.Series(["</script>", "\u2028", "", "\U0001f600"]))
-    assert {name for name, _ in json.loads(json.dumps(tally.most()))} == {"</script>", "\u2028", "", "\U0001f600"}
+    tally.add_values(pl.Series(["</script>", "\u2028", "", "\U0001f600"]))
+    assert {name for name, _ in json.loads(json.dumps(tally.most_common()))} == {"</script>", "\u2028", "", "\U0001f600"}

@@ -10,16 +10,17 @@ import pytest
 
 from planted import Row, make_run, rewrite_cells
 from shardmill.models.images import size_of
+from shardmill.pages.cards import Card
 from shardmill.quality.gather import gather
-from shardmill.quality.model import Card, Report
+from shardmill.quality.model import Report
 
 
 def cards(report: Report) -> list[dict[str, Any]]:
     return [card.model_dump() for card in report.cards]
 
 
-def found(report: Report, fate: str) -> list[Card]:
-    return [card for card in report.cards if card.fate == fate]
+def found(report: Report, outcome: str) -> list[Card]:
+    return [card for card in report.cards if card.outcome == outcome]
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,13 @@ def test_the_same_cards_and_figures_for_any_number_of_shards(negbench: Report, t
 def test_another_seed_draws_other_rows(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "negbench", 150)
     one, two = (gather(run, rows=20, seed=seed) for seed in (0, 1))
-    assert {card.row_id for card in found(one, "out")} != {card.row_id for card in found(two, "out")}
+    assert {card.row_id for card in found(one, "accepted")} != {card.row_id for card in found(two, "accepted")}
 
 
 def test_every_stage_and_reason_that_rejects_is_shown(negbench: Report) -> None:
     reasons = {(step.stage, reason) for step in negbench.flow for reason in step.rejected}
     assert reasons and {(card.stage, card.reason) for card in found(negbench, "rejected")} == reasons
-    assert {card.stage for card in found(negbench, "out")} == {"caption_negated", "paraphrase_mcq"}
+    assert {card.stage for card in found(negbench, "accepted")} == {"caption_negated", "paraphrase_mcq"}
     assert 18 <= len(negbench.cards) <= 24
 
 
@@ -64,13 +65,13 @@ def test_boxes_are_kept_dropped_or_absent_and_lie_in_the_picture(negbench: Repor
         for box in card.boxes:
             x0, y0, x1, y1 = box.box
             assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
-            if card.fate == "out" and box.kind == "kept":
+            if card.outcome == "accepted" and box.kind == "kept":
                 assert box.name in there[0]
-            assert card.fate == "out" or box.kind != "kept"
+            assert card.outcome == "accepted" or box.kind != "kept"
 
 
 def test_an_accepted_row_shows_all_its_texts(negbench: Report) -> None:
-    asked = [card for card in found(negbench, "out") if card.stage == "paraphrase_mcq"]
+    asked = [card for card in found(negbench, "accepted") if card.stage == "paraphrase_mcq"]
     assert asked
     for card in asked:
         labels = [text.label for text in card.texts]
@@ -104,7 +105,7 @@ def test_hostile_cells_are_only_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pipeline", ["antidote", "recaption", "anyedit"])
 def test_cards_of_every_pipeline_have_pictures_and_texts(pipeline: str, tmp_path: Path) -> None:
     report = gather(make_run(tmp_path / "run", pipeline, 40), rows=30)
-    shown = found(report, "out")
+    shown = found(report, "accepted")
     assert len(shown) >= 15
     pictured = [card for card in shown if card.image is not None]
     assert len(pictured) > len(shown) / 2

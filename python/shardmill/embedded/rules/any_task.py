@@ -25,10 +25,10 @@ from random import Random
 from typing import Any
 
 from shardmill.embedded.rules.word_categories import OBJECTS, category_of, count_in, name_words, words_in
-from shardmill.language.existence import existence_question
-from shardmill.language.looks import words_of
-from shardmill.language.placed import phrase_of, placed_words
+from shardmill.language.appearance import words_of
+from shardmill.language.existence_questions import existence_question
 from shardmill.language.relations import mentions
+from shardmill.language.word_spans import phrase_around, word_spans
 
 Schema = Mapping[str, Any]
 
@@ -216,8 +216,8 @@ class _AnswerBuilder:
 
     def _about(self, subject: str, field: _Field) -> _Field:
         """The field of a value about one thing of a text: it is taken from the noun phrase that names the thing."""
-        words = placed_words(field.text)
-        phrase = phrase_of(field.text, words, subject) if words else None
+        words = word_spans(field.text)
+        phrase = phrase_around(field.text, words, subject) if words else None
         text = subject if phrase is None else field.text[phrase.start : phrase.end]
         return _Field(field.name, "", text, field.depth + 1)
 

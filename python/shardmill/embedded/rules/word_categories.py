@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from shardmill.language.actions import actions
+from shardmill.language.appearance import COLORS, HOURS, MATERIALS, SEASONS, SIZES, WEATHER, words_of
 from shardmill.language.caption_text import tokens
 from shardmill.language.lexicon import lexicon
-from shardmill.language.looks import COLORS, HOURS, MATERIALS, SEASONS, SIZES, WEATHER, words_of
+from shardmill.language.locatives import is_place
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import fold, singular
 from shardmill.language.numbers import numbers_in
-from shardmill.language.places import is_place
 from shardmill.language.relations import mentions
 from shardmill.language.tagging import ADJECTIVE, GERUND, VERB, tag
 

@@ -1,4 +1,4 @@
-"""A SLURM that says what a test wants: small programs on the PATH that print lines."""
+"""A scripted SLURM: small programs on the PATH that print the lines a test gives them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 
-class Told:
-    """`squeue` and `sacct` as programs of a folder that is the whole PATH. Without lines for `sacct` there is no accounting."""
+class ScriptedSlurm:
+    """`squeue` and `sacct` as programs in a folder that is the whole PATH. Without lines for `sacct` there is no accounting."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
         self.folder = folder

@@ -12,8 +12,10 @@ import pytest
 from shardmill.core.stage import Context
 from shardmill.embedded.rules.rephrase import paraphrase
 from shardmill.language.lexicon import lexicon
+from shardmill.negbench.blind import BlindQuestion, blind_baselines, claims_of, odd_one_out, read_questions
 from shardmill.negbench.create_mcq import CreateMcq
-from shardmill.quality.blind import BlindQuestion, blind_baselines, claims_of, masked, odd_one_out, read_questions, wilson
+from shardmill.quality.significance import wilson_interval
+from shardmill.quality.text_patterns import masked
 from shardmill.util.errors import UserError
 
 ROWS = 3_000
@@ -53,27 +55,27 @@ def test_balanced_questions_give_nothing_away(rephrased: bool) -> None:
     assert len(asked) >= 2_000
     for baseline in blind_baselines(asked):
         if baseline.name != "object prior":
-            spread = (baseline.high - baseline.low) / 2
-            assert abs(baseline.accuracy - 0.25) <= max(0.03, spread), baseline
+            spread = (baseline.right.high - baseline.right.low) / 2
+            assert abs(baseline.right.value - 0.25) <= max(0.03, spread), baseline
 
 
 def test_the_published_format_is_answered_blindly() -> None:
     results = {baseline.name: baseline for baseline in blind_baselines(questions("original"))}
-    assert results["odd one out"].accuracy > 0.95
-    assert results["bag of words"].gives_away
-    assert results["odd one out"].gives_away
+    assert results["odd one out"].right.value > 0.95
+    assert results["bag of words"].beats_chance
+    assert results["odd one out"].beats_chance
 
 
 def test_the_object_prior_tells_where_objects_have_sides() -> None:
     results = {baseline.name: baseline for baseline in blind_baselines(questions("balanced"))}
-    assert results["object prior"].accuracy > 0.3
+    assert results["object prior"].right.value > 0.3
 
 
 def test_wilson_is_wide_for_few_and_narrow_for_many() -> None:
-    low, high = wilson(5, 20)
+    low, high = wilson_interval(0.25, 20)
     assert low < 0.25 < high
     assert high - low > 0.3
-    low, high = wilson(5_000, 20_000)
+    low, high = wilson_interval(0.25, 20_000)
     assert high - low < 0.013
 
 
@@ -126,7 +128,7 @@ def test_the_bag_of_words_learns_from_word_order_but_not_from_objects() -> None:
         return made
 
     def accuracy(made: list[BlindQuestion]) -> float:
-        return {baseline.name: baseline for baseline in blind_baselines(made)}["bag of words"].accuracy
+        return {baseline.name: baseline for baseline in blind_baselines(made)}["bag of words"].right.value
 
     assert accuracy(asked("Here only {x} is, and {y} is not.", "Here is only {x}, and {y} is not.")) > 0.95
     assert masked("A dog, but no dogs or hot dogs.", ["dog"]) == "A _, but no _ or hot dogs."

@@ -1,26 +1,10 @@
-"""Intervals and kappas give what the papers that brought them, or textbooks, work out by hand."""
+"""Kappas are those that the papers which introduced them, or textbooks, work out by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from shardmill.quality.agreement import cohen_kappa, fleiss_kappa, raw_agreement, wilson_interval
-
-
-@pytest.mark.parametrize(
-    ("found", "n", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_the_wilson_interval_is_that_of_newcombe_1998(found: int, n: int, low: float, high: float) -> None:
-    """Table I (method 3) of "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17."""
-    assert wilson_interval(found / n, n) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
-
-
-def test_the_wilson_interval_of_nothing_is_everything_and_it_never_leaves_the_shares() -> None:
-    assert wilson_interval(0, 0) == (0, 1)
-    assert wilson_interval(1, 3)[1] == 1
-    assert wilson_interval(0, 3)[0] == 0
-    assert wilson_interval(0.3, 40.5) > wilson_interval(0.3, 40)
+from shardmill.audit.agreement import cohen_kappa, fleiss_kappa, raw_agreement
 
 
 def test_cohens_kappa_is_that_of_his_paper() -> None:
