@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.anyedit.pictures import GENERATED, picture_of
-from shardmill.audit.statements import boxes_of
+from shardmill.audit.statements import object_boxes
 from shardmill.core.model_stages import read_detections, write_detections
 from shardmill.core.stage import Context
 from shardmill.pages.html import flat, render
@@ -75,7 +75,7 @@ def card_of(run: RunFolder, life: PreviewedLife) -> Card:
         detail=str(rejected.get("detail") or ""),
         objects=present,
         image=_picture(run, life.values),
-        boxes=boxes_of(_looked_at(life.values, rejected), present if not rejected else [], absent),
+        boxes=object_boxes(_looked_at(life.values, rejected), present if not rejected else [], absent),
         texts=_texts({**rejected, **life.values}),
     )
 
