@@ -14,5 +14,7 @@ PIPELINE = Pipeline(
     datasets="shardmill.antidote.build:build",
     exports="shardmill.antidote.exports:offers",
     quality="shardmill.antidote.quality:Antidote",
+    audit="shardmill.antidote.audit:audit_outputs",
+    compare="shardmill.antidote.compare:MEASURES",
     samples={"antidote": "antidote.json"},
 )  # fmt: skip

@@ -17,5 +17,7 @@ PIPELINE = Pipeline(
     datasets="shardmill.anyedit.build:build",
     exports="shardmill.anyedit.exports:offers",
     quality="shardmill.anyedit.quality:Anyedit",
+    audit="shardmill.anyedit.audit:audit_outputs",
+    compare="shardmill.anyedit.compare:MEASURES",
     samples={"anyedit": "anyedit.csv", "anyedit-concepts": "concepts.csv"},
 )  # fmt: skip

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import polars as pl
 
+from shardmill.core.registry import pipeline_of, resolve
 from shardmill.language.nouns import is_mass, is_plural, with_article
 from shardmill.quality.model import BoxView, TextView
 from shardmill.store.cells import dump_cell
@@ -66,16 +65,9 @@ def audit_outputs(run: RunFolder) -> list[AuditOutput]:
 
     Empty if no stage states anything.
     """
-    listed = [output for output in _outputs_of_pipeline(run) if output.stage in run.stages]
-    return listed or default_outputs(run)
-
-
-def _outputs_of_pipeline(run: RunFolder) -> list[AuditOutput]:
-    name = f"shardmill.{run.plan.pipeline}"
-    if find_spec(name) is None or find_spec(f"{name}.audit") is None:
-        return []
-    outputs: list[AuditOutput] = import_module(f"{name}.audit").audit_outputs(run)
-    return outputs
+    listed: Callable[[RunFolder], list[AuditOutput]] | None = resolve(pipeline_of(run).audit)
+    outputs = [output for output in listed(run) if output.stage in run.stages] if listed else []
+    return outputs or default_outputs(run)
 
 
 def require_outputs(run: RunFolder) -> list[AuditOutput]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 
 import polars as pl
 
+from shardmill.core.registry import pipeline_of, resolve
 from shardmill.store.cells import Kind
 from shardmill.store.frames import LIST, scan_frame
 from shardmill.store.image_columns import image_columns
@@ -47,11 +46,8 @@ class CompareMeasures:
 
 def measures_of(run: RunFolder) -> CompareMeasures:
     """The measures of a run's pipeline, or else those of its columns."""
-    name = f"shardmill.{run.plan.pipeline}"
-    if find_spec(name) is None or find_spec(f"{name}.compare") is None:
-        return default_measures(run)
-    measures: CompareMeasures = import_module(f"{name}.compare").MEASURES
-    return measures
+    measures: CompareMeasures | None = resolve(pipeline_of(run).compare)
+    return default_measures(run) if measures is None else measures
 
 
 def default_measures(run: RunFolder) -> CompareMeasures:

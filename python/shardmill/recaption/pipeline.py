@@ -10,5 +10,7 @@ PIPELINE = Pipeline(
     datasets="shardmill.recaption.build:build",
     exports="shardmill.recaption.exports:offers",
     quality="shardmill.recaption.quality:Recaption",
+    audit="shardmill.recaption.audit:audit_outputs",
+    compare="shardmill.recaption.compare:MEASURES",
     samples={"recaption": "captions.csv"},
 )

@@ -332,7 +332,7 @@ def test_the_main_thing_is_said_first(three: RunFolder, reseeded: RunFolder) -> 
     same = CliRunner().invoke(cli, ["compare", str(three.path), str(three.path)])
     assert "The plans are the same, and so are all rows" in same.output
     missing = CliRunner().invoke(cli, ["compare", str(three.path), str(three.path.parent / "none")])
-    assert isinstance(missing.exception, UserError) and "is no run folder" in str(missing.exception)
+    assert isinstance(missing.exception, UserError) and "is not a run folder" in str(missing.exception)
 
 
 # any pipeline
