@@ -135,8 +135,8 @@ def _preview(folder: Path, rows: list[tuple[str, str, str]]) -> str:
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     new = NewRun(input=path, image_root=lay_pictures(folder), settings=("filter_objects.unverified=keep",))
-    with patch.object(tempfile, "tempdir", str(folder)), preview_run(new, 3) as (run, lives):
-        return write_preview(run, lives, folder / "preview.html", str(path)).read_text(encoding="utf-8")
+    with patch.object(tempfile, "tempdir", str(folder)), preview_run(new, 3) as (run, found):
+        return write_preview(run, found, folder / "preview.html", str(path)).read_text(encoding="utf-8")
 
 
 SAMPLE = [("image", "caption", "more"), ("a.png", "A dog and a cat sleep on a sofa.", "x"), ("none.png", "Joy", "y")]

@@ -30,7 +30,7 @@ def show_edit(row: Row) -> AuditRow:
     """That the instruction makes sense, and that it turns the caption into the output caption."""
     texts = {"input": row["edit_input"], "edit": row["edit"], "output": row["output"]}
     statements = edit_statements(row["edit_input"], row["edit"], row["output"], row["edit_type"])
-    return AuditRow(statements, text_views(texts), object_boxes(row, [], []))
+    return AuditRow(statements, text_views(texts), object_boxes(row, row.get("input_objects") or [], []))
 
 
 def show_chain(row: Row) -> AuditRow:

@@ -27,6 +27,8 @@ PRESENT, ABSENT = "object present", "object absent"
 STATED_KINDS = ("text", "list", "bool", "json")
 """Columns whose values a person can judge. Numbers are left out: nobody sees whether a score is right."""
 KEYS = ("row_id", "sub_id")
+DETECTIONS = "detections"
+"""The column with the boxes that a detector found. They are drawn over the image."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _stated_columns(run: RunFolder, stage: str) -> list[str]:
         return []
     images = image_columns(run, stage)
     adds = run.stage(stage).adds
-    return [name for name, kind in adds.items() if kind in STATED_KINDS and name not in (*images, *KEYS)]
+    return [name for name, kind in adds.items() if kind in STATED_KINDS and name not in (*images, *KEYS, DETECTIONS)]
 
 
 def _show_values(run: RunFolder, columns: Sequence[str], image: str | None, row: Row) -> AuditRow:
@@ -103,9 +105,9 @@ def _show_values(run: RunFolder, columns: Sequence[str], image: str | None, row:
     texts = {name: _readable(row[name]) for name in inputs if row.get(name)}
     fits = "the image" if image and row.get(image) else "the caption" if row.get("caption") else "the row"
     values = {name: _readable(row[name]) for name in columns if row.get(name) is not None}
-    return AuditRow(
-        [Statement(name, f"{name}: {value} – fits {fits}") for name, value in values.items() if value], text_views(texts)
-    )
+    statements = [Statement(name, f"{name}: {value} – fits {fits}") for name, value in values.items() if value]
+    listed = [item for name in columns if isinstance(row.get(name), list) for item in row[name]]
+    return AuditRow(statements, text_views(texts), object_boxes(row, listed, []))
 
 
 def _readable(value: Any) -> str:
@@ -133,7 +135,7 @@ def _verb(name: str) -> str:
 def object_boxes(row: Row, present: Sequence[str], absent: Sequence[str]) -> list[BoxView]:
     """The boxes in a row's `detections`, marked by whether their object was kept as present, kept as absent, or dropped."""
     boxes = []
-    for name, found in (row.get("detections") or {}).items():
+    for name, found in (row.get(DETECTIONS) or {}).items():
         kind: Literal["kept", "dropped", "absent"] = "kept" if name in present else "absent" if name in absent else "dropped"
         boxes += [BoxView(name=name, score=found["score"], box=tuple(box), kind=kind) for box in found["boxes"]]
     return boxes
