@@ -100,12 +100,12 @@ def _stated_columns(run: RunFolder, stage: str) -> list[str]:
 
 
 def _show_values(run: RunFolder, columns: Sequence[str], image: str | None, row: Row) -> AuditRow:
-    """The texts of the input, and a statement for each value of these columns: `colours: red, blue - fits the image`."""
+    """The texts of the input, and a statement for each value of these columns: `This fits the image. colours: red, blue`."""
     inputs = [name for name, kind in run.plan.input.columns.items() if kind in ("text", "list") and name != image]
     texts = {name: _readable(row[name]) for name in inputs if row.get(name)}
     fits = "the image" if image and row.get(image) else "the caption" if row.get("caption") else "the row"
     values = {name: _readable(row[name]) for name in columns if row.get(name) is not None}
-    statements = [Statement(name, f"{name}: {value} – fits {fits}") for name, value in values.items() if value]
+    statements = [Statement(name, f"This fits {fits}. {name}: {value}") for name, value in values.items() if value]
     listed = [item for name in columns if isinstance(row.get(name), list) for item in row[name]]
     return AuditRow(statements, text_views(texts), object_boxes(row, listed, []))
 

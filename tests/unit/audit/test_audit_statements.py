@@ -121,11 +121,11 @@ def test_without_a_list_of_its_own_each_value_of_the_last_stage_is_a_statement(t
     file.write_text("pipeline: negbench\nstages:\n  - {stage: extract_objects, model: rules}\n", encoding="utf-8")
     run = planned(tmp_path, str(file))
     row = {"image": "a.png", "caption": "A dog runs.", "objects": ["dog", "beach"]}
-    assert statements_of(run, "extract_objects", row) == [("objects", "objects: dog, beach – fits the image")]
+    assert statements_of(run, "extract_objects", row) == [("objects", "This fits the image. objects: dog, beach")]
     (output,) = audit_outputs(run)
     assert output.image_column == "image"
     shown = output.show({**row, "image": None, "objects": []})
-    assert [each.text for each in shown.statements] == ["objects: none – fits the caption"]
+    assert [each.text for each in shown.statements] == ["This fits the caption. objects: none"]
     assert [(each.label, each.text) for each in shown.texts] == [("caption", "A dog runs.")]
 
 
