@@ -11,7 +11,7 @@ PIPELINE = Pipeline(
         "ExtractObjects", "ProposeNegatives", "FilterObjects", "ValidateObjects", "CaptionNegated", "CreateMcq", "ParaphraseMcq",
     ),
     datasets="shardmill.negbench.build:build",
-    exports="shardmill.negbench.exports:offers",
+    exports="shardmill.negbench.exports:export_tables",
     quality="shardmill.negbench.quality:Negbench",
     audit="shardmill.negbench.audit:audit_outputs",
     compare="shardmill.negbench.compare:MEASURES",
