@@ -123,7 +123,7 @@ def _nothing_else(before: dict[str, tuple[str, int]], folder: Path, out: Path) -
 
 
 def _rows(run: RunFolder, table: ExportTable) -> Iterator[Row]:
-    """The rows of an table as its parts have them, doubles too."""
+    """The rows of a table as its parts have them, near duplicates too."""
     source = open_rows(run, table)
     if table.join is None:
         yield from run.rows(table.stages[0], source.shards)
@@ -257,9 +257,19 @@ def _boxes(done: Exported, table: ExportTable, options: ExportOptions, rows: dic
         assert one["category_id"] in names
 
 
+def _plain(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+    with open(done.path / f"{table.name}.csv", newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file, strict=True)
+    keys = [
+        (int(line[header.index("row_id")]), int(line[header.index("sub_id")]) if "sub_id" in header else None) for line in lines
+    ]
+    assert header == [*next(iter(rows.values()), header)]
+    assert {*keys} | left == {*rows} and len(keys) + len(left) == len(rows)
+
+
 READ = {
-    "csv": _lines, "tsv": _lines, "jsonl": _multi_text, "webdataset": _webdataset, "parquet": _parquet, "hf": _hf,
-    "llava": _conversations, "dpo": _pairs, "coco": _boxes,
+    "csv": _lines, "tsv": _lines, "jsonl": _multi_text, "webdataset": _webdataset, "table": _plain, "parquet": _parquet,
+    "hf": _hf, "llava": _conversations, "dpo": _pairs, "coco": _boxes,
 }  # fmt: skip
 _OPTIONS = st.builds(
     ExportOptions,
@@ -278,7 +288,7 @@ TARGETS = [
             st.lists(pick(NAMES) | pick(NAMES) | LITTLE, max_size=3),
             st.lists(st.tuples(REFERENCE, texts(3), st.lists(LITTLE, min_size=1, max_size=3)), min_size=1, max_size=3),
             st.sampled_from(["csv", "jsonl", "parquet"]),
-            st.sampled_from(["csv", "tsv", "webdataset", "parquet", "hf"]),
+            st.sampled_from(["csv", "tsv", "webdataset", "table", "parquet", "hf"]),
             _OPTIONS,
         ),
         columns,

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
 import polars as pl
 
@@ -19,10 +19,8 @@ from shardmill.preview.run import PreviewedRow, preview_run, preview_stage
 from shardmill.tables.data_frames import as_polars
 from shardmill.util.resources import resource_names
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Source = Union[str, Path, pl.DataFrame, "pd.DataFrame"]
+Source = Any
+"""A pandas or Polars frame, or the path of a table."""
 
 
 def preview_rows(

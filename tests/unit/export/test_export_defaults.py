@@ -14,7 +14,7 @@ from exported import SAMPLES, export, finish, parts, sample_rows, write_table
 from shardmill.core.pipeline import Pipeline
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.stage import RowStage
-from shardmill.core.user_code import register_object
+from shardmill.core.user_code import allow_object
 from shardmill.export import formats
 from shardmill.export.formats import BUILT_IN, ExportFormat, export_formats
 from shardmill.export.tables import export_tables
@@ -46,7 +46,7 @@ def own_run(folder: Path, *stages: type[RowStage], images: bool = True) -> RunFo
     table = write_table(
         folder / "t.csv", ["image", "caption"] if images else ["caption"], rows if images else [row[1:] for row in rows]
     )
-    pipeline = register_object(Pipeline("own", stages=stages), "own")
+    pipeline = allow_object(Pipeline("own", stages=stages), "in_process.own:PIPELINE")
     return finish(start_run(folder / "run", NewRun(input=table, pipeline=pipeline, num_shards=3, image_root=SAMPLES)))
 
 
