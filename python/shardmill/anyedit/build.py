@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill.anyedit.counts import EditCounts
-from shardmill.anyedit.pictures import GENERATED
 from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line, dump_cell
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
+from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.store.layout import REJECTS
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
@@ -107,7 +107,7 @@ def _captions(out: _Datasets) -> None:
     file.write(csv_line(CAPTION_COLUMNS).encode())
     rows = 0
     for row in out.rows(stage):
-        line = {**row, "caption": row["scene_caption"], "image": row.get(GENERATED)}
+        line = {**row, "caption": row["scene_caption"], "image": row.get(GENERATED_IMAGE)}
         file.write(csv_line(line.get(name) for name in CAPTION_COLUMNS).encode())
         rows += 1
     out.wrote("captions.csv", rows)
@@ -153,21 +153,21 @@ def record_of(row: Row) -> Row:
 
 def image_of(row: Row) -> str | None:
     """The image of a row: the generated one (from the run's folder), or that of the input."""
-    return row.get(GENERATED) or row.get("image") or None
+    return row.get(GENERATED_IMAGE) or row.get("image") or None
 
 
 def _implicit(out: _Datasets) -> Iterator[Row]:
     """The implicit edits, each once in the run. They have no image: they come with a caption of their own."""
     seen: set[bytes] = set()
     for row in out.rows(IMPLICIT):
-        for place, edit in enumerate(row["implicit"]):
+        for index, edit in enumerate(row["implicit"]):
             words = " ".join(f"{edit['original_caption']} {edit['instruction']}".casefold().split()).strip(".?! ")
             key = blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             if key in seen:
                 out.counts.reject(IMPLICIT_TYPE, "said before")
                 continue
             seen.add(key)
-            out.counts.take(IMPLICIT_TYPE, edit["instruction"], (row["row_id"], place))
+            out.counts.take(IMPLICIT_TYPE, edit["instruction"], (row["row_id"], index))
             yield {
                 "edit": edit["instruction"],
                 "edited object": None,
@@ -178,7 +178,7 @@ def _implicit(out: _Datasets) -> Iterator[Row]:
                 "image_file": None,
                 "edited_file": None,
                 "row_id": row["row_id"],
-                "sub_id": place,
+                "sub_id": index,
                 "key_words": edit["key_words"],
             }
 

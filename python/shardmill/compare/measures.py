@@ -18,7 +18,7 @@ from shardmill.store.image_columns import image_columns
 from shardmill.store.run_folder import RunFolder
 
 MAX_CATEGORIES = 1_000
-"""A column with more different values than this is no category: it is not compared, and memory stays small."""
+"""A column with more distinct values than this is not a category: it is not compared, and memory stays small."""
 MAX_LABEL = 40
 """A text of more characters is prose, not a category."""
 KEYS = ("row_id", "sub_id")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from shardmill.util.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def as_polars(frame: Any) -> tuple[pl.DataFrame, bool]:
@@ -23,7 +20,7 @@ def as_polars(frame: Any) -> tuple[pl.DataFrame, bool]:
     raise UserError(f"a data frame of pandas or Polars is needed, not {type(frame).__name__}")
 
 
-def _from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
+def _from_pandas(frame: Any) -> pl.DataFrame:
     """Column by column, so that no further library is needed for columns of Python objects."""
     import pandas as pd
 

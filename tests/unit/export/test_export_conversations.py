@@ -116,7 +116,7 @@ def test_pairs_are_those_of_the_build_without_near_duplicates(tmp_path: Path) ->
 
 
 def test_runs_without_pairs_or_questions_are_refused_with_what_they_have(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dpo needs preference pairs, which the negbench run .* does not have; it has captions \(csv"):
+    with pytest.raises(UserError, match=r"dpo needs preference pairs, which .* does not have; it has captions \(csv"):
         export(negbench(), "dpo", tmp_path / "out")
     with pytest.raises(UserError, match=r"captions of a negbench run cannot be llava, which needs questions with answers"):
         export(negbench(), "llava", tmp_path / "out", what=["captions"])
