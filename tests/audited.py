@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from shardmill.audit.draw import AuditSample, SampledClaim, Stratum
+from shardmill.audit.sample import AuditSample, SampledStatement, Stratum
 from shardmill.audit.sheet import COLUMNS
 
 
@@ -15,7 +15,7 @@ def sample_of(lines: list[int], units: list[int], claims_each: int = 1) -> Audit
     """A sample of strata with so many lines, so many units drawn of each, and so many claims per unit."""
     made = [(unit, stratum) for unit, stratum in enumerate(stratum for stratum, count in enumerate(units) for _ in range(count))]
     claims = [
-        SampledClaim(
+        SampledStatement(
             claim_id=f"s0000000000-{unit:04d}-{number:02d}",
             unit=unit,
             stratum=stratum,

@@ -26,6 +26,7 @@ from shardmill.store.manifest import InputRecord
 from shardmill.store.plan import InputPlan, Plan, StagePlan, create_plan
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.trace import StageOutcome, explain
+from shardmill.tables.data_frames import as_polars
 from shardmill.tables.ingest import INGEST_REJECTS
 from shardmill.util.errors import UserError
 from shardmill.util.progress import ProgressLine
@@ -71,7 +72,7 @@ def run_stage(
     Raises:
         UserError: For an unknown stage, model or option, or a column that is missing or holds something else.
     """
-    table, was_pandas = _as_polars(frame)
+    table, was_pandas = as_polars(frame)
     if not isinstance(stage, str):
         source, name = allow_object(stage), stage.name
     else:
@@ -93,28 +94,6 @@ def run_stage(
         run_shard(run, name, 0, report=ProgressLine(name) if progress else None)
         done = _with_rejects(run, name, table)
     return _to_pandas(done) if was_pandas else done  # type: ignore[return-value]
-
-
-def _as_polars(frame: Any) -> tuple[pl.DataFrame, bool]:
-    """The frame in Polars, and whether it was one of pandas."""
-    if isinstance(frame, pl.LazyFrame):
-        frame = frame.collect()
-    if isinstance(frame, pl.DataFrame):
-        return frame, False
-    if type(frame).__module__.partition(".")[0] == "pandas":
-        return _from_pandas(frame), True
-    raise UserError(f"a data frame of pandas or Polars is needed, not {type(frame).__name__}")
-
-
-def _from_pandas(frame: pd.DataFrame) -> pl.DataFrame:
-    """Column by column, so that no further library is needed for columns of Python objects."""
-    import pandas as pd
-
-    columns = {}
-    for name in frame.columns:
-        missing = (False if isinstance(value, (list, dict)) else bool(pd.isna(value)) for value in frame[name])
-        columns[str(name)] = [None if gone else value for value, gone in zip(frame[name].tolist(), missing, strict=True)]
-    return pl.DataFrame(columns, strict=False)
 
 
 def _plan_frame(folder: Path, table: pl.DataFrame, entry: StageEntry, image_root: Path, seed: int) -> RunFolder:

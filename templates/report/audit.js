@@ -1,10 +1,10 @@
 "use strict";
 (() => {
   const sheet = JSON.parse(document.getElementById("sheet").textContent);
-  const claims = [...document.querySelectorAll(".claim")];
-  const id = (claim) => sheet.rows[Number(claim.dataset.at)][sheet.columns.indexOf("claim_id")];
-  const radios = (claim) => [...claim.querySelectorAll("input[type=radio]")];
-  const noteOf = (claim) => claim.querySelector(".note");
+  const statements = [...document.querySelectorAll(".statement")];
+  const id = (statement) => sheet.rows[Number(statement.dataset.at)][sheet.columns.indexOf("claim_id")];
+  const radios = (statement) => [...statement.querySelectorAll("input[type=radio]")];
+  const noteOf = (statement) => statement.querySelector(".note");
   const annotator = document.getElementById("annotator");
   const key = "shardmill audit " + sheet.id;
   const state = { annotator: "", verdicts: new Map(), notes: new Map() };
@@ -15,14 +15,14 @@
   const load = () => {
     try {
       const kept = JSON.parse(localStorage.getItem(key) || "{}");
-      const known = new Set(claims.map(id));
-      for (const [claim, verdict] of kept.verdicts || []) {
-        if (known.has(claim) && sheet.verdicts.includes(verdict)) state.verdicts.set(claim, verdict);
+      const known = new Set(statements.map(id));
+      for (const [statement, verdict] of kept.verdicts || []) {
+        if (known.has(statement) && sheet.verdicts.includes(verdict)) state.verdicts.set(statement, verdict);
       }
-      for (const [claim, note] of kept.notes || []) if (known.has(claim)) state.notes.set(claim, String(note));
+      for (const [statement, note] of kept.notes || []) if (known.has(statement)) state.notes.set(statement, String(note));
       state.annotator = String(kept.annotator || "");
     } catch (error) {
-      notice("What was ticked here before cannot be read, or this browser keeps nothing: save the sheet before you close the page.");
+      notice("Earlier ticks cannot be read, or this browser stores nothing: save the sheet before you close the page.");
     }
   };
 
@@ -31,37 +31,37 @@
     try {
       localStorage.setItem(key, JSON.stringify(kept));
     } catch (error) {
-      notice("This browser keeps nothing: save the sheet before you close the page.");
+      notice("This browser stores nothing: save the sheet before you close the page.");
     }
   };
 
   const show = () => {
     document.getElementById("progress").value = state.verdicts.size;
-    document.getElementById("count").textContent = `${state.verdicts.size} of ${claims.length} claims`;
+    document.getElementById("count").textContent = `${state.verdicts.size} of ${statements.length} statements`;
   };
 
   const go = (at, scroll) => {
-    if (at < 0 || at >= claims.length) return;
-    claims[here].classList.remove("here");
-    claims[here].removeAttribute("aria-current");
+    if (at < 0 || at >= statements.length) return;
+    statements[here].classList.remove("here");
+    statements[here].removeAttribute("aria-current");
     here = at;
-    claims[here].classList.add("here");
-    claims[here].setAttribute("aria-current", "true");
-    if (scroll) claims[here].scrollIntoView({ block: "nearest" });
+    statements[here].classList.add("here");
+    statements[here].setAttribute("aria-current", "true");
+    if (scroll) statements[here].scrollIntoView({ block: "nearest" });
   };
 
   const goOpen = () => {
-    const order = [...claims.keys()];
-    const open = [...order.slice(here), ...order.slice(0, here)].find((at) => !state.verdicts.has(id(claims[at])));
-    if (open === undefined) notice("All claims are judged. Save the sheet.");
+    const order = [...statements.keys()];
+    const open = [...order.slice(here), ...order.slice(0, here)].find((at) => !state.verdicts.has(id(statements[at])));
+    if (open === undefined) notice("All statements are judged. Save the sheet.");
     else go(open, true);
   };
 
   const judge = (at, verdict) => {
-    const claim = claims[at];
-    if (verdict) state.verdicts.set(id(claim), verdict);
-    else state.verdicts.delete(id(claim));
-    for (const radio of radios(claim)) radio.checked = radio.value === verdict;
+    const statement = statements[at];
+    if (verdict) state.verdicts.set(id(statement), verdict);
+    else state.verdicts.delete(id(statement));
+    for (const radio of radios(statement)) radio.checked = radio.value === verdict;
     keep();
     show();
   };
@@ -75,8 +75,8 @@
 
   const csv = () => {
     const lines = [sheet.columns, ...sheet.rows.map((row) => {
-      const claim = row[sheet.columns.indexOf("claim_id")];
-      const said = { verdict: state.verdicts.get(claim) || "", note: state.notes.get(claim) || "" };
+      const statement = row[sheet.columns.indexOf("claim_id")];
+      const said = { verdict: state.verdicts.get(statement) || "", note: state.notes.get(statement) || "" };
       if (said.verdict || said.note) said.annotator = state.annotator;
       return sheet.columns.map((name, at) => (name in said ? said[name] : row[at]));
     })];
@@ -90,27 +90,27 @@
     link.download = name ? `audit-${name}.csv` : "audit-ticked.csv";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    const open = claims.length - state.verdicts.size;
-    notice(`Saved ${link.download}` + (open ? `; ${open} claims are still open.` : "."));
+    const open = statements.length - state.verdicts.size;
+    notice(`Saved ${link.download}` + (open ? `; still open: ${open}.` : "."));
   };
 
   load();
   annotator.value = state.annotator;
   annotator.addEventListener("input", () => { state.annotator = annotator.value.trim(); keep(); });
-  claims.forEach((claim, at) => {
-    const verdict = state.verdicts.get(id(claim));
-    for (const radio of radios(claim)) {
+  statements.forEach((statement, at) => {
+    const verdict = state.verdicts.get(id(statement));
+    for (const radio of radios(statement)) {
       radio.checked = radio.value === verdict;
       radio.addEventListener("change", () => judge(at, radio.value));
     }
-    noteOf(claim).value = state.notes.get(id(claim)) || "";
-    noteOf(claim).addEventListener("input", (event) => {
-      if (event.target.value) state.notes.set(id(claim), event.target.value);
-      else state.notes.delete(id(claim));
+    noteOf(statement).value = state.notes.get(id(statement)) || "";
+    noteOf(statement).addEventListener("input", (event) => {
+      if (event.target.value) state.notes.set(id(statement), event.target.value);
+      else state.notes.delete(id(statement));
       keep();
     });
-    claim.addEventListener("focusin", () => go(at, false));
-    claim.addEventListener("click", () => go(at, false));
+    statement.addEventListener("focusin", () => go(at, false));
+    statement.addEventListener("click", () => go(at, false));
   });
 
   document.addEventListener("keydown", (event) => {
@@ -125,12 +125,12 @@
     else {
       judge(here, verdict);
       if (verdict) go(here + 1, true);
-      if (state.verdicts.size === claims.length) notice("All claims are judged. Save the sheet.");
+      if (state.verdicts.size === statements.length) notice("All statements are judged. Save the sheet.");
     }
   });
   document.getElementById("next").addEventListener("click", goOpen);
   document.getElementById("export").addEventListener("click", save);
   show();
-  if (claims.length) go(0, false);
+  if (statements.length) go(0, false);
   if (state.verdicts.size) goOpen();
 })();

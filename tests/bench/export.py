@@ -2,7 +2,7 @@
 
     python tests/bench/export.py [--rows 100000] [--pictures 10000]
 
-The run is made of a few real rows of the sample, again and again. Each way runs in a process of its own; pictures are exported
+The run is made of a few real rows of the sample, again and again. Each way runs in a process of its own; images are exported
 for fewer rows: by the script unchecked, and with nothing to go on from; shardmill decodes each, and coco looks for EXIF.
 """
 

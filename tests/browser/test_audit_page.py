@@ -13,38 +13,38 @@ import pytest
 from PIL import Image
 from selenium.webdriver import ActionChains, Keys
 
-from shardmill.audit.draw import AuditSample, Drawn, SampledClaim, Stratum
 from shardmill.audit.page import write_page
-from shardmill.audit.result import result_of
+from shardmill.audit.result import summarize_sheets
+from shardmill.audit.sample import AuditSample, SampledRow, SampledStatement, Stratum
 from shardmill.audit.sheet import read_sheet, write_sheet
-from shardmill.audit.statements import Claim, Item, Output
+from shardmill.audit.statements import AuditOutput, AuditRow, Statement
 from shardmill.pages.cards import BoxView, TextView
 
 HOSTILE = '</script><script>window.broken=1</script><img src=x onerror="window.broken=1">'
-CLAIMS = ["There is a dog in this image.", f'=1+1 "{HOSTILE}"', "There is no cat,\nnor a größer ☕ one.", "@last"]
+STATEMENTS = ["There is a dog in this image.", f'=1+1 "{HOSTILE}"', "There is no cat,\nnor a größer ☕ one.", "@last"]
 
 
 @pytest.fixture
 def sample(tmp_path: Path) -> AuditSample:
-    """Two rows of two claims each, the first with a picture, drawn into `tmp_path` as a page and a sheet."""
+    """Two rows of two statements each, the first with an image, drawn into `tmp_path` as a page and a sheet."""
     Image.new("RGB", (640, 320), "navy").save(tmp_path / "dog.png")
-    output = Output("objects", "validate_objects", "image", pl.lit("lists"), lambda row: Item([]))
+    output = AuditOutput("objects", "validate_objects", "image", pl.lit("lists"), lambda row: AuditRow([]))
     boxes = [
         BoxView(name=HOSTILE, score=0.9, box=(10, 10, 300, 200), kind="kept"),
         BoxView(name="cat", score=0.1, box=(1, 2, 9, 9), kind="absent"),
     ]
     items = [
-        Item([Claim("k", text) for text in CLAIMS[:2]], [TextView(label=HOSTILE, text=HOSTILE)], boxes),
-        Item([Claim("k", text) for text in CLAIMS[2:]]),
+        AuditRow([Statement("k", text) for text in STATEMENTS[:2]], [TextView(label=HOSTILE, text=HOSTILE)], boxes),
+        AuditRow([Statement("k", text) for text in STATEMENTS[2:]]),
     ]
     images = [str(tmp_path / "dog.png"), str(tmp_path / "gone.png")]
-    drawn = [Drawn(output, 0, row, None, images[row], item) for row, item in enumerate(items)]
+    drawn = [SampledRow(output, 0, row, None, images[row], item) for row, item in enumerate(items)]
     claims = [
-        SampledClaim(
+        SampledStatement(
             claim_id=f"s00000000ab-000{at // 2 + 1}-0{at % 2 + 1}", unit=at // 2, stratum=0, kind="k", claim=text, row_id=at // 2,
             sub_id=None, image=images[at // 2],
         )
-        for at, text in enumerate(CLAIMS)
+        for at, text in enumerate(STATEMENTS)
     ]  # fmt: skip
     made = AuditSample(
         id="s00000000ab", pipeline="negbench", input_sha256="", run_seed=0, seed=0, rows=2, missing_shards=[], fingerprints={},
@@ -74,7 +74,7 @@ def press(page: Any, *keys: str) -> None:
 def verdicts(page: Any) -> list[str | None]:
     return list(
         page.execute_script(
-            "return [...document.querySelectorAll('.claim')].map(c => c.querySelector('input:checked')?.value ?? null)"
+            "return [...document.querySelectorAll('.statement')].map(c => c.querySelector('input:checked')?.value ?? null)"
         )
     )
 
@@ -94,17 +94,17 @@ def eventually(look: Callable[[], Path | None]) -> Path:
     raise AssertionError("nothing was saved within 20 seconds")
 
 
-def test_keys_tick_the_claims_one_after_the_other(page: Any) -> None:
+def test_keys_tick_the_statements_one_after_the_other(page: Any) -> None:
     press(page, "1", "2")
     assert verdicts(page) == ["right", "wrong", None, None]
-    assert page.find_element("id", "count").text == "2 of 4 claims"
+    assert page.find_element("id", "count").text == "2 of 4 statements"
     assert page.execute_script("return document.querySelector('.here').dataset.at") == "2"
     press(page, Keys.ARROW_UP, "3")
     assert verdicts(page) == ["right", "unclear", None, None]
     press(page, Keys.ARROW_UP, "0")
     assert verdicts(page) == ["right", None, None, None]
     press(page, "1", "1", "1")
-    assert page.find_element("id", "notice").text == "All claims are judged. Save the sheet."
+    assert page.find_element("id", "notice").text == "All statements are judged. Save the sheet."
 
 
 def test_digits_in_a_note_or_a_name_are_no_verdicts(page: Any) -> None:
@@ -113,7 +113,7 @@ def test_digits_in_a_note_or_a_name_are_no_verdicts(page: Any) -> None:
     assert verdicts(page) == [None] * 4
 
 
-def test_what_was_ticked_is_there_after_a_reload_and_goes_on_at_the_first_open_claim(page: Any) -> None:
+def test_what_was_ticked_is_there_after_a_reload_and_goes_on_at_the_first_open_statement(page: Any) -> None:
     page.find_element("id", "annotator").send_keys("Ann")
     page.find_element("css selector", "input[value=wrong]").click()
     page.find_element("css selector", ".note").send_keys("no dog")
@@ -128,7 +128,7 @@ def test_the_saved_sheet_is_the_one_that_can_be_read(page: Any, sample: AuditSam
     page.find_element("id", "annotator").send_keys("=Ann/1")
     page.find_elements("css selector", ".note")[2].send_keys('-2 "cats", größer')
     press(page, Keys.TAB)
-    page.execute_script("document.activeElement.blur(); document.querySelectorAll('.claim')[0].click()")
+    page.execute_script("document.activeElement.blur(); document.querySelectorAll('.statement')[0].click()")
     press(page, "1", "2", "3")
     path = saved(page, tmp_path)
     assert path.name == "audit-Ann-1.csv"
@@ -137,7 +137,7 @@ def test_the_saved_sheet_is_the_one_that_can_be_read(page: Any, sample: AuditSam
     assert [(tick.verdict, tick.note) for tick in sheet.ticks.values()] == [
         ("right", ""), ("wrong", ""), ("unclear", '-2 "cats", größer'),
     ]  # fmt: skip
-    assert result_of(sample, [sheet]).overall.error_rate == 0.5
+    assert summarize_sheets(sample, [sheet]).overall.error_rate == 0.5
     text = path.read_text("utf-8-sig")
     assert '"\'=1+1 ""</script>' in text and '"\'@last"' in text and '"\'=Ann/1"' in text
 

@@ -30,8 +30,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def preview(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("preview")
-    with preview_run(NewRun(input=SAMPLES / "captions.csv"), 8) as (run, lives):
-        return write_preview(run, lives, folder / "preview.html", "captions.csv")
+    with preview_run(NewRun(input=SAMPLES / "captions.csv"), 8) as (run, found):
+        return write_preview(run, found, folder / "preview.html", "captions.csv")
 
 
 def cards(browser: Browser) -> list[str]:

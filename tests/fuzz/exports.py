@@ -21,11 +21,12 @@ from fuzz.runs import PIPELINES, REFERENCE, TEXTS, hostile_run, lay_pictures, tr
 from fuzz.target import Target, settled
 from shardmill.core.planning import NewRun, start_run
 from shardmill.export.folder import LEFT_OUT, RECORD
+from shardmill.export.formats import BUILT_IN
 from shardmill.export.make import Exported, export
-from shardmill.export.offer import FORMATS, Offer, offers_of
+from shardmill.export.multi_text_reader import read_multitext
 from shardmill.export.options import ExportOptions
-from shardmill.export.rows import decoded, source_of
-from shardmill.recaption.multitext import read_multitext
+from shardmill.export.rows import decode_rows, open_rows
+from shardmill.export.tables import ExportTable, export_tables
 from shardmill.store.run_folder import RunFolder
 from shardmill.tables import open_table
 from shardmill.util.errors import UserError
@@ -59,7 +60,7 @@ def columns(case: tuple[list[str], list[tuple[str, str, list[str]]], str, str, E
         given = [cell or None for cell in cells[row_id]]
         found = [row[run.plan.input.mapping[name]] for name in known]
         assert found == given, (found, given)
-    _exported(run, offers_of(run)[0], format, folder, options)
+    _exported(run, export_tables(run)[0], format, folder, options)
 
 
 def _table(path: Path, names: list[str], rows: list[list[str]]) -> Path:
@@ -78,8 +79,8 @@ def cells(case: tuple[str, list[str], list[str | None], str, ExportOptions], fol
     """What models said and what a run found, whatever it is: in one format every table that it fits, and as datasets."""
     pipeline, words, references, format, options = case
     run = hostile_run(folder, pipeline, words, references)
-    fitting = [offer for offer in offers_of(run) if FORMATS[format].fits(offer)]
-    tried = [settled(lambda offer=offer: _exported(run, offer, format, folder, options)) for offer in fitting]  # type: ignore[misc]
+    fitting = [table for table in export_tables(run) if BUILT_IN[format].fits(table)]
+    tried = [settled(lambda table=table: _exported(run, table, format, folder, options)) for table in fitting]  # type: ignore[misc]
     before = tree(folder)
     import_module(f"shardmill.{pipeline}.build").build(run, folder / "datasets")
     _nothing_else(before, folder, folder / "datasets")
@@ -98,20 +99,20 @@ def cells(case: tuple[str, list[str], list[str | None], str, ExportOptions], fol
         raise UserError(tried[0][1])
 
 
-def _exported(run: RunFolder, offer: Offer, format: str, folder: Path, options: ExportOptions) -> None:
-    before, out = tree(folder), folder / "out" / offer.name
+def _exported(run: RunFolder, table: ExportTable, format: str, folder: Path, options: ExportOptions) -> None:
+    before, out = tree(folder), folder / "out" / table.name
     images = None if format == "webdataset" else options.images
-    done = export(run, format, out, what=[offer.name], images=images, options=options)
+    done = export(run, format, out, what=[table.name], images=images, options=options)
     _nothing_else(before, folder, out)
     files = {name for name, (kind, _) in tree(out).items() if kind != "folder" and not name.startswith("images/")}
     assert files - {RECORD, LEFT_OUT} == done.record["files"].keys()
     assert all(kind != "link" for kind, _ in tree(out).values())
-    rows = {_key(row): row for row in _rows(run, offer)}
+    rows = {_key(row): row for row in _rows(run, table)}
     left = [json.loads(line) for line in done.left_out.read_bytes().splitlines()] if done.left_out else []
     reasons = Counter(line["reason"] for line in left)
     assert reasons == done.record["left_out"]
-    READ[format](done, offer, options, rows, {_key(line) for line in left})
-    again = export(run, format, out, what=[offer.name], images=images, options=options)
+    READ[format](done, table, options, rows, {_key(line) for line in left})
+    again = export(run, format, out, what=[table.name], images=images, options=options)
     assert again.already and again.record == done.record
 
 
@@ -121,21 +122,21 @@ def _nothing_else(before: dict[str, tuple[str, int]], folder: Path, out: Path) -
     assert new == {name: kind for name, kind in before.items() if name != "out"}
 
 
-def _rows(run: RunFolder, offer: Offer) -> Iterator[Row]:
-    """The rows of an offer as its parts have them, doubles too."""
-    source = source_of(run, offer)
-    if offer.join is None:
-        yield from run.rows(offer.stages[0], source.shards)
+def _rows(run: RunFolder, table: ExportTable) -> Iterator[Row]:
+    """The rows of a table as its parts have them, near duplicates too."""
+    source = open_rows(run, table)
+    if table.join is None:
+        yield from run.rows(table.stages[0], source.shards)
         return
     for shard in source.shards:
-        yield from decoded(offer.join({stage: run.read_part(stage, shard)[0] for stage in offer.stages}), source.kinds)
+        yield from decode_rows(table.join({stage: run.read_part(stage, shard)[0] for stage in table.stages}), source.kinds)
 
 
 def _key(row: Row) -> Key:
     return row["row_id"], row.get("sub_id")
 
 
-def _webdataset(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+def _webdataset(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
     """Members are plain files with plain names, and each sample has its picture, its text and its row."""
     found = set()
     for name in done.record["files"]:
@@ -147,7 +148,7 @@ def _webdataset(done: Exported, offer: Offer, options: ExportOptions, rows: dict
             if member.endswith(".json"):
                 sample = json.loads(data)
                 row = rows[_key(sample)]
-                own = set() if offer.texts is None else {"text" if options.every_text else "texts"}
+                own = set() if table.texts is None else {"text" if options.every_text else "texts"}
                 assert all(sample[column] == value for column, value in row.items() if column not in own), (sample, row)
                 stem = member.removesuffix(".json")
                 assert any(other.startswith(f"{stem}.") and not other.endswith((".json", ".txt")) for other in members)
@@ -155,7 +156,7 @@ def _webdataset(done: Exported, offer: Offer, options: ExportOptions, rows: dict
     assert found | left == rows.keys() and not found & left
 
 
-def _parquet(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+def _parquet(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
     found = {}
     for name in done.record["files"]:
         if name.endswith(".parquet"):
@@ -163,7 +164,7 @@ def _parquet(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Ke
                 assert _key(row) not in found
                 found[_key(row)] = row
     assert found.keys() | left == rows.keys() and not found.keys() & left
-    embedded = offer.picture if options.images == "copy" else None
+    embedded = table.image_column if options.images == "copy" else None
     for key, row in found.items():
         assert list(row) == list(rows[key])
         for column, value in row.items():
@@ -176,10 +177,10 @@ def _parquet(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Ke
                 assert value == given, (column, value, given)
 
 
-def _hf(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+def _hf(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
     import yaml
 
-    _parquet(done, offer, options, rows, left)
+    _parquet(done, table, options, rows, left)
     text = (done.path / "README.md").read_text(encoding="utf-8")
     _, header, body = text.split("---\n", 2)
     known = yaml.safe_load(header)["dataset_info"][0]
@@ -187,7 +188,7 @@ def _hf(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key, Ro
     assert "<" not in body
 
 
-def _lines(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+def _lines(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
     """filepath and title, of which each is of a row, and each picture lies where it says."""
     (name,) = done.record["files"]
     with open(done.path / name, newline="", encoding="utf-8") as file:
@@ -210,7 +211,7 @@ def _at(done: Exported, place: str, options: ExportOptions) -> None:
         assert place.startswith("/")
 
 
-def _multi_text(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+def _multi_text(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
     name = next(name for name in done.record["files"] if name.endswith(".jsonl"))
     lines = list(read_multitext(done.path / name))
     for line in lines:
@@ -218,7 +219,7 @@ def _multi_text(done: Exported, offer: Offer, options: ExportOptions, rows: dict
     assert len(lines) + len(left) == len(rows)
 
 
-def _conversations(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+def _conversations(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
     """One image token in each conversation, at its beginning; no row twice and none lost."""
     (name,) = done.record["files"]
     found = set()
@@ -231,7 +232,7 @@ def _conversations(done: Exported, offer: Offer, options: ExportOptions, rows: d
     assert found | left == rows.keys() and not found & left
 
 
-def _pairs(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+def _pairs(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
     (name,) = done.record["files"]
     data = (done.path / name).read_bytes()
     found = json.loads(data) if name.endswith(".json") else [json.loads(line) for line in data.split(b"\n")[:-1]]
@@ -240,7 +241,7 @@ def _pairs(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key,
         _at(done, pair["image"] if "image" in pair else pair["images"][0], options)
 
 
-def _boxes(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+def _boxes(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
     (name,) = done.record["files"]
     made = json.loads((done.path / name).read_bytes())
     images = {image["id"]: image for image in made["images"]}
@@ -256,9 +257,19 @@ def _boxes(done: Exported, offer: Offer, options: ExportOptions, rows: dict[Key,
         assert one["category_id"] in names
 
 
+def _plain(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+    with open(done.path / f"{table.name}.csv", newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file, strict=True)
+    keys = [
+        (int(line[header.index("row_id")]), int(line[header.index("sub_id")]) if "sub_id" in header else None) for line in lines
+    ]
+    assert header == [*next(iter(rows.values()), header)]
+    assert {*keys} | left == {*rows} and len(keys) + len(left) == len(rows)
+
+
 READ = {
-    "csv": _lines, "tsv": _lines, "jsonl": _multi_text, "webdataset": _webdataset, "parquet": _parquet, "hf": _hf,
-    "llava": _conversations, "dpo": _pairs, "coco": _boxes,
+    "csv": _lines, "tsv": _lines, "jsonl": _multi_text, "webdataset": _webdataset, "table": _plain, "parquet": _parquet,
+    "hf": _hf, "llava": _conversations, "dpo": _pairs, "coco": _boxes,
 }  # fmt: skip
 _OPTIONS = st.builds(
     ExportOptions,
@@ -268,7 +279,7 @@ _OPTIONS = st.builds(
     every_text=st.booleans(),
     form=st.sampled_from(["trl", "swift", "llava"]),
 )
-_FORMAT = st.sampled_from(list(FORMATS))
+_FORMAT = st.sampled_from(list(BUILT_IN))
 
 TARGETS = [
     Target(
@@ -277,7 +288,7 @@ TARGETS = [
             st.lists(pick(NAMES) | pick(NAMES) | LITTLE, max_size=3),
             st.lists(st.tuples(REFERENCE, texts(3), st.lists(LITTLE, min_size=1, max_size=3)), min_size=1, max_size=3),
             st.sampled_from(["csv", "jsonl", "parquet"]),
-            st.sampled_from(["csv", "tsv", "webdataset", "parquet", "hf"]),
+            st.sampled_from(["csv", "tsv", "webdataset", "table", "parquet", "hf"]),
             _OPTIONS,
         ),
         columns,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fuzz.hostile import LITTLE, texts
 from fuzz.runs import PIPELINES, REFERENCE, TEXTS, hostile_run, lay_pictures
 from fuzz.target import Target
-from shardmill.audit import draw as audit
+from shardmill.audit import sample as audit
 from shardmill.audit.page import write_page
 from shardmill.audit.sheet import read_sheet, write_sheet
 from shardmill.compare.runs import compare
@@ -103,7 +103,7 @@ def pages_of(run: RunFolder, other: RunFolder, folder: Path) -> Iterator[tuple[s
     with patch("shardmill.pages.plots.can_draw", lambda: False):
         report = write_report(gather(run, rows=20), folder / "report.html", Path(run.plan.input.image_root))
     yield "report", report.read_text(encoding="utf-8")
-    sample, drawn = audit.draw(run, 12)
+    sample, drawn = audit.draw_sample(run, 12)
     audit.save_sample(sample, folder / "audit")
     write_page(sample, drawn, folder / "audit" / "audit.html", str(run.path))
     yield "audit", (folder / "audit" / "audit.html").read_text(encoding="utf-8")
@@ -135,8 +135,8 @@ def _preview(folder: Path, rows: list[tuple[str, str, str]]) -> str:
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     new = NewRun(input=path, image_root=lay_pictures(folder), settings=("filter_objects.unverified=keep",))
-    with patch.object(tempfile, "tempdir", str(folder)), preview_run(new, 3) as (run, lives):
-        return write_preview(run, lives, folder / "preview.html", str(path)).read_text(encoding="utf-8")
+    with patch.object(tempfile, "tempdir", str(folder)), preview_run(new, 3) as (run, found):
+        return write_preview(run, found, folder / "preview.html", str(path)).read_text(encoding="utf-8")
 
 
 SAMPLE = [("image", "caption", "more"), ("a.png", "A dog and a cat sleep on a sofa.", "x"), ("none.png", "Joy", "y")]

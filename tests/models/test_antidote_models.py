@@ -14,9 +14,10 @@ from PIL import Image
 from models.test_vision_pipelines import MIDDLE, captioner, detector, do
 from models.tiny_diffusion import build_sd3
 from models.train_tiny import CAPTIONS, DATA_ANTIDOTE, write_captions
-from shardmill.antidote.build import FORMS, build
+from shardmill.antidote.build import build
 from shardmill.antidote.hints import KINDS, queries_of
 from shardmill.core.planning import NewRun, start_run
+from shardmill.export.preference_forms import FORMS
 from shardmill.store.cells import decode
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.resources import resource_text

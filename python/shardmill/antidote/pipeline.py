@@ -12,7 +12,10 @@ PIPELINE = Pipeline(
         "JudgeQuestions", "AskPope", "AskDescriptions", "AnswerQueries", "PairPreferences",
     ),
     datasets="shardmill.antidote.build:build",
-    exports="shardmill.antidote.exports:offers",
+    exports="shardmill.antidote.exports:export_tables",
     quality="shardmill.antidote.quality:AntidoteQuality",
+    audit="shardmill.antidote.audit:audit_outputs",
+    compare="shardmill.antidote.compare:MEASURES",
+    prompts="shardmill.antidote.exports:prompts",
     samples={"antidote": "antidote.json"},
 )  # fmt: skip

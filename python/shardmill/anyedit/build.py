@@ -1,4 +1,4 @@
-"""The files of a finished run: instructions of every type, chains, captions; of a run over concepts, the pool.
+"""The datasets of a finished run: instructions of every type, chains, captions; of a run over concepts, the pool.
 
 shardmill build RUN
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill.anyedit.counts import EditCounts
-from shardmill.anyedit.images import GENERATED
 from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line, dump_cell
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
+from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.store.layout import REJECTS
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
@@ -35,8 +35,8 @@ Row = dict[str, Any]
 
 
 @dataclass
-class _Out:
-    """Where the files go, what was written, and what was counted on the way."""
+class _Datasets:
+    """Where the files go, which files were written, and what was counted."""
 
     run: RunFolder
     shards: list[int]
@@ -63,16 +63,18 @@ class _Out:
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
     """Write all files into `out` (RUN/datasets), in the order of the input, shard by shard.
 
-    Raises UserError naming the shards that are not finished.
+    Raises UserError naming the shards that are unfinished.
     """
     making = {CONCEPTS: _pool, CAPTIONS: _captions, JUDGED: _instructions, CHAINS: _chains}
     stages = [stage for stage in making if stage in run.stages]
     needed = [*stages, *(stage for stage in (IMPLICIT,) if stage in run.stages)]
     if not needed:
-        raise UserError(f"the run {run.path} has none of the stages {', '.join(making)}, which files are made of")
+        raise UserError(
+            f"the run {run.path} does not have any of the stages {', '.join(making)}, which the datasets are made from"
+        )
     shards, missing = choose_shards(run, needed, allow_missing)
     with ExitStack() as stack:
-        made = _Out(run, shards, out or run.path / "datasets", stack, bool(missing))
+        made = _Datasets(run, shards, out or run.path / "datasets", stack, bool(missing))
         for stage in stages:
             making[stage](made)
         if IMPLICIT in run.stages and JUDGED not in run.stages:
@@ -83,7 +85,7 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     return BuildResult({**made.files, card: None}, missing, made.counts.told())
 
 
-def _pool(out: _Out) -> None:
+def _pool(out: _Datasets) -> None:
     """The pool as the original has it, {concept: [backgrounds]}, and as a table for `shardmill concepts pairs`."""
     pool, table = out.open("concepts.json"), out.open("concepts.csv")
     table.write(csv_line(("concept", "backgrounds")).encode())
@@ -98,27 +100,27 @@ def _pool(out: _Out) -> None:
     out.wrote("concepts.csv", rows)
 
 
-def _captions(out: _Out) -> None:
-    """The captions of concepts, with their images where they were generated."""
+def _captions(out: _Datasets) -> None:
+    """The captions of concepts, with their images if these were generated."""
     stage = "generate_images" if "generate_images" in out.run.stages else CAPTIONS
     file = out.open("captions.csv")
     file.write(csv_line(CAPTION_COLUMNS).encode())
     rows = 0
     for row in out.rows(stage):
-        line = {**row, "caption": row["scene_caption"], "image": row.get(GENERATED)}
+        line = {**row, "caption": row["scene_caption"], "image": row.get(GENERATED_IMAGE)}
         file.write(csv_line(line.get(name) for name in CAPTION_COLUMNS).encode())
         rows += 1
     out.wrote("captions.csv", rows)
 
 
-def _instructions(out: _Out) -> None:
-    """One record for each instruction, implicit ones behind the others."""
+def _instructions(out: _Datasets) -> None:
+    """One record for each instruction, implicit ones last."""
     rows = _write_lines(out.open("instructions.jsonl"), _records(out))
     out.wrote("instructions.jsonl", rows)
     _count_rejects(out)
 
 
-def _records(out: _Out) -> Iterator[Row]:
+def _records(out: _Datasets) -> Iterator[Row]:
     for row in out.rows(JUDGED):
         record = record_of(row)
         out.counts.take(record["edit_type"], record["edit"], (row["row_id"], row["sub_id"]))
@@ -128,7 +130,7 @@ def _records(out: _Out) -> Iterator[Row]:
 
 
 def record_of(row: Row) -> Row:
-    """An instruction with the published fields, named as they are published, then all that was found on the way."""
+    """An instruction with the published fields under their published names, then everything else that the stages found."""
     return {
         "edit": row["edit"],
         "edited object": row["edited_object"],
@@ -151,11 +153,11 @@ def record_of(row: Row) -> Row:
 
 def image_of(row: Row) -> str | None:
     """The image of a row: the generated one (from the run's folder), or that of the input."""
-    return row.get(GENERATED) or row.get("image") or None
+    return row.get(GENERATED_IMAGE) or row.get("image") or None
 
 
-def _implicit(out: _Out) -> Iterator[Row]:
-    """The implicit edits, each once in the run. They have no picture: their caption is their own."""
+def _implicit(out: _Datasets) -> Iterator[Row]:
+    """The implicit edits, each once in the run. They have no image: they come with a caption of their own."""
     seen: set[bytes] = set()
     for row in out.rows(IMPLICIT):
         for index, edit in enumerate(row["implicit"]):
@@ -181,8 +183,8 @@ def _implicit(out: _Out) -> Iterator[Row]:
             }
 
 
-def _chains(out: _Out) -> None:
-    """The chains of turns; each turn starts from what the last one made."""
+def _chains(out: _Datasets) -> None:
+    """The chains of turns; each turn starts from the result of the one before."""
 
     def lines() -> Iterator[Row]:
         for row in out.rows(CHAINS):
@@ -193,8 +195,8 @@ def _chains(out: _Out) -> None:
     out.wrote("chains.jsonl", _write_lines(out.open("chains.jsonl"), lines()))
 
 
-def _count_rejects(out: _Out) -> None:
-    """Which instructions were rejected, and why, by type."""
+def _count_rejects(out: _Datasets) -> None:
+    """Count the rejected instructions, by type and reason."""
     keys = {"row_id": "int", "sub_id": "int"}
     for shard in out.shards:
         drawn = {

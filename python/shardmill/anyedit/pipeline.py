@@ -15,7 +15,10 @@ PIPELINE = Pipeline(
         "shardmill.anyedit.score_images:ScoreImages",
     ),
     datasets="shardmill.anyedit.build:build",
-    exports="shardmill.anyedit.exports:offers",
+    exports="shardmill.anyedit.exports:export_tables",
     quality="shardmill.anyedit.quality:AnyeditQuality",
+    audit="shardmill.anyedit.audit:audit_outputs",
+    compare="shardmill.anyedit.compare:MEASURES",
+    prompts="shardmill.anyedit.exports:prompts",
     samples={"anyedit": "anyedit.csv", "anyedit-concepts": "concepts.csv"},
 )  # fmt: skip

@@ -1,11 +1,11 @@
-"""The page on which people tick the claims of a sample; it exports the sheet that `audit_sheet` reads."""
+"""The page on which people tick the statements of a sample; it saves the sheet that `read_sheet` reads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from shardmill.audit.draw import SHEET, AuditSample, Drawn
+from shardmill.audit.sample import SHEET, AuditSample, SampledRow
 from shardmill.audit.sheet import COLUMNS, VERDICTS, sheet_rows
 from shardmill.pages.cards import Card
 from shardmill.pages.gallery import views
@@ -13,8 +13,8 @@ from shardmill.pages.html import render
 from shardmill.store.atomic import replacing
 
 
-def audit_page(sample: AuditSample, drawn: Sequence[Drawn], title: str) -> str:
-    """The page of a sample, as text: one file, with its pictures inside."""
+def audit_page(sample: AuditSample, rows: Sequence[SampledRow], title: str) -> str:
+    """The page of a sample, as text: one file, with its images inside."""
     cards = [
         Card(
             row_id=each.row_id,
@@ -22,17 +22,17 @@ def audit_page(sample: AuditSample, drawn: Sequence[Drawn], title: str) -> str:
             stage=each.output.stage,
             outcome="accepted",
             image=each.image,
-            boxes=each.item.boxes,
-            texts=each.item.texts,
+            boxes=each.shown.boxes,
+            texts=each.shown.texts,
         )
-        for each in drawn
+        for each in rows
     ]
-    claims: list[list[dict[str, object]]] = [[] for _ in drawn]
-    for at, claim in enumerate(sample.claims):
-        claims[claim.unit].append({"at": at, "text": claim.claim})
+    statements: list[list[dict[str, object]]] = [[] for _ in rows]
+    for at, statement in enumerate(sample.claims):
+        statements[statement.unit].append({"at": at, "text": statement.claim})
     units = [
-        {"output": each.output.kind, "view": view, "claims": own}
-        for each, view, own in zip(drawn, views(cards), claims, strict=True)
+        {"output": each.output.kind, "view": view, "statements": own}
+        for each, view, own in zip(rows, views(cards), statements, strict=True)
     ]
     sheet = {"id": sample.id, "columns": COLUMNS, "verdicts": VERDICTS, "rows": sheet_rows(sample.claims)}
     return render(
@@ -48,7 +48,7 @@ def audit_page(sample: AuditSample, drawn: Sequence[Drawn], title: str) -> str:
     )
 
 
-def write_page(sample: AuditSample, drawn: Sequence[Drawn], path: Path, title: str) -> None:
+def write_page(sample: AuditSample, rows: Sequence[SampledRow], path: Path, title: str) -> None:
     """Write the page of a sample."""
     with replacing(path) as file:
-        file.write(audit_page(sample, drawn, title).encode("utf-8"))
+        file.write(audit_page(sample, rows, title).encode("utf-8"))

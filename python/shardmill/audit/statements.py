@@ -1,242 +1,146 @@
-"""What a row claims that a person who sees its picture can tick: right, wrong, or unclear.
+"""What a row states that a person who sees its image can tick: right, wrong or unclear.
 
-A pipeline puts out several kinds of things, each made by one stage. For a line of such a stage `show` says what is shown and what
-is claimed; `stratum` is the group that the line belongs to, by its kind and its template, cell, query or edit type.
+A pipeline has several outputs to audit, each made by one stage. For a row of that stage `show` says what is shown and what is
+stated; `stratum` is the group that the row belongs to, such as its template, cell, query or edit type. A pipeline lists its
+outputs in its module `audit`; one that has none gets `default_outputs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import polars as pl
 
-from shardmill.antidote.hints import denial
-from shardmill.anyedit.edit_types import TYPES
-from shardmill.anyedit.images import GENERATED
+from shardmill.core.registry import pipeline_of, resolve
 from shardmill.language.nouns import is_mass, is_plural, with_article
 from shardmill.pages.cards import BoxView, TextView
-from shardmill.recaption.names import ORIGINAL, column_of, text_name
-from shardmill.recaption.perspectives import perspectives
-from shardmill.store.run_folder import RunFolder
+from shardmill.store.cells import dump_cell
+from shardmill.store.image_columns import image_column, image_columns
+from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.errors import UserError
 
 Row = Mapping[str, Any]
-LETTERS = "ABCD"
 PRESENT, ABSENT = "object present", "object absent"
+STATED_KINDS = ("text", "list", "bool", "json")
+"""Columns whose values a person can judge. Numbers are left out: nobody sees whether a score is right."""
+KEYS = ("row_id", "sub_id")
+DETECTIONS = "detections"
+"""The column with the boxes that a detector found. They are drawn over the image."""
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One sentence to tick. `kind` is what its error rate is told for."""
+class Statement:
+    """One sentence to tick. Each `kind` of statement gets an error rate of its own."""
 
     kind: str
     text: str
 
 
 @dataclass(frozen=True)
-class Item:
-    """What is shown of a line beside its picture, and what it claims."""
+class AuditRow:
+    """What is shown of a row beside its image, and what it states."""
 
-    claims: list[Claim]
+    statements: list[Statement]
     texts: list[TextView] = field(default_factory=list)
     boxes: list[BoxView] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Output:
-    """A kind of thing that a stage puts out, one for each line of which `stratum` (over its columns) is not null."""
+class AuditOutput:
+    """One output of a stage: a row of it for each row of the stage whose `stratum` (over its columns) is not null.
+
+    `image_column` names the images that are shown, if the rows have any.
+    """
 
     kind: str
     stage: str
-    picture: str
+    image_column: str | None
     stratum: pl.Expr
-    show: Callable[[Row], Item]
+    show: Callable[[Row], AuditRow]
 
 
-def outputs_of(run: RunFolder) -> list[Output]:
-    """What there is to tick in a run. Raises UserError for a run without any of the stages that claim something."""
-    found = [output for output in OUTPUTS[run.plan.pipeline](run) if output.stage in run.stages]
+def audit_outputs(run: RunFolder) -> list[AuditOutput]:
+    """What there is to tick in a run: what its pipeline lists and the run has, or else the rows of its last stages.
+
+    Empty if no stage states anything.
+    """
+    listed: Callable[[RunFolder], list[AuditOutput]] | None = resolve(pipeline_of(run).audit)
+    outputs = [output for output in listed(run) if output.stage in run.stages] if listed else []
+    return outputs or default_outputs(run)
+
+
+def require_outputs(run: RunFolder) -> list[AuditOutput]:
+    """What there is to tick in a run. Raises UserError if no stage states anything."""
+    found = audit_outputs(run)
     if not found:
-        raise UserError(f"the run {run.path} has no stage whose rows claim something that a person can tick")
+        raise UserError(f"no stage of the run {run.path} makes rows with anything that a person can tick")
     return found
 
 
-def _one(name: str) -> pl.Expr:
-    return pl.lit(name)
+def default_outputs(run: RunFolder) -> list[AuditOutput]:
+    """The rows of the last stages, one statement for each value of text, list, bool or json that they added."""
+    outputs = []
+    for stage in run.leaves():
+        columns = _stated_columns(run, stage)
+        if columns:
+            image = image_column(run, stage)
+            outputs.append(AuditOutput(stage, stage, image, pl.lit("rows"), partial(_show_values, run, columns, image)))
+    return outputs
 
 
-def _is_there(name: str) -> Claim:
-    verb = "are" if is_plural(name) and not is_mass(name) else "is"
-    return Claim(PRESENT, f"There {verb} {with_article(name)} in this image.")
+def _stated_columns(run: RunFolder, stage: str) -> list[str]:
+    if stage == INGEST:
+        return []
+    images = image_columns(run, stage)
+    adds = run.stage(stage).adds
+    return [name for name, kind in adds.items() if kind in STATED_KINDS and name not in (*images, *KEYS, DETECTIONS)]
 
 
-def _is_not_there(name: str) -> Claim:
-    return Claim(ABSENT, denial(name))
+def _show_values(run: RunFolder, columns: Sequence[str], image: str | None, row: Row) -> AuditRow:
+    """The texts of the input, and a statement for each value of these columns: `This fits the image. colours: red, blue`."""
+    inputs = [name for name, kind in run.plan.input.columns.items() if kind in ("text", "list") and name != image]
+    texts = {name: _readable(row[name]) for name in inputs if row.get(name)}
+    fits = "the image" if image and row.get(image) else "the caption" if row.get("caption") else "the row"
+    values = {name: _readable(row[name]) for name in columns if row.get(name) is not None}
+    statements = [Statement(name, f"This fits {fits}. {name}: {value}") for name, value in values.items() if value]
+    listed = [item for name in columns if isinstance(row.get(name), list) for item in row[name]]
+    return AuditRow(statements, text_views(texts), object_boxes(row, listed, []))
 
 
-def boxes_of(row: Row, present: Sequence[str], absent: Sequence[str]) -> list[BoxView]:
-    """The boxes that a detector found, by what became of their objects."""
+def _readable(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ", ".join(value) if value else "none"
+    return value if isinstance(value, str) else dump_cell(value)
+
+
+def object_present(name: str) -> Statement:
+    """The statement that an object is in the image."""
+    return Statement(PRESENT, f"There {_verb(name)} {with_article(name)} in this image.")
+
+
+def object_absent(name: str) -> Statement:
+    """The statement that an object is not in the image."""
+    return Statement(ABSENT, f"There {_verb(name)} no {name} in this image.")
+
+
+def _verb(name: str) -> str:
+    return "are" if is_plural(name) and not is_mass(name) else "is"
+
+
+def object_boxes(row: Row, present: Sequence[str], absent: Sequence[str]) -> list[BoxView]:
+    """The boxes in a row's `detections`, marked by whether their object was kept as present, kept as absent, or dropped."""
     boxes = []
-    for name, found in (row.get("detections") or {}).items():
+    for name, found in (row.get(DETECTIONS) or {}).items():
         kind: Literal["kept", "dropped", "absent"] = "kept" if name in present else "absent" if name in absent else "dropped"
         boxes += [BoxView(name=name, score=found["score"], box=tuple(box), kind=kind) for box in found["boxes"]]
     return boxes
 
 
-def _negbench(run: RunFolder) -> list[Output]:
-    options = "paraphrase" if "paraphrase_mcq" in run.stages else "caption"
-
-    def lists(row: Row) -> Item:
-        positives, negatives = row["positive_objects"], row["negative_objects"]
-        claims = [*map(_is_there, positives), *map(_is_not_there, negatives)]
-        return Item(claims, _texts(caption=row["caption"]), boxes_of(row, positives, negatives))
-
-    def captions(row: Row) -> Item:
-        claims = [Claim("negated caption", f"This is true of the image: {text}") for text in row["negative_captions"]]
-        return Item(claims, _texts(caption=row["caption"]), boxes_of(row, row["positive_objects"], row["negative_objects"]))
-
-    def question(row: Row) -> Item:
-        texts = {letter: row[f"{options}_{index}"] for index, letter in enumerate(LETTERS)}
-        answer = LETTERS[row["correct_answer"]]
-        told = " ".join(f"({letter}) {text}" for letter, text in texts.items())
-        boxes = boxes_of(row, row["positive_objects"], row["negative_objects"])
-        return Item([Claim("only true option", f"{answer} is true and no other is: {told}")], _texts(**texts), boxes)
-
-    asked = f"{options}_mcq" if options == "paraphrase" else "create_mcq"
-    return [
-        Output("objects", "validate_objects", "image", _one("lists"), lists),
-        Output("captions", "caption_negated", "image", _one("negated captions"), captions),
-        Output("questions", asked, "image", pl.col("correct_answer_template"), question),
-    ]
-
-
-def _antidote(run: RunFolder) -> list[Output]:
-    def facts(row: Row) -> Item:
-        present, absent = row["verified_present"], row["verified_absent"]
-        claims = [*map(_is_there, present), *map(_is_not_there, absent)]
-        return Item(claims, _texts(caption=row["scene_caption"]), boxes_of(row, present, absent))
-
-    def questions(row: Row) -> Item:
-        good = [each for each in row["questions"] if each["verdict"] == "pass"]
-        texts = [TextView(label=f"{each['kind']} about {each['object']}", text=each["question"]) for each in good]
-        claims = []
-        for each in good:
-            told = f"“{each['question']}” takes for granted that {with_article(each['object'])} is there, without asking whether."
-            claims += [Claim(f"{each['kind']} presupposes", told)]
-            there = _is_not_there(each["object"]) if each["kind"] == "cpq" else _is_there(each["object"])
-            claims += [Claim(f"{each['kind']} {there.kind}", there.text)]
-        return Item(claims, texts, boxes_of(row, row["verified_present"], row["verified_absent"]))
-
-    def existence(row: Row) -> Item:
-        claims = [Claim("existence answer", f"{each['question']} {each['answer'].capitalize()}.") for each in row["pope"]]
-        return Item(claims, [], boxes_of(row, row["verified_present"], row["verified_absent"]))
-
-    def pair(row: Row) -> Item:
-        texts = _texts(question=row["query"], preferred=row["response"], rejected=row["rejected_response"])
-        claims = [
-            Claim("preferred answer", f"{row['query']} This is a right answer: {row['response']}"),
-            Claim("rejected answer", f"{row['query']} This is a worse one: {row['rejected_response']}"),
-        ]
-        return Item(claims, texts, boxes_of(row, row["verified_present"], row["verified_absent"]))
-
-    judged = pl.when(pl.col("questions").str.contains('"verdict":"pass"', literal=True)).then(_one("questions"))
-    asked = pl.when(pl.col("pope") != "[]").then(_one("existence"))
-    return [
-        Output("facts", "check_facts", GENERATED, _one("lists"), facts),
-        Output("questions", "judge_questions", GENERATED, judged, questions),
-        Output("existence", "ask_pope", GENERATED, asked, existence),
-        Output("preferences", "pair_preferences", GENERATED, pl.col("query_kind"), pair),
-    ]
-
-
-def _recaption(run: RunFolder) -> list[Output]:
-    """The captions of each captioner are a thing of their own; the multi-text lines hold no others."""
-    if "check_captions" not in run.stages:
-        return []
-    options = run.stage("check_captions").options
-    asked = perspectives(options.get("perspectives_file"))
-
-    def captions(row: Row, captioner: str) -> Item:
-        claims = []
-        for each in row["checked"]:
-            if each["captioner"] == captioner and each["fault"] is None:
-                name, perspective = text_name(captioner, each["perspective"]), asked.get(each["perspective"])
-                claims.append(Claim(f"{name} fits", f"This fits the image: {each['text']}"))
-                if perspective is not None and perspective.forbids is not None:
-                    thing = "the main object" if perspective.forbids == "main object" else "an object"
-                    claims.append(Claim(f"{name} names no object", f"This does not name {thing} of the image: {each['text']}"))
-        return Item(claims, _texts(**{ORIGINAL: row.get("caption")}))
-
-    def output(captioner: str) -> Output:
-        label = column_of(captioner)
-        good = pl.col("checked").str.json_decode(CHECKED).list.eval(
-            (pl.element().struct.field("captioner") == captioner) & pl.element().struct.field("fault").is_null()
-        )  # fmt: skip
-        stratum = pl.when(good.list.any()).then(_one(label))
-        return Output(label, "check_captions", "image", stratum, lambda row: captions(row, captioner))
-
-    return [output(captioner) for captioner in options["captioners"]]
-
-
-CHECKED = pl.List(pl.Struct({"captioner": pl.String, "fault": pl.String}))
-IMPLICIT_FIELDS = ("original_caption", "instruction", "target_caption")
-
-
-def _anyedit(run: RunFolder) -> list[Output]:
-    picture = GENERATED if "generate_images" in run.stages else "image"
-
-    def edit(row: Row) -> Item:
-        texts = _texts(input=row["edit_input"], edit=row["edit"], output=row["output"])
-        kind = TYPES[row["edit_type"]].human if row["edit_type"] in TYPES else row["edit_type"]
-        return Item(_edit_claims(row["edit_input"], row["edit"], row["output"], kind), texts, boxes_of(row, [], []))
-
-    def chain(row: Row) -> Item:
-        texts, claims = [], []
-        for turn in row["chain"]:
-            texts += _texts(**{f"turn {turn['turn']}": turn["edit"], f"after turn {turn['turn']}": turn["output"]})
-            kind = TYPES[turn["edit_type"]].human if turn["edit_type"] in TYPES else turn["edit_type"]
-            claims += _edit_claims(turn["input"], turn["edit"], turn["output"], kind)
-        return Item(claims, _texts(input=row["input"]) + texts)
-
-    def implicit(row: Row) -> Item:
-        claims, texts = [], []
-        for each in row["implicit"]:
-            before, edit, after = (each[name] for name in IMPLICIT_FIELDS)
-            texts += _texts(scene=before, instruction=edit, result=after)
-            claims.append(Claim("implicit edit", f"{before} {edit} It is likely that it looks like this then: {after}"))
-        return Item(claims, texts)
-
-    def concept(row: Row) -> Item:
-        return Item([Claim("concept", f"This is a thing or a kind of things that a picture can show: {row['concept']}")])
-
-    chained = pl.when(pl.col("chain") != "[]").then(_one("chains"))
-    implied = pl.when(pl.col("implicit") != "[]").then(_one("implicit edits"))
-    last = "judge_instructions" if "judge_instructions" in run.stages else "write_instructions"
-    return [
-        Output("instructions", last, picture, pl.col("edit_type"), edit),
-        Output("chains", "chain_instructions", picture, chained, chain),
-        Output("implicit edits", "write_implicit", "image", implied, implicit),
-        Output("concepts", "judge_concepts", "image", _one("concepts"), concept),
-    ]
-
-
-def _edit_claims(before: str, edit: str, after: str | None, kind: str) -> list[Claim]:
-    claims = [Claim("instruction fits", f"“{edit}” ({kind}) makes sense for a picture of this: {before}")]
-    if after is not None:
-        claims.append(Claim("output caption", f"After “{edit}” the caption “{before}” becomes: {after}"))
-    return claims
-
-
-def _texts(**texts: str | None) -> list[TextView]:
+def text_views(texts: Mapping[str, str | None]) -> list[TextView]:
+    """Texts to show, by label; empty ones are left out."""
     return [TextView(label=label, text=text) for label, text in texts.items() if text]
-
-
-OUTPUTS: Mapping[str, Callable[[RunFolder], list[Output]]] = {
-    "negbench": _negbench,
-    "antidote": _antidote,
-    "recaption": _recaption,
-    "anyedit": _anyedit,
-}
-"""What each pipeline puts out, some of it by stages that a run need not have."""

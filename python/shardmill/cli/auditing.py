@@ -1,14 +1,18 @@
-"""Commands for people who check data: audit (tick a sample of it), compare (what changed between two runs)."""
+"""Commands that check data: audit (tick a sample of it), compare (what changed between two runs)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from shardmill.cli.base import FILE, FOLDER, cli
 from shardmill.util.errors import UserError
+
+if TYPE_CHECKING:
+    from shardmill.store.run_folder import RunFolder
 
 
 @cli.command()
@@ -23,61 +27,63 @@ from shardmill.util.errors import UserError
     type=FILE,
     multiple=True,
     metavar="SHEET.csv",
-    help="a ticked sheet: tells the error rates; once for each person who ticked",
+    help="a ticked sheet: shows the error rates; repeat it for each annotator",
 )
 @click.option("--json", "as_json", is_flag=True, help="with --read: for scripts")
 def audit(
     folder: Path, rows: int, seed: int, out: Path | None, allow_missing: bool, sheets: Sequence[Path], as_json: bool
 ) -> None:
-    """Check rows by hand: draw a sample, tick what it claims on a page or in a sheet, and learn how much of RUN is wrong.
+    """Check rows by hand: draw a sample, tick its statements on a page or in a sheet, and get the error rates of RUN.
 
     \b
     shardmill audit RUN                                  writes RUN/audit/audit.html and audit.csv
     shardmill audit RUN --read ann.csv --read bob.csv    error rates with intervals, and how far the two agree
 
-    The sample is the same for any number of shards. Rare templates and edit types are drawn as often as common ones; the rates
-    are weighted back to the whole dataset.
+    The sample is the same for any number of shards. Rare templates and edit types are drawn as often as common ones; the error
+    rates are weighted back to the whole dataset.
     """
-    from shardmill.audit import draw as drawing
+    from shardmill.audit.sample import FOLDER as AUDIT_FOLDER
+    from shardmill.audit.sample import PAGE, SHEET, draw_sample, save_sample
     from shardmill.store.run_folder import RunFolder
+    from shardmill.util.counts import count_noun
 
     run = RunFolder(folder)
-    place = out or folder / drawing.FOLDER
+    target = out or folder / AUDIT_FOLDER
     if sheets:
-        _read(run, place, sheets, as_json)
+        _read_sheets(run, target, sheets, as_json)
         return
     if as_json:
-        raise UserError("--json goes with --read; the sample that is drawn stands in sample.json")
+        raise UserError("--json goes with --read; the sample itself is written to sample.json")
     from shardmill.audit.page import write_page
     from shardmill.audit.sheet import write_sheet
 
-    sample, drawn = drawing.draw(run, rows, seed, allow_missing=allow_missing)
+    sample, drawn = draw_sample(run, rows, seed, allow_missing=allow_missing)
     if not sample.claims:
-        raise UserError(f"no row of {folder} claims anything that a person can tick")
-    write_sheet(sample, place / drawing.SHEET)
-    drawing.save_sample(sample, place)
-    write_page(sample, drawn, place / drawing.PAGE, f"{run.plan.pipeline}: {folder.resolve().name}")
-    click.echo(f"{len(drawn):,} rows with {len(sample.claims):,} claims, of {len(sample.strata)} strata, seed {seed}")
+        raise UserError(f"no row of {folder} has anything that a person can tick")
+    write_sheet(sample, target / SHEET)
+    save_sample(sample, target)
+    write_page(sample, drawn, target / PAGE, f"{run.plan.pipeline}: {folder.resolve().name}")
+    strata = "1 stratum" if len(sample.strata) == 1 else f"{len(sample.strata)} strata"
+    click.echo(f"{count_noun(len(drawn), 'row')} with {count_noun(len(sample.claims), 'statement')} from {strata}, seed {seed}")
     if sample.missing_shards:
-        click.echo(f"note: {len(sample.missing_shards)} of {run.num_shards} shards are not finished and not in it", err=True)
-    click.echo(f"tick them on {place / drawing.PAGE} (opens from disk) or in {place / drawing.SHEET}")
+        unfinished = f"{len(sample.missing_shards)} of {count_noun(run.num_shards, 'shard')}"
+        click.echo(f"note: the sample leaves out {unfinished}, not finished yet", err=True)
+    click.echo(f"tick them on {target / PAGE} (opens from disk) or in {target / SHEET}")
     where = f" --out {out}" if out else ""
-    click.echo(f"then: shardmill audit {folder}{where} --read SHEET.csv, once for each person who ticked")
+    click.echo(f"then run, with one --read for each annotator: shardmill audit {folder}{where} --read SHEET.csv")
 
 
-def _read(run: object, place: Path, sheets: Sequence[Path], as_json: bool) -> None:
+def _read_sheets(run: RunFolder, target: Path, sheets: Sequence[Path], as_json: bool) -> None:
     from rich.console import Console
 
-    from shardmill.audit.draw import changed_since, load_sample
-    from shardmill.audit.result import result_of, save_result
+    from shardmill.audit.result import save_result, summarize_sheets
+    from shardmill.audit.sample import changed_stages, load_sample
     from shardmill.audit.sheet import read_sheet
     from shardmill.audit.view import render_result
-    from shardmill.store.run_folder import RunFolder
 
-    assert isinstance(run, RunFolder)
-    sample = load_sample(run, place)
-    result = result_of(sample, [read_sheet(path, sample) for path in sheets], changed_since(run, sample))
-    path = save_result(result, place)
+    sample = load_sample(run, target)
+    result = summarize_sheets(sample, [read_sheet(path, sample) for path in sheets], changed_stages(run, sample))
+    path = save_result(result, target)
     if as_json:
         click.echo(result.model_dump_json(indent=1))
     else:
@@ -88,7 +94,7 @@ def _read(run: object, place: Path, sheets: Sequence[Path], as_json: bool) -> No
 @cli.command()
 @click.argument("a", type=FOLDER, metavar="RUN_A")
 @click.argument("b", type=FOLDER, metavar="RUN_B")
-@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="how many rows that differ to show")
+@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="how many of the rows that differ to show")
 @click.option("--seed", type=int, default=0, show_default=True, help="another seed shows other rows")
 @click.option("--out", type=FILE, metavar="PAGE.html", help="also write all of it as a page that opens from disk")
 @click.option("--json", "as_json", is_flag=True, help="for scripts")
@@ -96,7 +102,7 @@ def compare(a: Path, b: Path, rows: int, seed: int, out: Path | None, as_json: b
     """What changed from RUN_A to RUN_B: plans, yields, balances, objects, and rows that differ, column by column.
 
     Both must be runs of one pipeline. Rows are matched by row_id if the input is the same, for any two numbers of shards; what is
-    not finished in both is left out and told. A difference is called beyond chance by a chi-square test.
+    not finished in both is left out and listed. A chi-square test decides whether a difference is beyond chance.
     """
     from rich.console import Console
 

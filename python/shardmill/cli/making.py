@@ -120,17 +120,18 @@ def matching(patterns: Sequence[Path]) -> list[Path]:
 @click.argument("row_id", type=int)
 @click.option("--json", "as_json", is_flag=True, help="for scripts")
 def explain(folder: Path, row_id: int, as_json: bool) -> None:
-    """One row's life over all stages: what each added to it, or why it was rejected."""
+    """Trace one row through all stages: what each added to it, or why it was rejected."""
     from shardmill.store.run_folder import RunFolder
-    from shardmill.store.trace import explain as chapters_of
+    from shardmill.store.trace import explain as trace_row
 
-    chapters = chapters_of(RunFolder(folder), row_id)
+    outcomes = trace_row(RunFolder(folder), row_id)
     if as_json:
-        click.echo(json.dumps([vars(chapter) for chapter in chapters], indent=1, ensure_ascii=False))
+        click.echo(json.dumps([vars(each) for each in outcomes], indent=1, ensure_ascii=False))
         return
-    for chapter in chapters:
-        click.secho(f"{chapter.stage}: {chapter.fate}", bold=True, fg={"out": "green", "rejected": "red"}.get(chapter.fate))
-        for row in chapter.rows:
+    for each in outcomes:
+        colour = {"accepted": "green", "rejected": "red"}.get(each.outcome)
+        click.secho(f"{each.stage}: {each.outcome}", bold=True, fg=colour)
+        for row in each.rows:
             for name, value in row.items():
                 click.echo(f"    {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
 

@@ -83,8 +83,8 @@ def preview(what: str, input: Path | None, rows: int | None, out: Path | None, p
     shardmill preview my.yaml --input my.csv   a pipeline file of yours over a table of yours
     shardmill preview create_mcq --input my.csv    one stage, in this terminal
 
-    The page shows for each row its picture with boxes, and for each stage the prompt as sent, the raw answer, the parsed row and
-    the verdict. No run is left behind. Rows keep the numbers and the luck that they have in a run over the same table.
+    The page shows for each row its image with boxes, and for each stage the prompts as sent, the raw answers, and the result. No
+    run is left behind. Rows keep the row_ids and the random choices that they have in a run over the same table.
     """
     if is_pipeline(what):
         _preview_page(what, input, 8 if rows is None else rows, out or Path("preview.html"), options)
@@ -112,6 +112,7 @@ def _preview_page(pipeline: str, input: Path | None, rows: int, out: Path, optio
     from shardmill.core.registry import find_pipeline
     from shardmill.preview import preview_run
     from shardmill.preview.page import write_preview
+    from shardmill.util.counts import count_noun
     from shardmill.util.resources import resource_path
 
     if input is None:
@@ -121,25 +122,25 @@ def _preview_page(pipeline: str, input: Path | None, rows: int, out: Path, optio
             input = resource_path(f"data/samples/{name}")
         except UserError:
             raise UserError(f"there is no sample for {pipeline} here; name a table with --input") from None
-    with preview_run(new_run(input, pipeline, options), rows) as (run, lives):
-        write_preview(run, lives, out, str(input))
-    rejected = sum(life.steps[-1].verdict.fate == "rejected" for life in lives)
-    click.echo(f"{len(lives)} rows of {input}: {len(lives) - rejected} accepted, {rejected} rejected")
+    with preview_run(new_run(input, pipeline, options), rows) as (run, found):
+        write_preview(run, found, out, str(input))
+    rejected = sum(row.rejected for row in found)
+    click.echo(f"{count_noun(len(found), 'row')} of {input}: {len(found) - rejected} accepted, {rejected} rejected")
     click.echo(f"the page: {out}")
 
 
 def _preview_stage(stage: str, input: Path, rows: int, pipeline: str, options: dict[str, Any]) -> None:
-    from shardmill.preview import preview as look
+    from shardmill.preview import preview_stage
 
-    for row in look(stage, new_run(input, pipeline, options), rows):
-        click.secho(f"row {row.row_id}: {row.before.get('caption')}", bold=True)
-        for exchange in row.exchanges:
+    for row in preview_stage(stage, new_run(input, pipeline, options), rows):
+        step = row.steps[-1]
+        click.secho(f"row {row.row_id}: {row.values.get('caption')}", bold=True)
+        for exchange in step.exchanges:
             for message in exchange.sent:
                 click.secho(f"  {message['role']}:", fg="blue")
                 click.echo("    " + message["content"].replace("\n", "\n    "))
             click.secho("  answer:", fg="blue")
             click.echo("    " + exchange.raw.replace("\n", "\n    "))
-        if row.verdict is not None:
-            click.secho(f"  verdict: {row.verdict.fate}", fg={"out": "green", "rejected": "red"}.get(row.verdict.fate))
-            for values in row.verdict.rows:
-                click.echo("    " + json.dumps(values, ensure_ascii=False))
+        click.secho(f"  {step.result.outcome}", fg="red" if step.rejected else "green")
+        for values in step.result.rows:
+            click.echo("    " + json.dumps(values, ensure_ascii=False))

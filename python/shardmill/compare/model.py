@@ -1,4 +1,4 @@
-"""What changed between two runs, as data: the terminal and the page render it, `--json` is it."""
+"""What changed between two runs, as data: the terminal and the page render it, `--json` prints it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field
 FORMAT = 1
 
 
-class BalancePart(BaseModel):
+class ComparisonPart(BaseModel):
     """A part of a comparison; `a` and `b` are the two runs everywhere."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class PlanDifference(BalancePart):
-    """A field of the two plans that is not the same; null where a plan has no such field."""
+class PlanDifference(ComparisonPart):
+    """A field that differs between the two plans; null where a plan does not have it."""
 
     field: str
     a: Any
     b: Any
 
 
-class RunCounts(BalancePart):
+class RunCounts(ComparisonPart):
     """What a stage let through and rejected, over the shards that are finished."""
 
     shards: int
@@ -33,8 +33,8 @@ class RunCounts(BalancePart):
     rejected: dict[str, int]
 
 
-class StageCounts(BalancePart):
-    """The counts of a stage; null for a run that has no such stage. `p` is for the share of rows that it lets through."""
+class StageCounts(ComparisonPart):
+    """The counts of a stage; null for a run that does not have it. `p` is for the share of rows that it lets through."""
 
     stage: str
     a: RunCounts | None
@@ -43,8 +43,8 @@ class StageCounts(BalancePart):
     beyond_chance: bool = False
 
 
-class Balance(BalancePart):
-    """How the lines of a stage spread over categories; `p` is that of a chi-square test."""
+class Balance(ComparisonPart):
+    """How the lines of a stage are distributed over categories, with a chi-square test."""
 
     name: str
     stage: str
@@ -56,8 +56,8 @@ class Balance(BalancePart):
     beyond_chance: bool = False
 
 
-class ObjectShift(BalancePart):
-    """An object that is named in another share of the rows; `z` is that of a two-proportion test, positive where b has more."""
+class ObjectShift(ComparisonPart):
+    """An object with its share of the rows in each run; `z` is that of a two-proportion test, positive if b has more."""
 
     name: str
     a: float
@@ -65,8 +65,8 @@ class ObjectShift(BalancePart):
     z: float
 
 
-class Frequencies(BalancePart):
-    """How often objects are named in a list of a stage: rows, different objects, and those that moved most."""
+class Frequencies(ComparisonPart):
+    """How often objects are named in a list of a stage: rows, distinct objects, and those whose share moved most."""
 
     name: str
     stage: str
@@ -77,8 +77,8 @@ class Frequencies(BalancePart):
     moved: list[ObjectShift]
 
 
-class StageRows(BalancePart):
-    """The rows of a stage, by row_id. `differ` have another number of lines, or other values in `columns`, which count rows."""
+class StageRows(ComparisonPart):
+    """The rows of a stage, by row_id. Rows `differ` by their number of lines or their values; `columns` counts rows by column."""
 
     stage: str
     both: int
@@ -88,11 +88,11 @@ class StageRows(BalancePart):
     columns: dict[str, int]
     examples_a: list[int] = Field(description="rows that only run a has")
     examples_b: list[int] = Field(description="rows that only run b has")
-    not_compared: int = Field(description="rows of the input in shards that one of the runs has not finished")
+    not_compared: int = Field(description="rows of the input in shards that are unfinished in one of the runs")
 
 
-class CellDifference(BalancePart):
-    """A value of a row that is not the same. The column `fate` says what became of the row in a stage."""
+class CellDifference(ComparisonPart):
+    """A value of a row that differs. The column `outcome` says what became of the row in a stage."""
 
     stage: str
     sub_id: int | None
@@ -101,22 +101,22 @@ class CellDifference(BalancePart):
     b: Any
 
 
-class RowDifference(BalancePart):
-    """A row that differs, and where."""
+class RowDifference(ComparisonPart):
+    """A row that differs, and its values that do."""
 
     row_id: int
     cells: list[CellDifference]
 
 
-class Comparison(BalancePart):
-    """All of it. Without one input (`same_input`) row_ids name other rows, and no rows are compared."""
+class Comparison(ComparisonPart):
+    """The whole comparison. If the inputs differ (not `same_input`), row_ids name other rows, and no rows are compared."""
 
     format: int = FORMAT
     a: str
     b: str
     pipeline: str
     same_input: bool
-    tests: int = Field(description="statistical tests made; what counts as beyond chance allows for their number")
+    tests: int = Field(description="number of statistical tests; the threshold of `beyond_chance` allows for it")
     plan: list[PlanDifference]
     stages: list[StageCounts]
     balances: list[Balance]

@@ -1,4 +1,4 @@
-"""Which rows two runs over one input have in common, and in what they differ; both are read once, a shard of each at a time."""
+"""Which rows two runs over one input have in common, and how they differ. Both are read once, a shard of each at a time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import polars as pl
 from shardmill.compare.model import CellDifference, RowDifference, StageRows
 from shardmill.core.seeding import seed_of
 from shardmill.store.run_folder import INGEST, RunFolder
-from shardmill.store.trace import StageOutcome, explain
+from shardmill.store.trace import ACCEPTED, REJECTED, StageOutcome, explain
 
-EXAMPLES = 5
+MAX_EXAMPLES = 5
 KEYS = ("row_id", "sub_id")
 Shards = Mapping[str, Sequence[int]]
 
@@ -22,7 +22,11 @@ Shards = Mapping[str, Sequence[int]]
 def compare_stage(
     a: RunFolder, b: RunFolder, stage: str, shards_a: Shards, shards_b: Shards, rows: int, seed: int
 ) -> tuple[StageRows, list[int]]:
-    """The rows of a stage that both runs have, and those that differ and are drawn first: at most `rows` of them."""
+    """Compare the rows of a stage that both runs have.
+
+    Returns:
+        The counts, and the row_ids of a sample of at most `rows` rows that differ.
+    """
     columns = sorted(_own_columns(a, stage) & _own_columns(b, stage))
     found = StageRows(stage=stage, both=0, only_a=0, only_b=0, differ=0, columns={}, examples_a=[], examples_b=[], not_compared=0)
     by_column: Counter[str] = Counter()
@@ -41,21 +45,21 @@ def compare_stage(
         found.only_b += len(only_b)
         found.differ += len(unlike)
         by_column.update({name: len(each & unlike) for name, each in differing.items() if name in columns})
-        found.examples_a += only_a[: EXAMPLES - len(found.examples_a)]
-        found.examples_b += only_b[: EXAMPLES - len(found.examples_b)]
+        found.examples_a += only_a[: MAX_EXAMPLES - len(found.examples_a)]
+        found.examples_b += only_b[: MAX_EXAMPLES - len(found.examples_b)]
         drawn = first_drawn([*(row_id for _, row_id in drawn), *only_a, *only_b, *unlike], rows, seed)
     found.columns = {name: by_column[name] for name in columns if by_column[name]}
     return found, [row_id for _, row_id in drawn]
 
 
 def first_drawn(row_ids: Iterable[int], rows: int, seed: int) -> list[tuple[int, int]]:
-    """The rows that are drawn first of all, each with its draw, which is the same in every stage."""
+    """The `rows` row_ids with the lowest draws, as (draw, row_id). A row's draw is the same in every stage."""
     return heapq.nsmallest(rows, ((seed_of(seed, "compare", row_id), row_id) for row_id in set(row_ids)))
 
 
 @dataclass(frozen=True)
 class Window:
-    """A range of rows that lies in one shard of each run; without parts where one of them is not finished."""
+    """A range of rows that lies in one shard of each run; without parts if one of them is not finished."""
 
     start: int
     end: int
@@ -64,7 +68,7 @@ class Window:
 
 @dataclass
 class _Reader:
-    """The part of a run that a row is in. The last one is kept, since the next window may be of it."""
+    """Reads the part that a row is in. The last part is kept, since the next window may lie in it too."""
 
     run: RunFolder
     stage: str
@@ -102,8 +106,8 @@ def _keyed(part: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def _differing(first: pl.DataFrame, second: pl.DataFrame, columns: Sequence[str]) -> dict[str, set[int]]:
-    """The row_ids of lines that differ, by column, and under "" those of lines that only one side has."""
-    if first.schema != second.schema:  # a stage whose column had another kind in one of the runs
+    """The row_ids of lines that differ, by column; under "" those of lines that only one side has."""
+    if first.schema != second.schema:  # a column has another kind in one of the runs
         first, second = (side.with_columns(pl.col(columns).cast(pl.String)) for side in (first, second))
     pairs = first.join(second, on=list(KEYS), suffix=" of b")
     found = {name: set(pairs.filter(pl.col(name).ne_missing(pl.col(f"{name} of b")))["row_id"].to_list()) for name in columns}
@@ -112,22 +116,22 @@ def _differing(first: pl.DataFrame, second: pl.DataFrame, columns: Sequence[str]
 
 
 def differences_of(a: RunFolder, b: RunFolder, row_id: int) -> RowDifference:
-    """Everything in which the lives of a row differ, stage by stage."""
-    lives = [{chapter.stage: chapter for chapter in explain(run, row_id)} for run in (a, b)]
+    """Everything in which the traces of a row differ, stage by stage."""
+    traces = [{outcome.stage: outcome for outcome in explain(run, row_id)} for run in (a, b)]
     cells: list[CellDifference] = []
-    for stage in lives[0]:
-        if stage in lives[1]:
-            cells += _chapter_differences(lives[0][stage], lives[1][stage])
+    for stage in traces[0]:
+        if stage in traces[1]:
+            cells += _outcome_differences(traces[0][stage], traces[1][stage])
     return RowDifference(row_id=row_id, cells=cells)
 
 
-def _chapter_differences(first: StageOutcome, second: StageOutcome) -> Iterator[CellDifference]:
+def _outcome_differences(first: StageOutcome, second: StageOutcome) -> Iterator[CellDifference]:
     stage = first.stage
-    if _fate(first) != _fate(second):
-        yield CellDifference(stage=stage, sub_id=None, column="fate", a=_fate(first), b=_fate(second))
-    if first.fate != "out" or second.fate != "out":
+    if _describe(first) != _describe(second):
+        yield CellDifference(stage=stage, sub_id=None, column="outcome", a=_describe(first), b=_describe(second))
+    if first.outcome != ACCEPTED or second.outcome != ACCEPTED:
         return
-    lines = [{line.get("sub_id"): line for line in chapter.rows} for chapter in (first, second)]
+    lines = [{line.get("sub_id"): line for line in each.rows} for each in (first, second)]
     for sub_id in dict.fromkeys([*lines[0], *lines[1]]):
         one, other = lines[0].get(sub_id), lines[1].get(sub_id)
         if one is None or other is None:
@@ -138,7 +142,7 @@ def _chapter_differences(first: StageOutcome, second: StageOutcome) -> Iterator[
                 yield CellDifference(stage=stage, sub_id=sub_id, column=name, a=one[name], b=other[name])
 
 
-def _fate(chapter: StageOutcome) -> str:
-    if chapter.fate != "rejected":
-        return chapter.fate
-    return f"rejected: {'; '.join(dict.fromkeys(str(each.get('reason')) for each in chapter.rows))}"
+def _describe(found: StageOutcome) -> str:
+    if found.outcome != REJECTED:
+        return found.outcome
+    return f"rejected: {'; '.join(dict.fromkeys(str(each.get('reason')) for each in found.rows))}"

@@ -16,7 +16,9 @@ from shardmill.compare.model import Balance, CellDifference, Comparison, RunCoun
 from shardmill.pages.html import flat, render
 from shardmill.pages.shown import shortened
 
-CATEGORIES, OBJECTS, CELLS, WIDTH, LEAD = 6, 8, 6, 60, 12
+MAX_CATEGORIES, MAX_OBJECTS, MAX_CELLS, WIDTH = 6, 8, 6, 60
+LEAD = 12
+"""Characters that are shown before the point where two values begin to differ."""
 
 DIGEST = re.compile(r"\b[0-9a-f]{40,64}\b")
 
@@ -24,24 +26,31 @@ DIGEST = re.compile(r"\b[0-9a-f]{40,64}\b")
 def headline(found: Comparison) -> str:
     """The comparison in a sentence."""
     if not found.same_input:
-        return "The runs have different inputs: their rows cannot be matched, only counts and balances compare"
+        return "The runs have different inputs: rows cannot be matched, so only counts and balances are compared"
     last = found.rows[-1] if found.rows else None
     differing = sum(each.differ + each.only_a + each.only_b for each in found.rows)
     if not found.plan and not differing:
-        return "Nothing that shapes the data differs, and no row does"
-    told = f"{len(found.plan):,} fields of the plans differ"
+        return "The plans are the same, and so are all rows"
+    fields = "1 field of the plans differs" if len(found.plan) == 1 else f"{len(found.plan):,} fields of the plans differ"
     if last is None:
-        return f"{told}; the runs have no stage in common"
+        return f"{fields}; the runs have no stage in common"
     return (
-        f"{told}; of the rows of {last.stage} {last.differ:,} of {last.both:,} differ, {last.only_a:,} are only in A and "
+        f"{fields}; of the rows of {last.stage}, {last.differ:,} of {last.both:,} differ, {last.only_a:,} are only in A and "
         f"{last.only_b:,} only in B"
     )
 
 
 def render_comparison(found: Comparison) -> RenderableType:
-    """Tables for a terminal; `--json` and the page have all of it."""
+    """Tables for a terminal, shortened; `--json` and the page have everything."""
     parts: list[RenderableType] = [f"A {escape(found.a)}\nB {escape(found.b)}\n{escape(headline(found))}"]
-    for title, table in (_plan(found), _stages(found), _balances(found), _objects(found), _rows(found), _sample(found)):
+    for title, table in (
+        _plan_table(found),
+        _stage_table(found),
+        _balance_table(found),
+        _object_table(found),
+        _row_table(found),
+        _sample_table(found),
+    ):
         if table.row_count:
             parts += [f"\n[bold]{title}[/]", table]
     return Group(*parts)
@@ -49,12 +58,12 @@ def render_comparison(found: Comparison) -> RenderableType:
 
 def page_of(found: Comparison) -> str:
     """The page of a comparison, as text."""
-    balances = [(each, [*rows_of(each)]) for each in found.balances if each.a or each.b]
+    balances = [(each, [*balance_rows(each)]) for each in found.balances if each.a or each.b]
     title = f"{found.pipeline}: {Path(found.a).name} and {Path(found.b).name}"
-    return render("compare.html.j2", title=title, found=found, headline=headline(found), balances=balances, yields=_counts)
+    return render("compare.html.j2", title=title, found=found, headline=headline(found), balances=balances, yields=_format_counts)
 
 
-def rows_of(balance: Balance) -> Iterator[tuple[str, int, float, int, float]]:
+def balance_rows(balance: Balance) -> Iterator[tuple[str, int, float, int, float]]:
     """Category, count and share in A, count and share in B; what moved most comes first."""
     n, m = max(sum(balance.a.values()), 1), max(sum(balance.b.values()), 1)
     counts = {name: (balance.a.get(name, 0), balance.b.get(name, 0)) for name in balance.a.keys() | balance.b.keys()}
@@ -62,8 +71,8 @@ def rows_of(balance: Balance) -> Iterator[tuple[str, int, float, int, float]]:
     yield from sorted(rows, key=lambda row: (-abs(row[4] - row[2]), row[0]))
 
 
-def told_p(p: float | None, beyond: bool) -> str:
-    """How likely a difference is by chance."""
+def format_p(p: float | None, beyond: bool) -> str:
+    """The p-value of a difference, and whether it is beyond chance."""
     if p is None:
         return "–"
     return f"{'p < 0.0001' if p < 0.0001 else f'p = {p:.4f}'}{', beyond chance' if beyond else ''}"
@@ -76,91 +85,91 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _shorts(first: Any, second: Any) -> list[str]:
-    """Two values from a little before where they begin to differ."""
+def _shorten_pair(first: Any, second: Any) -> list[str]:
+    """Two values, from a little before the point where they begin to differ."""
     texts = ["–" if value is None else DIGEST.sub(lambda found: found[0][:12], flat(value)) for value in (first, second)]
     unlike = (at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other)
     start = next(unlike, min(map(len, texts))) - LEAD
     return [escape(shortened(f"…{text[start:]}" if start > LEAD and len(text) > WIDTH else text, WIDTH)) for text in texts]
 
 
-def _plan(found: Comparison) -> tuple[str, Table]:
+def _plan_table(found: Comparison) -> tuple[str, Table]:
     table = _table("field", "A", "B")
     for each in found.plan:
-        table.add_row(escape(each.field), *_shorts(each.a, each.b))
-    return "what differs between the plans", table
+        table.add_row(escape(each.field), *_shorten_pair(each.a, each.b))
+    return "differences between the plans", table
 
 
-def _counts(counts: RunCounts | None) -> str:
+def _format_counts(counts: RunCounts | None) -> str:
     if counts is None:
-        return "no such stage"
+        return "not in this run"
     share = f" ({counts.rows_out / counts.rows_in:.1%})" if counts.rows_in else ""
     lines = f", {counts.lines_out:,} lines" if counts.lines_out != counts.rows_out else ""
     return f"{counts.rows_out:,} of {counts.rows_in:,}{share}{lines}"
 
 
-def _stages(found: Comparison) -> tuple[str, Table]:
+def _stage_table(found: Comparison) -> tuple[str, Table]:
     table = _table("stage", "A", "B", "")
     for each in found.stages:
         table.add_row(
             escape(each.stage),
-            _counts(each.a),
-            _counts(each.b),
-            "the same" if each.a == each.b else told_p(each.p, each.beyond_chance),
+            _format_counts(each.a),
+            _format_counts(each.b),
+            "the same" if each.a == each.b else format_p(each.p, each.beyond_chance),
         )
         reasons = {**(each.a.rejected if each.a else {}), **(each.b.rejected if each.b else {})}
         for reason in sorted(reasons):
             one, other = (counts.rejected.get(reason, 0) if counts else 0 for counts in (each.a, each.b))
             if one != other:
                 table.add_row(f"  {escape(reason)}", f"{one:,}", f"{other:,}", "")
-    return "rows that each stage lets through, and what it rejects otherwise", table
+    return "rows that each stage accepts, and rejects that differ", table
 
 
-def _balances(found: Comparison) -> tuple[str, Table]:
-    changed = [each for each in found.balances if any(row[2] != row[4] for row in rows_of(each))]
+def _balance_table(found: Comparison) -> tuple[str, Table]:
+    changed = [each for each in found.balances if any(row[2] != row[4] for row in balance_rows(each))]
     table = _table("", "A", "B", "")
     for balance in changed:
-        rows = [row for row in rows_of(balance) if row[2] != row[4]]
-        table.add_row(f"[bold]{escape(balance.name)}[/]", "", "", told_p(balance.p, balance.beyond_chance))
-        for name, _, one, _, other in rows[:CATEGORIES]:
+        rows = [row for row in balance_rows(balance) if row[2] != row[4]]
+        table.add_row(f"[bold]{escape(balance.name)}[/]", "", "", format_p(balance.p, balance.beyond_chance))
+        for name, _, one, _, other in rows[:MAX_CATEGORIES]:
             table.add_row(
                 f"  {escape(shortened(name, WIDTH))}", f"{one:.1%}", f"{other:.1%}", f"{100 * (other - one):+.1f} points"
             )
-    return "balances that moved", table
+    return "balances that changed", table
 
 
-def _objects(found: Comparison) -> tuple[str, Table]:
+def _object_table(found: Comparison) -> tuple[str, Table]:
     moved = [each for each in found.frequencies if each.moved]
     table = _table("", "A", "B", "z")
     for each in moved:
-        table.add_row(f"[bold]{escape(each.name)}[/]", f"{each.distinct_a:,} different", f"{each.distinct_b:,} different", "")
-        for shift in each.moved[:OBJECTS]:
+        table.add_row(f"[bold]{escape(each.name)}[/]", f"{each.distinct_a:,} distinct", f"{each.distinct_b:,} distinct", "")
+        for shift in each.moved[:MAX_OBJECTS]:
             table.add_row(f"  {escape(shortened(shift.name, WIDTH))}", f"{shift.a:.2%}", f"{shift.b:.2%}", f"{shift.z:+.1f}")
-    return "objects that moved most, as a share of the rows", table
+    return "objects whose share of the rows moved most", table
 
 
-def _rows(found: Comparison) -> tuple[str, Table]:
+def _row_table(found: Comparison) -> tuple[str, Table]:
     table = _table("stage", "in both", "only A", "only B", "differ", "in")
     for each in found.rows:
         alone = ((each.only_a, each.examples_a), (each.only_b, each.examples_b))
-        told = [f"{count:,}" + (f" ({', '.join(map(str, rows))} …)" if rows else "") for count, rows in alone]
+        counts = [f"{count:,}" + (f" ({', '.join(map(str, rows))} …)" if rows else "") for count, rows in alone]
         columns = ", ".join(f"{name} {count:,}" for name, count in each.columns.items())
         skipped = f"{each.not_compared:,} rows not compared: unfinished" if each.not_compared else ""
         where = escape("; ".join(filter(None, [columns, skipped])))
-        table.add_row(escape(each.stage), f"{each.both:,}", *told, f"{each.differ:,}", where)
+        table.add_row(escape(each.stage), f"{each.both:,}", *counts, f"{each.differ:,}", where)
     return "rows by row_id", table
 
 
-def _sample(found: Comparison) -> tuple[str, Table]:
+def _sample_table(found: Comparison) -> tuple[str, Table]:
     table = _table("row", "where", "A", "B")
     for row in found.sample:
-        for at, cell in enumerate(row.cells[:CELLS]):
-            table.add_row("" if at else str(row.row_id), escape(place(cell)), *_shorts(cell.a, cell.b))
-        if len(row.cells) > CELLS:
-            table.add_row("", f"and {len(row.cells) - CELLS} more", "", "")
+        for at, cell in enumerate(row.cells[:MAX_CELLS]):
+            table.add_row("" if at else str(row.row_id), escape(cell_location(cell)), *_shorten_pair(cell.a, cell.b))
+        if len(row.cells) > MAX_CELLS:
+            table.add_row("", f"and {len(row.cells) - MAX_CELLS} more", "", "")
     return f"rows that differ, drawn by seed {found.sample_seed}", table
 
 
-def place(cell: CellDifference) -> str:
-    """Where a value stands: stage, line, column."""
+def cell_location(cell: CellDifference) -> str:
+    """Where a value is: stage, column, line."""
     return f"{cell.stage} {cell.column}" + (f" of line {cell.sub_id}" if cell.sub_id is not None else "")

@@ -36,9 +36,10 @@ class Pipeline:
         exports: `(run) -> list[ExportTable]`: the tables that `shardmill export` offers. Default: the last stage.
         quality: `(finished, seed) -> PipelineQuality`: what the report measures and which rules it checks. Default: lengths,
             duplicates, frequent values and samples of every column.
-        audit: `(run) -> list[...]`: what people check in `shardmill audit`. Default: every column that the last stage adds.
+        audit: `(run) -> list[AuditOutput]`: what people check by hand. Default: every column that the last stage adds.
         compare: The `CompareMeasures` by which `shardmill compare` compares two runs. Default: the values of every added column.
-        prompts: `(stage_plan) -> dict[file name, text]` for prompts that are more than one template. Default: the template.
+        prompts: `(stage_plan) -> dict[field of the fingerprint, InstalledPrompt]`: prompts that an exported dataset card shows
+            beside a stage's template. Default: the template.
         commands: click commands of this pipeline's own, added to `shardmill`.
         samples: Sample inputs for `shardmill preview`, in `data/samples/`, by the name of the pipeline or pipeline file.
         target_rows: Whether `--target-rows` may stop a run early.

@@ -73,7 +73,7 @@ class PromptHeader(BaseModel):
 
 @dataclass(frozen=True)
 class Template:
-    """A parsed template. `digest` covers its whole text, `variables` are the names that its body reads."""
+    """A parsed template. `digest` covers its whole `text`, `variables` are the names that its body reads."""
 
     name: str
     header: PromptHeader
@@ -81,6 +81,7 @@ class Template:
     digest: str
     prefixes: list[list[dict[str, str]]] = field(repr=False)
     variables: frozenset[str] = frozenset()
+    text: str = field(default="", repr=False)
 
     @property
     def sampling(self) -> Sampling:
@@ -136,7 +137,7 @@ def parse_template(text: str, where: str, *, name: str, task: str = "", system: 
         raise UserError(f"{where}, line {line}: {' '.join(str(error.message).split())}") from error
     except (yaml.YAMLError, jinja2.TemplateError) as error:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from error
-    return Template(name, header, template, sha256(text.encode()).hexdigest(), prefixes, variables)
+    return Template(name, header, template, sha256(text.encode()).hexdigest(), prefixes, variables, text)
 
 
 def _split_header(text: str, where: str) -> tuple[str, str]:

@@ -84,9 +84,12 @@ def allowed_code() -> dict[str, str]:
         raise UserError(f"the environment variable {VARIABLE} is not a JSON object of references: {error}") from None
 
 
-def allow_object(found: Any) -> str:
-    """Make an object of this process, say a class of a notebook, loadable by the name that is returned; in this process only."""
-    name = f"{found.__module__}:{found.__name__}"
+def allow_object(found: Any, name: str = "") -> str:
+    """Make an object of this process, say a class of a notebook, loadable by the name that is returned; in this process only.
+
+    An object that is not a class or function needs a name, `module:NAME`.
+    """
+    name = name or f"{found.__module__}:{found.__name__}"
     _objects[name] = found
     return name
 

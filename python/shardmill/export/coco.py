@@ -1,6 +1,6 @@
 """Boxes as COCO has them: images, annotations with boxes as [x, y, width, height] in pixels, and categories.
 
-Sizes and boxes are those of the picture upright, as its EXIF tag turns it.
+Sizes and boxes are those of the upright image, rotated by its EXIF tag.
 """
 
 from __future__ import annotations
@@ -13,38 +13,36 @@ from typing import Any
 
 from shardmill.core.model_stages import read_detections
 from shardmill.export.folder import ExportFolder
+from shardmill.export.image_paths import IMAGE_PATH, NO_IMAGE, with_image_paths
+from shardmill.export.images import map_ahead
 from shardmill.export.json_array import JsonArray
-from shardmill.export.offer import Row
 from shardmill.export.options import ExportOptions
-from shardmill.export.pictures import ahead
-from shardmill.export.placed import NO_PICTURE, PLACE, placed
-from shardmill.export.rows import OfferRows, decoded
+from shardmill.export.rows import TableRows, decode_rows
+from shardmill.export.tables import Row
 from shardmill.models.images import UnreadableImage, size_of
 from shardmill.store.atomic import replacing
 
-HEEDED = ("images",)
 
+def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> None:
+    """`WHAT.json`: each image once, with the boxes of its objects. Categories are numbered in the order of their first box.
 
-def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
-    """`WHAT.json`: each picture once, with the boxes of its objects. Categories are numbered as they are met.
-
-    An annotation also has the `score` of its object: the highest that the detector gave to it.
+    An annotation also has the `score` of its object: the highest that the detector gave it.
     """
-    assert source.offer.boxes is not None
-    detections, names = source.offer.boxes
-    name = f"{source.offer.name}.json"
+    assert source.table.boxes is not None
+    detections, names = source.table.boxes
+    name = f"{source.table.name}.json"
     categories: dict[str, int] = {}
-    info = json.dumps({"description": f"{source.run.plan.pipeline}: {source.offer.about}", "version": source.digest[:16]})
+    info = json.dumps({"description": f"{source.run.plan.pipeline}: {source.table.description}", "version": source.digest[:16]})
     with replacing(folder.path / name) as file, tempfile.TemporaryFile(dir=folder.path) as spool:
         file.write(f'{{"info": {info}, "licenses": [], "images": '.encode())
         images, annotations = JsonArray(file), JsonArray(spool)
-        for row, (width, height) in sized(source, folder, options):
-            images.add({"id": row["row_id"], "file_name": row[PLACE], "width": width, "height": height})
+        for row, (width, height) in rows_with_size(source, folder, options):
+            images.add({"id": row["row_id"], "file_name": row[IMAGE_PATH], "width": width, "height": height})
             found = read_detections(row[detections] or {})
             for thing in row[names] or []:
                 for box in found[thing].boxes if thing in found else ():
                     if (inside := clipped(box, width, height)) is None:
-                        folder.left_out.add("box outside of the picture", row["row_id"], f"{thing}: {list(box)}")
+                        folder.left_out.add("box outside of the image", row["row_id"], f"{thing}: {list(box)}")
                         continue
                     annotations.add(
                         {
@@ -67,32 +65,32 @@ def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> No
     folder.files[name] = {"rows": images.length, "annotations": annotations.length, "categories": len(categories)}
 
 
-def sized(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> Iterator[tuple[Row, tuple[int, int]]]:
-    """Each picture's first row with the picture's size, from its header."""
+def rows_with_size(source: TableRows, folder: ExportFolder, options: ExportOptions) -> Iterator[tuple[Row, tuple[int, int]]]:
+    """The first row of each image with the image's (width, height), read from its header."""
 
     def measure(row: Row) -> tuple[int, int] | UnreadableImage:
         try:
-            return size_of(str(folder.path / row[PLACE]))
+            return size_of(str(folder.path / row[IMAGE_PATH]))
         except UnreadableImage as error:
             return error
 
-    for table in placed(source, folder, options):
-        once = table.unique("row_id", keep="first", maintain_order=True).select("row_id", PLACE, *(source.offer.boxes or ()))
-        for row, size in ahead(measure, decoded(once, source.kinds)):
+    for frame in with_image_paths(source, folder, options):
+        once = frame.unique("row_id", keep="first", maintain_order=True).select("row_id", IMAGE_PATH, *(source.table.boxes or ()))
+        for row, size in map_ahead(measure, decode_rows(once, source.kinds)):
             if isinstance(size, UnreadableImage):
-                folder.left_out.add(NO_PICTURE, row["row_id"], str(size))
+                folder.left_out.add(NO_IMAGE, row["row_id"], str(size))
             else:
                 yield row, size
 
 
 def clipped(box: Sequence[float], width: int, height: int) -> list[Any] | None:
-    """[x, y, width, height] of the part of a box (left, top, right, bottom) that lies in the picture; None if there is none.
+    """[x, y, width, height] of the part of a box (left, top, right, bottom) that is in the image; None if there is none.
 
     >>> clipped((-2.0, 10.0, 30.5, 90.0), 40, 60)
     [0, 10.0, 30.5, 50.0]
     """
     left, right = (min(max(side, 0), width) for side in (box[0], box[2]))
     top, bottom = (min(max(side, 0), height) for side in (box[1], box[3]))
-    if not (right > left and bottom > top):  # also where a side is no number
+    if not (right > left and bottom > top):  # false for NaN too
         return None
     return [left, top, round(right - left, 2), round(bottom - top, 2)]

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
-from shardmill.antidote.build import FORMS
-from shardmill.antidote.exports import GENERATED
 from shardmill.export.folder import ExportFolder
+from shardmill.export.image_paths import IMAGE_PATH, with_image_paths
 from shardmill.export.json_array import JsonArray
-from shardmill.export.llava import plain
+from shardmill.export.llava import without_image_token
 from shardmill.export.options import ExportOptions
-from shardmill.export.placed import PLACE, placed
-from shardmill.export.rows import OfferRows, decoded
+from shardmill.export.preference_forms import FORMS, PreferencePair
+from shardmill.export.rows import TableRows, decode_rows
 from shardmill.store.atomic import replacing
 
-HEEDED = ("images", "form")
-TEXTS = ("query", "response", "rejected_response")
 
-
-def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
+def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> None:
     """`pairs.FORM.jsonl`, or `pairs.llava.json` as one array. Pairs of questions that are near duplicates are left out."""
+    assert source.table.pair is not None
     as_array = options.form == "llava"
-    name = f"{source.offer.name}.{options.form}.{'json' if as_array else 'jsonl'}"
+    name = f"{source.table.name}.{options.form}.{'json' if as_array else 'jsonl'}"
     form = FORMS[options.form]
     rows = 0
     with replacing(folder.path / name) as file:
         array = JsonArray(file)
-        for table in placed(source, folder, options):
-            for row in decoded(table, source.kinds):
-                pair = form({**row, GENERATED: row[PLACE], **{text: plain(row[text]) for text in TEXTS}})
+        for frame in with_image_paths(source, folder, options):
+            for row in decode_rows(frame, source.kinds):
+                line = form(_without_tokens(source.table.pair(row, row[IMAGE_PATH])))
                 if as_array:
-                    array.add(pair)
+                    array.add(line)
                 else:
-                    file.write((json.dumps(pair, ensure_ascii=False) + "\n").encode("utf-8"))
+                    file.write((json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
                 rows += 1
         if as_array:
             array.end()
     folder.files[name] = {"rows": rows}
+
+
+def _without_tokens(pair: PreferencePair) -> PreferencePair:
+    return replace(
+        pair,
+        question=without_image_token(pair.question),
+        preferred=without_image_token(pair.preferred),
+        rejected=without_image_token(pair.rejected),
+    )

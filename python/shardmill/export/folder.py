@@ -1,8 +1,8 @@
-"""The folder of an export: what is in it, what was left out and why, and how far an interrupted one got.
+"""The folder of an export: its files, the rows that were left out and why, and the progress of an unfinished one.
 
-export.json           what was exported, of which parts, with the digest of each file; written last
-left_out.jsonl        a line for each row that is not in it, with the reason; absent if there is none
-export.progress.jsonl while it is being made: what is made, and what is finished of it
+export.json            what was exported, from which parts, with the digest of each file; written last
+left_out.jsonl         a line for each row that was left out, with the reason; no file if there is none
+export.progress.jsonl  while the export is made: what it is, and which files are finished
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from shardmill.util.errors import UserError
 
 RECORD, PROGRESS, LEFT_OUT = "export.json", "export.progress.jsonl", "left_out.jsonl"
 SPOOL, MAKING = f".{LEFT_OUT}.part", ".making"
-"""What is there only while an export is made: the list of what is left out so far, and files that are not whole yet."""
+"""Only there while an export is made: the list of rows left out so far, and the folder of unfinished files."""
 
 
-class LeftOut:
-    """Rows that are not exported, written down as they are met: memory does not grow with them."""
+class LeftOutRows:
+    """Rows that are not exported, recorded on disk as they are found, so that memory does not grow with them."""
 
     def __init__(self, path: Path):
         self.counts: Counter[str] = Counter()
@@ -34,27 +34,29 @@ class LeftOut:
         self._file: IO[bytes] = open(path, "ab+")  # noqa: SIM115 (open as long as the export is made)
 
     def add(self, reason: str, row_id: int, detail: str, sub_id: int | None = None) -> None:
+        """Record a row with the reason why it is left out."""
         self.counts[reason] += 1
         line = {"row_id": row_id, **({} if sub_id is None else {"sub_id": sub_id}), "reason": reason, "detail": detail}
         self._file.write((json.dumps(line) + "\n").encode("utf-8"))
 
     def mark(self) -> dict[str, Any]:
-        """How much is written down now, for `back_to`."""
+        """How much is recorded now, for `rewind`."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return {"bytes": self._file.tell(), "counts": dict(self.counts)}
 
-    def back_to(self, mark: Mapping[str, Any]) -> None:
-        """Forget what was written down after a mark."""
+    def rewind(self, mark: Mapping[str, Any]) -> None:
+        """Remove what was recorded after a mark."""
         self._file.truncate(mark["bytes"])
         self._file.seek(0, os.SEEK_END)
         self.counts = Counter(mark["counts"])
 
     def close(self) -> None:
+        """Close the file; what is recorded stays for the next attempt."""
         self._file.close()
 
     def finish(self, final: Path) -> None:
-        """Give the list its name, if it has any line."""
+        """Give the list its final name, if it has any line."""
         self.mark()
         self.close()
         if self.counts:
@@ -66,9 +68,14 @@ class LeftOut:
 
 @dataclass
 class ExportFolder:
-    """An export under way. `identity` says what is made; `progress` holds what an earlier attempt at the same had finished.
+    """An export that is being made.
 
-    `files` are the finished data files, by name: rows, and digest and size where they are known already.
+    Attributes:
+        path: Its folder.
+        identity: What is exported; a folder with another identity is refused.
+        files: The finished data files by name: rows, and digest and size if they are known already.
+        progress: What an earlier attempt at the same export had finished.
+        facts: What else the record says.
     """
 
     path: Path
@@ -78,9 +85,9 @@ class ExportFolder:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def open(self) -> dict[str, Any] | None:
-        """Make ready to write; the record of a finished export of the same if there is one.
+        """Prepare the folder for writing, or return the record of the same export if it is finished.
 
-        Raises UserError where the folder holds anything else.
+        Raises UserError if the folder holds anything else.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; name a folder with --out")
@@ -90,21 +97,21 @@ class ExportFolder:
             return record
         lines = _lines(self.path / PROGRESS)
         if not lines and self.path.is_dir() and any(path.name != PROGRESS for path in self.path.iterdir()):
-            raise UserError(f"{self.path} holds other files; name a folder of its own with --out")
+            raise UserError(f"{self.path} holds other files; name an empty or new folder with --out")
         if lines:
             self._check(lines[0])
         make_folder(self.path)
         self.progress = lines[1:]
         if not lines:
             self.note(self.identity)
-        self.left_out = LeftOut(self.path / SPOOL)
+        self.left_out = LeftOutRows(self.path / SPOOL)
         sync_folder(self.path)
         if not self.progress:
-            self.left_out.back_to({"bytes": 0, "counts": {}})
+            self.left_out.rewind({"bytes": 0, "counts": {}})
         return None
 
     def note(self, entry: Mapping[str, Any]) -> None:
-        """Write down durably what is finished."""
+        """Record durably what is finished."""
         with open(self.path / PROGRESS, "ab") as file:
             file.write((json.dumps(entry) + "\n").encode("utf-8"))
             file.flush()
@@ -112,7 +119,7 @@ class ExportFolder:
         sync_folder(self.path)
 
     def finish(self) -> dict[str, Any]:
-        """Write the record: the export is whole."""
+        """Write the record, which makes the export complete."""
         self.left_out.finish(self.path / LEFT_OUT)
         for name, entry in self.files.items():
             path = self.path / name
@@ -127,10 +134,10 @@ class ExportFolder:
         return record
 
     def _tidy(self) -> None:
-        """Remove what is of no use once the record stands, whoever left it."""
+        """Remove what is of no use once the record exists, including what other attempts left."""
         shutil.rmtree(self.path / MAKING, ignore_errors=True)
-        for torn in (self.path / SPOOL, *self.path.glob(".*.tmp"), *self.path.glob("data/.*.tmp"), self.path / PROGRESS):
-            torn.unlink(missing_ok=True)
+        for leftover in (self.path / SPOOL, *self.path.glob(".*.tmp"), *self.path.glob("data/.*.tmp"), self.path / PROGRESS):
+            leftover.unlink(missing_ok=True)
 
     def _finished(self) -> dict[str, Any] | None:
         try:
@@ -138,26 +145,26 @@ class ExportFolder:
         except FileNotFoundError:
             return None
         except ValueError:
-            raise UserError(f"{self.path / RECORD} is damaged; remove the folder and export again") from None
+            raise UserError(f"{self.path / RECORD} is corrupt; remove the folder and export again") from None
         self._check(record)
         for name, entry in record["files"].items():
             path = self.path / name
             if not path.is_file() or path.stat().st_size != entry["bytes"]:
-                raise UserError(f"{path} is missing or changed; remove the folder {self.path} and export again")
+                raise UserError(f"{path} was removed or changed; remove the folder {self.path} and export again")
         return record
 
     def _check(self, found: Mapping[str, Any]) -> None:
-        """Raises UserError naming the first thing in which another export in this folder differs."""
+        """Raises UserError naming the first field in which another export in this folder differs."""
         for key, value in self.identity.items():
             if found.get(key) != value:
                 raise UserError(
                     f"{self.path} holds another export: its {key.replace('_', ' ')} is {short(found.get(key))}, "
-                    f"not {short(value)}; name another folder with --out, or remove that one"
+                    f"not {short(value)}; name another folder with --out, or remove this one"
                 )
 
 
 def identity_of(format: str, pipeline: str, digests: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells an export apart from others: `digests` of what it is made of, by name, and its options."""
+    """What distinguishes an export from others: the digests of its tables, by name, and its options."""
     return {
         "shardmill_export": 1,
         "format": format,
@@ -176,7 +183,7 @@ def short(value: Any) -> str:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a progress file; one that was cut off does not count."""
+    """The complete lines of a progress file. A last line that was cut off is removed from it."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -188,4 +195,4 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in whole.splitlines()]
     except ValueError:
-        raise UserError(f"{path} is damaged; remove the folder {path.parent} and export again") from None
+        raise UserError(f"{path} is corrupt; remove the folder {path.parent} and export again") from None

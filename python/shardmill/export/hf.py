@@ -9,22 +9,21 @@ from shardmill.export.hf_card import CardTable, card, prompt_path, stages_of
 from shardmill.export.options import ExportOptions
 from shardmill.export.parquet import embeds, write_files
 from shardmill.export.prompts import prompts_of
-from shardmill.export.rows import OfferRows
+from shardmill.export.rows import TableRows
 from shardmill.store.atomic import replacing
 
-HEEDED = ("images", "max_size")
 CARD = "README.md"
 
 
-def write(sources: Sequence[OfferRows], folder: ExportFolder, options: ExportOptions) -> None:
-    """`data/WHAT-00000.parquet`, a configuration of the dataset for each table, the first being the default, and `README.md`."""
+def write(sources: Sequence[TableRows], folder: ExportFolder, options: ExportOptions) -> None:
+    """`data/WHAT-00000.parquet`, a configuration for each table, the first being the default, and the card `README.md`."""
     tables = []
     for source in sources:
         rows = write_files(source, folder, options, "data/")
-        size = sum((folder.path / name).stat().st_size for name in folder.files if name.startswith(f"data/{source.offer.name}-"))
-        tables.append(CardTable(source, rows, size, source.offer.picture if embeds(source, options) else None))
+        size = sum((folder.path / name).stat().st_size for name in folder.files if name.startswith(f"data/{source.table.name}-"))
+        tables.append(CardTable(source, rows, size, source.table.image_column if embeds(source, options) else None))
     run = sources[0].run
-    prompts = [prompt for stage in stages_of(sources) for prompt in prompts_of(run.plan.pipeline, run.stage(stage))]
+    prompts = [prompt for stage in stages_of(sources) for prompt in prompts_of(run, stage)]
     for prompt in prompts:
         for name, text in prompt.files.items():
             _write_text(folder, prompt_path(name), text)

@@ -13,7 +13,7 @@ import yaml
 
 from shardmill import __version__
 from shardmill.export.prompts import PromptFile
-from shardmill.export.rows import OfferRows
+from shardmill.export.rows import TableRows
 from shardmill.store.cells import Kind
 from shardmill.store.dataset_card import stage_entry
 from shardmill.store.run_folder import INGEST
@@ -37,9 +37,9 @@ MARKUP = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]()#+!|~"} | {"<"
 
 @dataclass(frozen=True)
 class CardTable:
-    """A configuration: rows and bytes of its files, and the column in which pictures are embedded."""
+    """A configuration: the rows and bytes of its files, and the column in which images are embedded."""
 
-    source: OfferRows
+    source: TableRows
     rows: int
     size: int
     embedded: str | None
@@ -70,7 +70,7 @@ def card(tables: Sequence[CardTable], prompts: Sequence[PromptFile], left_out: M
 
 
 def metadata(tables: Sequence[CardTable]) -> dict[str, Any]:
-    """The header: licence to fill in, tags, size, and for each configuration its files, columns and number of rows."""
+    """The YAML header: licence to fill in, tags, size, and for each configuration its files, columns and number of rows."""
     rows = sum(table.rows for table in tables)
     return {
         "license": "unknown",
@@ -80,15 +80,15 @@ def metadata(tables: Sequence[CardTable]) -> dict[str, Any]:
         "size_categories": [next((name for most, name in SIZES if rows < most), "n>100M")],
         "configs": [
             {
-                "config_name": table.source.offer.name,
-                **({"default": True} if place == 0 else {}),
-                "data_files": [{"split": "train", "path": f"data/{table.source.offer.name}-*.parquet"}],
+                "config_name": table.source.table.name,
+                **({"default": True} if index == 0 else {}),
+                "data_files": [{"split": "train", "path": f"data/{table.source.table.name}-*.parquet"}],
             }
-            for place, table in enumerate(tables)
+            for index, table in enumerate(tables)
         ],
         "dataset_info": [
             {
-                "config_name": table.source.offer.name,
+                "config_name": table.source.table.name,
                 "features": [feature(name, kind, table.embedded) for name, kind in table.source.kinds.items()],
                 "splits": [{"name": "train", "num_bytes": table.size, "num_examples": table.rows}],
                 "download_size": table.size,
@@ -103,12 +103,12 @@ def feature(name: str, kind: Kind, embedded: str | None) -> dict[str, Any]:
     return {"name": name, **({"dtype": "image"} if name == embedded else FEATURES[kind])}
 
 
-def stages_of(sources: Sequence[OfferRows]) -> list[str]:
-    """The stages that tables were made by, in the order of the pipeline."""
+def stages_of(sources: Sequence[TableRows]) -> list[str]:
+    """The stages behind the tables, in the order of the pipeline."""
     run = sources[0].run
     found: set[str | None] = set()
     for source in sources:
-        for stage in source.offer.stages:
+        for stage in source.table.stages:
             above: str | None = stage
             while above is not None and above != INGEST:
                 found.add(above)
@@ -117,7 +117,7 @@ def stages_of(sources: Sequence[OfferRows]) -> list[str]:
 
 
 def model_of(spec: Mapping[str, Any], fingerprint: Mapping[str, str]) -> tuple[str, str, str, str]:
-    """Kind, name, revision, and all else that shapes a model's answers."""
+    """Backend, name, revision, and everything else that shapes a model's answers."""
     identity = {field.removeprefix("model "): value for field, value in fingerprint.items() if field.startswith("model ")}
     kind = identity.pop("kind", str(spec.get("kind", "")))
     name = str(spec.get("model") or identity.get("model") or kind)
@@ -126,12 +126,12 @@ def model_of(spec: Mapping[str, Any], fingerprint: Mapping[str, str]) -> tuple[s
 
 
 def prompt_path(name: str) -> str:
-    """Where a prompt stands in the folder."""
+    """The path of a prompt in the folder."""
     return f"prompts/{name}"
 
 
 def plain(value: object) -> str:
-    """A value that is data, as Markdown text without markup, on one line.
+    """A value on one line, with all Markdown and HTML escaped.
 
     >>> plain("a|b\\n<script>")
     'a\\\\|b &lt;script&gt;'

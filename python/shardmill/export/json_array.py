@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import IO, Any
 
-TOGETHER = 1 << 20
-"""Bytes that are written at once: each write lets other threads run first, which takes longer than the write."""
+WRITE_SIZE = 1 << 20
+"""Bytes per write: each write releases the GIL, and getting it back takes longer than the write itself."""
 
 
 class JsonArray:
@@ -18,12 +18,14 @@ class JsonArray:
         self.length = 0
 
     def add(self, entry: Any) -> None:
+        """Write an entry."""
         self._pending += (("[\n" if not self.length else ",\n") + json.dumps(entry, ensure_ascii=False)).encode("utf-8")
         self.length += 1
-        if len(self._pending) >= TOGETHER:
+        if len(self._pending) >= WRITE_SIZE:
             self._write_out()
 
     def end(self) -> None:
+        """Write the closing bracket."""
         self._pending += b"\n]" if self.length else b"[]"
         self._write_out()
 

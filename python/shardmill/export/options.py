@@ -1,4 +1,4 @@
-"""How an export is made."""
+"""The options of an export."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from shardmill.util.errors import UserError
 Images = Literal["copy", "reference"]
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", re.IGNORECASE)
-LEAST = 10_000
+MIN_SIZE = 10_000
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """`images` are copied (into tars and tables: embedded) or only named; `max_size` is that of a tar or table, in bytes.
+    """The options; each format uses some of them.
 
-    `texts` and `missing` are for jsonl: how many texts an image has, and what becomes of an image that lacks one. `every_text`
-    makes a WebDataset sample of each text of a picture, `form` is that of preference pairs.
+    Attributes:
+        images: Whether images are copied (into tars and tables: embedded) or only referenced.
+        max_size: Of a tar or Parquet file, in bytes.
+        texts: jsonl: how many texts an image has.
+        missing: jsonl: what to do with an image that lacks a text.
+        every_text: webdataset: a sample for each text of an image.
+        form: dpo: the trainer.
     """
 
     images: Images
@@ -30,7 +35,7 @@ class ExportOptions:
     form: Literal["trl", "swift", "llava"] = "trl"
 
     def named(self, *names: str) -> dict[str, Any]:
-        """The options that a format heeds."""
+        """The values of the options of these names."""
         return {name: value for name, value in asdict(self).items() if name in names}
 
 
@@ -42,6 +47,6 @@ def size_of(text: str) -> int:
     """
     found = SIZE.fullmatch(text.strip())
     size = int(float(found[1]) * UNITS[(found[2] or "").lower()]) if found else 0
-    if size < LEAST:
-        raise UserError(f"{text!r} is no size of a file; write it like 1GB, 500MB or 64k")
+    if size < MIN_SIZE:
+        raise UserError(f"{text!r} is not a file size of at least 10 kB; write it like 1GB, 500MB or 64k")
     return size

@@ -1,77 +1,77 @@
-"""The prompts that a run was made with: their texts, where what is installed is still what the run's fingerprints name."""
+"""The prompts that a run was made with: their texts, if what is installed is still what the run's fingerprints name."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
+from shardmill.core.model_stages import TextStage
+from shardmill.core.prompts import is_prompt_file
+from shardmill.core.registry import pipeline_of, resolve
+from shardmill.core.shard_runner import open_stage
 from shardmill.store.plan import StagePlan
+from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
-from shardmill.util.resources import resource_path
+from shardmill.util.resources import resource_text
 
-ANYWHERE = {
-    "negbench": "extract_objects.md",
-    "antidote": "parse_captions.md",
-    "recaption": "perspectives.yaml",
-    "anyedit": "write_captions.md",
-}
-"""A file of each pipeline's templates, by which their folder is found."""
-FIELDS = ("template", "wordings", "examples", "template words", "perspectives")
-"""The fields of a fingerprint that are digests of prompts."""
+TEMPLATE = "template"
+"""The field of a fingerprint with the digest of a text stage's prompt."""
+
+
+class InstalledPrompt(NamedTuple):
+    """A prompt as it is installed now: the digest that it has in a fingerprint, and its files with their texts."""
+
+    digest: str
+    files: Mapping[str, str]
+
+
+InstalledPrompts = Callable[[StagePlan], Mapping[str, InstalledPrompt]]
+"""What a pipeline's `prompts` is: the prompts of a stage by the field of its fingerprint, beside or instead of its template."""
 
 
 @dataclass(frozen=True)
 class PromptFile:
-    """A prompt of a stage by its digest; the name and text of its files, none where they have changed since."""
+    """A prompt of a stage by its digest; the names and texts of its files, none if they were changed since."""
 
     stage: str
     field: str
     digest: str
-    files: dict[str, str]
+    files: Mapping[str, str]
 
 
-def prompts_of(pipeline: str, stage: StagePlan) -> list[PromptFile]:
+def installed_file(path: str) -> InstalledPrompt:
+    """A prompt that is one file of the product, such as `templates/antidote/descriptions.yaml`."""
+    text = resource_text(path)
+    return InstalledPrompt(sha256(text.encode()).hexdigest(), {Path(path).name: text})
+
+
+def prompts_of(run: RunFolder, stage: str) -> list[PromptFile]:
     """All prompts of a stage."""
+    planned = run.stage(stage)
+    listed: InstalledPrompts | None = resolve(pipeline_of(run).prompts)
+    installed = dict(listed(planned)) if listed else {}
+    if TEMPLATE in planned.fingerprint and TEMPLATE not in installed:
+        installed[TEMPLATE] = _template_of(run, stage)
     found = []
-    for field in FIELDS:
-        digest = stage.fingerprint.get(field)
+    for field, prompt in installed.items():
+        digest = planned.fingerprint.get(field)
         if digest is not None:
-            found.append(PromptFile(stage.name, field, digest, _texts(pipeline, field, digest, stage)))
+            found.append(PromptFile(stage, field, digest, prompt.files if digest == prompt.digest else {}))
     return found
 
 
-def _texts(pipeline: str, field: str, digest: str, stage: StagePlan) -> dict[str, str]:
-    texts = _templates(pipeline)
-    alone = {name: text for name, text in texts.items() if sha256(text.encode()).hexdigest() == digest}
-    if alone:
-        return alone
-    if field == "perspectives":
-        return {"perspectives.yaml": texts["perspectives.yaml"]} if _as_installed(digest, stage) else {}
-    if pipeline == "anyedit":
-        from shardmill.anyedit.instruction_prompts import prompts_digest
-
-        if prompts_digest()["template"] == digest:
-            return {name: text for name, text in texts.items() if name.startswith("instructions/")}
-    return {}
-
-
-def _as_installed(digest: str, stage: StagePlan) -> bool:
-    """Whether a recaption stage asks for perspectives just as the installed file has them."""
-    from shardmill.recaption.perspectives import digest_of, perspectives
-
-    known = perspectives()
-    names = stage.options.get("perspectives") or list(known)
-    return digest in {digest_of(known[name] for name in names if name in known), digest_of(known.values())}
-
-
-@cache
-def _templates(pipeline: str) -> dict[str, str]:
-    """The template files of a pipeline by their path in its folder."""
+def _template_of(run: RunFolder, stage: str) -> InstalledPrompt:
+    """The template of a text stage; without files if its code is not installed or was not named by the command."""
     try:
-        folder = resource_path(f"templates/{pipeline}/{ANYWHERE[pipeline]}").parent
-    except (KeyError, UserError):
-        return {}
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".md", ".yaml"))
-    return {Path(path).relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+        opened = open_stage(run, stage)
+        template = opened.template if isinstance(opened, TextStage) else None
+    except UserError:
+        template = None
+    if template is None or not isinstance(opened, TextStage):
+        return InstalledPrompt("", {})
+    own_file = run.stage(stage).prompt is None and is_prompt_file(opened.prompt)
+    name = Path(opened.prompt).name if own_file else f"{stage}.md"
+    return InstalledPrompt(template.digest, {name: template.text})

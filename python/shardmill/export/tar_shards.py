@@ -1,4 +1,4 @@
-"""Tar files of limited size whose bytes depend on nothing but the members: no times, owners or modes of this machine."""
+"""Tar files whose bytes depend on nothing but their members: no times, owners or modes of this machine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from shardmill.store.atomic import new_attempt, sync_folder
 BLOCK = tarfile.BLOCKSIZE
 END = 2 * BLOCK
 MODE = 0o644
-TOGETHER = 4 << 20
-"""Bytes that are written at once: each write lets other threads run first, which takes longer than the write."""
+WRITE_SIZE = 4 << 20
+"""Bytes per write: each write releases the GIL, and getting it back takes longer than the write itself."""
 
 Member = tuple[str, bytes]
 
 
 @dataclass
 class TarShard:
-    """One tar file under way, in a folder of files that are not whole yet."""
+    """A tar file that is being written, in a folder of unfinished files, until `publish` gives it its name."""
 
     path: Path
     making: Path
@@ -38,7 +38,7 @@ class TarShard:
         self._pending = bytearray()
 
     def add(self, members: Sequence[Member]) -> None:
-        """The members of one sample, one behind the other as WebDataset wants them."""
+        """Add the members of one sample, one after the other as WebDataset requires."""
         for name, data in members:
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(data), MODE
@@ -48,7 +48,7 @@ class TarShard:
         self.samples += 1
 
     def publish(self) -> dict[str, object]:
-        """Give the file its name, whole and durable; returns what the record says of it."""
+        """Complete the file, sync it, and give it its name; returns its entry in the record."""
         self._write(bytes(END))
         self._write_out()
         self._file.flush()
@@ -59,12 +59,13 @@ class TarShard:
         return {"rows": self.samples, "bytes": self.size, "sha256": self._sha.hexdigest()}
 
     def close(self) -> None:
+        """Close the file, published or not."""
         self._file.close()
 
     def _write(self, data: bytes) -> None:
         self._pending += data
         self.size += len(data)
-        if len(self._pending) >= TOGETHER:
+        if len(self._pending) >= WRITE_SIZE:
             self._write_out()
 
     def _write_out(self) -> None:

@@ -1,7 +1,7 @@
 """WebDataset: tar shards of samples KEY.jpg, KEY.txt, KEY.json, with the image files as they are.
 
-Keys come from row ids. A finished tar is written down in the export's progress with the place where the next one begins, so an
-interrupted export goes on behind it, and the tars are the same as if nothing had happened.
+Keys come from row_ids. A finished tar is recorded in the export's progress with the position at which the next one begins, so
+that an interrupted export resumes there, and its tars are the same as without the interruption.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from shardmill.export.folder import MAKING, ExportFolder
-from shardmill.export.offer import Row
+from shardmill.export.image_paths import NO_IMAGE, NO_TEXT, load_image
+from shardmill.export.images import ExportImage, ExportImages, map_ahead
 from shardmill.export.options import ExportOptions
-from shardmill.export.pictures import ExportImage, ExportImages, ahead
-from shardmill.export.placed import NO_PICTURE, NO_TEXT, loaded
-from shardmill.export.rows import OfferRows, decoded
+from shardmill.export.rows import TableRows, decode_rows
+from shardmill.export.tables import Row
 from shardmill.export.tar_shards import END, Member, TarShard, size_in_tar
 from shardmill.models.images import UnreadableImage
 
-HEEDED = ("max_size", "every_text")
 TEXTS = "exported\ntexts"
-"""A column of texts for a while. No run can have one of this name: ingest refuses those with a line break."""
-Place = tuple[int, int]
+"""A temporary column of texts. No run has a column of this name: ingest refuses names with a line break."""
+Position = tuple[int, int]
+"""A shard and the number of a row in it."""
 
 
-def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> None:
-    """`WHAT-000000.tar` and so on, none larger than `max_size` unless one picture is."""
-    start = resumed(folder)
+def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> None:
+    """`WHAT-000000.tar` and so on, none larger than `max_size` unless one image is."""
+    start = resume(folder)
     tar: TarShard | None = None
     try:
-        for place, row, picture in samples(source, folder, start, "text" if options.every_text else "texts"):
-            if isinstance(picture, UnreadableImage):
-                folder.left_out.add(NO_PICTURE, row["row_id"], str(picture), row.get("sub_id"))
+        for position, row, image in read_samples(source, folder, start, "text" if options.every_text else "texts"):
+            if isinstance(image, UnreadableImage):
+                folder.left_out.add(NO_IMAGE, row["row_id"], str(image), row.get("sub_id"))
                 continue
-            row_samples = samples_of(row, picture, options.every_text)
+            row_samples = samples_of(row, image, options.every_text)
             if not row_samples:
                 folder.left_out.add(NO_TEXT, row["row_id"], "", row.get("sub_id"))
                 continue
             if tar is not None and tar.size + sum(map(size_in_tar, row_samples)) + END > options.max_size:
-                publish(tar, folder, place)
+                publish(tar, folder, position)
                 tar = None
-            tar = tar or TarShard(folder.path / f"{source.offer.name}-{len(folder.files):06d}.tar", folder.path / MAKING)
+            tar = tar or TarShard(folder.path / f"{source.table.name}-{len(folder.files):06d}.tar", folder.path / MAKING)
             for members in row_samples:
                 tar.add(members)
         if tar is not None:
@@ -51,20 +51,20 @@ def write(source: OfferRows, folder: ExportFolder, options: ExportOptions) -> No
             tar.close()
 
 
-def publish(tar: TarShard, folder: ExportFolder, following: Place) -> None:
-    """Finish a tar; the next one begins at the row `following`."""
+def publish(tar: TarShard, folder: ExportFolder, following: Position) -> None:
+    """Finish a tar; the next one begins at the position `following`."""
     record = tar.publish()
     folder.files[tar.path.name] = record
     folder.note({"tar": tar.path.name, "record": record, "next": following, "left_out": folder.left_out.mark()})
 
 
-def resumed(folder: ExportFolder) -> Place | None:
-    """Take up what an earlier attempt has finished and what is still there; where to go on, None for the beginning."""
+def resume(folder: ExportFolder) -> Position | None:
+    """Keep the tars that an earlier attempt finished and that still exist; the position to resume at, None for the beginning."""
     finished: list[dict[str, Any]] = []
     for entry in folder.progress:
-        # An attempt that found a tar gone made it and those behind it again.
+        # An attempt that found a tar missing made that one and all after it again.
         finished = [*(each for each in finished if each["tar"] < entry["tar"]), entry]
-    start: Place | None = None
+    start: Position | None = None
     for entry in finished:
         path = folder.path / entry["tar"]
         if not path.is_file() or path.stat().st_size != entry["record"]["bytes"]:
@@ -72,36 +72,36 @@ def resumed(folder: ExportFolder) -> Place | None:
         folder.files[entry["tar"]] = entry["record"]
         start = tuple(entry["next"])
         mark = entry["left_out"]
-    folder.left_out.back_to(mark if start else {"bytes": 0, "counts": {}})
+    folder.left_out.rewind(mark if start else {"bytes": 0, "counts": {}})
     return start
 
 
-def samples(
-    source: OfferRows, folder: ExportFolder, start: Place | None, own: str
-) -> Iterator[tuple[Place, Row, ExportImage | UnreadableImage]]:
-    """The rows from a place on, with their texts and pictures, read ahead within a shard.
+def read_samples(
+    source: TableRows, folder: ExportFolder, start: Position | None, own: str
+) -> Iterator[tuple[Position, Row, ExportImage | UnreadableImage]]:
+    """The rows from a position on, with their texts and images, read ahead within a shard.
 
     A column of the input that has the name of the samples' `own` field becomes input_NAME.
     """
-    assert source.offer.picture is not None
-    pictures = ExportImages(source.run, source.offer.picture)
+    assert source.table.image_column is not None
+    images = ExportImages(source.run, source.table.image_column)
     shard_from, row_from = start or (0, 0)
-    for shard, table in source.tables(folder.left_out, shard_from, resumed=start is not None):
+    for shard, frame in source.frames(folder.left_out, shard_from, resumed=start is not None):
         kinds = source.kinds
-        if source.offer.texts is not None:
-            table = table.with_columns(source.offer.texts.alias(TEXTS))
-            carried = own in source.run.plan.input.columns and own not in source.offer.joined
-            if own in table.columns and carried:
-                aside = free_name(own, table.columns)
-                table, kinds = table.rename({own: aside}), {**kinds, aside: kinds[own]}
+        if source.table.texts is not None:
+            frame = frame.with_columns(source.table.texts.alias(TEXTS))
+            from_input = own in source.run.plan.input.columns and own not in source.table.joined_columns
+            if own in frame.columns and from_input:
+                renamed = free_name(own, frame.columns)
+                frame, kinds = frame.rename({own: renamed}), {**kinds, renamed: kinds[own]}
         skipped = row_from if shard == shard_from else 0
-        rows = decoded(table.slice(skipped), kinds)
-        for number, (row, picture) in enumerate(ahead(lambda row: loaded(pictures, row[pictures.column]), rows), skipped):
-            yield (shard, number), row, picture
+        rows = decode_rows(frame.slice(skipped), kinds)
+        for number, (row, image) in enumerate(map_ahead(lambda row: load_image(images, row[images.column]), rows), skipped):
+            yield (shard, number), row, image
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
-    """A name for a column that must give its own away.
+    """A new name for a column whose name is needed for something else.
 
     >>> free_name("text", ["text", "input_text"])
     'input_input_text'
@@ -111,21 +111,22 @@ def free_name(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def samples_of(row: Row, picture: ExportImage, every_text: bool) -> list[list[Member]]:
+def samples_of(row: Row, image: ExportImage, every_text: bool) -> list[list[Member]]:
     """The members of a row's one sample; with `every_text` those of a sample for each of its texts."""
     row = dict(row)
     texts: list[str] | None = row.pop(TEXTS, None)
     key = f"{row['row_id']:012d}" + ("" if row.get("sub_id") is None else f"-{row['sub_id']:04d}")
     if texts is None:
-        return [sample_of(key, picture, None, row)]
+        return [sample_of(key, image, None, row)]
     texts = [text for text in texts if text and text.strip()]
     if not every_text:
-        return [sample_of(key, picture, next(iter(texts), None), {**row, "texts": texts})]
-    return [sample_of(f"{key}_{number:02d}", picture, text, {**row, "text": text}) for number, text in enumerate(texts)]
+        return [sample_of(key, image, next(iter(texts), None), {**row, "texts": texts})]
+    return [sample_of(f"{key}_{number:02d}", image, text, {**row, "text": text}) for number, text in enumerate(texts)]
 
 
-def sample_of(key: str, picture: ExportImage, text: str | None, row: Row) -> list[Member]:
-    members = [(f"{key}.{picture.suffix}", picture.data)]
+def sample_of(key: str, image: ExportImage, text: str | None, row: Row) -> list[Member]:
+    """The members of one sample: image, text, and the row as JSON."""
+    members = [(f"{key}.{image.suffix}", image.data)]
     if text is not None:
         members.append((f"{key}.txt", text.encode("utf-8")))
     return [*members, (f"{key}.json", json.dumps(row, ensure_ascii=False).encode("utf-8"))]

@@ -11,7 +11,7 @@ import click
 from shardmill.core.registry import pipeline_of, resolve
 from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.tasks import needed_shards
-from shardmill.store.combine import combine
+from shardmill.store.default_datasets import build_default
 from shardmill.store.layout import begun_shards
 from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder
@@ -42,17 +42,12 @@ def tidy(run: RunFolder) -> None:
 
 
 def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool = False, likeness: str | None = None) -> Any:
-    """Make the datasets of a run with its pipeline's `build`, or of its last stage if it has none, and print them."""
+    """Make the datasets of a run with its pipeline's `datasets`, or of its last stages by default, and print them."""
     more = {} if likeness is None else {"likeness": likeness}
     tidy(run)
-    build = resolve(pipeline_of(run).datasets)
-    if more and (build is None or "likeness" not in signature(build).parameters):
+    build = resolve(pipeline_of(run).datasets) or build_default
+    if more and "likeness" not in signature(build).parameters:
         raise UserError(f"{run.plan.pipeline} compares no questions; leave out --likeness")
-    if build is None:
-        last = [*run.stages][-1]
-        combined = combine(run, last, (out or run.path / "datasets") / f"{last}.jsonl", allow_missing=allow_missing)
-        click.echo(f"{combined.path}: {combined.lines:,} rows")
-        return combined
     result = build(run, out, allow_missing=allow_missing, **more)
     for path, rows in result.files.items():
         click.echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")

@@ -12,7 +12,7 @@ from typing import IO
 
 import polars as pl
 
-from shardmill.negbench.datasets import FILES, Shard, object_counts
+from shardmill.negbench.datasets import FILES, ShardParts, object_counts
 from shardmill.store.atomic import replacing
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
@@ -28,12 +28,14 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     """Write all datasets into `out` (RUN/datasets), shard by shard, in the order of the input.
 
     With the plan's `target_rows`, each dataset holds the first so many accepted rows, and objects are counted in the rows that a
-    dataset holds: how the input is cut shapes no file. Raises UserError naming the shards that are not finished; `allow_missing`
-    leaves them out and says so in the file names.
+    dataset holds: the files are the same for any number of shards.
+
+    Raises:
+        UserError: Shards are unfinished, and `allow_missing` does not leave them out (the file names then say so).
     """
     absent = [stage for stage in (CAPTIONS, QUESTIONS) if stage not in run.stages]
     if absent:
-        raise UserError(f"the run {run.path} has no stage {absent[0]}, which the datasets are made of")
+        raise UserError(f"the run {run.path} does not have the stage {absent[0]}, which the datasets are made from")
     out = out or run.path / "datasets"
     shards, missing = choose_shards(run, (CAPTIONS, QUESTIONS), allow_missing, needed_shards(run))
     paths = {name: out / name for name in (*FILES, "object_counts.csv", CARD)}
@@ -69,7 +71,7 @@ def _write(run: RunFolder, shards: list[int], paths: dict[str, Path]) -> dict[st
         files: dict[str, IO[bytes]] = {name: stack.enter_context(replacing(path)) for name, path in paths.items()}
         for index, number in enumerate(shards):
             tables = {stage: _first(run.read_part(stage, number)[0], stage, left) for stage in (CAPTIONS, QUESTIONS)}
-            shard = Shard(tables[CAPTIONS], tables[QUESTIONS], list(run.plan.input.columns))
+            shard = ShardParts(tables[CAPTIONS], tables[QUESTIONS], list(run.plan.input.columns))
             for name, write in FILES.items():
                 counts[name] += write(shard, files[name], index == 0)
             lists = run.read_part(LISTS, number)[0]
@@ -89,7 +91,7 @@ def _write(run: RunFolder, shards: list[int], paths: dict[str, Path]) -> dict[st
 
 
 def _first(table: pl.DataFrame, stage: str, left: dict[str, int | None]) -> pl.DataFrame:
-    """The rows of a part that the target still has room for; the room shrinks by them."""
+    """The rows of a part that the target still has room for; `left` shrinks by them."""
     room = left[stage]
     if room is None:
         return table

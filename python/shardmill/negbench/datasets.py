@@ -1,4 +1,4 @@
-"""The dataset files, one function each: what a shard adds to the file, as Polars expressions."""
+"""The dataset files, one function each, which writes what a shard adds to the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEGATED = pl.col("negative_captions").str.json_decode(LIST)
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardParts:
     """The parts of one shard: rows with negated captions, questions, and the columns that came from the input."""
 
     captions: pl.DataFrame
@@ -26,11 +26,12 @@ class Shard:
     carried: list[str]
 
     @property
-    def carried_along(self) -> list[str]:
+    def input_columns(self) -> list[str]:
+        """The other columns of the input."""
         return [name for name in self.carried if name not in ("row_id", "image", "caption")]
 
 
-def negcap_tsv(shard: Shard, file: IO[bytes], first: bool) -> int:
+def negcap_tsv(shard: ShardParts, file: IO[bytes], first: bool) -> int:
     """NegCap for open_clip: filepath and title, one negated caption per line."""
     lines = (
         shard.captions.select(filepath="image", title=pl.col("negative_captions").str.json_decode(LIST))
@@ -40,13 +41,13 @@ def negcap_tsv(shard: Shard, file: IO[bytes], first: bool) -> int:
     return _tsv(lines, file, first)
 
 
-def negcap_table(shard: Shard, file: IO[bytes], first: bool) -> int:
+def negcap_table(shard: ShardParts, file: IO[bytes], first: bool) -> int:
     """NegCap as a table, one image per row, lists in JSON."""
     columns = ["row_id", "image", "caption", "positive_objects", "negative_objects", "negative_captions", "negation_details"]
-    return _csv(shard.captions.select(*columns, *shard.carried_along), file, first)
+    return _csv(shard.captions.select(*columns, *shard.input_columns), file, first)
 
 
-def negmcq_table(shard: Shard, file: IO[bytes], first: bool) -> int:
+def negmcq_table(shard: ShardParts, file: IO[bytes], first: bool) -> int:
     """NegMCQ with the columns of the original; the template's sentences and the objects after them."""
     objects = pl.col("mcq_objects").str.json_decode(OBJECTS)
     present = objects.list.eval(pl.element().struct.field("name").filter(pl.element().struct.field("present")))
@@ -68,7 +69,7 @@ def negmcq_table(shard: Shard, file: IO[bytes], first: bool) -> int:
     return _csv(table, file, first)
 
 
-def retrieval_table(shard: Shard, file: IO[bytes], first: bool) -> int:
+def retrieval_table(shard: ShardParts, file: IO[bytes], first: bool) -> int:
     """Retrieval: filepath and captions, a list of the original and its negated captions."""
     captions = pl.concat_list(pl.col("caption"), NEGATED)
     text = pl.struct(v=captions).struct.json_encode()
@@ -81,7 +82,7 @@ NEGFULL: Mapping[str, Kind] = MappingProxyType(
 )  # fmt: skip
 
 
-def negfull_jsonl(shard: Shard, file: IO[bytes], first: bool) -> int:
+def negfull_jsonl(shard: ShardParts, file: IO[bytes], first: bool) -> int:
     """NegFull: an image with its negated captions and its questions on each line."""
     columns = [name for name in NEGFULL if name not in ("negative_captions", "mcq")]
     rows = pl.concat([shard.captions.select(columns), shard.questions.select(columns)]).unique("row_id").sort("row_id")
@@ -100,8 +101,8 @@ def negfull_jsonl(shard: Shard, file: IO[bytes], first: bool) -> int:
     return rows.height
 
 
-def negfull_tsv(shard: Shard, file: IO[bytes], first: bool) -> int:
-    """NegFull for open_clip: every caption that is true of its image, original ones only if all their objects were seen."""
+def negfull_tsv(shard: ShardParts, file: IO[bytes], first: bool) -> int:
+    """NegFull for open_clip: every caption that is true of its image, original ones only if all their objects were found."""
     confirmed = equally_long("objects", "seen_objects")
     pieces = [
         shard.captions.filter(confirmed).select("row_id", order=pl.lit(0), filepath="image", title="caption"),
@@ -115,7 +116,7 @@ def negfull_tsv(shard: Shard, file: IO[bytes], first: bool) -> int:
     return _tsv(lines, file, first)
 
 
-FILES: Mapping[str, Callable[[Shard, IO[bytes], bool], int]] = MappingProxyType(
+FILES: Mapping[str, Callable[[ShardParts, IO[bytes], bool], int]] = MappingProxyType(
     {
         "negcap.tsv": negcap_tsv,
         "negcap.csv": negcap_table,
@@ -125,11 +126,11 @@ FILES: Mapping[str, Callable[[Shard, IO[bytes], bool], int]] = MappingProxyType(
         "negfull.tsv": negfull_tsv,
     }
 )
-"""What each dataset file gets from a shard; a writer returns how many rows it wrote."""
+"""The writer of each dataset file; it returns how many rows it wrote."""
 
 
 def equally_long(first: str, second: str) -> pl.Expr:
-    """Whether two list columns hold equally many items: nothing of the first was dropped on the way to the second."""
+    """Whether two list columns have the same number of items: no item of the first was dropped for the second."""
     return pl.col(first).str.json_decode(LIST).list.len() == pl.col(second).str.json_decode(LIST).list.len()
 
 
@@ -145,7 +146,7 @@ def object_counts(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tsv(lines: pl.DataFrame, file: IO[bytes], first: bool) -> int:
-    """Lines of filepath and title; line breaks and tabs in a caption become blanks."""
+    """Lines of filepath and title; line breaks and tabs in a caption become spaces."""
     lines = lines.with_columns(pl.col("title").str.replace_all(BREAKS, " ").str.strip_chars())
     lines.write_csv(file, separator="\t", include_header=first)
     return lines.height

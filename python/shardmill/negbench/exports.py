@@ -1,19 +1,19 @@
-"""What a NegBench run has to export."""
+"""The tables that a NegBench run exports."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from shardmill.export.offer import Offer, Places, Row, Tables, Talk
+from shardmill.export.multi_text_format import TextSlot
+from shardmill.export.tables import ExportTable, QuestionAnswer, Row, Tables, TextSlots
 from shardmill.negbench.datasets import NEGATED, NEGFULL, equally_long
-from shardmill.recaption.multitext import TextSlot
 from shardmill.store.cells import Kind
 from shardmill.store.run_folder import RunFolder
 
 CAPTIONS, QUESTIONS = "caption_negated", "paraphrase_mcq"
 BOXES = ("detections", "positive_objects")
 CONFIRMED = pl.when(equally_long("objects", "seen_objects")).then(pl.col("caption"))
-"""The caption of the input, where the detector saw all that it names."""
+"""The caption of the input, if the detector found everything that it names."""
 TRUE_OPTION = pl.coalesce([pl.when(pl.col("correct_answer") == index).then(pl.col(f"paraphrase_{index}")) for index in range(4)])
 LETTERS = "ABCD"
 FULL: dict[str, Kind] = {
@@ -22,31 +22,31 @@ FULL: dict[str, Kind] = {
 }  # fmt: skip
 
 
-def offers(run: RunFolder) -> list[Offer]:
-    """Negated captions, questions, and all that is true of a picture."""
+def export_tables(run: RunFolder) -> list[ExportTable]:
+    """Negated captions, questions, and every caption that is true of an image."""
     return [
-        Offer(
+        ExportTable(
             "captions", "negated captions", (CAPTIONS,), "image",
-            texts=NEGATED, places=lambda count: places(run, count), boxes=BOXES,
+            texts=NEGATED, text_slots=lambda count: text_slots(run, count), boxes=BOXES,
         ),
-        Offer("questions", "multiple-choice questions", (QUESTIONS,), "image", talks=talks, boxes=BOXES),
-        Offer(
-            "full", "all captions that are true of a picture", (CAPTIONS, QUESTIONS), "image",
-            join=full, joined=FULL, texts=pl.col("texts").str.json_decode(pl.List(pl.String)), boxes=BOXES,
+        ExportTable("questions", "multiple-choice questions", (QUESTIONS,), "image", conversation=conversation, boxes=BOXES),
+        ExportTable(
+            "full", "all captions that are true of an image", (CAPTIONS, QUESTIONS), "image",
+            join=full, joined_columns=FULL, texts=pl.col("texts").str.json_decode(pl.List(pl.String)), boxes=BOXES,
         ),
     ]  # fmt: skip
 
 
-def places(run: RunFolder, count: int | None) -> Places:
+def text_slots(run: RunFolder, count: int | None) -> TextSlots:
     """The original and the negated captions; as many as the stage was asked for, or `count` texts in all."""
     count = count or 1 + int(run.stage(CAPTIONS).options["per_image"])
     names = ["original", *(f"negated/{number}" for number in range(1, count))]
-    texts = pl.concat_list(CONFIRMED, *(NEGATED.list.get(place, null_on_oob=True) for place in range(count - 1)))
-    return Places([TextSlot(name=name) for name in names], texts, fallback=names[1:2] or names)
+    texts = pl.concat_list(CONFIRMED, *(NEGATED.list.get(index, null_on_oob=True) for index in range(count - 1)))
+    return TextSlots([TextSlot(name=name) for name in names], texts, fallback=names[1:2] or names)
 
 
 def full(tables: Tables) -> pl.DataFrame:
-    """One row for each picture with a caption or a question."""
+    """One row for each image with a negated caption or a question."""
     captions, questions = tables[CAPTIONS], tables[QUESTIONS]
     shared = ["row_id", "image", "caption", "positive_objects", "negative_objects", "objects", "seen_objects", "detections"]
     true = questions.group_by("row_id", maintain_order=True).agg(true_options=TRUE_OPTION)
@@ -66,8 +66,8 @@ def as_cell(texts: pl.Expr) -> pl.Expr:
     return text.str.slice(5, text.str.len_chars() - 6)
 
 
-def talks(row: Row) -> list[Talk]:
+def conversation(row: Row) -> list[QuestionAnswer]:
     """The question with its four options, answered by a letter."""
-    options = "\n".join(f"{letter}. {row[f'paraphrase_{place}']}" for place, letter in enumerate(LETTERS))
+    options = "\n".join(f"{letter}. {row[f'paraphrase_{index}']}" for index, letter in enumerate(LETTERS))
     question = f"Which one of these statements is true of the image?\n{options}\nGive the letter alone."
-    return [Talk(question, LETTERS[row["correct_answer"]])]
+    return [QuestionAnswer(question, LETTERS[row["correct_answer"]])]

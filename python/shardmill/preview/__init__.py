@@ -1,9 +1,9 @@
-"""Looking at what a run would do, before there is one: a stage, or a whole pipeline, over a few rows."""
+"""What a run would do, before there is one: a pipeline, or one stage of it, over a few rows."""
 
 from __future__ import annotations
 
-from shardmill.preview.one_stage import PreviewedRow, preview
+from shardmill.preview.frames import preview_rows
+from shardmill.preview.run import PreviewedRow, PreviewStep, preview_run, preview_stage
 from shardmill.preview.tracing import Exchange
-from shardmill.preview.whole_run import PreviewedLife, PreviewStep, preview_run
 
-__all__ = ["Exchange", "PreviewStep", "PreviewedLife", "PreviewedRow", "preview", "preview_run"]
+__all__ = ["Exchange", "PreviewStep", "PreviewedRow", "preview_rows", "preview_run", "preview_stage"]

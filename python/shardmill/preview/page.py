@@ -1,4 +1,4 @@
-"""A preview of a whole pipeline as one page: rows as cards, with what each stage asked, got and made of it."""
+"""A preview of a whole pipeline as one page: rows as cards, with the prompts, answers and results of each stage."""
 
 from __future__ import annotations
 
@@ -8,27 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shardmill.anyedit.images import GENERATED, image_path
-from shardmill.audit.statements import boxes_of
+from shardmill.audit.statements import AuditRow, audit_outputs, object_boxes
+from shardmill.compare.measures import measures_of
 from shardmill.core.model_stages import read_detections, write_detections
-from shardmill.core.stage import Context
 from shardmill.pages.cards import Card, TextView
 from shardmill.pages.gallery import CardView, views
 from shardmill.pages.html import flat, render
-from shardmill.preview import Exchange, PreviewedLife, PreviewStep
+from shardmill.preview.run import PreviewedRow, PreviewStep
+from shardmill.preview.tracing import Exchange
 from shardmill.store.atomic import replacing
+from shardmill.store.image_columns import GENERATED_IMAGE, image_columns, image_reference
 from shardmill.store.run_folder import RunFolder
-
-PRESENT = ("positive_objects", "seen_objects", "verified_present", "present", "objects", "input_objects", "caption_objects")
-ABSENT = ("negative_objects", "unseen_negatives", "verified_absent", "absent", "negatives")
-"""Columns with the objects of a row, those that were checked last first."""
-SHOWN = {"caption": "caption", "scene_caption": "scene", "input": "caption that is edited", "edit": "edit"}
-"""Columns that a card shows as texts, with their labels; one that says the same as one before it is left out."""
 
 
 @dataclass(frozen=True)
 class StepView:
-    """A stage of a card: its exchanges, and the lines that it made (or why it made none) as names and values."""
+    """A stage of a card: its exchanges, and the lines that it made, or its rejects, as names and values."""
 
     stage: str
     rejected: bool
@@ -37,86 +32,107 @@ class StepView:
 
 
 @dataclass(frozen=True)
-class LifeView:
+class RowView:
     """A row of the page."""
 
     view: CardView
     steps: list[StepView]
 
 
-def write_preview(run: RunFolder, lives: Sequence[PreviewedLife], out: Path, source: str) -> Path:
-    """Write the page of previewed rows; `source` names their input. Needs the previewed run, which has the pictures."""
-    cards = views([card_of(run, life) for life in lives])
+def write_preview(run: RunFolder, rows: Sequence[PreviewedRow], out: Path, source: str) -> Path:
+    """Write the page of previewed rows.
+
+    Args:
+        run: the previewed run, while its folder exists: the images are in it.
+        rows: its rows.
+        out: the page.
+        source: what the page calls their input.
+
+    Returns:
+        The path of the page.
+    """
+    cards = views([card_of(run, row) for row in rows])
     facts = {
         "pipeline": run.plan.pipeline,
         "input": source,
-        "rows": str(len(lives)),
-        "rejected": str(sum(life.steps[-1].verdict.fate == "rejected" for life in lives if life.steps)),
+        "rows": str(len(rows)),
+        "rejected": str(sum(row.rejected for row in rows)),
         "seed": str(run.plan.seed),
     }
     models = {stage.name: ", ".join(map(flat, stage.model.values())) for stage in run.plan.stages if stage.model}
-    pairs = [LifeView(view, [_step(run, step) for step in life.steps]) for view, life in zip(cards, lives, strict=True)]
-    page = render("preview.html.j2", title=f"{run.plan.pipeline}: a preview", facts=facts, models=models, lives=pairs)
+    found = [RowView(view, [_step_view(run, step) for step in row.steps]) for view, row in zip(cards, rows, strict=True)]
+    page = render("preview.html.j2", title=f"{run.plan.pipeline}: a preview", facts=facts, models=models, rows=found)
     with replacing(out) as file:
         file.write(page.encode("utf-8"))
     return out
 
 
-def card_of(run: RunFolder, life: PreviewedLife) -> Card:
-    """The row as it stood last: its picture with boxes, its caption, and its fate."""
-    last = life.steps[-1].verdict
-    rejected = last.rows[0] if last.fate == "rejected" and last.rows else {}
-    present, absent = _first(life.values, PRESENT), _first(life.values, ABSENT)
+def card_of(run: RunFolder, row: PreviewedRow) -> Card:
+    """The row after its last stage, shown as an audit would: its image with boxes, its texts, and what became of it."""
+    last = row.steps[-1].result
+    reject = last.rows[0] if row.rejected and last.rows else {}
+    shown = _shown(run, row)
+    detections = _rejected_detections(reject) or row.values.get("detections")
+    boxes = shown.boxes or object_boxes({"detections": detections}, [], [])
     return Card(
-        row_id=life.row_id,
+        row_id=row.row_id,
         stage=last.stage,
-        outcome="rejected" if last.fate == "rejected" else "accepted",
-        reason=str(rejected.get("reason") or ""),
-        detail=str(rejected.get("detail") or ""),
-        objects=present,
-        image=_picture(run, life.values),
-        boxes=boxes_of(_looked_at(life.values, rejected), present if not rejected else [], absent),
-        texts=_texts({**rejected, **life.values}),
+        outcome="rejected" if row.rejected else "accepted",
+        reason=str(reject.get("reason") or ""),
+        detail=str(reject.get("detail") or ""),
+        objects=_objects(run, row) or list(dict.fromkeys(box.name for box in boxes)),
+        image=_image_of(run, row),
+        boxes=boxes,
+        texts=_texts(row, reject, shown),
     )
 
 
-def _texts(values: Mapping[str, Any]) -> list[TextView]:
-    said: dict[str, str] = {}
-    for name, label in SHOWN.items():
-        if values.get(name):
-            said.setdefault(str(values[name]), label)
-    return [TextView(label=label, text=text) for text, label in said.items()]
+def _shown(run: RunFolder, row: PreviewedRow) -> AuditRow:
+    """What an audit shows of the row for the last output that it reached."""
+    reached = [step.stage for step in row.steps if not step.rejected]
+    outputs = {output.stage: output for output in audit_outputs(run)}
+    output = next((outputs[stage] for stage in reversed(reached) if stage in outputs), None)
+    return output.show(row.values) if output else AuditRow([])
 
 
-def _first(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    return next((list(values[name]) for name in names if values.get(name)), [])
+def _objects(run: RunFolder, row: PreviewedRow) -> list[str]:
+    """The objects of the row, by the first of the pipeline's object columns that has any."""
+    columns = [name for measure in measures_of(run).objects for name in measure.category.meta.root_names()]
+    return next((list(row.values[name]) for name in columns if row.values.get(name)), [])
 
 
-def _looked_at(values: Mapping[str, Any], rejected: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row with what the detector saw, also where that made a stage reject the row."""
+def _texts(row: PreviewedRow, reject: Mapping[str, Any], shown: AuditRow) -> list[TextView]:
+    """The caption of the input, then the texts of the audit that say something else."""
+    caption = row.values.get("caption") or reject.get("caption")
+    texts = {str(caption): "caption"} if caption else {}
+    for text in shown.texts:
+        texts.setdefault(text.text, text.label)
+    return [TextView(label=label, text=text) for text, label in texts.items()]
+
+
+def _rejected_detections(reject: Mapping[str, Any]) -> dict[str, Any]:
+    """What the detector found, if that made a stage reject the row."""
     try:
-        found = read_detections(json.loads(rejected.get("raw") or ""))
+        return write_detections(read_detections(json.loads(reject.get("raw") or "")))
     except (ValueError, TypeError, AttributeError, KeyError):
-        return values
-    return {**values, "detections": write_detections(found)}
+        return {}
 
 
-def _picture(run: RunFolder, values: Mapping[str, Any]) -> str | None:
-    """The reference to the row's picture: the one painted for it, or the one that it came with."""
-    context = Context(run.plan.seed, Path(run.plan.input.image_root), run.path)
-    columns = [GENERATED, "image", *(name for name in values if name.endswith("_image"))]
-    return next((image_path(context, name, str(values[name])) for name in columns if values.get(name)), None)
+def _image_of(run: RunFolder, row: PreviewedRow) -> str | None:
+    """What opens the row's image: the one generated for it, or the one that it came with."""
+    columns = dict.fromkeys(name for step in row.steps for name in image_columns(run, step.stage))
+    generated_first = sorted(columns, key=lambda name: name != GENERATED_IMAGE)
+    return next((image_reference(run, name, str(row.values[name])) for name in generated_first if row.values.get(name)), None)
 
 
-def _step(run: RunFolder, step: PreviewStep) -> StepView:
-    rejected = step.verdict.fate == "rejected"
+def _step_view(run: RunFolder, step: PreviewStep) -> StepView:
     hidden = {"row_id", "raw"} if step.exchanges else {"row_id"}
-    lines = [{name: flat(value) for name, value in row.items() if name not in hidden} for row in step.verdict.rows]
-    return StepView(step.stage, rejected, [_without_folder(run, exchange) for exchange in step.exchanges], lines)
+    lines = [{name: flat(value) for name, value in row.items() if name not in hidden} for row in step.result.rows]
+    return StepView(step.stage, step.rejected, [_without_folder(run, exchange) for exchange in step.exchanges], lines)
 
 
 def _without_folder(run: RunFolder, exchange: Exchange) -> Exchange:
-    """Paths in the preview's own folder, which is gone when the page is read, start from the run."""
+    """The exchange with paths that start from the run: its temporary folder is gone when the page is read."""
     folders = {f"{run.path}/", f"{run.path.resolve()}/"}
 
     def short(text: str) -> str:

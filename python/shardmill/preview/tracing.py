@@ -35,7 +35,7 @@ class Exchange:
 
 
 class TracingModel(Model):
-    """A model that also remembers every exchange, by the request's key."""
+    """A model that also records every exchange, by the key of its request."""
 
     def __init__(self, model: Model):
         self._model = model
@@ -46,19 +46,20 @@ class TracingModel(Model):
         self._model.close()
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """The replies of the model, each recorded with its request."""
         sent: dict[str, Request] = {}
 
-        def noting() -> Iterator[Request]:
+        def recorded() -> Iterator[Request]:
             for request in requests:
                 sent[request.key] = request
                 yield request
 
-        for reply in self._model.stream(noting()):
-            self.exchanges.setdefault(reply.key, []).append(Exchange(_as_sent(sent[reply.key]), _as_answered(reply)))
+        for reply in self._model.stream(recorded()):
+            self.exchanges.setdefault(reply.key, []).append(Exchange(_request_messages(sent[reply.key]), _reply_text(reply)))
             yield reply
 
 
-def _as_sent(request: Request) -> list[dict[str, str]]:
+def _request_messages(request: Request) -> list[dict[str, str]]:
     if isinstance(request, TextRequest):
         return request.chat.messages(request.seed)
     if isinstance(request, DetectRequest):
@@ -70,7 +71,7 @@ def _as_sent(request: Request) -> list[dict[str, str]]:
     return [{"role": "prompt", "content": request.prompt}, {"role": "negative", "content": request.negative}]
 
 
-def _as_answered(reply: Reply) -> str:
+def _reply_text(reply: Reply) -> str:
     result = reply.result
     if isinstance(result, str):
         return result
@@ -81,8 +82,15 @@ def _as_answered(reply: Reply) -> str:
     return dump_cell(write_detections(result)) if result else f"{reply.problem}: {reply.detail}"
 
 
-def origins(run: RunFolder, name: str, row: dict[str, Any], asked: Iterable[str]) -> list[str]:
-    """The keys of the requests that a row waited for: its own, those that it shares with other rows, and what it asked later."""
+def origins_of(run: RunFolder, name: str, row: dict[str, Any], sent: Iterable[str]) -> list[str]:
+    """The keys of a row's requests: its own, those that it shares with other rows, and its follow-ups.
+
+    Args:
+        run: the run.
+        name: the stage.
+        row: the row as the stage before it has it, not decoded.
+        sent: the keys of all requests of the stage.
+    """
     stage = open_stage(run, name)
     assert isinstance(stage, ModelStage)
     kinds = run.kinds(run.stage(name).after)
@@ -91,7 +99,7 @@ def origins(run: RunFolder, name: str, row: dict[str, Any], asked: Iterable[str]
         decoded = {column: decode(row[column], kinds[column]) for column in dict.fromkeys(("row_id", *stage.reads))}
     except ValueError:
         return []
-    asks = stage.ask(decoded, rng_of(run.plan.seed, stage.name, *key, 0))
-    first = [origin_of(key, index, ask) for index, ask in enumerate(asks)]
+    calls = stage.ask(decoded, rng_of(run.plan.seed, stage.name, *key, 0))
+    first = [origin_of(key, index, call) for index, call in enumerate(calls)]
     own = "/".join(map(str, key)) + "/"
-    return first + [origin for origin in asked if origin.startswith(own) and origin not in first]
+    return first + [origin for origin in sent if origin.startswith(own) and origin not in first]

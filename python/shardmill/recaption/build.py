@@ -1,4 +1,4 @@
-"""The files of a finished run: every caption with its verdict, an index for each captioner and perspective, the multi-text lines.
+"""The datasets of a finished run: every caption with its verdict, one index per captioner and perspective, multi-text lines.
 
 shardmill build RUN
 """
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.core.registry import LABEL
+from shardmill.export.multi_text_format import MultiTextWriter, TextSlot, header_path
 from shardmill.recaption.caption_images import CaptionImages
 from shardmill.recaption.merge_captions import NO_TEXT
-from shardmill.recaption.multitext import MultiTextWriter, TextSlot, header_path
 from shardmill.recaption.names import ORIGINAL, column_of, text_name
 from shardmill.recaption.perspectives import perspectives
 from shardmill.store.atomic import replacing
@@ -34,11 +34,11 @@ Row = dict[str, Any]
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
     """Write all files into `out` (RUN/datasets), in the order of the input, shard by shard.
 
-    Raises UserError naming the shards that are not finished.
+    Raises UserError naming the shards that are unfinished.
     """
     captioners = {stage.name.partition(LABEL)[2]: stage for stage in run.plan.stages if stage.name.startswith(CAPTIONS)}
     if CHECKED not in run.stages:
-        raise UserError(f"the run {run.path} has no stage {CHECKED}, which the files are made of")
+        raise UserError(f"the run {run.path} does not have the stage {CHECKED}, which the datasets are made from")
     stages = [stage for stage in (CHECKED, MERGED) if stage in run.stages]
     shards, missing = choose_shards(run, stages, allow_missing)
     out = out or run.path / "datasets"
@@ -69,7 +69,7 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
             index.write(b"\n}\n" if written[pair] else b"{}\n")
     files[path_of(TABLE)] = lines
     files.update({path_of(_index_name(*pair)): written[pair] for pair in asked})
-    notes = [_told(verdicts)]
+    notes = [_summary(verdicts)]
     more: dict[str, Any] = {"captions": _by_text(verdicts)}
     if MERGED in run.stages:
         files[path_of(LINES)], header = _merge(run, shards, path_of(LINES), judged)
@@ -82,11 +82,11 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
 
 
 def _captions_of(row: Row, judged: dict[str, StagePlan]) -> Iterator[Row]:
-    """A row for each caption of an image: what was asked, of whom, how it ended, and the verdict."""
-    said = {(captioner, each["perspective"]): each for captioner in judged for each in row[column_of(captioner)]}
+    """A row for each caption of an image: its captioner, prompt and verdict."""
+    captions = {(captioner, each["perspective"]): each for captioner in judged for each in row[column_of(captioner)]}
     for verdict in row["checked"]:
         pair = verdict["captioner"], verdict["perspective"]
-        caption = said[pair]
+        caption = captions[pair]
         yield {
             "row_id": row["row_id"],
             "image": row["image"],
@@ -112,7 +112,7 @@ def _index_name(captioner: str, perspective: str) -> str:
 def _merge(run: RunFolder, shards: list[int], path: Path, judged: dict[str, StagePlan]) -> tuple[int, Path]:
     """Write the multi-text lines and their header; returns the number of lines and the header's path."""
     options = run.stage(MERGED).options
-    texts = [source_of(name, judged) for name in options["texts"]]
+    texts = [slot_of(name, judged) for name in options["texts"]]
     with MultiTextWriter(path, texts) as writer:
         for row in run.rows(MERGED, shards):
             writer.write(row["image"], row["texts"])
@@ -129,8 +129,8 @@ def _merge(run: RunFolder, shards: list[int], path: Path, judged: dict[str, Stag
     return writer.counts.lines, header_path(path)
 
 
-def source_of(name: str, judged: dict[str, StagePlan]) -> TextSlot:
-    """Where the texts of this name come from."""
+def slot_of(name: str, judged: dict[str, StagePlan]) -> TextSlot:
+    """The slot of a text, by its name."""
     captioner, slash, perspective = name.rpartition("/")
     if name == ORIGINAL:
         return TextSlot(name=name)
@@ -139,7 +139,7 @@ def source_of(name: str, judged: dict[str, StagePlan]) -> TextSlot:
     stage = judged.get(label)
     asked = perspectives(stage.options["perspectives_file"]).get(perspective) if stage else None
     if stage is None or asked is None:
-        raise UserError(f"merge_captions.texts has {name!r}, which no captioner of the run was asked for")
+        raise UserError(f"merge_captions.texts has {name!r}, but no captioner of the run was asked for it")
     return TextSlot(
         name=name, captioner=label or None, perspective=perspective, model=_model_of(stage), prompt_id=asked.prompt_id
     )
@@ -150,13 +150,13 @@ def _by_text(verdicts: Counter[tuple[str, str]]) -> Row:
     return {name: {fault: count for (other, fault), count in sorted(verdicts.items()) if other == name} for name in texts}
 
 
-def _told(verdicts: Counter[tuple[str, str]]) -> str:
+def _summary(verdicts: Counter[tuple[str, str]]) -> str:
     faults: Counter[str] = Counter()
     for (_, fault), count in verdicts.items():
         faults[fault] += count
     good = faults.pop("good", 0)
-    told = ", ".join(f"{fault} {count:,}" for fault, count in faults.most_common())
-    return f"captions: {good:,} good of {verdicts.total():,}" + (f" ({told})" if told else "")
+    counts = ", ".join(f"{fault} {count:,}" for fault, count in faults.most_common())
+    return f"captions: {good:,} good of {verdicts.total():,}" + (f" ({counts})" if counts else "")
 
 
 def _line(entry: Row) -> bytes:

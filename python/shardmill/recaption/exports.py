@@ -1,4 +1,4 @@
-"""What a recaption run has to export."""
+"""The tables that a recaption run exports, and its perspectives as a prompt file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from functools import lru_cache
 import polars as pl
 
 from shardmill.core.registry import LABEL
-from shardmill.export.offer import Offer, Places, Row, Talk
+from shardmill.export.multi_text_format import TextSlot
+from shardmill.export.prompts import InstalledPrompt
+from shardmill.export.tables import ExportTable, QuestionAnswer, Row, TextSlots
 from shardmill.recaption import build
 from shardmill.recaption.names import ORIGINAL
-from shardmill.recaption.perspectives import perspectives
+from shardmill.recaption.perspectives import digest_of, perspectives
 from shardmill.store.frames import LIST
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
+from shardmill.util.resources import resource_text
 
 VERDICT = pl.List(pl.Struct({"text": pl.String, "fault": pl.String}))
 GOOD = pl.col("checked").str.json_decode(VERDICT).list.eval(
@@ -22,53 +25,54 @@ GOOD = pl.col("checked").str.json_decode(VERDICT).list.eval(
 )  # fmt: skip
 
 
-def offers(run: RunFolder) -> list[Offer]:
-    """Pictures with a fixed number of texts, and with all captions that were found good."""
+def export_tables(run: RunFolder) -> list[ExportTable]:
+    """Images with a fixed number of texts, and with all captions that passed the checks."""
     texts = pl.col("texts").str.json_decode(LIST)
     return [
-        Offer(
-            "texts", "a fixed number of texts for each picture", (build.MERGED,), "image",
-            texts=texts, places=lambda count: places(run, count), talks=lambda row: merged_talks(run, row),
+        ExportTable(
+            "texts", "a fixed number of texts per image", (build.MERGED,), "image",
+            texts=texts, text_slots=lambda count: text_slots(run, count),
+            conversation=lambda row: merged_conversation(run, row),
         ),
-        Offer(
-            "captions", "every caption that was found good", (build.CHECKED,), "image",
-            texts=GOOD, talks=lambda row: checked_talks(run, row),
+        ExportTable(
+            "captions", "every caption that passed the checks", (build.CHECKED,), "image",
+            texts=GOOD, conversation=lambda row: checked_conversation(run, row),
         ),
     ]  # fmt: skip
 
 
-def places(run: RunFolder, count: int | None) -> Places:
+def text_slots(run: RunFolder, count: int | None) -> TextSlots:
     """The merged texts in their order."""
     if count is not None:
         raise UserError(f"the texts of a recaption run are those of {build.MERGED}.texts; leave out --texts")
-    return Places(sources(run), pl.col("texts").str.json_decode(LIST))
+    return TextSlots(slots_of(run), pl.col("texts").str.json_decode(LIST))
 
 
 def captioners(run: RunFolder) -> dict[str, StagePlan]:
-    """The captioners whose captions were judged, by label."""
+    """The captioners whose captions were checked, by label."""
     by_label = {stage.name.partition(LABEL)[2]: stage for stage in run.plan.stages if stage.name.startswith(build.CAPTIONS)}
     return {label: by_label[label] for label in run.stage(build.CHECKED).options["captioners"]}
 
 
-def sources(run: RunFolder) -> list[build.TextSlot]:
-    """What stands at each place of the merged texts."""
+def slots_of(run: RunFolder) -> list[TextSlot]:
+    """The text at each position of the merged texts."""
     judged = captioners(run)
-    return [build.source_of(name, judged) for name in run.stage(build.MERGED).options["texts"]]
+    return [build.slot_of(name, judged) for name in run.stage(build.MERGED).options["texts"]]
 
 
-def merged_talks(run: RunFolder, row: Row) -> list[Talk]:
-    """The prompt of each text with the text; the original has none, and a text that stands in for another is not said twice."""
-    said: dict[str, str] = {}
+def merged_conversation(run: RunFolder, row: Row) -> list[QuestionAnswer]:
+    """The prompt of each text with the text, once if it also replaces a missing one. The original caption has no prompt."""
+    answers: dict[str, str] = {}
     for name, text in zip(row["text_sources"], row["texts"], strict=True):
         if name != ORIGINAL:
-            said.setdefault(name, text)
-    return [Talk(prompt_of(run, name), text) for name, text in said.items()]
+            answers.setdefault(name, text)
+    return [QuestionAnswer(prompt_of(run, name), text) for name, text in answers.items()]
 
 
-def checked_talks(run: RunFolder, row: Row) -> list[Talk]:
+def checked_conversation(run: RunFolder, row: Row) -> list[QuestionAnswer]:
     """The prompt of each good caption with the caption."""
     return [
-        Talk(prompt_of(run, each["perspective"], each["captioner"]), each["text"])
+        QuestionAnswer(prompt_of(run, each["perspective"], each["captioner"]), each["text"])
         for each in row["checked"]
         if each["fault"] is None
     ]
@@ -76,10 +80,22 @@ def checked_talks(run: RunFolder, row: Row) -> list[Talk]:
 
 @lru_cache(maxsize=256)
 def prompt_of(run: RunFolder, name: str, captioner: str | None = None) -> str:
-    """What was asked for a text."""
+    """The prompt that a text answers."""
     label, slash, perspective = name.rpartition("/")
     judged = captioners(run)
     having = [stage for each, stage in judged.items() if perspective in stage.options["perspectives"]]
     stage = judged.get(label if slash else captioner or "", having[0] if having else None)
     file = stage.options["perspectives_file"] if stage else None
     return perspectives(file)[perspective].prompt
+
+
+def prompts(stage: StagePlan) -> dict[str, InstalledPrompt]:
+    """The file of perspectives, if the stage asks for them just as the installed file has them."""
+    planned = stage.fingerprint.get("perspectives")
+    if planned is None:
+        return {}
+    known = perspectives()
+    names = stage.options.get("perspectives") or list(known)
+    digests = (digest_of(known[name] for name in names if name in known), digest_of(known.values()))
+    files = {"perspectives.yaml": resource_text("templates/recaption/perspectives.yaml")}
+    return {"perspectives": InstalledPrompt(planned if planned in digests else "", files)}

@@ -8,7 +8,10 @@ PIPELINE = Pipeline(
     "recaption",
     stages=in_package("shardmill.recaption", "CaptionImages", "ScoreCaptions", "CheckCaptions", "MergeCaptions"),
     datasets="shardmill.recaption.build:build",
-    exports="shardmill.recaption.exports:offers",
+    exports="shardmill.recaption.exports:export_tables",
     quality="shardmill.recaption.quality:RecaptionQuality",
+    audit="shardmill.recaption.audit:audit_outputs",
+    compare="shardmill.recaption.compare:MEASURES",
+    prompts="shardmill.recaption.exports:prompts",
     samples={"recaption": "captions.csv"},
 )

@@ -14,7 +14,7 @@ from polars.io.plugins import register_io_source
 from shardmill.store.atomic import discard, make_folder, replacing, sync_file, sync_folder, temporary_name
 from shardmill.store.cells import DTYPES, Kinds
 from shardmill.store.frames import LIST, read_frame, real_lists, write_frame
-from shardmill.store.manifest import Manifest, totals
+from shardmill.store.manifest import totals
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_stage, refuse
 from shardmill.util.errors import UserError, did_you_mean
@@ -55,7 +55,7 @@ def combine(run: RunFolder, stage: str, out: Path, *, allow_missing: bool = Fals
     if not check.manifests:
         raise UserError(f"{check.stage} has no finished shard yet; nothing was written")
     path = partial_name(out, len(check.manifests), run.num_shards) if missing else out
-    _write(run, check.stage, check.manifests, path, format)
+    write_parts(run, check.stage, list(check.manifests), path, format)
     sums = totals(check.manifests.values())
     return Combined(path, sums["rows_in"], sums["rows_out"], sums["lines_out"], sums["reasons"], missing)
 
@@ -65,9 +65,10 @@ def partial_name(out: Path, finished: int, count: int) -> Path:
     return out.with_name(f"{out.stem}.partial-{finished}-of-{count}{out.suffix}")
 
 
-def _write(run: RunFolder, stage: str, manifests: dict[int, Manifest], path: Path, format: str) -> None:
+def write_parts(run: RunFolder, stage: str, shards: Sequence[int], path: Path, format: str) -> None:
+    """Write the parts of a stage, which are checked already, as one CSV, JSONL or Parquet file."""
     kinds = run.kinds(stage)
-    parts = [run.files(stage, shard).part for shard in manifests]
+    parts = [run.files(stage, shard).part for shard in shards]
     if format == "parquet":
         _write_parquet(parts, kinds, path, run.plan.part_format)
         return

@@ -1,4 +1,4 @@
-"""One row's life over all stages, from the files of a run."""
+"""The trace of one row through all stages, from the files of a run."""
 
 from __future__ import annotations
 
@@ -14,48 +14,54 @@ from shardmill.store.layout import REJECTS
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.tables.ingest import INGEST_REJECTS
 
+ACCEPTED, REJECTED, IN_JOURNAL, WAITING, NOT_REACHED = "accepted", "rejected", "in the journal", "waiting", "not reached"
+
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """What became of a row in one stage: `fate` is out, rejected, in the journal, waiting or not reached."""
+    """What became of a row in one stage.
+
+    `outcome` is accepted, rejected, in the journal (finished, in a shard that is not), waiting or not reached. `rows` are the
+    values that the stage added, a dict for each line of the row, or its rejects.
+    """
 
     stage: str
-    fate: str
+    outcome: str
     rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 def explain(run: RunFolder, row_id: int) -> list[StageOutcome]:
-    """The chapters of a row in pipeline order. Raises UserError for a row_id outside of the input."""
+    """The outcomes of a row, in pipeline order. Raises UserError for a row_id that the input does not have."""
     shard = run.plan.shard_of(row_id)
-    chapters: dict[str, StageOutcome] = {}
+    outcomes: dict[str, StageOutcome] = {}
     for stage in [INGEST, *run.stages]:
         source = run.after(stage)
-        if source is not None and chapters[source].fate != "out":
-            chapters[stage] = StageOutcome(stage, "not reached")
+        if source is not None and outcomes[source].outcome != ACCEPTED:
+            outcomes[stage] = StageOutcome(stage, NOT_REACHED)
         else:
-            chapters[stage] = next(_fates(run, stage, shard, row_id), StageOutcome(stage, "waiting"))
-    return list(chapters.values())
+            outcomes[stage] = next(_find_outcomes(run, stage, shard, row_id), StageOutcome(stage, WAITING))
+    return list(outcomes.values())
 
 
-def _fates(run: RunFolder, stage: str, shard: int, row_id: int) -> Iterator[StageOutcome]:
-    """Every outcome of the row in the stage's files; the first one counts."""
+def _find_outcomes(run: RunFolder, stage: str, shard: int, row_id: int) -> Iterator[StageOutcome]:
+    """What the files of the stage say of the row; the first one counts."""
     files = run.files(stage, shard)
     manifest = run.manifest(stage, shard)
     if manifest is not None:
         out = _rows(run.read_part(stage, shard)[0], row_id)
         if out:
-            names = (
-                list(run.plan.input.columns) if stage == INGEST else [n for n in manifest.columns if n in run.stage(stage).adds]
-            )
-            yield StageOutcome(stage, "out", [{name: decode(row[name], manifest.columns[name]) for name in names} for row in out])
+            added = run.plan.input.columns if stage == INGEST else run.stage(stage).adds
+            names = [name for name in added if name in manifest.columns]
+            rows = [{name: decode(row[name], manifest.columns[name]) for name in names} for row in out]
+            yield StageOutcome(stage, ACCEPTED, rows)
         kinds = INGEST_REJECTS if stage == INGEST else {"row_id": "int", **REJECTS}
         rejected = _rows(run.read_rejects(stage, shard, manifest, kinds), row_id)
         if rejected:
-            yield StageOutcome(stage, "rejected", rejected)
+            yield StageOutcome(stage, REJECTED, rejected)
     elif stage != INGEST:
         for record in read_records(files.journals(), run.digests(stage)):
             if record.key[0] == row_id:
-                yield StageOutcome(stage, "in the journal", record.rows or [record.reject or {}])
+                yield StageOutcome(stage, IN_JOURNAL, record.rows or [record.reject or {}])
 
 
 def _rows(frame: pl.DataFrame, row_id: int) -> list[dict[str, Any]]:

@@ -14,10 +14,9 @@ from PIL import Image
 
 from audited import sheet_file, sheet_text
 from conftest import write_captions
-from shardmill.audit import draw as drawing
-from shardmill.audit.draw import AuditSample, changed_since, draw, load_sample, save_sample, shares
 from shardmill.audit.page import audit_page
 from shardmill.audit.result import AuditResult, load_result
+from shardmill.audit.sample import SAMPLE, AuditSample, changed_stages, draw_sample, load_sample, save_sample, share_out
 from shardmill.cli.main import cli
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
@@ -56,17 +55,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def drawn(whole: RunFolder) -> AuditSample:
-    return draw(whole, 30)[0]
+    return draw_sample(whole, 30)[0]
 
 
 def test_the_same_rows_are_drawn_for_any_number_of_shards(whole: RunFolder, drawn: AuditSample, tmp_path: Path) -> None:
     other = negbench(tmp_path / "seven", 7, [text for text, times in SCENES for _ in range(times)] + [MARKUP])
-    again = draw(other, 30)[0]
+    again = draw_sample(other, 30)[0]
     assert again.id == drawn.id
     assert [(each.claim_id, each.row_id, each.claim) for each in again.claims] == [
         (each.claim_id, each.row_id, each.claim) for each in drawn.claims
     ]
-    assert draw(whole, 30, seed=1)[0].id != drawn.id
+    assert draw_sample(whole, 30, seed=1)[0].id != drawn.id
 
 
 def test_each_kind_and_each_stratum_gets_its_part(whole: RunFolder, drawn: AuditSample) -> None:
@@ -83,20 +82,20 @@ def test_each_kind_and_each_stratum_gets_its_part(whole: RunFolder, drawn: Audit
 
 
 def test_the_order_is_random_so_that_the_first_half_of_a_sheet_is_a_sample_too(whole: RunFolder) -> None:
-    outputs = [each.output.kind for each in draw(whole, 30)[1]]
+    outputs = [each.output.kind for each in draw_sample(whole, 30)[1]]
     assert len(set(outputs[:12])) == 3
 
 
 def test_shares_are_even_and_what_small_ones_leave_goes_to_the_others() -> None:
-    assert shares(10, [100, 100, 100]) == [4, 3, 3]
-    assert shares(200, [3, 1000, 500]) == [3, 99, 98]
-    assert shares(50, [4, 0, 5]) == [4, 0, 5]
-    assert shares(2, [9, 9, 9]) == [1, 1, 0]
+    assert share_out(10, [100, 100, 100]) == [4, 3, 3]
+    assert share_out(200, [3, 1000, 500]) == [3, 99, 98]
+    assert share_out(50, [4, 0, 5]) == [4, 0, 5]
+    assert share_out(2, [9, 9, 9]) == [1, 1, 0]
     for total in range(60):
-        assert sum(shares(total, [7, 1, 20, 13])) == min(total, 41)
+        assert sum(share_out(total, [7, 1, 20, 13])) == min(total, 41)
 
 
-def test_a_claim_tells_what_the_row_says(whole: RunFolder, drawn: AuditSample) -> None:
+def test_a_statement_says_what_the_row_says(whole: RunFolder, drawn: AuditSample) -> None:
     rows = pl.concat([whole.read_part("paraphrase_mcq", shard)[0] for shard in range(3)])
     option = next(each for each in drawn.claims if each.kind == "only true option")
     row = rows.row(by_predicate=(pl.col("row_id") == option.row_id) & (pl.col("sub_id") == option.sub_id), named=True)
@@ -117,8 +116,8 @@ def test_an_unfinished_run_is_refused_unless_its_finished_shards_will_do(tmp_pat
     for path in (run.files("caption_negated", 1).part, run.files("caption_negated", 1).manifest):
         path.unlink()
     with pytest.raises(UserError, match=r"caption_negated: shards 1 of 3 are not finished"):
-        draw(run)
-    sample = draw(run, allow_missing=True)[0]
+        draw_sample(run)
+    sample = draw_sample(run, allow_missing=True)[0]
     start, end = run.plan.shards[1]
     assert sample.missing_shards == [1]
     assert not [claim for claim in sample.claims if start <= claim.row_id < end]
@@ -149,9 +148,9 @@ def test_a_picture_is_inlined_small_and_its_size_is_that_of_the_original(tmp_pat
 
 
 def test_nothing_of_the_data_is_markup_on_the_page(whole: RunFolder) -> None:
-    sample, units = draw(whole, 100)
+    sample, units = draw_sample(whole, 100)
     page = audit_page(sample, units, "<b>run</b>")
-    assert any(MARKUP in text.text for unit in units for text in unit.item.texts)
+    assert any(MARKUP in text.text for unit in units for text in unit.shown.texts)
     assert "<img src=x" not in page and "<b>run" not in page
     assert page.count("</script>") == 2
     assert re.search(r'http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;; img-src data:;', page)
@@ -184,9 +183,9 @@ def test_a_sample_of_another_run_is_refused_and_one_of_rows_that_changed_is_told
     save_sample(drawn.model_copy(update={"run_seed": 7}), tmp_path)
     with pytest.raises(UserError, match="was drawn from another run"):
         load_sample(whole, tmp_path)
-    (tmp_path / drawing.SAMPLE).write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError, match="is damaged"):
+    (tmp_path / SAMPLE).write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="is corrupt"):
         load_sample(whole, tmp_path)
-    assert changed_since(whole, drawn) == []
+    assert changed_stages(whole, drawn) == []
     other = {**drawn.fingerprints, "caption_negated": {"code": "old"}}
-    assert changed_since(whole, drawn.model_copy(update={"fingerprints": other})) == ["caption_negated"]
+    assert changed_stages(whole, drawn.model_copy(update={"fingerprints": other})) == ["caption_negated"]

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from audited import sample_of, sheet_file, sheet_text
-from shardmill.audit.draw import AuditSample
+from shardmill.audit.sample import AuditSample
 from shardmill.audit.sheet import COLUMNS, guard, read_sheet, unguard, write_sheet
 from shardmill.util.errors import UserError
 
@@ -51,7 +51,7 @@ def test_a_sheet_that_somebody_began_to_tick_is_never_overwritten(drawn: AuditSa
     write_sheet(drawn, path)
     ticked = sheet_text(drawn, lambda at: "right" if at == 3 else "")
     path.write_text(ticked, encoding="utf-8")
-    with pytest.raises(UserError, match="has verdicts in it already"):
+    with pytest.raises(UserError, match="already has verdicts"):
         write_sheet(drawn, path)
     assert path.read_text(encoding="utf-8") == ticked.replace("\r\n", "\n")
 
@@ -94,15 +94,15 @@ def changed(line: int, **cells: str) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (changed(4, verdict="rihgt"), r"line 4: the verdict 'rihgt' is none of right, wrong, unclear; did you mean 'right'\?"),
-        (changed(4, verdict="yes"), r"line 4: the verdict 'yes' is none of"),
-        (changed(5, claim_id="dog-1"), r"line 5: there is no claim 'dog-1' in the sample; leave the column claim_id"),
-        (changed(5, claim_id=""), r"line 5: there is no claim '' in the sample"),
-        (changed(2, claim_id="s0123456789-0001-01"), r"line 2: claim s0123456789-0001-01 is of sample s0123456789"),
-        (lambda text: "\n".join([*text.splitlines()[:3], text.splitlines()[2]]), r"line 4: claim s\S+ is also in line 3"),
-        (lambda text: text.replace(",", "|"), r"line 1: no sheet of an audit; the header must have row_id, sub_id"),
-        (lambda text: "", r"line 1: no sheet of an audit"),
-        (lambda text: "\n".join([text.splitlines()[0], "1,,2;3"]), r"line 2: 3 cells, and the header has 9"),
+        (changed(4, verdict="rihgt"), r"line 4: the verdict 'rihgt' is not one of right, wrong, unclear; did you mean 'right'\?"),
+        (changed(4, verdict="yes"), r"line 4: the verdict 'yes' is not one of"),
+        (changed(5, claim_id="dog-1"), r"line 5: the sample has no statement 'dog-1'; leave the column claim_id"),
+        (changed(5, claim_id=""), r"line 5: the sample has no statement ''"),
+        (changed(2, claim_id="s0123456789-0001-01"), r"line 2: statement s0123456789-0001-01 is from sample s0123456789"),
+        (lambda text: "\n".join([*text.splitlines()[:3], text.splitlines()[2]]), r"line 4: statement s\S+ is also in line 3"),
+        (lambda text: text.replace(",", "|"), r"line 1: not a sheet of an audit; the header must be row_id, sub_id"),
+        (lambda text: "", r"line 1: not a sheet of an audit"),
+        (lambda text: "\n".join([text.splitlines()[0], "1,,2;3"]), r"line 2: 3 cells, but the header has 9"),
         (lambda text: text.splitlines()[0] + '\n1,,"s', r"line 2: not CSV"),
     ],
 )

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from conftest import CAPTIONS, write_captions
 from shardmill.cli.main import cli
+from shardmill.compare.measures import count_categories, default_measures
 from shardmill.compare.model import CellDifference, Comparison, RowDifference
 from shardmill.compare.runs import compare
 from shardmill.compare.view import headline, page_of, render_comparison
@@ -123,7 +124,7 @@ def test_rows_that_only_one_run_has_are_counted_and_named(three: RunFolder, long
     assert ingest.examples_a == short[:5]
     assert {row.row_id for row in found.sample} >= set(short)
     row = next(each for each in found.sample if each.row_id == short[0])
-    assert (row.cells[0].stage, row.cells[0].column, row.cells[0].a) == ("ingest", "fate", "out")
+    assert (row.cells[0].stage, row.cells[0].column, row.cells[0].a) == ("ingest", "outcome", "accepted")
     assert row.cells[0].b == "rejected: too few words"
     assert ("selection min_words", None, 10) in [(each.field, each.a, each.b) for each in found.plan]
 
@@ -182,7 +183,7 @@ def test_other_inputs_are_compared_by_their_figures_and_never_by_row_id(three: R
 def test_runs_of_other_pipelines_are_refused(three: RunFolder, tmp_path: Path) -> None:
     table = write_captions(tmp_path / "captions.csv", CAPTIONS)
     other = start_run(tmp_path / "anti", NewRun(input=table, pipeline="antidote", num_shards=1))
-    with pytest.raises(UserError, match=r"is a run of negbench and .* one of antidote; nothing can be compared"):
+    with pytest.raises(UserError, match=r"is a run of negbench but .* one of antidote"):
         compare(three, other)
 
 
@@ -278,6 +279,32 @@ def test_the_main_thing_is_said_first(three: RunFolder, reseeded: RunFolder) -> 
     assert told.exit_code == 0, told.output
     assert "2 fields of the plans differ; of the rows of paraphrase_mcq" in " ".join(told.output.split()[:40])
     same = CliRunner().invoke(cli, ["compare", str(three.path), str(three.path)])
-    assert "Nothing that shapes the data differs, and no row does" in same.output
+    assert "The plans are the same, and so are all rows" in same.output
     missing = CliRunner().invoke(cli, ["compare", str(three.path), str(three.path.parent / "none")])
     assert isinstance(missing.exception, UserError) and "is not a run folder" in str(missing.exception)
+
+
+# any pipeline
+
+
+def test_without_measures_of_its_own_a_run_is_compared_by_the_columns_that_its_stages_add(three: RunFolder) -> None:
+    measures = default_measures(three)
+    balances = {(each.stage, each.name) for each in measures.balances}
+    assert ("extract_objects", "items of objects") in balances and ("create_mcq", "correct_answer") in balances
+    assert not {name for _, name in balances} & {"row_id", "sub_id", "image"}
+    assert ("extract_objects", "objects") in {(each.stage, each.name) for each in measures.objects}
+    shards = {stage: range(3) for stage in three.stages}
+    letters = next(each for each in measures.balances if each.name == "correct_answer_template")
+    counts = count_categories(three, shards, letters)
+    assert counts is not None and sum(counts.values()) == len(lines_of(three, "create_mcq"))
+    prose = next(each for each in measures.balances if each.name == "caption_0")
+    counted = count_categories(three, shards, prose)
+    assert counted is not None and all(len(name) <= 40 for name in counted)
+
+
+def test_a_column_of_too_many_values_is_not_a_category(three: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shardmill.compare.measures.MAX_CATEGORIES", 1)
+    shards = {stage: range(3) for stage in three.stages}
+    cells = next(each for each in default_measures(three).balances if each.name == "correct_answer")
+    assert count_categories(three, shards, cells) is None
+    assert "position of the true option" not in {each.name for each in compare(three, three).balances}

@@ -17,32 +17,33 @@ from click.testing import CliRunner
 from exported import SAMPLES, antidote, anyedit, export, finish, negbench, parts, recaption, sample_rows, selected, write_table
 from shardmill.cli.main import cli
 from shardmill.core.planning import NewRun, start_run
-from shardmill.export.make import WRITERS
-from shardmill.export.offer import FORMATS, choose, offers_of
+from shardmill.core.registry import resolve
+from shardmill.export.formats import BUILT_IN, choose_tables
 from shardmill.export.options import size_of
+from shardmill.export.tables import export_tables
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
 
 EXPECTED = {
     "negbench": {
-        "captions": "csv tsv jsonl webdataset parquet hf coco",
-        "questions": "webdataset parquet hf llava coco",
-        "full": "csv tsv webdataset parquet hf coco",
+        "captions": "csv tsv jsonl webdataset table parquet hf coco",
+        "questions": "webdataset table parquet hf llava coco",
+        "full": "csv tsv webdataset table parquet hf coco",
     },
     "antidote": {
-        "pairs": "webdataset parquet hf llava dpo",
-        "pictures": "csv tsv webdataset parquet hf coco",
-        "queries": "webdataset parquet hf coco",
+        "pairs": "webdataset table parquet hf llava dpo",
+        "pictures": "csv tsv webdataset table parquet hf coco",
+        "queries": "webdataset table parquet hf coco",
     },
     "recaption": {
-        "texts": "csv tsv jsonl webdataset parquet hf llava",
-        "captions": "csv tsv webdataset parquet hf llava",
+        "texts": "csv tsv jsonl webdataset table parquet hf llava",
+        "captions": "csv tsv webdataset table parquet hf llava",
     },
     "anyedit": {
-        "instructions": "webdataset parquet hf",
-        "captions": "csv tsv webdataset parquet hf coco",
-        "chains": "webdataset parquet hf",
-        "implicit": "parquet hf",
+        "instructions": "webdataset table parquet hf",
+        "captions": "csv tsv webdataset table parquet hf coco",
+        "chains": "webdataset table parquet hf",
+        "implicit": "table parquet hf",
     },
 }
 RUNS = {"negbench": negbench, "antidote": antidote, "recaption": recaption, "anyedit": anyedit}
@@ -62,16 +63,16 @@ def digests(record: dict[str, object]) -> dict[str, str]:
 
 
 def test_every_format_has_a_writer_and_the_command_knows_it() -> None:
-    assert FORMATS.keys() == WRITERS.keys()
+    assert all(callable(resolve(format.write)) for format in BUILT_IN.values())
     help = CliRunner().invoke(cli, ["export", "--help"]).output
-    assert all(f"{name}" in help for name in FORMATS)
+    assert all(f"{name}" in help for name in BUILT_IN)
 
 
 @pytest.mark.parametrize("pipeline", EXPECTED)
 def test_each_pipeline_offers_what_it_has_data_for(pipeline: str) -> None:
     found = {
-        offer.name: " ".join(name for name, format in FORMATS.items() if format.fits(offer))
-        for offer in offers_of(RUNS[pipeline]())
+        table.name: " ".join(name for name, format in BUILT_IN.items() if format.fits(table))
+        for table in export_tables(RUNS[pipeline]())
     }
     assert found == EXPECTED[pipeline]
 
@@ -117,7 +118,7 @@ def test_on_demand_the_finished_shards_are_exported_and_folder_and_record_say_so
     run.files("caption_negated", 1).manifest.unlink()
     done = CliRunner().invoke(cli, ["export", str(run.path), "--format", "tsv", "--allow-missing"])
     assert done.exit_code == 0, done.output
-    assert "warning: captions: 1 shards are missing" in done.output
+    assert "warning: captions: 1 unfinished shard left out" in done.output
     out = run.path / "exports" / "tsv.partial-2-of-3"
     assert json.loads((out / "export.json").read_text())["shards"] == {"captions": {"used": 2, "missing": [1]}}
     expected = pl.concat([run.read_part("caption_negated", shard)[0] for shard in (0, 2)])
@@ -140,7 +141,7 @@ def test_a_target_takes_the_first_rows_for_any_number_of_shards(tmp_path: Path) 
 
 def test_an_anyedit_run_offers_what_its_stages_made(tmp_path: Path) -> None:
     run = selected(tmp_path / "it", sample_rows(6), 2)
-    assert [offer.name for offer in offers_of(run)] == ["captions"]
+    assert [table.name for table in export_tables(run)] == ["captions"]
     done = export(run, "tsv", tmp_path / "out")
     assert pd.read_csv(done.path / "captions.tsv", sep="\t")["title"].tolist() == parts(run, "select_captions")["input"].to_list()
 
@@ -148,21 +149,22 @@ def test_an_anyedit_run_offers_what_its_stages_made(tmp_path: Path) -> None:
 def test_captions_without_pictures_can_be_tables_only(tmp_path: Path) -> None:
     table = write_table(tmp_path / "captions.csv", ["caption"], [[caption] for _, caption in sample_rows(6)])
     run = finish(start_run(tmp_path / "run", NewRun(input=table, num_shards=1, settings=("filter_objects.unverified=keep",))))
-    assert choose(run, "hf")[0].picture is None
+    assert choose_tables(run, "hf")[0].image_column is None
     export(run, "hf", tmp_path / "hf")
-    with pytest.raises(UserError, match="webdataset needs pictures, which the negbench run"):
+    with pytest.raises(UserError, match="webdataset needs images, which the negbench run"):
         export(run, "webdataset", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--format", "tsv", "--what", "captoins"], "has no 'captoins' to export; it has captions (csv, tsv,"),
+        (["--format", "tsv", "--what", "captoins"], "has no table 'captoins' to export; it has captions (csv, tsv,"),
         (["--format", "tsv", "--what", "captions", "--what", "full"], "tsv holds one table; export them one by one, or as hf"),
-        (["--format", "webdataset", "--images", "reference"], "webdataset has no --images"),
-        (["--format", "tsv", "--form", "swift"], "tsv has no --form"),
-        (["--format", "webdataset", "--max-size", "big"], "'big' is no size of a file; write it like 1GB"),
+        (["--format", "webdataset", "--images", "reference"], "--format webdataset does not use --images"),
+        (["--format", "tsv", "--form", "swift"], "--format tsv does not use --form"),
+        (["--format", "webdataset", "--max-size", "big"], "'big' is not a file size of at least 10 kB; write it like 1GB"),
         (["--format", "dpo"], "dpo needs preference pairs"),
+        (["--format", "parket"], "there is no format 'parket'; did you mean 'parquet'?"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(arguments: list[str], told: str, tmp_path: Path) -> None:
@@ -174,14 +176,14 @@ def test_what_cannot_be_is_told_in_one_line(arguments: list[str], told: str, tmp
 
 def test_without_a_format_the_command_says_what_there_is() -> None:
     result = CliRunner().invoke(cli, ["export", str(antidote().path)])
-    assert result.output.startswith("it has pairs (webdataset, parquet, hf, llava, dpo); pictures (csv,")
+    assert result.output.startswith("it has pairs (webdataset, table, parquet, hf, llava, dpo); pictures (csv,")
 
 
 def test_the_command_prints_files_with_rows_and_doing_it_again_does_nothing(run: RunFolder) -> None:
     first = CliRunner().invoke(cli, ["export", str(run.path), "--format", "csv"])
     rows = len(pd.read_csv(run.path / "exports" / "csv" / "captions.csv"))
     assert first.output == f"{run.path / 'exports' / 'csv' / 'captions.csv'}: {rows} rows\n"
-    assert "exported before" in CliRunner().invoke(cli, ["export", str(run.path), "--format", "csv"]).output
+    assert "exported already" in CliRunner().invoke(cli, ["export", str(run.path), "--format", "csv"]).output
 
 
 @pytest.mark.parametrize("format", ["tsv", "hf", "webdataset", "llava", "coco"])
@@ -218,12 +220,12 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-1GB", "1e9", "GB", "5", "1 G B", "nan"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="is no size of a file"):
+    with pytest.raises(UserError, match="is not a file size"):
         size_of(text)
 
 
 def test_exporting_imports_no_library_of_the_readers() -> None:
-    modules = ", ".join(f"shardmill.export.{module}" for module, _ in WRITERS.values())
+    modules = ", ".join(str(format.write).partition(":")[0] for format in BUILT_IN.values())
     code = f"import sys, shardmill.export.make, {modules}; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     assert not loaded & {"pyarrow", "datasets", "webdataset", "pycocotools", "torch", "pandas"}

@@ -96,5 +96,5 @@ def test_boxes_are_cut_at_the_border_and_none_is_empty() -> None:
 
 def test_a_table_without_boxes_is_not_coco(tmp_path: Path) -> None:
     run = selected(tmp_path / "it", sample_rows(3), 1)
-    with pytest.raises(UserError, match="coco needs pictures with boxes"):
+    with pytest.raises(UserError, match="coco needs images with boxes"):
         export(run, "coco", tmp_path / "out")

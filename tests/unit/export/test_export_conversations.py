@@ -11,7 +11,7 @@ import pytest
 
 from exported import alike, antidote, export, json_lines, negbench, parts, recaption
 from shardmill.antidote.build import build
-from shardmill.export.llava import plain
+from shardmill.export.llava import without_image_token
 from shardmill.models.images import open_image
 from shardmill.recaption.exports import prompt_of
 from shardmill.recaption.perspectives import perspectives
@@ -58,7 +58,7 @@ def test_an_image_has_one_conversation_with_all_prompts_of_its_captions(tmp_path
 
 
 def test_the_image_token_in_data_is_taken_out(tmp_path: Path) -> None:
-    assert plain("<image>a<ima<image>ge>b") == "ab"
+    assert without_image_token("<image>a<ima<image>ge>b") == "ab"
     done = export(recaption(), "llava", tmp_path / "out", what=["captions"])
     for entry in json.loads((done.path / "captions.json").read_text(encoding="utf-8")):
         check_llava(entry, done.path)
@@ -116,7 +116,7 @@ def test_pairs_are_those_of_the_build_without_near_duplicates(tmp_path: Path) ->
 
 
 def test_runs_without_pairs_or_questions_are_refused_with_what_they_have(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dpo needs preference pairs, which the negbench run .* has not; it has captions \(csv"):
+    with pytest.raises(UserError, match=r"dpo needs preference pairs, which .* does not have; it has captions \(csv"):
         export(negbench(), "dpo", tmp_path / "out")
     with pytest.raises(UserError, match=r"captions of a negbench run cannot be llava, which needs questions with answers"):
         export(negbench(), "llava", tmp_path / "out", what=["captions"])

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exported import antidote, export, json_lines, negbench, parts, recaption
-from shardmill.export.folder import LeftOut
-from shardmill.export.open_clip import TAKEN_FOR_MISSING, lines_of
-from shardmill.export.placed import PLACE
+from shardmill.export.folder import LeftOutRows
+from shardmill.export.image_paths import IMAGE_PATH
+from shardmill.export.open_clip import READ_AS_MISSING, title_lines
 from shardmill.models.images import open_image
 from shardmill.store.frames import LIST
 
@@ -80,7 +80,7 @@ def test_captions_that_pandas_takes_for_missing_are_left_out_and_listed_not_read
     ]
 
 
-texts = st.lists(st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(TAKEN_FOR_MISSING), min_size=1, max_size=5)
+texts = st.lists(st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(READ_AS_MISSING), min_size=1, max_size=5)
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(lambda name: name.strip() == name)
 
 
@@ -90,9 +90,9 @@ def test_whatever_a_model_wrote_pandas_reads_it_as_that_text(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], image: str, separator: str
 ) -> None:
     folder = tmp_path_factory.mktemp("lines")
-    left_out = LeftOut(folder / "left_out")
-    table = pl.DataFrame({"row_id": [7], PLACE: [image], "texts": [["first", *texts]]})
-    lines = lines_of(table, pl.col("texts"), left_out)
+    left_out = LeftOutRows(folder / "left_out")
+    table = pl.DataFrame({"row_id": [7], IMAGE_PATH: [image], "texts": [["first", *texts]]})
+    lines = title_lines(table, pl.col("texts"), left_out)
     lines.write_csv(folder / "lines.csv", separator=separator)
     assert lines.height + left_out.counts.total() == 1 + len(texts)
     if lines.height:

@@ -180,13 +180,13 @@ def test_left_out_pictures_are_counted_in_the_card_and_the_folder_still_loads(tm
     done = export(run, "hf", tmp_path / "out")
     assert load(done.path)["row_id"][:] == [0, 1, 3, 4, 5]
     assert [line["row_id"] for line in json_lines(done.path / "left_out.jsonl")] == [2]
-    assert "1 (no readable picture)" in (done.path / "README.md").read_text(encoding="utf-8")
+    assert "1 (no readable image)" in (done.path / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("rows", "name"), [(999, "n<1K"), (1_000, "1K<n<10K"), (10**7, "10M<n<100M"), (10**9, "n>100M")])
 def test_the_size_category_is_the_hubs(rows: int, name: str, tmp_path: Path) -> None:
-    from shardmill.export.offer import choose
-    from shardmill.export.rows import source_of
+    from shardmill.export.formats import choose_tables
+    from shardmill.export.rows import open_rows
 
-    table = hf_card.CardTable(source_of(negbench(), choose(negbench(), "hf")[0]), 0, 0, None)
+    table = hf_card.CardTable(open_rows(negbench(), choose_tables(negbench(), "hf")[0]), 0, 0, None)
     assert hf_card.metadata([replace(table, rows=rows)])["size_categories"] == [name]

@@ -166,9 +166,9 @@ def test_pictures_that_are_gone_or_spoilt_by_now_are_listed_and_the_rest_is_expo
     done = export(run, "webdataset", tmp_path / "out")
     assert [int(sample["__key__"]) for sample in samples(done.path)] == [0, 2, 3, 4, 6, 7]
     listed = json_lines(done.path / "left_out.jsonl")
-    assert [(line["row_id"], line["reason"]) for line in listed] == [(1, "no readable picture"), (5, "no readable picture")]
+    assert [(line["row_id"], line["reason"]) for line in listed] == [(1, "no readable image"), (5, "no readable image")]
     assert "no such file" in listed[0]["detail"]
-    assert done.record["left_out"] == {"no readable picture": 2}
+    assert done.record["left_out"] == {"no readable image": 2}
 
 
 def test_files_that_are_no_pictures_never_get_into_an_export_and_names_in_data_make_no_paths(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_finished_export_is_left_as_it_is_and_one_that_was_changed_is_refused(
     assert again.record == first.record
     assert tars(first.path)[0].stat().st_mtime_ns == stamp
     tars(first.path)[0].write_bytes(b"")
-    with pytest.raises(UserError, match="missing or changed"):
+    with pytest.raises(UserError, match="removed or changed"):
         export(big, "webdataset", tmp_path / "out", max_size=1_000_000)
 
 

@@ -21,7 +21,7 @@ from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.core.stage import Context
 from shardmill.negbench.build import build, needed_shards
 from shardmill.negbench.create_mcq import CreateMcq
-from shardmill.negbench.datasets import FILES, Shard
+from shardmill.negbench.datasets import FILES, ShardParts
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.errors import UserError
 
@@ -241,7 +241,7 @@ def test_an_original_caption_that_names_an_unseen_object_is_not_given_as_true() 
     assert file.getvalue().decode().count("bone") == 0
 
 
-def hostile_shard() -> Shard:
+def hostile_shard() -> ShardParts:
     count = len(HOSTILE)
     lists = {name: ['["dog"]'] * count for name in ("objects", "seen_objects", "positive_objects")}
     shared = pl.DataFrame(
@@ -256,7 +256,7 @@ def hostile_shard() -> Shard:
         sub_id=pl.lit(0), correct_answer=pl.lit(1), correct_answer_template=pl.lit("first_only"),
         mcq_objects=pl.lit('[{"name":"dog","present":true},{"name":"cat","present":false}]'), option_truths=pl.lit("[]"),
     )  # fmt: skip
-    return Shard(captions, questions, ["row_id", "image", "caption"])
+    return ShardParts(captions, questions, ["row_id", "image", "caption"])
 
 
 def written(name: str) -> bytes:

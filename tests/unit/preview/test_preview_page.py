@@ -23,26 +23,26 @@ from shardmill.util.errors import UserError
 SAMPLES = Path(__file__).parents[3] / "data" / "samples"
 
 
-def test_rows_have_the_numbers_and_the_luck_of_a_real_run(captions_csv: Path, tmp_path: Path) -> None:
+def test_rows_have_the_row_ids_and_random_choices_of_a_real_run(captions_csv: Path, tmp_path: Path) -> None:
     new = NewRun(input=captions_csv, settings=["filter_objects.unverified=keep"], seed=3)
-    with preview_run(new, 6) as (run, lives):
+    with preview_run(new, 6) as (run, rows):
         assert run.num_shards == 1
     real = start_run(tmp_path / "real", new)
     for stage in real.stages:
         run_shard(real, stage, 0)
-    assert len({life.row_id for life in lives}) == 6
-    for life in lives:
-        told = [chapter for chapter in explain(real, life.row_id) if chapter.fate in ("out", "rejected")]
-        for chapter in told:
-            for row in chapter.rows:
-                row.pop("line", None)  # of the file, and the preview has read another one
-        assert [step.verdict for step in life.steps] == told
+    assert len({row.row_id for row in rows}) == 6
+    for row in rows:
+        found = [each for each in explain(real, row.row_id) if each.outcome in ("accepted", "rejected")]
+        for each in found:
+            for line in each.rows:
+                line.pop("line", None)  # of the file, and the preview has read another one
+        assert [step.result for step in row.steps] == found
 
 
 def test_the_draw_is_the_seeds_and_not_the_top(captions_csv: Path) -> None:
     def drawn(seed: int) -> list[int]:
-        with preview_run(NewRun(input=captions_csv, settings=["filter_objects.unverified=keep"], seed=seed), 6) as (_, lives):
-            return [life.row_id for life in lives]
+        with preview_run(NewRun(input=captions_csv, settings=["filter_objects.unverified=keep"], seed=seed), 6) as (_, rows):
+            return [row.row_id for row in rows]
 
     assert drawn(0) == drawn(0) == sorted(drawn(0))
     assert len({tuple(drawn(seed)) for seed in range(4)} - {tuple(range(6))}) > 1
@@ -51,13 +51,13 @@ def test_the_draw_is_the_seeds_and_not_the_top(captions_csv: Path) -> None:
 def test_more_rows_than_there_are_is_all_of_them(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("caption\nA dog on a sofa\nA cat in a box\n")
-    with preview_run(NewRun(input=path, settings=["filter_objects.unverified=keep"]), 50) as (_, lives):
-        assert [life.row_id for life in lives] == [0, 1]
+    with preview_run(NewRun(input=path, settings=["filter_objects.unverified=keep"]), 50) as (_, rows):
+        assert [row.row_id for row in rows] == [0, 1]
 
 
 def test_each_stage_shows_its_own_questions_though_they_share_a_model(captions_csv: Path) -> None:
-    with preview_run(NewRun(input=captions_csv, settings=["filter_objects.unverified=keep"]), 8) as (_, lives):
-        steps = [{step.stage: step for step in life.steps} for life in lives]
+    with preview_run(NewRun(input=captions_csv, settings=["filter_objects.unverified=keep"]), 8) as (_, rows):
+        steps = [{step.stage: step for step in row.steps} for row in rows]
     whole = next(each for each in steps if "caption_negated" in each)
     systems = {name: whole[name].exchanges[0].sent[0]["content"] for name in ("extract_objects", "propose_negatives")}
     assert len(set(systems.values())) == 2
@@ -76,8 +76,8 @@ def test_each_stage_shows_its_own_questions_though_they_share_a_model(captions_c
 def test_the_page_has_picture_prompt_answer_row_and_verdict(
     pipeline: str, input: str, boxes: int, said: list[str], tmp_path: Path
 ) -> None:
-    with preview_run(NewRun(input=SAMPLES / input, pipeline=pipeline), 6) as (run, lives):
-        page = write_preview(run, lives, tmp_path / "p.html", input).read_text(encoding="utf-8")
+    with preview_run(NewRun(input=SAMPLES / input, pipeline=pipeline), 6) as (run, rows):
+        page = write_preview(run, rows, tmp_path / "p.html", input).read_text(encoding="utf-8")
         folder = str(run.path)
     assert not os.path.exists(folder) and folder not in page
     assert len(re.findall('<article class="card"', page)) == 6
@@ -92,16 +92,16 @@ def test_the_page_has_picture_prompt_answer_row_and_verdict(
 def test_a_caption_with_markup_stays_text(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('caption\n"A dog <script>alert(1)</script> on a sofa ""onerror=x"\n')
-    with preview_run(NewRun(input=path, settings=["filter_objects.unverified=keep"]), 1) as (run, lives):
-        page = write_preview(run, lives, tmp_path / "p.html", "t.csv").read_text(encoding="utf-8")
+    with preview_run(NewRun(input=path, settings=["filter_objects.unverified=keep"]), 1) as (run, rows):
+        page = write_preview(run, rows, tmp_path / "p.html", "t.csv").read_text(encoding="utf-8")
     assert page.count("<script>") == 1
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
 def test_a_row_whose_objects_are_not_seen_shows_what_was_looked_for(tmp_path: Path) -> None:
-    with preview_run(NewRun(input=SAMPLES / "captions.csv"), 60) as (run, lives):
-        lost = [life for life in lives if life.steps[-1].stage == "filter_objects" and life.steps[-1].verdict.fate == "rejected"]
-        cards = [card_of(run, life) for life in lost]
+    with preview_run(NewRun(input=SAMPLES / "captions.csv"), 60) as (run, rows):
+        lost = [row for row in rows if row.steps[-1].stage == "filter_objects" and row.rejected]
+        cards = [card_of(run, row) for row in lost]
     assert cards
     for card in cards:
         assert card.outcome == "rejected" and card.reason and card.image
@@ -121,7 +121,7 @@ def test_the_command_takes_a_pipeline_or_a_stage(tmp_path: Path, monkeypatch: py
     whole = CliRunner().invoke(cli, ["preview", "negbench", "-n", "3", "--out", "page.html"])
     assert whole.exit_code == 0 and "3 rows of" in whole.output and Path("page.html").stat().st_size > 10_000
     stage = CliRunner().invoke(cli, ["preview", "extract_objects", "--input", str(SAMPLES / "captions.csv"), "--rows", "1"])
-    assert stage.exit_code == 0 and "verdict: out" in stage.output
+    assert stage.exit_code == 0 and "accepted" in stage.output
     Path("mine.yaml").write_text("pipeline: negbench\nstages:\n  - stage: extract_objects\n    model: rules\n")
     mine = CliRunner().invoke(cli, ["preview", "mine.yaml", "-n", "2"])
     assert mine.exit_code == 0 and Path("preview.html").exists()

@@ -1,4 +1,4 @@
-"""One row's life: out, rejected, in the journal of a shard under way, waiting, or never reached."""
+"""The trace of one row: accepted, rejected, in the journal of a shard under way, waiting, or never reached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shardmill.util.errors import Stopped, UserError
 MakeRun = Callable[..., RunFolder]
 
 
-def chapter(run: RunFolder, row_id: int, stage: str) -> StageOutcome:
+def outcome_of(run: RunFolder, row_id: int, stage: str) -> StageOutcome:
     return next(found for found in explain(run, row_id) if found.stage == stage)
 
 
@@ -25,12 +25,12 @@ def test_each_stage_tells_what_it_added(make_run: MakeRun, part_format: str) -> 
     for stage in run.stages:
         for shard in range(2):
             run_shard(run, stage, shard)
-    chapters = explain(run, 40)
-    assert [found.stage for found in chapters] == ["ingest", *run.stages]
-    assert {found.fate for found in chapters} == {"out"}
-    added = {name for found in chapters for row in found.rows for name in row}
+    outcomes = explain(run, 40)
+    assert [found.stage for found in outcomes] == ["ingest", *run.stages]
+    assert {found.outcome for found in outcomes} == {"accepted"}
+    added = {name for found in outcomes for row in found.rows for name in row}
     assert {"row_id", "caption", "objects", "negatives", "caption_0", "paraphrase_3", "negative_captions"} <= added
-    assert chapters[1].rows[0].keys() == {"objects"} and isinstance(chapters[1].rows[0]["objects"], list)
+    assert outcomes[1].rows[0].keys() == {"objects"} and isinstance(outcomes[1].rows[0]["objects"], list)
 
 
 def test_rows_of_a_shard_under_way_are_in_the_journal_or_waiting(make_run: MakeRun) -> None:
@@ -38,21 +38,21 @@ def test_rows_of_a_shard_under_way_are_in_the_journal_or_waiting(make_run: MakeR
     looks = iter(range(1000))
     with pytest.raises(Stopped):
         run_shard(run, "extract_objects", 0, should_stop=lambda: next(looks) > 24)
-    assert chapter(run, 0, "extract_objects").fate == "in the journal"
-    assert chapter(run, 0, "extract_objects").rows == [{"objects": ["dog", "beach", "ball"]}]
-    assert chapter(run, 7, "extract_objects").rows[0]["reason"] == "no object"
-    assert chapter(run, 54, "extract_objects").fate == "waiting"
-    assert chapter(run, 54, "propose_negatives").fate == "not reached"
+    assert outcome_of(run, 0, "extract_objects").outcome == "in the journal"
+    assert outcome_of(run, 0, "extract_objects").rows == [{"objects": ["dog", "beach", "ball"]}]
+    assert outcome_of(run, 7, "extract_objects").rows[0]["reason"] == "no object"
+    assert outcome_of(run, 54, "extract_objects").outcome == "waiting"
+    assert outcome_of(run, 54, "propose_negatives").outcome == "not reached"
 
 
 def test_a_rejected_row_ends_there_on_every_branch(make_run: MakeRun) -> None:
     run = make_run(num_shards=1)
     for stage in run.stages:
         run_shard(run, stage, 0)
-    fates = {found.stage: found.fate for found in explain(run, 11)}
-    assert fates.pop("ingest") == "rejected"
-    assert set(fates.values()) == {"not reached"}
-    assert chapter(run, 11, "ingest").rows[0]["reason"] == "empty caption"
+    outcomes = {found.stage: found.outcome for found in explain(run, 11)}
+    assert outcomes.pop("ingest") == "rejected"
+    assert set(outcomes.values()) == {"not reached"}
+    assert outcome_of(run, 11, "ingest").rows[0]["reason"] == "empty caption"
 
 
 def test_rows_outside_of_the_input_are_refused(make_run: MakeRun) -> None:

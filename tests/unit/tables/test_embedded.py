@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from exported import SAMPLES, export, finish, sample_rows
-from shardmill.audit import draw as audit
+from shardmill.audit import sample as audit
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import run_shard
 from shardmill.quality.gather import gather
@@ -60,7 +60,7 @@ def test_pictures_of_other_rows_are_neither_exported_nor_shown(run: RunFolder, t
     for look in (
         lambda: export(run, "webdataset", tmp_path / "out"),
         lambda: gather(run, rows=4),
-        lambda: audit.draw(run, 4),
+        lambda: audit.draw_sample(run, 4),
     ):
         with pytest.raises(UserError, match=CHANGED):
             look()

@@ -14,13 +14,16 @@ from shardmill.tables import open_table
 from shardmill.tables.ingest import map_columns
 from shardmill.util.errors import UserError
 
-Choose = Callable[[pl.DataFrame, int], pl.DataFrame]
-"""So many rows of a table, in their order."""
+ChooseRows = Callable[[pl.DataFrame, int], pl.DataFrame]
+"""Chooses so many rows of a table and keeps their order."""
 
 
-def start_over(new: NewRun, rows: int, folder: Path, choose: Choose) -> tuple[RunFolder, list[int]]:
-    """A run of one shard over chosen rows of the input, and their row_ids."""
-    path, row_ids = _chosen_rows(new, rows, folder, choose)
+def start_small_run(new: NewRun, rows: int, folder: Path, choose: ChooseRows) -> tuple[RunFolder, list[int]]:
+    """Start a run of one shard in `folder` over chosen rows of the input; returns it and the row_ids of those rows.
+
+    Raises UserError as a real run would, and for an input without a readable row.
+    """
+    path, row_ids = _write_chosen_rows(new, rows, folder, choose)
     root = new.image_root or (new.input if new.input.is_dir() else new.input.parent)
     short = replace(
         new, input=path, encoding=None, quoting="standard", image_root=root, num_shards=1, rows_per_shard=None, target_rows=None
@@ -28,8 +31,11 @@ def start_over(new: NewRun, rows: int, folder: Path, choose: Choose) -> tuple[Ru
     return start_run(folder / "run", short), row_ids
 
 
-def _chosen_rows(new: NewRun, rows: int, folder: Path, choose: Choose) -> tuple[Path, list[int]]:
-    """A CSV of chosen rows of the input's beginning. They keep their row_ids, and with them the seeds of a real run."""
+def _write_chosen_rows(new: NewRun, rows: int, folder: Path, choose: ChooseRows) -> tuple[Path, list[int]]:
+    """Write a CSV of rows from the beginning of the input.
+
+    The rows keep their row_ids, and with them their random choices in a real run: empty lines fill the gaps between them.
+    """
     if rows < 1:
         raise UserError(f"--rows must be at least 1, not {rows}")
     table = open_table(new.input, encoding=new.encoding, quoting=new.quoting)

@@ -1,0 +1,61 @@
+"""Preference pairs as rows for TRL, ms-swift and LLaVA-like trainers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """A question about an image with a preferred and a rejected answer; `id` names it among its dataset's."""
+
+    id: str
+    image: str
+    question: str
+    preferred: str
+    rejected: str
+
+
+def swift_row(pair: PreferencePair) -> dict[str, Any]:
+    """ms-swift's DPO row."""
+    return {
+        "query": f"<image>\n{pair.question}",
+        "response": pair.preferred,
+        "rejected_response": pair.rejected,
+        "images": [pair.image],
+    }
+
+
+def trl_row(pair: PreferencePair) -> dict[str, Any]:
+    """TRL's conversational preference row for vision-language models."""
+    prompt = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": pair.question}]}
+    return {
+        "images": [pair.image],
+        "prompt": [prompt],
+        "chosen": [_assistant_message(pair.preferred)],
+        "rejected": [_assistant_message(pair.rejected)],
+    }
+
+
+def _assistant_message(text: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": [{"type": "text", "text": text}]}
+
+
+def llava_row(pair: PreferencePair) -> dict[str, Any]:
+    """LLaVA's conversation with a second, rejected answer."""
+    question = {"from": "human", "value": f"<image>\n{pair.question}"}
+    return {
+        "id": pair.id,
+        "image": pair.image,
+        "conversations": [question, {"from": "gpt", "value": pair.preferred}],
+        "rejected_conversations": [question, {"from": "gpt", "value": pair.rejected}],
+    }
+
+
+FORMS: Mapping[str, Callable[[PreferencePair], dict[str, Any]]] = MappingProxyType(
+    {"swift": swift_row, "trl": trl_row, "llava": llava_row}
+)
+"""The forms by the name of `--form`."""
