@@ -22,10 +22,10 @@ from fuzz.target import Target, settled
 from shardmill.core.planning import NewRun, start_run
 from shardmill.export.folder import LEFT_OUT, RECORD
 from shardmill.export.make import Exported, export
+from shardmill.export.multi_text_reader import read_multitext
 from shardmill.export.offer import FORMATS, Offer, offers_of
 from shardmill.export.options import ExportOptions
 from shardmill.export.rows import decoded, source_of
-from shardmill.recaption.multitext import read_multitext
 from shardmill.store.run_folder import RunFolder
 from shardmill.tables import open_table
 from shardmill.util.errors import UserError

@@ -19,10 +19,11 @@ from shardmill.anyedit.concepts.clean import clean, form_problem
 from shardmill.anyedit.concepts.label_names import label_names
 from shardmill.anyedit.concepts.merge import build_pool
 from shardmill.anyedit.concepts.sources import read_source
+from shardmill.export.multi_text_format import MultiTextWriter, TextSlot
+from shardmill.export.multi_text_reader import UnreadableLine, read_multitext, scan_multitext
 from shardmill.recaption.clip_tokens import ClipTokens, clip_tokens
 from shardmill.recaption.foreign import ForeignCaptions, InputWarning
 from shardmill.recaption.join import join_captions
-from shardmill.recaption.multitext import Fault, MultiTextWriter, TextSlot, read_multitext, scan_multitext
 from shardmill.recaption.perspectives import perspectives
 from shardmill.recaption.validate import check_multitext
 from shardmill.tables import open_table
@@ -76,7 +77,7 @@ def multitext_bytes(case: bytes, folder: Path) -> None:
     assert len(lines) == case.count(b"\n") + (not case.endswith(b"\n") and bool(case))
     verdict = check_multitext(path, tokens=_tokens())
     assert verdict.lines == len(lines)
-    faults = sum(isinstance(line, Fault) for line in lines)
+    faults = sum(isinstance(line, UnreadableLine) for line in lines)
     assert faults == (verdict.findings["unreadable line"].count if "unreadable line" in verdict.findings else 0)
 
 

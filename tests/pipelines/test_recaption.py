@@ -15,8 +15,8 @@ from PIL import Image
 from shardmill.core.planning import NewRun, redo, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.embedded.scene import paint
+from shardmill.export.multi_text_format import read_header
 from shardmill.launch.finish import build_datasets
-from shardmill.recaption.multitext import read_header
 from shardmill.store.combine import combine
 from shardmill.store.run_folder import RunFolder
 

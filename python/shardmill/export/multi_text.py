@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from shardmill.export.folder import ExportFolder
+from shardmill.export.multi_text_format import MultiTextWriter, header_path
 from shardmill.export.options import ExportOptions
 from shardmill.export.placed import PLACE, placed
 from shardmill.export.rows import OfferRows
-from shardmill.recaption.multitext import MultiTextWriter, header_path
 
 HEEDED = ("images", "texts", "missing")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.recaption.multitext import TextSlot
+from shardmill.export.multi_text_format import TextSlot
 from shardmill.store.cells import Kind
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError, did_you_mean

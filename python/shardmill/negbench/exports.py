@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from shardmill.export.multi_text_format import TextSlot
 from shardmill.export.offer import Offer, Places, Row, Tables, Talk
 from shardmill.negbench.datasets import NEGATED, NEGFULL, equally_long
-from shardmill.recaption.multitext import TextSlot
 from shardmill.store.cells import Kind
 from shardmill.store.run_folder import RunFolder
 

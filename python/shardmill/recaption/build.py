@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.core.stage import LABEL
+from shardmill.export.multi_text_format import MultiTextWriter, TextSlot, header_path
 from shardmill.recaption.caption_images import CaptionImages
 from shardmill.recaption.merge_captions import NO_TEXT
-from shardmill.recaption.multitext import MultiTextWriter, TextSlot, header_path
 from shardmill.recaption.names import ORIGINAL, column_of, text_name
 from shardmill.recaption.perspectives import perspectives
 from shardmill.store.atomic import replacing

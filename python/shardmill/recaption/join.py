@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from shardmill.export.multi_text_format import Missing, MultiTextHeader, MultiTextWriter, TextSlot, check_texts
 from shardmill.recaption.foreign import ForeignCaptions
 from shardmill.recaption.join_matching import ImageKeys, IndexCounts, JoinProgress, Matching, MatchTally, Report, weight
-from shardmill.recaption.multitext import Missing, MultiTextHeader, MultiTextWriter, TextSlot, check_texts
 from shardmill.recaption.names import ORIGINAL
 from shardmill.store.atomic import replacing
 from shardmill.util.errors import UserError, did_you_mean

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from shardmill.export.multi_text_format import MultiTextHeader, read_header
+from shardmill.export.multi_text_reader import UnreadableLine, parse_line, raw_lines
 from shardmill.recaption.clip_tokens import LIMIT, ClipTokens, clip_tokens
 from shardmill.recaption.join_matching import ImageKeys
-from shardmill.recaption.multitext import Fault, MultiTextHeader, parse_line, raw_lines, read_header
 from shardmill.tables import open_table
 from shardmill.tables.ingest import map_columns
 from shardmill.tables.json_stream import ID
@@ -142,7 +143,7 @@ def check_multitext(
         done += len(data)
         digest.update(data)
         line = parse_line(number, data)
-        if isinstance(line, Fault):
+        if isinstance(line, UnreadableLine):
             verdict.found(UNREADABLE, number, line.detail)
         else:
             if not verdict.m:

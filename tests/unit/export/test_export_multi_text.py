@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from exported import antidote, export, json_lines, negbench, parts, recaption
-from shardmill.recaption.multitext import read_header, read_multitext
+from shardmill.export.multi_text_format import read_header
+from shardmill.export.multi_text_reader import read_multitext
 from shardmill.store.frames import LIST
 from shardmill.util.errors import UserError
 

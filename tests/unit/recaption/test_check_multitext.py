@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from shardmill.cli.main import cli
+from shardmill.export.multi_text_format import MultiTextWriter, TextSlot, header_path
 from shardmill.recaption.clip_tokens import ClipTokens
-from shardmill.recaption.multitext import MultiTextWriter, TextSlot, header_path
 from shardmill.recaption.validate import (
     CONTROL,
     EMPTY,

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 
 from foreign_entries import entries_of
 from shardmill.cli.main import cli
+from shardmill.export.multi_text_format import read_header
+from shardmill.export.multi_text_reader import read_multitext
 from shardmill.recaption import buckets, foreign, join_matching, json_window
 from shardmill.recaption.foreign import ForeignCaptions, InputWarning
 from shardmill.recaption.join import JoinResult, join_captions
 from shardmill.recaption.json_window import JsonWindow
-from shardmill.recaption.multitext import read_header, read_multitext
 from shardmill.util.errors import UserError
 
 Entries = dict[str, str]

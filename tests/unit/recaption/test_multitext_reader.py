@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shardmill.export.multi_text_format import read_header
+from shardmill.export.multi_text_reader import read_multitext
 from shardmill.recaption.clip_tokens import END, LIMIT, START, ClipTokens, clip_tokens
 from shardmill.recaption.join import join_captions
-from shardmill.recaption.multitext import read_header, read_multitext
 from shardmill.recaption.validate import check_multitext
 
 M, ROWS, BATCH = 3, 10, 4

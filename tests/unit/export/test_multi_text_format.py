@@ -8,16 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.recaption.multitext import (
-    Fault,
-    Line,
-    MultiTextWriter,
-    TextSlot,
-    header_path,
-    read_header,
-    read_multitext,
-    scan_multitext,
-)
+from shardmill.export.multi_text_format import MultiTextWriter, TextSlot, header_path, read_header
+from shardmill.export.multi_text_reader import MultiTextLine, UnreadableLine, read_multitext, scan_multitext
 from shardmill.util.errors import UserError
 
 TEXTS = [
@@ -54,7 +46,10 @@ def test_the_header_says_what_each_place_is_and_which_file_it_describes(tmp_path
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     write(tmp_path / "m.jsonl", [("a.jpg", ["x", "y"]), ("b.jpg", ["x\u2028z", "y"])])
-    assert list(read_multitext(tmp_path / "m.jsonl")) == [Line(1, "a.jpg", ["x", "y"]), Line(2, "b.jpg", ["x\u2028z", "y"])]
+    assert list(read_multitext(tmp_path / "m.jsonl")) == [
+        MultiTextLine(1, "a.jpg", ["x", "y"]),
+        MultiTextLine(2, "b.jpg", ["x\u2028z", "y"]),
+    ]
 
 
 def test_drop_leaves_the_line_out_and_counts_it_for_each_text_it_lacks(tmp_path: Path) -> None:
@@ -140,8 +135,8 @@ def test_a_line_that_cannot_be_read_is_told_by_its_number(tmp_path: Path, line: 
     path = tmp_path / "m.jsonl"
     path.write_bytes(b'{"image": "a", "caption": ["x"]}\n' + line + b'\n{"image": "b", "caption": ["x"]}\n'[line == b"\n" :])
     good, bad, after = scan_multitext(path)
-    assert isinstance(bad, Fault)
-    assert (bad.number, good, after) == (2, Line(1, "a", ["x"]), Line(3, "b", ["x"]))
+    assert isinstance(bad, UnreadableLine)
+    assert (bad.number, good, after) == (2, MultiTextLine(1, "a", ["x"]), MultiTextLine(3, "b", ["x"]))
     assert detail in bad.detail
     with pytest.raises(UserError, match="line 2"):
         list(read_multitext(path))
