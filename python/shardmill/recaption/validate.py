@@ -19,7 +19,7 @@ from shardmill.recaption.clip_tokens import LIMIT, ClipTokens, clip_tokens
 from shardmill.recaption.join_matching import ImageKeys
 from shardmill.tables import open_table
 from shardmill.tables.ingest import map_columns
-from shardmill.tables.json_stream import ID
+from shardmill.tables.json_table import ID
 from shardmill.util.errors import UserError, told
 
 UNREADABLE, WRONG_NUMBER, EMPTY, UNKNOWN = "unreadable line", "wrong number of texts", "empty text", "unknown image"
