@@ -39,10 +39,11 @@ class StrictJson:
 
     def rewrite(self, piece: bytes) -> bytes:
         """The piece as strict JSON with as many lines. NaN, which pandas writes for a missing number, becomes null."""
-        if not piece.isascii():
-            checked = piece.decode("utf-8", _HANDLER).encode()
-            self.has_marks |= checked != piece
-            piece = checked
+        try:
+            piece.decode()
+        except UnicodeDecodeError:
+            self.has_marks = True
+            piece = piece.decode("utf-8", _HANDLER).encode()
         if b"\\ud" in piece or b"\\uD" in piece:
             piece = _ESCAPES.sub(self._mark_half_pair, piece)
         in_string = self._in_string

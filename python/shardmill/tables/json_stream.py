@@ -6,10 +6,12 @@ grows with the square of the depth of brackets, which a hostile file can have a 
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,33 @@ class TextMembers:
     keys: list[str]
     texts: list[str]
 
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[JsonEntry]:
+        return (JsonEntry(*entry) for entry in zip(self.keys, repeat(None), self.lines, self.texts))
+
+
+@dataclass(frozen=True, slots=True)
+class UniformObjects:
+    """Successive objects of a list that have the same keys with plain values, as columns."""
+
+    key: str
+    position: int
+    lines: Sequence[int]
+    columns: dict[str, list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __iter__(self) -> Iterator[JsonEntry]:
+        values = (dict(zip(self.columns, values, strict=True)) for values in zip(*self.columns.values(), strict=True))
+        return (JsonEntry(*entry) for entry in zip(repeat(self.key), itertools.count(self.position), self.lines, values))
+
+
+JsonBlock = list[JsonEntry] | TextMembers | UniformObjects
+"""Some successive entries; iterated, one by one."""
+
 
 def json_entries(
     path: Path, lists: Container[str] | None = None, encoding: str | None = None, block_size: int = BLOCK_SIZE
@@ -70,12 +99,7 @@ def json_entries(
     Raises:
         CorruptJson: The document is not JSON; the message names the line. All entries before it were given.
     """
-    for found in json_blocks(path, lists, encoding, block_size):
-        if isinstance(found, TextMembers):
-            for line, key, text in zip(found.lines, found.keys, found.texts, strict=True):
-                yield JsonEntry(key, None, line, text)
-        else:
-            yield from found
+    return chain.from_iterable(json_blocks(path, lists, encoding, block_size))
 
 
 def json_blocks(
@@ -84,16 +108,16 @@ def json_blocks(
     encoding: str | None = None,
     block_size: int = BLOCK_SIZE,
     on_read: Callable[[int], object] = lambda size: None,
-) -> Iterator[list[JsonEntry] | TextMembers]:
+) -> Iterator[JsonBlock]:
     """As `json_entries`, a block at a time. `on_read` gets the number of bytes of each block, in UTF-8."""
     parser, assembler = _Parser(path), _Assembler(path, lists)
     unfinished = 0
-    with TextSource(path, encoding) as source:
+    with TextSource(path, encoding, end_line=False) as source:
         for block in _blocks(path, source, block_size, parser):
             on_read(len(block))
             unfinished += len(block)
             events, failure = parser.parse(block)
-            if found := assembler.text_members(events) or assembler.entries(events):
+            for found in assembler.blocks(events):
                 unfinished = 0
                 yield found
             if failure:
@@ -142,6 +166,14 @@ class _Events:
         """The line of an event."""
         return self._first_line + (bisect_right(self._ends, at) if len(self._ends) > 1 else 0)
 
+    def lines(self, kind: str) -> list[int]:
+        """The lines of all events of a kind."""
+        return self.lines_at([at for at, each in enumerate(self.kinds) if each == kind])
+
+    def lines_at(self, numbers: Sequence[int]) -> list[int]:
+        """The lines of some events."""
+        return [self._first_line] * len(numbers) if len(self._ends) == 1 else list(map(self.line, numbers))
+
 
 class _Parser:
     """ijson's parser, fed line by line, since it does not say where in the text it is."""
@@ -183,8 +215,11 @@ class _Parser:
     def _corrupt(self, error: Exception) -> CorruptJson:
         if not self._started and not self._sent:
             return CorruptJson(self._path, self.line, "a list or an object is expected")
+        message = error.args[0] if error.args else ""
+        if isinstance(message, bytes):  # the excerpt of the text was cut within a character
+            message = message.decode("utf-8", "replace")
         # Of three lines, the second is the text around; an integer of more than 4,300 digits, which Python refuses, has one.
-        reason, *text = str(error).split("\n")
+        reason, *text = str(message).split("\n")
         near = f", near {text[0].strip()}" if text and text[0].strip() else ""
         return CorruptJson(self._path, self.line, reason.rstrip(".") + near)
 
@@ -202,37 +237,70 @@ class _Assembler:
         self._entry_line = 1
         self._position: int | None = None
 
-    def text_members(self, events: _Events) -> TextMembers | None:
-        """The entries, where the events are nothing but keys and texts of an object at the top: much quicker than one by one."""
+    def blocks(self, events: _Events) -> Iterator[JsonBlock]:
+        """The entries that end with these events. Most files have few shapes of entries; these are made many at a time."""
+        if members := self._text_members(events):
+            yield members
+            return
+        found: list[JsonEntry] = []
+        kinds, values = events.kinds, events.values
+        at, tried = 0, False
+        while at < len(kinds):
+            starts = kinds[at] == "start_map" and len(self._open) == self._entry_depth
+            end = _end_of_flat(kinds, at) if starts else 0
+            if not end:
+                self._step(kinds[at], values[at], events.line(at), found)
+                at += 1
+                continue
+            if not tried and self._position is not None and (objects := self._uniform_objects(events, at, end + 1 - at)):
+                if found:
+                    yield found
+                    found = []
+                yield objects
+                at += (end + 1 - at) * len(objects)
+            else:
+                if self._position is not None:
+                    self._entry_line = events.line(at)
+                found.append(self._entry(dict(zip(values[at + 1 : end : 2], values[at + 2 : end : 2], strict=True))))
+                at = end + 1
+            tried = True
+        if found:
+            yield found
+
+    def _text_members(self, events: _Events) -> TextMembers | None:
+        """The entries, where the events are nothing but keys and texts of an object at the top."""
         kinds, parts = events.kinds, events.values
         if len(self._open) != 1 or not isinstance(self._open[0], dict) or not kinds:
             return None
         if kinds.count("map_key") + kinds.count("string") != len(kinds):
             return None
-        lines = [events.line(at) for at, kind in enumerate(kinds) if kind == "map_key"]
+        lines = events.lines("map_key")
         if kinds[0] == "string":  # its key came with the events before
             parts, lines = [self._entry_key, *parts], [self._entry_line, *lines]
         if len(parts) % 2:
-            self._entry_key, self._entry_line = parts[-1], lines.pop()
+            self._entry_key = self._key = parts[-1]
+            self._entry_line = lines.pop()
         pairs = len(parts) // 2 * 2
-        return TextMembers(lines, parts[0:pairs:2], parts[1:pairs:2])
+        return TextMembers(lines, parts[0:pairs:2], parts[1:pairs:2]) if pairs else None
 
-    def entries(self, events: _Events) -> list[JsonEntry]:
-        """The entries that end with these events."""
-        found: list[JsonEntry] = []
-        kinds, values = events.kinds, events.values
-        at = 0
-        while at < len(kinds):
-            if kinds[at] == "start_map" and len(self._open) == self._entry_depth and (end := _end_of_flat(kinds, at)):
-                if self._position is not None:
-                    self._entry_line = events.line(at)
-                # Most entries are objects of plain values: made in one step, and only others part by part.
-                found.append(self._entry(dict(zip(values[at + 1 : end : 2], values[at + 2 : end : 2], strict=True))))
-                at = end + 1
-            else:
-                self._step(kinds[at], values[at], events.line(at), found)
-                at += 1
-        return found
+    def _uniform_objects(self, events: _Events, start: int, width: int) -> UniformObjects | None:
+        """The objects from `start` to the end of the events, if each has the shape of the first, which takes `width` events."""
+        number = (len(events.kinds) - start) // width
+        shape = events.kinds[start : start + width]
+        if events.kinds[start : start + number * width] != shape * number:
+            return None
+        values = events.values[start : start + number * width]
+        names = values[1 : width - 1 : 2]
+        if (
+            not names
+            or len({*names}) < len(names)
+            or any(values[1 + 2 * at :: width].count(name) < number for at, name in enumerate(names))
+        ):
+            return None
+        columns = {name: values[2 + 2 * at :: width] for at, name in enumerate(names)}
+        position = self._position or 0
+        self._position = position + number
+        return UniformObjects(self._entry_key, position, events.lines_at(range(start, start + number * width, width)), columns)
 
     def _step(self, kind: str, value: Any, line: int, found: list[JsonEntry]) -> None:
         """Takes one event into account; an entry that ends with it goes to `found`."""
