@@ -16,7 +16,7 @@ import numpy as np
 from shardmill.export.multi_text_format import MultiTextHeader, read_header
 from shardmill.export.multi_text_reader import UnreadableLine, parse_line, raw_lines
 from shardmill.recaption.clip_tokens import LIMIT, ClipTokens, clip_tokens
-from shardmill.recaption.join_matching import ImageKeys
+from shardmill.recaption.image_keys import ImageKeys
 from shardmill.tables import open_table
 from shardmill.tables.ingest import map_columns
 from shardmill.tables.json_table import ID

@@ -44,10 +44,12 @@ class StrictJson:
         except UnicodeDecodeError:
             self.has_marks = True
             piece = piece.decode("utf-8", _HANDLER).encode()
-        if b"\\ud" in piece or b"\\uD" in piece:
-            piece = _ESCAPES.sub(self._mark_half_pair, piece)
+        quotes = piece
+        if b"\\" in piece:
+            if b"\\ud" in piece or b"\\uD" in piece:
+                piece = _ESCAPES.sub(self._mark_half_pair, piece)
+            quotes = _ESCAPED.sub(b"", piece)
         in_string = self._in_string
-        quotes = _ESCAPED.sub(b"", piece) if b'\\"' in piece else piece
         self._in_string ^= quotes.count(b'"') % 2 == 1
         if b"NaN" in piece or b"Infinity" in piece:
             # These may be words of a caption: only outside of strings are they numbers.

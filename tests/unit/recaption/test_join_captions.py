@@ -23,7 +23,7 @@ from foreign_entries import entries_of
 from shardmill.cli.main import cli
 from shardmill.export.multi_text_format import read_header
 from shardmill.export.multi_text_reader import read_multitext
-from shardmill.recaption import buckets, foreign, join_matching, json_salvage
+from shardmill.recaption import foreign, join_matching, json_salvage, partitions
 from shardmill.recaption.foreign import ForeignCaptions, InputWarning
 from shardmill.recaption.join import JoinResult, join_captions
 from shardmill.tables import json_stream
@@ -153,7 +153,7 @@ def test_a_join_without_oddities_leaves_no_report_not_even_an_earlier_one(
     ]
 
 
-def test_the_result_does_not_depend_on_how_many_buckets_there_are(
+def test_the_result_does_not_depend_on_how_many_parts_there_are(
     join: Callable[..., JoinResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(1)
@@ -163,10 +163,9 @@ def test_the_result_does_not_depend_on_how_many_buckets_there_are(
     whole = join(images, indexes, missing="pad", fallback=["original"])
     expected, counts = whole.path.read_bytes(), whole.tally.indexes
     assert [line.image for line in read_multitext(whole.path)] == images
-    monkeypatch.setattr(join_matching, "BUCKET_BYTES", 500)
-    monkeypatch.setattr(join_matching, "ROWS_IN_ORDER", 7)
-    monkeypatch.setattr(buckets, "TOGETHER", 3)
-    monkeypatch.setattr(buckets, "MAX_HELD", 2_000)
+    monkeypatch.setattr(join_matching, "PART_BYTES", 5_000)
+    monkeypatch.setattr(join_matching, "LINES_AT_ONCE", 7)
+    monkeypatch.setattr(partitions, "MAX_IN_MEMORY", 2_000)
     parted = join(images, indexes, missing="pad", fallback=["original"])
     assert (parted.path.read_bytes(), parted.tally.indexes) == (expected, counts)
 
