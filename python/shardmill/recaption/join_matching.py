@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import polars as pl
 
-from shardmill.recaption.foreign import Entries, ForeignCaptions, InputWarning
+from shardmill.recaption.foreign import ForeignCaptions, InputWarning
 from shardmill.recaption.image_keys import ImageKeys
 from shardmill.recaption.names import ORIGINAL
 from shardmill.recaption.partitions import Partitions
@@ -24,7 +24,7 @@ from shardmill.util.errors import UserError
 PART_BYTES = 128 * 2**20
 MAX_PARTS = 256
 REPORT_EVERY = 5_000
-LINES_AT_ONCE = 20_000
+READ_AT_ONCE, LINES_AT_ONCE = 20_000, 1_000
 MAX_REPORTED = 1_000
 PARQUET_GROWS = 4
 KEY, IMAGE, ROW, TEXT = "key", "image", "row", "text"
@@ -93,18 +93,20 @@ class Matching:
 
     def __init__(self, folder: Path, names: Sequence[str], key: ImageKeys, size: int, notes: IO[bytes], report: Report) -> None:
         self._names, self._key, self._notes, self._report = list(names), key, notes, report
+        self._folder = folder
         self._indexes = [name for name in names if name != ORIGINAL]
         self._size = size
         self._parts = min(MAX_PARTS, 1 + size // PART_BYTES)
+        by_key = pl.col(KEY).hash() % self._parts
         rows = {ROW: pl.Int64(), KEY: pl.String(), IMAGE: pl.String(), TEXT: pl.String()}
-        self._rows = Partitions(folder / "rows", rows, self._parts)
+        self._rows = Partitions(folder / "rows", rows, by_key)
         self._entries = {
-            name: Partitions(folder / f"entries-{at}", {KEY: pl.String(), TEXT: pl.String()}, self._parts)
+            name: Partitions(folder / f"entries-{at}", {KEY: pl.String(), TEXT: pl.String()}, by_key)
             for at, name in enumerate(self._indexes)
         }
         self._columns = [f"text {at}" for at in range(len(names))]  # a name could be that of another column
-        lines = {ROW: pl.Int64(), IMAGE: pl.String(), **dict.fromkeys(self._columns, pl.String())}
-        self._lines = Partitions(folder / "lines", lines, self._parts)
+        self._images: list[str] = []
+        self._texts: list[str | None] = []
         self._missing: Counter[str] = Counter()
         self._first_missing: dict[str, tuple[int, str]] = {}
         self._unknown_noted: Counter[str] = Counter()
@@ -123,10 +125,15 @@ class Matching:
                 else:
                     records += len(found.images)
                     good += len(found.images)
-                    self._add(found, name, tally)
+                    self._example.setdefault(name, found.images[0])
+                    self._images += found.images
+                    self._texts += found.texts
+                    if len(self._images) >= READ_AT_ONCE:
+                        self._add(name, tally)
                 if records // REPORT_EVERY > reported:
                     share = (before + file.done) / max(1, self._size)
                     self._report(JoinProgress("reading", records, max(records + 1, round(records / max(share, 1e-9)))))
+            self._add(name, tally)
             before += weight(file)
             if not good and tally.unreadable[file.path]:
                 lost = [f"line {each.line}: {each.detail}" for each in tally.warnings if each.file == file.path and each.lost]
@@ -135,27 +142,26 @@ class Matching:
         if not tally.rows:
             raise UserError(f"{files[0].path} has no rows to join captions to")
 
-    def _add(self, some: Entries, name: str, tally: MatchTally) -> None:
-        """Entries of a file to the parts: rows of the table, or texts of an index."""
-        self._example.setdefault(name, some.images[0])
-        texts = pl.Series(TEXT, some.texts, pl.String)
-        frame = pl.DataFrame([pl.Series(KEY, self._key.of(some.images), pl.String), texts])
-        part = pl.col(KEY).hash()
+    def _add(self, name: str, tally: MatchTally) -> None:
+        """The entries that were read to the parts: rows of the table, or texts of an index."""
+        keys = pl.Series(KEY, self._key.of(self._images), pl.String)
+        texts = pl.Series(TEXT, self._texts, pl.String)
         if name == ORIGINAL:
-            rows = pl.int_range(tally.rows, tally.rows + frame.height, dtype=pl.Int64, eager=True).alias(ROW)
-            images = pl.Series(IMAGE, some.images, pl.String)
-            self._rows.add(pl.DataFrame([rows, frame[KEY], images, texts]), part)
-            tally.rows += frame.height
+            rows = pl.int_range(tally.rows, tally.rows + len(keys), dtype=pl.Int64, eager=True).alias(ROW)
+            self._rows.add(pl.DataFrame([rows, keys, pl.Series(IMAGE, self._images, pl.String), texts]))
+            tally.rows += len(keys)
         else:
-            given = frame.drop_nulls(TEXT)
-            tally.indexes[name].blank += frame.height - given.height
+            given = pl.DataFrame([keys, texts]).drop_nulls(TEXT)
+            tally.indexes[name].blank += len(keys) - given.height
             tally.indexes[name].entries += given.height
-            self._entries[name].add(given, part)
+            self._entries[name].add(given)
+        self._images, self._texts = [], []
 
     def match(self, tally: MatchTally) -> None:
         """Part by part: the texts of each row, into parts by the row's position in the table."""
         done = 0
-        rows_of_part = -(-tally.rows // self._parts)
+        schema = {ROW: pl.Int64(), IMAGE: pl.String(), **dict.fromkeys(self._columns, pl.String())}
+        self._lines = Partitions(self._folder / "lines", schema, pl.col(ROW) // -(-tally.rows // self._parts))
         for part in range(self._parts):
             rows = self._rows.take(part)
             images = rows.select(KEY).unique()
@@ -169,7 +175,7 @@ class Matching:
                     self._count_images(name, texts, images, tally)
                     lines = lines.join(texts.rename({TEXT: column}), on=KEY, how="left")
                 self._count_missing(name, lines.filter(pl.col(column).is_null()))
-            self._lines.add(lines.select(ROW, IMAGE, *self._columns), pl.col(ROW) // rows_of_part)
+            self._lines.add(lines.select(ROW, IMAGE, *self._columns))
             done += rows.height
             self._report(JoinProgress("joining", done, tally.rows))
 
@@ -216,7 +222,8 @@ class Matching:
     def hint(self, name: str) -> str:
         """What to say of an index none of whose images is in the table."""
         theirs, ours = self._example.get(name, ""), self._example.get(ORIGINAL, "")
-        return f"no image of {name} is in the table (it has {theirs!r}, the table {ours!r}); --image-root makes absolute paths relative"
+        problem = f"no image of {name} is in the table (it has {theirs!r}, the table {ours!r})"
+        return f"{problem}; --image-root makes absolute paths relative"
 
     def in_order(self, rows: int) -> Iterator[tuple[pl.Series, list[pl.Series]]]:
         """The images of some rows and their texts, a column for each name, in the order of the table."""

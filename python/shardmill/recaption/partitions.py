@@ -16,21 +16,21 @@ class Partitions:
     Args:
         folder: Where the files are written; it is made.
         schema: The columns of the rows.
-        number: How many parts there are.
+        part: The part of each row, a number from 0.
     """
 
-    def __init__(self, folder: Path, schema: dict[str, pl.DataType], number: int) -> None:
+    def __init__(self, folder: Path, schema: dict[str, pl.DataType], part: pl.Expr) -> None:
         folder.mkdir()
         self._folder = folder
         self._schema = schema
-        self._number = number
+        self._part = part.cast(pl.Int64).alias(_PART)
         self._waiting: list[pl.DataFrame] = []
         self._bytes = 0
         self._files: dict[int, list[Path]] = {}
 
-    def add(self, rows: pl.DataFrame, part: pl.Expr) -> None:
-        """Rows for the parts that `part` gives, numbers from 0."""
-        self._waiting.append(rows.with_columns((part % self._number).cast(pl.Int64).alias(_PART)))
+    def add(self, rows: pl.DataFrame) -> None:
+        """More rows. Better many at a time."""
+        self._waiting.append(rows)
         self._bytes += int(rows.estimated_size())
         if self._bytes > MAX_IN_MEMORY:
             self.flush()
@@ -39,7 +39,7 @@ class Partitions:
         """Write the rows that are still in memory."""
         if not self._waiting:
             return
-        rows = pl.concat(self._waiting)
+        rows = pl.concat(self._waiting).with_columns(self._part)
         self._waiting, self._bytes = [], 0
         for (part,), some in rows.partition_by(_PART, include_key=False, as_dict=True).items():
             files = self._files.setdefault(int(part), [])
@@ -50,7 +50,7 @@ class Partitions:
         """The rows of a part; their files are deleted."""
         self.flush()
         files = self._files.pop(part, [])
-        rows = pl.concat([pl.DataFrame(schema=self._schema), *map(pl.read_ipc, files)], rechunk=True)
+        rows = pl.concat([pl.DataFrame(schema=self._schema), *map(pl.read_ipc, files)])
         for file in files:
             file.unlink()
         return rows
