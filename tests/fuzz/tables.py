@@ -18,7 +18,7 @@ from shardmill.tables import open_table
 from shardmill.tables.base import LINE, ROW_ID, Table
 from shardmill.tables.csv_layout import MAX_FIELD_LINES
 from shardmill.tables.csv_table import CsvTable
-from shardmill.tables.json_stream import JsonTable
+from shardmill.tables.json_table import JsonTable
 from shardmill.tables.jsonl import JsonlTable
 from shardmill.tables.parquet import ParquetTable
 

@@ -137,7 +137,7 @@ def _as_dict(result: JoinResult) -> dict[str, Any]:
         **result.header.counts.model_dump(),
         "indexes": {name: vars(counts) for name, counts in result.tally.indexes.items()},
         "unreadable": {str(path): count for path, count in result.tally.unreadable.items() if count},
-        "oddities": [{"file": str(odd.file), "line": odd.line, "detail": odd.detail} for odd in result.tally.oddities],
+        "oddities": [{"file": str(odd.file), "line": odd.line, "detail": odd.detail} for odd in result.tally.warnings],
         "report": str(result.report) if result.report else None,
         "hints": result.hints,
     }
@@ -145,7 +145,7 @@ def _as_dict(result: JoinResult) -> dict[str, Any]:
 
 def _tell(result: JoinResult) -> None:
     tally, counts = result.tally, result.header.counts
-    for odd in tally.oddities[:TOLD]:
+    for odd in tally.warnings[:TOLD]:
         _warn(f"{odd.file}, line {odd.line}: {odd.detail}")
     for path, count in tally.unreadable.items():
         if count:

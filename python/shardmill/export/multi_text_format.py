@@ -13,8 +13,9 @@ from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shardmill.store.atomic import replacing
@@ -136,20 +137,54 @@ class MultiTextWriter:
         if lacking:
             stand_in = next((captions[place] for place in self._from if place not in lacking), None)
             if self._missing == "fail":
-                names = ", ".join(self.names[place] for place in lacking)
-                raise UserError(f"{image} has no text for {names}. Leave such images out (drop), or fill in another text (pad).")
+                self._refuse(image, lacking)
             self._count(self.counts.dropped if stand_in is None else self.counts.padded, lacking)
             if stand_in is None:
                 self.counts.dropped_lines += 1
                 return False
             captions = [stand_in if place in lacking else text for place, text in enumerate(captions)]
         line = _encode({"image": image, "caption": list(captions), **others}) + "\n"
-        data = line.encode("utf-8")
+        self._append(line.encode("utf-8"), 1)
+        return True
+
+    def write_columns(self, images: pl.Series, captions: Sequence[pl.Series]) -> None:
+        """As `write`, many lines at a time and much quicker.
+
+        Args:
+            images: The path of each line's image.
+            captions: For each position of a line a column of texts, null where one is missing; none of them is blank.
+        """
+        columns = [f"text {at}" for at in range(len(self.names))]
+        table = pl.DataFrame([images.alias("image"), *(texts.alias(name) for name, texts in zip(columns, captions, strict=True))])
+        lacking = table.filter(pl.any_horizontal(pl.col(columns).is_null()))
+        if lacking.height:
+            if self._missing == "fail":
+                image, *found = lacking.row(0)
+                self._refuse(image, [at for at, text in enumerate(found) if text is None])
+            stand_in = pl.coalesce([columns[at] for at in self._from] or pl.lit(None, pl.String))
+            for counts, some in (
+                (self.counts.dropped, lacking.filter(stand_in.is_null())),
+                (self.counts.padded, lacking.filter(stand_in.is_not_null())),
+            ):
+                for name, column in zip(self.names, columns, strict=True):
+                    counts[name] += some[column].null_count()
+            self.counts.dropped_lines += lacking.filter(stand_in.is_null()).height
+            table = table.with_columns(pl.col(columns).fill_null(stand_in)).drop_nulls(columns)
+        texts = pl.concat_str([_json_text(column) for column in columns], separator=", ")
+        lines = table.select(
+            pl.concat_str(pl.lit('{"image": '), _json_text("image"), pl.lit(', "caption": ['), texts, pl.lit("]}\n"))
+        )
+        self._append(lines.to_series().str.join().item().encode("utf-8") if table.height else b"", table.height)
+
+    def _append(self, data: bytes, lines: int) -> None:
         self._file.write(data)
         self._sha.update(data)
         self._size += len(data)
-        self.counts.lines += 1
-        return True
+        self.counts.lines += lines
+
+    def _refuse(self, image: str, lacking: Iterable[int]) -> NoReturn:
+        names = ", ".join(self.names[at] for at in lacking)
+        raise UserError(f"{image} has no text for {names}. Leave such images out (drop), or fill in another text (pad).")
 
     def decided(self, missing: Missing, fallback: Sequence[str]) -> None:
         """What was done about missing texts before the lines came here, for the header; `counts` are then the caller's."""
@@ -178,6 +213,12 @@ class MultiTextWriter:
             with replacing(header_path(self.path)) as file:
                 content = self.header().model_dump(mode="json")
                 file.write((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def _json_text(column: str) -> pl.Expr:
+    """A column of texts as JSON strings, with the escapes of `json.dumps(text, ensure_ascii=False)`."""
+    prefix = '{"":'  # Polars encodes structs only
+    return pl.struct(pl.col(column).alias("")).struct.json_encode().str.slice(len(prefix)).str.strip_suffix("}")
 
 
 def read_header(path: Path) -> MultiTextHeader | None:

@@ -1,26 +1,30 @@
-"""Captions of images in the files of others: JSON lines and lists of `{"image", "caption"}`, `{path: caption}`, and any table.
+"""Captions of images in files of others: JSON lines and lists of `{"image", "caption"}`, `{path: caption}`, and any table.
 
-A list that was cut off, or that a resumed job has torn, gives all of its whole entries; what was wrong is told with its place.
+A list that was cut off, or that a resumed job has written into, gives all of its whole entries, and a warning for each error.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from shardmill.recaption.json_window import OBJECTS, PAIRS, SLICE, CorruptJson, JsonWindow
+from shardmill.recaption.json_salvage import CorruptValue, SalvageWindow
 from shardmill.tables import open_table
 from shardmill.tables.ingest import map_columns
+from shardmill.tables.json_stream import CorruptJson, JsonBlock, JsonEntry, TextMembers, UniformObjects, json_blocks
 from shardmill.tables.sniff import sniff_format
 from shardmill.util.errors import UserError, name_list
 
 IMAGE, CAPTION = "image", "caption"
 MAX_LINE = 64 * 2**20
 MAX_TOGETHER = 1_000
+SLICE = 2**16
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 _decode = json.JSONDecoder().raw_decode
 Entry = tuple[str, str | None]
@@ -60,9 +64,13 @@ class ForeignCaptions:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def batches(self) -> Iterator[Entries | InputWarning]:
-        """Some entries at a time. Raises UserError for a missing file, or one damaged where what follows cannot be told apart."""
-        if self.path.is_file() and _is_blank(self.path):
-            yield self._odd(1, "the file is empty", lost=False)
+        """Some entries at a time.
+
+        Raises:
+            UserError: The file was not found, or it is corrupt and nothing after that can be read.
+        """
+        if self.path.is_file() and not _first_byte(self.path):
+            yield self._warning(1, "the file is empty", lost=False)
             return
         is_file = self.path.is_file() and self.path.suffix != ".tar"
         kind = sniff_format(self.path, None) if is_file or not self.path.exists() else "pictures"
@@ -86,7 +94,7 @@ class ForeignCaptions:
                 number += len(lines)
 
     def _of_lines(self, lines: Iterable[bytes]) -> Entries | None:
-        """The entries of lines, None where one is to be looked at by itself."""
+        """The entries of lines, None where they must be read one by one."""
         values = []
         try:
             for data in lines:
@@ -108,100 +116,100 @@ class ForeignCaptions:
         try:
             value = json.loads(data.decode("utf-8-sig" if number == 1 else "utf-8"))
         except json.JSONDecodeError as error:
-            yield self._odd(number, f"malformed JSON: {error.msg} at column {error.colno}")
+            yield self._warning(number, f"malformed JSON: {error.msg} at column {error.colno}")
         except (ValueError, RecursionError) as error:
-            yield self._odd(number, f"malformed JSON: {error}")
+            yield self._warning(number, f"malformed JSON: {error}")
         else:
             yield self._entry_of(value, number)
 
     def _document(self) -> Iterator[Entry | Entries | InputWarning]:
-        with open(self.path, "rb") as data, TextIOWrapper(data, "utf-8-sig", "surrogateescape", newline="") as file:
+        opening = _first_byte(self.path)
+        if opening not in (b"[", b"{"):
+            raise UserError(f"{self.path} is not a JSON list or object: it starts with {opening!r}.")
+        yield from self._list() if opening == b"[" else self._object()
 
-            def read(size: int) -> str:
-                text = file.read(size)
-                self.done = data.tell()
-                return text
+    def _blocks(self) -> Iterator[JsonBlock]:
+        return json_blocks(self.path, lists=(), on_read=self._count)
 
-            window = JsonWindow(read)
-            opening = window.peek()
-            if opening not in ("[", "{"):
-                raise UserError(f"{self.path} is no JSON list or object: it starts with {opening!r}.")
-            yield from self._elements(window) if opening == "[" else self._members(window)
+    def _count(self, size: int) -> None:
+        self.done += size
 
-    def _elements(self, window: JsonWindow) -> Iterator[Entry | Entries | InputWarning]:
-        """The objects of a list, whatever commas and brackets stand between them."""
-        read, torn_before = 0, False
-        while True:
-            if read and not torn_before and (some := window.several(OBJECTS, self._of_values)):
-                yield some
-                read += len(some.images)
-                continue
-            line, gap = window.line, window.skip("[,]")
-            ended = not window.peek()
-            due = ("[]" if ended else "[") if read == 0 else "]" if ended else ","
-            if gap != due and not torn_before:
-                told = f"{gap!r} stands where {due!r} is due" if gap else f"{due!r} is missing"
-                yield self._odd(line, f"{told} behind {read:,} entries" + (": cut off?" if ended else ""), lost=False)
-            if ended:
-                return
-            line = window.line
-            try:
-                value = window.value()
-            except CorruptJson as torn:
-                yield self._odd(torn.line, f"{torn.detail} (character {torn.character:,}); read on at the next entry")
-                window.skip_to_object(self._image)
-                torn_before = True
+    def _list(self) -> Iterator[Entry | Entries | InputWarning]:
+        """The objects of a list. ijson reads it up to where it is corrupt, if it is; there the salvage goes on."""
+        read = 0
+        with suppress(CorruptJson):
+            for block in self._blocks():
+                # A list in the list comes from a job that was resumed and began its file anew: its objects are entries too.
+                whole = block if isinstance(block, UniformObjects) else [*takewhile(_is_not_list, block)]
+                yield from self._of_elements(whole)
+                read += len(whole)
+                if len(whole) < len(block):
+                    break
             else:
-                yield self._entry_of(value, line)
-                torn_before = False
-            read += 1
+                return
+        yield from self._salvaged(read)
 
-    def _members(self, window: JsonWindow) -> Iterator[Entry | Entries | InputWarning]:
-        """The pairs of an object. Behind damage nothing can be told apart: it is refused unless it is the end."""
-        window.take("{")
+    def _of_elements(self, elements: Sequence[JsonEntry] | UniformObjects) -> Iterator[Entry | Entries | InputWarning]:
+        some = None
+        if isinstance(elements, UniformObjects) and {self._image, self._caption} <= elements.columns.keys():
+            some = _plain(elements.columns[self._image], elements.columns[self._caption])
+        if some:
+            yield some
+        else:
+            yield from (self._entry_of(element.value, element.line) for element in elements)
+
+    def _salvaged(self, known: int) -> Iterator[Entry | InputWarning]:
+        """The objects of a corrupt list but for the first `known`, whatever commas and brackets are between them."""
+        with open(self.path, "rb") as data, TextIOWrapper(data, "utf-8-sig", "surrogateescape", newline="") as file:
+            window = SalvageWindow(file.read)
+            read, corrupt_before = 0, False
+            while True:
+                line, gap = window.line, window.skip("[,]")
+                ended = not window.peek()
+                due = ("[]" if ended else "[") if read == 0 else "]" if ended else ","
+                if gap != due and not corrupt_before:
+                    found = f"{gap!r} instead of {due!r}" if gap else f"{due!r} is missing"
+                    yield self._warning(line, f"{found} after {_entries(read)}" + (": cut off?" if ended else ""), lost=False)
+                if ended:
+                    return
+                line = window.line
+                try:
+                    found_entry = self._entry_of(window.value(), line)
+                    corrupt_before = False
+                except CorruptValue as error:
+                    detail = f"{error.detail} (character {error.character:,}); reading goes on at the next entry"
+                    found_entry = self._warning(error.line, detail)
+                    window.skip_to_object(self._image)
+                    corrupt_before = True
+                if read >= known:
+                    yield found_entry
+                read += 1
+
+    def _object(self) -> Iterator[Entry | Entries | InputWarning]:
+        """The members of an object. If it is corrupt anywhere but at its end, no key after that can be told from a text."""
         read = 0
         try:
-            while True:
-                if read and (some := window.several(PAIRS, lambda pairs: _plain(*zip(*pairs, strict=True)))):
-                    yield some
-                    read += len(some.images)
-                    continue
-                pair = window.plain_pair() if read else None
-                if pair:
-                    yield self._checked(*pair, window.line)
-                    read += 1
-                    continue
-                if window.take("}"):
-                    break
-                if read and not window.take(","):
-                    raise window.torn("a comma is missing")
-                line = window.line
-                key = window.value()
-                if not isinstance(key, str) or not window.take(":"):
-                    raise window.torn("a key and a colon are due")
-                yield self._checked(key, window.value(), line)
-                read += 1
-            if window.peek():
-                raise window.torn("text behind the end of the object")
-        except CorruptJson as torn:
-            if not torn.at_end:
+            for block in self._blocks():
+                some = _plain(block.keys, block.texts) if isinstance(block, TextMembers) else None
+                yield from (some,) if some else (self._checked(entry.key, entry.value, entry.line) for entry in block)
+                read += len(block)
+        except CorruptJson as error:
+            if not error.cut_off:
                 raise UserError(
-                    f"{self.path} is damaged on line {torn.line} (character {torn.character:,}, behind {read:,} entries): "
-                    f"{torn.detail}. What follows cannot be told apart; mend that place or make the index again."
+                    f"{self.path} is corrupt on line {error.line}, after {_entries(read)}: {error.detail}. "
+                    "What follows cannot be read: fix it there, or make the file again."
                 ) from None
-            yield self._odd(
-                torn.line, f"cut off behind {read:,} entries, at character {torn.character:,} ({torn.detail})", lost=False
-            )
+            yield self._warning(error.line, f"cut off after {_entries(read)}", lost=False)
 
     def _table(self) -> Iterator[Entry | Entries | InputWarning]:
         table = open_table(self.path)
         mapping, _ = map_columns(table.columns, *self._columns)
         back = {name: column for column, name in mapping.items()}
         if IMAGE not in back:
-            raise UserError(f"no column of {self.path} looks like images (it has: {name_list(table.columns)})")
+            raise UserError(f"{self.path} has no column of images (its columns: {name_list(table.columns)})")
         for batch in table.batches():
             for bad in batch.bad:
-                yield self._odd(bad.line, f"{bad.reason}: {bad.detail}")
+                yield self._warning(bad.line, f"{bad.reason}: {bad.detail}")
             for frame in batch.frame.select("line", back[IMAGE], back[CAPTION]).iter_slices(MAX_TOGETHER):
                 lines, images, texts = (column.to_list() for column in frame)
                 if some := _plain(images, texts):
@@ -220,7 +228,7 @@ class ForeignCaptions:
         return not second.strip() and isinstance(value, dict) and self._image not in value
 
     def _of_values(self, values: Sequence[Any]) -> Entries | None:
-        """The entries of objects, None where one is to be looked at by itself."""
+        """The entries of objects, None where they must be read one by one."""
         if set(map(type, values)) != {dict}:
             return None
         try:
@@ -230,31 +238,31 @@ class ForeignCaptions:
 
     def _entry_of(self, value: Any, line: int) -> Entry | InputWarning:
         if not isinstance(value, dict):
-            return self._odd(line, f"not an object but a JSON {type(value).__name__}")
+            return self._warning(line, f"not an object but a JSON {type(value).__name__}")
         for key in (self._image, self._caption):
             if key not in value:
-                return self._odd(line, f"no key {key!r}; there are: {', '.join(value) or 'none'}"[:200])
+                return self._warning(line, f"no key {key!r}; there are: {', '.join(value) or 'none'}"[:200])
         return self._checked(value[self._image], value[self._caption], line)
 
     def _checked(self, image: Any, text: Any, line: int) -> Entry | InputWarning:
         if not isinstance(image, str) or not image:
-            return self._odd(line, "the entry names no image")
+            return self._warning(line, "the entry names no image")
         if text is not None and not isinstance(text, str):
-            return self._odd(line, f"the caption of {image} is not a text but a JSON {type(text).__name__}")
+            return self._warning(line, f"the caption of {image} is not a text but a JSON {type(text).__name__}")
         text = text or ""
         if not (image.isascii() and text.isascii()):
             try:
                 (image + text).encode()
             except UnicodeEncodeError:
-                return self._odd(line, f"not UTF-8, or half of a surrogate pair: {image!a}")
+                return self._warning(line, f"not UTF-8, or half of a surrogate pair: {image!a}")
         return image, text if text.strip() else None
 
-    def _odd(self, line: int, detail: str, lost: bool = True) -> InputWarning:
+    def _warning(self, line: int, detail: str, lost: bool = True) -> InputWarning:
         return InputWarning(self.path, line, detail, lost)
 
 
 def _together(found: Iterable[Entry | Entries | InputWarning]) -> Iterator[Entries | InputWarning]:
-    """What was read one by one put together, as far as it is not much."""
+    """Entries that were read one by one, put together in groups of bounded size."""
     single: list[Entry] = []
     size = 0
     for each in found:
@@ -273,7 +281,7 @@ def _together(found: Iterable[Entry | Entries | InputWarning]) -> Iterator[Entri
 
 
 def _plain(images: Sequence[Any], texts: Sequence[Any]) -> Entries | None:
-    """The entries, None where one of them is not as it should be: much quicker than a look at each."""
+    """The entries, None where one of them is not as it should be. Much quicker than checking one by one."""
     kinds = set(map(type, texts))
     if set(map(type, images)) != {str} or not kinds <= {str, type(None)} or not all(images):
         return None
@@ -288,6 +296,16 @@ def _plain(images: Sequence[Any], texts: Sequence[Any]) -> Entries | None:
     return Entries(images, texts)
 
 
-def _is_blank(path: Path) -> bool:
+def _is_not_list(entry: JsonEntry) -> bool:
+    return not isinstance(entry.value, list)
+
+
+def _first_byte(path: Path) -> bytes:
+    """The first byte that is not white space or a byte order mark."""
     with open(path, "rb") as file:
-        return not any(block.strip(b"\xef\xbb\xbf \t\r\n") for block in iter(lambda: file.read(2**16), b""))
+        blocks = iter(lambda: file.read(2**16), b"")
+        return next((text[:1] for block in blocks if (text := block.lstrip(b"\xef\xbb\xbf \t\r\n"))), b"")
+
+
+def _entries(number: int) -> str:
+    return f"{number:,} {'entry' if number == 1 else 'entries'}"

@@ -17,7 +17,8 @@ from typing import IO
 
 from shardmill.export.multi_text_format import Missing, MultiTextHeader, MultiTextWriter, TextSlot, check_texts
 from shardmill.recaption.foreign import ForeignCaptions
-from shardmill.recaption.join_matching import ImageKeys, IndexCounts, JoinProgress, Matching, MatchTally, Report, weight
+from shardmill.recaption.image_keys import ImageKeys
+from shardmill.recaption.join_matching import IndexCounts, JoinProgress, Matching, MatchTally, Report, weight
 from shardmill.recaption.names import ORIGINAL
 from shardmill.store.atomic import replacing
 from shardmill.util.errors import UserError, did_you_mean
@@ -74,14 +75,14 @@ def join_captions(
     _sweep(scratch, f"{out.name}.joining-")
     temporary = tempfile.TemporaryDirectory(prefix=f"{out.name}.joining-{_here()}-{os.getpid()}-", dir=scratch)
     with temporary as folder, open(Path(folder, "notes"), "w+b") as notes:
-        matching = Matching(Path(folder), names, places, ImageKeys(image_root), size, notes, report)
+        matching = Matching(Path(folder), names, ImageKeys(image_root), size, notes, report)
         matching.read(files, [ORIGINAL, *(name for name in places for _ in indexes[name])], tally)
         matching.match(tally)
         if missing == "fail":
             matching.refuse_missing(tally)
         with writer:
-            for image, captions in matching.in_order(tally.rows):
-                writer.write(image, captions)
+            for images, captions in matching.in_order(tally.rows):
+                writer.write_columns(images, captions)
             writer.details["counts"] = {name: vars(counts) for name, counts in tally.indexes.items()}
         kept = _keep_notes(notes, out.with_name(f"{out.stem}.join-report.jsonl"))
     hints = [matching.hint(name) for name, counts in tally.indexes.items() if counts.entries and not counts.used]

@@ -16,10 +16,10 @@ import numpy as np
 from shardmill.export.multi_text_format import MultiTextHeader, read_header
 from shardmill.export.multi_text_reader import UnreadableLine, parse_line, raw_lines
 from shardmill.recaption.clip_tokens import LIMIT, ClipTokens, clip_tokens
-from shardmill.recaption.join_matching import ImageKeys
+from shardmill.recaption.image_keys import ImageKeys
 from shardmill.tables import open_table
 from shardmill.tables.ingest import map_columns
-from shardmill.tables.json_stream import ID
+from shardmill.tables.json_table import ID
 from shardmill.util.errors import UserError, name_list
 
 UNREADABLE, WRONG_NUMBER, EMPTY, UNKNOWN = "unreadable line", "wrong number of texts", "empty text", "unknown image"

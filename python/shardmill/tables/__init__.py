@@ -19,7 +19,7 @@ from shardmill.tables.base import (
 )
 from shardmill.tables.csv_table import CsvTable
 from shardmill.tables.images import ImageTable
-from shardmill.tables.json_stream import JsonTable
+from shardmill.tables.json_table import JsonTable
 from shardmill.tables.jsonl import JsonlTable
 from shardmill.tables.parquet import ParquetTable
 from shardmill.tables.parquet_probe import check_survivable

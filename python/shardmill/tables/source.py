@@ -39,10 +39,17 @@ def codec_name(encoding: str) -> str:
 
 
 class TextSource:
-    """Reads forward through a file. The first byte order mark is dropped, and the last line always ends in a newline."""
+    """Reads forward through a file. The first byte order mark is dropped.
 
-    def __init__(self, path: Path, encoding: str | None) -> None:
+    Args:
+        path: The file.
+        encoding: None for UTF-8.
+        end_line: Whether a newline is added to a last line that has none, as parsers of lines need it.
+    """
+
+    def __init__(self, path: Path, encoding: str | None, *, end_line: bool = True) -> None:
         self._path = path
+        self._end_line = end_line
         self._file = path.open("rb", buffering=0)
         name = codec_name(encoding) if encoding else "utf-8"
         self._decoder = None if name in ("utf-8", "utf-8-sig") else codecs.getincrementaldecoder(name)(_MARK)
@@ -78,7 +85,7 @@ class TextSource:
             parts.append(self._utf8(raw))
             missing -= len(parts[-1])
         self._pending, self._at = b"".join(parts), 0
-        if self._ended and self._pending and not self._pending.endswith(b"\n"):
+        if self._end_line and self._ended and self._pending and not self._pending.endswith(b"\n"):
             self._pending += b"\n"
 
     def _utf8(self, raw: bytes) -> bytes:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shardmill.export.multi_text_format import MultiTextWriter, TextSlot, header_path, read_header
 from shardmill.export.multi_text_reader import MultiTextLine, UnreadableLine, read_multitext, scan_multitext
@@ -16,6 +20,7 @@ TEXTS = [
     TextSlot(name="original"),
     TextSlot(name="detail", captioner="internvl", perspective="detail", model="m-8b", prompt_id="0a1b"),
 ]
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 
 
 def write(path: Path, rows: list[tuple[str, list[str | None]]], **options: object) -> MultiTextWriter:
@@ -150,3 +155,29 @@ def test_a_reader_for_training_refuses_a_line_of_another_length_or_with_an_empty
     path.write_text('{"image": "a", "caption": ["x", " "]}\n')
     with pytest.raises(UserError, match="line 1: text 2 is empty"):
         list(read_multitext(path))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.tuples(TEXT, st.lists(st.none() | TEXT, min_size=2, max_size=2)), max_size=9),
+    options=st.sampled_from([{"missing": "drop"}, {"missing": "fail"}, {"missing": "pad", "fallback": ["detail", "original"]}]),
+)
+def test_columns_give_the_same_file_as_line_by_line(
+    tmp_path: Path, rows: list[tuple[str, list[str | None]]], options: dict[str, Any]
+) -> None:
+    """Given any texts, a file that is written many lines at a time has the bytes, counts and errors of one by one."""
+    results = []
+    for name in ("lines", "columns"):
+        path = tmp_path / f"{name}.jsonl"
+        try:
+            with MultiTextWriter(path, TEXTS, **options) as writer:
+                if name == "lines":
+                    for image, captions in rows:
+                        writer.write(image, captions)
+                else:
+                    columns = [pl.Series([captions[at] for _, captions in rows], dtype=pl.String) for at in range(len(TEXTS))]
+                    writer.write_columns(pl.Series([image for image, _ in rows], dtype=pl.String), columns)
+            results.append((path.read_bytes(), writer.header()))
+        except UserError as error:
+            results.append(str(error))
+    assert results[0] == results[1]

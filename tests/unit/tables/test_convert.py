@@ -160,9 +160,9 @@ def test_texts_that_no_encoding_holds_do_not_stop_the_conversion(put: Any) -> No
 def test_entries_are_read_across_blocks(put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_stream, "BLOCK_SIZE", 16)
     path = put({"a": [{"x": "é" * 40}, [1, 2]], "b": {"c": 1}, "d": [], "e": [3]})
-    found = [(entry.key, entry.place, entry.value) for entry in json_entries(path, ("a", "d"))]
+    found = [(entry.key, entry.position, entry.value) for entry in json_entries(path, ("a", "d"))]
     assert found == [("a", 0, {"x": "é" * 40}), ("a", 1, [1, 2]), ("b", None, {"c": 1}), ("e", None, [3])]
-    assert [(entry.key, entry.place) for entry in json_entries(path)] == [("a", 0), ("a", 1), ("b", None), ("e", 0)]
+    assert [(entry.key, entry.position) for entry in json_entries(path)] == [("a", 0), ("a", 1), ("b", None), ("e", 0)]
 
 
 def test_a_nul_in_json_makes_no_table_that_is_refused(put: Any) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardmill.tables import MALFORMED_JSON, NOT_AN_OBJECT, UNDECODABLE, BadRecord, Table, open_table
-from shardmill.tables.json_stream import JsonTable
+from shardmill.tables.json_table import JsonTable
 from shardmill.tables.jsonl import JsonlTable
 from shardmill.util.errors import UserError
 

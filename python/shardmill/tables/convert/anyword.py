@@ -34,7 +34,7 @@ class AnyWordImage(CaptionRecord):
 def read_anyword(path: Path) -> Iterator[Found]:
     """A row per picture with a caption and at least one readable Latin text; all of these are kept, each once."""
     for entry in json_entries(path, (LIST,)):
-        if entry.place is not None:
+        if entry.position is not None:
             yield _row(entry)
 
 
@@ -50,4 +50,4 @@ def _row(entry: JsonEntry) -> Found:
     caption = one_line(picture.caption)
     if not caption:
         return UnusableEntry(where(entry), NO_CAPTION, "", entry.value)
-    return Captioned(picture.img_name, caption, str(entry.place), texts)
+    return Captioned(picture.img_name, caption, str(entry.position), texts)

@@ -104,8 +104,14 @@ def _table(path: Path, columns: Iterable[str]) -> Iterator[Callable[[Iterable[st
 
 
 def where(entry: JsonEntry) -> str:
-    """An entry for people: "annotations 3 (line 17)"; places count from 1."""
-    name = entry.key if entry.place is None else f"{entry.key} {entry.place + 1}" if entry.key else f"entry {entry.place + 1}"
+    """An entry for people: "annotations 3 (line 17)"; positions count from 1."""
+    name = (
+        entry.key
+        if entry.position is None
+        else f"{entry.key} {entry.position + 1}"
+        if entry.key
+        else f"entry {entry.position + 1}"
+    )
     return f"{name} (line {entry.line:,})"
 
 

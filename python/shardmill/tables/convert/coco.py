@@ -44,7 +44,7 @@ def read_coco(path: Path) -> Iterator[Found]:
     names: dict[int | str, str] = {}
     official = False
     for entry in json_entries(path, LISTS):
-        if entry.key in LISTS and entry.place is not None:
+        if entry.key in LISTS and entry.position is not None:
             official = True
             if entry.key == "images":
                 yield from _learn(entry, names)
@@ -57,7 +57,7 @@ def read_coco(path: Path) -> Iterator[Found]:
     if not names:
         raise UserError(f'{path} has no "images", so nothing says which file a caption belongs to.')
     for entry in json_entries(path, LISTS):
-        if entry.key == "annotations" and entry.place is not None:
+        if entry.key == "annotations" and entry.position is not None:
             yield _of_annotation(entry, names)
 
 

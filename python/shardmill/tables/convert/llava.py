@@ -55,4 +55,4 @@ def _row(entry: JsonEntry) -> Found:
         return misfit(entry, error)
     if not caption:
         return UnusableEntry(where(entry), NO_CAPTION, "", entry.value)
-    return Captioned(image, caption, str(entry.place if own_id is None else own_id))
+    return Captioned(image, caption, str(entry.position if own_id is None else own_id))
