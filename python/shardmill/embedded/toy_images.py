@@ -106,7 +106,7 @@ def _draw_image(caption: str, path: Path, seed: int, row_id: int) -> bool:
 
 
 def choose_objects(caption: str, rng: Random) -> list[str]:
-    """The objects of a caption that the lexicon knows, without one in eight, and up to two others of their scene."""
+    """What to draw: the known objects of a caption, without one in eight, and up to two others of their scene."""
     known = lexicon()
     entries = [entry for name in extract_objects(caption) if (entry := known.find(name)) is not None]
     if not entries:

@@ -23,12 +23,14 @@ _reading = threading.Lock()
 
 
 class MemberNotFound(ValueError):
-    """The archive, or what is asked of it, is missing or cannot be read; the message says which."""
+    """The archive or its member was not found or cannot be read; the message says which."""
 
 
 def is_member(reference: str) -> bool:
     """Whether a reference names something inside an archive and not a file of its own."""
-    return SEPARATOR in reference and not os.path.exists(reference)  # which, unlike Path.exists, holds for any text
+    return SEPARATOR in reference and not os.path.exists(
+        reference
+    )  # unlike Path.exists, this takes any text (a NUL, a name too long)
 
 
 def read_member(reference: str, most: int) -> bytes:
@@ -60,7 +62,7 @@ def _members(path: Path, stamp: int) -> Mapping[str, tuple[int, int]]:
 
 @lru_cache(maxsize=OPEN_FILES)
 def _index(path: Path, stamp: int) -> Mapping[str, tuple[int, int]]:
-    """Where each plain file of a tar lies: (offset, size). Members are read in place and never unpacked."""
+    """The (offset, size) of each regular file in a tar. Members are read in place and never unpacked."""
     try:
         with tarfile.open(path, "r:") as tar:
             return {member.name: (member.offset_data, member.size) for member in tar if member.isreg() and not member.issparse()}

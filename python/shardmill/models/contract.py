@@ -120,7 +120,7 @@ class CaptionRequest:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """Say how well each of `texts` fits the image at the path `image`: all texts of an image in one request, it is read once."""
+    """Score how well each of `texts` fits the image at the path `image`: one request for all texts, so that it is read once."""
 
     image: str
     texts: tuple[str, ...]

@@ -30,15 +30,17 @@ def embed(texts: Sequence[str], model: str) -> NDArray[np.float32]:
     with loading(model):
         tokenizer = AutoTokenizer.from_pretrained(model)
         encoder = AutoModel.from_pretrained(model, dtype=torch.float32).to(device).eval()
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # so that little is padded
+    order = sorted(
+        range(len(texts)), key=lambda index: len(texts[index])
+    )  # texts of similar length share a batch: little padding
     found: list[Any] = [None] * len(texts)
     with torch.inference_mode():
         for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
+            indices = order[start : start + BATCH]
             inputs = tokenizer(
-                [texts[place] for place in places], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+                [texts[index] for index in indices], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
             ).to(device)
             states = torch.nn.functional.normalize(encoder(**inputs).last_hidden_state[:, 0], dim=-1)
-            for place, vector in zip(places, states.cpu().numpy(), strict=True):
-                found[place] = vector
+            for index, vector in zip(indices, states.cpu().numpy(), strict=True):
+                found[index] = vector
     return np.stack(found) if found else np.empty((0, 1), dtype=np.float32)

@@ -16,7 +16,7 @@ MAX_PIXELS = 100_000_000
 """A larger image is refused before it is decoded: a file of a few kilobytes can claim to be terabytes."""
 MAX_BYTES = 512 << 20
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
-"""The EXIF tag, and its values by which an image lies on its side."""
+"""The EXIF tag, and its values for an image that is turned by 90 degrees."""
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF")
 """Formats that are opened. Some others that Pillow knows are programs: it has Ghostscript execute an image in EPS."""
 TIFF_SIZE = (256, 257)

@@ -1,4 +1,4 @@
-"""What a caption must be before a sentence can be built around it: clean, short, English prose without a negation of its own."""
+"""Which captions a sentence can be built around: clean, short English prose without a negation of its own."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def _finite(word: str, before: str) -> bool:
 
 
 def _maybe_verb(words: list[str], at: int) -> bool:
-    """Whether a verb may stand here. One that is not on our list cannot be told from a noun, so any sign of it counts:
-    an -s that is no known plural, a new noun phrase with nothing to join it, a plain word after a plural noun."""
+    """Whether the word at `at` may be a verb. One that is not on the list looks like a noun, so any sign of it counts:
+    an -s that is not a known plural, a new noun phrase with nothing to join it, a plain word after a plural noun."""
     word, before = words[at], words[at - 1]
     joined = before in _CLOSED or before in VERBS or before.endswith(("ing", "ed"))
     if word in _CLOSED - DETERMINERS or word.endswith(("ing", "ed")):
@@ -110,7 +110,7 @@ def _maybe_verb(words: list[str], at: int) -> bool:
 
 
 def _negates(text: str) -> bool:
-    """Whether the caption has a negation of its own; a "leafless tree" is no matter."""
+    """Whether the caption has a negation of its own; a "leafless tree" does not count."""
     return any(not scope.cue.startswith("-") for scope in scopes(text)[1]) or _NEGATION.search(text) is not None
 
 

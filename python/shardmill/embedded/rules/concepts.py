@@ -1,4 +1,4 @@
-"""Whether a name is a concept for pictures, and where such a thing is seen."""
+"""Whether a name is a visible concept, and in which places such a thing is seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks `edit_<type>`: an instruction for a picture editor and the caption after the edit, by rules over the lexicon."""
+"""Tasks `edit_<type>`: an instruction for an image editor and the caption after the edit, by rules over the lexicon."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def remove(values: Values, rng: random.Random) -> Answer:
 
 
 def replace(values: Values, rng: random.Random) -> Answer:
-    """{"caption", "object", "verb"} -> another thing of the object's category in its place."""
+    """{"caption", "object", "verb"} -> the object replaced by another of its category."""
     caption, name = str(values["caption"]), str(values["object"])
     new, output = "", None
     for new in _alike(caption, name, rng):
@@ -160,7 +160,7 @@ def textual_change(values: Values, rng: random.Random) -> Answer:
     the = f"the {_as_named(caption, str(values['object']))}" if values["object"] else ""
     pattern = rng.choice(table["bearing" if the else "written"])
     plain = core(caption).replace('"', "").replace("'" + old + "'", old)
-    if re.search(rf"(?<!\w){re.escape(old)}(?!\w)", plain):  # the caption tells of the text itself
+    if re.search(rf"(?<!\w){re.escape(old)}(?!\w)", plain):  # the caption quotes the text itself
         told = re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", "\0", plain, count=1).replace("{", "{{").replace("}", "}}")
         pattern, plain = told.replace("\0", "'{text}'"), ""
     before, after = (_ended(pattern.format(caption=plain, text=text, the=the), caption) for text in (old, new))
@@ -181,7 +181,7 @@ def _as_named(caption: str, name: str) -> str:
 
 
 def _alike(caption: str, name: str, rng: random.Random) -> Iterator[str]:
-    """Things that could stand where another does: of its category and scenes first, then what suits the caption."""
+    """Things that could replace an object: of its category and scenes first, then what suits the caption."""
     entry, present = lexicon().find(name), extract_objects(caption)
     pool = [other for other in lexicon().entries.values() if entry is not None and _suits(other, entry)]
     found = [other.name for other in rng.sample(pool, len(pool))] if pool else []
@@ -199,7 +199,7 @@ def _goes_with(other: str, name: str) -> bool:
 
 
 def _is_loose(name: str) -> bool:
-    """Whether a thing can lie about, whoever held it before."""
+    """Whether a thing can be there by itself, without whoever carried it."""
     entry = lexicon().find(name)
     return entry is not None and entry.category not in ("part", "body", "nature") and not is_background(name)
 

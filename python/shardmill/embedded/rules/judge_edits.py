@@ -1,4 +1,4 @@
-"""Task `judge_instructions`: what is wrong with an instruction for a picture editor, by rules."""
+"""Task `judge_instructions`: what is wrong with an instruction for an image editor, by rules."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _EVERYDAY = ("street", "park", "living room", "kitchen", "garden", "office")
 _NAMED_SCENE = 2.0
 # A scene counts if it scores at least this share of the best one.
 _LIKELY = 0.6
-# What nearly every picture of a scene shows, or what no one would name as missing.
+# What nearly every image of a scene shows, or what no one would name as missing.
 _UNFIT_CATEGORIES = frozenset({"body", "part"})
 _UNFIT_SHAPES = frozenset({"ground", "water", "building"})
 _UNFIT_NAMES = frozenset({
@@ -94,7 +94,7 @@ def _draw(
 
 
 class _Fitness:
-    """Whether an entry may stand as absent from one caption."""
+    """Whether an entry can be an absent object of a caption."""
 
     def __init__(self, caption: str, present: Sequence[str]) -> None:
         words = lexicon()
@@ -102,7 +102,7 @@ class _Fitness:
         self._present = present
         self._words = {fold(word) for name in [caption, *present] for word in re.findall(r"[a-z]+", name.lower())}
         entries = [entry for name in [*present, *_nouns(caption)] if (entry := words.find(name))]
-        # A man may well be a chef: who is in the picture says nothing about who is not.
+        # A man may be a chef: people in the image say nothing about which people are not.
         self._has_person = any("person" in (entry.name, *words.kinds(entry)) for entry in entries)
 
     def __call__(self, entry: LexiconEntry, chosen: Sequence[LexiconEntry]) -> bool:

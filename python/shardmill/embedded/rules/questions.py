@@ -17,7 +17,7 @@ from shardmill.language.visibility import is_visible
 def ask_presuppositions(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
     """{"caption", "present_object", "absent_object", "form"} -> {"absent_question", "present_question"} of that form.
 
-    The absent object takes the number of the present one, so that "is" and "are" tell nothing about the kind.
+    The absent object takes the number of the present one, so that "is" and "are" do not give away which of the two it is.
     """
     wordings: list[str] = patterns("questions")[values["form"]]
     present = bare(str(values["present_object"]))
@@ -65,7 +65,7 @@ _HUMAN = re.compile(
 def judge_question(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
     """{"caption", "object", "present", "question"} -> {"verdict"}. Nothing in it is random."""
     question, name = str(values["question"]), str(values["object"])
-    # The object's own name is no fault of the question: "music stand".
+    # Words of the object's own name do not count: "music" in "music stand".
     asked = question
     for start, end in reversed(mentions(question, name)):
         asked = f"{asked[:start]}it{asked[end:]}"

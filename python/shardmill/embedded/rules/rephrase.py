@@ -91,7 +91,7 @@ def _ordered(sentence: str, objects: Mapping[str, bool], keep: bool, rng: random
 
 
 def _medium(sentence: str, objects: Iterable[str]) -> str:
-    """What the sentence calls the picture; a "photograph" that is one of the objects is none."""
+    """What the sentence calls the image; a "photograph" that is one of the objects does not count."""
     found = (word.lower() for word in reversed(_MEDIUM.findall(sentence)))
     return next((word for word in found if not any(mentions(word, name) for name in objects)), "image")
 

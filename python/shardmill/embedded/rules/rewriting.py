@@ -1,4 +1,4 @@
-"""Small rewritings of a caption: another noun or adjective, a phrase less, another place. None where it would not read."""
+"""Small edits of a caption: another noun or adjective, a phrase less, another place. None where it would not be English."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def core(caption: str) -> str:
 def listed(caption: str, names: Iterable[str]) -> str:
     """A caption that only names some things of another one, as that one describes them: "Two dogs and a red sled on a beach"."""
     known = list(names)
-    standing = [_told(caption, name) for name in known if not is_background(name)][:5]
+    standing = [_as_described(caption, name) for name in known if not is_background(name)][:5]
     places = [locative(name) for name in known if is_background(name)][:1]
     text = " ".join([joined(standing, "and") or "an empty scene", *places])
     return capital(text if " " in text else f"some {text}")
 
 
 def described(caption: str, name: str, word: str, instead: frozenset[str]) -> str | None:
-    """The caption with an adjective more before an object's name, in the place of those of its kind; the article follows."""
+    """The caption with an adjective before an object's name, instead of those in `instead`; the article is adapted."""
     found = _found(caption, name)
     if found is None:
         return None
@@ -55,7 +55,7 @@ def described(caption: str, name: str, word: str, instead: frozenset[str]) -> st
 
 
 def replaced(caption: str, name: str, new: str) -> str | None:
-    """The caption with another object in the place of one, in its number."""
+    """The caption with an object replaced by another, in the same number (singular or plural)."""
     found = _found(caption, name)
     if found is None:
         return None
@@ -67,7 +67,7 @@ def replaced(caption: str, name: str, new: str) -> str | None:
 
 
 def without(caption: str, name: str) -> str | None:
-    """The caption without an object and the word that joined it to the rest; None where the rest would not read."""
+    """The caption without an object and the word that joined it to the rest; None where the rest would not be English."""
     found = _found(caption, name)
     if found is None or len(mentions(caption, name)) != 1:
         return None
@@ -120,7 +120,7 @@ def elsewhere(caption: str, preposition: str, place: str) -> tuple[str, str | No
 
 
 def doing(caption: str, agent: str, verb: str, action: str) -> str | None:
-    """The caption with another action in the place of a verb; what that verb was done to goes, where it is done stays."""
+    """The caption with a verb and its object replaced by another action; the place where it happens stays."""
     words = word_spans(caption)
     if words is None:
         return None
@@ -152,7 +152,7 @@ def third_person(verb: str) -> str:
     return verb + "es" if verb.endswith(("s", "x", "z", "ch", "sh")) else verb + "s"
 
 
-def _told(caption: str, name: str) -> str:
+def _as_described(caption: str, name: str) -> str:
     """An object as the caption describes it, with an article or a number."""
     found = _found(caption, name)
     if found is None:
@@ -187,7 +187,7 @@ def _with_phrase(caption: str, words: Sequence[WordSpan], phrase: Phrase, text: 
 
 
 def _place_end(words: Sequence[WordSpan], start: int) -> int | None:
-    """Where a noun phrase that starts at a word ends, if it names a place; None else."""
+    """The index of the last word of the noun phrase from `start` on, if it names a place, else None."""
     for at in range(start, min(start + 5, len(words))):
         word = words[at]
         if word.kind == NOUN and (at + 1 == len(words) or words[at + 1].kind not in (NOUN, POSSESSIVE)):

@@ -17,11 +17,11 @@ from shardmill.language.polarity import ABSENT, AFFIRMED, polarity
 
 HEAVIEST, LIGHTEST, STEP = 1.4, 1.0, 0.1
 SPARE = 4
-# What is seen there surprises nobody nearly anywhere.
+# Things of these scenes are plausible nearly everywhere.
 _EVERYDAY = frozenset({"street", "park", "living room", "kitchen", "garden", "office"})
-# Who has knees need not be in a hospital: these say nothing of the place.
+# Body parts are listed under "hospital", but say nothing about the place.
 _PLACELESS = frozenset({"body", "part"})
-# Words that are written with a capital and still say something about the picture.
+# Words that are written with a capital and still say something about the image.
 _KEPT_CAPITALS = frozenset({"i", "christmas", "easter", "halloween", "tv", "suv", "dj", "atm", "t-shirt", "x-ray"})
 _NAME = r"[A-Z][\w’'.&-]*(?<![’']s)(?<![.’'-])"
 _NAMES = rf"(?P<name>{_NAME}(?: (?:(?:de|of|the|von|van|la) )?{_NAME})*)"
@@ -83,11 +83,11 @@ def _known_part(name: str) -> str:
 
 
 def _without_names(caption: str) -> str:
-    """The caption in one line, without the names of places, makers, owners and persons that its capitals tell."""
+    """The caption in one line, without the names of places, makers, owners and persons that its capitals show."""
     text = " ".join(caption.split())
     words = text.split()
     if sum(word[0].isupper() for word in words) * 2 > len(words):
-        return text  # capitals tell nothing in a title
+        return text  # in a title, capitals mean nothing
 
     def replaced(pattern: re.Pattern[str], by: Callable[[re.Match[str]], str]) -> str:
         return pattern.sub(lambda match: match[0] if _says_something(match["name"]) else by(match), text)

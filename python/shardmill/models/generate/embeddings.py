@@ -129,7 +129,7 @@ class WeightedPrompts:
         last = self._through_t5([text.t5 for text in texts if text.t5], t5_length)
         if last is None:  # Stable Diffusion 3 without T5 was trained with zeros in its place
             last = hidden.new_zeros(len(texts), t5_length, self._pipe.transformer.config.joint_attention_dim)
-        # T5 is wider than the two CLIPs together: these are padded to its width, and all tokens stand one after another
+        # T5 is wider than the two CLIPs together: these are padded to its width, and all tokens are concatenated
         hidden = torch.nn.functional.pad(hidden, (0, last.shape[-1] - hidden.shape[-1]))
         return torch.cat([hidden, last], dim=1), torch.cat([pooled for _, pooled in encoded], dim=-1)
 
@@ -184,7 +184,7 @@ def _framed(tokenizer: Any, tokens: Tokens) -> Tokens:
 
 
 def _taken(rows: Any, rows_of: Sequence[int | None]) -> Any:
-    """The rows at `places`; zeros for None."""
+    """The rows at these indices; zeros for None."""
     import torch
 
     return torch.stack([torch.zeros_like(rows[0]) if index is None else rows[index] for index in rows_of])

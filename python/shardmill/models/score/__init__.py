@@ -1,1 +1,1 @@
-"""Models that say how well texts fit an image."""
+"""Models that score how well texts fit an image."""

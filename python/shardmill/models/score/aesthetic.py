@@ -68,7 +68,7 @@ def _number(name: str) -> list[int]:
 
 
 def _state(path: Path) -> dict[str, Any]:
-    """Tensors by name. A .pth file may hold nothing but tensors: nothing in it is run."""
+    """Tensors by name. A .pth file may contain tensors only: none of its code is run."""
     import torch
     from safetensors.torch import load_file
 

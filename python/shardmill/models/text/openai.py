@@ -131,7 +131,7 @@ class OpenAIModel(SettingsModel):
         yield from stream.replies(map(self._with_body, requests))
 
     def _with_body(self, request: Request) -> tuple[TextRequest, dict[str, Any]]:
-        """A request and its body; made in the caller's thread, for rendering a prompt would hold up the event loop."""
+        """A request and its body; made in the caller's thread, since rendering a prompt would block the event loop."""
         assert isinstance(request, TextRequest)
         return request, self._body(request)
 

@@ -1,4 +1,4 @@
-"""What goes to an OpenAI-compatible server and what comes back: the form asked for, replies read, and their way between threads.
+"""Replies of OpenAI-compatible servers: the form that is asked for, how they are read, and how they get to the waiting thread.
 
 Whatever a server sends is untrusted.
 """
@@ -69,7 +69,7 @@ def _response_format(mode: SchemaMode, schema: Mapping[str, Any]) -> dict[str, A
 
 
 class MalformedReply(ValueError):
-    """A reply with status 200 that is no chat completion; the next try may go better."""
+    """A reply with status 200 that is not a chat completion; the next try may go better."""
 
 
 def read_reply(key: str, body: bytes, seconds: float) -> Reply:

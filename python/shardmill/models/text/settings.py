@@ -22,7 +22,7 @@ class SamplingOverride(BaseModel):
 
 
 class TextSettings(ModelSettings):
-    """The settings of a text model, as they stand in a model file. Those in `shaping` are part of a stage's fingerprint."""
+    """The settings of a text model, as a model file has them. Those in `shaping` are part of a stage's fingerprint."""
 
     shaping: ClassVar[tuple[str, ...]] = (*ModelSettings.shaping, "sampling", "system_role", "chat_template_kwargs")
 
