@@ -193,9 +193,8 @@ def _tell_verdict(verdict: Verdict) -> None:
         click.secho(
             f"{kind} {finding.count:,}{where if any(finding.lines) else ''}{detail}", fg="red" if kind in UNFIT else "yellow"
         )
-    least = "" if verdict.exact else "at least "
-    click.echo(f"length in CLIP tokens, by {verdict.counted_by}:")
+    click.echo("length in CLIP tokens:")
     for at, (name, row) in enumerate(zip(verdict.names, verdict.to_dict()["texts"], strict=False)):
         if verdict.lengths[at]:
-            told = ", ".join(f"{what} {least}{row[what]}" for what in ("median", "p95", "longest"))
-            click.echo(f"    {name}: {told}; over 77: {least}{verdict.share_over(at):.1%}")
+            told = ", ".join(f"{what} {row[what]}" for what in ("median", "p95", "longest"))
+            click.echo(f"    {name}: {told}; over 77: {verdict.share_over(at):.1%}")

@@ -87,7 +87,6 @@ class LineLengths(SampledRows):
             return []
         lengths = self._measured().values()
         longest = max((each.highest for each in lengths), default=0)
-        bound = "" if clip_tokens().exact else " or more, because CLIP's vocabulary is not installed"
         return [
             judged(
                 "lines.tokens",
@@ -95,7 +94,7 @@ class LineLengths(SampledRows):
                 at_most(0.1, 0.5),
                 len(self._too_long),
                 sum(each.n for each in lengths),
-                detail=f"longest {longest:.0f} tokens{bound}",
+                detail=f"longest {longest:.0f} tokens",
                 advice="Training cuts what is longer and never reads its end. Ask for shorter captions, or train with a longer "
                 "context.",
                 examples=self._too_long,
@@ -112,7 +111,7 @@ class LineLengths(SampledRows):
         ]
         columns = ["position", "text", "mean tokens", "most tokens", "padded"]
         table = FigureTable(id="lines.texts", title="The texts of a line, in their order", columns=columns, rows=rows)
-        note = f"Counted with {clip_tokens().source}. Bad: much beyond the limit, which training never reads."
+        note = "Bad: much beyond the limit, which training never reads."
         marks = [Mark(label=f"limit {LIMIT}", at=LIMIT)]
         chart = histogram_chart("lines.tokens", "Length in CLIP tokens", "tokens", lengths, marks, note)
         return [ReportSection(id="lines", title="Multi-text lines", charts=[chart], tables=[table])]

@@ -50,8 +50,11 @@ class LineProblem:
 
 @dataclass
 class Verdict:
-    """`findings` by kind; `lengths`: for each place, how many texts have how many CLIP tokens (the last number: so many or more);
-    `exact` False: at least so many, by `counted_by`.
+    """What was found.
+
+    Attributes:
+        findings: By kind of problem.
+        lengths: For each position of a line, how many texts have how many CLIP tokens (the last number: so many or more).
     """
 
     path: Path
@@ -62,8 +65,6 @@ class Verdict:
     findings: dict[str, LineProblem] = field(default_factory=dict)
     details: dict[str, str] = field(default_factory=dict)
     lengths: list[Counter[int]] = field(default_factory=list)
-    exact: bool = True
-    counted_by: str = ""
 
     @property
     def fit(self) -> bool:
@@ -96,8 +97,8 @@ class Verdict:
                 kind: {"count": each.count, "first_lines": each.lines, "unfit": kind in UNFIT, "first": self.details.get(kind)}
                 for kind, each in self.findings.items()
             },
-            "lengths_exact": self.exact,
-            "lengths_by": self.counted_by,
+            "lengths_exact": True,
+            "lengths_by": "tokenizers",
             "texts": [
                 {
                     "name": name,
@@ -133,7 +134,6 @@ def check_multitext(
     elif header:
         verdict.m, verdict.m_from = header.m, "the header"
     tokens = tokens or clip_tokens()
-    verdict.exact, verdict.counted_by = tokens.exact, tokens.source
     known = KnownImages(images) if images else None
     key = known.key if known else ImageKeys()
     hashes, numbers, digest = array("q"), array("q"), sha256()

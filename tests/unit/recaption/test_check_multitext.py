@@ -29,7 +29,7 @@ from shardmill.recaption.validate import (
 )
 from shardmill.util.errors import UserError
 
-WORDS = ClipTokens(lambda clean: list(range(len(clean.split()))), "words")
+WORDS = ClipTokens(lambda word: [1] if word else [])
 """One token for each word: the numbers of a test are easy to see."""
 
 
@@ -101,7 +101,7 @@ def test_what_is_only_worth_knowing_does_not_make_a_file_unfit(
 @pytest.mark.parametrize("odd", [line("b", "x\x07", "y"), line("b\x1b[2J", "x", "y"), line("b", "x", "y\x9b1m")])
 def test_control_characters_are_told(tmp_path: Path, odd: dict[str, Any]) -> None:
     path = write(tmp_path / "m.jsonl", [line("a", "x\n", "y"), odd])
-    verdict = check_multitext(path, tokens=ClipTokens(None, "words"))
+    verdict = check_multitext(path)
     assert verdict.fit
     assert {name: each.lines for name, each in verdict.findings.items()} == {CONTROL: [2]}
     assert not set("\x07\x1b\x9b") & set(run(path).output)
@@ -113,11 +113,6 @@ def test_lengths_are_told_for_each_place(tmp_path: Path) -> None:
     first, second = verdict.to_dict()["texts"]
     assert (first["median"], first["p95"], first["longest"], first["share_over_77"]) == (52, 97, 102, 0.25)
     assert (second["median"], second["share_over_77"]) == (82, 1.0)
-
-
-def test_without_a_vocabulary_the_lengths_are_said_to_be_bounds(tmp_path: Path) -> None:
-    verdict = check_multitext(write(tmp_path / "m.jsonl", [line("a", "A dog's bowl")]), tokens=ClipTokens(None, "words"))
-    assert (verdict.to_dict()["lengths_exact"], dict(verdict.lengths[0])) == (False, {6: 1})
 
 
 def test_only_the_first_lines_of_a_fault_are_listed_and_all_are_counted(tmp_path: Path) -> None:
