@@ -18,10 +18,10 @@ from models.tiny import build_llama, without_system_role
 from shardmill.core.answers import parse_answer
 from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import JobsFolder
 from shardmill.models.contract import Reply, Sampling, TextRequest
 from shardmill.models.text.vllm import VllmModel
 from shardmill.negbench.answers import ObjectList
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
 

@@ -15,11 +15,11 @@ import pytest
 from conftest import CAPTIONS, write_captions
 from shardmill.core.planning import NewRun, start_run
 from shardmill.launch.local import launch_local
-from shardmill.launch.tasks import Task, TaskBoard
 from shardmill.monitor.status import read_status
 from shardmill.negbench.build import build
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.tasks import Task, TaskBoard
 from shardmill.util.resources import logs_folder
 
 UNVERIFIED = "filter_objects.unverified=keep"

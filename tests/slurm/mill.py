@@ -15,7 +15,7 @@ import yaml
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.finish import build_datasets
-from shardmill.launch.jobs import JobsFolder
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_stage
 from slurm.cluster import Cluster

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from shardmill.launch import slurm
 from shardmill.launch.elements import ElementArray, arrays_of, groups, limit, minutes_of
 from shardmill.launch.environment import check_environment
-from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.site import Site
-from shardmill.launch.task_logs import TaskLogs
-from shardmill.launch.tasks import needed_shards
 from shardmill.launch.throttle import current_shares
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
+from shardmill.store.tasks import needed_shards
 from shardmill.util.errors import UserError
 
 

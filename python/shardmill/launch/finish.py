@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from shardmill.core.registry import pipeline_of, resolve
-from shardmill.launch.jobs import JobsFolder
-from shardmill.launch.tasks import needed_shards
-from shardmill.store.default_datasets import build_default
+from shardmill.store.combine import combine
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.layout import begun_shards
 from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.tasks import needed_shards
 from shardmill.util.errors import UserError
 
 

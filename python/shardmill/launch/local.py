@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shardmill.launch.gpus import share_of, visible_gpus
-from shardmill.launch.jobs import Failure, JobsFolder
-from shardmill.launch.task_logs import TaskLogs
-from shardmill.launch.tasks import Task, TaskBoard, board_of
 from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
 from shardmill.monitor.progress import LiveView
+from shardmill.store.jobs import Failure, JobsFolder
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
+from shardmill.store.tasks import Task, TaskBoard, board_of
 from shardmill.util.errors import Stopped, UserError
 from shardmill.util.progress import Progress
 from shardmill.util.signals import StopFlag

@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 
 from shardmill.launch.gpus import visible_gpus
-from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.plain import part
 from shardmill.launch.site import Site, load_site
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError

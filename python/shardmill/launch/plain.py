@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from shardmill.launch.place import Assignment
-from shardmill.launch.task_logs import TaskLogs
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
 
 

@@ -20,13 +20,13 @@ from typing import Any
 
 from shardmill.launch import slurm
 from shardmill.launch.health import node_problem
-from shardmill.launch.jobs import Allocation, BadNode, Failure, HeldNode, JobsFolder
 from shardmill.launch.place import Assignment, Signals, WorkerContext
-from shardmill.launch.tasks import Task, needed_shards
 from shardmill.launch.throttle import share_limit
 from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
+from shardmill.store.jobs import Allocation, BadNode, Failure, HeldNode, JobsFolder
 from shardmill.store.leases import blocks, live_blocks, live_blocks_of, this_process
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.tasks import Task, needed_shards
 from shardmill.util.errors import UserError
 from shardmill.util.progress import Progress, ProgressLine
 

@@ -19,11 +19,11 @@ from shardmill.launch.cluster_plan import ClusterPlan
 from shardmill.launch.element_job import ElementJob, FinishJob
 from shardmill.launch.elements import ElementArray
 from shardmill.launch.environment import setup_lines
-from shardmill.launch.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.launch.place import Assignment
 from shardmill.launch.site import Queue, Site
-from shardmill.launch.task_logs import TaskLogs
+from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
 
 NICE_STEP = 10

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from shardmill.launch.tasks import Task
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.tasks import Task
 
 HEADER_BYTES = 120
 """A journal of no more bytes holds a header and no row."""

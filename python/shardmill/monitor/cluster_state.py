@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from shardmill.launch import slurm
-from shardmill.launch.jobs import Allocation, JobsFolder
+from shardmill.store.jobs import Allocation, JobsFolder
 from shardmill.util.errors import UserError
 
 SEEN_SECONDS = 120.0

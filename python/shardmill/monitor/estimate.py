@@ -14,9 +14,9 @@ import click
 from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.cluster_plan import default_group
 from shardmill.launch.elements import groups, minutes_of
-from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.site import Site
 from shardmill.monitor.rates import StageRate, expected_rows, expected_shards, stage_rates, typical_shard
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.manifest import summary
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import INGEST, RunFolder

@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Group as Lines
 from rich.text import Text
 
-from shardmill.launch.jobs import Failure, JobsFolder
 from shardmill.monitor.log_files import last_lines
 from shardmill.monitor.snapshot import Snapshot
+from shardmill.quality.words import plain, ranges
+from shardmill.store.jobs import Failure, JobsFolder
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.plain_text import plain, ranges
 

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from shardmill.launch.jobs import JobsFolder
-from shardmill.launch.task_logs import TaskLogs
-from shardmill.launch.tasks import Task
 from shardmill.monitor.cluster_state import ElementState, read_cluster
-from shardmill.store.leases import read_leases
+from shardmill.quality.words import plain
+from shardmill.store.jobs import JobsFolder
+from shardmill.store.leases import read_claims
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
+from shardmill.store.tasks import Task
 from shardmill.util.errors import UserError
 from shardmill.util.plain_text import plain
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from shardmill.launch.tasks import Task, TaskBoard
 from shardmill.store.manifest import Manifest, summary, totals
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.tasks import Task, TaskBoard
 from shardmill.util.progress import Progress, clock
 
 LINE_SECONDS = 10.0

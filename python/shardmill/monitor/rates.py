@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from shardmill.launch.tasks import Task, shards_for
 from shardmill.store.manifest import Manifest, totals
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.tasks import Task, shards_for
 
 WHOLE = 0.8
 """A shard whose last attempt made fewer of a typical shard's requests per row than this was not done by that attempt alone."""

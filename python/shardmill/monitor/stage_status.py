@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from shardmill.launch.jobs import RENEW_SECONDS, JobsFolder
 from shardmill.monitor.cluster_state import ClusterState
 from shardmill.monitor.snapshot import Snapshot, Writing, begun
+from shardmill.quality.words import plain
+from shardmill.store.jobs import BEAT_SECONDS, JobsFolder
 from shardmill.store.leases import LeaseOwner
 from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST

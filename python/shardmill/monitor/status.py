@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.launch import slurm
-from shardmill.launch.jobs import JobsFolder
-from shardmill.launch.tasks import needed_shards
 from shardmill.monitor.cluster_state import ClusterState, read_cluster
 from shardmill.monitor.progress import closing_lines
 from shardmill.monitor.snapshot import Memory, Snapshot
 from shardmill.monitor.stage_status import ALIVE_SECONDS, StageStatus, stage_statuses
+from shardmill.quality.words import plain
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import INGEST, RunFolder
-from shardmill.util.plain_text import plain
+from shardmill.store.tasks import needed_shards
 
 GOING_ON, FAILED, FINISHED = 3, 1, 0
 

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import JobsFolder, Submission
 from shardmill.launch.site import Site
 from shardmill.monitor.estimate import Estimate, estimate, makespan, probe
 from shardmill.monitor.estimate_view import render
 from shardmill.monitor.rates import stage_rates, typical_shard
+from shardmill.store.jobs import JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
 
 FIRST, SECOND = "extract_objects", "propose_negatives"

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import BadNode, Failure, JobsFolder, Submission
 from shardmill.monitor.failures import FailureReport, masked, read_failures, render
+from shardmill.store.jobs import BadNode, Failure, JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
 
 STAGE, NEXT = "extract_objects", "propose_negatives"

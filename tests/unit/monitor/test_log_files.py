@@ -12,12 +12,13 @@ import pytest
 
 from scripted_slurm import ScriptedSlurm
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import ArrayRecord, Failure, JobsFolder, Submission
-from shardmill.launch.task_logs import TaskLogs
-from shardmill.launch.tasks import Task
 from shardmill.monitor.log_files import excerpt, last_lines, latest_text, logs_of
+from shardmill.quality.words import plain, ranges
+from shardmill.store.jobs import ArrayRecord, Failure, JobsFolder, Submission
 from shardmill.store.leases import Leases, this_process
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
+from shardmill.store.tasks import Task
 from shardmill.util.errors import UserError
 from shardmill.util.plain_text import plain, ranges
 

@@ -20,12 +20,12 @@ from rich.console import Console
 
 from scripted_slurm import ScriptedSlurm
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import Allocation, ArrayRecord, BadNode, Failure, HeldNode, JobsFolder, Submission
 from shardmill.monitor.cluster_state import words_for
 from shardmill.monitor.snapshot import Snapshot
 from shardmill.monitor.stage_status import StageStatus
 from shardmill.monitor.status import RunStatus, Seen, exit_code, read_status
 from shardmill.monitor.status_view import render_status, watch
+from shardmill.store.jobs import Allocation, ArrayRecord, BadNode, Failure, HeldNode, JobsFolder, Submission
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord
 from shardmill.store.leases import Leases, this_process
 from shardmill.store.run_folder import RunFolder, digest_of

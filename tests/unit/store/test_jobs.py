@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import (
+from shardmill.store.jobs import (
     Allocation,
     ArrayRecord,
     BadNode,

@@ -19,10 +19,10 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from shardmill.launch.tasks import Task
 from shardmill.store.atomic import create_if_absent, new_attempt, replacing
 from shardmill.store.leases import LeaseOwner, this_process
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.tasks import Task
 from shardmill.util.errors import UserError
 
 RENEW_SECONDS = 20.0

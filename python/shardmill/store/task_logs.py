@@ -5,8 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-from shardmill.launch.tasks import Task
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.tasks import Task
 from shardmill.util.resources import logs_folder
 
 
