@@ -199,7 +199,7 @@ def test_a_killed_engine_and_a_killed_worker_are_replaced_and_leave_no_process_b
     script = (
         "import sys; from pathlib import Path; from shardmill.launch.local import launch_local; "
         "from shardmill.store.run_folder import RunFolder; "
-        "launch_local(RunFolder(Path(sys.argv[1])), 1, quiet=True, stop_after='extract_objects')"
+        "launch_local(RunFolder(Path(sys.argv[1])), 1, stop_after='extract_objects')"
     )
     launcher = subprocess.Popen([sys.executable, "-c", script, str(run.path)], text=True)
     try:

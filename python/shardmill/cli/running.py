@@ -213,9 +213,9 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
 
     from shardmill.launch.finish import build_datasets
     from shardmill.launch.local import launch_local
-    from shardmill.monitor.progress import closing_lines, final_table
+    from shardmill.monitor.progress import LiveView, closing_lines, final_table
 
-    result = launch_local(run, workers)
+    result = launch_local(run, workers, view=LiveView(run))
     Console().print(final_table(run))
     for line in closing_lines(run):
         click.echo(line)
@@ -239,10 +239,11 @@ def launch_there(
     from rich.console import Console
 
     from shardmill.launch.cluster_plan import plan_launch
+    from shardmill.launch.launch_lock import one_launch_at_a_time
     from shardmill.launch.site import load_site
     from shardmill.launch.submit import submit
     from shardmill.monitor.launch_view import describe, scripts
-    from shardmill.store.jobs import JobsFolder, one_launch_at_a_time
+    from shardmill.store.jobs import JobsFolder
 
     with one_launch_at_a_time(JobsFolder(run)):
         plan = plan_launch(run, load_site(site), max_parallel=max_parallel, group=shards_per_node)

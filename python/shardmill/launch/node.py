@@ -7,81 +7,93 @@ of its own. Nodes do not wait for each other: a stage reads shards of its own no
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import click
 
-from shardmill.launch.gpus import visible_gpus
-from shardmill.launch.plain import part
+from shardmill.launch.assignment import Assignment, WorkerContext, part
+from shardmill.launch.element_queue import ElementQueue, worker_log
+from shardmill.launch.gpus import share_of, visible_gpus
+from shardmill.launch.node_check import node_problem
 from shardmill.launch.site import Site, load_site
-from shardmill.store.jobs import JobsFolder
+from shardmill.launch.supervisor import WorkerSupervisor
+from shardmill.launch.worker_process import WorkerSpec
+from shardmill.store.jobs import BadNode, JobsFolder
+from shardmill.store.leases import this_process
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
 from shardmill.util.exits import EXIT_RESUMABLE, user_errors
 from shardmill.util.signals import StopFlag
 
 
 def run_node(run: RunFolder, node: int, nodes: int, site: Site, stages: list[str] | None = None) -> int:
-    """Do all stages (or those named) on this node's shards; exit code 0 if no slot failed and no shard is quarantined."""
+    """Do all stages (or those named) on this node's shards.
+
+    Returns:
+        The exit code: 0 if every shard of the node is finished in every stage, 1 if not, 75 after a signal.
+
+    Raises:
+        UserError: If there is no such node, or the site does not fit the run.
+    """
     if not 0 <= node < nodes:
-        raise UserError(f"there is no node {node} of {nodes}: they count from 0")
+        raise UserError(f"there is no node {node} of {nodes}: they are numbered from 0")
     site.check(run.plan)
-    shards = part(run.num_shards, node, nodes)
+    shards, context = part(run.num_shards, node, nodes), WorkerContext(f"node{node}")
     stop = StopFlag(patient=True)
     failed = False
     for planned in run.plan.stages if stages is None else [run.stage(name) for name in stages]:
-        codes = _run_stage(run, planned, node, nodes, site, max(1, len(shards)), stop)
-        aside = sorted(JobsFolder(run).quarantined(planned.name).keys() & set(shards))
-        failed |= any(codes) or bool(aside)
-        told = f"; quarantined: {aside}" if aside else ""
-        click.echo(f"node {node}: {planned.name}: {codes.count(0)} of {len(codes)} slots ended well{told}", err=True)
+        failed |= not _run_stage(run, planned, shards, context, site, stop)
+        quarantined = sorted(JobsFolder(run).quarantined(planned.name).keys() & set(shards))
+        failed |= bool(quarantined)
+        done = sum(run.is_complete(planned.name, shard) for shard in shards)
+        addition = f"; quarantined: {quarantined}" if quarantined else ""
+        click.echo(f"node {node}: {planned.name}: {done} of {len(shards)} shards are finished{addition}", err=True)
         if stop():
             return EXIT_RESUMABLE
     return int(failed)
 
 
-def _run_stage(run: RunFolder, planned: StagePlan, node: int, nodes: int, site: Site, shards: int, stop: StopFlag) -> list[int]:
-    """Start the slots of one stage and wait for all of them; returns their exit codes."""
-    resources = site.resources(planned)
-    slots = min(site.workers_per_node(resources), shards)
-    command = [sys.executable, "-m", "shardmill.launch.element_job", str(run.path), planned.name]
-    processes = [
-        subprocess.Popen(command, env=_environment(slot, slots, node, nodes, site, resources.gpus_per_worker))
-        for slot in range(slots)
-    ]
-    told = False
-    while True:
-        for process in processes:
-            try:
-                process.wait(0.2)
-            except subprocess.TimeoutExpired:
-                break
-        else:
-            return [process.returncode for process in processes]
-        if stop() and not told:
-            told = True
-            for process in processes:
-                process.send_signal(signal.SIGTERM)
+def _run_stage(run: RunFolder, planned: StagePlan, shards: range, context: WorkerContext, site: Site, stop: StopFlag) -> bool:
+    """Do one stage; whether nothing is left undone."""
+    gpus = site.resources(planned).gpus_per_worker
+    logs = TaskLogs(run).folder
+    work = Assignment(str(run.path), planned.name, tuple(shards), str(logs), gpus, chained=False)
+    specs = _worker_specs(work, context, min(site.workers_per_node(site.resources(planned)), max(1, len(shards))), site)
+    jobs = JobsFolder(run)
+    visible = _gpus(site) if gpus else []
+    problem = node_problem(run, visible, gpus * len(specs), site.scratch, site.health_check)
+    if problem is not None:
+        click.echo(f"{context.node}: {problem}", err=True)
+        jobs.note_bad_node(BadNode(node=context.node, reason=problem, stage=planned.name))
+        return False
+    queue = ElementQueue(run, work, context, this_process(node=context.node), other_nodes=set)
+    stopped = WorkerSupervisor(run, queue, specs, context, stop).supervise()
+    return not stopped and not queue.unfinished()
 
 
-def _environment(slot: int, slots: int, node: int, nodes: int, site: Site, gpus: int) -> dict[str, str]:
-    """The variables of a slot. GPUs are those that this process may use, or all that the site says a node has."""
+def _worker_specs(work: Assignment, context: WorkerContext, workers: int, site: Site) -> list[WorkerSpec]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    environment |= {
-        "SHARDMILL_NODE": f"node{node}",
-        "SHARDMILL_SLOT": str(slot),
-        "SHARDMILL_SLOTS": str(slots),
-        "SHARDMILL_ELEMENT": str(node),
-        "SHARDMILL_ELEMENTS": str(nodes),
-        "SHARDMILL_GPUS_PER_WORKER": str(gpus),
-    }
-    if gpus and "CUDA_VISIBLE_DEVICES" not in environment:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(visible_gpus() or map(str, range(site.gpus_per_node)))
-    return environment
+    environment["SHARDMILL_NODE"] = context.node
+    specs = []
+    for number in range(workers):
+        log = worker_log(Path(work.logs), work.stage, context, number)
+        own = (
+            {"CUDA_VISIBLE_DEVICES": ",".join(share_of(_gpus(site), number, work.gpus_per_worker))}
+            if work.gpus_per_worker
+            else {}
+        )
+        specs.append(WorkerSpec({**environment, **own}, log, lease={"node": context.node, "log": str(log)}))
+    return specs
+
+
+def _gpus(site: Site) -> list[str]:
+    """Those that this process may use; all that the site says a node has where that is not known."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return visible_gpus()
+    return visible_gpus() or [str(number) for number in range(site.gpus_per_node)]
 
 
 @click.command()
@@ -93,8 +105,8 @@ def _environment(slot: int, slots: int, node: int, nodes: int, site: Site, gpus:
 def main(run: Path, node_num: int, num_nodes: int, stages: tuple[str, ...], site: str | None) -> None:
     """Do the part of RUN that belongs to node NODE_NUM (from 0) of NUM_NODES, with all GPUs of this machine."""
     with user_errors():
-        place = load_site(site) if site else Site(name="this machine")
-        sys.exit(run_node(RunFolder(run.resolve()), node_num, num_nodes, place, list(stages) or None))
+        machine = load_site(site) if site else Site(name="this machine")
+        sys.exit(run_node(RunFolder(run.resolve()), node_num, num_nodes, machine, list(stages) or None))
 
 
 if __name__ == "__main__":

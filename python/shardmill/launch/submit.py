@@ -14,12 +14,13 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from shardmill.core.user_code import allowed_code
 from shardmill.launch import slurm
+from shardmill.launch.assignment import Assignment
 from shardmill.launch.cluster_plan import ClusterPlan
 from shardmill.launch.element_job import ElementJob, FinishJob
 from shardmill.launch.elements import ElementArray
 from shardmill.launch.environment import setup_lines
-from shardmill.launch.place import Assignment
 from shardmill.launch.site import Queue, Site
 from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
@@ -75,7 +76,7 @@ def job_of(array: ElementArray | str) -> str:
 
 
 def dependency(array: ElementArray) -> str | None:
-    """What sbatch is told to wait for. A job whose condition cannot come true any more is removed, not left pending."""
+    """What the array waits for, as an option of sbatch. A job whose condition cannot come true any more is removed, not left pending."""
     parts = []
     if array.after is not None:
         parts.append(f"{'aftercorr' if len(array.elements) > 1 else 'afterok'}:{job_of(array.after)}")
@@ -114,8 +115,8 @@ def nice(run: RunFolder, stage: str) -> int:
 
 
 def srun_options(cpus: int) -> list[str]:
-    """What `srun` is told besides: from SLURM 22.05 on it does not take --cpus-per-task from `sbatch`; and whatever the site's
-    defaults, a slot that ends early or badly must not end the others."""
+    """More options of `srun`: from SLURM 22.05 on it does not take --cpus-per-task from `sbatch`; and whatever the site's
+    defaults, a task that ends early or fails must not end the others."""
     return ["--cpus-per-task", str(cpus), "--kill-on-bad-exit=0", "--wait=0"]
 
 
@@ -185,7 +186,7 @@ def _sbatch(plan: ClusterPlan, array: ElementArray) -> str:
     return _job_id(
         f"the array of {array.stage}",
         lambda: _executor(plan, parameters(plan, array)).map_array(
-            _call, [ElementJob(assignment(plan, array, shards)) for shards in array.elements]
+            _call, [ElementJob(assignment(plan, array, shards), allowed_code()) for shards in array.elements]
         )[0],
     )
 
@@ -208,12 +209,12 @@ def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Subm
         **_common(plan, gpu=False),
     }
     log = TaskLogs(plan.run).folder.resolve() / "build.log"
-    job = FinishJob(str(plan.run.path.resolve()), str(log))
+    job = FinishJob(str(plan.run.path.resolve()), str(log), allowed_code())
     return _job_id("the job that builds", lambda: _executor(plan, asked).submit(_call, job))
 
 
 def _job_id(what: str, send: Callable[[], Any]) -> str:
-    """The id of what `send` submits. submitit prints where it writes; that is of no use here."""
+    """The id of what `send` submits. submitit prints where it writes, which is of no use here."""
     import submitit.core.utils as submitit_errors
 
     try:
@@ -222,14 +223,14 @@ def _job_id(what: str, send: Callable[[], Any]) -> str:
     except (submitit_errors.FailedJobError, submitit_errors.FailedSubmissionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"sbatch refused {what}: {reason}; what was submitted before it runs, so mend it and launch again"
+            f"sbatch refused {what}: {reason}; what was submitted before it runs, so fix that and launch again"
         ) from None
     return str(job.job_id).partition("_")[0]
 
 
 @contextmanager
 def outside_of_jobs() -> Iterator[None]:
-    """Hide the variables of the job that this process may be in: sbatch would take them for options of the new job."""
+    """Hide the variables of the job that this process may be in: sbatch would read them as options of the new job."""
     hidden = {
         name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("SLURM_", "SBATCH_")) and name != "SLURM_CONF"
     }

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from shardmill.launch.local import LaunchView
 from shardmill.store.manifest import Manifest, summary, totals
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import Task, TaskBoard
@@ -19,11 +20,11 @@ from shardmill.util.progress import Progress, clock
 LINE_SECONDS = 10.0
 
 
-class LiveView:
+class LiveView(LaunchView):
     """Shows the tasks of a board while they run; where there is no terminal, as a plain line every `LINE_SECONDS`."""
 
-    def __init__(self, run: RunFolder, *, quiet: bool = False):
-        self._run, self._quiet = run, quiet
+    def __init__(self, run: RunFolder):
+        self._run = run
         self._console = Console(stderr=True)
         self._running: dict[Task, Progress] = {}
         self._started = time.monotonic()
@@ -41,7 +42,7 @@ class LiveView:
         self._say(
             f"{len(board.done)} of {self._wanted()} tasks are done already" if board.done else f"{self._wanted()} tasks to do"
         )
-        if self._quiet or not self._console.is_terminal:
+        if not self._console.is_terminal:
             yield
             return
         with Live(self._table(), console=self._console, refresh_per_second=4, transient=True) as self._live:
@@ -62,8 +63,7 @@ class LiveView:
             self._say(self._line())
 
     def _say(self, line: str) -> None:
-        if not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
     def _wanted(self) -> int:
         assert self._board is not None

@@ -11,7 +11,8 @@ from statistics import median
 from shardmill.monitor.cluster_state import ClusterState
 from shardmill.monitor.snapshot import Snapshot, Writing, begun
 from shardmill.quality.words import plain
-from shardmill.store.jobs import BEAT_SECONDS, JobsFolder
+from shardmill.store.allocations import BEAT_SECONDS
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.leases import LeaseOwner
 from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST

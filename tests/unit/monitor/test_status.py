@@ -25,7 +25,8 @@ from shardmill.monitor.snapshot import Snapshot
 from shardmill.monitor.stage_status import StageStatus
 from shardmill.monitor.status import RunStatus, Seen, exit_code, read_status
 from shardmill.monitor.status_view import render_status, watch
-from shardmill.store.jobs import Allocation, ArrayRecord, BadNode, Failure, HeldNode, JobsFolder, Submission
+from shardmill.store.allocations import LiveAllocation
+from shardmill.store.jobs import Allocation, ArrayRecord, BadNode, Failure, JobsFolder, Submission
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord
 from shardmill.store.leases import Leases, this_process
 from shardmill.store.run_folder import RunFolder, digest_of
@@ -215,7 +216,7 @@ def test_a_silent_slurm_is_named_and_the_files_tell(run: RunFolder, slurm: Scrip
     run_shard(run, STAGE, 0)
     slurm.down()
     node = Allocation(stage=STAGE, job="7_1", node="n2", gpus=0, cpus=4, started=time.time() - 60)
-    with HeldNode(JobsFolder(run), node):
+    with LiveAllocation(JobsFolder(run), node):
         status = read_status(run)
     assert counts(status) == {"done": 1, "queued": 1, "waiting": 2}
     assert status.cluster is not None and not status.cluster.told
