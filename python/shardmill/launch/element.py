@@ -1,7 +1,7 @@
 """An element of a job array: one supervisor, and what a cluster needs around it.
 
-A node that fails its checks, or at which nothing succeeds, is recorded as bad and the job goes elsewhere; at a signal rows are saved
-and the job is queued again. What the SLURM tasks of a node share is on disk: manifests, leases and the records in `RUN/jobs/`.
+A node that fails its checks, or on which nothing succeeds, is recorded as bad and the job goes elsewhere; at a signal rows are
+saved and the job is queued again. What the SLURM tasks of a node share is on disk: manifests, leases, records in `RUN/jobs/`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from shardmill.launch import slurm
 from shardmill.launch.assignment import Assignment, JobSignals, WorkerContext
@@ -39,7 +40,7 @@ class Element:
         self.run = RunFolder(Path(work.run))
         self.jobs = JobsFolder(self.run)
         self.log = worker_log(Path(work.logs), work.stage, context)
-        self._lease = {"node": context.node, "job": context.job, "restart": context.restart, "log": str(self.log)}
+        self._lease: dict[str, Any] = {"node": context.node, "job": context.job, "restart": context.restart, "log": str(self.log)}
         self.queue = ElementQueue(self.run, work, context, this_process(**self._lease), self._other_nodes)
 
     @property

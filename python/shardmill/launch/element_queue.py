@@ -22,7 +22,7 @@ class BadNodeError(Exception):
 class ElementQueue:
     """Shards with the most rows first; where no shard is free, one of which rows are.
 
-    Which shards are done, and which rows are whose, is read from the run folder each time: the workers of a node share nothing else.
+    Which shards are done, and which rows are whose, is read from the run folder each time: workers share nothing else.
 
     Args:
         run: The run.
@@ -112,7 +112,7 @@ class ElementQueue:
             self._exhausted[task.shard] = frozenset(live_blocks(self.run.files(*task), self.owner))
 
     def failed(self, failure: Failure, quarantined: bool) -> None:
-        """Decide what is to blame for a shard that failed too often: the node, if nothing at all has succeeded on it, or the shard.
+        """Decide what is to blame for a shard that failed too often: the node, if nothing has succeeded on it, or the shard.
 
         Raises:
             BadNodeError: If it is the node.

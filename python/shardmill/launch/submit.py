@@ -76,7 +76,7 @@ def job_of(array: ElementArray | str) -> str:
 
 
 def dependency(array: ElementArray) -> str | None:
-    """What the array waits for, as an option of sbatch. A job whose condition cannot come true any more is removed, not left pending."""
+    """What the array waits for, as an option of sbatch. SLURM removes a job whose condition cannot come true any more."""
     parts = []
     if array.after is not None:
         parts.append(f"{'aftercorr' if len(array.elements) > 1 else 'afterok'}:{job_of(array.after)}")
@@ -185,10 +185,14 @@ def _executor(plan: ClusterPlan, asked: dict[str, Any]) -> Any:
 def _sbatch(plan: ClusterPlan, array: ElementArray) -> str:
     return _job_id(
         f"the array of {array.stage}",
-        lambda: _executor(plan, parameters(plan, array)).map_array(
-            _call, [ElementJob(assignment(plan, array, shards), allowed_code()) for shards in array.elements]
-        )[0],
+        lambda: _executor(plan, parameters(plan, array)).map_array(_call, element_jobs(plan, array))[0],
     )
+
+
+def element_jobs(plan: ClusterPlan, array: ElementArray) -> list[ElementJob]:
+    """What the elements of an array run. Code that this command named travels with them, never with the run folder."""
+    code = allowed_code()
+    return [ElementJob(assignment(plan, array, shards), code) for shards in array.elements]
 
 
 def _call(job: ElementJob | FinishJob) -> None:

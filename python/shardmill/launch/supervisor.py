@@ -1,7 +1,7 @@
 """Worker processes under supervision: started, given tasks, watched, reaped and replaced.
 
-A local launch, a node by its number and an element of a job array have the same supervisor. They differ in their task queue (where
-tasks come from, and how progress is shown) and in what each worker has to itself.
+A local launch, a node by its number and an element of a job array have the same supervisor. They differ in their task queue
+(where tasks come from, and how progress is shown) and in what each worker has to itself.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ GRACE_SECONDS = 30.0
 
 
 class Inbox:
-    """Tasks from stdin, read in a thread of its own, so that the end of stdin (the supervisor left or died) is noticed at once."""
+    """Tasks from stdin, read in a thread of its own, so that its end (the supervisor left or died) is noticed at once."""
 
     def __init__(self) -> None:
         self.closed = threading.Event()

@@ -129,7 +129,7 @@ class WorkerProcess:
 
 
 def journal_bytes(run: RunFolder, task: Task) -> int:
-    """How much the attempts at a task have written: more of it is progress. One that vanishes meanwhile was of a finished shard."""
+    """Bytes that attempts at a task have written: more of them is progress. A journal that vanishes was of a finished shard."""
     total = 0
     for path in run.files(*task).journals():
         with suppress(FileNotFoundError):

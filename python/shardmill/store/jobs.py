@@ -74,7 +74,7 @@ class Allocation(BaseModel):
 
 
 class Failure(BaseModel):
-    """A failed attempt at a shard. `died`: its worker died; `error`: the program failed; `refused`: the user has to fix something;
+    """A failed attempt at a shard. `died`: its worker died; `error`: the program failed; `refused`: something has to be fixed;
     `stuck`: its job was stopped again and again without progress."""
 
     stage: str
