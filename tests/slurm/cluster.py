@@ -110,10 +110,12 @@ class Cluster:
     def wait_until(self, predicate: Callable[[], T], seconds: float, what: str) -> T:
         """What `predicate` returns once that is true. Fails the test after that many seconds, with the state of the cluster."""
         deadline = time.monotonic() + seconds
-        while not (value := predicate()):
+        while True:
+            begin = time.monotonic()
+            if value := predicate():
+                return value
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self._describe()}"
-            time.sleep(0.2)
-        return value
+            time.sleep(max(0.2, 4 * (time.monotonic() - begin)))  # what is waited for needs the processors more than the waiting
 
     def wait_for_state(self, job: str, *states: str, seconds: float = 30) -> None:
         self.wait_until(lambda: self.state(job) in states, seconds, f"{job} is {' or '.join(states)}")
