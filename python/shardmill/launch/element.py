@@ -74,7 +74,7 @@ class Element:
                 return self._stop()
         except BadNodeError as problem:
             return self._leave_node(str(problem))
-        # A chained element's missing shards failed before it, so the next stage may go on with those that are finished.
+        # A chained element's missing shards failed before it, so the next stage may continue with those that are finished.
         return int(bool(self.queue.unfinished()) and not self.work.chained)
 
     def _allocation(self) -> Allocation:

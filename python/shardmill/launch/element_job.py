@@ -26,7 +26,7 @@ class ElementJob:
     Attributes:
         work: What the element does.
         code: The references to code of the user's that the launching command named, with their files. They travel with the job,
-            which the user's own command made; the run folder, which may be a stranger's, is never asked for them.
+            which the user's own command made; the run folder, which may be a stranger's, is never consulted.
     """
 
     work: Assignment

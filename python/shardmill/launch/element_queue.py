@@ -29,7 +29,7 @@ class ElementQueue:
         work: The element.
         context: Where this is.
         owner: The lease owner that this process would be, to judge the leases of others.
-        other_nodes: Tells the nodes that the element could move to.
+        other_nodes: Returns the nodes that the element could move to.
     """
 
     retry_seconds = 2.0
@@ -81,7 +81,7 @@ class ElementQueue:
     def _choose(self, worker: int, left: Sequence[int], in_progress: Collection[Task]) -> Task | None:
         """A shard that nobody works on, else one with rows that nobody has; None when all rows that are left are others'.
 
-        Each worker begins at another shard, since two that look at the same moment see the same.
+        Each worker starts at a different shard: two that choose at the same moment see the same leases.
         """
         first = self.context.number + worker
         order = [left[(first + index) % len(left)] for index in range(len(left))]
@@ -108,7 +108,7 @@ class ElementQueue:
         if end == "done":
             self._mark_healthy()
         elif end == "busy":
-            # Not to be asked for again until somebody has let go of rows.
+            # No use in trying again until the leases on it have changed.
             self._exhausted[task.shard] = frozenset(live_blocks(self.run.files(*task), self.owner))
 
     def failed(self, failure: Failure, quarantined: bool) -> None:

@@ -143,7 +143,7 @@ def worker_specs(run: RunFolder, workers: int) -> list[WorkerSpec]:
 
 
 def gpu_shares(run: RunFolder, workers: int) -> list[tuple[str, ...]]:
-    """The GPUs of each worker, as many as the stage that needs most; fewer workers than asked for if there are too few GPUs.
+    """The GPUs of each worker, as many as the stage that needs most; fewer than `workers` if there are too few GPUs.
 
     Raises:
         UserError: If there are too few for one worker.

@@ -56,5 +56,5 @@ def _command_problem(argv: Sequence[str]) -> str | None:
         return f"{argv[0]} did not answer within {CHECK_SECONDS} s"
     if done.returncode == 0:
         return None
-    said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-    return f"{argv[0]} failed ({done.returncode})" + (f": {said[-1][:200]}" if said else "")
+    output = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+    return f"{argv[0]} failed ({done.returncode})" + (f": {output[-1][:200]}" if output else "")

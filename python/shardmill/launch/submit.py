@@ -1,7 +1,8 @@
 """Launching on a SLURM cluster: one submitit job array per stage, chained element by element, and a last job that builds.
 
-Nothing here imports a model, and nothing stays running: the jobs need no launcher. What was submitted is noted in `RUN/jobs/`
-before and after each `sbatch`, so that launching again submits what is missing and never what is under way.
+Nothing here imports a model, and nothing stays running: the jobs need no launcher. What was submitted is recorded in `RUN/jobs/`
+after each `sbatch`, so that launching again submits what is missing and never what is in the queue. A launch that is killed
+between an `sbatch` and its record leaves a job without one; the next launch finds it by its name, and refuses to submit it twice.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 NICE_STEP = 10
 FINISH_MINUTES = 120
@@ -45,13 +47,13 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
             array.job = _sbatch(plan, array)
             submission.arrays.append(_record(plan, array))
             jobs.update_submission(path, submission)
-            say(f"{array.stage}: job {array.job}, {len(array.elements)} elements, {array.shards} shards")
+            say(f"{array.stage}: job {array.job}, {count_of(len(array.elements), 'element')}, {count_of(array.shards, 'shard')}")
         if build:
             old = [each.finish for each in earlier if each.finish]
             slurm.cancel(job for job in slurm.queue(old) if job in old)
             submission.finish = _submit_finish(plan, submission, earlier)
             jobs.update_submission(path, submission)
-            say(f"build: job {submission.finish}, after all of them")
+            say(f"datasets: job {submission.finish}, after all of them")
     return submission
 
 
@@ -91,7 +93,7 @@ def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
     """The sbatch parameters of an array, by submitit's names."""
     site, resources, workers = plan.site, plan.resources(array.stage), plan.workers(array)
     gpus = resources.gpus_per_worker * workers
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "job_name": f"{plan.job_name}.{array.stage}",
         "ntasks_per_node": workers,
         "cpus_per_task": resources.cpus_per_worker,
@@ -104,13 +106,14 @@ def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
         "additional_parameters": {"nice": nice(plan.run, array.stage)},
     }
     if gpus:
-        asked["gres"] = ":".join(filter(None, ["gpu", site.gpu_type, str(gpus)]))
+        options["gres"] = ":".join(filter(None, ["gpu", site.gpu_type, str(gpus)]))
     common = _common(plan, gpu=bool(gpus))
-    return {**asked, **common, "additional_parameters": {**asked["additional_parameters"], **common["additional_parameters"]}}
+    extra = {**options["additional_parameters"], **common["additional_parameters"]}
+    return {**options, **common, "additional_parameters": extra}
 
 
 def nice(run: RunFolder, stage: str) -> int:
-    """Later stages go first, or a shard would wait for all others at each stage: the priority that a stage leaves to others."""
+    """Lower the priority of earlier stages, or a shard would wait in each stage until all others are through the one before."""
     return NICE_STEP * (len(run.stages) - 1 - run.stages.index(stage))
 
 
@@ -174,11 +177,11 @@ def job_python(site: Site) -> str:
     return "python" if site.environment is not None else shlex.quote(sys.executable)
 
 
-def _executor(plan: ClusterPlan, asked: dict[str, Any]) -> Any:
+def _executor(plan: ClusterPlan, options: dict[str, Any]) -> Any:
     import submitit
 
     executor = submitit.SlurmExecutor(_pickles(plan.run), max_num_timeout=0, python=job_python(plan.site))
-    executor.update_parameters(**asked)
+    executor.update_parameters(**options)
     return executor
 
 
@@ -203,7 +206,7 @@ def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Subm
     live = {job.partition("_")[0] for job in plan.live}
     waited = [array.job for array in submission.arrays]
     waited += [array.job for each in earlier for array in each.arrays if array.job in live]
-    asked = {
+    options = {
         "job_name": f"{plan.job_name}.build",
         "ntasks_per_node": 1,
         "cpus_per_task": min(4, plan.site.cpus_per_node),
@@ -214,7 +217,7 @@ def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Subm
     }
     log = TaskLogs(plan.run).folder.resolve() / "build.log"
     job = FinishJob(str(plan.run.path.resolve()), str(log), allowed_code())
-    return _job_id("the job that builds", lambda: _executor(plan, asked).submit(_call, job))
+    return _job_id("the job that builds the datasets", lambda: _executor(plan, options).submit(_call, job))
 
 
 def _job_id(what: str, send: Callable[[], Any]) -> str:
@@ -227,7 +230,7 @@ def _job_id(what: str, send: Callable[[], Any]) -> str:
     except (submitit_errors.FailedJobError, submitit_errors.FailedSubmissionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"sbatch refused {what}: {reason}; what was submitted before it runs, so fix that and launch again"
+            f"sbatch refused {what}: {reason}; what was submitted before it stays submitted; fix that and launch again"
         ) from None
     return str(job.job_id).partition("_")[0]
 

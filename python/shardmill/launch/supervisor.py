@@ -34,7 +34,7 @@ class TaskQueue(Protocol):
 
     Attributes:
         finished: Whether `next_task` will give no more, but for what follows from tasks in progress.
-        retry_seconds: How long to wait before `next_task` is asked again after it had nothing.
+        retry_seconds: How long to wait before `next_task` is called again after it returned None.
     """
 
     finished: bool
@@ -63,7 +63,7 @@ class WorkerSupervisor:
     """Keeps workers at the tasks of a queue.
 
     A worker is healthy while its pipe is open. One that dies is reaped: the task that it was at has failed, and another worker is
-    started for the next one. A shard that fails too often without progress is quarantined, and the others go on.
+    started for the next one. A shard that fails too often without progress is quarantined, and the others continue.
     """
 
     def __init__(

@@ -109,7 +109,7 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
 
     Returns:
         `end`, with a `message`: done, busy (other workers have the rows that are left), stopped, refused (the user can fix it),
-        error, or died (the model is gone, and this process with it).
+        error, or died (the model died, and this process ends with it).
     """
     stage, shard = task["stage"], task["shard"]
     try:

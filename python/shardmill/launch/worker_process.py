@@ -50,7 +50,7 @@ class WorkerProcess:
             the bytes that its journals had before.
         last: The task that it was given last.
         asked_all: Tasks of which the model has all requests.
-        cause: Why it is about to end, if it said so.
+        cause: Why it is about to end, if it sent that.
         leaving: It has stopped on request and takes no more tasks.
     """
 
@@ -104,7 +104,7 @@ class WorkerProcess:
         return [json.loads(line) for line in lines], closed
 
     def log_of(self, task: Task) -> Path:
-        """The log that tells of a task: its own, or that of the start if the worker never came to it."""
+        """The log that tells of a task: its own, or that of the worker's start if it never began the task."""
         own = self.spec.log(task)
         return own if own.exists() else self.spec.startup_log
 

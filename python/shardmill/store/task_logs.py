@@ -20,7 +20,7 @@ class TaskLogs:
 
     @property
     def startup(self) -> Path:
-        """What workers say before their first task."""
+        """What workers print before their first task."""
         return self.folder / "workers.log"
 
     def log(self, task: Task) -> Path:
