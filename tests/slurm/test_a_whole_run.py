@@ -12,8 +12,8 @@ from slurm.mill import TWO_CAPTIONERS, local_digests, sample_mill
 
 @pytest.mark.parametrize("pipeline", ["antidote", TWO_CAPTIONERS, "anyedit"], ids=["antidote", "recaption", "anyedit"])
 def test_the_other_pipelines_give_what_one_machine_gives(cluster: Cluster, tmp_path: Path, pipeline: str) -> None:
-    mill = sample_mill(cluster, tmp_path, 4, pipeline)
-    mill.launch("--shards-per-node", "2")
+    mill = sample_mill(cluster, tmp_path, 2, pipeline)
+    mill.launch("--shards-per-node", "1")
     assert {len(array.elements) for array in mill.jobs.submissions()[0].arrays} == {2}
     datasets = mill.run.path / "datasets"
     mill.cluster.wait_until((datasets / "dataset.json").exists, 900, "the datasets are built")

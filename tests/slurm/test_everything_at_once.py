@@ -27,16 +27,16 @@ def test_the_sample_survives_it_all(cluster: Cluster, tmp_path: Path) -> None:
     wait_for_rows(mill, "extract_objects", range(8, 16))
     mill.cluster.requeue(requeued)
     mill.cluster.wait_for_state(timed_out, "PENDING", seconds=90)
-    mill.break_things(poison=word, slow=0.2)
+    mill.break_things(poison=word, slow=0.1)
     wait_for_restart(mill, timed_out)  # the other one may stay in the queue longer than the next stage takes
     hit, again = mill.element("propose_negatives", 0), mill.element("validate_objects", 0)
     wait_for_start(mill, hit)
     mill.break_things(poison=word, slow=2)
     lost = mill.cluster.node_of(hit)
     mill.cluster.kill_node(lost)
+    mill.break_things(poison=word, slow=0.1)  # the other node is to become free for it
     wait_for_restart(mill, hit)
     mill.cluster.raise_node(lost)
-    mill.break_things(poison=word, slow=0.2)
     wait_for_start(mill, again)
     mill.cluster.requeue(again)
     mill.cluster.wait_for_empty(900)

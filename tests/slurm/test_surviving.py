@@ -215,6 +215,7 @@ def test_idle_workers_take_rows_of_the_shard_that_is_left(cluster: Cluster, tmp_
         return sum(path.read_bytes().count(b"\n") > 1 for path in files.journals() if path.exists())
 
     cluster.wait_until(lambda: writers() >= 3, 60, "three workers write rows of the slow shard")
-    mill.wait_complete(60)
+    mill.break_things()
+    mill.wait_complete(120)
     mill.check_conservation()
     assert mill.digests() == local_digests(mill)

@@ -213,7 +213,8 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
 
     from shardmill.launch.finish import build_datasets
     from shardmill.launch.local import launch_local
-    from shardmill.monitor.progress import LiveView, closing_lines, final_table
+    from shardmill.monitor.progress import LiveView
+    from shardmill.monitor.run_summary import closing_lines, final_table
 
     result = launch_local(run, workers, view=LiveView(run))
     Console().print(final_table(run))

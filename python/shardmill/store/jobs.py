@@ -72,6 +72,11 @@ class Allocation(BaseModel):
     ended: float | None = None
     outcome: str = ""
 
+    @property
+    def hours(self) -> float:
+        """How long it lasted."""
+        return ((self.ended or self.started) - self.started) / 3600
+
 
 class Failure(BaseModel):
     """A failed attempt at a shard. `died`: its worker died; `error`: the program failed; `refused`: something has to be fixed;

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-
 from shardmill.tables.base import LINE, MAX_RECORD, ROW_ID, Batch, Table, not_utf8
 from shardmill.tables.csv_blocks import parse_block, well_formed
 from shardmill.tables.csv_careful import (

@@ -145,10 +145,10 @@ def test_disk_is_bytes_per_row_and_what_is_there_is_not_needed_again(run: RunFol
     there = sum(each.part.stat().st_size + each.rejects.stat().st_size for each in files)
     made = told(run)
     assert (made.bytes, made.bytes_left) == (there * 4, there * 3)
-    assert not any("left" in note for note in made.notes)
+    assert not any("more disk" in note for note in made.notes)
     usage = namedtuple("usage", "total used free")(10**9, 10**9, there * 3 - 1)  # a full disk cannot be made in a test
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    assert any("more and" in note and "left" in note for note in told(run).notes)
+    assert any("more disk" in note and "free" in note for note in told(run).notes)
 
 
 def test_the_advice_is_a_shard_of_ten_to_thirty_minutes(run: RunFolder) -> None:
@@ -167,11 +167,11 @@ def test_an_element_that_outlives_its_time_limit_is_told_and_its_shards_alone_do
     site = Site(name="mine", cpu_workers_per_node=4, max_minutes=90)
     stage = told(run, site).stages[0]
     assert (stage.minutes_per_element, stage.minutes_limit) == (50, 60)
-    assert not any("queued again" in note for note in told(run, site).notes)
+    assert not any("requeued" in note for note in told(run, site).notes)
     JobsFolder(run).add_submission(Submission(site="mine", group=8))  # two turns of 50 minutes, and the site allows 90
     stage = told(run, site).stages[0]
     assert (stage.minutes_per_element, stage.minutes_limit) == (100, 90)
-    assert any("1:40:00 and its jobs have 1:30:00: they are queued again" in note for note in told(run, site).notes)
+    assert any("1:40:00 and its jobs have 1:30:00: they are requeued" in note for note in told(run, site).notes)
 
 
 def test_a_target_makes_it_a_part_of_the_run(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_target_makes_it_a_part_of_the_run(make_run: Callable[..., RunFolder],
         finish(run, stage, 0, 3600.0)
     made = told(run)
     assert (made.shards, made.stages[0].rows, made.stages[0].worker_hours) == (3, 30, 3)
-    assert any("3 of 8 shards give the 25 rows" in note for note in made.notes)
+    assert any("3 of 8 shards give the target of 25 rows" in note for note in made.notes)
 
 
 def test_what_is_not_known_is_said(run: RunFolder) -> None:
@@ -192,7 +192,7 @@ def test_what_is_not_known_is_said(run: RunFolder) -> None:
     finish(run, FIRST, 0, 1.0)
     manifest = run.manifest(FIRST, 0)
     assert manifest is not None
-    assert any(note.startswith(f"measured on 1 shard, 10 rows a stage, on {manifest.host};") for note in told(run).notes)
+    assert any(note.startswith(f"measured on 1 shard and 10 rows per stage, on {manifest.host};") for note in told(run).notes)
 
 
 def test_it_fits_a_terminal_and_json(run: RunFolder) -> None:

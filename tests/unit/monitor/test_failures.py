@@ -63,7 +63,7 @@ def test_only_the_last_failure_of_an_unfinished_shard_counts(run: RunFolder) -> 
     run_shard(run, STAGE, 2)
     causes = read_failures(run).causes
     assert [(cause.message, cause.shards, cause.quarantined) for cause in causes] == [("last", [1], [])]
-    assert causes[0].next == "it is tried again by its job, or by the next launch"
+    assert causes[0].next == "its job or the next launch tries it again"
     assert "1 shard (1), quarantined: none" in text_of(read_failures(run))
 
 
@@ -94,7 +94,7 @@ def test_a_log_that_is_gone_is_no_failure_of_the_report(run: RunFolder, tmp_path
 
 @pytest.mark.parametrize(
     ("kind", "remedy"),
-    [("died", "memory_gb"), ("error", "read the log"), ("refused", "mend what the message names"), ("stuck", "more minutes")],
+    [("died", "memory_gb"), ("error", "read the log"), ("refused", "fix what the message names"), ("stuck", "more minutes")],
 )
 def test_it_says_what_to_do_next(run: RunFolder, kind: str, remedy: str) -> None:
     for _ in range(3):

@@ -111,7 +111,7 @@ def test_slots_of_plain_jobs_and_of_nodes_by_number_are_found(run: RunFolder) ->
 def test_without_a_log_it_says_why(run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="shard 1 has no log yet: it was never started"):
         logs_of(run, STAGE, 1)
-    with pytest.raises(UserError, match="extract_objects has no log: it was not begun yet"):
+    with pytest.raises(UserError, match="extract_objects has no log: it was not started yet"):
         logs_of(run, STAGE)
     with pytest.raises(UserError, match="no shard 9"):
         logs_of(run, STAGE, 9)
@@ -120,13 +120,13 @@ def test_without_a_log_it_says_why(run: RunFolder, tmp_path: Path, monkeypatch: 
     slurm.squeue("7_0|PENDING||Resources", "7_1|RUNNING|n2|None")
     with pytest.raises(UserError, match="shard 1 has no log yet: it is queued as job 7_0, waiting for a free node"):
         latest_text(run, STAGE, 1)
-    with pytest.raises(UserError, match="its job 7_1 runs on n2 and has not come to it"):
+    with pytest.raises(UserError, match="its job 7_1 runs on n2 and has not started it"):
         latest_text(run, STAGE, 3)
-    slurm.squeue("7_0|CANCELLED||None")
-    with pytest.raises(UserError, match="its job 7_0 was cancelled before it came to it"):
+    told.squeue("7_0|CANCELLED||None")
+    with pytest.raises(UserError, match="its job 7_0 was cancelled before it started it"):
         latest_text(run, STAGE, 1)
-    slurm.down()
-    with pytest.raises(UserError, match="it was submitted as job 7_0, which has not come to it"):
+    told.down()
+    with pytest.raises(UserError, match="it was submitted as job 7_0, which has not started it"):
         latest_text(run, STAGE, 1)
     run_shard(run, STAGE, 1)
     with pytest.raises(UserError, match="shard 1 is finished and has no log"):

@@ -104,7 +104,7 @@ def test_a_new_run_waits_and_nothing_is_known(run: RunFolder) -> None:
     assert (status.live, status.finished, exit_code(status)) == (False, False, 3)
     assert (status.eta_seconds, of(status).eta_seconds, of(status).rows_per_second, status.goodput) == (None, None, None, None)
     assert of(status).rows_left == of(status, "ingest").rows_out
-    assert status.next == f"go on with: shardmill launch negbench --run {run.path}"
+    assert status.next == f"to continue: shardmill launch negbench --run {run.path}"
 
 
 def test_a_finished_run_is_finished_whatever_slurm_says(run: RunFolder, slurm: ScriptedSlurm) -> None:
@@ -135,7 +135,7 @@ def test_queued_and_running_elements_and_why_they_wait(run: RunFolder, slurm: Sc
         status = read_status(run)
     assert counts(status) == {"running": 1, "queued": 3}
     assert of(status).queued_why == {
-        "its job runs and has not come to it yet": 1,
+        "its job runs and has not started it yet": 1,
         "waiting for a free node": 1,
         "waiting: as many nodes as allowed at once are in use": 1,
     }
@@ -143,8 +143,8 @@ def test_queued_and_running_elements_and_why_they_wait(run: RunFolder, slurm: Sc
     assert of(status).workers == 2, "those of the job that runs"
     cluster = status.cluster
     assert cluster is not None and (cluster.running, cluster.queued, cluster.nodes) == (1, 5, ["n1"])
-    assert cluster.queued_why["held back by a dependency"] == 3
-    assert cluster.build == "job 9 held back by a dependency"
+    assert cluster.queued_why["waiting for a job that it depends on"] == 3
+    assert cluster.build == "job 9 waiting for a job that it depends on"
     assert status.live and exit_code(status) == 3
     assert f"shardmill cancel {run.path}" in status.next
 
@@ -157,8 +157,8 @@ def test_a_finished_run_goes_on_while_its_datasets_are_built(run: RunFolder, slu
     slurm.squeue("9|RUNNING|n1|None")
     status = read_status(run)
     assert (status.finished, status.live, exit_code(status)) == (True, True, 0)
-    assert "yet to be built" in status.next and status.cluster and status.cluster.build == "job 9 running on n1"
-    slurm.squeue("9|COMPLETED|n1|None")
+    assert "being built" in status.next and status.cluster and status.cluster.build == "job 9 running on n1"
+    told.squeue("9|COMPLETED|n1|None")
     status = read_status(run)
     assert not status.live and status.cluster and status.cluster.build_state == "ended"
 
@@ -170,8 +170,8 @@ def test_a_shard_whose_job_ended_without_it_is_open(run: RunFolder, slurm: Scrip
     status = read_status(run)
     assert counts(status) == {"done": 1, "waiting": 3}
     assert (of(status).open, of(status, NEXT).open, status.live) == (3, 0, False)
-    assert status.next == f"go on with: shardmill launch negbench --run {run.path} --site mine"
-    assert "the jobs of 3 shards ended without finishing them" in text_of(status)
+    assert status.next == f"to continue: shardmill launch negbench --run {run.path} --site mine"
+    assert "3 shards left unfinished by jobs that have ended" in text_of(status)
 
 
 @pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED"])
@@ -219,8 +219,8 @@ def test_a_silent_slurm_is_named_and_the_files_tell(run: RunFolder, slurm: Scrip
     with LiveAllocation(JobsFolder(run), node):
         status = read_status(run)
     assert counts(status) == {"done": 1, "queued": 1, "waiting": 2}
-    assert status.cluster is not None and not status.cluster.told
-    assert "Unable to contact slurm controller" in status.cluster.note and "from the run's files alone" in status.cluster.note
+    assert status.cluster is not None and not status.cluster.answered
+    assert "Unable to contact slurm controller" in status.cluster.note and "from the run's files" in status.cluster.note
     assert status.cluster.nodes == ["n2"] and status.live
     assert status.cluster.note in text_of(status)
 
@@ -229,8 +229,8 @@ def test_without_slurm_commands_a_cluster_run_says_so(run: RunFolder, slurm: Scr
     submit(run, array("7", [[0, 1], [2, 3]]))
     shutil.rmtree(slurm.folder)
     status = read_status(run)
-    assert status.cluster is not None and "SLURM's commands are not here" in status.cluster.note
-    assert status.next.startswith("look from a login node") and "--site mine" in status.next
+    assert status.cluster is not None and "SLURM's commands were not found" in status.cluster.note
+    assert status.next.startswith("see on a login node") and "--site mine" in status.next
     assert of(status).open == 0 and not status.live
 
 
@@ -455,7 +455,7 @@ def test_watching_ends_when_nothing_goes_on(run: RunFolder, slurm: ScriptedSlurm
     assert not status.live and of(status).open == 4
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if line.endswith("4 queued, 24 waiting; ETA ?")]) == 1
-    assert lines[-1] == f"next: go on with: shardmill launch negbench --run {run.path} --site mine"
+    assert lines[-1] == f"next: to continue: shardmill launch negbench --run {run.path} --site mine"
 
 
 def test_ctrl_c_on_a_terminal_ends_the_watching_and_nothing_else(run: RunFolder) -> None:
@@ -465,10 +465,10 @@ def test_ctrl_c_on_a_terminal_ends_the_watching_and_nothing_else(run: RunFolder)
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True)
     os.close(theirs)
     shown = b""
-    while b"to follow it" not in shown:
+    while b"to watch" not in shown:
         shown += os.read(mine, 1 << 16)
     time.sleep(1)  # it has shown the first look and waits for the next
     process.send_signal(signal.SIGINT)
     complaint = process.communicate(timeout=20)[1]
     os.close(mine)
-    assert (process.returncode, complaint) == (0, "no longer watching; the run goes on\n")
+    assert (process.returncode, complaint) == (0, "stopped watching; the run continues\n")
