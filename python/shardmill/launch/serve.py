@@ -24,7 +24,7 @@ from shardmill.models.text.vllm_plugin import PR_SET_PDEATHSIG
 from shardmill.util.errors import UserError
 
 POLL_SECONDS = 2.0
-BEAT_SECONDS = 10.0
+RENEW_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
 STALE_SECONDS = 60.0
 """A healthy server that has not answered for this long is stale, and started again."""
@@ -103,7 +103,7 @@ class ServerSupervisor:
                     if not self.healthy and self._completes(port):
                         self.healthy = True
                         self.say(f"{server.url} serves {self.model}, ready after {now - started:.0f} s")
-                    if self.healthy and now - announced >= BEAT_SECONDS:
+                    if self.healthy and now - announced >= RENEW_SECONDS:
                         card.beat()
                         announced = now
                 elif now - answered > (STALE_SECONDS if self.healthy else self.start_seconds):

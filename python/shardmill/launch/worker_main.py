@@ -113,7 +113,7 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
     """
     stage, shard = task["stage"], task["shard"]
     try:
-        holder = None if task["lease"] is None else this_process(**task["lease"])
+        owner = None if task["lease"] is None else this_process(**task["lease"])
         run_shard(
             run,
             stage,
@@ -121,7 +121,7 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
             models=models,
             report=lambda progress: outbox.progress(task, progress),
             should_stop=should_stop,
-            holder=holder,
+            owner=owner,
             all_requested=lambda: outbox.send(stage=stage, shard=shard, asked_all=True),
         )
     except ShardBusy as busy:

@@ -11,7 +11,7 @@ from pathlib import Path
 from shardmill.monitor.cluster_state import ElementState, read_cluster
 from shardmill.quality.words import plain
 from shardmill.store.jobs import JobsFolder
-from shardmill.store.leases import read_claims
+from shardmill.store.leases import read_leases
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.store.tasks import Task
@@ -45,7 +45,7 @@ def logs_of(run: RunFolder, stage: str, shard: int | None = None) -> list[Path]:
 def _noted(run: RunFolder, stage: str, shard: int) -> Iterator[Path]:
     """Where the manifest, failures and leases say that the log is."""
     noted = [failure.log for failure in JobsFolder(run).failures(stage, shard)]
-    noted += [holder.log for _, holder, _ in read_leases(run.files(stage, shard))]
+    noted += [owner.log for _, owner, _ in read_leases(run.files(stage, shard))]
     with suppress(UserError):
         if (manifest := run.manifest(stage, shard)) is not None:
             noted.append(manifest.job.get("SHARDMILL_LOG", ""))

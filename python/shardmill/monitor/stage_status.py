@@ -11,7 +11,7 @@ from statistics import median
 from shardmill.monitor.cluster_state import ClusterState
 from shardmill.monitor.snapshot import Snapshot, Writing, begun
 from shardmill.quality.words import plain
-from shardmill.store.allocations import BEAT_SECONDS
+from shardmill.store.allocations import RENEW_SECONDS
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.leases import LeaseOwner
 from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
@@ -155,7 +155,7 @@ def _is_written(journals: Writing, cluster: ClusterState, stage: str, shard: int
     element = cluster.shards.get((stage, shard))
     ended = 0.0
     if element is not None and cluster.answered and element.state != "running":
-        ended = cluster.last_seen.get(element.job, 0.0) + 1.5 * BEAT_SECONDS
+        ended = cluster.last_seen.get(element.job, 0.0) + 1.5 * RENEW_SECONDS
     return journals.written > max(time.time() - ALIVE_SECONDS, ended)
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from shardmill.store.atomic import replacing
 from shardmill.store.jobs import Allocation, JobsFolder, record_bytes
 
-BEAT_SECONDS = 20.0
+RENEW_SECONDS = 20.0
 """How often the record is touched: a node that vanishes leaves a record whose last touch is the end of the allocation."""
 
 
@@ -27,7 +27,7 @@ class LiveAllocation:
     def __enter__(self) -> LiveAllocation:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._write()
-        threading.Thread(target=self._beat, daemon=True).start()
+        threading.Thread(target=self._renew, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -35,8 +35,8 @@ class LiveAllocation:
         self._allocation = self._allocation.model_copy(update={"ended": time.time(), "outcome": self.outcome})
         self._write()
 
-    def _beat(self) -> None:
-        while not self._end.wait(BEAT_SECONDS):
+    def _renew(self) -> None:
+        while not self._end.wait(RENEW_SECONDS):
             with suppress(OSError):
                 os.utime(self._path)
 

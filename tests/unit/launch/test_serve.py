@@ -51,7 +51,7 @@ PROGRAM = """
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("POLL_SECONDS", 0.05), ("BEAT_SECONDS", 0.1), ("ANSWER_SECONDS", 0.3), ("STALE_SECONDS", 0.5)):
+    for name, seconds in (("POLL_SECONDS", 0.05), ("RENEW_SECONDS", 0.1), ("ANSWER_SECONDS", 0.3), ("STALE_SECONDS", 0.5)):
         monkeypatch.setattr(serve, name, seconds)
     monkeypatch.delenv("SHARDMILL_API_KEY", raising=False)
 
