@@ -25,8 +25,8 @@ def run(make_run: Callable[..., RunFolder]) -> RunFolder:
 
 
 def fail(run: RunFolder, shard: int, message: str = "no such model", stage: str = STAGE, **values: Any) -> None:
-    told = {"kind": "refused", "node": "n1", "job": "7_0", **values}
-    JobsFolder(run).note_failure(Failure(stage=stage, shard=shard, message=message, **told))
+    text = {"kind": "refused", "node": "n1", "job": "7_0", **values}
+    JobsFolder(run).note_failure(Failure(stage=stage, shard=shard, message=message, **text))
 
 
 def text_of(report: FailureReport) -> str:
@@ -99,8 +99,8 @@ def test_a_log_that_is_gone_is_no_failure_of_the_report(run: RunFolder, tmp_path
 def test_it_says_what_to_do_next(run: RunFolder, kind: str, remedy: str) -> None:
     for _ in range(3):
         fail(run, 1, kind=kind)
-    told = read_failures(run).causes[0].next
-    assert remedy in told and told.endswith(f"shardmill launch negbench --run {run.path}")
+    text = read_failures(run).causes[0].next
+    assert remedy in text and text.endswith(f"shardmill launch negbench --run {run.path}")
     JobsFolder(run).add_submission(Submission(site="mine"))
     assert read_failures(run).causes[0].next.endswith(f"shardmill retry {run.path}")
 

@@ -1,4 +1,4 @@
-"""What requests cost: summed over all attempts in the manifest, told by status and estimate, priced by the model file."""
+"""What requests cost: summed over all attempts in the manifest, shown by status and estimate, priced by the model file."""
 
 from __future__ import annotations
 
