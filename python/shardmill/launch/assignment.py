@@ -42,9 +42,9 @@ class WorkerContext:
         node: The name of the node.
         job: The job's id, `12_3` for an element of an array; empty without SLURM.
         restart: How often the job was started again.
-        number: The number of this SLURM task among the `workers` tasks of the node; each has one worker.
+        number: The number of this SLURM task among those of the node, each of which has one worker.
         workers: The workers on the node.
-        gpus: The GPUs of this task.
+        gpus: The GPUs of this process.
     """
 
     node: str

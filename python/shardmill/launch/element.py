@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from shardmill.launch import slurm
 from shardmill.launch.assignment import Assignment, JobSignals, WorkerContext
-from shardmill.launch.element_queue import BadNodeError, ElementQueue, say, worker_log
+from shardmill.launch.element_queue import BadNodeError, ElementQueue, say
+from shardmill.launch.gpus import share_of
 from shardmill.launch.node_check import node_problem
 from shardmill.launch.supervisor import WorkerSupervisor
 from shardmill.launch.throttle import share_limit
@@ -33,15 +34,42 @@ MAX_FRUITLESS = 3
 
 
 class Element:
-    """One SLURM task of an element."""
+    """One SLURM task of an element with one worker; or without SLURM a whole node, with several.
 
-    def __init__(self, work: Assignment, context: WorkerContext, signals: JobSignals):
+    Args:
+        work: What to do.
+        context: Where this is.
+        signals: Which signals have come.
+        workers: Workers of this process; each gets its share of the context's GPUs.
+        environment: The workers' variables, but for CUDA_VISIBLE_DEVICES.
+    """
+
+    def __init__(
+        self,
+        work: Assignment,
+        context: WorkerContext,
+        signals: JobSignals,
+        workers: int = 1,
+        environment: Mapping[str, str] = os.environ,
+    ):
         self.work, self.context, self.signals = work, context, signals
         self.run = RunFolder(Path(work.run))
         self.jobs = JobsFolder(self.run)
-        self.log = worker_log(Path(work.logs), work.stage, context)
-        self._lease: dict[str, Any] = {"node": context.node, "job": context.job, "restart": context.restart, "log": str(self.log)}
+        self._lease: dict[str, Any] = {"node": context.node, "job": context.job, "restart": context.restart}
+        self.specs = [self._worker_spec(index, environment) for index in range(workers)]
         self.queue = ElementQueue(self.run, work, context, this_process(**self._lease), self._other_nodes)
+
+    def _worker_spec(self, index: int, environment: Mapping[str, str]) -> WorkerSpec:
+        work, context = self.work, self.context
+        log = Path(work.logs) / f"{work.stage}-{context.job or context.node}-{context.number + index}.log"
+        gpus = share_of(context.gpus, index, work.gpus_per_worker)
+        own = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if work.gpus_per_worker else {}
+        return WorkerSpec({**environment, **own}, log, lease={**self._lease, "log": str(log)})
+
+    @property
+    def log(self) -> Path:
+        """The log of the first worker, which is the log of the element."""
+        return self.specs[0].startup_log
 
     @property
     def _leads(self) -> bool:
@@ -50,8 +78,8 @@ class Element:
 
     def run_shards(self) -> int:
         """Work until every shard of the element is finished or quarantined; returns the exit code."""
-        work, gpus = self.work, self.context.gpus
-        problem = node_problem(self.run, gpus, work.gpus_per_worker, work.scratch, work.health_check)
+        work, wanted = self.work, self.work.gpus_per_worker * len(self.specs)
+        problem = node_problem(self.run, self.context.gpus, wanted, work.scratch, work.health_check)
         if problem is not None:
             return self._leave_node(problem)
         with ExitStack() as stack:
@@ -65,12 +93,8 @@ class Element:
             return code
 
     def _supervise(self) -> int:
-        environment = dict(os.environ)
-        if self.work.gpus_per_worker:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.context.gpus)
-        spec = WorkerSpec(environment, self.log, lease=self._lease)
         try:
-            if WorkerSupervisor(self.run, self.queue, [spec], self.context, self.signals).supervise():
+            if WorkerSupervisor(self.run, self.queue, self.specs, self.context, self.signals).supervise():
                 return self._stop()
         except BadNodeError as problem:
             return self._leave_node(str(problem))

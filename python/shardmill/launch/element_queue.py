@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
 from shardmill.launch.assignment import Assignment, WorkerContext
 from shardmill.launch.supervisor import End
@@ -163,8 +162,3 @@ class ElementQueue:
 def say(line: str) -> None:
     """Print a line to the log, marked so that `shardmill logs` can tell it from what a model prints."""
     print(f"=== {line}", file=sys.stderr, flush=True)
-
-
-def worker_log(logs: Path, stage: str, context: WorkerContext, worker: int = 0) -> Path:
-    """The log of a worker of an element."""
-    return logs / f"{stage}-{context.job or context.node}-{context.number + worker}.log"

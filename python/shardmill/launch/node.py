@@ -12,21 +12,17 @@ from pathlib import Path
 
 import click
 
-from shardmill.launch.assignment import Assignment, WorkerContext, part
-from shardmill.launch.element_queue import ElementQueue, worker_log
-from shardmill.launch.gpus import share_of, visible_gpus
-from shardmill.launch.node_check import node_problem
+from shardmill.launch.assignment import Assignment, JobSignals, WorkerContext, part
+from shardmill.launch.element import Element
+from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.site import Site, load_site
-from shardmill.launch.supervisor import WorkerSupervisor
-from shardmill.launch.worker_process import WorkerSpec
-from shardmill.store.jobs import BadNode, JobsFolder
-from shardmill.store.leases import this_process
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
 from shardmill.util.exits import EXIT_RESUMABLE, user_errors
-from shardmill.util.signals import StopFlag
+from shardmill.util.words import count_of
 
 
 def run_node(run: RunFolder, node: int, nodes: int, site: Site, stages: list[str] | None = None) -> int:
@@ -41,52 +37,32 @@ def run_node(run: RunFolder, node: int, nodes: int, site: Site, stages: list[str
     if not 0 <= node < nodes:
         raise UserError(f"there is no node {node} of {nodes}: they are numbered from 0")
     site.check(run.plan)
-    shards, context = part(run.num_shards, node, nodes), WorkerContext(f"node{node}")
-    stop = StopFlag(patient=True)
+    shards, signals = part(run.num_shards, node, nodes), JobSignals()
     failed = False
     for planned in run.plan.stages if stages is None else [run.stage(name) for name in stages]:
-        failed |= not _run_stage(run, planned, shards, context, site, stop)
+        failed |= bool(_run_stage(run, planned, shards, node, site, signals))
         quarantined = sorted(JobsFolder(run).quarantined(planned.name).keys() & set(shards))
         failed |= bool(quarantined)
         done = sum(run.is_complete(planned.name, shard) for shard in shards)
         addition = f"; quarantined: {quarantined}" if quarantined else ""
-        click.echo(f"node {node}: {planned.name}: {done} of {len(shards)} shards are finished{addition}", err=True)
-        if stop():
+        click.echo(f"node {node}: {planned.name}: {done} of {count_of(len(shards), 'shard')} finished{addition}", err=True)
+        if signals():
             return EXIT_RESUMABLE
     return int(failed)
 
 
-def _run_stage(run: RunFolder, planned: StagePlan, shards: range, context: WorkerContext, site: Site, stop: StopFlag) -> bool:
-    """Do one stage; whether nothing is left undone."""
-    gpus = site.resources(planned).gpus_per_worker
-    logs = TaskLogs(run).folder
-    work = Assignment(str(run.path), planned.name, tuple(shards), str(logs), gpus, chained=False)
-    specs = _worker_specs(work, context, min(site.workers_per_node(site.resources(planned)), max(1, len(shards))), site)
-    jobs = JobsFolder(run)
-    visible = _gpus(site) if gpus else []
-    problem = node_problem(run, visible, gpus * len(specs), site.scratch, site.health_check)
-    if problem is not None:
-        click.echo(f"{context.node}: {problem}", err=True)
-        jobs.note_bad_node(BadNode(node=context.node, reason=problem, stage=planned.name))
-        return False
-    queue = ElementQueue(run, work, context, this_process(node=context.node), other_nodes=set)
-    stopped = WorkerSupervisor(run, queue, specs, context, stop).supervise()
-    return not stopped and not queue.unfinished()
-
-
-def _worker_specs(work: Assignment, context: WorkerContext, workers: int, site: Site) -> list[WorkerSpec]:
+def _run_stage(run: RunFolder, planned: StagePlan, shards: range, node: int, site: Site, signals: JobSignals) -> int:
+    """Do one stage; returns the exit code of an element."""
+    resources = site.resources(planned)
+    workers = min(site.workers_per_node(resources), max(1, len(shards)))
+    work = Assignment(
+        run=str(run.path), stage=planned.name, shards=tuple(shards), logs=str(TaskLogs(run).folder),
+        gpus_per_worker=resources.gpus_per_worker, scratch=site.scratch, health_check=tuple(site.health_check), chained=False,
+    )  # fmt: skip
+    gpus = tuple(_gpus(site)) if work.gpus_per_worker else ()
+    context = WorkerContext(f"node{node}", workers=workers, gpus=gpus)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    environment["SHARDMILL_NODE"] = context.node
-    specs = []
-    for number in range(workers):
-        log = worker_log(Path(work.logs), work.stage, context, number)
-        own = (
-            {"CUDA_VISIBLE_DEVICES": ",".join(share_of(_gpus(site), number, work.gpus_per_worker))}
-            if work.gpus_per_worker
-            else {}
-        )
-        specs.append(WorkerSpec({**environment, **own}, log, lease={"node": context.node, "log": str(log)}))
-    return specs
+    return Element(work, context, signals, workers, {**environment, "SHARDMILL_NODE": context.node}).run_shards()
 
 
 def _gpus(site: Site) -> list[str]:

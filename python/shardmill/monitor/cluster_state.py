@@ -1,6 +1,6 @@
 """The state of a run's jobs: from the run's own records, then `squeue`, then `sacct` for what the queue has forgotten.
 
-Whether a shard is complete is told by its manifest alone, never by anything here.
+Whether a shard is complete depends on its manifest alone, never on anything here.
 """
 
 from __future__ import annotations

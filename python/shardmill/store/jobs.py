@@ -1,7 +1,7 @@
 """The records of launching in `RUN/jobs/`: launches, allocated nodes, failures, bad nodes.
 
 Each record is a small JSON file of its own that is created once, so writers on many nodes never share a file. Whether a shard is
-complete is told by its manifest alone, never by a record here.
+complete depends on its manifest alone, never on a record here.
 """
 
 from __future__ import annotations
