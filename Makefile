@@ -32,7 +32,7 @@ test-browser: $(VENV)/test.stamp
 
 # Brings up small SLURM clusters of its own, which needs root on Debian 12; says so where it cannot. It waits more than it works.
 test-slurm: $(VENV)/test.stamp $(VENV)-models
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests/slurm
+	$(BIN)/python -m pytest -n 4 --dist load --maxschedchunk 1 tests/slurm
 
 # Does nothing when it is as it should be.
 .PHONY: crash $(VENV)-models

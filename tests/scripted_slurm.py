@@ -42,5 +42,7 @@ class ScriptedSlurm:
 
     def _program(self, name: str, script: str) -> None:
         path = self.folder / name
-        path.write_text(f"#!/bin/sh\necho called >>'{self.folder / name}.calls'\n{script}\n")
-        path.chmod(0o755)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(f"#!/bin/sh\necho called >>'{path}.calls'\n{script}\n")
+        fresh.chmod(0o755)
+        fresh.replace(path)  # the program may be running: a file that runs cannot be written

@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from shardmill.core.planning import NewRun, start_run
 from shardmill.launch import slurm
 from shardmill.launch.cluster_plan import plan_launch
-from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.site import Site
 from shardmill.launch.submit import submit
+from shardmill.store.jobs import JobsFolder
 from slurm.cluster import start_cluster
 
 BASELINE_CALLS = 100

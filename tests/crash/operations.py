@@ -157,8 +157,8 @@ def _work(root: Path, stage: str, shard: str, stale: str = "") -> int:
     claims.STALE_SECONDS = -1.0 if stale else claims.STALE_SECONDS
     outbox = Outbox(os.open(os.devnull, os.O_WRONLY))
     while True:
-        ended = do_task(RunFolder(root), {"stage": stage, "shard": int(shard), "share": {}}, {}, outbox, lambda: False)
-        if ended["end"] != "held":
+        ended = do_task(RunFolder(root), {"stage": stage, "shard": int(shard), "lease": {}}, {}, outbox, lambda: False)
+        if ended["end"] != "busy":
             break
         time.sleep(0.01)
     if ended["end"] == "done":

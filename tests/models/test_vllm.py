@@ -18,10 +18,10 @@ from models.tiny import build_llama, without_system_role
 from shardmill.core.answers import parse_answer
 from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import JobsFolder
 from shardmill.models.contract import Reply, Sampling, TextRequest
 from shardmill.models.text.vllm import VllmModel
 from shardmill.negbench.answers import ObjectList
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
 
@@ -199,7 +199,7 @@ def test_a_killed_engine_and_a_killed_worker_are_replaced_and_leave_no_process_b
     script = (
         "import sys; from pathlib import Path; from shardmill.launch.local import launch_local; "
         "from shardmill.store.run_folder import RunFolder; "
-        "launch_local(RunFolder(Path(sys.argv[1])), 1, quiet=True, stop_after='extract_objects')"
+        "launch_local(RunFolder(Path(sys.argv[1])), 1, stop_after='extract_objects')"
     )
     launcher = subprocess.Popen([sys.executable, "-c", script, str(run.path)], text=True)
     try:

@@ -15,11 +15,11 @@ import pytest
 from conftest import CAPTIONS, write_captions
 from shardmill.core.planning import NewRun, start_run
 from shardmill.launch.local import launch_local
-from shardmill.launch.tasks import Task, TaskBoard
 from shardmill.monitor.status import read_status
 from shardmill.negbench.build import build
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.tasks import Task, TaskBoard
 from shardmill.util.resources import logs_folder
 
 UNVERIFIED = "filter_objects.unverified=keep"
@@ -69,23 +69,23 @@ def wait_until(condition, seconds: float = 30) -> None:
 
 def test_a_launch_finishes_everything_and_the_next_one_does_nothing(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    result = launch_local(run, 2, quiet=True)
+    result = launch_local(run, 2)
     assert result.failed == [] and result.ran == 4 * len(run.stages)
     assert all(run.is_complete(stage, shard) for stage in run.stages for shard in range(4))
-    assert launch_local(run, 2, quiet=True).ran == 0
+    assert launch_local(run, 2).ran == 0
     assert workers_of(run) == []
 
 
 def test_one_worker_and_two_make_the_same_parts(tmp_path: Path) -> None:
     one, two = new_run(tmp_path, "one"), new_run(tmp_path, "two")
-    launch_local(one, 1, quiet=True)
-    launch_local(two, 2, quiet=True)
+    launch_local(one, 1)
+    launch_local(two, 2)
     assert parts(one) == parts(two)
 
 
 def test_killed_workers_are_replaced_and_lose_nothing(tmp_path: Path) -> None:
     calm, run = new_run(tmp_path, "calm", rows=1_500), new_run(tmp_path, "killed", rows=1_500)
-    launch_local(calm, 2, quiet=True)
+    launch_local(calm, 2)
     process = launch_process(run)
     killed: set[int] = set()
     while process.poll() is None:
@@ -103,13 +103,13 @@ def test_killed_workers_are_replaced_and_lose_nothing(tmp_path: Path) -> None:
 
 def test_a_killed_launcher_leaves_no_workers_and_is_gone_on_with(tmp_path: Path) -> None:
     calm, run = new_run(tmp_path, "calm", rows=1_500), new_run(tmp_path, "killed", rows=1_500)
-    launch_local(calm, 2, quiet=True)
+    launch_local(calm, 2)
     process = launch_process(run)
     wait_until(lambda: run.is_complete("extract_objects", 0))
     process.kill()
     process.communicate()
     wait_until(lambda: workers_of(run) == [])
-    launch_local(run, 2, quiet=True)
+    launch_local(run, 2)
     assert parts(run) == parts(calm)
 
 
@@ -129,7 +129,7 @@ def test_a_shard_that_fails_holds_back_only_itself(tmp_path: Path) -> None:
     ingested = run.files(INGEST, 2).part
     whole = ingested.read_bytes()
     ingested.write_bytes(whole[:-10])
-    result = launch_local(run, 2, quiet=True)
+    result = launch_local(run, 2)
     assert [(failure.stage, failure.shard) for failure in result.failed] == [("extract_objects", 2)]
     assert "does not match its manifest" in result.failed[0].message
     assert {task.shard for task in result.skipped} == {2}
@@ -137,13 +137,13 @@ def test_a_shard_that_fails_holds_back_only_itself(tmp_path: Path) -> None:
     failed = next(stage for stage in read_status(run).stages if stage.stage == "extract_objects")
     assert (failed.done, failed.failed) == (3, 1)
     ingested.write_bytes(whole)
-    assert launch_local(run, 2, quiet=True).failed == []
+    assert launch_local(run, 2).failed == []
     assert next(stage for stage in read_status(run).stages if stage.stage == "extract_objects").failed == 0
 
 
 def test_each_task_has_a_log(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    launch_local(run, 2, quiet=True)
+    launch_local(run, 2)
     folder = next(path for path in logs_folder().glob(f"{run.path.name}-*") if (path / "create_mcq-00003.log").exists())
     assert "create_mcq shard 3" in (folder / "create_mcq-00003.log").read_text()
 
@@ -151,11 +151,11 @@ def test_each_task_has_a_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shards", [3, 10])
 def test_target_rows_gives_the_same_rows_for_any_number_of_shards(tmp_path: Path, shards: int) -> None:
     reference = new_run(tmp_path, "all", rows=300, shards=1)
-    launch_local(reference, 1, quiet=True)
+    launch_local(reference, 1)
     build(reference)
     wanted = pl.read_csv(reference.path / "datasets" / "negcap.csv").head(20)
     run = new_run(tmp_path, f"target-{shards}", rows=300, shards=shards, target_rows=20)
-    launch_local(run, 2, quiet=True)
+    launch_local(run, 2)
     build(run)
     assert pl.read_csv(run.path / "datasets" / "negcap.csv").equals(wanted)
     if shards == 10:

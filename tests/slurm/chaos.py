@@ -1,9 +1,9 @@
-"""Minutes of random misfortune on a real cluster: workers, jobs, nodes and the controller die, and no row may be lost by it.
+"""Minutes of random faults on a real cluster: workers, jobs, nodes and the controller die, and no row may be lost by it.
 
     PYTHONPATH=tests python -m slurm.chaos --minutes 10 --seed 3
 
 What happens, to whom and how long after the last is drawn from the seed before anything starts, so that a seed can be played
-again. Runs are launched one after the other for as long as it lasts; each must come to the same bytes as on a calm machine, and
+again. Runs are launched one after the other for as long as it lasts; each must come to the same bytes as without faults, and
 what was published must stay.
 """
 
@@ -26,7 +26,7 @@ from slurm.cluster import Cluster, start_cluster
 from slurm.mill import Mill, local_digests, new_mill
 
 SLOW = 0.15
-"""Seconds per row: a run of 64 rows in two stages goes on for long enough to be hit several times."""
+"""Seconds per row: a run of two stages lasts long enough to be hit several times."""
 GAP = (1.0, 6.0)
 WAIT = 10.0
 PATIENCE = 300.0
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Misfortune:
+class ClusterFault:
     """Comes `after` so many seconds; `pick` in [0, 1) chooses whom it hits; for how many seconds it `lasts`, if it does."""
 
     after: float
@@ -43,18 +43,18 @@ class Misfortune:
     lasts: float
 
 
-def drawn(seed: int) -> Iterator[Misfortune]:
-    """The misfortunes of a seed, in order, without end."""
+def drawn(seed: int) -> Iterator[ClusterFault]:
+    """The faults of a seed, in order, without end."""
     rng = Random(f"chaos {seed}")
     kinds = list(KINDS)
     while True:
         kind = rng.choices(kinds, [KINDS[name].weight for name in kinds])[0]
-        yield Misfortune(round(rng.uniform(*GAP), 1), kind, rng.random(), round(rng.uniform(2, 20), 1))
+        yield ClusterFault(round(rng.uniform(*GAP), 1), kind, rng.random(), round(rng.uniform(2, 20), 1))
 
 
 @dataclass
 class Chaos:
-    """A cluster under misfortune, the run that is on it, and what has been seen published."""
+    """A cluster with faults, the run on it, and what has been published so far."""
 
     cluster: Cluster
     mill: Mill
@@ -63,14 +63,14 @@ class Chaos:
     down: dict[str, float] = field(default_factory=dict)
     published: dict[tuple[str, int], str] = field(default_factory=dict)
 
-    def suffer(self, each: Misfortune) -> bool:
-        """Let it happen; False when there is nobody yet whom it could hit."""
+    def inject(self, each: ClusterFault) -> bool:
+        """Make it happen; False if there is nothing yet that it could hit."""
         whom = KINDS[each.kind].act(self, each)
         if whom:
             self.report(f"{time.monotonic() - self.began:6.1f} s  {each.kind}: {whom}")
         return bool(whom)
 
-    def look(self) -> None:
+    def check_published(self) -> None:
         """What has been published must stay as it is."""
         run = self.mill.fresh()
         for stage in run.stages:
@@ -82,12 +82,12 @@ class Chaos:
                     assert known in (None, manifest.attempt), f"{stage} {shard} was published twice"
                     self.published[stage, shard] = manifest.attempt
 
-    def go_on(self) -> None:
-        """Where nothing is under way and something is missing, a user launches again, with all attempts given back."""
+    def relaunch_if_idle(self) -> None:
+        """Where nothing is in the queue and something is missing, a user launches again, with all attempts given back."""
         if "controller" not in self.down and not self.mill.is_complete() and not self.cluster.squeue():
             self.cluster.attempt("shardmill", "retry", str(self.mill.run.path), cwd=self.mill.folder)
 
-    def mend(self, *, everything: bool = False) -> None:
+    def repair(self, *, everything: bool = False) -> None:
         """Bring back what has been down for long enough."""
         for name in [name for name, until in self.down.items() if everything or until <= time.monotonic()]:
             if name == "controller":
@@ -108,66 +108,66 @@ class Chaos:
         return sorted(int(pid) for pid in text.split() if int(pid) != os.getpid())
 
 
-def _kill_worker(chaos: Chaos, each: Misfortune) -> str:
-    return _signal(chosen(chaos.workers(), each), signal.SIGKILL)
+def _kill_worker(chaos: Chaos, each: ClusterFault) -> str:
+    return _signal(choose(chaos.workers(), each), signal.SIGKILL)
 
 
-def _stop_worker(chaos: Chaos, each: Misfortune) -> str:
-    """It stands still for a while, as on a node that swaps, and then goes on."""
-    pid = chosen(chaos.workers(), each)
+def _stop_worker(chaos: Chaos, each: ClusterFault) -> str:
+    """It is frozen for a while, as on a node that swaps, and then continues."""
+    pid = choose(chaos.workers(), each)
     if pid is not None and _signal(pid, signal.SIGSTOP):
         time.sleep(min(each.lasts, 5))
         _signal(pid, signal.SIGCONT)
     return str(pid or "")
 
 
-def _kill_launcher(chaos: Chaos, each: Misfortune) -> str:
+def _kill_launcher(chaos: Chaos, each: ClusterFault) -> str:
     """The process that watches over the workers of an array element."""
-    return _signal(chosen(chaos.processes(f"submitit.*{chaos.mill.run.path}"), each), signal.SIGKILL)
+    return _signal(choose(chaos.processes(f"submitit.*{chaos.mill.run.path}"), each), signal.SIGKILL)
 
 
-def _requeue(chaos: Chaos, each: Misfortune) -> str:
+def _requeue(chaos: Chaos, each: ClusterFault) -> str:
     return _to_job(chaos, each, "scontrol", "requeue")
 
 
-def _warn(chaos: Chaos, each: Misfortune) -> str:
+def _send_signal(chaos: Chaos, each: ClusterFault) -> str:
     """The signal that SLURM sends before the time limit."""
     return _to_job(chaos, each, "scancel", "--signal=USR2")
 
 
-def _cancel(chaos: Chaos, each: Misfortune) -> str:
+def _cancel(chaos: Chaos, each: ClusterFault) -> str:
     return _to_job(chaos, each, "scancel")
 
 
-def _to_job(chaos: Chaos, each: Misfortune, *command: str) -> str:
+def _to_job(chaos: Chaos, each: ClusterFault, *command: str) -> str:
     if "controller" in chaos.down:
         return ""
-    job = chosen([queued.id for queued in chaos.cluster.squeue() if queued.state == "RUNNING"], each)
+    job = choose([queued.id for queued in chaos.cluster.squeue() if queued.state == "RUNNING"], each)
     if job:
         chaos.cluster.attempt(*command, job)
     return job or ""
 
 
-def _kill_node(chaos: Chaos, each: Misfortune) -> str:
+def _kill_node(chaos: Chaos, each: ClusterFault) -> str:
     return _lose(chaos, each, chaos.cluster.kill_node)
 
 
-def _drop_node(chaos: Chaos, each: Misfortune) -> str:
+def _drop_node(chaos: Chaos, each: ClusterFault) -> str:
     return _lose(chaos, each, chaos.cluster.drop_node)
 
 
-def _lose(chaos: Chaos, each: Misfortune, lose: Callable[[str], None]) -> str:
+def _lose(chaos: Chaos, each: ClusterFault, lose: Callable[[str], None]) -> str:
     if chaos.down:
         return ""
     used = {queued.node for queued in chaos.cluster.squeue() if queued.state == "RUNNING"}
-    node = chosen(sorted(used & chaos.cluster.node_states().keys()), each)
+    node = choose(sorted(used & chaos.cluster.node_states().keys()), each)
     if node:
         lose(node)
         chaos.down[node] = time.monotonic() + each.lasts
     return node or ""
 
 
-def _stop_controller(chaos: Chaos, each: Misfortune) -> str:
+def _stop_controller(chaos: Chaos, each: ClusterFault) -> str:
     if chaos.down or not chaos.workers():
         return ""
     chaos.cluster.stop_controller()
@@ -185,76 +185,76 @@ def _signal(pid: int | None, number: signal.Signals) -> str:
     return str(pid)
 
 
-def chosen(candidates: list[T], each: Misfortune) -> T | None:
+def choose(candidates: list[T], each: ClusterFault) -> T | None:
     return candidates[int(each.pick * len(candidates))] if candidates else None
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a misfortune does, to whom it says; and how often it is drawn beside others."""
+    """What a fault does, to whom it says; and how often it is drawn beside others."""
 
-    act: Callable[[Chaos, Misfortune], str]
+    act: Callable[[Chaos, ClusterFault], str]
     weight: int
 
 
 KINDS = {
     "a worker is killed": Kind(_kill_worker, 6),
-    "a worker stands still": Kind(_stop_worker, 3),
+    "a worker is frozen": Kind(_stop_worker, 3),
     "a launcher is killed": Kind(_kill_launcher, 2),
     "a job is requeued": Kind(_requeue, 4),
-    "a job is warned": Kind(_warn, 3),
+    "a job gets its signal": Kind(_send_signal, 3),
     "a job is cancelled": Kind(_cancel, 1),
     "a node loses power": Kind(_kill_node, 1),
     "a node loses contact": Kind(_drop_node, 1),
-    "the controller is away": Kind(_stop_controller, 1),
+    "the controller is down": Kind(_stop_controller, 1),
 }
 
 
 def play(cluster: Cluster, folder: Path, seed: int, seconds: float, report: Callable[[str], None] = print) -> int:
-    """Let the misfortunes of a seed come over runs on a cluster; returns how many runs it took.
+    """Run pipelines on a cluster with the faults of a seed; returns how many runs it took.
 
-    One that finds nobody to hit waits for a while. Raises AssertionError when a row is lost or doubled.
+    A fault with nothing to hit waits for a while. Raises AssertionError when a row is lost or doubled.
     """
-    misfortunes = drawn(seed)
+    faults = drawn(seed)
     began, runs = time.monotonic(), 0
     while time.monotonic() - began < seconds or not runs:
         mill = _launched(cluster, folder / f"run-{runs}")
         chaos, runs = Chaos(cluster, mill, began, report), runs + 1
-        following = next(misfortunes)
+        following = next(faults)
         due = time.monotonic() + following.after
         while (now := time.monotonic()) - began < seconds and not mill.is_complete():
-            if now >= due and (chaos.suffer(following) or now >= due + WAIT):
-                following = next(misfortunes)
+            if now >= due and (chaos.inject(following) or now >= due + WAIT):
+                following = next(faults)
                 due = now + following.after
-            chaos.mend()
-            chaos.go_on()
-            chaos.look()
+            chaos.repair()
+            chaos.relaunch_if_idle()
+            chaos.check_published()
             time.sleep(0.2)
         _finish(chaos)
-        report(f"{time.monotonic() - began:6.1f} s  run {runs} is whole: {len(chaos.published)} shards as on a calm machine")
+        report(f"{time.monotonic() - began:6.1f} s  run {runs} is complete: {len(chaos.published)} shards as without faults")
     return runs
 
 
 def _launched(cluster: Cluster, folder: Path) -> Mill:
     folder.mkdir()
-    mill = new_mill(cluster, folder)
+    mill = new_mill(cluster, folder, rows=64, shards=4)
     mill.break_things(slow=SLOW)
     mill.launch("--shards-per-node", "2")
     return mill
 
 
 def _finish(chaos: Chaos) -> None:
-    """Mend everything and wait until the run is complete; then nothing of it may be other than on a calm machine."""
-    chaos.mend(everything=True)
+    """Repair everything and wait until the run is complete; then nothing of it may be other than without faults."""
+    chaos.repair(everything=True)
     chaos.mill.break_things()
     deadline = time.monotonic() + PATIENCE
     while not chaos.mill.is_complete():
-        assert time.monotonic() < deadline, "the run does not come to its end"
-        chaos.mend()
-        chaos.go_on()
-        chaos.look()
+        assert time.monotonic() < deadline, "the run does not finish"
+        chaos.repair()
+        chaos.relaunch_if_idle()
+        chaos.check_published()
         time.sleep(0.3)
-    chaos.look()
+    chaos.check_published()
     chaos.cluster.wait_for_empty(120)
     chaos.mill.check_conservation()
     chaos.mill.shardmill("combine", chaos.mill.run.path, chaos.mill.run.stages[-1], "--out", chaos.mill.folder / "out.csv")
@@ -268,7 +268,7 @@ def main() -> None:
     asked = parser.parse_args()
     with start_cluster() as cluster, tempfile.TemporaryDirectory(prefix="shardmill-chaos-") as folder:
         runs = play(cluster, Path(folder), asked.seed, asked.minutes * 60)
-    print(f"seed {asked.seed}: {runs} runs, nothing lost, nothing doubled")
+    print(f"seed {asked.seed}: {runs} runs, nothing lost or doubled")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 PORT_BLOCKS = range(27000, 30000, 40)
-CANNOT_RUN, HELD = 69, 75
+CANNOT_RUN, BUSY = 69, 75
 
 # Dependencies, as SLURM 22.05 treats them here:
 # - `aftercorr` on an array without the index: the element waits for the whole array, and starts when all of it succeeded.
@@ -110,10 +110,12 @@ class Cluster:
     def wait_until(self, predicate: Callable[[], T], seconds: float, what: str) -> T:
         """What `predicate` returns once that is true. Fails the test after that many seconds, with the state of the cluster."""
         deadline = time.monotonic() + seconds
-        while not (value := predicate()):
+        while True:
+            begin = time.monotonic()
+            if value := predicate():
+                return value
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self._describe()}"
-            time.sleep(0.2)
-        return value
+            time.sleep(max(0.2, 4 * (time.monotonic() - begin)))  # what is waited for needs the processors more than the waiting
 
     def wait_for_state(self, job: str, *states: str, seconds: float = 30) -> None:
         self.wait_until(lambda: self.state(job) in states, seconds, f"{job} is {' or '.join(states)}")
@@ -201,22 +203,22 @@ def start_cluster(*, nodes: int = 2, accounting: bool = True, **settings: object
         if not folder.exists() and not all(map(_is_free, range(port, port + 12 + nodes))):
             continue
         cluster = Cluster(folder, port, values)
-        with _holder(cluster) as holder:
-            if holder.stdout and holder.stdout.readline():
+        with _hold_process(cluster) as script:
+            if script.stdout and script.stdout.readline():
                 try:
                     yield cluster
                 finally:
-                    holder.communicate()
+                    script.communicate()
                 return
-            complaint = holder.communicate()[1].strip()
-        if holder.returncode == CANNOT_RUN:
+            complaint = script.communicate()[1].strip()
+        if script.returncode == CANNOT_RUN:
             raise CannotRun(complaint.splitlines()[-1].removeprefix("test cluster: "))
-        if holder.returncode != HELD:
+        if script.returncode != BUSY:
             raise RuntimeError(f"the test cluster did not start:\n{complaint}")
     raise RuntimeError("no free block of ports for a test cluster")
 
 
-def _holder(cluster: Cluster) -> subprocess.Popen[str]:
+def _hold_process(cluster: Cluster) -> subprocess.Popen[str]:
     """Keeps the cluster up while it reads from us: our end, of whatever kind, is the cluster's end too.
 
     In a session of its own, it lives on when Ctrl-C ends us.

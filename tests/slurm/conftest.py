@@ -1,4 +1,4 @@
-"""The SLURM clusters that the tests of this folder run on, one for each pytest worker."""
+"""The SLURM clusters that the tests of this folder run on, one for each pytest worker: tests break nodes and controllers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cluster() -> Iterator[Cluster]:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bare_cluster() -> Iterator[Cluster]:
     """The same without accounting, where sacct fails."""
     with _cluster_or_skip(accounting=False) as made:
@@ -29,11 +29,22 @@ def bare_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(autouse=True)
 def _healed(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each test finds idle nodes and an empty queue."""
+    """Each test finds idle nodes, an empty queue, and workers without faults."""
     used = [request.getfixturevalue(name) for name in ("cluster", "bare_cluster") if name in request.fixturenames]
+    environments = [dict(each.env) for each in used]
     yield
-    for each in used:
+    for each, environment in zip(used, environments, strict=True):
         each.heal()
+        each.env = environment
+
+
+LONGEST_FIRST = ("test_serving", "test_everything_at_once", "test_a_whole_run", "test_chaos", "test_surviving")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: one that starts last would keep all other pytest workers waiting."""
+    rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import yaml
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.finish import build_datasets
-from shardmill.launch.jobs import JobsFolder
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_stage
 from slurm.cluster import Cluster
@@ -114,7 +114,7 @@ stages:
 
 
 def new_mill(
-    cluster: Cluster, folder: Path, *, rows: int = 64, shards: int = 4, stages: str = TWO_STAGES, turtles: int = 0
+    cluster: Cluster, folder: Path, *, rows: int = 32, shards: int = 2, stages: str = TWO_STAGES, turtles: int = 0
 ) -> Mill:
     """A run of made-up captions, the first of them with turtles; two stages unless `stages` is another pipeline file's text."""
     pipeline = folder / "pipeline.yaml"
@@ -137,20 +137,22 @@ def sample_mill(cluster: Cluster, folder: Path, shards: int, pipeline: str = "ne
 
 
 def local_digests(mill: Mill) -> dict[str, str]:
-    """What the same input gives on this machine, in one process."""
-    run = start_run(
-        mill.folder / "local",
-        NewRun(input=Path(mill.run.plan.input.path), pipeline=str(pipeline_of(mill)), num_shards=mill.run.num_shards),
-    )
-    models: ModelPool = {}
-    for stage in run.stages:
-        for shard in range(run.num_shards):
-            run_shard(run, stage, shard, models=models)
-    if not (mill.folder / "pipeline.yaml").exists():
-        build_datasets(run)
-    return Mill(mill.cluster, mill.folder, run).digests()
-
-
-def pipeline_of(mill: Mill) -> str | Path:
+    """What the same input gives on this machine, in one process. Equal inputs are run once."""
     own = mill.folder / "pipeline.yaml"
-    return own if own.exists() else mill.pipeline
+    pipeline, num_shards = (str(own) if own.exists() else mill.pipeline), mill.run.num_shards
+    key = (mill.run.plan.input.sha256, own.read_text() if own.exists() else pipeline, num_shards)
+    if key not in _local_digests:
+        run = start_run(
+            mill.folder / "local", NewRun(input=Path(mill.run.plan.input.path), pipeline=pipeline, num_shards=num_shards)
+        )
+        models: ModelPool = {}
+        for stage in run.stages:
+            for shard in range(run.num_shards):
+                run_shard(run, stage, shard, models=models)
+        if not own.exists():
+            build_datasets(run)
+        _local_digests[key] = Mill(mill.cluster, mill.folder, run).digests()
+    return _local_digests[key]
+
+
+_local_digests: dict[tuple[str, str, int], dict[str, str]] = {}

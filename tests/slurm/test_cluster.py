@@ -179,9 +179,3 @@ def test_healing_leaves_idle_nodes_and_an_empty_queue(cluster: Cluster) -> None:
     assert cluster.squeue() == []
     assert cluster.node_states() == {"n1": "idle", "n2": "idle"}
     assert "State=UP" in cluster.run("scontrol", "show", "partition", "main")
-
-
-def test_without_accounting_jobs_run_and_sacct_fails(bare_cluster: Cluster) -> None:
-    job = bare_cluster.submit("true", "--array=0-1")
-    bare_cluster.wait_for_state(f"{job}_1", "COMPLETED")
-    assert bare_cluster.attempt("sacct", "-j", job).returncode != 0

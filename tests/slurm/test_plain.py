@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,12 +44,13 @@ def test_a_run_on_nodes_without_a_scheduler(tmp_path: Path) -> None:
     site = tmp_path / "site.yaml"
     site.write_text("cpu_workers_per_node: 2\nstages: {extract_objects: {gpus_per_worker: 4}}\n")
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "RUN": str(mill.run.path), "SITE": str(site)}
+    environment["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
     nodes = [
         subprocess.Popen([ROOT / "slurm" / "run_node.sh", str(node), "2"], env=environment, stderr=subprocess.PIPE, text=True)
         for node in range(2)
     ]
-    said = [node.communicate(timeout=120)[1] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], said
+    output = [node.communicate(timeout=120)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], output
     assert mill.is_complete()
     assert mill.digests() == local_digests(mill)
     gpus = {mill.run.manifest("extract_objects", shard).job["CUDA_VISIBLE_DEVICES"] for shard in range(5)}  # type: ignore[union-attr]

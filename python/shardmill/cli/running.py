@@ -213,9 +213,10 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
 
     from shardmill.launch.finish import build_datasets
     from shardmill.launch.local import launch_local
-    from shardmill.monitor.progress import closing_lines, final_table
+    from shardmill.monitor.progress import LiveView
+    from shardmill.monitor.run_summary import closing_lines, final_table
 
-    result = launch_local(run, workers)
+    result = launch_local(run, workers, view=LiveView(run))
     Console().print(final_table(run))
     for line in closing_lines(run):
         click.echo(line)
@@ -239,10 +240,11 @@ def launch_there(
     from rich.console import Console
 
     from shardmill.launch.cluster_plan import plan_launch
-    from shardmill.launch.describe import describe, scripts
-    from shardmill.launch.jobs import JobsFolder, one_launch_at_a_time
+    from shardmill.launch.launch_lock import one_launch_at_a_time
     from shardmill.launch.site import load_site
     from shardmill.launch.submit import submit
+    from shardmill.monitor.launch_view import describe, scripts
+    from shardmill.store.jobs import JobsFolder
 
     with one_launch_at_a_time(JobsFolder(run)):
         plan = plan_launch(run, load_site(site), max_parallel=max_parallel, group=shards_per_node)
@@ -273,7 +275,7 @@ def retry(folder: Path, stage: str | None, rejects: bool, again: bool) -> None:
     With --rejects: open finished shards of STAGE again for their rejected rows. Accepted rows are kept, here and in all later
     stages.
     """
-    from shardmill.launch.jobs import JobsFolder
+    from shardmill.store.jobs import JobsFolder
     from shardmill.store.run_folder import RunFolder
 
     run = RunFolder(folder)
@@ -320,7 +322,7 @@ def reopen_rejects(run: RunFolder, stage: str | None) -> None:
 def cancel(folder: Path) -> None:
     """Cancel all jobs of RUN on the cluster, running and waiting. What is finished stays; launch again to go on."""
     from shardmill.launch import slurm
-    from shardmill.launch.jobs import JobsFolder
+    from shardmill.store.jobs import JobsFolder
     from shardmill.store.run_folder import RunFolder
 
     run = RunFolder(folder)

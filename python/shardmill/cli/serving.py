@@ -43,7 +43,7 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
     log = logs_folder() / f"serve-{name}-{os.getpid()}.log"
     stop = StopFlag(patient=True)
     bind = "127.0.0.1" if name in ("127.0.0.1", "localhost") else "0.0.0.0"
-    keeper = ServerSupervisor(
+    supervisor = ServerSupervisor(
         command=lambda number: serve_command(settings, bind, number, gpus, list(extra)),
         model=settings.model,
         folder=servers.resolve(),
@@ -60,7 +60,7 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
     click.echo(f"workers ask it with: shardmill launch … --model {named} --servers {servers}")
     if named != model:
         click.echo(f"where FILE is a model file (as in slurm/models) with the line model: {model}")
-    keeper()
+    supervisor()
     job = os.environ.get("SLURM_JOB_ID")
     if stop.signal == signal.SIGUSR2 and job:
         slurm.requeue(job)
@@ -90,6 +90,6 @@ def list_servers(folder: Path) -> None:
         if before is None or load is None:
             table.add_row(server.url, server.model, server.started, "does not answer")
         else:
-            rate = f"{load.answered - before.answered:,}"
+            rate = f"{load.generated - before.generated:,}"
             table.add_row(server.url, server.model, server.started, str(load.running), str(load.waiting), rate)
     Console(width=160).print(table)

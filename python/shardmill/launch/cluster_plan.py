@@ -1,4 +1,4 @@
-"""What a launch on a cluster submits: worked out from the run's files first, then from the queue; nothing is submitted here."""
+"""What a launch on a cluster submits, by the run's files and then the queue. Nothing is submitted here."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from shardmill.launch import slurm
 from shardmill.launch.elements import ElementArray, arrays_of, groups, limit, minutes_of
 from shardmill.launch.environment import check_environment
-from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.site import Site
-from shardmill.launch.task_logs import TaskLogs
-from shardmill.launch.tasks import needed_shards
 from shardmill.launch.throttle import current_shares
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
+from shardmill.store.tasks import needed_shards
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 
 @dataclass
@@ -50,60 +51,67 @@ class ClusterPlan:
 
 
 def plan_launch(run: RunFolder, site: Site, *, max_parallel: int | None = None, group: int | None = None) -> ClusterPlan:
-    """Work out the arrays for everything that is not finished, not under way and not quarantined.
+    """Plan the arrays for everything that is not finished, not in the queue and not quarantined.
 
-    Raises UserError for a site that does not fit the run, and when SLURM cannot tell what is under way.
+    Args:
+        run: The run.
+        site: The cluster.
+        max_parallel: The most nodes at once; the site's limit if not given.
+        group: Shards of an element; that of the last launch, or `default_group`, if not given.
+
+    Raises:
+        UserError: If the site does not fit the run, SLURM does not answer, or jobs of the run are in the queue unrecorded.
     """
     site.check(run.plan)
     if site.environment is not None:
         check_environment(site.environment)
     jobs = JobsFolder(run)
     submissions = jobs.submissions()
-    most = max_parallel or site.max_parallel
+    limit_of_nodes = max_parallel or site.max_parallel
     group = group or (submissions[-1].group if submissions else 0) or default_group(run, site)
-    plan = ClusterPlan(run, site, group, most, bad_nodes=_to_avoid(jobs, site))
+    plan = ClusterPlan(run, site, group, limit_of_nodes, bad_nodes=_nodes_to_avoid(jobs, site))
     records = [record for submission in submissions for record in submission.arrays]
     queue = slurm.queue([record.job for record in records])
     unknown = slurm.named(plan.job_name) - {record.job for record in records} - {each.finish for each in submissions}
     if unknown:
         raise UserError(
-            f"{len(unknown)} jobs of this run are in the queue and not on record: a launch was killed while it submitted them; "
-            f"remove them, then launch again: scancel {' '.join(sorted(unknown))}"
+            f"the queue has {count_of(len(unknown), 'job')} of this run without a record, from a launch that was killed; "
+            f"cancel them, then launch again: scancel {' '.join(sorted(unknown))}"
         )
     plan.live = {job: state for job, state in queue.items() if state.live and state.reason != slurm.NEVER}
-    under_way: dict[tuple[str, int], list[str]] = {}
+    in_queue: dict[tuple[str, int], list[str]] = {}
     for record in records:
         for job, shards in zip(record.ids(), record.elements, strict=True):
             if job in plan.live:
                 for shard in shards:
-                    under_way.setdefault((record.stage, shard), []).append(job)
+                    in_queue.setdefault((record.stage, shard), []).append(job)
     needed = needed_shards(run)
     after = {stage.name: stage.after for stage in run.plan.stages}
-    plan.quarantined = {stage: aside for stage in after if (aside := sorted(jobs.quarantined(stage)))}
+    plan.quarantined = {stage: shards for stage in after if (shards := sorted(jobs.quarantined(stage)))}
     state = _states(run, after, plan.quarantined, needed)
     plan.arrays = arrays_of(
         after,
         groups(needed, group),
         lambda stage, shard: state[stage, shard] == "open",
-        under_way,
+        in_queue,
         site.max_array_size or slurm.max_array_size(),
     )
     plan.complete = all(value == "done" for value in state.values())
     shares = current_shares(jobs)
     live_arrays = {job.partition("_")[0] for job in plan.live}
-    plan.lowered = limit(plan.arrays, {job: shares[job] for job in shares if job in live_arrays}, most)
+    plan.lowered = limit(plan.arrays, {job: shares[job] for job in shares if job in live_arrays}, limit_of_nodes)
     return plan
 
 
-def _to_avoid(jobs: JobsFolder, site: Site) -> list[str]:
-    """The bad nodes, unless no other would be left: a job that no node may take would wait for ever."""
+def _nodes_to_avoid(jobs: JobsFolder, site: Site) -> list[str]:
+    """The bad nodes, unless no other would be left: a job that excludes every node would wait for ever."""
     bad = {node.node for node in jobs.bad_nodes()}
     partitions = {site.queue(gpu).partition for gpu in (True, False)} if bad else set()
     return sorted(bad) if all(slurm.nodes(partition) - bad for partition in partitions) else []
 
 
 def default_group(run: RunFolder, site: Site) -> int:
-    """Shards of an element: as many as the stage with the most workers on a node takes, each its `shards_per_task`."""
+    """Shards of an element: `shards_per_task` for each worker of the stage that has the most workers on a node."""
     sizes = []
     for stage in run.plan.stages:
         resources = site.resources(stage)
@@ -114,15 +122,15 @@ def default_group(run: RunFolder, site: Site) -> int:
 def _states(
     run: RunFolder, after: Mapping[str, str], quarantined: Mapping[str, list[int]], needed: int
 ) -> dict[tuple[str, int], str]:
-    """Of each shard in each stage: done, open, or held back by quarantine here or before."""
+    """The state of each shard in each stage: done, open, or blocked by a quarantine in this stage or before it."""
     complete = run.complete()
     state: dict[tuple[str, int], str] = {}
     for stage, source in after.items():
         for shard in range(needed):
             if (stage, shard) in complete:
                 state[stage, shard] = "done"
-            elif shard in quarantined.get(stage, ()) or state.get((source, shard)) == "held back":
-                state[stage, shard] = "held back"
+            elif shard in quarantined.get(stage, ()) or state.get((source, shard)) == "blocked":
+                state[stage, shard] = "blocked"
             else:
                 state[stage, shard] = "open"
     return state

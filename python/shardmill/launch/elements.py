@@ -62,7 +62,7 @@ def arrays_of(
 ) -> list[ElementArray]:
     """The arrays for all open shards, none longer than `largest`, in an order in which they can be submitted.
 
-    `after` names the stage that each stage reads from, in pipeline order. Shards with a `live` job in a stage are left to it.
+    `after` names the stage that each stage reads from, in pipeline order. A shard with a `live` job in a stage is left to it.
     """
     arrays: list[ElementArray] = []
     for chain in _chains(after, shard_groups, is_open, live):
@@ -92,34 +92,41 @@ def _chains(after: Mapping[str, str], shard_groups: Sequence[Collection[int]], i
     return list(chains.values())
 
 
-def limit(arrays: Sequence[ElementArray], live: Mapping[str, int], most: int | None) -> dict[str, int]:
-    """Set `parallel` of each array so that all arrays of a run together never hold more than `most` nodes.
+def limit(arrays: Sequence[ElementArray], live: Mapping[str, int], max_nodes: int | None) -> dict[str, int]:
+    """Set `parallel` of each array so that all arrays of a run together never use more than `max_nodes` nodes.
 
-    Every array gets at least one node. If there are more arrays than nodes, array j waits for all of array j - `most` (in
-    submission order, `live` arrays of earlier launches first), so at most `most` are open at once. `live` has the limits that
-    the live arrays have now; returns those that must be lowered first.
+    Every array gets at least one node. If there are more arrays than nodes, array j waits for all of array j - `max_nodes` (in
+    submission order, `live` arrays of earlier launches first), so that at most `max_nodes` arrays are open at once.
+
+    Args:
+        arrays: The arrays to submit.
+        live: The limits that the arrays of earlier launches have now, by job id.
+        max_nodes: The limit; None for none.
+
+    Returns:
+        The new limits of those live arrays that must be lowered first.
     """
-    if most is None:
+    if max_nodes is None:
         for array in arrays:
             array.parallel = len(array.elements)
         return {}
     lowered: dict[str, int] = {}
-    room = most - sum(live.values())
-    if room < min(len(arrays), most):
+    room = max_nodes - sum(live.values())
+    if room < min(len(arrays), max_nodes):
         lowered = {job: 1 for job, width in live.items() if width > 1}
-        room = most - len(live)
+        room = max_nodes - len(live)
     lane: list[ElementArray | str] = [*live, *arrays]
     for index, array in enumerate(arrays, start=len(live)):
         array.parallel = 1
-        array.chained_to = lane[index - most] if index >= most else None
+        array.chained_to = lane[index - max_nodes] if index >= max_nodes else None
     spare = room - len(arrays)
-    for array in arrays:  # the first stages get what is over; share_limit() moves it on as they empty
+    for array in arrays:  # the first stages get the spare nodes; share_limit() passes them on as stages empty
         if spare > 0:
             more = min(spare, len(array.elements) - 1)
             array.parallel, spare = 1 + more, spare - more
     return lowered
 
 
-def minutes_of(shards: int, workers: int, minutes: float, most: int) -> int:
-    """The time limit of an element: its shards in turns over its workers; a longer one is requeued when it gets there."""
-    return max(1, min(round(minutes * -(-shards // workers)), most))
+def minutes_of(shards: int, workers: int, minutes: float, max_minutes: int) -> int:
+    """The time limit of an element: its shards in turns over its workers. One that needs longer is requeued at the limit."""
+    return max(1, min(round(minutes * -(-shards // workers)), max_minutes))

@@ -39,12 +39,12 @@ def check_environment(path: Path) -> dict[str, str]:
             continue
         match = LINE.fullmatch(line.strip())
         if match is None:
-            raise UserError(f"{path} line {number}: this is not KEY=value")
+            raise UserError(f"{path} line {number}: not of the form KEY=value")
         key, value = match[1], _unquoted(match[2])
         if key not in KEYS:
             raise UserError(f"{path} line {number}: there is no key {key}; {did_you_mean(key, KEYS)}")
         if key in PATHS and PLACEHOLDER.search(value):
-            raise UserError(f"{path} line {number}: {key} is still a placeholder; fill it in, or take the line out")
+            raise UserError(f"{path} line {number}: {key} is still a placeholder; fill it in, or remove the line")
         where[key] = f"{path} line {number}: {key}"
         values[key] = value
     _check_values(path, values, where)
@@ -62,20 +62,18 @@ def _check_values(path: Path, values: dict[str, str], where: dict[str, str]) -> 
             values[key] = f"{base}/{values[key]}"
     for key in FOLDERS:
         if values.get(key) and not Path(values[key]).is_dir():
-            raise UserError(f"{where[key]}: there is no folder {values[key]}; make it, or name another")
+            raise UserError(f"{where[key]}: the folder {values[key]} was not found; make it, or name another")
     if not values.get("VENV") and not values.get("CONDA_ENV"):
         raise UserError(f"{path}: neither VENV nor CONDA_ENV says which Python environment jobs run in (env/README.md)")
     if values.get("CONDA_ENV") and not values.get("VENV") and not values.get("CONDA_ROOT"):
         raise UserError(f"{path}: CONDA_ENV needs CONDA_ROOT, the folder of the conda that made it")
     for key in SECRET_FILES:
         if values.get(key) and not os.access(values[key], os.R_OK):
-            raise UserError(
-                f"{where[key]}: there is no file {values[key]} that you can read; take the line out if none is needed"
-            )
+            raise UserError(f"{where[key]}: {values[key]} was not found or cannot be read; remove the line if it is not needed")
 
 
 def setup_lines(site: Site) -> list[str]:
-    """What a job script does first: makes the site's environment, or ends with what is wrong with it. Empty without one."""
+    """The first lines of a job script: activate the site's environment, or exit with what is wrong. Empty without one."""
     if site.environment is None:
         return []
     activate = resource_path("env/activate.sh")

@@ -1,4 +1,4 @@
-"""The end of a run: the datasets, if every shard stands."""
+"""The end of a run: the datasets, if every shard is finished."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 import click
 
 from shardmill.core.registry import pipeline_of, resolve
-from shardmill.launch.jobs import JobsFolder
-from shardmill.launch.tasks import needed_shards
-from shardmill.store.default_datasets import build_default
+from shardmill.store.combine import combine
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.layout import begun_shards
 from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.tasks import needed_shards
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 
 def finish(path: Path) -> int:
-    """Build the datasets of a run when nothing is missing; else say what is, and what to do; returns the exit code."""
+    """Build the datasets of a run if nothing is missing, else print what is missing and what to do; returns the exit code."""
     run = RunFolder(path)
     jobs = JobsFolder(run)
     missing = {stage: [shard for shard in range(needed_shards(run)) if not run.is_complete(stage, shard)] for stage in run.stages}
@@ -28,14 +29,14 @@ def finish(path: Path) -> int:
         return 0
     for stage, shards in missing.items():
         if shards:
-            aside = jobs.quarantined(stage)
-            click.echo(f"{stage}: {len(shards)} shards are missing, {len(aside)} of them quarantined: {shards[:8]}", err=True)
+            quarantined = len(jobs.quarantined(stage))
+            click.echo(f"{stage}: {count_of(len(shards), 'shard')} missing, {quarantined} quarantined: {shards[:8]}", err=True)
     click.echo(f"no dataset was built; see: shardmill failures {run.path}, then: shardmill retry {run.path}", err=True)
     return 1
 
 
 def tidy(run: RunFolder) -> None:
-    """Remove what a worker that was killed between publishing a shard and tidying up has left beside it."""
+    """Remove what a worker that was killed between publishing a shard and removing its journal has left."""
     for stage in [INGEST, *run.stages]:
         for shard in begun_shards(run.folder(stage), run.num_shards):
             complete_publication(run.files(stage, shard), run.superseded / stage)

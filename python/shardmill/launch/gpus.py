@@ -1,4 +1,4 @@
-"""Which GPUs a worker gets: those that its launcher may use, shared out by slot."""
+"""Which GPUs a worker gets: its share of those that this process may use."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LIST_SECONDS = 30
 
 def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; without that variable, all of the machine."""
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if told is not None:
-        return [gpu for gpu in told.split(",") if gpu]
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [gpu for gpu in named.split(",") if gpu]
     if not shutil.which("nvidia-smi"):
         return []
     try:
@@ -24,10 +24,10 @@ def visible_gpus() -> list[str]:
     return [str(index) for index, line in enumerate(line for line in done.stdout.splitlines() if line.startswith("GPU "))]
 
 
-def share_of(gpus: Sequence[str], slot: int, each: int) -> tuple[str, ...]:
-    """The GPUs of a slot when every slot gets `each` of them.
+def share_of(gpus: Sequence[str], worker: int, each: int) -> tuple[str, ...]:
+    """The GPUs of a worker when every worker gets `each` of them.
 
-    >>> share_of(["0", "1", "2", "3"], slot=1, each=2)
+    >>> share_of(["0", "1", "2", "3"], worker=1, each=2)
     ('2', '3')
     """
-    return tuple(gpus[slot * each : (slot + 1) * each])
+    return tuple(gpus[worker * each : (worker + 1) * each])

@@ -7,25 +7,39 @@ never done again, so launching again is resuming.
 from __future__ import annotations
 
 import os
-import selectors
-import signal
 import socket
-import time
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
+from shardmill.launch.assignment import WorkerContext
 from shardmill.launch.gpus import share_of, visible_gpus
-from shardmill.launch.jobs import Failure, JobsFolder
-from shardmill.launch.task_logs import TaskLogs
-from shardmill.launch.tasks import Task, TaskBoard, board_of
-from shardmill.launch.worker_process import Worker, how_it_died, journal_bytes
-from shardmill.monitor.progress import LiveView
+from shardmill.launch.supervisor import End, WorkerSupervisor
+from shardmill.launch.worker_process import WorkerSpec
+from shardmill.store.jobs import Failure, JobsFolder
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
+from shardmill.store.tasks import Task, TaskBoard, board_of
 from shardmill.util.errors import Stopped, UserError
 from shardmill.util.progress import Progress
 from shardmill.util.signals import StopFlag
 
-POLL_SECONDS = 0.25
+
+class LaunchView:
+    """Shows how a local launch goes. This one shows nothing."""
+
+    def showing(self, board: TaskBoard) -> AbstractContextManager[None]:
+        """Show the board until the block ends."""
+        return nullcontext()
+
+    def progress(self, task: Task, progress: Progress) -> None:
+        """Rows of a running task are finished."""
+
+    def ended(self, task: Task) -> None:
+        """A task runs no more."""
+
+    def refresh(self) -> None:
+        """Bring what is shown up to date."""
 
 
 @dataclass
@@ -37,153 +51,102 @@ class LaunchResult:
     ran: int = 0
 
 
-def launch_local(run: RunFolder, workers: int, *, quiet: bool = False, stop_after: str | None = None) -> LaunchResult:
-    """Run every task that is not done, on `workers` processes; the stages up to `stop_after` only if one is named.
+class BoardQueue:
+    """The task queue of a launch that does all stages of all shards: a task board, of which nobody else takes tasks."""
 
-    A worker that is killed is replaced and its task goes on from its journal. A task that fails leaves the others running.
-    Raises Stopped after SIGTERM or Ctrl-C, when all workers have flushed and left; a second signal kills them.
-    """
-    launcher = _Launcher(run, workers, board_of(run, stop_after), LiveView(run, quiet=quiet))
-    return launcher.run_all()
+    retry_seconds = 0.0
 
+    def __init__(self, run: RunFolder, board: TaskBoard, view: LaunchView, result: LaunchResult):
+        self.run, self.board, self.view, self.result = run, board, view, result
+        self.finished = False
 
-class _Launcher:
-    def __init__(self, run: RunFolder, workers: int, board: TaskBoard, view: LiveView):
-        self.run, self.board, self.view = run, board, view
-        self.gpus = gpus_of_slots(run, workers)
-        self.wanted = len(self.gpus)
-        self.jobs = JobsFolder(run)
-        self.logs = TaskLogs(run)
-        self.selector = selectors.DefaultSelector()
-        self.workers: dict[int, Worker] = {}
-        self.slots: dict[int, int] = {}
-        self.grown: dict[Task, int] = {}
-        self.dying: dict[int, str] = {}
-        self.result = LaunchResult()
-
-    def run_all(self) -> LaunchResult:
-        stop = StopFlag()
-        for stage in self.board.stages:
-            self.jobs.forget_failures(stage)
-        with self.view.showing(self.board):
-            try:
-                while self._feed():
-                    self._listen()
-                    if stop():
-                        self._stop_all()
-            finally:
-                self._close_all()
-        self.result.skipped = self.board.skipped()
-        return self.result
-
-    def _feed(self) -> bool:
-        """Give ready tasks to idle workers, starting workers as needed; False when nothing is left to wait for."""
-        while len(self.board.running) < self.wanted:
-            idle = next((worker for worker in self.workers.values() if worker.task is None), None)
-            task = self.board.next(self._with_the_model_of(idle))
-            if task is None:
-                break
+    def next_task(self, worker: int, last: Task | None, in_progress: Collection[Task]) -> Task | None:
+        task = self.board.next(self._with_the_model_of(last))
+        self.finished = task is None
+        if task is not None:
             self.board.start(task)
-            self.grown[task] = journal_bytes(self.run, task)
-            (idle or self._new_worker()).take(task, self.logs.log(task))
-        return bool(self.board.running)
+        return task
 
-    def _with_the_model_of(self, worker: Worker | None) -> list[str]:
+    def next_ahead(self, worker: int, in_progress: Collection[Task]) -> Task | None:
+        return None  # another worker may be idle, or about to be
+
+    def _with_the_model_of(self, last: Task | None) -> list[str]:
         """The stages that need no other model on the GPU than the one that a worker has loaded."""
-        if worker is None or worker.last is None:
+        if last is None:
             return []
-        held = self.run.stage(worker.last.stage)
-        return [stage.name for stage in self.run.plan.stages if held.resources.gpus_per_worker and stage.model == held.model]
+        loaded = self.run.stage(last.stage)
+        return [stage.name for stage in self.run.plan.stages if loaded.resources.gpus_per_worker and stage.model == loaded.model]
 
-    def _new_worker(self) -> Worker:
-        slot = next(number for number in range(self.wanted) if number not in self.slots.values())
-        cores = len(os.sched_getaffinity(0)) // self.wanted
-        environment = {"OMP_NUM_THREADS": str(max(cores, 1)), **os.environ}
-        if self.gpus[slot]:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus[slot])
-        worker = Worker(self.run, self.logs.startup, environment)
-        self.workers[worker.replies] = worker
-        self.slots[worker.replies] = slot
-        self.selector.register(worker.replies, selectors.EVENT_READ)
-        return worker
+    def progress(self, task: Task, progress: Progress) -> None:
+        self.view.progress(task, progress)
 
-    def _listen(self) -> None:
-        for key, _ in self.selector.select(POLL_SECONDS):
-            worker = self.workers[key.fd]
-            messages, died = worker.messages()
-            for message in messages:
-                self._hear(worker, message)
-            if died:
-                self._bury(worker)
-        self.view.refresh()
-
-    def _hear(self, worker: Worker, message: dict[str, Any]) -> None:
-        task = worker.task
-        if task is None or "ready" in message or "tail" in message:
-            return
-        if "progress" in message:
-            self.view.progress(task, Progress(**message["progress"]))
-            return
-        worker.task = None
+    def ended(self, task: Task, end: End) -> None:
         self.view.ended(task)
-        if message["end"] == "done":
-            manifest = self.run.manifest(*task)
-            assert manifest is not None
-            self.board.finish(task, manifest)
-            self.result.ran += 1
-        elif message["end"] == "died":
-            self.dying[worker.replies] = message["message"]
-            worker.task = task  # buried with it in a moment, when its pipe is closed
-        elif message["end"] == "stopped":
+        if end != "done":
             self.board.give_back(task)
-        else:
-            self._failed(task, message["end"], message["message"])
+            return
+        manifest = self.run.manifest(*task)
+        assert manifest is not None
+        self.board.finish(task, manifest)
+        self.result.ran += 1
 
-    def _bury(self, worker: Worker) -> None:
-        """Forget a dead worker; its task goes back, unless it has killed too many."""
-        self.selector.unregister(worker.replies)
-        del self.workers[worker.replies], self.slots[worker.replies]
-        worker.close()
-        why = self.dying.pop(worker.replies, "")
-        if worker.task is not None:
-            self.view.ended(worker.task)
-            self._failed(worker.task, "died", why or f"its worker died ({how_it_died(worker.process.returncode)})")
-
-    def _failed(self, task: Task, kind: Any, message: str) -> None:
-        """Note a failed attempt; the task is given up when there were too many without progress."""
-        log = self.logs.log(task)
-        failure = Failure(
-            stage=task.stage, shard=task.shard, kind=kind, message=message, node=socket.gethostname(),
-            log=str(log if log.exists() else self.logs.startup), progressed=journal_bytes(self.run, task) > self.grown[task],
-        )  # fmt: skip
-        self.jobs.note_failure(failure)
-        if task.shard in self.jobs.quarantined(task.stage):
+    def failed(self, failure: Failure, quarantined: bool) -> None:
+        task = Task(failure.stage, failure.shard)
+        self.view.ended(task)
+        if quarantined:
             self.board.fail(task)
             self.result.failed.append(failure)
         else:
             self.board.give_back(task)
 
-    def _stop_all(self) -> None:
-        """Ask the workers to flush and leave, and wait for them. A signal now acts as usual."""
-        for worker in self.workers.values():
-            worker.stop()
-            worker.dismiss()
-        while any(worker.process.poll() is None for worker in self.workers.values()):
-            time.sleep(0.05)
-        raise Stopped("all workers have flushed what they had done")
-
-    def _close_all(self) -> None:
-        for worker in self.workers.values():
-            if worker.task is not None:
-                worker.stop(signal.SIGKILL)
-            worker.close()
-        self.selector.close()
+    def refresh(self) -> None:
+        self.view.refresh()
 
 
-def gpus_of_slots(run: RunFolder, workers: int) -> list[tuple[str, ...]]:
-    """The GPUs of each worker, as many as the stage that needs most; fewer workers than asked for if there are not enough GPUs.
+def launch_local(run: RunFolder, workers: int, *, view: LaunchView | None = None, stop_after: str | None = None) -> LaunchResult:
+    """Run every task that is not done.
 
-    Raises UserError when there are too few for one worker.
+    A worker that is killed is replaced and its task continues from its journal. A task that fails leaves the others running.
+
+    Args:
+        run: The run.
+        workers: Worker processes; fewer are started where there are too few GPUs.
+        view: Shows progress; nothing is shown if it is not given.
+        stop_after: The last stage to run; all stages if it is not given.
+
+    Raises:
+        Stopped: After SIGTERM or Ctrl-C, when all workers have flushed and left. A second signal kills them.
+        UserError: If there are too few GPUs for one worker, or the run is not ingested yet.
+    """
+    view, result = view or LaunchView(), LaunchResult()
+    board, specs = board_of(run, stop_after), worker_specs(run, workers)
+    jobs, stop = JobsFolder(run), StopFlag()
+    for stage in board.stages:
+        jobs.forget_failures(stage)
+    queue = BoardQueue(run, board, view, result)
+    with view.showing(board):
+        if WorkerSupervisor(run, queue, specs, WorkerContext(socket.gethostname()), stop).supervise():
+            raise Stopped("all workers have flushed what they had done")
+    result.skipped = board.skipped()
+    return result
+
+
+def worker_specs(run: RunFolder, workers: int) -> list[WorkerSpec]:
+    """What each worker gets: its share of the cores and GPUs, and a log for each task."""
+    logs, shares = TaskLogs(run), gpu_shares(run, workers)
+    cores = len(os.sched_getaffinity(0)) // len(shares)
+    common = {"OMP_NUM_THREADS": str(max(cores, 1)), **os.environ}
+    return [
+        WorkerSpec({**common, **({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})}, logs.startup, logs.log)
+        for gpus in shares
+    ]
+
+
+def gpu_shares(run: RunFolder, workers: int) -> list[tuple[str, ...]]:
+    """The GPUs of each worker, as many as the stage that needs most; fewer than `workers` if there are too few GPUs.
+
+    Raises:
+        UserError: If there are too few for one worker.
     """
     each = max(stage.resources.gpus_per_worker for stage in run.plan.stages)
     if not each:
@@ -191,4 +154,4 @@ def gpus_of_slots(run: RunFolder, workers: int) -> list[tuple[str, ...]]:
     gpus = visible_gpus()
     if len(gpus) < each:
         raise UserError(f"a worker of this pipeline needs {each} GPUs and this machine shows {len(gpus)}; see: shardmill doctor")
-    return [share_of(gpus, slot, each) for slot in range(min(workers, len(gpus) // each))]
+    return [share_of(gpus, number, each) for number in range(min(workers, len(gpus) // each))]

@@ -1,4 +1,4 @@
-"""Keeping a server well: started, looked after, announced while it answers, started again when it does not."""
+"""A supervised model server: started, announced while it answers, started again when it does not."""
 
 from __future__ import annotations
 
@@ -23,21 +23,32 @@ from shardmill.models.servers import Announcement, Server
 from shardmill.models.text.vllm_plugin import PR_SET_PDEATHSIG
 from shardmill.util.errors import UserError
 
-LOOK_SECONDS = 2.0
-BEAT_SECONDS = 10.0
+POLL_SECONDS = 2.0
+RENEW_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
-SILENT_SECONDS = 60.0
-"""A server that has not answered for so long is started again."""
+STALE_SECONDS = 60.0
+"""A healthy server that has not answered for this long is stale, and started again."""
 GRACE_SECONDS = 20.0
 MAX_STARTS = 5
-"""So often in a row a server is started without ever having been well."""
+"""A server that was started this often in a row and was never healthy is given up."""
 
 
 @dataclass
 class ServerSupervisor:
-    """Keeps one server. `command` gives its command line for a port; `start_seconds` is what loading may take.
+    """Keeps one server running. Called, it works until `should_stop`.
 
-    `say` gets a line for people at each turn. Calling it works until `should_stop`, and returns then.
+    Attributes:
+        command: Returns the server's command line for a port.
+        model: The name by which requests call the model.
+        folder: Where the server is announced to workers.
+        log: Where the server prints.
+        host: The host name by which workers reach it.
+        environment: The server's variables.
+        start_seconds: How long loading the model may take.
+        should_stop: Whether to end.
+        say: Gets a line whenever something changes.
+        port: A fixed port; any free one if not given.
+        key: The key that requests must have.
     """
 
     command: Callable[[int], list[str]]
@@ -51,21 +62,21 @@ class ServerSupervisor:
     say: Callable[[str], None]
     port: int | None = None
     key: str = field(default_factory=lambda: os.environ.get("SHARDMILL_API_KEY") or secrets.token_urlsafe(24), repr=False)
-    well: bool = field(default=False, init=False)
-    fruitless: int = field(default=0, init=False)
+    healthy: bool = field(default=False, init=False)
+    failed_starts: int = field(default=0, init=False)
 
     def __call__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         while not self.should_stop():
             self._serve()
-            if self.well:
-                self.fruitless = 0
+            if self.healthy:
+                self.failed_starts = 0
             elif not self.should_stop():
                 self._give_up_or_wait()
 
     def _write_key(self) -> Path:
-        """The key for those who may read the folder's files of ours: nodes are shared, and anybody can reach a port."""
+        """Write the key where only its owner can read it: nodes are shared, and anybody can reach a port."""
         path = self.folder / f"{self.host}-{os.getpid()}.key"
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -73,9 +84,9 @@ class ServerSupervisor:
         return path
 
     def _serve(self) -> None:
-        """One life of the server: from its start until it is to stop, dies, or falls silent."""
+        """Run the server once: until it is to stop, dies, or is stale."""
         port = self.port or free_port()
-        self.well = False
+        self.healthy = False
         key_file = self._write_key()
         process = self._start(port)
         started = answered = time.monotonic()
@@ -83,34 +94,39 @@ class ServerSupervisor:
             f"http://{self.host}:{port}/v1", self.model, self.host, os.getpid(), os.environ.get("SLURM_JOB_ID", ""),
             datetime.now(timezone.utc).isoformat(timespec="seconds"), str(key_file),
         )  # fmt: skip
-        card, beaten = Announcement(self.folder, server), 0.0
+        card, announced = Announcement(self.folder, server), 0.0
         try:
             while not self.should_stop() and process.poll() is None:
                 now = time.monotonic()
                 if self._answers(port):
                     answered = now
-                    if not self.well and self._completes(port):
-                        self.well = True
+                    if not self.healthy and self._completes(port):
+                        self.healthy = True
                         self.say(f"{server.url} serves {self.model}, ready after {now - started:.0f} s")
-                    if self.well and now - beaten >= BEAT_SECONDS:
+                    if self.healthy and now - announced >= RENEW_SECONDS:
                         card.beat()
-                        beaten = now
-                elif now - answered > (SILENT_SECONDS if self.well else self.start_seconds):
-                    self.say(f"{server.url} has not answered for {now - answered:.0f} s; it is started again")
+                        announced = now
+                elif now - answered > (STALE_SECONDS if self.healthy else self.start_seconds):
+                    self.say(f"{server.url} has not answered for {now - answered:.0f} s; starting it again")
                     return
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
             if process.poll() is not None:
-                self.say(f"{server.url} has ended with code {process.returncode}")
+                self.say(f"{server.url} exited with code {process.returncode}")
         finally:
             card.withdraw()
-            key_file.unlink(missing_ok=True)  # first: who is told to end may soon be killed
+            key_file.unlink(missing_ok=True)  # before the server ends: this process may be killed while it waits for that
             _end(process)
 
     def _start(self, port: int) -> subprocess.Popen[bytes]:
         environment = {**self.environment, "VLLM_API_KEY": self.key}
         with open(self.log, "ab") as output:
             return subprocess.Popen(
-                self.command(port), stdout=output, stderr=output, env=environment, start_new_session=True, preexec_fn=_end_with_us
+                self.command(port),
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
 
     def _answers(self, port: int) -> bool:
@@ -124,16 +140,16 @@ class ServerSupervisor:
         return _get(url, json.dumps(body).encode(), headers) is not None
 
     def _give_up_or_wait(self) -> None:
-        self.fruitless += 1
-        if self.fruitless >= MAX_STARTS:
-            told = failure_message(f"the server of {self.model}", f"started {self.fruitless} times and never well", self.log)
-            raise UserError(f"{told}; all of it is in {self.log}")
-        self.say(f"it was never well; started again, {self.fruitless} of {MAX_STARTS - 1} times")
-        time.sleep(min(2.0**self.fruitless, 30.0))
+        self.failed_starts += 1
+        if self.failed_starts >= MAX_STARTS:
+            cause = last_words(f"the server of {self.model}", f"started {self.failed_starts} times and never answered", self.log)
+            raise UserError(f"{cause}; the whole log is {self.log}")
+        self.say(f"it never answered; starting it again (attempt {self.failed_starts + 1} of {MAX_STARTS})")
+        time.sleep(min(2.0**self.failed_starts, 30.0))
 
 
 def free_port() -> int:
-    """A port that nothing is bound to. Should another process be faster, the server fails and is started on another one."""
+    """A port that is free now. If another process takes it first, the server fails and is started on another one."""
     with socket.socket() as bound:
         bound.bind(("", 0))
         return int(bound.getsockname()[1])
@@ -144,7 +160,7 @@ def _local(host: str) -> str:
 
 
 def _get(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes | None:
-    """What a server answers, None if it does not or with an error. A proxy of the environment is not asked."""
+    """What a server answers; None if it does not, or with an error. Proxies of the environment are not used."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(urllib.request.Request(url, body, headers or {}), timeout=ANSWER_SECONDS) as response:
@@ -153,13 +169,13 @@ def _get(url: str, body: bytes | None = None, headers: dict[str, str] | None = N
         return None
 
 
-def _end_with_us() -> None:
-    """In the child: a signal to end when this process is gone, so that nothing keeps the GPUs."""
+def _die_with_parent() -> None:
+    """In the child: have the kernel send SIGTERM when the parent dies, so that nothing keeps the GPUs."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the server and all that it has started: asked first, then made to."""
+    """End the server and all that it has started, with SIGTERM first and SIGKILL if it does not end."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
@@ -171,11 +187,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @dataclass(frozen=True)
 class Load:
-    """What a server says of itself: requests it works on, requests that wait, tokens answered since it started."""
+    """A server's load: requests in progress, requests that wait, tokens generated since it started."""
 
     running: int
     waiting: int
-    answered: int
+    generated: int
 
 
 def load_of(server: Server) -> Load | None:

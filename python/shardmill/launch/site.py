@@ -51,7 +51,7 @@ class Site(Queue):
 
     @property
     def reference(self) -> str:
-        """What `--site` is told to mean this site, from any folder."""
+        """The value of `--site` that means this site in any folder."""
         return self._reference or self.name
 
     def queue(self, gpu: bool) -> Queue:
@@ -60,13 +60,14 @@ class Site(Queue):
         return Queue(**own) if gpu else Queue(**{**own, **self.cpu.model_dump(exclude_none=True)})
 
     def resources(self, stage: StagePlan) -> Resources:
-        """What a worker of a stage gets here: what the pipeline file says, but for what this site changes."""
+        """What a worker of a stage gets here: the resources of the pipeline file with this site's changes."""
         return Resources.model_validate({**stage.resources.model_dump(), **self.stages.get(stage.name, {})})
 
     def workers_per_node(self, resources: Resources) -> int:
-        """How many workers of a stage fit on one node: its GPUs shared out, or for CPU stages as many as the site allows.
+        """How many workers of a stage fit on one node: one for each share of its GPUs, or for CPU stages as the site allows.
 
-        Raises UserError when not even one fits.
+        Raises:
+            UserError: If not even one fits.
         """
         gpus = resources.gpus_per_worker
         limits = {
@@ -89,7 +90,7 @@ class Site(Queue):
             try:
                 self.workers_per_node(self.resources(stage))
             except ValidationError as error:
-                raise UserError(f"site {self.name}: stages: {stage.name}: {_first(error, Resources)}") from None
+                raise UserError(f"site {self.name}: stages: {stage.name}: {_first_error(error, Resources)}") from None
 
 
 def load_site(name: str) -> Site:
@@ -99,9 +100,9 @@ def load_site(name: str) -> Site:
         values = read_yaml(path.read_text(encoding="utf-8")) or {}
         site = Site.model_validate(values)
     except FileNotFoundError:
-        raise UserError(f"there is no site file {path}; copy slurm/sites/example.yaml and fill it in") from None
+        raise UserError(f"the site file {path} was not found; copy slurm/sites/example.yaml and fill it in") from None
     except ValidationError as error:
-        raise UserError(f"{path}: {_first(error, Site)}") from None
+        raise UserError(f"{path}: {_first_error(error, Site)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if site.environment is not None and not site.environment.is_absolute():
@@ -111,10 +112,10 @@ def load_site(name: str) -> Site:
     return site
 
 
-def _first(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first fault of a validation in words, with a hint for a mistyped name."""
-    fault = error.errors()[0]
-    where = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "extra_forbidden":
-        return f"there is no entry {where!r}; {did_you_mean(str(fault['loc'][-1]), model.model_fields)}"
-    return f"{where}: {fault['msg']}"
+def _first_error(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first validation error in words, with a hint for a mistyped name."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"there is no entry {where!r}; {did_you_mean(str(first['loc'][-1]), model.model_fields)}"
+    return f"{where}: {first['msg']}"

@@ -1,4 +1,4 @@
-"""What SLURM says and is told: every SLURM command that Shardmill runs, and the reading of the answers.
+"""Every SLURM command that Shardmill runs, and the parsing of what it prints.
 
 States come from `squeue`, which knows ended jobs for some minutes, and from `sacct` only where there is accounting.
 """
@@ -51,16 +51,16 @@ def available() -> bool:
 
 
 def command(*argv: str, timeout: float = TIMEOUT_SECONDS) -> str:
-    """What a SLURM command prints. Raises UserError with its complaint when it fails, is missing, or does not answer."""
+    """What a SLURM command prints. Raises UserError with its message if it fails, is missing, or does not answer."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, errors="replace")
     except FileNotFoundError:
-        raise UserError(f"there is no command {argv[0]} here; run this on a login node of the cluster") from None
+        raise UserError(f"the command {argv[0]} was not found; run this on a login node of the cluster") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"{argv[0]} did not answer within {timeout:.0f} s; the SLURM controller may be down, try again") from None
     if done.returncode != 0:
-        complaint = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
-        raise UserError(f"{argv[0]} {argv[1] if len(argv) > 1 else ''}: {complaint}")
+        message = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        raise UserError(f"{argv[0]} {argv[1] if len(argv) > 1 else ''}: {message}")
     return done.stdout
 
 
@@ -115,7 +115,7 @@ def history(arrays: Collection[str]) -> dict[str, Job] | None:
 
 
 def expand(job: str) -> list[str]:
-    """The elements that an id stands for.
+    """The ids of the elements that an id of `sacct` means.
 
     >>> expand("12_[3,5-6%4]")
     ['12_3', '12_5', '12_6']
@@ -132,7 +132,7 @@ def expand(job: str) -> list[str]:
 
 
 def nodes(partition: str | None = None) -> set[str]:
-    """The nodes of a partition (of all, if none is named) that are not down, drained or silent.
+    """The nodes of a partition (of all, if none is named) that are not down, drained or unresponsive.
 
     A `*` after a node's state says that it does not respond, a `$` that it is in maintenance.
     """
@@ -142,7 +142,7 @@ def nodes(partition: str | None = None) -> set[str]:
 
 
 def cancel(jobs: Iterable[str]) -> None:
-    """Cancel jobs or single elements; those that have ended already are no error."""
+    """Cancel jobs or single elements. It is no error if they have ended already."""
     ids = list(jobs)
     for start in range(0, len(ids), 500):
         command("scancel", "--quiet", *ids[start : start + 500])

@@ -1,7 +1,8 @@
 """Launching on a SLURM cluster: one submitit job array per stage, chained element by element, and a last job that builds.
 
-Nothing here imports a model, and nothing stays running: the jobs need no launcher. What was submitted is noted in `RUN/jobs/`
-before and after each `sbatch`, so that launching again submits what is missing and never what is under way.
+Nothing here imports a model, and nothing stays running: the jobs need no launcher. What was submitted is recorded in `RUN/jobs/`
+after each `sbatch`, so that launching again submits what is missing and never what is in the queue. A launch that is killed
+between an `sbatch` and its record leaves a job without one; the next launch finds it by its name, and refuses to submit it twice.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from shardmill.core.user_code import allowed_code
 from shardmill.launch import slurm
+from shardmill.launch.assignment import Assignment
 from shardmill.launch.cluster_plan import ClusterPlan
 from shardmill.launch.element_job import ElementJob, FinishJob
 from shardmill.launch.elements import ElementArray
 from shardmill.launch.environment import setup_lines
-from shardmill.launch.jobs import ArrayRecord, JobsFolder, Submission
-from shardmill.launch.place import Assignment
 from shardmill.launch.site import Queue, Site
-from shardmill.launch.task_logs import TaskLogs
+from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 NICE_STEP = 10
 FINISH_MINUTES = 120
@@ -44,13 +47,13 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
             array.job = _sbatch(plan, array)
             submission.arrays.append(_record(plan, array))
             jobs.update_submission(path, submission)
-            say(f"{array.stage}: job {array.job}, {len(array.elements)} elements, {array.shards} shards")
+            say(f"{array.stage}: job {array.job}, {count_of(len(array.elements), 'element')}, {count_of(array.shards, 'shard')}")
         if build:
             old = [each.finish for each in earlier if each.finish]
             slurm.cancel(job for job in slurm.queue(old) if job in old)
             submission.finish = _submit_finish(plan, submission, earlier)
             jobs.update_submission(path, submission)
-            say(f"build: job {submission.finish}, after all of them")
+            say(f"datasets: job {submission.finish}, after all of them")
     return submission
 
 
@@ -75,7 +78,7 @@ def job_of(array: ElementArray | str) -> str:
 
 
 def dependency(array: ElementArray) -> str | None:
-    """What sbatch is told to wait for. A job whose condition cannot come true any more is removed, not left pending."""
+    """What the array waits for, as an option of sbatch. SLURM removes a job whose condition cannot come true any more."""
     parts = []
     if array.after is not None:
         parts.append(f"{'aftercorr' if len(array.elements) > 1 else 'afterok'}:{job_of(array.after)}")
@@ -90,7 +93,7 @@ def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
     """The sbatch parameters of an array, by submitit's names."""
     site, resources, workers = plan.site, plan.resources(array.stage), plan.workers(array)
     gpus = resources.gpus_per_worker * workers
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "job_name": f"{plan.job_name}.{array.stage}",
         "ntasks_per_node": workers,
         "cpus_per_task": resources.cpus_per_worker,
@@ -103,19 +106,20 @@ def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
         "additional_parameters": {"nice": nice(plan.run, array.stage)},
     }
     if gpus:
-        asked["gres"] = ":".join(filter(None, ["gpu", site.gpu_type, str(gpus)]))
+        options["gres"] = ":".join(filter(None, ["gpu", site.gpu_type, str(gpus)]))
     common = _common(plan, gpu=bool(gpus))
-    return {**asked, **common, "additional_parameters": {**asked["additional_parameters"], **common["additional_parameters"]}}
+    extra = {**options["additional_parameters"], **common["additional_parameters"]}
+    return {**options, **common, "additional_parameters": extra}
 
 
 def nice(run: RunFolder, stage: str) -> int:
-    """Later stages go first, or a shard would wait for all others at each stage: the priority that a stage leaves to others."""
+    """Lower the priority of earlier stages, or a shard would wait in each stage until all others are through the one before."""
     return NICE_STEP * (len(run.stages) - 1 - run.stages.index(stage))
 
 
 def srun_options(cpus: int) -> list[str]:
-    """What `srun` is told besides: from SLURM 22.05 on it does not take --cpus-per-task from `sbatch`; and whatever the site's
-    defaults, a slot that ends early or badly must not end the others."""
+    """More options of `srun`: from SLURM 22.05 on it does not take --cpus-per-task from `sbatch`; and whatever the site's
+    defaults, a task that ends early or fails must not end the others."""
     return ["--cpus-per-task", str(cpus), "--kill-on-bad-exit=0", "--wait=0"]
 
 
@@ -173,21 +177,25 @@ def job_python(site: Site) -> str:
     return "python" if site.environment is not None else shlex.quote(sys.executable)
 
 
-def _executor(plan: ClusterPlan, asked: dict[str, Any]) -> Any:
+def _executor(plan: ClusterPlan, options: dict[str, Any]) -> Any:
     import submitit
 
     executor = submitit.SlurmExecutor(_pickles(plan.run), max_num_timeout=0, python=job_python(plan.site))
-    executor.update_parameters(**asked)
+    executor.update_parameters(**options)
     return executor
 
 
 def _sbatch(plan: ClusterPlan, array: ElementArray) -> str:
     return _job_id(
         f"the array of {array.stage}",
-        lambda: _executor(plan, parameters(plan, array)).map_array(
-            _call, [ElementJob(assignment(plan, array, shards)) for shards in array.elements]
-        )[0],
+        lambda: _executor(plan, parameters(plan, array)).map_array(_call, element_jobs(plan, array))[0],
     )
+
+
+def element_jobs(plan: ClusterPlan, array: ElementArray) -> list[ElementJob]:
+    """What the elements of an array run. Code that this command named travels with them, never with the run folder."""
+    code = allowed_code()
+    return [ElementJob(assignment(plan, array, shards), code) for shards in array.elements]
 
 
 def _call(job: ElementJob | FinishJob) -> None:
@@ -198,7 +206,7 @@ def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Subm
     live = {job.partition("_")[0] for job in plan.live}
     waited = [array.job for array in submission.arrays]
     waited += [array.job for each in earlier for array in each.arrays if array.job in live]
-    asked = {
+    options = {
         "job_name": f"{plan.job_name}.build",
         "ntasks_per_node": 1,
         "cpus_per_task": min(4, plan.site.cpus_per_node),
@@ -208,12 +216,12 @@ def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Subm
         **_common(plan, gpu=False),
     }
     log = TaskLogs(plan.run).folder.resolve() / "build.log"
-    job = FinishJob(str(plan.run.path.resolve()), str(log))
-    return _job_id("the job that builds", lambda: _executor(plan, asked).submit(_call, job))
+    job = FinishJob(str(plan.run.path.resolve()), str(log), allowed_code())
+    return _job_id("the job that builds the datasets", lambda: _executor(plan, options).submit(_call, job))
 
 
 def _job_id(what: str, send: Callable[[], Any]) -> str:
-    """The id of what `send` submits. submitit prints where it writes; that is of no use here."""
+    """The id of what `send` submits. submitit prints where it writes, which is of no use here."""
     import submitit.core.utils as submitit_errors
 
     try:
@@ -222,14 +230,14 @@ def _job_id(what: str, send: Callable[[], Any]) -> str:
     except (submitit_errors.FailedJobError, submitit_errors.FailedSubmissionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"sbatch refused {what}: {reason}; what was submitted before it runs, so mend it and launch again"
+            f"sbatch refused {what}: {reason}; what was submitted before it stays submitted; fix that and launch again"
         ) from None
     return str(job.job_id).partition("_")[0]
 
 
 @contextmanager
 def outside_of_jobs() -> Iterator[None]:
-    """Hide the variables of the job that this process may be in: sbatch would take them for options of the new job."""
+    """Hide the variables of the job that this process may be in: sbatch would read them as options of the new job."""
     hidden = {
         name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("SLURM_", "SBATCH_")) and name != "SLURM_CONF"
     }

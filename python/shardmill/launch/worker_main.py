@@ -1,8 +1,8 @@
-"""A worker process: `python -m shardmill.launch.worker_main RUN REPLY_FD`, started by a launcher on the same node.
+"""A worker process: `python -m shardmill.launch.worker_main RUN REPLY_FD`, started by a supervisor on the same node.
 
 Tasks come as JSON lines on stdin; progress and results go as JSON lines to the pipe REPLY_FD, since libraries print to stdout.
-Both streams of a task are written to its log. The process stays, with its models, until stdin is closed. When a model has been
-asked all of a task it says so ("tail"), and may be given the next one, so that the model does not run dry in between.
+Both streams of a task are written to its log. The process stays, with its models, until stdin is closed. When its model has all
+requests of a task the worker says so ("asked_all"), and may be given the next one, so that the model does not run dry in between.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from shardmill.util.signals import StopFlag
 
 REPORT_SECONDS = 0.5
 GRACE_SECONDS = 30.0
-"""A worker that was told to leave and is stuck in a library call is killed after this; its journal keeps what is done."""
+"""A worker that is asked to leave and is stuck in a library call kills itself after this; its journal keeps what is done."""
 
 
 class Inbox:
-    """Tasks from stdin, read beside the work, so that the end of stdin (the launcher left or died) is noticed at once."""
+    """Tasks from stdin, read in a thread of its own, so that its end (the supervisor left or died) is noticed at once."""
 
     def __init__(self) -> None:
         self.closed = threading.Event()
@@ -52,22 +52,23 @@ class Inbox:
         self.closed.set()
         self._tasks.put(None)
         time.sleep(GRACE_SECONDS)
+        # The models' own processes must go too, but only if the group is ours: started by hand, it is the user's shell.
         os.killpg(os.getpgid(0), signal.SIGKILL) if os.getpgid(0) == os.getpid() else os._exit(1)
 
     def next(self) -> dict[str, Any] | None:
-        """The next task; None when the launcher wants no more, or after `end`."""
+        """The next task; None when the supervisor has no more, or after `end`."""
         return self._tasks.get()
 
     def end(self) -> None:
-        """Give out no task any more."""
+        """Give out no more tasks."""
         self._tasks.put(None)
 
 
 class Outbox:
-    """Messages to the launcher. One that has gone hears nothing; the end of stdin tells of that."""
+    """Messages to the supervisor. That it is gone shows at the end of stdin, not here."""
 
     def __init__(self, handle: int):
-        os.set_inheritable(handle, False)  # a model's own processes must not keep the pipe open after this one died
+        os.set_inheritable(handle, False)  # a model's own processes must not keep the pipe open after this one has died
         self._handle = handle
         self._next = 0.0
 
@@ -75,11 +76,12 @@ class Outbox:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._handle, (json.dumps(message) + "\n").encode("utf-8"))
 
-    def progress(self, shard: int, progress: Progress) -> None:
+    def progress(self, task: dict[str, Any], progress: Progress) -> None:
+        """Report progress on a task, at most twice a second."""
         now = time.monotonic()
         if now >= self._next or progress.rows == progress.total:
             self._next = now + REPORT_SECONDS
-            self.send(shard=shard, progress=asdict(progress))
+            self.send(stage=task["stage"], shard=task["shard"], progress=asdict(progress))
 
 
 def write_to(log: Path, header: str) -> None:
@@ -96,27 +98,35 @@ def write_to(log: Path, header: str) -> None:
 
 
 def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Outbox, should_stop: StopTest) -> dict[str, str]:
-    """Run one task; how it ended, with a message.
+    """Run one task.
 
-    `end` is done, held (other workers have what is left), stopped, refused (the user can mend it), error, or died (the model
-    is gone, and this process with it).
+    Args:
+        run: The run.
+        task: Stage, shard, and `lease`: the arguments of `this_process` for leases on its rows, None to work without.
+        models: The models that are loaded.
+        outbox: Where progress goes.
+        should_stop: Whether to save what is done and leave.
+
+    Returns:
+        `end`, with a `message`: done, busy (other workers have the rows that are left), stopped, refused (the user can fix it),
+        error, or died (the model died, and this process ends with it).
     """
-    shard = task["shard"]
+    stage, shard = task["stage"], task["shard"]
     try:
-        holder = None if task["share"] is None else this_process(**task["share"])
+        owner = None if task["lease"] is None else this_process(**task["lease"])
         run_shard(
             run,
-            task["stage"],
+            stage,
             shard,
             models=models,
-            report=lambda progress: outbox.progress(shard, progress),
+            report=lambda progress: outbox.progress(task, progress),
             should_stop=should_stop,
-            owner=holder,
-            all_requested=lambda: outbox.send(shard=shard, tail=True),
+            owner=owner,
+            all_requested=lambda: outbox.send(stage=stage, shard=shard, asked_all=True),
         )
-    except ShardBusy as held:
-        logging.info("%s", held)
-        return {"end": "held", "message": str(held)}
+    except ShardBusy as busy:
+        logging.info("%s", busy)
+        return {"end": "busy", "message": str(busy)}
     except Stopped as stopped:
         logging.info("stopped: %s", stopped)
         return {"end": "stopped", "message": str(stopped)}
@@ -127,7 +137,7 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
         logging.error("%s", error)
         return {"end": "refused", "message": str(error)}
     except Exception as error:
-        logging.exception("%s shard %s failed", task["stage"], task["shard"])
+        logging.exception("%s shard %s failed", stage, shard)
         if (problem := disk_problem(error)) is not None:
             return {"end": "error" if is_transient(error) else "refused", "message": problem}
         return {"end": "error", "message": f"{type(error).__name__}: {error}"}
@@ -135,7 +145,7 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
 
 
 class StopTest:
-    """True after a signal, or when the launcher has gone."""
+    """True after a signal, or when the supervisor is gone or wants no more."""
 
     def __init__(self, inbox: Inbox):
         self._inbox, self._signalled = inbox, StopFlag(patient=True)
@@ -155,7 +165,7 @@ def main(run_path: str, reply_handle: str) -> None:
 
     def work(task: dict[str, Any]) -> None:
         ended = do_task(run, task, models, outbox, should_stop)
-        outbox.send(shard=task["shard"], **ended)
+        outbox.send(stage=task["stage"], shard=task["shard"], **ended)
         if ended["end"] == "died":
             end_with_children(EXIT_DIED)
         if should_stop():

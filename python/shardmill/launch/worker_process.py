@@ -1,4 +1,4 @@
-"""A worker process as its launcher sees it: it takes one task at a time, says how it goes, and keeps its models between tasks."""
+"""A worker process as its supervisor sees it: it takes tasks over a pipe, reports on them, and keeps its models in between."""
 
 from __future__ import annotations
 
@@ -7,55 +7,89 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shardmill.launch.tasks import Task
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.tasks import Task
 
 HEADER_BYTES = 120
 """A journal of no more bytes holds a header and no row."""
 
 
-class Worker:
-    """A child process that takes one task at a time and keeps its models between them."""
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What one worker of a node has to itself.
 
-    def __init__(self, run: RunFolder, log: Path, environment: dict[str, str]):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.task: Task | None = None
+    Attributes:
+        environment: All its variables, CUDA_VISIBLE_DEVICES with its GPUs among them.
+        startup_log: Where it prints before its first task, and afterwards too where tasks have no logs of their own.
+        task_log: The log of a task, if each has its own.
+        lease: The arguments of `this_process` for the leases on rows that it takes, so that other workers can share its shards;
+            None where nobody shares.
+    """
+
+    environment: Mapping[str, str]
+    startup_log: Path
+    task_log: Callable[[Task], Path] | None = None
+    lease: Mapping[str, Any] | None = None
+
+    def log(self, task: Task) -> Path:
+        """Where a worker prints during a task."""
+        return self.task_log(task) if self.task_log else self.startup_log
+
+
+class WorkerProcess:
+    """A child process that does tasks in the order in which it gets them.
+
+    Attributes:
+        tasks: The tasks that it was given and has not ended: the first is in progress, a second one may wait behind it. Each with
+            the bytes that its journals had before.
+        last: The task that it was given last.
+        asked_all: Tasks of which the model has all requests.
+        cause: Why it is about to end, if it sent that.
+        leaving: It has stopped on request and takes no more tasks.
+    """
+
+    def __init__(self, run: RunFolder, spec: WorkerSpec):
+        self.run, self.spec = run, spec
+        self.tasks: dict[Task, int] = {}
         self.last: Task | None = None
+        self.asked_all: set[Task] = set()
+        self.cause = ""
+        self.leaving = False
         self._pending = b""
+        spec.startup_log.parent.mkdir(parents=True, exist_ok=True)
         receive, send = os.pipe()
-        with open(log, "ab") as output:
+        with open(spec.startup_log, "ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "shardmill.launch.worker_main", str(run.path), str(send)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 pass_fds=[send],
-                env=environment,
-                start_new_session=True,
+                env=spec.environment,
+                start_new_session=True,  # a Ctrl-C in the terminal must reach the supervisor only
             )
         os.close(send)
         os.set_blocking(receive, False)
         self.replies = receive
 
-    def take(self, task: Task, log: Path, share: Mapping[str, Any] | None = None) -> None:
-        """Hand over a task, to be shared with other workers if `share` says on whose behalf: the arguments of `this_process`.
-
-        A worker that is dead already is noticed at its closed pipe.
-        """
-        self.task = self.last = task
+    def take(self, task: Task) -> None:
+        """Hand over a task. A worker that is dead already is noticed at its closed pipe."""
+        self.tasks[task] = journal_bytes(self.run, task)
+        self.last = task
+        order = {"stage": task.stage, "shard": task.shard, "log": str(self.spec.log(task)), "lease": self.spec.lease}
         assert self.process.stdin is not None
-        order = {"stage": task.stage, "shard": task.shard, "log": str(log), "share": share}
         with suppress(BrokenPipeError):
             self.process.stdin.write((json.dumps(order) + "\n").encode())
             self.process.stdin.flush()
 
-    def messages(self) -> tuple[list[dict[str, Any]], bool]:
-        """What the worker said since the last look, and whether it has died."""
+    def poll_replies(self) -> tuple[list[dict[str, Any]], bool]:
+        """The messages that have come since the last call, and whether the process has ended."""
         closed = False
         while True:
             try:
@@ -69,18 +103,24 @@ class Worker:
         *lines, self._pending = self._pending.split(b"\n")
         return [json.loads(line) for line in lines], closed
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+    def log_of(self, task: Task) -> Path:
+        """The log that tells of a task: its own, or that of the worker's start if it never began the task."""
+        own = self.spec.log(task)
+        return own if own.exists() else self.spec.startup_log
 
     def dismiss(self) -> None:
-        """No more tasks: an idle worker waits for its stdin and hears no signal, so that is what must end."""
+        """Ask the worker to save what it has and leave. It reads its stdin at all times, while a signal may come too early."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.close()
 
+    def kill(self) -> None:
+        """End it at once; its journal keeps what is done."""
+        if self.process.poll() is None:
+            self.process.kill()
+
     def close(self) -> None:
-        """Let the process go: it leaves when its stdin is closed. What a model of it has started goes with it."""
+        """Wait until it has left, and end what its model has started."""
         self.dismiss()
         os.close(self.replies)
         self.process.wait()
@@ -89,7 +129,7 @@ class Worker:
 
 
 def journal_bytes(run: RunFolder, task: Task) -> int:
-    """How much the attempts at a task have written: more of it is progress. One that goes meanwhile was of a finished shard."""
+    """Bytes that attempts at a task have written: more of them is progress. A journal that vanishes was of a finished shard."""
     total = 0
     for path in run.files(*task).journals():
         with suppress(FileNotFoundError):
@@ -98,7 +138,7 @@ def journal_bytes(run: RunFolder, task: Task) -> int:
     return total
 
 
-def how_it_died(code: int) -> str:
+def describe_exit(code: int) -> str:
     """A process's exit code in words."""
     if code >= 0:
         return f"exit code {code}"

@@ -1,6 +1,6 @@
-"""What became of the jobs of a run: the run's own records, then `squeue`, then `sacct` for what the queue has forgotten.
+"""The state of a run's jobs: from the run's own records, then `squeue`, then `sacct` for what the queue has forgotten.
 
-A shard's manifest outranks all of it, so nothing here says that a shard is complete.
+Whether a shard is complete depends on its manifest alone, never on anything here.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from shardmill.launch import slurm
-from shardmill.launch.jobs import Allocation, JobsFolder
+from shardmill.store.jobs import Allocation, JobsFolder
 from shardmill.util.errors import UserError
 
-SEEN_SECONDS = 120.0
-"""A node whose record was touched within this time is still held; holders touch it several times a minute."""
+ALLOCATION_SECONDS = 120.0
+"""An allocation whose record was touched within this time has not ended; a live one touches it several times a minute."""
 REASONS = {
     "Resources": "waiting for a free node",
     "Priority": "waiting for a free node, behind other jobs",
-    "Dependency": "held back by a dependency",
+    "Dependency": "waiting for a job that it depends on",
     "JobArrayTaskLimit": "waiting: as many nodes as allowed at once are in use",
-    "BeginTime": "queued again, waiting for SLURM's delay",
-    "JobHeldUser": "held by the user (scontrol release)",
-    "JobHeldAdmin": "held by an administrator",
-    "JobRequeueHold": "held after it was queued again (scontrol release)",
-    "JobLaunchFailure": "held, since it could not be started (scontrol release)",
-    "launch_failed_requeued_held": "held, since it could not be started (scontrol release)",
+    "BeginTime": "requeued, waiting for SLURM's delay",
+    "JobHeldUser": "on hold by the user (scontrol release)",
+    "JobHeldAdmin": "on hold by an administrator",
+    "JobRequeueHold": "on hold after it was requeued (scontrol release)",
+    "JobLaunchFailure": "on hold, since it could not be started (scontrol release)",
+    "launch_failed_requeued_held": "on hold, since it could not be started (scontrol release)",
     "ReqNodeNotAvail": "waiting for nodes that are down, drained or reserved",
     "Nodes_required_for_job_are_DOWN": "waiting for nodes that are down, drained or reserved",
     "PartitionDown": "waiting: the partition is down",
     "PartitionInactive": "waiting: the partition is inactive",
-    "PartitionTimeLimit": "asking for more time than the partition allows",
-    "PartitionNodeLimit": "asking for more than the partition allows",
+    "PartitionTimeLimit": "requests more time than the partition allows",
+    "PartitionNodeLimit": "requests more than the partition allows",
     "Reservation": "waiting for the reservation",
     "Licenses": "waiting for a license",
 }
@@ -52,16 +52,16 @@ ENDS = {
     "failed": "failed",
     "stopped": "was stopped",
 }
-FinishedShards = Literal["queued", "running", "ended", "unknown"]
+JobState = Literal["queued", "running", "ended", "unknown"]
 
 
 @dataclass(frozen=True)
 class ElementState:
-    """One element of an array, or the job that builds: how it stands, and why so in words. `since` is when it got its node."""
+    """An element of an array, or the job that builds the datasets: its state, and why. `since`: when it got its node."""
 
     job: str
     stage: str
-    state: FinishedShards
+    state: JobState
     words: str = ""
     node: str = ""
     since: float | None = None
@@ -73,10 +73,19 @@ class ElementState:
 
 @dataclass
 class ClusterState:
-    """The jobs of a run. `told`: SLURM answered; if it was asked and did not, `note` says so and the rest is from the files."""
+    """The jobs of a run.
+
+    Attributes:
+        answered: Whether SLURM answered. If it was asked and did not, `note` says why and the rest is from the run's files.
+        elements: The state of each element, by job id.
+        shards: The state of the element that a shard of a stage belongs to.
+        workers: Workers of an element, by job id.
+        per_worker: GPUs and CPUs of a worker, by stage, as submitted last.
+        last_seen: When an element's node was last known to be at work, by job id.
+    """
 
     site: str = ""
-    told: bool = False
+    answered: bool = False
     note: str = ""
     elements: dict[str, ElementState] = field(default_factory=dict)
     shards: dict[tuple[str, int], ElementState] = field(default_factory=dict)
@@ -84,7 +93,7 @@ class ClusterState:
     allocations: list[Allocation] = field(default_factory=list)
     workers: dict[str, int] = field(default_factory=dict)
     per_worker: dict[str, tuple[float, float]] = field(default_factory=dict)
-    last_held: dict[str, float] = field(default_factory=dict)
+    last_seen: dict[str, float] = field(default_factory=dict)
 
     @property
     def launched(self) -> bool:
@@ -95,7 +104,7 @@ class ClusterState:
     def live(self) -> bool:
         return any(element.live for element in [*self.elements.values(), *([self.finish] if self.finish else [])])
 
-    def count(self, state: FinishedShards) -> int:
+    def count(self, state: JobState) -> int:
         return sum(element.state == state for element in self.elements.values())
 
     def reasons(self) -> dict[str, int]:
@@ -106,25 +115,28 @@ class ClusterState:
         return sorted({each.node for each in self.elements.values() if each.state == "running" and each.node})
 
     def may_run(self, job: str) -> bool:
-        """Whether a worker that says it belongs to `job` can still be at work, as far as SLURM told."""
+        """Whether a worker of `job` can still be running, by what SLURM answered."""
         element = self.elements.get(job)
-        return not self.told or element is None or element.state == "running"
+        return not self.answered or element is None or element.state == "running"
 
 
 def read_cluster(jobs: JobsFolder, unfinished: Mapping[str, set[int]], ended: dict[str, slurm.Job] | None = None) -> ClusterState:
-    """The jobs of a run now. `unfinished` names the open shards of each stage: the accounting is asked of no others.
+    """The jobs of a run now.
 
-    `ended` remembers what the accounting said, for the next call.
+    Args:
+        jobs: The run's records.
+        unfinished: The unfinished shards of each stage; the accounting is asked for the jobs of no others.
+        ended: What the accounting said so far; it is added to, so that the next call does not ask again.
     """
     submissions = jobs.submissions()
     state = ClusterState(site=submissions[-1].site if submissions else "", allocations=jobs.allocations())
-    held = _latest(state.allocations)
-    state.last_held = {job: each.ended or each.started for job, each in held.items()}
+    latest = _latest(state.allocations)
+    state.last_seen = {job: each.ended or each.started for job, each in latest.items()}
     arrays = [array for submission in submissions for array in submission.arrays]
     finish = next((each.finish for each in reversed(submissions) if each.finish), None)
     queue = _ask(state, jobs, [array.job for array in arrays] + ([finish] if finish else []))
     past = {} if ended is None else ended
-    if state.told:
+    if state.answered:
         forgotten = {
             array.job
             for array in arrays
@@ -135,7 +147,7 @@ def read_cluster(jobs: JobsFolder, unfinished: Mapping[str, set[int]], ended: di
     for array in arrays:
         state.per_worker[array.stage] = (array.gpus / array.workers, array.cpus / array.workers)
         for job, shards in zip(array.ids(), array.elements, strict=True):
-            element = _element(job, array.stage, queue.get(job), past.get(job), held.get(job), state.told)
+            element = _element(job, array.stage, queue.get(job), past.get(job), latest.get(job), state.answered)
             state.elements[job] = element
             state.workers[job] = array.workers
             for shard in shards:
@@ -143,7 +155,7 @@ def read_cluster(jobs: JobsFolder, unfinished: Mapping[str, set[int]], ended: di
                 if earlier is None or element.live or not earlier.live:
                     state.shards[array.stage, shard] = element
     if finish:
-        state.finish = _element(finish, "build", queue.get(finish), past.get(finish), None, state.told)
+        state.finish = _element(finish, "build", queue.get(finish), past.get(finish), None, state.answered)
     return state
 
 
@@ -151,19 +163,19 @@ def _ask(state: ClusterState, jobs: JobsFolder, ids: list[str]) -> dict[str, slu
     """What squeue says; an empty answer with `state.note` where it cannot be asked."""
     if not ids:
         return {}
-    alone = "what follows is from the run's files alone"
+    alone = "the rest is from the run's files"
     owner = (jobs.path / "submissions").stat().st_uid
     if not slurm.available():
-        state.note = f"SLURM's commands are not here; {alone} (look from a login node for what is queued)"
+        state.note = f"SLURM's commands were not found; {alone} (run this on a login node to see what is queued)"
     elif owner != os.getuid():
         state.note = f"the jobs belong to another user (uid {owner}); {alone}"
     else:
         try:
             queue = slurm.queue(ids)
         except UserError as error:
-            state.note = f"SLURM does not say how the jobs stand ({error}); {alone}"
+            state.note = f"SLURM does not answer ({error}); {alone}"
         else:
-            state.told = True
+            state.answered = True
             return queue
     return {}
 
@@ -177,26 +189,26 @@ def _latest(allocations: list[Allocation]) -> dict[str, Allocation]:
 
 
 def _element(
-    job: str, stage: str, queued: slurm.Job | None, past: slurm.Job | None, held: Allocation | None, told: bool
+    job: str, stage: str, queued: slurm.Job | None, past: slurm.Job | None, allocation: Allocation | None, answered: bool
 ) -> ElementState:
-    since = held.started if held else None
+    since = allocation.started if allocation else None
     if queued is not None and queued.running:
-        where = queued.node or (held.node if held else "")
+        where = queued.node or (allocation.node if allocation else "")
         return ElementState(job, stage, "running", f"running on {where}" if where else "running", where, since)
     if queued is not None and queued.reason == slurm.NEVER:
-        return ElementState(job, stage, "ended", "could never start, since what it depends on failed")
+        return ElementState(job, stage, "ended", "could never start, since a job that it depends on failed")
     if queued is not None and queued.state in slurm.BETWEEN:
-        return ElementState(job, stage, "queued", f"{ENDS[queued.state]}, to be queued again")
+        return ElementState(job, stage, "queued", f"{ENDS[queued.state]}, to be requeued")
     if queued is not None and queued.waiting:
         return ElementState(job, stage, "queued", words_for(queued.reason))
-    gone = queued or past
-    if told:
-        how = gone.state if gone is not None else held.outcome if held is not None else ""
-        return ElementState(job, stage, "ended", ENDS.get(how, "ended"), held.node if held else "")
-    if held is not None and not held.outcome and time.time() - (held.ended or 0) < SEEN_SECONDS:
-        return ElementState(job, stage, "running", f"running on {held.node}", held.node, since)
-    if held is not None and held.outcome in ("done", "failed"):
-        return ElementState(job, stage, "ended", ENDS[held.outcome], held.node)
+    last = queued or past
+    if answered:
+        how = last.state if last is not None else allocation.outcome if allocation is not None else ""
+        return ElementState(job, stage, "ended", ENDS.get(how, "ended"), allocation.node if allocation else "")
+    if allocation is not None and not allocation.outcome and time.time() - (allocation.ended or 0) < ALLOCATION_SECONDS:
+        return ElementState(job, stage, "running", f"running on {allocation.node}", allocation.node, since)
+    if allocation is not None and allocation.outcome in ("done", "failed"):
+        return ElementState(job, stage, "ended", ENDS[allocation.outcome], allocation.node)
     return ElementState(job, stage, "unknown", "SLURM was not asked")
 
 

@@ -1,4 +1,4 @@
-"""Is everything there that a run needs? Each check is a line, and one that is not ok says what to do. Nothing here raises."""
+"""Checks of what a run needs. Each is a line, and one that is not ok says what to do. Nothing here raises."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from shardmill.store.atomic import link_if_absent
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
 from shardmill.util.resources import logs_folder
+from shardmill.util.words import count_of
 
 CORE = ("polars", "pandas", "pydantic", "submitit")
 EXTRAS = {"vllm": ("vllm",), "vision": ("torch", "transformers", "diffusers", "groundingdino-py")}
@@ -35,7 +36,7 @@ JOB_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Check:
-    """One line: what was looked at, how it is, what was found, and what to do if it is not ok."""
+    """One line: what was checked, the verdict, what was found, and what to do if it is not ok."""
 
     name: str
     verdict: Literal["ok", "warn", "fail"]
@@ -58,8 +59,8 @@ def render(checks: list[Check]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     for check in checks:
-        told = check.detail + (f"\n-> {check.remedy}" if check.remedy and check.verdict != "ok" else "")
-        table.add_row(Text(check.verdict, style=colours[check.verdict]), Text(check.name), Text(told))
+        text = check.detail + (f"\n-> {check.remedy}" if check.remedy and check.verdict != "ok" else "")
+        table.add_row(Text(check.verdict, style=colours[check.verdict]), Text(check.name), Text(text))
     return table
 
 
@@ -75,8 +76,8 @@ def _python() -> Iterator[Check]:
         if len(there) == len(names):
             yield Check(f"extra [{extra}]", "ok", ", ".join(there))
         else:
-            told = f"{len(there)} of {len(names)} packages ({', '.join(there)})" if there else "not here"
-            yield Check(f"extra [{extra}]", "ok", f"{told}: needed on GPU nodes only, for real models (env/README.md)")
+            found = f"{len(there)} of {len(names)} packages ({', '.join(there)})" if there else "not installed"
+            yield Check(f"extra [{extra}]", "ok", f"{found}: needed on GPU nodes only, for real models (env/README.md)")
 
 
 def _version(name: str) -> str | None:
@@ -101,7 +102,7 @@ def _gpus() -> Check:
 
 
 def _writable(name: str, folder: Path) -> Check:
-    """Can a folder be written to, with hard links and room?"""
+    """Whether a folder is writable, has hard links and has room."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as inside:
@@ -113,20 +114,20 @@ def _writable(name: str, folder: Path) -> Check:
     except (OSError, UserError) as error:
         return Check(name, "fail", f"{folder}: {error}", "name a folder on a disk that you can write to and that has hard links")
     detail = f"{folder}: writable, hard links work, {free >> 30} GB free"
-    return Check(name, "ok" if free > LOW_DISK else "warn", detail, "little room: shardmill estimate RUN tells what a run needs")
+    return Check(name, "ok" if free > LOW_DISK else "warn", detail, "little room; what a run needs: shardmill estimate RUN")
 
 
 def _site(site: Site) -> Iterator[Check]:
     if site.environment is None:
-        yield Check("environment", "ok", "the site names none: jobs use this Python")
+        yield Check("environment", "ok", "none in the site file: jobs use this Python")
     else:
         try:
             check_environment(site.environment)
             yield Check("environment", "ok", str(site.environment))
         except UserError as error:
-            yield Check("environment", "fail", str(error), "mend that line")
+            yield Check("environment", "fail", str(error), "fix that line")
     if not slurm.available():
-        yield Check("SLURM", "fail", "its commands are not here", "run this on a login node, or use --site local")
+        yield Check("SLURM", "fail", "its commands were not found", "run this on a login node, or use --site local")
         return
     try:
         config = slurm.settings()
@@ -135,7 +136,12 @@ def _site(site: Site) -> Iterator[Check]:
         return
     yield Check("SLURM", "ok", f"{config.get('SLURM_VERSION', 'version unknown')}, MaxArraySize {config.get('MaxArraySize')}")
     if site.max_array_size and site.max_array_size > int(config.get("MaxArraySize", 1001)):
-        yield Check("array size", "fail", f"max_array_size is {site.max_array_size}", "the cluster takes less")
+        yield Check(
+            "array size",
+            "fail",
+            f"max_array_size is {site.max_array_size}, the cluster allows {config.get('MaxArraySize', 1001)}",
+            "lower it in the site file",
+        )
     accounting = "enabled" if shutil.which("sacct") and slurm.history(["1"]) is not None else "missing: not needed"
     yield Check("accounting", "ok", accounting)
     for gpu in (True, False) if site.gpus_per_node else (False,):
@@ -151,25 +157,29 @@ def _partition(site: Site, gpu: bool) -> Iterator[Check]:
         yield Check(name, "fail", str(error), "see: sinfo")
         return
     if not nodes:
-        yield Check(name, "fail", "it has no node that is up, or does not exist", "see: sinfo; mend `partition` in the site file")
+        yield Check(
+            name, "fail", "it has no node that is up, or does not exist", "see: sinfo; correct `partition` in the site file"
+        )
         return
-    yield Check(name, "ok", f"{len(nodes)} nodes are up")
+    yield Check(name, "ok", f"{count_of(len(nodes), 'node')} up")
     try:
         slurm.command("sbatch", "--test-only", *_options(site, queue, gpu), "--wrap", "true")
-        yield Check(f"{name}: a whole node", "ok", "sbatch takes such a job")
+        yield Check(f"{name}: a whole node", "ok", "sbatch accepts such a job")
     except UserError as error:
-        remedy = "mend account, qos, constraint, gpus_per_node, cpus_per_node, memory_gb_per_node or max_minutes in the site file"
+        remedy = (
+            "correct account, qos, constraint, gpus_per_node, cpus_per_node, memory_gb_per_node or max_minutes in the site file"
+        )
         yield Check(f"{name}: a whole node", "fail", str(error), remedy)
 
 
 def _options(site: Site, queue: Queue, gpu: bool) -> list[str]:
     """A job that takes all that the site says a node has."""
-    told = [f"--{key}={value}" for key, value in queue.model_dump(exclude_none=True).items()]
-    told += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={site.cpus_per_node}", f"--mem={site.memory_gb_per_node}G"]
-    told.append(f"--time={site.max_minutes}")
+    options = [f"--{key}={value}" for key, value in queue.model_dump(exclude_none=True).items()]
+    options += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={site.cpus_per_node}", f"--mem={site.memory_gb_per_node}G"]
+    options.append(f"--time={site.max_minutes}")
     if gpu:
-        told.append("--gres=" + ":".join(filter(None, ["gpu", site.gpu_type, str(site.gpus_per_node)])))
-    return told
+        options.append("--gres=" + ":".join(filter(None, ["gpu", site.gpu_type, str(site.gpus_per_node)])))
+    return options
 
 
 def _run(path: Path, site: Site | None) -> Iterator[Check]:
@@ -186,7 +196,7 @@ def _run(path: Path, site: Site | None) -> Iterator[Check]:
 
 
 def _models(run: RunFolder) -> Iterator[Check]:
-    """Models that are named by a path must be there."""
+    """Models that are named by a path must exist."""
     try:
         stages = run.plan.stages
     except UserError as error:
@@ -197,22 +207,22 @@ def _models(run: RunFolder) -> Iterator[Check]:
             if isinstance(value, str) and value.startswith(("/", "./", "~")):
                 there = Path(value).expanduser().exists()
                 yield Check(
-                    f"model of {stage.name}", "ok" if there else "fail", f"{key}: {value}", "there is nothing by that name"
+                    f"model of {stage.name}", "ok" if there else "fail", f"{key}: {value}", "correct the path; nothing is there"
                 )
 
 
 def _tiny_job(path: Path, site: Site) -> Check:
-    """Has a compute node write a file into the run folder."""
+    """Whether a compute node can write into the run folder: a tiny job tries."""
     name = "write from a node"
     target = path.resolve() / f".doctor-{os.getpid()}-{time.time_ns()}"
     queue = site.queue(gpu=False).model_dump(exclude_none=True)
     options = [f"--{key}={value}" for key, value in queue.items()]
     script = f"echo written > {shlex.quote(str(target))}"
     try:
-        told = slurm.command(
+        printed = slurm.command(
             "sbatch", "--parsable", "--time=1", "--ntasks=1", "--mem=100M", "--output=/dev/null", *options, "--wrap", script
         )
-        job = told.strip().partition(";")[0]
+        job = printed.strip().partition(";")[0]
         deadline = time.monotonic() + JOB_SECONDS
         while time.monotonic() < deadline and not target.exists():
             time.sleep(1)
@@ -225,11 +235,11 @@ def _tiny_job(path: Path, site: Site) -> Check:
         waiting = (state := slurm.queue([job]).get(job)) is not None and state.waiting
         slurm.cancel([job])
     except UserError as error:
-        return Check(name, "fail", str(error), "mend the site file")
+        return Check(name, "fail", str(error), "correct the site file")
     finally:
         target.unlink(missing_ok=True)
     if waiting:
         return Check(
-            name, "warn", f"job {job} did not start within {JOB_SECONDS:.0f} s, cancelled", "the queue is full: try later"
+            name, "warn", f"job {job} did not start within {JOB_SECONDS:.0f} s, cancelled", "the queue is full: try again later"
         )
-    return Check(name, "fail", f"job {job} ended and {path} has no file of it", "is that folder shared with the compute nodes?")
+    return Check(name, "fail", f"job {job} ended without writing to {path}", "is that folder shared with the compute nodes?")

@@ -1,4 +1,4 @@
-"""What a whole run will take, told from the shards that are finished: GPU-hours, wall time, disk. Nothing is assumed silently."""
+"""What a whole run will take, by its finished shards: GPU-hours, wall time, disk. Every assumption is in the notes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import click
 from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.cluster_plan import default_group
 from shardmill.launch.elements import groups, minutes_of
-from shardmill.launch.jobs import JobsFolder
 from shardmill.launch.site import Site
 from shardmill.monitor.rates import StageRate, expected_rows, expected_shards, stage_rates, typical_shard
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.manifest import summary
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import INGEST, RunFolder
@@ -24,9 +24,9 @@ from shardmill.util.progress import Progress, ProgressLine, clock
 from shardmill.util.signals import StopFlag
 
 GOOD_MINUTES = (10, 30)
-"""A shard that takes so long is small enough to lose and large enough to load a model for."""
-TOLD_AFTER = 0.02
-WORTH_TELLING = 30.0
+"""A shard that takes this long is small enough to lose and large enough to load a model for."""
+FIRST_SHARE = 0.02
+MIN_SECONDS = 30.0
 
 
 @dataclass
@@ -34,8 +34,8 @@ class StageEstimate:
     """One stage of the whole run.
 
     worker_hours: of work for one worker; `_low` and `_high` if all shards were like the fastest or the slowest that was timed,
-    None if only one was. node_hours: of nodes held, each until the last of its shards is done. gpu_hours: of GPUs held, and
-    `gpu_hours_busy` of GPUs at work. hours_alone: wall time with all inputs there. minutes_limit: of an element on the site.
+    None if only one was. node_hours: allocated, each node until the last of its shards is done. gpu_hours: allocated, and
+    `gpu_hours_busy` in use. hours_alone: wall time with all inputs there. minutes_limit: of an element on the site.
     prompt_tokens, completion_tokens: of all requests. cost: at the model file's prices, None without any.
     """
 
@@ -97,10 +97,15 @@ class Estimate:
 
 
 def probe(run: RunFolder, shard: int | None = None, report: Callable[[str], None] | None = None) -> list[str]:
-    """Run one shard (a typical one, if none is named) through all stages in this process; returns the stages that were run.
+    """Run one shard through all stages in this process, unless every stage has been timed. A launch continues from the results.
 
-    Nothing is run when every stage has been timed. The results count: a launch goes on after them. `report` gets lines for
-    people, which go to standard error if it is not given.
+    Args:
+        run: The run.
+        shard: Which shard; a typical one if not given.
+        report: Gets lines of text, which go to standard error if it is not given.
+
+    Returns:
+        The stages that were run.
     """
     shard = typical_shard(run) if shard is None else shard
     if shard is None or stage_rates(run).keys() == set(run.stages):
@@ -111,16 +116,16 @@ def probe(run: RunFolder, shard: int | None = None, report: Callable[[str], None
     ran = [stage for stage in run.stages if not run.is_complete(stage, shard)]
     for stage in ran:
         label = f"{stage} shard {shard}"
-        made = run_shard(run, stage, shard, models=models, report=_Telling(label, say), should_stop=stop)
+        made = run_shard(run, stage, shard, models=models, report=_FirstEstimate(label, say), should_stop=stop)
         say(f"{label}: {summary(made.rows_in, made.rows_out, made.reasons, made.lines_out)} in {clock(made.seconds)}")
     return ran
 
 
-class _Telling:
-    """A progress line that says once, after the first rows, how long a probed shard will take."""
+class _FirstEstimate:
+    """A progress line that prints once, after the first rows, how long a probed shard will take."""
 
     def __init__(self, label: str, say: Callable[[str], None]):
-        self._label, self._say, self._told = label, say, False
+        self._label, self._say, self._printed = label, say, False
         self._line = ProgressLine(label)
         self._first: tuple[float, int] | None = None
 
@@ -128,17 +133,17 @@ class _Telling:
         now = time.monotonic()
         since, rows = self._first = self._first or (now, progress.rows)  # by the first answer the model is loaded
         fresh = progress.rows - rows
-        if not self._told and fresh and fresh >= TOLD_AFTER * progress.total:
-            self._told = True
+        if not self._printed and fresh and fresh >= FIRST_SHARE * progress.total:
+            self._printed = True
             seconds = (now - since) / fresh * (progress.total - progress.rows)
-            if seconds >= WORTH_TELLING:
-                self._say(f"{self._label}: about {clock(seconds)} more; stopped before, it keeps what is done")
+            if seconds >= MIN_SECONDS:
+                self._say(f"{self._label}: about {clock(seconds)} more; if stopped, finished rows are kept")
         self._line(progress)
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the shards of a run go: `elements` has the number of shards of each, `limit` is that of nodes at once."""
+    """How the shards of a run are grouped: `elements` has the number of shards of each, `limit` is the most nodes at once."""
 
     run: RunFolder
     site: Site | None
@@ -165,7 +170,7 @@ def estimate(
 ) -> Estimate:
     """The estimate for the whole run on nodes of `site`; without one, for one worker on this machine.
 
-    `max_parallel` and `group` (shards of an element) are what `shardmill launch` is told, with the same defaults.
+    `max_parallel` and `group` (shards of an element) are those of `shardmill launch`, with the same defaults.
     """
     shards = expected_shards(run, rates)
     rows = expected_rows(run, rates, shards)
@@ -237,7 +242,7 @@ def _stage(layout: _Layout, stage: str, rate: StageRate, rows: int) -> StageEsti
 def _whole(
     layout: _Layout, rates: Mapping[str, StageRate], rows: Mapping[str, int], per_row: Callable[[StageRate], float]
 ) -> tuple[float, int, float]:
-    """Wall time in hours, the most nodes at once, and GPU-hours held, with the seconds per row that `per_row` picks."""
+    """Wall time in hours, the most nodes at once, and GPU-hours allocated, with the seconds per row that `per_row` picks."""
     seconds = {stage: layout.seconds(stage, rate, per_row(rate), rows[stage]) for stage, rate in rates.items()}
     gpus = {stage: layout.workers(stage) * layout.resources(stage).gpus_per_worker for stage in rates}
     wall, nodes = makespan(_measured_after(layout.run, rates), seconds, layout.limit)
@@ -253,7 +258,7 @@ def _measured_after(run: RunFolder, rates: Mapping[str, StageRate]) -> dict[str,
 
 
 def makespan(after: Mapping[str, str], seconds: Mapping[str, Sequence[float]], limit: int | None) -> tuple[float, int]:
-    """Seconds until all elements are through all stages, and the most nodes held at once, `limit` at most.
+    """Seconds until all elements are through all stages, and the most nodes used at once, `limit` at most.
 
     Element k of a stage starts when element k of the stage that it reads is done and a node is free, deeper stages first.
     `after` names the stage that each stage reads, in pipeline order; `seconds` has those of each element in each stage.
@@ -283,41 +288,41 @@ def makespan(after: Mapping[str, str], seconds: Mapping[str, Sequence[float]], l
 
 
 def _notes(run: RunFolder, rates: Mapping[str, StageRate], made: Estimate) -> Iterator[str]:
-    """What is not known, what to change, and what the figures rest on."""
+    """What is not known, what to change, and what the figures are based on."""
     if made.unmeasured:
-        yield f"not measured yet, and in no figure: {', '.join(made.unmeasured)}"
+        yield f"not measured yet, and not in any figure: {', '.join(made.unmeasured)}"
     if made.shards < run.num_shards:
-        yield f"{made.shards:,} of {run.num_shards:,} shards give the {run.plan.target_rows:,} rows that were asked for"
+        yield f"{made.shards:,} of {run.num_shards:,} shards give the target of {run.plan.target_rows:,} rows"
     if any(stage.measured_shards == 1 for stage in made.stages):
-        yield "some stages are measured on one shard: how much shards differ is not known"
+        yield "some stages are measured on one shard only, so how much shards differ is not known"
     yield from _shard_size(run, made)
     for stage in made.stages:
         if stage.minutes_limit is not None and stage.minutes_per_element > stage.minutes_limit:
             yield (
                 f"an element of {stage.stage} takes {clock(stage.minutes_per_element * 60)} and its jobs have "
-                f"{clock(stage.minutes_limit * 60)}: they are queued again and go on; better raise its minutes in the site file "
-                f"or cut smaller shards"
+                f"{clock(stage.minutes_limit * 60)}: they are requeued and continue; better give it more minutes in the site "
+                f"file or make the shards smaller"
             )
     free = shutil.disk_usage(run.path).free
     if made.bytes_left > free:
-        yield f"the run needs {size(made.bytes_left)} more and {run.path} has {size(free)} left"
+        yield f"the run needs {size(made.bytes_left)} more disk and {run.path} has {size(free)} free"
     if made.stages:
         yield _basis(run, rates, made)
 
 
 def _shard_size(run: RunFolder, made: Estimate) -> Iterator[str]:
-    """How to cut the input, if shards of the slowest model stage are too long, or too short in a run that is worth it."""
+    """How to cut the input, if shards of the slowest model stage are too long, or too short in a run of some length."""
     models = [stage for stage in made.stages if run.stage(stage.stage).model and stage.minutes_per_shard]
     slowest = max(models, key=lambda stage: stage.minutes_per_shard, default=None)
-    least, most = GOOD_MINUTES
-    if slowest is None or slowest.worker_hours * 60 <= least or least <= slowest.minutes_per_shard <= most:
+    shortest, longest = GOOD_MINUTES
+    if slowest is None or slowest.worker_hours * 60 <= shortest or shortest <= slowest.minutes_per_shard <= longest:
         return
     rows = max(end - start for start, end in run.plan.shards)
-    wanted = rows * (least + most) / 2 / slowest.minutes_per_shard
+    wanted = rows * (shortest + longest) / 2 / slowest.minutes_per_shard
     better = min(max(1, round(float(f"{wanted:.2g}"))), run.plan.input.rows)
     if better != rows:
         yield (
-            f"a shard of {slowest.stage} takes {slowest.minutes_per_shard:.1f} minutes, {least} to {most} are best: "
+            f"a shard of {slowest.stage} takes {slowest.minutes_per_shard:.1f} minutes, {shortest} to {longest} are best: "
             f"shardmill replan {run.path} --rows-per-shard {better}"
         )
 
@@ -327,11 +332,12 @@ def _basis(run: RunFolder, rates: Mapping[str, StageRate], made: Estimate) -> st
     rows = [stage.measured_rows for stage in made.stages]
     loading = any(rate.startup is None and run.stage(stage).model for stage, rate in rates.items())
     hosts = ", ".join(made.measured_on[:4]) + (" …" if len(made.measured_on) > 4 else "")
+    counted = "shard" if max(shards) == 1 else "shards"
     return (
-        f"measured on {_between(shards)} {'shard' if max(shards) == 1 else 'shards'}, {_between(rows)} rows a stage, on {hosts}; "
+        f"measured on {_between(shards)} {counted} and {_between(rows)} rows per stage, on {hosts}; "
         + "other machines differ; "
-        + ("loading the models counts as work, so few rows tell too much of it; " if loading else "")
-        + "disk is without journals, logs and the datasets at the end"
+        + ("loading the models counts as work, so few rows give too high a figure; " if loading else "")
+        + "disk space does not include journals, logs and the datasets"
     )
 
 

@@ -10,12 +10,13 @@ from rich.text import Text
 
 from shardmill.monitor.estimate import Estimate, size
 from shardmill.util.progress import clock
+from shardmill.util.words import count_of
 
 
 def render(made: Estimate) -> Group:
     """The estimate for a terminal."""
     gpus = any(stage.gpus_per_worker for stage in made.stages)
-    title = f"{made.run}: {made.shards:,} shards" + (f" on {made.site}" if made.site else "")
+    title = f"{made.run}: {count_of(made.shards, 'shard')}" + (f" on {made.site}" if made.site else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ["stage", "rows in", "work", "low-high", *(["GPU h"] if gpus else []), "a shard", "disk"]:
         table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
@@ -36,16 +37,16 @@ def _totals(made: Estimate) -> Iterator[str]:
     if not made.stages:
         return
     wall = _time(made.hours) + _bracketed(_range(made.hours_low, made.hours_high, _time))
-    nodes = f"{made.nodes:,} {'node' if made.nodes == 1 else 'nodes'} at once" if made.site else "one worker on this machine"
+    nodes = f"{count_of(made.nodes, 'node')} at once" if made.site else "one worker on this machine"
     yield f"about {wall} with {nodes}, {_time(made.worker_hours)} of work"
     if any(stage.gpu_hours for stage in made.stages):
-        held = _number(made.gpu_hours) + _bracketed(_range(made.gpu_hours_low, made.gpu_hours_high, _number))
-        yield f"{held} GPU-hours held, {_number(sum(stage.gpu_hours_busy for stage in made.stages))} of them at work"
+        allocated = _number(made.gpu_hours) + _bracketed(_range(made.gpu_hours_low, made.gpu_hours_high, _number))
+        yield f"{allocated} GPU-hours allocated, {_number(sum(stage.gpu_hours_busy for stage in made.stages))} of them in use"
     prompts, answers = (sum(getattr(stage, name) for stage in made.stages) for name in ("prompt_tokens", "completion_tokens"))
     if prompts:
         cost = "" if made.cost is None else f"; cost {_number(made.cost)} at the prices of the model files"
-        yield f"{_number(prompts / 1e6)} million prompt tokens, {_number(answers / 1e6)} million answered{cost}"
-    yield f"{size(made.bytes)} of disk, {size(made.bytes_left)} more than now"
+        yield f"{_number(prompts / 1e6)} million prompt tokens, {_number(answers / 1e6)} million completion tokens{cost}"
+    yield f"{size(made.bytes)} of disk, {size(made.bytes_left)} of it still to be written"
 
 
 def _bracketed(text: str) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 from rich.console import Group as Lines
 from rich.text import Text
 
-from shardmill.launch.jobs import Failure, JobsFolder
 from shardmill.monitor.log_files import last_lines
 from shardmill.monitor.snapshot import Snapshot
+from shardmill.quality.words import plain, ranges
+from shardmill.store.jobs import Failure, JobsFolder
 from shardmill.store.run_folder import RunFolder
-from shardmill.util.plain_text import plain, ranges
+from shardmill.util.words import count_of
 
 TAIL_LINES = 12
 MASKS = (
@@ -22,11 +23,16 @@ MASKS = (
     (re.compile(r"\b0x[0-9a-fA-F]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b"), "HEX"),
     (re.compile(r"\d+(?:[.,]\d+)*"), "N"),
 )
-WHAT = {"died": "its worker died", "error": "the program failed", "refused": "refused", "stuck": "stopped without progress"}
+WHAT = {
+    "died": "its worker died",
+    "error": "the program failed",
+    "refused": "refused",
+    "stuck": "stopped again and again without progress",
+}
 TO_DO = {
     "died": "if it was out of memory, give the stage more memory_gb (resources in the pipeline file, stages in the site file)",
-    "error": "read the log; mend the row, the model or the program that it names",
-    "refused": "mend what the message names",
+    "error": "read the log; fix the row, the model or the code that it names",
+    "refused": "fix what the message names",
     "stuck": "give the stage more minutes (resources in the pipeline file, stages in the site file)",
 }
 
@@ -51,7 +57,7 @@ class Cause:
 
 @dataclass
 class Node:
-    """A node that is avoided, why, and how many failures are put down to it."""
+    """A node that is avoided, why, and how many failures are attributed to it."""
 
     node: str
     reason: str
@@ -74,7 +80,7 @@ class FailureReport:
 
 
 def read_failures(run: RunFolder) -> FailureReport:
-    """The failures of all shards that are not finished; those put down to a bad node are counted there."""
+    """The failures of all shards that are not finished; those attributed to a bad node are counted there."""
     now = Snapshot(run.path)
     jobs = JobsFolder(now)
     report = FailureReport(str(run.path))
@@ -88,15 +94,15 @@ def read_failures(run: RunFolder) -> FailureReport:
         groups: dict[tuple[str, str], dict[int, Failure]] = {}
         last: dict[int, Failure] = {}
         for failure in jobs.failures(stage):
-            blamed = starts.get((failure.node, failure.job, failure.restart)) if failure.job else None
-            if blamed is not None:
-                blamed.failures += 1
+            on_bad_node = starts.get((failure.node, failure.job, failure.restart)) if failure.job else None
+            if on_bad_node is not None:
+                on_bad_node.failures += 1
             elif not now.is_complete(stage, failure.shard):
                 last[failure.shard] = failure
         for shard, failure in last.items():
             groups.setdefault((failure.kind, masked(failure.message)), {})[shard] = failure
-        aside = set(jobs.quarantined(stage))
-        report.causes += [_cause(now, group, aside, launched) for group in groups.values()]
+        quarantined = set(jobs.quarantined(stage))
+        report.causes += [_cause(now, group, quarantined, launched) for group in groups.values()]
     report.causes.sort(key=lambda cause: -len(cause.shards))
     return report
 
@@ -112,28 +118,28 @@ def masked(message: str) -> str:
     return message
 
 
-def _cause(run: RunFolder, group: dict[int, Failure], aside: set[int], launched: bool) -> Cause:
+def _cause(run: RunFolder, group: dict[int, Failure], quarantined: set[int], launched: bool) -> Cause:
     shards = sorted(group)
-    example = next((shard for shard in shards if shard in aside), shards[0])
+    example = next((shard for shard in shards if shard in quarantined), shards[0])
     failure = group[example]
     return Cause(
         stage=failure.stage,
         kind=failure.kind,
         message=plain(failure.message),
         shards=shards,
-        quarantined=[shard for shard in shards if shard in aside],
+        quarantined=[shard for shard in shards if shard in quarantined],
         nodes=sorted({each.node for each in group.values()}),
         example=example,
         log=failure.log,
         tail=last_lines(Path(failure.log), failure.stage, example, TAIL_LINES) if failure.log else [],
-        next=_next(run, failure, bool(aside & group.keys()), launched),
+        next=_next(run, failure, bool(quarantined & group.keys()), launched),
     )
 
 
 def _next(run: RunFolder, failure: Failure, quarantined: bool, launched: bool) -> str:
     again = f"shardmill retry {run.path}" if launched else f"shardmill launch {run.plan.pipeline} --run {run.path}"
     if not quarantined:
-        return "it is tried again by its job, or by the next launch"
+        return "its job or the next launch tries it again"
     return f"{TO_DO[failure.kind]}; then: {again}"
 
 
@@ -143,16 +149,15 @@ def render(report: FailureReport) -> Lines:
     if not report.causes:
         lines.append(Text("no unfinished shard has failed"))
     for node in report.bad_nodes:
-        counted = f"; {node.failures} failures there count against no shard" if node.failures else ""
+        counted = f"; {count_of(node.failures, 'failure')} there not counted against any shard" if node.failures else ""
         lines.append(Text(f"node {node.node} is avoided since {node.time}: {node.reason}{counted}", style="yellow"))
     return Lines(*lines)
 
 
 def _cause_lines(cause: Cause) -> list[Text]:
     count = len(cause.shards)
-    tried = len(cause.quarantined) < count
-    aside = f", quarantined: {ranges(cause.quarantined) or 'none'}" if tried else ", quarantined"
-    title = f"{cause.stage}: {count:,} {'shard' if count == 1 else 'shards'} ({ranges(cause.shards)}){aside}"
+    which = f": {ranges(cause.quarantined) or 'none'}" if len(cause.quarantined) < count else ""
+    title = f"{cause.stage}: {count_of(count, 'shard')} ({ranges(cause.shards)}), quarantined{which}"
     return [
         Text(title, style="bold red"),
         Text(f"  {WHAT[cause.kind]} on {', '.join(cause.nodes)}: {cause.message}"),

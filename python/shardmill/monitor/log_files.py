@@ -1,4 +1,4 @@
-"""The logs of a shard. On a cluster one file belongs to a SLURM task and holds several shards, each begun by a line `=== …`."""
+"""The logs of a shard. On a cluster one file is of one worker and several shards, each after a line `=== …`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from shardmill.launch.jobs import JobsFolder
-from shardmill.launch.task_logs import TaskLogs
-from shardmill.launch.tasks import Task
 from shardmill.monitor.cluster_state import ElementState, read_cluster
+from shardmill.quality.words import plain
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.leases import read_leases
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
+from shardmill.store.tasks import Task
 from shardmill.util.errors import UserError
 from shardmill.util.plain_text import plain
 
@@ -22,9 +23,10 @@ LOCAL = re.compile(r".*-\d{5,}\.log")
 
 
 def logs_of(run: RunFolder, stage: str, shard: int | None = None) -> list[Path]:
-    """The log files that tell of a shard, or of any shard of the stage, the one written to last at the end.
+    """The log files of a shard, or of any shard of the stage, the one written to last at the end.
 
-    Raises UserError when there is none, saying why.
+    Raises:
+        UserError: If there is none, saying why.
     """
     logs = TaskLogs(run)
     if shard is None:
@@ -33,7 +35,7 @@ def logs_of(run: RunFolder, stage: str, shard: int | None = None) -> list[Path]:
         run.files(stage, shard)
         found = {path for path in (logs.log(Task(stage, shard)), *_noted(run, stage, shard)) if path.is_file()}
         found |= {
-            path for path in _slot_logs(run, logs.folder, stage, shard) if path not in found and _tells_of(path, stage, shard)
+            path for path in _worker_logs(run, logs.folder, stage, shard) if path not in found and _mentions(path, stage, shard)
         }
     if not found:
         raise UserError(_why_none(run, stage, shard))
@@ -41,17 +43,17 @@ def logs_of(run: RunFolder, stage: str, shard: int | None = None) -> list[Path]:
 
 
 def _noted(run: RunFolder, stage: str, shard: int) -> Iterator[Path]:
-    """Where manifest, failures and claims say that the log is."""
+    """Where the manifest, failures and leases say that the log is."""
     noted = [failure.log for failure in JobsFolder(run).failures(stage, shard)]
-    noted += [holder.log for _, holder, _ in read_leases(run.files(stage, shard))]
+    noted += [owner.log for _, owner, _ in read_leases(run.files(stage, shard))]
     with suppress(UserError):
         if (manifest := run.manifest(stage, shard)) is not None:
             noted.append(manifest.job.get("SHARDMILL_LOG", ""))
     return (Path(path) for path in noted if path)
 
 
-def _slot_logs(run: RunFolder, folder: Path, stage: str, shard: int) -> Iterator[Path]:
-    """The logs of the slots that may have worked on a shard: of its elements, or where nothing was submitted of all slots."""
+def _worker_logs(run: RunFolder, folder: Path, stage: str, shard: int) -> Iterator[Path]:
+    """The logs of the workers that may have worked on a shard: of its elements, or of all workers where nothing was submitted."""
     arrays = [array for submission in JobsFolder(run).submissions() for array in submission.arrays if array.stage == stage]
     pairs = [pair for array in arrays for pair in zip(array.ids(), array.elements, strict=True)]
     for job in (job for job, shards in pairs if shard in shards):
@@ -60,35 +62,35 @@ def _slot_logs(run: RunFolder, folder: Path, stage: str, shard: int) -> Iterator
         yield from (path for path in folder.glob(f"{stage}-*.log") if not LOCAL.fullmatch(path.name))
 
 
-def _tells_of(path: Path, stage: str, shard: int) -> bool:
+def _mentions(path: Path, stage: str, shard: int) -> bool:
     return any(True for _ in _parts(path, stage, shard))
 
 
 def _why_none(run: RunFolder, stage: str, shard: int | None) -> str:
     what = stage if shard is None else f"{stage} shard {shard}"
-    look = f"see: shardmill status {run.path}"
+    hint = f"see: shardmill status {run.path}"
     if shard is None:
-        return f"{what} has no log: it was not begun yet; {look}"
+        return f"{what} has no log: it was not started yet; {hint}"
     if run.is_complete(stage, shard):
         return f"{what} is finished and has no log: it was run by hand, which prints to the terminal, or its log was removed"
     element = read_cluster(JobsFolder(run), {}).shards.get((stage, shard))
-    return f"{what} has no log yet: {_standing(element)}; {look}"
+    return f"{what} has no log yet: {_job_state(element)}; {hint}"
 
 
-def _standing(element: ElementState | None) -> str:
+def _job_state(element: ElementState | None) -> str:
     if element is None:
         return "it was never started"
     if element.state == "unknown":
-        return f"it was submitted as job {element.job}, which has not come to it"
+        return f"it was submitted as job {element.job}, which has not started it"
     if element.state == "running":
-        return f"its job {element.job} runs on {element.node} and has not come to it"
+        return f"its job {element.job} runs on {element.node} and has not started it"
     if element.state == "queued":
         return f"it is queued as job {element.job}, {element.words}"
-    return f"its job {element.job} {element.words} before it came to it"
+    return f"its job {element.job} {element.words} before it started it"
 
 
 def excerpt(path: Path, stage: str, shard: int) -> str:
-    """What a log says of one shard; empty when it has nothing of it."""
+    """What a log has of one shard; empty if nothing."""
     return "".join(_parts(path, stage, shard))
 
 
@@ -103,22 +105,22 @@ def _parts(path: Path, stage: str, shard: int) -> Iterator[str]:
 
 
 def last_lines(path: Path, stage: str, shard: int, count: int) -> list[str]:
-    """The last lines that a log has of a shard, safe to print; of the whole log when it died before it could say of which."""
+    """The last lines that a log has of a shard, safe to print; of the whole log if the worker died before it began the shard."""
     with suppress(FileNotFoundError):
-        if told := _last(_parts(path, stage, shard), count):
-            return told
+        if found := _last(_parts(path, stage, shard), count):
+            return found
         with open(path, encoding="utf-8", errors="replace", newline="\n") as lines:
             return _last(lines, count)
     return []
 
 
 def _last(lines: Iterable[str], count: int | None) -> list[str]:
-    return list(deque((told for line in lines if (told := plain(line).rstrip())), maxlen=count))
+    return list(deque((text for line in lines if (text := plain(line).rstrip())), maxlen=count))
 
 
 def latest_text(run: RunFolder, stage: str, shard: int | None, lines: int | None = None) -> str:
-    """What the newest log says of a shard (of the stage), safe to print: all of it, or so many lines from its end."""
+    """What the newest log has of a shard (or of the stage), safe to print: all of it, or the last `lines`."""
     path = logs_of(run, stage, shard)[-1]
     with open(path, encoding="utf-8", errors="replace", newline="\n") as everything:
-        told = [] if shard is None else _last(_parts(path, stage, shard), lines)
-        return "\n".join(told or _last(everything, lines))
+        found = [] if shard is None else _last(_parts(path, stage, shard), lines)
+        return "\n".join(found or _last(everything, lines))

@@ -11,19 +11,21 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from shardmill.launch.tasks import Task, TaskBoard
-from shardmill.store.manifest import Manifest, summary, totals
-from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.launch.local import LaunchView
+from shardmill.store.manifest import totals
+from shardmill.store.run_folder import RunFolder
+from shardmill.store.tasks import Task, TaskBoard
 from shardmill.util.progress import Progress, clock
+from shardmill.util.words import count_of
 
 LINE_SECONDS = 10.0
 
 
-class LiveView:
-    """Shows the tasks of a board while they run; where there is no terminal, as a plain line every `LINE_SECONDS`."""
+class LiveView(LaunchView):
+    """Shows the tasks of a board while they run: a table on a terminal, elsewhere a plain line every `LINE_SECONDS`."""
 
-    def __init__(self, run: RunFolder, *, quiet: bool = False):
-        self._run, self._quiet = run, quiet
+    def __init__(self, run: RunFolder):
+        self._run = run
         self._console = Console(stderr=True)
         self._running: dict[Task, Progress] = {}
         self._started = time.monotonic()
@@ -38,10 +40,9 @@ class LiveView:
         self._board = board
         self._started = time.monotonic()
         self._done_before = len(board.done)
-        self._say(
-            f"{len(board.done)} of {self._wanted()} tasks are done already" if board.done else f"{self._wanted()} tasks to do"
-        )
-        if self._quiet or not self._console.is_terminal:
+        done, wanted = len(board.done), count_of(self._wanted(), "task")
+        self._print(f"{done:,} of {wanted} already done" if done else f"{wanted} to do")
+        if not self._console.is_terminal:
             yield
             return
         with Live(self._table(), console=self._console, refresh_per_second=4, transient=True) as self._live:
@@ -59,11 +60,10 @@ class LiveView:
             self._live.update(self._table())
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_SECONDS
-            self._say(self._line())
+            self._print(self._line())
 
-    def _say(self, line: str) -> None:
-        if not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+    def _print(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
 
     def _wanted(self) -> int:
         assert self._board is not None
@@ -79,9 +79,8 @@ class LiveView:
     def _line(self) -> str:
         assert self._board is not None
         running = ", ".join(f"{task.stage} {task.shard}: {p.rows:,}/{p.total:,}" for task, p in sorted(self._running.items()))
-        return f"{len(self._board.done)}/{self._wanted()} tasks done, ETA {self._eta()}" + (
-            f"; running {running}" if running else ""
-        )
+        done = f"{len(self._board.done):,}/{self._wanted():,} tasks done, ETA {self._eta()}"
+        return f"{done}; running {running}" if running else done
 
     def _table(self) -> Table:
         assert self._board is not None
@@ -101,48 +100,3 @@ class LiveView:
                 f"{sums['rejected'] + sum(p.rejected for p in running.values()):,}",
             )
         return table
-
-
-def final_table(run: RunFolder) -> Table:
-    """What each stage did over all its finished shards: rows in, out and rejected, and seconds of work."""
-    table = Table(title=str(run.path), title_justify="left")
-    for name in ("stage", "shards", "rows in", "rows out", "rejected", "seconds"):
-        table.add_column(name, justify="left" if name == "stage" else "right")
-    for stage in [INGEST, *run.stages]:
-        manifests = finished(run, stage)
-        sums = totals(manifests)
-        table.add_row(
-            stage,
-            f"{len(manifests)}/{run.num_shards}",
-            f"{sums['rows_in']:,}",
-            f"{sums['rows_out']:,}",
-            f"{sums['rejected']:,}",
-            f"{sums['seconds']:,.1f}",
-        )
-    return table
-
-
-def closing_lines(run: RunFolder) -> list[str]:
-    """For each leaf stage what became of the input on the way to it: `caption_negated: 542 in = 482 out + 60 rejected (...)`."""
-    lines = []
-    for leaf in run.leaves():
-        path = [leaf]
-        while (above := run.after(path[0])) is not None:
-            path.insert(0, above)
-        reasons: dict[str, int] = {}
-        for stage in path:
-            sums = totals(finished(run, stage))
-            for reason, count in sums["reasons"].items():
-                reasons[reason] = reasons.get(reason, 0) + count
-            if sums["lines_out"] != sums["rows_out"]:  # several rows of one from here on: the rows of the input end here
-                break
-        start = totals(finished(run, INGEST))["rows_in"]
-        lines.append(f"{path[-1]}: {summary(start, sums['rows_out'], reasons, sums['lines_out'])}")
-    return lines
-
-
-def finished(run: RunFolder, stage: str) -> list[Manifest]:
-    """The manifests of the complete shards of a stage."""
-    return [
-        manifest for shard in range(run.num_shards) if run.is_complete(stage, shard) and (manifest := run.manifest(stage, shard))
-    ]

@@ -1,4 +1,4 @@
-"""What the finished shards of a run took: seconds and bytes per row of each stage, and how many rows went on."""
+"""What the finished shards of a run took: seconds and bytes per row of each stage, and how many rows came out."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from shardmill.launch.tasks import Task, shards_for
 from shardmill.store.manifest import Manifest, totals
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.tasks import Task, shards_for
 
 WHOLE = 0.8
 """A shard whose last attempt made fewer of a typical shard's requests per row than this was not done by that attempt alone."""
@@ -19,8 +19,8 @@ WHOLE = 0.8
 class StageRate:
     """One stage, timed on `shards` finished shards with `rows` rows, which are the lines of the part that the stage reads.
 
-    seconds_per_row: of one worker's work, with what loading the model took unless `startup` tells that apart.
-    startup: seconds that the first shard of a worker takes on top; None if no worker on record did several shards of the stage.
+    seconds_per_row: of one worker's work, including the loading of the model unless `startup` is known.
+    startup: seconds that the first shard of a worker takes on top; None if no worker did several shards of the stage.
     fast, typical, slow: seconds per row of the fastest, the median and the slowest shard.
     bytes_per_row: of part and rejects. passed, kept: lines, and distinct rows, that come out for each row in.
     hosts: the machines that were measured. usage: requests, tokens and their like for each row in.
@@ -91,21 +91,21 @@ def _timed(finished: Sequence[Manifest]) -> list[Manifest]:
 def _startup(timed: Sequence[Manifest]) -> tuple[float | None, set[int]]:
     """Seconds that a worker's first shard takes on top of what its later ones take per row, and which shards were first ones.
 
-    On a cluster a job is one stage, so the shards of a worker are those of its SLURM task. Elsewhere manifests do not tell.
+    On a cluster a job is one stage, so the shards of a worker are those of its SLURM task. Elsewhere manifests do not say.
     """
     workers: dict[tuple[str | None, ...], list[Manifest]] = defaultdict(list)
     for made in timed:
         if "SLURM_JOB_ID" in made.job:
             names = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_PROCID")
             workers[tuple(made.job.get(name) for name in names)].append(made)
-    on_top, firsts = [], set()
+    extra, firsts = [], set()
     for done in workers.values():
         first, *later = sorted(done, key=lambda made: made.attempt)
         firsts.add(first.shard)
         if later:
             rate = sum(made.seconds for made in later) / sum(made.rows_in for made in later)
-            on_top.append(first.seconds - rate * first.rows_in)
-    return (max(0.0, median(on_top)) if on_top else None), firsts
+            extra.append(first.seconds - rate * first.rows_in)
+    return (max(0.0, median(extra)) if extra else None), firsts
 
 
 def expected_rows(run: RunFolder, rates: Mapping[str, StageRate], shards: int) -> dict[str, int]:
@@ -150,7 +150,7 @@ def _kept(run: RunFolder, rates: Mapping[str, StageRate], leaf: str) -> float | 
 
 
 def _ingested(run: RunFolder, shard: int) -> int:
-    """The rows that ingest gave a shard, or as long as it has not, those that the plan gives it."""
+    """The rows that ingest gave a shard; before that, those that the plan gives it."""
     manifest = run.manifest(INGEST, shard)
     start, end = run.plan.shards[shard]
     return end - start if manifest is None else manifest.lines_out
@@ -159,7 +159,7 @@ def _ingested(run: RunFolder, shard: int) -> int:
 def typical_shard(run: RunFolder) -> int | None:
     """The shard to measure: of the unfinished ones the one whose number of rows is nearest to their median.
 
-    One that an earlier attempt has begun is taken only if there is no other, since its manifest would tell too few seconds.
+    One that an earlier attempt has begun is used only if there is no other, since its manifest would show too few seconds.
     """
     complete = run.complete()
     rows = {

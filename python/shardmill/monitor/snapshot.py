@@ -1,4 +1,4 @@
-"""A run's files at one moment: each folder is listed once and each file read once, however many questions are asked."""
+"""A run's files at one moment: each folder is listed once and each file is read once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Version(NamedTuple):
 
 @dataclass
 class Memory:
-    """What was read before and need not be read again: manifests, and how many lines journals have up to which byte."""
+    """What was read before and need not be read again: manifests, and the lines of journals up to some byte."""
 
     manifests: dict[str, tuple[Version, Manifest | None]] = field(default_factory=dict)
     lines: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class _Listing:
 
 @dataclass(frozen=True)
 class Snapshot(RunFolder):
-    """A run folder that is looked at once. A damaged manifest counts as none, and is named in `damaged`."""
+    """A run folder that is read once. A damaged manifest counts as none, and is listed in `damaged`."""
 
     memory: Memory = field(default_factory=Memory, compare=False)
 
@@ -85,15 +85,15 @@ class Snapshot(RunFolder):
                 state.begun = max(state.begun, begun(entry.name))
         return found
 
-    def claims(self, stage: str) -> dict[int, list[LeaseOwner]]:
-        """Who works on each shard of a stage under a live claim, one for each worker."""
+    def lease_owners(self, stage: str) -> dict[int, list[LeaseOwner]]:
+        """The owners of live leases on each shard of a stage, one for each worker."""
         me = this_process()
         matches = [self._match(entry.name) for entry in _entries(self.path / "jobs" / "claims" / stage)]
         found = {}
         for shard in {int(match[1]) for match in matches if match}:
-            holders = {holder.attempt: holder for holder in live_blocks(self.files(stage, shard), me).values()}
-            if holders:
-                found[shard] = list(holders.values())
+            owners = {owner.attempt: owner for owner in live_blocks(self.files(stage, shard), me).values()}
+            if owners:
+                found[shard] = list(owners.values())
         return found
 
     @cached_property

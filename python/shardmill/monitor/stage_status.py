@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from shardmill.launch.jobs import RENEW_SECONDS, JobsFolder
 from shardmill.monitor.cluster_state import ClusterState
 from shardmill.monitor.snapshot import Snapshot, Writing, begun
+from shardmill.quality.words import plain
+from shardmill.store.allocations import RENEW_SECONDS
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.leases import LeaseOwner
 from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST
@@ -18,12 +20,12 @@ from shardmill.util.plain_text import plain
 
 ALIVE_SECONDS = 120.0
 """An unfinished shard whose journal was written to within this time counts as running."""
-WORTH_TELLING = 60.0
+MIN_SLOW_SECONDS = 60.0
 
 
 @dataclass
 class SlowShard:
-    """A shard that takes long: its seconds so far, how often that is the median of its stage, and where it was worked on."""
+    """A slow shard: its seconds so far, how many times the median of its stage that is, and its node."""
 
     shard: int
     seconds: float
@@ -36,7 +38,7 @@ class SlowShard:
 class StageStatus:
     """One stage. Every shard is one of done, running, queued, failed, waiting, and these add up to `shards`.
 
-    queued: a live job will come to it, `queued_why` counts the reasons; failed: quarantined; waiting: the rest. Of the waiting,
+    queued: a live job will start it, `queued_why` counts the reasons; failed: quarantined; waiting: the rest. Of the waiting,
     `open` had a job that ended without finishing them, and `held_back` cannot start since the stage before failed them.
     rows_running: finished rows of unfinished shards; rows_left: expected, None while not even the stage before is known.
     rows_per_second: of one worker; workers: those at work now; eta_seconds: with these, None where nothing is known.
@@ -114,8 +116,8 @@ def _sort(
 ) -> set[int]:
     """Give each open shard of a stage its state; returns those that failed."""
     stage = status.stage
-    writing, claims = run.writing(stage), run.claims(stage)
-    aside = {} if stage == INGEST else jobs.quarantined(stage)
+    writing, owners_of = run.writing(stage), run.lease_owners(stage)
+    quarantined = {} if stage == INGEST else jobs.quarantined(stage)
     running: dict[int, float] = {}
     at_elements: Counter[str] = Counter()
     workers: set[str] = set()
@@ -124,19 +126,19 @@ def _sort(
             continue
         journals = writing.get(shard, Writing())
         status.rows_running += journals.rows
-        holders = [holder for holder in claims.get(shard, ()) if not holder.job or cluster.may_run(holder.job)]
+        owners = [owner for owner in owners_of.get(shard, ()) if not owner.job or cluster.may_run(owner.job)]
         element = cluster.shards.get((stage, shard))
-        at_elements[element.job if element is not None and element.state == "running" and shard not in aside else ""] += 1
-        if shard in aside:
+        at_elements[element.job if element is not None and element.state == "running" and shard not in quarantined else ""] += 1
+        if shard in quarantined:
             status.failed += 1
-            status.failures[shard] = plain(aside[shard].message)
-        elif holders or _is_written(journals, cluster, stage, shard):
+            status.failures[shard] = plain(quarantined[shard].message)
+        elif owners or _is_written(journals, cluster, stage, shard):
             status.running += 1
-            running[shard] = _begun(holders, journals)
-            workers |= {holder.attempt for holder in holders} or {f"shard {shard}"}
+            running[shard] = _begun(owners, journals)
+            workers |= {owner.attempt for owner in owners} or {f"shard {shard}"}
         elif element is not None and element.live:
             status.queued += 1
-            why = element.words if element.state == "queued" else "its job runs and has not come to it yet"
+            why = element.words if element.state == "queued" else "its job runs and has not started it yet"
             status.queued_why[why] = status.queued_why.get(why, 0) + 1
         else:
             status.waiting += 1
@@ -144,26 +146,26 @@ def _sort(
             status.open += shard not in blocked and element is not None and element.state == "ended"
     del at_elements[""]
     status.workers = max(len(workers), sum(min(count, cluster.workers[job]) for job, count in at_elements.items()))
-    status.slowest, status.behind = _slow(done, running, claims)
-    return set(aside)
+    status.slowest, status.behind = _slow(done, running, owners_of)
+    return set(quarantined)
 
 
 def _is_written(journals: Writing, cluster: ClusterState, stage: str, shard: int) -> bool:
     """Whether somebody writes the shard's journals; not if the job that did so has ended since."""
     element = cluster.shards.get((stage, shard))
     ended = 0.0
-    if element is not None and cluster.told and element.state != "running":
-        ended = cluster.last_held.get(element.job, 0.0) + 1.5 * RENEW_SECONDS
+    if element is not None and cluster.answered and element.state != "running":
+        ended = cluster.last_seen.get(element.job, 0.0) + 1.5 * RENEW_SECONDS
     return journals.written > max(time.time() - ALIVE_SECONDS, ended)
 
 
-def _begun(holders: Sequence[LeaseOwner], journals: Writing) -> float:
-    times = [begun(f".{holder.attempt}.") for holder in holders]
+def _begun(owners: Sequence[LeaseOwner], journals: Writing) -> float:
+    times = [begun(f".{owner.attempt}.") for owner in owners]
     return min((each for each in times if each), default=journals.begun or time.time())
 
 
 def _slow(
-    done: Mapping[int, Manifest], running: Mapping[int, float], claims: Mapping[int, Sequence[LeaseOwner]]
+    done: Mapping[int, Manifest], running: Mapping[int, float], owners_of: Mapping[int, Sequence[LeaseOwner]]
 ) -> tuple[list[SlowShard], list[SlowShard]]:
     """The three finished shards that took longest, and the running ones that are far behind."""
     if len(done) < 2:
@@ -174,8 +176,8 @@ def _slow(
     behind = []
     for shard, since in running.items():
         seconds = time.time() - since
-        if seconds > max(SLOW_FACTOR * middle, WORTH_TELLING):
-            node = next((holder.node for holder in claims.get(shard, ())), "")
+        if seconds > max(SLOW_FACTOR * middle, MIN_SLOW_SECONDS):
+            node = next((owner.node for owner in owners_of.get(shard, ())), "")
             behind.append(SlowShard(shard, seconds, seconds / middle, node, running=True))
     return slowest, sorted(behind, key=lambda slow: -slow.seconds)
 
@@ -198,9 +200,9 @@ def _rows_of_plan(run: Snapshot, needed: int) -> list[float]:
 
 
 def _expect(status: StageStatus, done: Mapping[int, Manifest], rows_in: Sequence[float]) -> list[float]:
-    """Set the rows that are left, from the rows that each shard is expected to get; returns those that it will give on.
+    """Set the rows that are left, from the rows that each shard is expected to read; returns those that it will pass on.
 
-    What is not finished yet gives on the same share as what is; all of it where nothing is.
+    Unfinished shards pass on the same share as finished ones; all rows where none is finished.
     """
     share = status.rows_out / status.rows_in if status.rows_in else 1.0
     left = sum(rows for shard, rows in enumerate(rows_in) if shard not in done)
@@ -219,15 +221,14 @@ def _add_eta(status: StageStatus, source: StageStatus | None) -> None:
 
 
 def _add_hours(run: Snapshot, cluster: ClusterState, status: StageStatus, manifests: Iterable[Manifest]) -> None:
-    """Nodes held by jobs, and the work of those that held none; for what is left, the work at the rate so far."""
+    """Hours allocated to jobs, and hours of work outside of jobs; for what is left, the work at the rate so far."""
     gpus, cpus = _per_worker(run, cluster, status.stage)
     worked = sum(made.seconds for made in manifests if "SLURM_JOB_ID" not in made.job) / 3600
     status.gpu_hours, status.cpu_hours = worked * gpus, worked * cpus
-    for held in cluster.allocations:
-        if held.stage == status.stage:
-            hours = ((held.ended or held.started) - held.started) / 3600
-            status.gpu_hours += hours * held.gpus
-            status.cpu_hours += hours * held.cpus
+    for allocation in cluster.allocations:
+        if allocation.stage == status.stage:
+            status.gpu_hours += allocation.hours * allocation.gpus
+            status.cpu_hours += allocation.hours * allocation.cpus
     left = status.seconds_left
     if left is not None:
         status.gpu_hours_left, status.cpu_hours_left = left / 3600 * gpus, left / 3600 * cpus

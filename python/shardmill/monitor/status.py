@@ -1,4 +1,4 @@
-"""How far a run is, told from its files first, then from SLURM: right while workers run, while none does, and wherever."""
+"""How far a run is, by its files first and then by SLURM. It is right while workers run, while none does, and on any machine."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.launch import slurm
-from shardmill.launch.jobs import JobsFolder
-from shardmill.launch.tasks import needed_shards
 from shardmill.monitor.cluster_state import ClusterState, read_cluster
-from shardmill.monitor.progress import closing_lines
+from shardmill.monitor.run_summary import closing_lines
 from shardmill.monitor.snapshot import Memory, Snapshot
 from shardmill.monitor.stage_status import ALIVE_SECONDS, StageStatus, stage_statuses
+from shardmill.quality.words import plain
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import INGEST, RunFolder
-from shardmill.util.plain_text import plain
+from shardmill.store.tasks import needed_shards
 
-GOING_ON, FAILED, FINISHED = 3, 1, 0
+UNFINISHED, FAILED, FINISHED = 3, 1, 0
 
 
 @dataclass
 class Seen:
-    """What earlier looks at a run found out and need not ask again."""
+    """What earlier calls of `read_status` found and need not read again."""
 
     files: Memory = field(default_factory=Memory)
     ended: dict[str, slurm.Job] = field(default_factory=dict)
@@ -32,12 +32,12 @@ class Seen:
 class ClusterStatus:
     """What SLURM says: elements (nodes' worth of work) by state, why they wait, nodes at work, the job that builds at the end.
 
-    `note` says why SLURM could not be asked; then `told` is false and the rest is from the files.
+    `note` says why SLURM did not answer; then `answered` is false and the rest is from the files.
     build_state: queued, running, ended or unknown; empty where no such job was submitted.
     """
 
     site: str
-    told: bool
+    answered: bool
     note: str
     running: int
     queued: int
@@ -51,7 +51,7 @@ class ClusterStatus:
 class RunStatus:
     """A run: its stages, the sums over them, what SLURM says, and what to do next.
 
-    finished: every needed shard stands; live: something runs, or will without being launched again, be it the job that builds.
+    finished: every needed shard is finished; live: something runs, or will without being launched again.
     goodput: accepted rows of the last stages per allocated GPU-hour (`goodput_per` says GPU-hour; CPU-hour in a run without
     GPUs). eta_seconds: None where nothing is known. bad_nodes: the nodes that are avoided, and why. damaged: manifests that
     cannot be read. cluster: None for a run that was never launched on one. closing: what became of all rows, once finished.
@@ -84,7 +84,7 @@ class RunStatus:
 
 
 def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
-    """The status of a run now. `seen`, given to each of several calls, spares reading again what has not changed."""
+    """The status of a run now. Given the same `seen`, later calls do not read again what has not changed."""
     seen = seen or Seen()
     now = Snapshot(run.path, seen.files)
     jobs = JobsFolder(now)
@@ -123,19 +123,19 @@ def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
 
 
 def exit_code(status: RunStatus) -> int:
-    """For scripts: 0 everything is finished, 3 it goes on or is yet to, 1 shards failed and nothing goes on."""
+    """For scripts: 0 everything is finished, 3 it is running or not finished, 1 shards failed and nothing is running."""
     if status.finished:
         return FINISHED
-    return FAILED if not status.live and any(stage.failed for stage in status.stages) else GOING_ON
+    return FAILED if not status.live and any(stage.failed for stage in status.stages) else UNFINISHED
 
 
 def _is_live(run: Snapshot, cluster: ClusterState, stages: list[StageStatus]) -> bool:
-    """Whether somebody works on the run or will. Between two shards there is a moment in which no file says so."""
+    """Whether a worker is running or will be. Between two shards there is a moment in which no file says so."""
     if cluster.live or any(stage.running for stage in stages):
         return True
     recent = time.time() - run.last_progress < ALIVE_SECONDS
     begun = any(stage.done for stage in stages if stage.stage != INGEST)
-    return recent and begun and not cluster.told and not any(stage.failed for stage in stages)
+    return recent and begun and not cluster.answered and not any(stage.failed for stage in stages)
 
 
 def _eta(stages: list[StageStatus]) -> float | None:
@@ -147,13 +147,13 @@ def _eta(stages: list[StageStatus]) -> float | None:
 
 
 def _sum_known(values: list[float | None]) -> float | None:
-    """The sum; None when a part of it is not known."""
+    """The sum; None if a part of it is not known."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 
 
 def _cost(values: list[float | None]) -> float | None:
-    """The sum over the stages that have a price; None when none has."""
+    """The sum over the stages that have a price; None if none has."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
@@ -162,7 +162,7 @@ def _cluster_status(cluster: ClusterState) -> ClusterStatus:
     build = cluster.finish.words if cluster.finish and cluster.finish.state != "unknown" else ""
     return ClusterStatus(
         site=cluster.site,
-        told=cluster.told,
+        answered=cluster.answered,
         note=plain(cluster.note),
         running=cluster.count("running"),
         queued=cluster.count("queued"),
@@ -179,19 +179,19 @@ def _next_step(status: RunStatus) -> str:
         again += f" --site {status.cluster.site}"
     failed = any(stage.failed for stage in status.stages)
     if status.finished and status.live:
-        return f"every shard is finished, the datasets are yet to be built; to follow it: shardmill status {status.run} --watch"
+        return f"every shard is finished, the datasets are being built; to watch: shardmill status {status.run} --watch"
     datasets = Path(status.run) / "datasets"
     if status.finished and datasets.exists():
         return f"everything is finished; the datasets are in {datasets}"
     if status.finished:
-        return f"everything is finished; make the datasets: shardmill build {status.run}"
+        return f"every shard is finished; to build the datasets: shardmill build {status.run}"
     if status.live:
         why = f"; what failed: shardmill failures {status.run}" if failed else ""
-        stop = f", to stop it: shardmill cancel {status.run}" if status.cluster is not None else ""
-        return f"it goes on; to follow it: shardmill status {status.run} --watch{stop}{why}"
+        stop = f"; to stop: shardmill cancel {status.run}" if status.cluster is not None else ""
+        return f"running; to watch: shardmill status {status.run} --watch{stop}{why}"
     if failed:
-        mended = f"shardmill retry {status.run}" if status.cluster is not None else again
-        return f"see what failed: shardmill failures {status.run}; mend the cause, then: {mended}"
-    if status.cluster is not None and not status.cluster.told:
-        return f"look from a login node for jobs in the queue; if there are none: {again}"
-    return f"go on with: {again}"
+        retry = f"shardmill retry {status.run}" if status.cluster is not None else again
+        return f"see what failed: shardmill failures {status.run}; fix the cause, then: {retry}"
+    if status.cluster is not None and not status.cluster.answered:
+        return f"see on a login node whether jobs are in the queue; if not: {again}"
+    return f"to continue: {again}"

@@ -16,17 +16,18 @@ from shardmill.monitor.status import RunStatus, Seen, read_status
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.plain_text import ranges
 from shardmill.util.progress import clock
+from shardmill.util.words import count_of
 
 MAX_SHOWN = 3
-WORTH_TELLING = 10.0
-"""Nobody waits for a slow shard of fewer seconds."""
+MIN_SLOW_SECONDS = 10.0
+"""A slow shard of fewer seconds does not matter to anyone."""
 STATES = ("running", "queued", "failed", "waiting")
 
 
 def watch(run: RunFolder, seconds: float) -> RunStatus:
-    """Show the status every `seconds` until nothing goes on; without a terminal, a plain line whenever it has changed.
+    """Show the status every `seconds` until nothing is running; without a terminal, a plain line whenever it has changed.
 
-    Ctrl-C ends it. Returns what was seen last.
+    Ctrl-C ends it. Returns the last status.
     """
     console, seen = Console(), Seen()
     status = read_status(run, seen)
@@ -46,7 +47,7 @@ def watch(run: RunFolder, seconds: float) -> RunStatus:
                 time.sleep(seconds)
                 status = read_status(run, seen)
     except KeyboardInterrupt:
-        print("no longer watching; the run goes on", file=sys.stderr)
+        print("stopped watching; the run continues", file=sys.stderr)
         return status
     console.print(render_status(status), soft_wrap=True)  # commands are to be copied
     return status
@@ -56,8 +57,8 @@ def _line(status: RunStatus) -> str:
     """`extract_objects 5/8, propose_negatives 2/8; 3 running, 1 failed; ETA 10:00`."""
     stages = ", ".join(f"{stage.stage} {stage.done}/{stage.shards}" for stage in status.stages[1:])
     counts = {what: sum(getattr(stage, what) for stage in status.stages) for what in STATES}
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return f"{stages}; {told}; ETA {eta(status.eta_seconds)}"
+    states = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{stages}; {states or 'nothing in progress'}; ETA {eta(status.eta_seconds)}"
 
 
 def render_status(status: RunStatus) -> Group:
@@ -91,7 +92,7 @@ def _hours(hours: float | None) -> str:
 
 
 def _shards(stage: StageStatus) -> str:
-    """`5/8, 2 running, 1 failed`: how many are done, and what becomes of the others."""
+    """`5/8, 2 running, 1 failed`: how many are done, and the state of the others."""
     counts = {what: getattr(stage, what) for what in STATES[:3]}
     return ", ".join([f"{stage.done}/{stage.shards}", *(f"{count} {what}" for what, count in counts.items() if count)])
 
@@ -103,9 +104,9 @@ def _lines(status: RunStatus) -> list[str]:
     for stage in status.stages:
         lines += _failure_lines(status, stage)
         if stage.open and not status.live:
-            lines.append(f"{stage.stage}: the jobs of {stage.open:,} shards ended without finishing them")
+            lines.append(f"{stage.stage}: {count_of(stage.open, 'shard')} left unfinished by jobs that have ended")
     lines += [f"node {node} is avoided: {reason}" for node, reason in status.bad_nodes.items()]
-    lines += [f"{path} is damaged and counts as missing; delete it and launch again" for path in status.damaged]
+    lines += [f"{path} is corrupt and counts as missing; delete it and launch again" for path in status.damaged]
     return lines
 
 
@@ -124,13 +125,13 @@ def _sum_line(status: RunStatus) -> str:
 
 
 def _token_line(stage: StageStatus) -> str:
-    """`extract_objects: 1,290,000 prompt tokens (93 % cached), 31,000 answered, 1,900 tokens/s a worker; cost 1.20, 3.40 left`"""
+    """`extract_objects: 1,290 prompt tokens (93% cached), 31 completion tokens, 9 tokens/s per worker; cost 1.20, 3.40 left`"""
     prompt, answered = stage.usage.get("prompt_tokens", 0), stage.usage.get("completion_tokens", 0)
     if not prompt:
         return ""
     cached = stage.usage.get("cached_tokens", 0) / prompt
-    speed = f", {stage.tokens_per_second:,.0f} tokens/s a worker" if stage.tokens_per_second else ""
-    line = f"{stage.stage}: {prompt:,.0f} prompt tokens ({cached:.0%} cached), {answered:,.0f} answered{speed}"
+    speed = f", {stage.tokens_per_second:,.0f} tokens/s per worker" if stage.tokens_per_second else ""
+    line = f"{stage.stage}: {prompt:,.0f} prompt tokens ({cached:.0%} cached), {answered:,.0f} completion tokens{speed}"
     if stage.cost is None:
         return line
     left = "" if stage.finished else f", {_money(stage.cost_left)} left"
@@ -147,37 +148,37 @@ def _cluster_lines(status: RunStatus) -> list[str]:
         return []
     lines = [cluster.note] if cluster.note else []
     if cluster.running:
-        lines.append(f"{cluster.running:,} jobs running on {_few(cluster.nodes)}")
-    lines += [f"{count:,} jobs {why}" for why, count in cluster.queued_why.items()]
-    if cluster.told and not (cluster.running or cluster.queued) and not status.finished:
+        lines.append(f"{count_of(cluster.running, 'job')} running on {_few(cluster.nodes)}")
+    lines += [f"{count_of(count, 'job')}: {why}" for why, count in cluster.queued_why.items()]
+    if cluster.answered and not (cluster.running or cluster.queued) and not status.finished:
         lines.append("no job of this run is in the queue")
     if cluster.build:
-        lines.append(f"the datasets: {cluster.build}")
+        lines.append(f"datasets: {cluster.build}")
     return lines
 
 
 def _few(nodes: list[str]) -> str:
-    more = f" and {len(nodes) - 8} more nodes" if len(nodes) > 8 else ""
+    more = f" and {count_of(len(nodes) - 8, 'more node')}" if len(nodes) > 8 else ""
     return ", ".join(nodes[:8]) + more
 
 
 def _slow_line(stage: StageStatus) -> str:
     """`create_mcq: slowest shards 5 (12:03, 2.1 x the median, n1), 7 (...)`; running ones that are far behind come first."""
-    slowest = stage.slowest if stage.slowest and stage.slowest[0].seconds >= WORTH_TELLING else []
+    slowest = stage.slowest if stage.slowest and stage.slowest[0].seconds >= MIN_SLOW_SECONDS else []
     shown = [*stage.behind[:MAX_SHOWN], *slowest]
     return f"{stage.stage}: slowest shards " + ", ".join(map(_slow, shown)) if shown else ""
 
 
 def _slow(slow: SlowShard) -> str:
     still = "running for " if slow.running else ""
-    place = f", {slow.node}" if slow.node else ""
-    return f"{slow.shard} ({still}{clock(slow.seconds)}, {slow.times_median:.1f} x the median{place})"
+    node = f", {slow.node}" if slow.node else ""
+    return f"{slow.shard} ({still}{clock(slow.seconds)}, {slow.times_median:.1f} x the median{node})"
 
 
 def _failure_lines(status: RunStatus, stage: StageStatus) -> list[str]:
     lines = [f"{stage.stage} shard {shard} failed: {message}" for shard, message in list(stage.failures.items())[:MAX_SHOWN]]
     if stage.failed > MAX_SHOWN:
-        lines.append(f"{stage.stage}: {stage.failed:,} shards failed: {ranges(stage.failures)}")
+        lines.append(f"{stage.stage}: {count_of(stage.failed, 'shard')} failed: {ranges(stage.failures)}")
     if stage.held_back:
-        lines.append(f"{stage.stage}: {stage.held_back:,} shards wait for shards that failed before")
+        lines.append(f"{stage.stage}: {count_of(stage.held_back, 'shard')} blocked by failures in an earlier stage")
     return lines

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from shardmill.tables.base import LINE, MAX_RECORD, ROW_ID, Batch, Table, not_utf8
 from shardmill.tables.csv_blocks import parse_block, well_formed
 from shardmill.tables.csv_careful import (
@@ -118,6 +116,8 @@ def _quotes_have_meaning(path: Path, encoding: str | None, delimiter: str) -> bo
     with TextSource(path, encoding) as source:
         data, at_end = source.peek(SAMPLE)
     data = data[: data.rfind(b"\n") + 1]
+    import numpy as np
+
     text = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(text == QUOTE)
     if not len(quotes):

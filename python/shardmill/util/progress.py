@@ -36,14 +36,19 @@ def clock(seconds: float) -> str:
 
 
 class ProgressLine:
-    """Rows, rate and ETA: a bar on a terminal, else a line now and then."""
+    """Rows, rate and ETA: a bar on a terminal, else a line now and then.
 
-    def __init__(self, label: str):
+    Args:
+        label: What the line begins with.
+        bar: Whether a terminal may show a bar; only one can be shown at a time.
+    """
+
+    def __init__(self, label: str, *, bar: bool = True):
         self._label = label
         self._started = time.monotonic()
         self._next = self._started + FIRST_LINE_SECONDS
         self._printed = self._ended = False
-        self._bars = _terminal_bars() if sys.stderr.isatty() else None
+        self._bars = _terminal_bars() if bar and sys.stderr.isatty() else None
         self._task = self._bars.add_task(label, start=True, rejected="") if self._bars else None
 
     def __call__(self, progress: Progress) -> None:

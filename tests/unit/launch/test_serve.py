@@ -1,4 +1,4 @@
-"""A server is announced while it answers, started again when it dies or falls silent, and gone when its keeper goes."""
+"""A server is announced while it answers, started again when it does not, and withdrawn when its supervisor ends."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PROGRAM = """
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("LOOK_SECONDS", 0.05), ("BEAT_SECONDS", 0.1), ("ANSWER_SECONDS", 0.3), ("SILENT_SECONDS", 0.5)):
+    for name, seconds in (("POLL_SECONDS", 0.05), ("RENEW_SECONDS", 0.1), ("ANSWER_SECONDS", 0.3), ("STALE_SECONDS", 0.5)):
         monkeypatch.setattr(serve, name, seconds)
     monkeypatch.delenv("SHARDMILL_API_KEY", raising=False)
 
@@ -70,7 +70,7 @@ def keep(tmp_path: Path, program: Path) -> Iterator[Callable[[], ServerSuperviso
     told: list[str] = []
 
     def start() -> ServerSupervisor:
-        keeper = ServerSupervisor(
+        supervisor = ServerSupervisor(
             command=lambda port: [sys.executable, str(program), str(port), str(tmp_path)],
             model="m",
             folder=tmp_path / "servers",
@@ -81,9 +81,9 @@ def keep(tmp_path: Path, program: Path) -> Iterator[Callable[[], ServerSuperviso
             should_stop=ended.is_set,
             say=told.append,
         )
-        threads.append(threading.Thread(target=keeper))
+        threads.append(threading.Thread(target=supervisor))
         threads[-1].start()
-        return keeper
+        return supervisor
 
     start.end = ended.set  # type: ignore[attr-defined]
     start.threads = threads  # type: ignore[attr-defined]
@@ -117,14 +117,15 @@ def pids(tmp_path: Path) -> list[int]:
 
 
 def test_a_server_is_announced_with_a_key_that_only_we_can_read(keep: Callable[[], ServerSupervisor], tmp_path: Path) -> None:
-    keeper = keep()
+    supervisor = keep()
     server = await_servers(tmp_path / "servers")
-    assert server.key() == keeper.key and len(keeper.key) > 20
+    assert server.key() == supervisor.key and len(supervisor.key) > 20
     assert Path(server.key_file).stat().st_mode & 0o077 == 0
     assert (
-        keeper.key not in repr(keeper) and keeper.key not in (tmp_path / "servers" / f"127.0.0.1-{os.getpid()}.json").read_text()
+        supervisor.key not in repr(supervisor)
+        and supervisor.key not in (tmp_path / "servers" / f"127.0.0.1-{os.getpid()}.json").read_text()
     )
-    assert load_of(server) == Load(running=3, waiting=0, answered=1200)
+    assert load_of(server) == Load(running=3, waiting=0, generated=1200)
 
 
 def test_a_server_that_is_killed_is_started_again_and_its_new_address_told(
@@ -150,23 +151,23 @@ def test_a_server_that_falls_silent_is_withdrawn_and_started_again(keep: Callabl
     assert not is_alive(pids(tmp_path)[0])
 
 
-def test_a_server_that_is_never_well_is_given_up_with_its_last_lines_and_a_remedy(
+def test_a_server_that_never_answers_is_given_up_with_its_last_lines_and_a_remedy(
     keep: Callable[[], ServerSupervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Path
 ) -> None:
     (tmp_path / "broken").touch()
     monkeypatch.setattr(serve, "MAX_STARTS", 2)
-    keeper = ServerSupervisor(
+    supervisor = ServerSupervisor(
         command=lambda port: [sys.executable, str(program), str(port), str(tmp_path)],
         model="m", folder=tmp_path / "servers", log=tmp_path / "serve.log", host="127.0.0.1", environment=dict(os.environ),
         start_seconds=10, should_stop=lambda: False, say=lambda line: None,
     )  # fmt: skip
-    with pytest.raises(UserError, match=r"never well.*lower max_model_len.*out of memory.*serve.log"):
-        keeper()
+    with pytest.raises(UserError, match=r"never answered.*lower max_model_len.*out of memory.*serve.log"):
+        supervisor()
     assert len(pids(tmp_path)) == 2
     assert list((tmp_path / "servers").iterdir()) == []
 
 
-def test_a_keeper_that_ends_leaves_no_process_and_no_file(keep: Callable[[], ServerSupervisor], tmp_path: Path) -> None:
+def test_a_supervisor_that_ends_leaves_no_process_and_no_file(keep: Callable[[], ServerSupervisor], tmp_path: Path) -> None:
     keep()
     await_servers(tmp_path / "servers")
     keep.end()  # type: ignore[attr-defined]
@@ -176,20 +177,21 @@ def test_a_keeper_that_ends_leaves_no_process_and_no_file(keep: Callable[[], Ser
     assert not any(is_alive(pid) for pid in pids(tmp_path))
 
 
-def test_a_server_dies_with_a_keeper_that_is_killed(tmp_path: Path, program: Path) -> None:
+def test_a_server_dies_with_a_supervisor_that_is_killed(tmp_path: Path, program: Path) -> None:
     code = f"""
         import os, sys
         from pathlib import Path
         from shardmill.launch import serve
-        serve.LOOK_SECONDS = 0.05
+        serve.POLL_SECONDS = 0.05
         folder = Path({str(tmp_path)!r})
         command = lambda port: [sys.executable, {str(program)!r}, str(port), str(folder)]
-        serve.ServerSupervisor(command, "m", folder / "servers", folder / "log", "127.0.0.1", dict(os.environ), 10, lambda: False, print)()
+        paths = folder / "servers", folder / "log", "127.0.0.1"
+        serve.ServerSupervisor(command, "m", *paths, dict(os.environ), 10, lambda: False, print)()
     """
-    keeper = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+    supervisor = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
     await_servers(tmp_path / "servers")
-    keeper.kill()
-    keeper.wait()
+    supervisor.kill()
+    supervisor.wait()
     deadline = time.monotonic() + 10
     while is_alive(pids(tmp_path)[0]) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -223,6 +225,6 @@ def test_the_command_line_has_the_settings_of_the_model_file(monkeypatch: pytest
 
 
 def test_a_model_that_vllm_cannot_serve_is_refused() -> None:
-    with pytest.raises(UserError, match="of the kind openai"):
+    with pytest.raises(UserError, match="is openai"):
         served_settings("openai-api")
     assert served_settings("/models/own").model == "/models/own"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shardmill.launch.jobs import ArrayRecord
 from shardmill.launch.slurm import Job
 from shardmill.launch.throttle import wanted_shares
+from shardmill.store.jobs import ArrayRecord
 
 
 def array(job: str, stage: str, count: int, chained_to: str | None = None) -> ArrayRecord:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.launch.tasks import Task
 from shardmill.launch.worker_process import HEADER_BYTES, journal_bytes
 from shardmill.store.layout import ShardFiles
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.tasks import Task
 
 
 def test_a_journal_that_goes_while_it_is_looked_at_counts_as_nothing(

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import JobsFolder, Submission
 from shardmill.launch.site import Site
 from shardmill.monitor.estimate import Estimate, estimate, makespan, probe
 from shardmill.monitor.estimate_view import render
 from shardmill.monitor.rates import stage_rates, typical_shard
+from shardmill.store.jobs import JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
 
 FIRST, SECOND = "extract_objects", "propose_negatives"
@@ -38,7 +38,7 @@ def finish(run: RunFolder, stage: str, shard: int, seconds: float) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "seconds": seconds}))
 
 
-def told(run: RunFolder, site: Site | None = None, max_parallel: int | None = None) -> Estimate:
+def estimate_of(run: RunFolder, site: Site | None = None, max_parallel: int | None = None) -> Estimate:
     return estimate(run, site, stage_rates(run), max_parallel)
 
 
@@ -50,7 +50,7 @@ def text(made: Estimate) -> str:
 
 def test_hours_and_gpu_hours_of_a_cluster(run: RunFolder) -> None:
     finish(run, FIRST, 0, 3600.0)  # an hour for ten rows
-    made = told(run, Site(name="mine", stages={FIRST: {"gpus_per_worker": 2, "minutes": 600}}), 1)
+    made = estimate_of(run, Site(name="mine", stages={FIRST: {"gpus_per_worker": 2, "minutes": 600}}), 1)
     stage = made.stages[0]
     assert (stage.rows, stage.worker_hours, stage.workers_per_node) == (80, 8, 4)
     assert (stage.gpu_hours, stage.gpu_hours_busy) == (16, 16)  # eight shards on four workers: two hours of eight GPUs
@@ -62,7 +62,7 @@ def test_hours_and_gpu_hours_of_a_cluster(run: RunFolder) -> None:
 def test_a_node_is_held_by_all_workers_until_the_last_shard_of_a_group_is_done(run: RunFolder) -> None:
     finish(run, FIRST, 0, 3600.0)
     site = Site(name="mine", gpus_per_node=5, cpu_workers_per_node=5, stages={FIRST: {"gpus_per_worker": 1}})
-    made = told(run, site)
+    made = estimate_of(run, site)
     assert (made.elements, made.shards_per_element) == (2, 5)
     stage = made.stages[0]
     assert stage.gpu_hours == 10  # five shards on five GPUs, then three shards on five GPUs: an hour each
@@ -72,15 +72,15 @@ def test_a_node_is_held_by_all_workers_until_the_last_shard_of_a_group_is_done(r
 def test_more_nodes_make_it_shorter_up_to_one_group_each(run: RunFolder) -> None:
     finish(run, FIRST, 0, 3600.0)
     site = Site(name="mine", cpu_workers_per_node=2)
-    assert [told(run, site, nodes).hours for nodes in (1, 2, 3, 4, 8)] == [4, 2, 2, 1, 1]
+    assert [estimate_of(run, site, nodes).hours for nodes in (1, 2, 3, 4, 8)] == [4, 2, 2, 1, 1]
 
 
 def test_groups_are_those_of_the_launch_before(run: RunFolder) -> None:
     finish(run, FIRST, 0, 3600.0)
     site = Site(name="mine", cpu_workers_per_node=2)
-    assert told(run, site).elements == 4
+    assert estimate_of(run, site).elements == 4
     JobsFolder(run).add_submission(Submission(site="mine", group=4))
-    assert (told(run, site).elements, told(run, site).stages[0].minutes_per_element) == (2, 120)
+    assert (estimate_of(run, site).elements, estimate_of(run, site).stages[0].minutes_per_element) == (2, 120)
 
 
 def test_stages_overlap_element_by_element() -> None:
@@ -101,15 +101,15 @@ def test_the_whole_run_chains_its_stages(run: RunFolder) -> None:
     finish(run, FIRST, 0, 3600.0)
     finish(run, SECOND, 0, 7200.0)
     site = Site(name="mine", cpu_workers_per_node=4)
-    assert (told(run, site).hours, told(run, site).nodes) == (3, 2)
-    assert told(run, site, 1).hours == 6
-    assert told(run).hours == told(run).worker_hours == 24  # one worker here
+    assert (estimate_of(run, site).hours, estimate_of(run, site).nodes) == (3, 2)
+    assert estimate_of(run, site, 1).hours == 6
+    assert estimate_of(run).hours == estimate_of(run).worker_hours == 24  # one worker here
 
 
 def test_the_range_is_that_of_the_fastest_and_the_slowest_shard(run: RunFolder) -> None:
     for shard, seconds in ((0, 3600.0), (1, 7200.0), (2, 10800.0)):
         finish(run, FIRST, shard, seconds)
-    made = told(run, Site(name="mine", stages={FIRST: {"gpus_per_worker": 1}}))
+    made = estimate_of(run, Site(name="mine", stages={FIRST: {"gpus_per_worker": 1}}))
     stage = made.stages[0]
     assert (stage.worker_hours_low, stage.worker_hours, stage.worker_hours_high) == (8, 16, 24)
     assert (made.hours_low, made.hours, made.hours_high) == (1, 2, 3)
@@ -120,7 +120,7 @@ def test_the_range_is_that_of_the_fastest_and_the_slowest_shard(run: RunFolder) 
 
 def test_one_shard_gives_no_range(run: RunFolder) -> None:
     finish(run, FIRST, 0, 3600.0)
-    made = told(run)
+    made = estimate_of(run)
     stage = made.stages[0]
     assert (stage.worker_hours_low, stage.worker_hours_high, stage.spread) == (None, None, None)
     assert (made.hours_low, made.gpu_hours_low) == (None, None)
@@ -132,7 +132,7 @@ def test_a_worker_that_starts_again_for_each_element_loads_its_model_again(run: 
         finish(run, FIRST, shard, seconds)
         path = run.files(FIRST, shard).manifest
         path.write_text(json.dumps({**json.loads(path.read_text()), "job": {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0"}}))
-    stage = told(run, Site(name="mine", cpu_workers_per_node=4)).stages[0]
+    stage = estimate_of(run, Site(name="mine", cpu_workers_per_node=4)).stages[0]
     assert stage.minutes_per_shard == 60
     assert stage.minutes_per_element == 90
     assert stage.worker_hours == 8 + 8 * 0.5  # two elements of four workers
@@ -143,35 +143,35 @@ def test_disk_is_bytes_per_row_and_what_is_there_is_not_needed_again(run: RunFol
         finish(run, FIRST, shard, 1.0)
     files = [run.files(FIRST, shard) for shard in range(2)]
     there = sum(each.part.stat().st_size + each.rejects.stat().st_size for each in files)
-    made = told(run)
+    made = estimate_of(run)
     assert (made.bytes, made.bytes_left) == (there * 4, there * 3)
-    assert not any("left" in note for note in made.notes)
+    assert not any("more disk" in note for note in made.notes)
     usage = namedtuple("usage", "total used free")(10**9, 10**9, there * 3 - 1)  # a full disk cannot be made in a test
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    assert any("more and" in note and "left" in note for note in told(run).notes)
+    assert any("more disk" in note and "free" in note for note in estimate_of(run).notes)
 
 
 def test_the_advice_is_a_shard_of_ten_to_thirty_minutes(run: RunFolder) -> None:
     finish(run, FIRST, 0, 7200.0)
-    assert any("--rows-per-shard 2" in note for note in told(run).notes)
+    assert any("--rows-per-shard 2" in note for note in estimate_of(run).notes)
     finish(run, FIRST, 0, 1200.0)
-    assert not any("replan" in note for note in told(run).notes)
+    assert not any("replan" in note for note in estimate_of(run).notes)
     finish(run, FIRST, 0, 120.0)  # too short, and the run is worth it: 16 minutes
-    assert any("--rows-per-shard 80" in note for note in told(run).notes)
+    assert any("--rows-per-shard 80" in note for note in estimate_of(run).notes)
     finish(run, FIRST, 0, 10.0)  # the whole run is a minute
-    assert not any("replan" in note for note in told(run).notes)
+    assert not any("replan" in note for note in estimate_of(run).notes)
 
 
 def test_an_element_that_outlives_its_time_limit_is_told_and_its_shards_alone_do_not_matter(run: RunFolder) -> None:
     finish(run, FIRST, 0, 3000.0)
     site = Site(name="mine", cpu_workers_per_node=4, max_minutes=90)
-    stage = told(run, site).stages[0]
+    stage = estimate_of(run, site).stages[0]
     assert (stage.minutes_per_element, stage.minutes_limit) == (50, 60)
-    assert not any("queued again" in note for note in told(run, site).notes)
+    assert not any("requeued" in note for note in estimate_of(run, site).notes)
     JobsFolder(run).add_submission(Submission(site="mine", group=8))  # two turns of 50 minutes, and the site allows 90
-    stage = told(run, site).stages[0]
+    stage = estimate_of(run, site).stages[0]
     assert (stage.minutes_per_element, stage.minutes_limit) == (100, 90)
-    assert any("1:40:00 and its jobs have 1:30:00: they are queued again" in note for note in told(run, site).notes)
+    assert any("1:40:00 and its jobs have 1:30:00: they are requeued" in note for note in estimate_of(run, site).notes)
 
 
 def test_a_target_makes_it_a_part_of_the_run(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
@@ -180,25 +180,27 @@ def test_a_target_makes_it_a_part_of_the_run(make_run: Callable[..., RunFolder],
     run = make_run(input=table, num_shards=8, target_rows=25)
     for stage in run.stages:
         finish(run, stage, 0, 3600.0)
-    made = told(run)
+    made = estimate_of(run)
     assert (made.shards, made.stages[0].rows, made.stages[0].worker_hours) == (3, 30, 3)
-    assert any("3 of 8 shards give the 25 rows" in note for note in made.notes)
+    assert any("3 of 8 shards give the target of 25 rows" in note for note in made.notes)
 
 
 def test_what_is_not_known_is_said(run: RunFolder) -> None:
-    made = told(run)
+    made = estimate_of(run)
     assert (made.stages, made.unmeasured, made.hours) == ([], run.stages, 0)
     assert "not measured yet" in text(made)
     finish(run, FIRST, 0, 1.0)
     manifest = run.manifest(FIRST, 0)
     assert manifest is not None
-    assert any(note.startswith(f"measured on 1 shard, 10 rows a stage, on {manifest.host};") for note in told(run).notes)
+    assert any(
+        note.startswith(f"measured on 1 shard and 10 rows per stage, on {manifest.host};") for note in estimate_of(run).notes
+    )
 
 
 def test_it_fits_a_terminal_and_json(run: RunFolder) -> None:
     for shard in range(2):
         finish(run, FIRST, shard, 360_000.0 * (1 + shard))
-    made = told(run, Site(name="mine", stages={FIRST: {"gpus_per_worker": 1}}))
+    made = estimate_of(run, Site(name="mine", stages={FIRST: {"gpus_per_worker": 1}}))
     row = next(line for line in text(made).splitlines() if line.startswith(FIRST))
     assert "…" not in row and "1,200" in row
     assert json.loads(json.dumps(made.to_dict()))["stages"][0]["gpu_hours"] == 1200

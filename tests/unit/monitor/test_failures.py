@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import BadNode, Failure, JobsFolder, Submission
 from shardmill.monitor.failures import FailureReport, masked, read_failures, render
+from shardmill.store.jobs import BadNode, Failure, JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
 
 STAGE, NEXT = "extract_objects", "propose_negatives"
@@ -25,8 +25,8 @@ def run(make_run: Callable[..., RunFolder]) -> RunFolder:
 
 
 def fail(run: RunFolder, shard: int, message: str = "no such model", stage: str = STAGE, **values: Any) -> None:
-    told = {"kind": "refused", "node": "n1", "job": "7_0", **values}
-    JobsFolder(run).note_failure(Failure(stage=stage, shard=shard, message=message, **told))
+    text = {"kind": "refused", "node": "n1", "job": "7_0", **values}
+    JobsFolder(run).note_failure(Failure(stage=stage, shard=shard, message=message, **text))
 
 
 def text_of(report: FailureReport) -> str:
@@ -63,7 +63,7 @@ def test_only_the_last_failure_of_an_unfinished_shard_counts(run: RunFolder) -> 
     run_shard(run, STAGE, 2)
     causes = read_failures(run).causes
     assert [(cause.message, cause.shards, cause.quarantined) for cause in causes] == [("last", [1], [])]
-    assert causes[0].next == "it is tried again by its job, or by the next launch"
+    assert causes[0].next == "its job or the next launch tries it again"
     assert "1 shard (1), quarantined: none" in text_of(read_failures(run))
 
 
@@ -94,13 +94,13 @@ def test_a_log_that_is_gone_is_no_failure_of_the_report(run: RunFolder, tmp_path
 
 @pytest.mark.parametrize(
     ("kind", "remedy"),
-    [("died", "memory_gb"), ("error", "read the log"), ("refused", "mend what the message names"), ("stuck", "more minutes")],
+    [("died", "memory_gb"), ("error", "read the log"), ("refused", "fix what the message names"), ("stuck", "more minutes")],
 )
 def test_it_says_what_to_do_next(run: RunFolder, kind: str, remedy: str) -> None:
     for _ in range(3):
         fail(run, 1, kind=kind)
-    told = read_failures(run).causes[0].next
-    assert remedy in told and told.endswith(f"shardmill launch negbench --run {run.path}")
+    text = read_failures(run).causes[0].next
+    assert remedy in text and text.endswith(f"shardmill launch negbench --run {run.path}")
     JobsFolder(run).add_submission(Submission(site="mine"))
     assert read_failures(run).causes[0].next.endswith(f"shardmill retry {run.path}")
 

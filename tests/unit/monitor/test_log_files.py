@@ -12,14 +12,14 @@ import pytest
 
 from scripted_slurm import ScriptedSlurm
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import ArrayRecord, Failure, JobsFolder, Submission
-from shardmill.launch.task_logs import TaskLogs
-from shardmill.launch.tasks import Task
 from shardmill.monitor.log_files import excerpt, last_lines, latest_text, logs_of
+from shardmill.quality.words import plain, ranges
+from shardmill.store.jobs import ArrayRecord, Failure, JobsFolder, Submission
 from shardmill.store.leases import Leases, this_process
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.task_logs import TaskLogs
+from shardmill.store.tasks import Task
 from shardmill.util.errors import UserError
-from shardmill.util.plain_text import plain, ranges
 
 STAGE = "extract_objects"
 
@@ -110,22 +110,22 @@ def test_slots_of_plain_jobs_and_of_nodes_by_number_are_found(run: RunFolder) ->
 def test_without_a_log_it_says_why(run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="shard 1 has no log yet: it was never started"):
         logs_of(run, STAGE, 1)
-    with pytest.raises(UserError, match="extract_objects has no log: it was not begun yet"):
+    with pytest.raises(UserError, match="extract_objects has no log: it was not started yet"):
         logs_of(run, STAGE)
     with pytest.raises(UserError, match="no shard 9"):
         logs_of(run, STAGE, 9)
     submit(run, [0, 1], [2, 3])
-    slurm = ScriptedSlurm(tmp_path / "bin", monkeypatch)
-    slurm.squeue("7_0|PENDING||Resources", "7_1|RUNNING|n2|None")
+    fake = ScriptedSlurm(tmp_path / "bin", monkeypatch)
+    fake.squeue("7_0|PENDING||Resources", "7_1|RUNNING|n2|None")
     with pytest.raises(UserError, match="shard 1 has no log yet: it is queued as job 7_0, waiting for a free node"):
         latest_text(run, STAGE, 1)
-    with pytest.raises(UserError, match="its job 7_1 runs on n2 and has not come to it"):
+    with pytest.raises(UserError, match="its job 7_1 runs on n2 and has not started it"):
         latest_text(run, STAGE, 3)
-    slurm.squeue("7_0|CANCELLED||None")
-    with pytest.raises(UserError, match="its job 7_0 was cancelled before it came to it"):
+    fake.squeue("7_0|CANCELLED||None")
+    with pytest.raises(UserError, match="its job 7_0 was cancelled before it started it"):
         latest_text(run, STAGE, 1)
-    slurm.down()
-    with pytest.raises(UserError, match="it was submitted as job 7_0, which has not come to it"):
+    fake.down()
+    with pytest.raises(UserError, match="it was submitted as job 7_0, which has not started it"):
         latest_text(run, STAGE, 1)
     run_shard(run, STAGE, 1)
     with pytest.raises(UserError, match="shard 1 is finished and has no log"):

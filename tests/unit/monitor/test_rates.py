@@ -26,7 +26,7 @@ def run(make_run: Callable[..., RunFolder], tmp_path: Path) -> RunFolder:
     return make_run(input=table, num_shards=8)
 
 
-def told(run: RunFolder, stage: str, shard: int, **values: Any) -> None:
+def change_manifest(run: RunFolder, stage: str, shard: int, **values: Any) -> None:
     """Make a manifest say something else."""
     path = run.files(stage, shard).manifest
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
@@ -34,7 +34,7 @@ def told(run: RunFolder, stage: str, shard: int, **values: Any) -> None:
 
 def finish(run: RunFolder, shard: int, seconds: float, **values: Any) -> None:
     run_shard(run, FIRST, shard)
-    told(run, FIRST, shard, seconds=seconds, **values)
+    change_manifest(run, FIRST, shard, seconds=seconds, **values)
 
 
 def test_rates_are_sums_over_the_finished_shards(run: RunFolder) -> None:
@@ -63,7 +63,7 @@ def test_an_interrupted_shard_is_not_timed_since_its_manifest_has_the_last_attem
     made = run_shard(run, FIRST, 0)
     assert 0 < made.elsewhere < 10
     assert made.usage["requests"] == 10
-    told(run, FIRST, 0, seconds=0.001)
+    change_manifest(run, FIRST, 0, seconds=0.001)
     for shard in (1, 2):
         finish(run, shard, 20.0)
     rate = stage_rates(run)[FIRST]

@@ -1,4 +1,4 @@
-"""What requests cost: summed over all attempts in the manifest, told by status and estimate, priced by the model file."""
+"""What requests cost: summed over all attempts in the manifest, shown by status and estimate, priced by the model file."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_status_tells_tokens_and_cost_of_what_is_done_and_what_is_left(run: RunF
     assert stage.rows_left and stage.cost_left == pytest.approx(stage.rows_left * (per_row + seconds / rows))
     out = io.StringIO()
     Console(file=out, width=200).print(render_status(read_status(run)), soft_wrap=True)
-    assert f"{STAGE}: {1000 * rows:,} prompt tokens (90% cached), {20 * rows:,} answered" in out.getvalue()
+    assert f"{STAGE}: {1000 * rows:,} prompt tokens (90% cached), {20 * rows:,} completion tokens" in out.getvalue()
     assert f"cost {stage.cost:,.2f}, {stage.cost_left:,.2f} left" in out.getvalue()
 
 

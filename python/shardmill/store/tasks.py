@@ -1,6 +1,6 @@
 """Which tasks of a run are done, ready and needed. A task is one stage on one shard; no stage waits for all shards of another.
 
-Nothing here starts a process: the state comes from the manifests, and the launcher says what it starts and how it ends.
+Nothing here starts a process: the state comes from the manifests, and from whoever takes tasks from the board.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ class Task(NamedTuple):
 def shards_for(target: int | None, num_shards: int, leaves: Iterable[str], rows_out: Callable[[Task], int | None]) -> int:
     """How many shards, from shard 0 on, give `target` rows in each leaf stage; all of them while that is not known.
 
-    `rows_out` tells the rows of a finished task and None for any other.
+    Args:
+        target: The rows that are wanted; None for all.
+        num_shards: The shards of the run.
+        leaves: The stages that no other reads from.
+        rows_out: Returns the rows of a finished task, None for any other.
     """
     if target is None:
         return num_shards
@@ -43,7 +47,7 @@ def shards_for(target: int | None, num_shards: int, leaves: Iterable[str], rows_
 
 
 def complete_manifest(run: RunFolder, task: Task) -> Manifest | None:
-    """The manifest of a task that is complete. A damaged manifest counts as none: running the task tells what to do about it."""
+    """The manifest of a task that is complete. A damaged manifest counts as none: running the task says what to do about it."""
     try:
         return run.manifest(*task) if run.is_complete(*task) else None
     except UserError:
@@ -51,7 +55,7 @@ def complete_manifest(run: RunFolder, task: Task) -> Manifest | None:
 
 
 def needed_shards(run: RunFolder) -> int:
-    """How many shards, from shard 0 on, the run needs for its `target_rows`, as far as its manifests tell."""
+    """How many shards, from shard 0 on, the run needs for its `target_rows`, as far as its manifests show."""
 
     def rows_out(task: Task) -> int | None:
         manifest = complete_manifest(run, task)
@@ -76,7 +80,7 @@ class TaskBoard:
         read = set(self.after.values())
         self._leaves = [stage for stage in self.after if stage not in read]
         self._deepest_first = list(reversed(self.after))
-        self._settled = dict.fromkeys(self.after, 0)
+        self._passed = dict.fromkeys(self.after, 0)
 
     @property
     def stages(self) -> list[str]:
@@ -84,7 +88,7 @@ class TaskBoard:
 
     @property
     def needed(self) -> int:
-        """How many shards are needed. One that failed counts as empty, or one failure would make the launcher run all others."""
+        """How many shards are needed. One that failed counts as empty, or one failure would make a launch run all shards."""
         return shards_for(self.target, self.num_shards, self._leaves, self._rows_out)
 
     def _rows_out(self, task: Task) -> int | None:
@@ -111,13 +115,13 @@ class TaskBoard:
         return None
 
     def _first_open(self, stages: Collection[str]) -> int:
-        """The first shard that one of the stages may still be started on. A shard once passed is not looked at again."""
+        """The first shard that one of the stages may still be started on. A shard once passed is not considered again."""
         for stage in stages:
-            shard = self._settled[stage]
+            shard = self._passed[stage]
             while shard < self.num_shards and (Task(stage, shard) in self.done or self.is_blocked(Task(stage, shard))):
                 shard += 1
-            self._settled[stage] = shard
-        return min((self._settled[stage] for stage in stages), default=self.num_shards)
+            self._passed[stage] = shard
+        return min((self._passed[stage] for stage in stages), default=self.num_shards)
 
     def _is_open(self, task: Task) -> bool:
         return task not in self.done and task not in self.failed and task not in self.running
@@ -147,9 +151,14 @@ class TaskBoard:
 
 
 def board_of(run: RunFolder, stop_after: str | None = None) -> TaskBoard:
-    """The board of a run as its files tell, with the stages up to `stop_after` only if one is named.
+    """The board of a run by its files.
 
-    Raises UserError for an unknown stage, or when ingest has not finished.
+    Args:
+        run: The run.
+        stop_after: The last stage to run; all stages if it is not given.
+
+    Raises:
+        UserError: If there is no such stage, or the input is not ingested yet.
     """
     after = {stage.name: stage.after for stage in run.plan.stages}
     if stop_after is not None:

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from shardmill.core.shard_runner import run_shard
-from shardmill.launch.jobs import (
+from shardmill.launch.launch_lock import one_launch_at_a_time
+from shardmill.store.allocations import LiveAllocation
+from shardmill.store.jobs import (
     Allocation,
     ArrayRecord,
     BadNode,
     Failure,
-    HeldNode,
     JobsFolder,
     Submission,
-    one_launch_at_a_time,
 )
 from shardmill.store.leases import this_process
 from shardmill.store.run_folder import RunFolder
@@ -96,7 +96,7 @@ def test_a_finished_shard_is_not_quarantined_and_forgetting_gives_attempts_back(
 def test_a_held_node_lasts_until_it_is_let_go_or_was_last_seen(jobs: JobsFolder) -> None:
     begun = time.time() - 100
     allocation = Allocation(stage=STAGE, job="7_0", node="n1", gpus=8, cpus=8, started=begun)
-    with HeldNode(jobs, allocation) as held:
+    with LiveAllocation(jobs, allocation) as held:
         seen = jobs.allocations()[0]
         assert seen.outcome == ""
         assert seen.ended is not None and seen.ended - begun == pytest.approx(100, abs=5)

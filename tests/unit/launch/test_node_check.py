@@ -1,4 +1,4 @@
-"""Is a node fit for work?"""
+"""Whether a node is fit for work."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.launch import health
+from shardmill.launch import node_check
 from shardmill.launch.gpus import visible_gpus
-from shardmill.launch.health import node_problem
+from shardmill.launch.node_check import node_problem
 from shardmill.store.run_folder import RunFolder
 
 
@@ -19,12 +19,12 @@ def command(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_sound_node_has_no_problem(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
+def test_a_healthy_node_has_no_problem(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
     assert node_problem(make_run(), (), 0, str(tmp_path), [str(command(tmp_path / "ok", "exit 0"))]) is None
 
 
 def test_too_few_gpus(make_run: Callable[..., RunFolder]) -> None:
-    assert node_problem(make_run(), ("0",), 2, None, []) == "a worker sees 1 GPUs and needs 2"
+    assert node_problem(make_run(), ("0",), 2, None, []) == "1 of 2 GPUs are visible"
 
 
 def test_a_scratch_folder_that_is_not_there(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_the_last_line_of_a_failed_check_is_the_reason(make_run: Callable[..., R
 def test_a_check_that_hangs_or_is_missing_is_a_problem(
     make_run: Callable[..., RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(node_check, "CHECK_SECONDS", 0.2)
     check = command(tmp_path / "check", "exec sleep 30")
     assert "did not answer" in str(node_problem(make_run(), (), 0, None, [str(check)]))
     assert "No such file" in str(node_problem(make_run(), (), 0, None, [str(tmp_path / "none")]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-from shardmill.launch.tasks import Task
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.tasks import Task
 from shardmill.util.resources import logs_folder
 
 
@@ -20,7 +20,7 @@ class TaskLogs:
 
     @property
     def startup(self) -> Path:
-        """What workers say before their first task."""
+        """What workers print before their first task."""
         return self.folder / "workers.log"
 
     def log(self, task: Task) -> Path:

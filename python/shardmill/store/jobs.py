@@ -1,33 +1,28 @@
-"""What launching knows of a run, on disk in `RUN/jobs/`: launches, nodes held, failures, bad nodes.
+"""The records of launching in `RUN/jobs/`: launches, allocated nodes, failures, bad nodes.
 
-Each record is a small JSON file of its own that is created once, so writers on many nodes never share a file. The shards
-themselves are judged by their manifests; nothing here says that a shard is complete.
+Each record is a small JSON file of its own that is created once, so writers on many nodes never share a file. Whether a shard is
+complete depends on its manifest alone, never on a record here.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from shardmill.launch.tasks import Task
 from shardmill.store.atomic import create_if_absent, new_attempt, replacing
-from shardmill.store.leases import LeaseOwner, this_process
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.tasks import Task
 from shardmill.util.errors import UserError
 
-RENEW_SECONDS = 20.0
 MAX_FAILURES = 3
-"""A shard that fails so often without progress in between is quarantined."""
+"""A shard that fails this often without progress in between is quarantined."""
 
 
 def now() -> str:
@@ -65,7 +60,7 @@ class Submission(BaseModel):
 
 
 class Allocation(BaseModel):
-    """A node held by one element. It lasts until `ended`, or until the file was last touched."""
+    """A node that one element has. It lasts until `ended`, or until the file was last touched."""
 
     stage: str
     job: str
@@ -77,9 +72,14 @@ class Allocation(BaseModel):
     ended: float | None = None
     outcome: str = ""
 
+    @property
+    def hours(self) -> float:
+        """How long it lasted."""
+        return ((self.ended or self.started) - self.started) / 3600
+
 
 class Failure(BaseModel):
-    """A failed attempt at a shard. `died`: its worker did; `error`: the program failed; `refused`: something to be mended;
+    """A failed attempt at a shard. `died`: its worker died; `error`: the program failed; `refused`: something has to be fixed;
     `stuck`: its job was stopped again and again without progress."""
 
     stage: str
@@ -124,16 +124,16 @@ class JobsFolder:
         folder = self.path / "submissions"
         folder.mkdir(parents=True, exist_ok=True)
         number = len(list(folder.glob("*.json")))
-        while not create_if_absent(path := folder / f"{number:04d}.json", _bytes(submission)):
+        while not create_if_absent(path := folder / f"{number:04d}.json", record_bytes(submission)):
             number += 1
         return path
 
     def update_submission(self, path: Path, submission: Submission) -> None:
         with replacing(path) as file:
-            file.write(_bytes(submission))
+            file.write(record_bytes(submission))
 
     def allocations(self) -> list[Allocation]:
-        """Every node that was held so far. One without an end ended when its file was last touched."""
+        """Every allocation so far. One without an end ended when its file was last touched."""
         found = []
         for path, record in _read(self.path / "allocations", "*.json", Allocation):
             if record.ended is None:
@@ -145,21 +145,21 @@ class JobsFolder:
     def allocation_file(self, job: str, restart: int) -> Path:
         return self.path / "allocations" / f"{job}.{restart}.json"
 
-    def mark_sound(self, node: str, job: str, restart: int) -> None:
-        """Note that a node did something right in a job: what it fails then is not its own fault."""
-        path = self._sound(node, job, restart)
+    def mark_healthy(self, node: str, job: str, restart: int) -> None:
+        """Record that something succeeded on a node in a job: what fails there later is not the node's fault."""
+        path = self._health_mark(node, job, restart)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
-    def is_sound(self, node: str, job: str, restart: int) -> bool:
-        return self._sound(node, job, restart).exists()
+    def is_healthy(self, node: str, job: str, restart: int) -> bool:
+        return self._health_mark(node, job, restart).exists()
 
-    def _sound(self, node: str, job: str, restart: int) -> Path:
-        return self.path / "allocations" / f"{job or 'none'}.{restart}.{node}.sound"
+    def _health_mark(self, node: str, job: str, restart: int) -> Path:
+        return self.path / "allocations" / f"{job or 'none'}.{restart}.{node}.healthy"
 
-    def got_on(self, job: str, restarts: Iterable[int]) -> bool:
+    def made_progress(self, job: str, restarts: Iterable[int]) -> bool:
         """Whether a job finished a row in one of these starts, on whichever node."""
-        return any(True for restart in restarts for _ in (self.path / "allocations").glob(f"{job}.{restart}.*.sound"))
+        return any(True for restart in restarts for _ in (self.path / "allocations").glob(f"{job}.{restart}.*.healthy"))
 
     def note_failure(self, failure: Failure) -> None:
         self._create(self.path / "failures" / failure.stage / f"{failure.shard:05d}.{_unique()}.json", failure)
@@ -196,11 +196,11 @@ class JobsFolder:
         self._create(self.path / "nodes" / f"{_unique()}.json", bad)
 
     def bad_nodes(self) -> list[BadNode]:
-        """The nodes to keep away from, and why."""
+        """The nodes to avoid, and why."""
         return [record for _, record in _read(self.path / "nodes", "*.json", BadNode)]
 
     def clear_nodes(self, nodes: Iterable[str]) -> None:
-        """Trust nodes again: what they failed failed elsewhere too."""
+        """Use nodes again: what failed there failed elsewhere too."""
         trusted = set(nodes)
         for path, bad in _read(self.path / "nodes", "*.json", BadNode):
             if bad.node in trusted:
@@ -208,63 +208,12 @@ class JobsFolder:
 
     def _create(self, path: Path, record: BaseModel) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        create_if_absent(path, _bytes(record))
+        create_if_absent(path, record_bytes(record))
 
 
 def attempts_spent(failure: Failure) -> int:
-    """What is to be mended is not tried again on its own; an error may be chance once; a death twice."""
+    """Attempts that a failure costs. What the user has to fix is not tried again; an error may be chance once, a death twice."""
     return {"refused": MAX_FAILURES, "stuck": MAX_FAILURES, "error": 2, "died": 1}[failure.kind]
-
-
-@contextmanager
-def one_launch_at_a_time(jobs: JobsFolder) -> Iterator[None]:
-    """Two launches at once would each submit everything. Raises UserError while another one, that is not dead, is at it."""
-    path = jobs.path / "launching.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    me = this_process()
-    while not create_if_absent(path, json.dumps(asdict(me)).encode()):
-        try:
-            other = LeaseOwner(**json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            continue
-        if not other.is_dead(me):
-            raise UserError(f"another launch of this run is under way (process {other.pid}); if it is not, remove {path}")
-        path.unlink(missing_ok=True)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-class HeldNode:
-    """The record of a node that an element holds. Used as a context: it is kept up to date inside it, and closed at its end."""
-
-    outcome = "failed"
-
-    def __init__(self, jobs: JobsFolder, allocation: Allocation):
-        self._path = jobs.allocation_file(allocation.job, allocation.restart)
-        self._allocation = allocation
-        self._end = threading.Event()
-
-    def __enter__(self) -> HeldNode:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._write()
-        threading.Thread(target=self._beat, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._end.set()
-        self._allocation = self._allocation.model_copy(update={"ended": time.time(), "outcome": self.outcome})
-        self._write()
-
-    def _beat(self) -> None:
-        while not self._end.wait(RENEW_SECONDS):
-            with suppress(OSError):
-                os.utime(self._path)
-
-    def _write(self) -> None:
-        with replacing(self._path) as file:
-            file.write(_bytes(self._allocation))
 
 
 def _unique() -> str:
@@ -276,15 +225,17 @@ Record = TypeVar("Record", bound=BaseModel)
 
 
 def _read(folder: Path, pattern: str, kind: type[Record]) -> Iterator[tuple[Path, Record]]:
-    """The records of a folder in the order of their names. One that is gone meanwhile is left out."""
+    """The records of a folder in the order of their names. One that vanishes meanwhile is left out."""
     for path in sorted(folder.glob(pattern)):
         try:
             yield path, kind.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             continue
         except ValidationError as error:
-            raise UserError(f"{path} is damaged ({error.errors()[0]['msg']}); remove it, shards are judged without it") from None
+            raise UserError(
+                f"{path} is damaged ({error.errors()[0]['msg']}); remove it: nothing but attempts at shards is lost"
+            ) from None
 
 
-def _bytes(record: BaseModel) -> bytes:
+def record_bytes(record: BaseModel) -> bytes:
     return (record.model_dump_json(indent=1) + "\n").encode("utf-8")

@@ -13,6 +13,7 @@ from shardmill.launch.submit import job_of, script
 from shardmill.monitor.estimate import Estimate, estimate
 from shardmill.monitor.rates import stage_rates
 from shardmill.util.progress import clock
+from shardmill.util.words import count_of
 
 
 def describe(plan: ClusterPlan) -> Group:
@@ -20,12 +21,12 @@ def describe(plan: ClusterPlan) -> Group:
     lines = []
     if plan.live:
         running = sum(job.running for job in plan.live.values())
-        lines.append(f"{len(plan.live)} elements are under way ({running} running); they are not submitted again")
-    again = f"mend the cause, then: shardmill retry {plan.run.path}"
+        lines.append(f"{count_of(len(plan.live), 'element')} already in the queue ({running} running), not submitted again")
+    again = f"fix the cause, then: shardmill retry {plan.run.path}"
     for stage, shards in plan.quarantined.items():
-        lines.append(f"{stage}: {len(shards)} shards are quarantined ({_few(shards)}); {again}")
+        lines.append(f"{stage}: {count_of(len(shards), 'shard')} quarantined ({_few(shards)}); {again}")
     if plan.bad_nodes:
-        lines.append(f"kept away from {', '.join(plan.bad_nodes)}, where everything failed")
+        lines.append(f"excluded nodes, where everything failed: {', '.join(plan.bad_nodes)}")
     if plan.complete:
         lines.append("every shard is finished")
     elif not plan.arrays:
@@ -34,9 +35,11 @@ def describe(plan: ClusterPlan) -> Group:
         return Group(*(Text(line) for line in lines))
     whole_run = estimate(plan.run, plan.site, stage_rates(plan.run), plan.max_parallel, plan.group)
     if whole_run.unmeasured:
-        lines.append(f"nothing is measured yet of {', '.join(whole_run.unmeasured)}: shardmill estimate {plan.run.path}")
+        lines.append(f"not measured yet: {', '.join(whole_run.unmeasured)}; to measure: shardmill estimate {plan.run.path}")
     else:
-        hours = f"{whole_run.gpu_hours:,.2f} GPU-hours, about {clock(whole_run.hours * 3600)} on {whole_run.nodes} nodes"
+        hours = (
+            f"{whole_run.gpu_hours:,.2f} GPU-hours, about {clock(whole_run.hours * 3600)} on {count_of(whole_run.nodes, 'node')}"
+        )
         lines.append(f"the whole run, by its finished shards: {hours}")
     return Group(_table(plan, whole_run), *(Text(line) for line in [*_order(plan), *lines]))
 
@@ -44,10 +47,10 @@ def describe(plan: ClusterPlan) -> Group:
 def _order(plan: ClusterPlan) -> Iterator[str]:
     """What waits for what."""
     if any(array.after for array in plan.arrays):
-        yield "each element starts when the same element of the stage that it reads is done (aftercorr)"
+        yield "each element starts when the same element of the stage before it is done (aftercorr)"
     for array in plan.arrays:
         if array.waits_for:
-            yield f"{array.stage}: after {', '.join(array.waits_for)}, which are under way"
+            yield f"{array.stage}: after {', '.join(array.waits_for)}, in the queue already"
         if array.chained_to is not None:
             yield f"{array.stage}: after all of {job_of(array.chained_to)}, to keep the limit of nodes"
 
@@ -74,7 +77,7 @@ def _table(plan: ClusterPlan, whole_run: Estimate) -> Table:
 def scripts(plan: ClusterPlan) -> Iterator[str]:
     """The text of each job script, after a line that says which it is."""
     for array in plan.arrays:
-        yield f"# ---- {array.stage}: {len(array.elements)} elements; sbatch is given:\n{script(plan, array)}"
+        yield f"# ---- {array.stage}: {count_of(len(array.elements), 'element')}; the script for sbatch:\n{script(plan, array)}"
 
 
 def _few(shards: list[int]) -> str:

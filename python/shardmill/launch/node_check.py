@@ -1,4 +1,4 @@
-"""Is this node fit for work? Asked before a slot starts: a bad node must not spend the attempts of good shards."""
+"""Whether a node is fit for work. Checked before a worker starts: a bad node must not use up the attempts of good shards."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ MIN_FREE_BYTES = 64 << 20
 
 
 def node_problem(run: RunFolder, gpus: Sequence[str], wanted: int, scratch: str | None, check: Sequence[str]) -> str | None:
-    """What is wrong with this node for a worker that wants `wanted` GPUs and has `gpus`; None when nothing is.
+    """What is wrong with this node.
 
-    `check` is the site's own health check, a command that fails on a bad node.
+    Args:
+        run: The run folder, which must be writable here.
+        gpus: The GPUs that are visible.
+        wanted: The GPUs that are needed.
+        scratch: The site's scratch folder, if it has one.
+        check: The site's own health check: a command that fails on a bad node, or nothing.
+
+    Returns:
+        The first problem that is found, None if there is none.
     """
     if len(gpus) < wanted:
-        return f"a worker sees {len(gpus)} GPUs and needs {wanted}"
+        return f"{len(gpus)} of {wanted} GPUs are visible"
     return _folder_problem(run.path, "run folder") or (scratch and _folder_problem(Path(scratch), "scratch folder")) or (
         _command_problem(["nvidia-smi", "-L"]) if wanted and shutil.which("nvidia-smi") else None
     ) or (_command_problem(check) if check else None)  # fmt: skip
@@ -48,5 +56,5 @@ def _command_problem(argv: Sequence[str]) -> str | None:
         return f"{argv[0]} did not answer within {CHECK_SECONDS} s"
     if done.returncode == 0:
         return None
-    said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-    return f"{argv[0]} failed ({done.returncode})" + (f": {said[-1][:200]}" if said else "")
+    output = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+    return f"{argv[0]} failed ({done.returncode})" + (f": {output[-1][:200]}" if output else "")
