@@ -30,9 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def python(folder: Path, *arguments: str) -> str:
     """What Python prints with these arguments, run in the folder."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "XDG_STATE_HOME": str(folder.parent / "state")}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{arguments}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
