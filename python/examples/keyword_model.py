@@ -18,8 +18,8 @@ WORDS = ("red", "green", "blue", "yellow", "black", "white", "brown", "grey", "o
 class KeywordModel(Model):
     """Lists the words of the prompt's values that are in `words`.
 
-    A backend is a subclass of Model with a `role` and a method `stream`. Its settings are the keywords of `__init__`; they come from
-    the pipeline file, a model file, or `--set STAGE.model.words=[...]`.
+    A backend is a subclass of Model with a `role` and a method `stream`. Its settings are the keywords of `__init__`; they
+    come from the pipeline file, a model file, or `--set STAGE.model.words=[...]`.
     """
 
     role = "text"
