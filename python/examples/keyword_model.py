@@ -10,16 +10,16 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from shardmill import Reply
+from shardmill import Model, Reply
 
 WORDS = ("red", "green", "blue", "yellow", "black", "white", "brown", "grey", "orange", "pink", "purple")
 
 
-class KeywordModel:
+class KeywordModel(Model):
     """Lists the words of the prompt's values that are in `words`.
 
-    A backend is a class with a `role` and a method `stream`. Its settings are the keywords of `__init__`; they come from the
-    pipeline file, a model file, or `--set STAGE.model.words=[...]`.
+    A backend is a subclass of Model with a `role` and a method `stream`. Its settings are the keywords of `__init__`; they
+    come from the pipeline file, a model file, or `--set STAGE.model.words=[...]`.
     """
 
     role = "text"

@@ -13,7 +13,7 @@ from colours import CountColours
 from shardmill import open_run, run_stage
 
 captions = pd.DataFrame({"caption": ["A red kite above a grey beach", "Two dogs asleep", "A boy in a yellow coat"]})
-print(run_stage(CountColours, captions, model="rules"))
+print(run_stage(CountColours, captions, model="rules")[["caption", "colours"]])
 
 # %% A stage that comes with Shardmill, over the same captions
 print(run_stage("negbench.extract_objects", captions)[["caption", "objects", "reject_reason"]])
