@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from shardmill.core.registry import pipeline_of, resolve
-from shardmill.store.combine import combine
+from shardmill.store.default_datasets import build_default
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.layout import begun_shards
 from shardmill.store.publish import complete_publication

@@ -142,7 +142,9 @@ class ServerSupervisor:
     def _give_up_or_wait(self) -> None:
         self.failed_starts += 1
         if self.failed_starts >= MAX_STARTS:
-            cause = last_words(f"the server of {self.model}", f"started {self.failed_starts} times and never answered", self.log)
+            cause = failure_message(
+                f"the server of {self.model}", f"started {self.failed_starts} times and never answered", self.log
+            )
             raise UserError(f"{cause}; the whole log is {self.log}")
         self.say(f"it never answered; starting it again (attempt {self.failed_starts + 1} of {MAX_STARTS})")
         time.sleep(min(2.0**self.failed_starts, 30.0))

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from shardmill.monitor.log_files import last_lines
 from shardmill.monitor.snapshot import Snapshot
-from shardmill.quality.words import plain, ranges
 from shardmill.store.jobs import Failure, JobsFolder
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.plain_text import plain, ranges
 from shardmill.util.words import count_of
 
 TAIL_LINES = 12

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from shardmill.monitor.cluster_state import ElementState, read_cluster
-from shardmill.quality.words import plain
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.leases import read_leases
 from shardmill.store.run_folder import RunFolder

@@ -10,7 +10,6 @@ from statistics import median
 
 from shardmill.monitor.cluster_state import ClusterState
 from shardmill.monitor.snapshot import Snapshot, Writing, begun
-from shardmill.quality.words import plain
 from shardmill.store.allocations import RENEW_SECONDS
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.leases import LeaseOwner

@@ -12,7 +12,6 @@ from shardmill.monitor.cluster_state import ClusterState, read_cluster
 from shardmill.monitor.run_summary import closing_lines
 from shardmill.monitor.snapshot import Memory, Snapshot
 from shardmill.monitor.stage_status import ALIVE_SECONDS, StageStatus, stage_statuses
-from shardmill.quality.words import plain
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import needed_shards

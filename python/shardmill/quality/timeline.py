@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from statistics import median
 
+from shardmill.pages.charts import FigureTable, ShardSpan, TableRow
 from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.model import FigureTable, QualityFinding, ReportSection, ShardSpan
+from shardmill.quality.model import QualityFinding, ReportSection
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST
@@ -44,7 +45,7 @@ def _spans(finished: FinishedShards) -> Iterator[ShardSpan]:
                 start=round(start, 3),
                 end=round(start + manifest.seconds, 3),
                 host=manifest.node,
-                gpus=gpus_of(standing, stage, manifest),
+                gpus=gpus_of(finished, stage, manifest),
                 rows=manifest.rows_in,
                 straggler=shard in slow,
             )
@@ -74,7 +75,7 @@ def slow_shards(shards: dict[int, Manifest]) -> dict[int, float]:
     return {
         shard: manifest.seconds / middle
         for shard, manifest in shards.items()
-        if manifest.seconds > SLOW_FACTOR * middle and manifest.seconds >= WORTH_TELLING
+        if manifest.seconds > SLOW_FACTOR * middle and manifest.seconds >= MIN_SLOW_SECONDS
     }
 
 
@@ -85,62 +86,60 @@ def gpu_hours(finished: FinishedShards, stage: str) -> float:
         for manifest in finished.manifests[stage].values()
         if "SLURM_JOB_ID" not in manifest.job
     )
-    held = sum(
-        ((each.ended or each.started) - each.started) * each.gpus
-        for each in JobsFolder(finished.run).allocations()
-        if each.stage == stage
-    )
-    return (worked + held) / 3600
+    allocated = sum(each.hours * each.gpus for each in JobsFolder(finished.run).allocations() if each.stage == stage)
+    return worked / 3600 + allocated
 
 
 def time_section(finished: FinishedShards) -> ReportSection:
     """Two tables: what each stage took, and its slowest shards."""
-    rows: list[list[str | float | int | None]] = []
-    slow: list[list[str | float | int | None]] = []
-    for stage in standing.stages:
-        shards = standing.manifests[stage]
-        sums = totals(shards.values())
-        timed = totals(manifest for manifest in shards.values() if not manifest.elsewhere)
-        seconds, usage, spent = sums["seconds"], sums["usage"], timed["seconds"]
-
-        def rate(count: float, spent: float = spent) -> float | None:
-            return round(count / spent, 2) if spent and count else None
-
-        tokens = timed["usage"].get("prompt_tokens", 0) + timed["usage"].get("completion_tokens", 0)
-        prompt = usage.get("prompt_tokens", 0)
-        price = None if stage == INGEST else standing.run.stage(stage).price
-        hours = gpu_hours(standing, stage)
-        rows.append(
-            [
-                stage,
-                f"{len(shards)}/{standing.needed}",
-                round(seconds / 3600, 4),
-                round(hours, 4),
-                rate(timed["rows_in"]),
-                int(usage.get("requests", 0)),
-                int(usage.get("retries", 0)),
-                int(prompt),
-                int(usage.get("completion_tokens", 0)),
-                round(usage.get("cached_tokens", 0) / prompt, 4) if prompt else None,
-                rate(tokens),
-                rate(timed["rows_in"]) if is_on_images(standing, stage) else None,
-                None if price is None else round(price.of(usage, hours), 2),
-            ]
-        )
-        for shard, times in sorted(slow_shards(shards).items(), key=lambda item: -item[1])[:5]:
-            slow.append([stage, shard, shards[shard].node, round(shards[shard].seconds, 1), round(times, 2)])
-    columns = ["stage", "shards", "worker-hours", "GPU-hours", "rows/s", "requests", "retries", "prompt tokens", "answer tokens"]
-    columns += ["cached share", "tokens/s", "images/s", "cost"]
-    note = "Rates are of one worker. GPU-hours are those that jobs held, idle or not; without SLURM those of the work."
-    tables = [FigureTable(id="time.stages", title="What each stage took", columns=columns, rows=rows, note=note)]
+    rows = [_stage_line(finished, stage) for stage in finished.stages]
+    note = "Rates are those of one worker. GPU-hours count allocated GPUs, busy or not; without SLURM, those of the work."
+    tables = [FigureTable(id="time.stages", title="What each stage took", columns=list(TIME_COLUMNS), rows=rows, note=note)]
+    slow = [line for stage in finished.stages for line in _slow_lines(stage, finished.manifests[stage])]
     if slow:
         names = ["stage", "shard", "node", "seconds", "times the median"]
         tables.append(FigureTable(id="time.slow", title="Slowest shards", columns=names, rows=slow))
     return ReportSection(id="time", title="Time and cost", tables=tables, text=_nodes(finished))
 
 
-def _machines(standing: FinishedShards) -> str:
-    nodes = sorted({made.node for shards in standing.manifests.values() for made in shards.values()} - {""})
+def _stage_line(finished: FinishedShards, stage: str) -> TableRow:
+    """What a stage took: see TIME_COLUMNS."""
+    shards = finished.manifests[stage]
+    sums = totals(shards.values())
+    timed = totals(manifest for manifest in shards.values() if not manifest.elsewhere)
+    usage, spent = sums["usage"], timed["seconds"]
+    tokens = timed["usage"].get("prompt_tokens", 0) + timed["usage"].get("completion_tokens", 0)
+    prompt = usage.get("prompt_tokens", 0)
+    price = None if stage == INGEST else finished.run.stage(stage).price
+    hours = gpu_hours(finished, stage)
+    return [
+        stage,
+        f"{len(shards)}/{finished.needed}",
+        round(sums["seconds"] / 3600, 4),
+        round(hours, 4),
+        _rate(timed["rows_in"], spent),
+        int(usage.get("requests", 0)),
+        int(usage.get("retries", 0)),
+        int(prompt),
+        int(usage.get("completion_tokens", 0)),
+        round(usage.get("cached_tokens", 0) / prompt, 4) if prompt else None,
+        _rate(tokens, spent),
+        _rate(timed["rows_in"], spent) if stage != INGEST and finished.run.stage(stage).role in IMAGE_ROLES else None,
+        None if price is None else round(price.of(usage, hours), 2),
+    ]
+
+
+def _rate(count: float, seconds: float) -> float | None:
+    return round(count / seconds, 2) if seconds and count else None
+
+
+def _slow_lines(stage: str, shards: dict[int, Manifest]) -> list[TableRow]:
+    slowest = sorted(slow_shards(shards).items(), key=lambda item: -item[1])[:5]
+    return [[stage, shard, shards[shard].node, round(shards[shard].seconds, 1), round(times, 2)] for shard, times in slowest]
+
+
+def _nodes(finished: FinishedShards) -> str:
+    nodes = sorted({manifest.node for shards in finished.manifests.values() for manifest in shards.values()} - {""})
     machines = f"{len(nodes):,} machine{'s' if len(nodes) > 1 else ''}"
     return f"Made on {machines}: {', '.join(nodes[:8])}{' and more' if len(nodes) > 8 else ''}." if nodes else ""
 

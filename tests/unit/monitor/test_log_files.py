@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from shardmill.quality.words import plain, ranges
 
 from scripted_slurm import ScriptedSlurm
 from shardmill.core.shard_runner import run_shard
 from shardmill.monitor.log_files import excerpt, last_lines, latest_text, logs_of
-from shardmill.quality.words import plain, ranges
 from shardmill.store.jobs import ArrayRecord, Failure, JobsFolder, Submission
 from shardmill.store.leases import Leases, this_process
 from shardmill.store.run_folder import RunFolder
