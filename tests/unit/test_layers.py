@@ -11,7 +11,7 @@ import shardmill
 
 ROOT = Path(shardmill.__file__).parent
 LAYERS = {
-    "cli": 9, "__main__": 9,
+    "cli": 9, "__main__": 9, "api": 9,
     "monitor": 8, "launch": 7,
     "negbench": 6, "antidote": 6, "recaption": 6, "anyedit": 6,
     "preview": 5, "audit": 5, "compare": 5, "export": 5, "quality": 5, "stages": 5,
@@ -81,6 +81,8 @@ def imported_at_once(path: Path) -> set[str]:
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
         elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             nodes += ast.iter_child_nodes(node)
     return names

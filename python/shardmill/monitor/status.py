@@ -15,6 +15,7 @@ from shardmill.monitor.stage_status import ALIVE_SECONDS, StageStatus, stage_sta
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import needed_shards
+from shardmill.util.plain_text import plain
 
 UNFINISHED, FAILED, FINISHED = 3, 1, 0
 
