@@ -31,14 +31,10 @@ code_option = click.option(
     expose_value=False,
     is_eager=True,
     callback=_allow_code,
-    help="code of your own that the run uses; needed only where the command that started the run was another user's",
+    help="code of your own that the run uses; only needed if another user, or a command on another machine, started the run",
 )
 
-
-def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The run folder that a command works on, as its parameter `folder`, and `--code` for the code that the run uses."""
-    return click.argument("folder", type=FOLDER, metavar="RUN")(code_option(command))
-
+run_argument = click.argument("folder", type=FOLDER, metavar="RUN")
 
 set_option = click.option(
     "--set",

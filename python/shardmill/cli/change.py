@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shardmill.cli.base import ingest_progress, run_argument
+from shardmill.cli.base import code_option, ingest_progress, run_argument
 from shardmill.cli.launcher import launch_on_cluster
 from shardmill.cli.start import accept_changes, accept_code_option
 from shardmill.util.commands import CHANGE, command, command_line, print_next
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--launch/--no-launch", "again", default=True, show_default=True, help="launch at once, if the run was launched on a cluster"
 )
+@code_option
 def retry(folder: Path, stage: str | None, rejects: bool, again: bool) -> None:
     """Try failed shards again once the cause is fixed, or the rejected rows of a stage.
 
@@ -100,6 +101,7 @@ def reopen_rejects(run: RunFolder, stage: str | None) -> None:
     help="with --redo: change an option of this stage or of a later one; may be repeated",
 )
 @accept_code_option
+@code_option
 def run(
     folder: Path, stages: Sequence[str], shards: Sequence[int], redo: bool, settings: Sequence[str], accept_code_change: bool
 ) -> None:
@@ -154,6 +156,7 @@ def check_names(run: RunFolder, stages: Sequence[str], shards: Sequence[int]) ->
 @click.option(
     "--set", "settings", multiple=True, required=True, metavar="STAGE.OPTION=VALUE", help="a new threshold; may be repeated"
 )
+@code_option
 def rethreshold(folder: Path, stage: str, settings: Sequence[str]) -> None:
     """Apply other thresholds to stored detections, without running the detector again.
 
@@ -176,6 +179,7 @@ def rethreshold(folder: Path, stage: str, settings: Sequence[str]) -> None:
 @run_argument
 @click.option("--num-shards", type=click.IntRange(1), help="the new number of shards")
 @click.option("--rows-per-shard", type=click.IntRange(1), help="or the new number of rows per shard")
+@code_option
 def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> None:
     """Change the number of shards of a run; finished rows are kept.
 
@@ -195,6 +199,7 @@ def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> 
 
 @command(CHANGE)
 @run_argument
+@code_option
 def cancel(folder: Path) -> None:
     """Cancel all jobs of a run on the cluster, running and waiting.
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     help="a ticked sheet: print the error rates; repeat it for each annotator",
 )
 @click.option("--json", "as_json", is_flag=True, help="with --read: print JSON, for scripts")
+@code_option
 def audit(
     folder: Path, rows: int, seed: int, out: Path | None, allow_missing: bool, sheets: Sequence[Path], as_json: bool
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from shardmill.cli.base import run_argument
+from shardmill.cli.base import code_option, run_argument
 from shardmill.util.commands import FILE, FOLDER, HAND_ON, command, print_next, print_warning
 from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
@@ -25,6 +25,7 @@ from shardmill.util.globbing import matching_files
     metavar="MODEL",
     help="where the datasets compare texts: compare them by this sentence-embedding model (a folder or a Hugging Face name)",
 )
+@code_option
 def build(folder: Path, out: Path | None, allow_missing: bool, likeness: str | None) -> None:
     """Write the datasets of a finished run: what its pipeline is for.
 
@@ -63,6 +64,7 @@ def build(folder: Path, out: Path | None, allow_missing: bool, likeness: str | N
     "--form", type=click.Choice(["trl", "swift", "llava"]), default="trl", show_default=True, help="dpo: for which trainer"
 )
 @click.option("--allow-missing", is_flag=True, help="use the shards that are finished; the folder's name and record say so")
+@code_option
 def export(
     folder: Path,
     format: str | None,
@@ -135,7 +137,7 @@ def refuse_unused_options(format: str) -> None:
 
 
 @command(HAND_ON)
-@run_argument
+@click.argument("folder", type=FOLDER, metavar="RUN", required=False)
 @click.argument("stage", required=False)
 @click.option(
     "--ranges",
@@ -146,6 +148,7 @@ def refuse_unused_options(format: str) -> None:
 )
 @click.option("--out", type=FILE, required=True, help="the .csv, .jsonl or .parquet file to write")
 @click.option("--allow-missing", is_flag=True, help="write what is finished; the name of the file says so")
+@code_option
 def combine(folder: Path | None, stage: str | None, ranges: Sequence[Path], out: Path, allow_missing: bool) -> None:
     """Merge the shards of one stage into one file, checked against their manifests.
 

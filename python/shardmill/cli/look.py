@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shardmill.cli.base import run_argument
+from shardmill.cli.base import code_option, run_argument
 from shardmill.util.commands import FILE, LOOK, command, json_option, print_next
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ COLOURS = {"fail": "red", "look": "yellow", "pass": "green"}
 @click.option("--seed", type=int, default=0, show_default=True, help="another seed shows other rows")
 @click.option("--json", "as_json", is_flag=True, help="print report.json instead of the verdicts, for scripts")
 @click.option("--brief", is_flag=True, help="print only the rules that did not pass, and where the page is")
+@code_option
 def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, brief: bool) -> None:
     """Check whether the data is fit to train on: quality rules, figures and sample rows, on one page.
 
@@ -73,6 +74,7 @@ def print_finding(finding: QualityFinding) -> None:
 @run_argument
 @click.argument("row_id", type=int)
 @json_option
+@code_option
 def explain(folder: Path, row_id: int, as_json: bool) -> None:
     """Trace one row through all stages: what each added to it, or why it was rejected.
 

@@ -27,8 +27,8 @@ PIPELINE_ROWS, STAGE_ROWS = 8, 5
 )
 @click.option("--out", type=FILE, help="where to write the page of a pipeline (default: preview.html)")
 @click.option("--pipeline", default="", help="the pipeline of STAGE (default: see `shardmill --help`)")
-@code_option
 @input_options
+@code_option
 def preview(what: str, input: Path | None, rows: int | None, out: Path | None, pipeline: str, **options: Any) -> None:
     """Try a pipeline, or one of its stages, on a few rows.
 
@@ -110,6 +110,7 @@ def _preview_stage(stage: str, input: Path, rows: int, pipeline: str, options: d
 @click.option("--max-parallel", type=click.IntRange(1), help="with --site: at most this many nodes at a time")
 @click.option("--probe/--no-probe", default=True, show_default=True, help="if no shard is finished, run one here")
 @json_option
+@code_option
 def estimate(folder: Path, site: str | None, max_parallel: int | None, probe: bool, as_json: bool) -> None:
     """Estimate the GPU-hours, wall time and disk space of a whole run.
 

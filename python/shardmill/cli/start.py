@@ -42,8 +42,8 @@ accept_code_option = click.option(
 @click.option("--redo", metavar="STAGE", help="first archive what this stage and all after it made, then make it again")
 @accept_code_option
 @click.option("--build/--no-build", default=True, help="build the datasets at the end", show_default=True)
-@code_option
 @input_options
+@code_option
 @click.pass_context
 def launch(
     ctx: click.Context,
@@ -150,8 +150,8 @@ def advice_for(name: str, folder: Path, options: dict[str, Any]) -> str:
 @click.argument("input", type=FILE)
 @click.option("--run", "folder", type=FOLDER, required=True, help="the run folder to make")
 @click.option("--pipeline", default="", help="as for `shardmill launch` (default: see `shardmill --help`)")
-@code_option
 @input_options
+@code_option
 def shard(input: Path, folder: Path, pipeline: str, **options: Any) -> None:
     """Plan a run and cut its input into shards, without running any stage.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from shardmill.cli.base import run_argument
+from shardmill.cli.base import code_option, run_argument
 from shardmill.util.commands import WATCH, command, json_option
 
 
@@ -18,6 +18,7 @@ from shardmill.util.commands import WATCH, command, json_option
 @click.option(
     "--json", "as_json", is_flag=True, help="print JSON, for scripts; exit code 0: finished, 3: unfinished, 1: shards failed"
 )
+@code_option
 @click.pass_context
 def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_json: bool) -> None:
     """Show the progress of a run: shards, rows, rates, rejections and GPU-hours of each stage.
@@ -46,6 +47,7 @@ def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_jso
 @command(WATCH)
 @run_argument
 @json_option
+@code_option
 def failures(folder: Path, as_json: bool) -> None:
     """Show which shards failed and why, grouped by cause, and which nodes are avoided."""
     from rich.console import Console
@@ -66,6 +68,7 @@ def failures(folder: Path, as_json: bool) -> None:
 @click.option("--shard", type=click.IntRange(0), help="which shard, counted from 0 (default: the latest log of the stage)")
 @click.option("--lines", type=click.IntRange(1), help="print only this many lines from the end")
 @click.option("--path", "only_path", is_flag=True, help="print the paths of the logs instead")
+@code_option
 def logs(folder: Path, stage: str, shard: int | None, lines: int | None, only_path: bool) -> None:
     """Print the latest log of a stage, or of one of its shards."""
     from shardmill.monitor.log_files import latest_text, logs_of

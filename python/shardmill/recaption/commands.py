@@ -175,8 +175,8 @@ def _warn(text: str) -> None:
 
 def print_verdict(verdict: Verdict) -> None:
     """Print whether a file is fit for training, what was found in it, and the lengths of its texts."""
-    from shardmill.util.plain_text import plain
     from shardmill.recaption.validate import UNFIT
+    from shardmill.util.plain_text import plain
 
     word = "fit for training" if verdict.fit else "NOT fit for training"
     click.secho(f"{verdict.path}: {word}", bold=True, fg="green" if verdict.fit else "red")
