@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
-from shardmill.cli.running import launch
+from shardmill.cli.start import launch
 from shardmill.util.exits import user_errors
 
 if __name__ == "__main__":

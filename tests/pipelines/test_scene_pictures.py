@@ -222,6 +222,6 @@ def test_the_command_says_what_became_of_the_rows(filtered: RunFolder, tmp_path:
     shutil.copytree(filtered.path, tmp_path / "run")
     command = [sys.executable, "-m", "shardmill", "rethreshold", str(tmp_path / "run"), "filter_objects"]
     told = subprocess.run([*command, "--set", "filter_objects.present_above=0.65"], capture_output=True, text=True)
-    assert told.returncode == 0 and "became" in told.stdout and "next: shardmill launch negbench" in told.stdout
+    assert told.returncode == 0 and "rejected, now" in told.stdout and "next: shardmill launch negbench" in told.stdout
     again = subprocess.run([*command, "--set", "filter_objects.present_above=0.65"], capture_output=True, text=True)
     assert again.returncode == 2 and again.stderr.count("\n") == 1

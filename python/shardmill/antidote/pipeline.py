@@ -17,5 +17,6 @@ PIPELINE = Pipeline(
     audit="shardmill.antidote.audit:audit_outputs",
     compare="shardmill.antidote.compare:MEASURES",
     prompts="shardmill.antidote.exports:prompts",
+    commands=("shardmill.antidote.commands:cpbench",),
     samples={"antidote": "antidote.json"},
 )  # fmt: skip

@@ -20,5 +20,6 @@ PIPELINE = Pipeline(
     audit="shardmill.anyedit.audit:audit_outputs",
     compare="shardmill.anyedit.compare:MEASURES",
     prompts="shardmill.anyedit.exports:prompts",
+    commands=("shardmill.anyedit.commands:concepts",),
     samples={"anyedit": "anyedit.csv", "anyedit-concepts": "concepts.csv"},
 )  # fmt: skip

@@ -20,6 +20,8 @@ from shardmill.util.errors import UserError, did_you_mean
 from shardmill.util.resources import PACKAGE, resource_names
 
 if TYPE_CHECKING:
+    import click
+
     from shardmill.core.stage import Context, Stage
     from shardmill.store.run_folder import RunFolder
 
@@ -97,6 +99,23 @@ def _checked(found: Any, name: str) -> Pipeline:
     doubled = sorted({each for each in names if names.count(each) > 1})
     if doubled:
         raise UserError(f"the pipeline {found.name} has two stages named {doubled[0]!r}; rename one")
+    return found
+
+
+def load_commands(name: str) -> list[click.Command]:
+    """The commands that a pipeline brings.
+
+    Raises:
+        UserError: If the pipeline, or a command that it names, cannot be loaded.
+    """
+    found = []
+    for reference in find_pipeline(name).commands:
+        try:
+            found.append(resolve(reference))
+        except Exception as error:
+            raise UserError(
+                f"the command {reference} of the pipeline {name} failed at {where(error)}: {describe(error)}"
+            ) from error
     return found
 
 
@@ -207,6 +226,6 @@ def pipeline_reference(text: str, base: Path | None = None) -> str:
 
 
 __all__ = [
-    "bundled_pipelines", "default_pipeline", "find_pipeline", "make_stage", "name_of", "pipeline_names", "pipeline_of",
-    "pipeline_reference", "resolve", "split_stage", "stage_class",
+    "bundled_pipelines", "default_pipeline", "find_pipeline", "load_commands", "make_stage", "name_of", "pipeline_names",
+    "pipeline_of", "pipeline_reference", "resolve", "split_stage", "stage_class",
 ]  # fmt: skip

@@ -13,5 +13,6 @@ PIPELINE = Pipeline(
     audit="shardmill.recaption.audit:audit_outputs",
     compare="shardmill.recaption.compare:MEASURES",
     prompts="shardmill.recaption.exports:prompts",
+    commands=("shardmill.recaption.commands:join_captions", "shardmill.recaption.commands:check_multitext"),
     samples={"recaption": "captions.csv"},
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -79,3 +80,13 @@ class ProgressLine:
 def _terminal_bars() -> Bars:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Bars(*columns, TextColumn("{task.fields[rejected]}"), console=Console(stderr=True), transient=False)
+
+
+def step_progress(label: str) -> Callable[..., None]:
+    """A progress line for a step outside of runs, called with how much is done and, where that is known, of how much."""
+    line = ProgressLine(label)
+
+    def show(done: int, total: int | None = None) -> None:
+        line(Progress(done, done + 1 if total is None else total, 0, 0))
+
+    return show

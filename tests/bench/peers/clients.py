@@ -45,7 +45,7 @@ class Client:
         return [str(part) for part in (self.python(scratch), script, "--table", table, "--out", out, *more)]
 
 
-OURS = "import shardmill.cli.making, shardmill.core.shard_runner, shardmill.models.text.openai"
+OURS = "import shardmill.cli.hand_on, shardmill.core.shard_runner, shardmill.models.text.openai"
 CLIENTS = {
     client.name: client
     for client in (

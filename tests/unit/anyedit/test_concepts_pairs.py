@@ -124,7 +124,7 @@ def test_modes_share_the_rows_evenly(tmp_path: Path) -> None:
         written = list(csv.DictReader(file))
     assert [row["mode"] for row in written] == ["cb2cap"] * 5 + ["cc2cap"] * 4
     assert list(written[0]) == ["concept", "concept2", "background", "mode"]
-    assert "1 concepts have no background" in done.output
+    assert "1 concept without a background" in done.output
 
 
 def test_the_sample_pool_is_what_its_readme_says() -> None:

@@ -124,7 +124,7 @@ def test_options_of_a_new_run_are_named_as_they_were_typed(refused: EngineReject
     again = ("launch", "negbench", "--run", run.path)
     line = refused(*again, "--set", "create_mcq.medium= photo", "--set", "create_mcq.style=original")
     assert line.startswith("shardmill: --set belongs to a new run; ")
-    command = line.partition("this one: shardmill ")[2]
+    command = line.partition("this run: shardmill ")[2]
     assert "has not finished shard 0" in refused(*shlex.split(command))
     assert load_plan(run.path).stages[5].options["medium"] == "photo"
     line = refused(*again, "--model", "rules")
@@ -137,7 +137,7 @@ def test_options_of_a_new_run_are_named_as_they_were_typed(refused: EngineReject
 def test_ingest_is_told_apart_from_the_stages(refused: EngineRejected, make_run: MakeRun) -> None:
     run = make_run()
     assert "shardmill run" in refused("retry", run.path, "ingest", "--rejects")
-    assert "asks no model" in refused("retry", run.path, "create_mcq", "--rejects")
+    assert "has no model" in refused("retry", run.path, "create_mcq", "--rejects")
     assert "the shards 0 to 3" in refused("run", run.path, "ingest", "--shard", 9)
     assert "did you mean 'ingest'" in refused("run", run.path, "ingst")
 

@@ -29,15 +29,14 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_every_row_gets_an_image_if_nothing_else_is_wanted(captions_csv: Path, tmp_path: Path) -> None:
     done = make(captions_csv, tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert "captions.csv: 45 images, 15 captions name no known object\n" in done.output
-    assert "only" not in done.output
+    assert "45 images" in done.output and "15" in done.output and "more rows" not in done.output
     assert [row["caption"] for row in rows_of(tmp_path / "out" / "captions.csv")] == CAPTIONS * 5
     assert len(list((tmp_path / "out" / "images").iterdir())) == 45
 
 
 def test_rows_after_those_wanted_are_mentioned(captions_csv: Path, tmp_path: Path) -> None:
     done = make(captions_csv, tmp_path / "out", "--rows", "12")
-    assert f"only the first 12 rows; {captions_csv} has more, all of them without --rows\n" in done.output
+    assert f"{captions_csv} has more rows" in done.output and "--rows" in done.output
     assert len(rows_of(tmp_path / "out" / "captions.csv")) == 12
 
 

@@ -130,7 +130,7 @@ def test_the_command_takes_a_pipeline_or_a_stage(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["create_mcq"], "name the table that stage create_mcq is shown on"),
+        (["create_mcq"], "create_mcq is to be shown on: --input"),
         (["create_mcq", "--input", "x.csv", "--out", "p.html"], "--out is for a whole pipeline"),
         (["negbench", "-n", "0"], "--rows must be at least 1"),
         (["nowhere.yaml"], "pipeline file nowhere.yaml was not found"),

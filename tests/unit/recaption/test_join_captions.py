@@ -366,8 +366,8 @@ def test_the_command_takes_rank_files_by_a_glob_and_tells_what_it_found(tmp_path
     ]
     told = CliRunner().invoke(cli, arguments)
     assert told.exit_code == 0, told.output
-    assert "2 lines of 3 rows, 2 texts each: original, detail" in told.output
-    assert "dropped for want of: detail 1" in told.output
+    assert "2 lines from 3 rows, 2 texts each: original, detail" in told.output
+    assert "rows left out, by missing text: detail 1" in told.output
     assert "pool_internvl_cc12m_1.json, line 1: '[[' instead of '['" in told.output
     result = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
     assert (result["lines"], result["dropped"]["detail"], result["indexes"]["detail"]["entries"]) == (2, 1, 2)

@@ -1,28 +1,56 @@
-"""Commands for servers: serve, servers."""
+"""Commands for clusters and servers: doctor, serve, servers."""
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import click
 
-from shardmill.cli.base import FOLDER, cli
+from shardmill.cli.base import code_option
+from shardmill.util.commands import CLUSTER, FOLDER, command, command_line, json_option
+from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
 
 
-@cli.command(context_settings={"ignore_unknown_options": True})
+@command(CLUSTER)
+@click.option("--site", help="a site file, or its name in slurm/sites/: also check SLURM, the partition, the environment")
+@click.option("--run", "folder", type=FOLDER, help="also check this run: its disk, its models, a small job that writes to it")
+@json_option
+@code_option
+@click.pass_context
+def doctor(ctx: click.Context, site: str | None, folder: Path | None, as_json: bool) -> None:
+    """Check that this machine, or a site, has everything that a run needs.
+
+    Each line that is not ok comes with a remedy. Exit code 1 if a check fails.
+    """
+    from rich.console import Console
+
+    from shardmill.launch.site import load_site
+    from shardmill.monitor.doctor import examine, render
+
+    checks = examine(load_site(site) if site else None, folder)
+    if as_json:
+        click.echo(json.dumps([vars(check) for check in checks], indent=1))
+    else:
+        Console().print(render(checks))
+    ctx.exit(int(any(check.verdict == "fail" for check in checks)))
+
+
+@command(CLUSTER, context_settings={"ignore_unknown_options": True})
 @click.argument("model")
 @click.option("--servers", type=FOLDER, required=True, help="the shared folder in which the server is announced to workers")
-@click.option("--host", help="the name by which other nodes reach this one (its own name if not given)")
-@click.option("--port", type=int, help="a fixed port (a free one if not given)")
+@click.option("--host", help="the name by which other nodes reach this one (default: its host name)")
+@click.option("--port", type=int, help="a fixed port (default: any free one)")
 @click.option("--start-minutes", type=float, default=30, show_default=True, help="how long loading the model may take")
 @click.argument("extra", nargs=-1, type=click.UNPROCESSED, metavar="[-- VLLM OPTIONS]")
 def serve(model: str, servers: Path, host: str | None, port: int | None, start_minutes: float, extra: tuple[str, ...]) -> None:
-    """Serve MODEL, a name of slurm/models, with vLLM on this node's GPUs, for workers anywhere on the cluster.
+    """Serve a model with vLLM on this node's GPUs, for workers on all nodes.
 
-    The server is announced in the folder while it answers; workers that were given the folder wait for it, share several, and
-    survive a restart. It runs until it is told to end; one that dies or falls silent is started again.
+    MODEL is a name in slurm/models. The server is announced in the folder for as long as it answers. Workers that were given the
+    folder wait for a server, share several, and survive a restart. The command runs until it is stopped; a server that exits or
+    no longer answers is restarted.
     """
     import os
     import signal
@@ -55,11 +83,12 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
         say=lambda line: click.echo(f"{time.strftime('%H:%M:%S')} {line}"),
         port=port,
     )
-    click.echo(f"starting vLLM with {settings.model} on {gpus} GPUs of {name}; its log: {log}")
-    named = model if model != settings.model else "FILE"
-    click.echo(f"workers ask it with: shardmill launch … --model {named} --servers {servers}")
-    if named != model:
+    click.echo(f"starting vLLM with {settings.model} on {count_noun(gpus, 'GPU')} of {name}; its log: {log}")
+    if model == settings.model:
+        click.echo(f"to use it: shardmill launch … --model FILE --servers {servers}")
         click.echo(f"where FILE is a model file (as in slurm/models) with the line model: {model}")
+    else:
+        click.echo(f"to use it: shardmill launch … --model {model} --servers {servers}")
     supervisor()
     job = os.environ.get("SLURM_JOB_ID")
     if stop.signal == signal.SIGUSR2 and job:
@@ -67,19 +96,21 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
         raise SystemExit(EXIT_RESUMABLE)
 
 
-@cli.command("servers")
-@click.argument("folder", type=FOLDER)
-def list_servers(folder: Path) -> None:
-    """Show the servers that are announced in FOLDER: what they serve, and how much they have to do."""
+@command(CLUSTER)
+@click.argument("announced", type=FOLDER, metavar="FOLDER")
+def servers(announced: Path) -> None:
+    """List the servers that are announced in a folder, with their models and their load."""
     from rich.console import Console
     from rich.table import Table
 
     from shardmill.launch.serve import load_of
     from shardmill.models.servers import live_servers
 
-    found = live_servers(folder)
+    found = live_servers(announced)
     if not found:
-        raise UserError(f"no server is announced in {folder}; start one: shardmill serve MODEL --servers {folder}")
+        raise UserError(
+            f"no server is announced in {announced}; start one: {command_line('serve', 'MODEL', '--servers', announced)}"
+        )
     first = {server.url: load_of(server) for server in found}
     time.sleep(1.0)
     table = Table(box=None, pad_edge=False)

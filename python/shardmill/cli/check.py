@@ -1,4 +1,4 @@
-"""Commands that check data: audit (tick a sample of it), compare (what changed between two runs)."""
+"""Commands that check data by hand or against another run: audit, compare."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shardmill.cli.base import FILE, FOLDER, cli
+from shardmill.cli.base import code_option, run_argument
+from shardmill.util.commands import FILE, FOLDER, LOOK, command, command_line, json_option, print_note
+from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
 
 if TYPE_CHECKING:
     from shardmill.store.run_folder import RunFolder
 
 
-@cli.command()
-@click.argument("folder", type=FOLDER, metavar="RUN")
+@command(LOOK)
+@run_argument
 @click.option("--rows", type=click.IntRange(1), default=200, show_default=True, help="how many rows to draw")
 @click.option("--seed", type=int, default=0, show_default=True, help="another seed draws other rows")
-@click.option("--out", type=FOLDER, help="the folder of the sheet and the page (RUN/audit)")
+@click.option("--out", type=FOLDER, help="folder of the sheet and the page (default: RUN/audit)")
 @click.option("--allow-missing", is_flag=True, help="draw from the finished shards of an unfinished run")
 @click.option(
     "--read",
@@ -27,25 +29,25 @@ if TYPE_CHECKING:
     type=FILE,
     multiple=True,
     metavar="SHEET.csv",
-    help="a ticked sheet: shows the error rates; repeat it for each annotator",
+    help="a ticked sheet: print the error rates; repeat it for each annotator",
 )
-@click.option("--json", "as_json", is_flag=True, help="with --read: for scripts")
+@click.option("--json", "as_json", is_flag=True, help="with --read: print JSON, for scripts")
+@code_option
 def audit(
     folder: Path, rows: int, seed: int, out: Path | None, allow_missing: bool, sheets: Sequence[Path], as_json: bool
 ) -> None:
-    """Check rows by hand: draw a sample, tick its statements on a page or in a sheet, and get the error rates of RUN.
+    """Check a sample of rows by hand, and get the error rates of the whole run.
 
     \b
-    shardmill audit RUN                                  writes RUN/audit/audit.html and audit.csv
-    shardmill audit RUN --read ann.csv --read bob.csv    error rates with intervals, and how far the two agree
+    shardmill audit RUN                                  write RUN/audit/audit.html and audit.csv
+    shardmill audit RUN --read ann.csv --read bob.csv    error rates with intervals, and agreement
 
-    The sample is the same for any number of shards. Rare templates and edit types are drawn as often as common ones; the error
-    rates are weighted back to the whole dataset.
+    Tick the statements about each row on the page or in the sheet. The sample is the same for any number of shards. Rare
+    templates and edit types are drawn as often as common ones; the error rates are weighted back to the whole dataset.
     """
     from shardmill.audit.sample import FOLDER as AUDIT_FOLDER
     from shardmill.audit.sample import PAGE, SHEET, draw_sample, save_sample
     from shardmill.store.run_folder import RunFolder
-    from shardmill.util.counts import count_noun
 
     run = RunFolder(folder)
     target = out or folder / AUDIT_FOLDER
@@ -67,10 +69,10 @@ def audit(
     click.echo(f"{count_noun(len(drawn), 'row')} with {count_noun(len(sample.claims), 'statement')} from {strata}, seed {seed}")
     if sample.missing_shards:
         unfinished = f"{len(sample.missing_shards)} of {count_noun(run.num_shards, 'shard')}"
-        click.echo(f"note: the sample leaves out {unfinished}, not finished yet", err=True)
+        print_note(f"the sample leaves out {unfinished}, not finished yet")
     click.echo(f"tick them on {target / PAGE} (opens from disk) or in {target / SHEET}")
-    where = f" --out {out}" if out else ""
-    click.echo(f"then run, with one --read for each annotator: shardmill audit {folder}{where} --read SHEET.csv")
+    again = command_line("audit", folder, *(("--out", out) if out else ()), "--read", "SHEET.csv")
+    click.echo(f"then run, with one --read for each annotator: {again}")
 
 
 def _read_sheets(run: RunFolder, target: Path, sheets: Sequence[Path], as_json: bool) -> None:
@@ -88,21 +90,22 @@ def _read_sheets(run: RunFolder, target: Path, sheets: Sequence[Path], as_json: 
         click.echo(result.model_dump_json(indent=1))
     else:
         Console().print(render_result(result), soft_wrap=True)
-        click.echo(path)
+        click.echo(f"the result as data: {path}")
 
 
-@cli.command()
+@command(LOOK)
 @click.argument("a", type=FOLDER, metavar="RUN_A")
 @click.argument("b", type=FOLDER, metavar="RUN_B")
 @click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="how many of the rows that differ to show")
 @click.option("--seed", type=int, default=0, show_default=True, help="another seed shows other rows")
-@click.option("--out", type=FILE, metavar="PAGE.html", help="also write all of it as a page that opens from disk")
-@click.option("--json", "as_json", is_flag=True, help="for scripts")
+@click.option("--out", type=FILE, metavar="PAGE.html", help="also write the comparison as a page that opens from disk")
+@json_option
+@code_option
 def compare(a: Path, b: Path, rows: int, seed: int, out: Path | None, as_json: bool) -> None:
-    """What changed from RUN_A to RUN_B: plans, yields, balances, objects, and rows that differ, column by column.
+    """Show what differs between two runs of one pipeline: plans, yields, balances, objects, rows.
 
-    Both must be runs of one pipeline. Rows are matched by row_id if the input is the same, for any two numbers of shards; what is
-    not finished in both is left out and listed. A chi-square test decides whether a difference is beyond chance.
+    Rows are matched by row_id if the input is the same, for any two numbers of shards, and compared column by column. What is not
+    finished in both is left out and listed. A chi-square test decides whether a difference is beyond chance.
     """
     from rich.console import Console
 
@@ -120,4 +123,4 @@ def compare(a: Path, b: Path, rows: int, seed: int, out: Path | None, as_json: b
         return
     Console().print(render_comparison(found))
     if out is not None:
-        click.echo(out)
+        click.echo(f"the page: {out}")

@@ -1,0 +1,111 @@
+"""Commands that prepare inputs: convert (caption files of known datasets), make-toy-images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shardmill.util.commands import FILE, FOLDER, PREPARE, command, group, print_next, print_note, seed_option
+from shardmill.util.counts import count_noun
+from shardmill.util.errors import UserError
+
+
+@group(PREPARE)
+def convert() -> None:
+    """Convert caption files of known datasets to a table that a run can start from.
+
+    The table has the columns image, caption, texts, source, source_id. Entries that cannot be used are listed in a *.rejects.csv
+    beside it, with the reason.
+    """
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The source, the table to write, and what to call the source in it."""
+    command = click.option("--name", help="value of the column `source` (default: the name of the converter)")(command)
+    command = click.option("--out", type=FILE, required=True, help="the CSV file to write")(command)
+    return click.argument("source", type=FILE)(command)
+
+
+@convert.command()
+@file_options
+def coco(source: Path, out: Path, name: str | None) -> None:
+    """COCO captions: the official captions_*.json, or {id: {"image_file", "captions"}}. One row per caption."""
+    from shardmill.tables.convert.coco import read_coco
+
+    write_table(read_coco(source), name or "coco", source, out)
+
+
+@convert.command()
+@file_options
+def llava(source: Path, out: Path, name: str | None) -> None:
+    """LLaVA-595K: its chat.json, or [{"caption", "image_file"}]. One row per entry."""
+    from shardmill.tables.convert.llava import read_llava
+
+    write_table(read_llava(source), name or "llava", source, out)
+
+
+@convert.command()
+@file_options
+def anyword(source: Path, out: Path, name: str | None) -> None:
+    """AnyWord-3M: {"data_list": [{"img_name", "caption", "annotations"}]}. One row per image with text in Latin script."""
+    from shardmill.tables.convert.anyword import read_anyword
+
+    write_table(read_anyword(source), name or "anyword", source, out)
+
+
+def write_table(found: Iterable[Any], name: str, source: Path, out: Path) -> None:
+    """Write what a converter found, and print what became of the entries."""
+    from shardmill.core.registry import default_pipeline
+    from shardmill.tables.convert.captions import write_captions
+    from shardmill.util.progress import step_progress
+
+    if not source.exists():
+        raise UserError(f"{source} was not found")
+    if not source.is_file():
+        raise UserError(f"{source} is a folder; name the JSON file in it")
+    made = write_captions(found, name, source, out, step_progress("converting"))
+    click.echo(made.line())
+    click.echo(f"{made.out}; rejected entries: {made.rejects}")
+    print_note("to use the images, add --image-root with the folder that their paths start from")
+    print_next("launch", default_pipeline(), "--input", made.out, "--run", "data/runs/first")
+
+
+@command(PREPARE)
+@click.argument("input", type=FILE)
+@click.option("--out", type=FOLDER, required=True, help="the folder to write: captions.csv and images/")
+@click.option("--rows", type=click.IntRange(1), help="use only this many rows (default: all, at 100 to 200 rows/s)")
+@seed_option
+@click.option("--caption-column", help="column with the captions (default: guessed)")
+@click.option("--encoding", help="encoding of the input if it is not UTF-8, e.g. latin-1")
+def make_toy_images(
+    input: Path, out: Path, rows: int | None, seed: int, caption_column: str | None, encoding: str | None
+) -> None:
+    """Draw simple images for captions, to try a pipeline without photos and without a GPU.
+
+    About one in eight of the objects that a caption names is left out of its image on purpose, and up to two others are added,
+    so that the detector has something to reject. The other columns of INPUT are kept.
+    """
+    from shardmill.core.registry import default_pipeline
+    from shardmill.embedded.toy_images import make_toy_images as draw_images
+    from shardmill.store.manifest import counted
+    from shardmill.util.progress import step_progress
+
+    done = draw_images(
+        input,
+        out,
+        rows=rows,
+        seed=seed,
+        caption_column=caption_column,
+        encoding=encoding,
+        report=step_progress("drawing"),
+    )
+    click.echo(f"{done.table}: {count_noun(done.drawn, 'image')}; captions without a known object: {done.without_objects:,}")
+    if done.unreadable:
+        unreadable = sum(done.unreadable.values())
+        click.echo(f"{count_noun(unreadable, 'unreadable row')} left out ({counted(done.unreadable)})")
+    if done.more:
+        click.echo(f"{input} has more rows; to use them all, leave out --rows")
+    print_next("launch", default_pipeline(), "--input", done.table, "--run", "data/runs/toy")

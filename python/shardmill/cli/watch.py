@@ -1,0 +1,83 @@
+"""Commands that show how a run is doing: status, failures, logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from shardmill.cli.base import code_option, run_argument
+from shardmill.util.commands import WATCH, command, json_option
+
+
+@command(WATCH)
+@run_argument
+@click.option("--watch", is_flag=True, help="refresh every few seconds, until nothing is running or waiting")
+@click.option("--seconds", type=click.FloatRange(1), default=5, show_default=True, help="with --watch: time between refreshes")
+@click.option(
+    "--json", "as_json", is_flag=True, help="print JSON, for scripts; exit code 0: finished, 3: unfinished, 1: shards failed"
+)
+@code_option
+@click.pass_context
+def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_json: bool) -> None:
+    """Show the progress of a run: shards, rows, rates, rejections and GPU-hours of each stage.
+
+    On a cluster also what SLURM says of its jobs. Progress is read from the run's files: it is right for any number of workers
+    on any machine, and while SLURM does not answer.
+    """
+    from rich.console import Console
+
+    from shardmill.monitor.status import exit_code, read_status
+    from shardmill.monitor.status_view import render_status
+    from shardmill.monitor.status_view import watch as watch_status
+    from shardmill.store.run_folder import RunFolder
+
+    run = RunFolder(folder)
+    if watch:
+        watch_status(run, seconds)
+        return
+    state = read_status(run)
+    if as_json:
+        click.echo(json.dumps(state.to_dict(), indent=1))
+        ctx.exit(exit_code(state))
+    Console().print(render_status(state), soft_wrap=True)
+
+
+@command(WATCH)
+@run_argument
+@json_option
+@code_option
+def failures(folder: Path, as_json: bool) -> None:
+    """Show which shards failed and why, grouped by cause, and which nodes are avoided."""
+    from rich.console import Console
+
+    from shardmill.monitor.failures import read_failures, render
+    from shardmill.store.run_folder import RunFolder
+
+    found = read_failures(RunFolder(folder))
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        Console().print(render(found), soft_wrap=True)
+
+
+@command(WATCH)
+@run_argument
+@click.argument("stage")
+@click.option("--shard", type=click.IntRange(0), help="which shard, counted from 0 (default: the latest log of the stage)")
+@click.option("--lines", type=click.IntRange(1), help="print only this many lines from the end")
+@click.option("--path", "only_path", is_flag=True, help="print the paths of the logs instead")
+@code_option
+def logs(folder: Path, stage: str, shard: int | None, lines: int | None, only_path: bool) -> None:
+    """Print the latest log of a stage, or of one of its shards."""
+    from shardmill.monitor.log_files import latest_text, logs_of
+    from shardmill.store.run_folder import RunFolder
+
+    run = RunFolder(folder)
+    short = run.stage(stage).name
+    if only_path:
+        for path in logs_of(run, short, shard):
+            click.echo(path)
+    else:
+        click.echo(latest_text(run, short, shard, lines))
