@@ -54,7 +54,7 @@ def run_stage(
     """Run one stage over a data frame, in this process.
 
     Args:
-        stage: A stage class, or its name: `negbench.extract_objects`, `module:Class`, `file.py:Class`.
+        stage: A stage class, or its name: `pipeline.stage`, `module:Class`, `file.py:Class`.
         frame: A pandas or Polars frame with the columns that the stage reads.
         model: A model's kind (`rules`), a model file (`llama-3.1-8b`), or a mapping of kind and settings. By default the model of
             the stage's role that needs no weights.

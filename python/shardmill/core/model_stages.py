@@ -57,7 +57,7 @@ class TextStage(ModelStage):
 
     Attributes:
         prompt: The prompt: a file beside the stage's module (`count_colours.md`), a template that comes with Shardmill
-            (`antidote/judge_captions.md`), or the text itself.
+            (`PIPELINE/STAGE.md`), or the text itself.
         answer: The pydantic model of the answer.
         adds: By default, the fields of the answer.
     """

@@ -76,7 +76,7 @@ def load_pipeline(name: str) -> PipelineFile:
     """A pipeline as a user names it.
 
     Args:
-        name: A pipeline, a pipeline file that comes with Shardmill (`anyedit-captions`), a pipeline file of the user's
+        name: A pipeline, the name of a pipeline file that comes with Shardmill, a pipeline file of the user's
             (`mine.yaml`), or a reference to a Pipeline object (`colours.py:PIPELINE`, `module:OBJECT`).
 
     Raises:

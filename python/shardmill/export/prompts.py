@@ -43,7 +43,7 @@ class PromptFile:
 
 
 def installed_file(path: str) -> InstalledPrompt:
-    """A prompt that is one file of the product, such as `templates/antidote/descriptions.yaml`."""
+    """A prompt that is one file of the product, such as `templates/PIPELINE/wordings.yaml`."""
     text = resource_text(path)
     return InstalledPrompt(sha256(text.encode()).hexdigest(), {Path(path).name: text})
 

@@ -34,7 +34,7 @@ def preview_rows(
 
     Args:
         target: A pipeline (an object, a name, a pipeline file, or a reference such as `colours.py:PIPELINE`), a stage of one
-            (`negbench.extract_objects`), or a stage class, which reads its columns from `source`.
+            (`pipeline.stage`), or a stage class, which reads its columns from `source`.
         source: A frame, or the path of a table. Relative image paths start from the current folder, or from the table's.
         rows: How many rows: drawn ones for a pipeline, the first ones for a stage.
         model: The model of the stage, or of all stages of its role.

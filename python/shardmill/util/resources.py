@@ -17,7 +17,7 @@ def resource_roots() -> list[Path]:
 
 
 def resource_path(relative: str) -> Path:
-    """The path of a file such as `templates/negbench/extract_objects.md`, in the repository or in the installed package."""
+    """The path of a file such as `templates/PIPELINE/STAGE.md`, in the repository or in the installed package."""
     for root in resource_roots():
         path = root / relative
         if path.is_file():

@@ -34,7 +34,7 @@ _PERSON = re.compile(rf"\b(?P<before>with|and|by|for|to|beside|behind) {_NAMES}{
 
 
 def parse_caption(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
-    """{"caption", "max_present", "absent_count"} -> {"caption", "present", "absent"}, as `antidote/parse_captions.md` asks.
+    """{"caption", "max_present", "absent_count"} -> {"caption", "present", "absent"}, as its prompt asks.
 
     The first things that a caption names weigh most.
     """
