@@ -17,6 +17,7 @@ from docs.guides import GUIDES, ROOT, SHELLS, Block, Command, anchors_of, blocks
 from shardmill.cli.main import cli
 from shardmill.core.registry import bundled_pipelines, find_pipeline, stage_class
 from shardmill.core.stage import Stage
+from shardmill.export.formats import BUILT_IN
 from shardmill.models.registry import MODELS
 
 MAX_README_LINES = 200
@@ -180,6 +181,18 @@ def test_every_model_file_and_backend_is_in_the_cluster_guide() -> None:
     text = (ROOT / "slurm" / "README.md").read_text(encoding="utf-8")
     names = [path.stem for path in (ROOT / "slurm" / "models").glob("*.yaml")] + [kind for _, kind in MODELS]
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_every_export_format_is_in_the_guide_to_data() -> None:
+    spans = code_spans(ROOT / "data" / "README.md")
+    assert [name for name in BUILT_IN if name not in spans] == []
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each.words[:2] == ["shardmill", "export"]], ids=str)
+def test_an_export_names_a_format(command: Command) -> None:
+    if "--format" in command.words[:-1]:
+        name = command.words[command.words.index("--format") + 1]
+        assert name in BUILT_IN or name.isupper()
 
 
 @pytest.fixture
