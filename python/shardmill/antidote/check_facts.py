@@ -47,7 +47,8 @@ class CheckFacts(RowStage):
     options: FactOptions
 
     def decide(self, row: Row, rng: Random) -> dict[str, Any] | Reject:
-        scores = {name: found.score for name, found in read_detections(row["detections"]).items()}
+        scores = dict.fromkeys([*row["present"], *row["absent"]], 0.0)  # a name without a letter or digit was not searched for
+        scores |= {name: found.score for name, found in read_detections(row["detections"]).items()}
         fit = {which: [name for name in once(row[which]) if form_problem(name) is None] for which in ("present", "absent")}
         present = [name for name in fit["present"] if scores[name] >= self.options.present_above]
         absent = [name for name in fit["absent"] if scores[name] < self.options.absent_below]

@@ -1,37 +1,30 @@
-"""Generate an image for each prompt.
+"""Generate an image for each weighted prompt.
 
 python -m shardmill.antidote.generate_images --run RUN --shard-index 3
 """
 
 from __future__ import annotations
 
-from random import Random
-from typing import Any
+from pydantic import Field
 
-from shardmill.core.model_stages import GenerateStage
-from shardmill.core.stage import Answer, ModelCall, Row
 from shardmill.core.stage_main import main
-from shardmill.models.contract import GeneratedImage
+from shardmill.stages.generate_images import GenerateImages, GenerateOptions
 
 
-class GenerateImages(GenerateStage):
-    """An image of what a prompt names and, by the negative prompt, of nothing else; words of both may bear weights.
+class WeightedPromptOptions(GenerateOptions):
+    """Options of `generate_images` with the columns of this pipeline."""
 
-    prompt, prompt_neg (text) -> generated_image (text, path from the run's folder), generated_width, generated_height (int).
-    An image is named after all that shapes it, its seed among them, so it is never taken for another row's.
+    negative: str = Field("prompt_neg", description="the column with what it must not show; empty: nothing in particular")
+
+
+class GenerateWeightedImages(GenerateImages):
+    """An image of what a weighted prompt names, and by the negative prompt of nothing else.
+
+    prompt, prompt_neg (text) -> generated_image (text), generated_width, generated_height (int); see `GenerateImages`.
     """
 
-    name = "generate_images"
-    reads = ("prompt", "prompt_neg")
-    adds = {"generated_image": "text", "generated_width": "int", "generated_height": "int"}
-
-    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [self.generate_call(row["prompt"] or "", row["prompt_neg"] or "")]
-
-    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
-        image: GeneratedImage = answers[0].value
-        return {"generated_image": self.path_of(image), "generated_width": image.width, "generated_height": image.height}
+    Options = WeightedPromptOptions
 
 
 if __name__ == "__main__":
-    main(GenerateImages)
+    main(GenerateWeightedImages)

@@ -5,36 +5,26 @@ python -m shardmill.antidote.ground_objects --run RUN --shard-index 3
 
 from __future__ import annotations
 
-from random import Random
-from typing import Any
+from pydantic import Field
 
-from shardmill.core.model_stages import DetectStage, write_detections
-from shardmill.core.stage import Answer, ModelCall, Row
 from shardmill.core.stage_main import main
-from shardmill.store.layout import generated_image_path
+from shardmill.stages.ground_objects import GroundObjects, GroundOptions
 
 
-class GroundObjects(DetectStage):
-    """What a detector finds of both lists, in one pass over the picture. Nothing is decided here.
+class FactListOptions(GroundOptions):
+    """Options of `ground_objects` with the columns of this pipeline."""
 
-    generated_image (text), present, absent (list) -> detections (json):
-    {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}} for every name of both lists, boxes in pixels.
+    objects: tuple[str, ...] = Field(("present", "absent"), description="the list columns with the names to detect")
+
+
+class GroundFactLists(GroundObjects):
+    """What a detector finds of the objects that should be there and of those that should not.
+
+    generated_image (text), present, absent (list) -> detections (json); see `GroundObjects`.
     """
 
-    name = "ground_objects"
-    reads = ("generated_image", "present", "absent")
-    adds = {"detections": "json"}
-
-    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [
-            self.detect_call(
-                generated_image_path(self.context.run_folder, row["generated_image"]), [*row["present"], *row["absent"]]
-            )
-        ]
-
-    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
-        return {"detections": write_detections(answers[0].value)}
+    Options = FactListOptions
 
 
 if __name__ == "__main__":
-    main(GroundObjects)
+    main(GroundFactLists)

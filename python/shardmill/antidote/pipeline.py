@@ -6,10 +6,14 @@ from shardmill.core.pipeline import Pipeline, in_package
 
 PIPELINE = Pipeline(
     "antidote",
-    stages=in_package(
-        "shardmill.antidote",
-        "ParseCaptions", "JudgeCaptions", "GenerateImages", "GroundObjects", "CheckFacts", "AskPresuppositions",
-        "JudgeQuestions", "AskPope", "AskDescriptions", "AnswerQueries", "PairPreferences",
+    stages=(
+        *in_package("shardmill.antidote", "ParseCaptions", "JudgeCaptions"),
+        "shardmill.antidote.generate_images:GenerateWeightedImages",
+        "shardmill.antidote.ground_objects:GroundFactLists",
+        *in_package(
+            "shardmill.antidote",
+            "CheckFacts", "AskPresuppositions", "JudgeQuestions", "AskPope", "AskDescriptions", "AnswerQueries", "PairPreferences",
+        ),
     ),
     datasets="shardmill.antidote.build:build",
     exports="shardmill.antidote.exports:export_tables",

@@ -1,37 +1,30 @@
-"""Generate an image for each caption of a scene.
+"""Generate an image for each scene caption.
 
 python -m shardmill.anyedit.generate_images --run RUN --shard-index 3
 """
 
 from __future__ import annotations
 
-from random import Random
-from typing import Any
+from pydantic import Field
 
-from shardmill.core.model_stages import GenerateStage
-from shardmill.core.stage import Answer, ModelCall, Row
 from shardmill.core.stage_main import main
-from shardmill.models.contract import GeneratedImage
+from shardmill.stages.generate_images import GenerateImages, GenerateOptions
 
 
-class GenerateImages(GenerateStage):
-    """An image of what a caption says.
+class SceneCaptionOptions(GenerateOptions):
+    """Options of `generate_images` with the columns of this pipeline."""
 
-    scene_caption (text) -> generated_image (text, path from the run's folder), generated_width, generated_height (int). An image
-    is named after all that shapes it, its seed among them.
+    prompt: str = Field("scene_caption", description="the column with what the image shows")
+
+
+class GenerateSceneImages(GenerateImages):
+    """An image of what a scene caption says.
+
+    scene_caption (text) -> generated_image (text), generated_width, generated_height (int); see `GenerateImages`.
     """
 
-    name = "generate_images"
-    reads = ("scene_caption",)
-    adds = {"generated_image": "text", "generated_width": "int", "generated_height": "int"}
-
-    def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [self.generate_call(row["scene_caption"] or "", "")]
-
-    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
-        image: GeneratedImage = answers[0].value
-        return {"generated_image": self.path_of(image), "generated_width": image.width, "generated_height": image.height}
+    Options = SceneCaptionOptions
 
 
 if __name__ == "__main__":
-    main(GenerateImages)
+    main(GenerateSceneImages)

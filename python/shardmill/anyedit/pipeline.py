@@ -9,9 +9,11 @@ PIPELINE = Pipeline(
     stages=(
         *in_package(
             "shardmill.anyedit",
-            "JudgeConcepts", "ProposeBackgrounds", "WriteCaptions", "GenerateImages", "SelectCaptions", "GroundObjects",
+            "JudgeConcepts", "ProposeBackgrounds", "WriteCaptions", "SelectCaptions",
             "DrawEdits", "WriteInstructions", "JudgeInstructions", "ChainInstructions", "WriteImplicit",
         ),
+        "shardmill.anyedit.generate_images:GenerateSceneImages",
+        "shardmill.anyedit.ground_objects:GroundInputObjects",
         "shardmill.anyedit.score_images:ScoreImages",
     ),
     datasets="shardmill.anyedit.build:build",

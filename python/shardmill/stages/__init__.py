@@ -1,1 +1,1 @@
-"""Stages that several pipelines use."""
+"""Stages that several pipelines use, each with options for the columns that it reads."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from shardmill.anyedit.generate_images import GenerateImages
-from shardmill.anyedit.ground_objects import GroundObjects
+from shardmill.anyedit.generate_images import GenerateSceneImages
+from shardmill.anyedit.ground_objects import GroundInputObjects
 from shardmill.core.stage import Answer, Context
 from shardmill.embedded.scene.detector import SceneDetector
 from shardmill.embedded.scene.generator import SceneGenerator
@@ -18,7 +18,7 @@ from shardmill.models.contract import DetectionResult
 
 
 def painted(folder: Path, caption: str, seed: int = 5) -> dict[str, Any]:
-    stage = GenerateImages(context=Context(run_folder=folder))
+    stage = GenerateSceneImages(context=Context(run_folder=folder))
     (ask,) = stage.ask({"row_id": 0, "scene_caption": caption}, Random(0))
     reply = next(iter(SceneGenerator().stream([replace(ask.request, seed=seed)])))
     return stage.accept({"row_id": 0}, [Answer(ask, stage.parse(reply))])
@@ -27,7 +27,7 @@ def painted(folder: Path, caption: str, seed: int = 5) -> dict[str, Any]:
 def test_objects_of_a_caption_are_found_in_its_painted_picture(tmp_path: Path) -> None:
     picture = painted(tmp_path, "A dog sits beside a kettle.")
     assert (tmp_path / picture["generated_image"]).is_file() and picture["generated_image"].startswith("generate_images/images/")
-    stage = GroundObjects(context=Context(run_folder=tmp_path, image_root=tmp_path / "elsewhere"))
+    stage = GroundInputObjects(context=Context(run_folder=tmp_path, image_root=tmp_path / "elsewhere"))
     row = {"row_id": 0, "generated_image": picture["generated_image"], "input_objects": ["dog", "kettle", "lamp", "..."]}
     (ask,) = stage.ask(row, Random(0))
     assert ask.request.names == ("dog", "kettle", "lamp")
@@ -40,7 +40,7 @@ def test_objects_of_a_caption_are_found_in_its_painted_picture(tmp_path: Path) -
 
 
 def test_pictures_of_the_input_start_from_the_image_folder(tmp_path: Path) -> None:
-    stage = GroundObjects({"images": "image"}, Context(run_folder=tmp_path / "run", image_root=tmp_path))
+    stage = GroundInputObjects({"images": "image"}, Context(run_folder=tmp_path / "run", image_root=tmp_path))
     assert stage.reads == ("image", "input_objects")
     (ask,) = stage.ask({"row_id": 0, "image": "a/b.jpg", "input_objects": ["dog"]}, Random(0))
     assert ask.request.image == str(tmp_path / "a" / "b.jpg")
@@ -57,13 +57,13 @@ def test_pictures_of_the_input_start_from_the_image_folder(tmp_path: Path) -> No
     ],
 )
 def test_rows_without_a_picture_or_objects_come_out_with_no_detections(row: dict[str, Any]) -> None:
-    stage = GroundObjects()
+    stage = GroundInputObjects()
     assert stage.ask({"row_id": 0, **row}, Random(0)) == []
     assert stage.accept({"row_id": 0, **row}, []) == {"detections": {}}
 
 
 def test_detections_are_written_as_cells() -> None:
-    stage = GroundObjects()
+    stage = GroundInputObjects()
     (ask,) = stage.ask({"row_id": 0, "generated_image": "a.png", "input_objects": ["dog"]}, Random(0))
     found = {"dog": DetectionResult(0.91234567, ((1.23, 2.0, 3.0, 4.0),))}
     assert stage.accept({"row_id": 0}, [Answer(ask, found)])["detections"] == {
