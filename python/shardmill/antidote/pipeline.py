@@ -12,7 +12,8 @@ PIPELINE = Pipeline(
         "shardmill.antidote.ground_objects:GroundFactLists",
         *in_package(
             "shardmill.antidote",
-            "CheckFacts", "AskPresuppositions", "JudgeQuestions", "AskPope", "AskDescriptions", "AnswerQueries", "PairPreferences",
+            "CheckFacts", "AskPresuppositions", "JudgeQuestions", "AskPope", "AskDescriptions", "AnswerQueries",
+            "PairPreferences",
         ),
     ),
     datasets="shardmill.antidote.build:build",

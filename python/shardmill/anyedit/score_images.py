@@ -11,18 +11,18 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.anyedit.images import GENERATED, image_path
 from shardmill.core.model_stages import ScoreStage, round_scores
 from shardmill.core.stage import Answer, Context, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
 from shardmill.models.contract import Reply, Scores
+from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.util.errors import UserError
 
 
 class ScoreImagesOptions(Options):
     """Options of `score_images`. AnyEdit's own thresholds are 0.1 and 2."""
 
-    images: str = Field(GENERATED, description="the column with the images: generated_image, or image for those of the input")
+    images: str = Field(GENERATED_IMAGE, description="the column with the images: generated_image, or image (the input's)")
     min_clip: float | None = Field(None, ge=-1, le=1, description="lowest cosine of caption and image; none if not given")
     min_aesthetic: float | None = Field(None, description="lowest aesthetic score; needs a model with the setting `aesthetic`")
 
@@ -56,7 +56,7 @@ class ScoreImages(ScoreStage):
         image = row[self.options.images]
         if not image:
             return []
-        return [self.score_call(image_path(self.context, self.options.images, image), [row["input"] or ""])]
+        return [self.score_call(self.context.image_path(self.options.images, image), [row["input"] or ""])]
 
     def parse(self, reply: Reply) -> Scores:
         return round_scores(reply.result)

@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import Field
 
-from shardmill.anyedit.images import GENERATED, image_path
 from shardmill.core.stage import Context, Options, Reject, Row, RowStage
 from shardmill.core.stage_main import main
 from shardmill.language.caption_text import tokens
@@ -23,6 +22,7 @@ from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.tagging import GERUND, VERB, makes_compound, tag
 from shardmill.models.images import UnreadableImage, size_of
 from shardmill.store.cells import as_list
+from shardmill.store.image_columns import GENERATED_IMAGE
 
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
@@ -34,7 +34,9 @@ class SelectOptions(Options):
     """Options of `select_captions`."""
 
     captions: str = Field("scene_caption", description="the column of the captions: scene_caption, or caption of the input")
-    images: str = Field(GENERATED, description="the column with the images: generated_image, or image; empty: captions only")
+    images: str = Field(
+        GENERATED_IMAGE, description="the column with the images: generated_image, or image; empty: captions only"
+    )
     texts: str = Field("", description="the column with the text that can be read in the image, a list; empty: none")
     min_words: int = Field(3, ge=1, description="fewest words of a caption")
     max_words: int = Field(40, ge=3, description="most words of a caption: longer ones are poor starts of an edit")
@@ -99,7 +101,7 @@ class SelectCaptions(RowStage):
 
     def _size(self, image: str) -> tuple[int, int] | Reject:
         try:
-            width, height = size_of(image_path(self.context, self.options.images, image))
+            width, height = size_of(self.context.image_path(self.options.images, image))
         except UnreadableImage as error:
             return Reject("unreadable image", str(error))
         if max(width, height) > self.options.max_aspect * min(width, height):

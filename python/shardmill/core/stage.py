@@ -21,6 +21,8 @@ from shardmill.core.seeding import rng_of
 from shardmill.models.contract import Finish, Reply, Request
 from shardmill.models.registry import model_class, model_identity
 from shardmill.store.cells import Kind, dump_cell
+from shardmill.store.image_columns import GENERATED_IMAGE
+from shardmill.store.layout import generated_image_path
 from shardmill.util.errors import UserError, did_you_mean
 
 Row = Mapping[str, Any]
@@ -50,6 +52,10 @@ class Context:
     run_folder: Path = Path(".")
     label: str = ""
     prompt: str | None = None
+
+    def image_path(self, column: str, value: str) -> str:
+        """The path of a row's image: that of a generated one starts from the run's folder, any other from the image folder."""
+        return generated_image_path(self.run_folder, value) if column == GENERATED_IMAGE else str(self.image_root / value)
 
 
 @dataclass(frozen=True, slots=True)

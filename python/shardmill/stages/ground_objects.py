@@ -11,15 +11,12 @@ from pydantic import Field
 from shardmill.core.model_stages import DetectStage, is_detectable, write_detections
 from shardmill.core.stage import Answer, Context, ModelCall, Options, Row
 from shardmill.store.image_columns import GENERATED_IMAGE
-from shardmill.store.layout import generated_image_path
 
 
 class GroundOptions(Options):
     """Options of `ground_objects`."""
 
-    images: str = Field(
-        GENERATED_IMAGE, description="the column with the images: generated_image, or image for those of the input"
-    )
+    images: str = Field(GENERATED_IMAGE, description="the column with the images: generated_image, or image (the input's)")
     objects: tuple[str, ...] = Field(("objects",), description="the list columns with the names to detect")
 
 
@@ -27,7 +24,8 @@ class GroundObjects(DetectStage):
     """What a detector finds of the named objects, in one pass over the image. Nothing is decided here.
 
     generated_image or image (text), list columns -> detections (json): {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}}
-    for every name that has a letter or digit, boxes in pixels; {} for a row without an image or names. A row whose image cannot be read is rejected.
+    for every name that has a letter or digit, boxes in pixels; {} for a row without an image or names. A row whose image cannot
+    be read is rejected.
     """
 
     name = "ground_objects"
@@ -45,9 +43,7 @@ class GroundObjects(DetectStage):
         names = [name for name in listed if is_detectable(name)]
         if not image or not names:
             return []
-        if self.options.images == GENERATED_IMAGE:
-            image = generated_image_path(self.context.run_folder, image)
-        return [self.detect_call(image, names)]
+        return [self.detect_call(self.context.image_path(self.options.images, image), names)]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any]:
         return {"detections": write_detections(answers[0].value) if answers else {}}

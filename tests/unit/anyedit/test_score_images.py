@@ -108,7 +108,7 @@ def test_a_run_keeps_scores_and_the_reasons_of_what_it_drops(tmp_path: Path) -> 
     for shard in range(2):
         run_shard(run, "score_images", shard)
     check = check_stage(run, "score_images")
-    assert not check.faults and not check.missing
+    assert not check.problems and not check.missing
     rows = {row["row_id"]: row for shard in range(2) for row in run.read_part("score_images", shard)[0].iter_rows(named=True)}
     assert {key: row["clip_score"] for key, row in rows.items()} == {0: BEST, 2: None}
     assert {row["aesthetic_score"] for row in rows.values()} == {None}
