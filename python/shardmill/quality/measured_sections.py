@@ -154,14 +154,14 @@ class MeasuredSection(QualityPart):
         self._kinds = finished.run.kinds(stage)
         self._facts = dict(facts or {})
         self._sums = dict.fromkeys(self._facts, 0)
+        expressions = [*self._facts.values(), *(each for figure in figures for each in figure.expressions)]
+        self._columns = sorted({name for each in expressions for name in each.meta.root_names()})
 
     def readings(self) -> list[ColumnReading]:
-        expressions = [*self._facts.values(), *(each for figure in self._figures for each in figure.expressions)]
-        columns = {name for each in expressions for name in each.meta.root_names()}
-        return [ColumnReading(self._stage, sorted(columns), self._add_batch)]
+        return [ColumnReading(self._stage, self._columns, self._add_batch)]
 
     def _add_batch(self, frame: pl.DataFrame) -> None:
-        batch = with_lists(frame, self._kinds)
+        batch = with_lists(frame.select(self._columns), self._kinds)
         for figure in self._figures:
             figure.add_batch(batch)
         for name, expression in self._facts.items():

@@ -19,7 +19,7 @@ from shardmill.quality.model import QualityFinding, RowExample
 from shardmill.quality.parts import ColumnReading, QualityPart, SampledRows, with_lists
 from shardmill.quality.repeats import Repeats
 from shardmill.quality.rules import CHECKED_ROWS, QualityRule, Row, RowCheck
-from shardmill.quality.sampling import RowSample, keys_in
+from shardmill.quality.sampling import KEYS, RowSample, keys_in
 from shardmill.util.errors import UserError
 
 MAX_NAMED = 6
@@ -62,12 +62,13 @@ class RuleChecks(QualityPart):
     def readings(self) -> list[ColumnReading]:
         found = []
         for stage, checks in self._checks.items():
-            columns = _columns(rule for rule, _ in checks)
-            found += [*self._samples[stage].readings(), ColumnReading(stage, columns, partial(self._add_batch, stage))]
+            columns = _columns(rule for rule, _ in checks if isinstance(rule.expression, pl.Expr))
+            found += [*self._samples[stage].readings(), ColumnReading(stage, columns, partial(self._add_batch, stage, columns))]
         return found
 
-    def _add_batch(self, stage: str, frame: pl.DataFrame) -> None:
-        batch = with_lists(frame, self._finished.run.kinds(stage))
+    def _add_batch(self, stage: str, columns: list[str], frame: pl.DataFrame) -> None:
+        wanted = [*keys_in(frame), *(name for name in columns if name not in KEYS)]
+        batch = with_lists(frame.select(wanted), self._finished.run.kinds(stage))
         for rule, check in self._checks[stage]:
             with _named_in_errors(rule):
                 check.add_batch(batch)
