@@ -45,7 +45,7 @@ def start(order: dict[str, Any]) -> int:
         code = operations.act(order["commands"], Path(order["root"], "run"), Path(order["table"]), order["settled"])
         shim.crash_disarm()
         os.write(log, b"%d\tcalls\t0\n" % shim.crash_calls())
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (reported to the parent process)
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -140,7 +140,8 @@ class AnyInstruction(BaseModel):
 
 def read_answer(kind: str, given: AnyInstruction) -> Instruction | None:
     """The answer as its type wants it; None when a field is missing, too long or not asked for. "edited object" may be written
-    with a blank, as published data has it."""
+    with a blank, as published data has it.
+    """
     fields = {name.strip().lower().replace(" ", "_"): value for name, value in given.model_dump().items()}
     if kind == "background_change":
         fields.setdefault("original_background", None)

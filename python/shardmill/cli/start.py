@@ -47,6 +47,7 @@ accept_code_option = click.option(
 @click.pass_context
 def launch(
     ctx: click.Context,
+    /,
     pipeline: str,
     input: Path | None,
     folder: Path,

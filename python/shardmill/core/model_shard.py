@@ -175,7 +175,7 @@ class ModelShard:
             answers: list[Answer | None] = [None] * len(calls)
             if key in self.kept:
                 answers = self.stage.reuse(calls, self.kept[key])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (a stage of the user's may raise anything)
             self._note_error(key, error)
             return []
         pending = Pending(key, decoded, answers, answers.count(None))
@@ -283,7 +283,7 @@ class ModelShard:
                 check_cells(values, self.planned.adds)
         except UserError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (as above)
             self._note_error(pending.key, error)
             return
         raw = "\n".join(answer.raw for answer in answers if answer.raw)

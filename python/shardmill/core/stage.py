@@ -48,8 +48,8 @@ class Context:
     """
 
     seed: int = 0
-    image_root: Path = Path(".")
-    run_folder: Path = Path(".")
+    image_root: Path = Path()
+    run_folder: Path = Path()
     label: str = ""
     prompt: str | None = None
 

@@ -100,6 +100,7 @@ def metadata(tables: Sequence[CardTable]) -> dict[str, Any]:
 
 
 def feature(name: str, kind: Kind, embedded: str | None) -> dict[str, Any]:
+    """A column as the card of a Hugging Face dataset declares it."""
     return {"name": name, **({"dtype": "image"} if name == embedded else FEATURES[kind])}
 
 

@@ -48,7 +48,7 @@ def write(source: TableRows, folder: ExportFolder, options: ExportOptions, kind:
 
 
 def title_lines(frame: pl.DataFrame, texts: pl.Expr | None, left_out: LeftOutRows) -> pl.DataFrame:
-    """filepath and title of each text; what pandas would not read as text is left out and recorded."""
+    """Filepath and title of each text; what pandas would not read as text is left out and recorded."""
     assert texts is not None
     keys = [name for name in ("row_id", "sub_id") if name in frame.columns]
     lines = frame.select(*keys, filepath=IMAGE_PATH, title=texts.list.drop_nulls())

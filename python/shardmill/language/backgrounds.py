@@ -13,7 +13,8 @@ _WIDE = frozenset({"ground", "water", "cloud", "mountain"})
 
 def is_background(name: str) -> bool:
     """Whether a name is that of a place or of a wide thing: a beach, the sky, a meadow. A tower is an
-    object, and so is a bed; the weather is not, nor a sunset."""
+    object, and so is a bed; the weather is not, nor a sunset.
+    """
     entry = lexicon().find(name)
     if fold(name) in _SKY or fold(name) in lexicon().scenes or (entry is not None and entry.shape in _WIDE):
         return True

@@ -19,7 +19,8 @@ IsOpen = Callable[[str, int], bool]
 @dataclass(eq=False)
 class ElementArray:
     """An array to submit. Element k works on the shards `elements[k]`; it starts after element k of the array `after`, if
-    there is one, after the old jobs `waits_for`, and after all of the array `chained_to`, which keeps the limit of nodes."""
+    there is one, after the old jobs `waits_for`, and after all of the array `chained_to`, which keeps the limit of nodes.
+    """
 
     stage: str
     elements: list[list[int]]

@@ -108,7 +108,7 @@ def load_site(name: str) -> Site:
     if site.environment is not None and not site.environment.is_absolute():
         site.environment = (path.resolve().parent / site.environment).resolve()
     site.name = site.name or path.stem
-    site._reference = name if name == path.stem else str(path.resolve())
+    site._reference = name if name == path.stem else str(path.resolve())  # noqa: SLF001 (set once, when the file is read)
     return site
 
 

@@ -74,6 +74,7 @@ def _record(plan: ClusterPlan, array: ElementArray) -> ArrayRecord:
 
 
 def job_of(array: ElementArray | str) -> str:
+    """The job id of an array, submitted now or before."""
     return array if isinstance(array, str) else array.job or f"<job of {array.stage}>"
 
 
@@ -119,7 +120,8 @@ def nice(run: RunFolder, stage: str) -> int:
 
 def srun_options(cpus: int) -> list[str]:
     """More options of `srun`: from SLURM 22.05 on it does not take --cpus-per-task from `sbatch`; and whatever the site's
-    defaults, a task that ends early or fails must not end the others."""
+    defaults, a task that ends early or fails must not end the others.
+    """
     return ["--cpus-per-task", str(cpus), "--kill-on-bad-exit=0", "--wait=0"]
 
 
@@ -142,6 +144,7 @@ def _common(plan: ClusterPlan, gpu: bool) -> dict[str, Any]:
 
 
 def assignment(plan: ClusterPlan, array: ElementArray, shards: list[int]) -> Assignment:
+    """What the worker supervisors of an element are told: the run, the stage and the shards."""
     resources, site = plan.resources(array.stage), plan.site
     return Assignment(
         run=str(plan.run.path.resolve()),

@@ -155,6 +155,7 @@ class StopTest:
 
 
 def main(run_path: str, reply_handle: str) -> None:
+    """Run tasks from stdin until it is closed; replies go to the file descriptor `reply_handle`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     faulthandler.enable()
     inbox = Inbox()

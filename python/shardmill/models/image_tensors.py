@@ -63,7 +63,7 @@ def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
             if not plain or image.width * image.height > MAX_PIXELS:
                 return None
             return image.width, image.height, int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # Pillow raises many types on corrupt files
+    except Exception:  # noqa: BLE001 (Pillow raises many types on corrupt files)
         return None
 
 

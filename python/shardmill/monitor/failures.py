@@ -41,7 +41,8 @@ TO_DO = {
 class Cause:
     """Unfinished shards of one stage whose last failure has the same cause: the same kind, and the same message but for numbers,
     paths and digests. The `quarantined` ones are not tried again by themselves. `message`, `log` and `tail` (the last lines of
-    the log) are those of the shard `example`; `nodes` is where they failed; `next` is what to do."""
+    the log) are those of the shard `example`; `nodes` is where they failed; `next` is what to do.
+    """
 
     stage: str
     kind: str

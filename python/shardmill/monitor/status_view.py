@@ -84,6 +84,7 @@ def render_status(status: RunStatus) -> Group:
 
 
 def eta(seconds: float | None) -> str:
+    """A remaining time for a table."""
     return "?" if seconds is None else clock(seconds)
 
 

@@ -12,7 +12,8 @@ from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Reject, Row
 from shardmill.core.stage_main import main
 from shardmill.language.lexicon import lexicon
-from shardmill.language.object_names import conflict, distinct, fold, form_problem
+from shardmill.language.nouns import fold
+from shardmill.language.object_names import conflict, distinct, form_problem
 from shardmill.negbench.answers import ObjectList
 
 

@@ -15,8 +15,7 @@ class ImageKeys:
         self._root = None if root is None else self._normal(str(root.absolute())).rstrip("/") + "/"
 
     def __call__(self, image: str) -> str:
-        """
-        >>> ImageKeys(Path("/d"))("/d//x/../cats and jpgs/a.JPG"), ImageKeys()("./a.png")
+        """>>> ImageKeys(Path("/d"))("/d//x/../cats and jpgs/a.JPG"), ImageKeys()("./a.png")
         ('cats and jpgs/a.JPG', 'a.png')
         """
         simple = image.isascii() and "//" not in image and "/." not in image and image[0] != "." and image[-1] != "/"

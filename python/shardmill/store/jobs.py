@@ -26,6 +26,7 @@ MAX_FAILURES = 3
 
 
 def now() -> str:
+    """The current time in UTC, as records hold it."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
@@ -80,7 +81,8 @@ class Allocation(BaseModel):
 
 class Failure(BaseModel):
     """A failed attempt at a shard. `died`: its worker died; `error`: the program failed; `refused`: something has to be fixed;
-    `stuck`: its job was stopped again and again without progress."""
+    `stuck`: its job was stopped again and again without progress.
+    """
 
     stage: str
     shard: int
@@ -238,4 +240,5 @@ def _read(folder: Path, pattern: str, kind: type[Record]) -> Iterator[tuple[Path
 
 
 def record_bytes(record: BaseModel) -> bytes:
+    """A record as the bytes of its JSON file."""
     return (record.model_dump_json(indent=1) + "\n").encode("utf-8")

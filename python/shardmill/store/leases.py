@@ -79,6 +79,7 @@ def blocks(rows: int) -> list[tuple[int, int]]:
 
 
 def lease_path(files: ShardFiles, block: int) -> Path:
+    """The file of the lease on a block of a shard."""
     return files.leases_folder / f"{files.stem}.block-{block:02d}.claim"
 
 

@@ -110,7 +110,8 @@ class Table(ABC):
 
     def batches(self) -> Iterator[Batch]:
         """All records in file order. An empty cell and `""` are both null. With no encoding given, a first batch
-        with more than 1 % undecodable records raises UserError: the file has another encoding."""
+        with more than 1 % undecodable records raises UserError: the file has another encoding.
+        """
         judged = self.encoding is not None
         for batch in self._batches():
             if not batch.bad and not batch.frame.height:
@@ -137,6 +138,7 @@ class Table(ABC):
 
 
 def not_utf8(path: Path, line: int, extent: str = "its header is not") -> UserError:
+    """The error for a file that is not UTF-8, with what to do about it."""
     return UserError(
         f"{path} is not UTF-8 ({extent}; the first is on line {line}). Pass --encoding, for example latin-1 or cp1252; "
         "--encoding utf-8 sets such records aside and goes on."

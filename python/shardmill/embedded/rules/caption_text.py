@@ -97,7 +97,8 @@ def _finite(word: str, before: str) -> bool:
 
 def _maybe_verb(words: list[str], at: int) -> bool:
     """Whether the word at `at` may be a verb. One that is not on the list looks like a noun, so any sign of it counts:
-    an -s that is not a known plural, a new noun phrase with nothing to join it, a plain word after a plural noun."""
+    an -s that is not a known plural, a new noun phrase with nothing to join it, a plain word after a plural noun.
+    """
     word, before = words[at], words[at - 1]
     joined = before in _CLOSED or before in VERBS or before.endswith(("ing", "ed"))
     if word in _CLOSED - DETERMINERS or word.endswith(("ing", "ed")):

@@ -138,7 +138,7 @@ def doing(caption: str, agent: str, verb: str, action: str) -> str | None:
 
 
 def gerund(verb: str) -> str:
-    """sit -> sitting, dance -> dancing, lie -> lying."""
+    """Sit -> sitting, dance -> dancing, lie -> lying."""
     if verb.endswith("ie"):
         return verb[:-2] + "ying"
     if verb.endswith("e") and not verb.endswith(("ee", "oe")):
@@ -148,7 +148,7 @@ def gerund(verb: str) -> str:
 
 
 def third_person(verb: str) -> str:
-    """sit -> sits, stretch -> stretches."""
+    """Sit -> sits, stretch -> stretches."""
     return verb + "es" if verb.endswith(("s", "x", "z", "ch", "sh")) else verb + "s"
 
 

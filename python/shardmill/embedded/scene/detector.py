@@ -19,7 +19,7 @@ class SceneDetector(Model):
     @classmethod
     def identity(cls, **settings: Any) -> dict[str, str]:
         """The error rates, and the digest of the lexicon whose colours it knows."""
-        rates = "miss {}, false alarm {}, seed {}".format(*cls(**settings)._rates)
+        rates = "miss {}, false alarm {}, seed {}".format(*cls(**settings)._rates)  # noqa: SLF001
         return {"error rates": rates, "lexicon": lexicon_digest()}
 
     def stream(self, requests: Iterable[DetectRequest]) -> Iterator[Reply]:

@@ -31,7 +31,7 @@ class SceneGenerator(Model):
     @classmethod
     def identity(cls, **settings: Any) -> dict[str, str]:
         """The error rates, and the digest of the lexicon of what it can draw."""
-        leave_out, add = cls(**settings)._rates
+        leave_out, add = cls(**settings)._rates  # noqa: SLF001
         return {"error rates": f"leave out {leave_out}, add {add}", "lexicon": lexicon_digest()}
 
     def stream(self, requests: Iterable[GenerateRequest]) -> Iterator[Reply]:

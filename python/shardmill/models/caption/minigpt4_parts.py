@@ -33,9 +33,9 @@ class Blip2VisionEncoder(Blip2PreTrainedModel):
 
     def __init__(self, config: Blip2Config):
         super().__init__(config)
-        self.vision_model = Blip2VisionModel._from_config(config.vision_config)
+        self.vision_model = Blip2VisionModel._from_config(config.vision_config)  # noqa: SLF001 (the constructor that keeps the dtype)
         self.query_tokens = torch.nn.Parameter(torch.zeros(1, config.num_query_tokens, config.qformer_config.hidden_size))
-        self.qformer = Blip2QFormerModel._from_config(config.qformer_config)
+        self.qformer = Blip2QFormerModel._from_config(config.qformer_config)  # noqa: SLF001
         self.post_init()
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:

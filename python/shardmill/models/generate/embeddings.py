@@ -168,7 +168,7 @@ class WeightedPrompts:
         import torch
 
         unique = {each: row for row, each in enumerate(dict.fromkeys(ids))}
-        given = torch.tensor(list(unique), device=self._pipe._execution_device)
+        given = torch.tensor(list(unique), device=self._pipe._execution_device)  # noqa: SLF001 (diffusers has no other name for it)
         return encoder(given, **options), [unique[each] for each in ids]
 
 

@@ -110,7 +110,7 @@ class EngineLoop:
     def _run(self) -> None:
         try:
             self._engine = self._build()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (handed to the caller's thread)
             self._failure = error
             return
         finally:
@@ -123,7 +123,7 @@ class EngineLoop:
                 for output in outputs:
                     self._deliver_output(output)
             self._engine.engine_core.shutdown()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (as above)
             self._failure = error
 
     def _take_requests(self) -> bool:
