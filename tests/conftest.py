@@ -37,6 +37,17 @@ def write_captions(path: Path, captions: Sequence[str], image: str = "{index}.pn
     return path
 
 
+FOLDERS = {"slurm": "slurm", "models": "models", "browser": "browser", "crash": "slow", "pipelines": "slow"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests are marked by their folder: `pytest -m "not slow"`."""
+    for item in items:
+        parts = Path(item.path).relative_to(Path(__file__).parent).parts
+        if parts[0] in FOLDERS:
+            item.add_marker(FOLDERS[parts[0]])
+
+
 @pytest.fixture
 def captions_csv(tmp_path: Path) -> Path:
     return write_captions(tmp_path / "captions.csv", CAPTIONS * 5)

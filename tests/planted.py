@@ -11,10 +11,10 @@ import polars as pl
 
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.store.atomic import file_digest
 from shardmill.store.frames import write_frame
 from shardmill.store.manifest import FileRecord
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.atomic import file_digest
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 INPUTS = {"negbench": "captions.csv", "antidote": "antidote.json", "recaption": "captions.csv", "anyedit": "anyedit.csv"}

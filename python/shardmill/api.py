@@ -17,17 +17,16 @@ from shardmill.core.shard_runner import run_shard
 from shardmill.core.stage import Context, Stage
 from shardmill.core.user_code import allow_object
 from shardmill.models.registry import DEFAULT_MODELS
-from shardmill.store.atomic import new_attempt
 from shardmill.store.cells import DTYPES, Kind, decode, encode
 from shardmill.store.finish import ShardCounts, seal
 from shardmill.store.frames import write_frame
-from shardmill.store.layout import REJECTS
+from shardmill.store.layout import INGEST_REJECTS, REJECTS
 from shardmill.store.manifest import InputRecord
 from shardmill.store.plan import InputPlan, Plan, StagePlan, create_plan
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.trace import StageOutcome, explain
 from shardmill.tables.data_frames import as_polars
-from shardmill.tables.ingest import INGEST_REJECTS
+from shardmill.util.atomic import new_attempt
 from shardmill.util.errors import UserError
 from shardmill.util.progress import ProgressLine
 

@@ -20,10 +20,10 @@ import polars as pl
 
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import run_shard
-from shardmill.store.atomic import file_digest
 from shardmill.store.frames import write_frame
 from shardmill.store.manifest import FileRecord, InputRecord, Manifest
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.atomic import file_digest
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 SEED_ROWS, ROWS_PER_SHARD = 60, 10_000

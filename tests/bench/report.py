@@ -66,10 +66,10 @@ def generate(pool, folder: Path, rows: int) -> Path:
 
 
 def _publish(run, stage: str, shard: int, ids: pl.DataFrame, part: pl.DataFrame, rejects: pl.DataFrame, known: dict) -> None:
-    from shardmill.store.atomic import new_attempt
     from shardmill.store.finish import ShardCounts, seal
     from shardmill.store.frames import write_frame
     from shardmill.store.manifest import InputRecord
+    from shardmill.util.atomic import new_attempt
 
     above = run.manifest(run.after(stage), shard)
     attempt, kinds = new_attempt(), run.kinds(stage)

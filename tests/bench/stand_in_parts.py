@@ -16,11 +16,11 @@ from generated_captions import write_captions
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.seeding import uniform
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.store.atomic import make_folder, new_attempt
 from shardmill.store.cells import DTYPES
 from shardmill.store.finish import finish_shard
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.shard import Shard
+from shardmill.util.atomic import make_folder, new_attempt
 
 SETTINGS = ("filter_objects.unverified=keep",)
 SAMPLE_ROWS = 2_000

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shardmill.tables.parquet_probe import COMMAND
+from shardmill.util.parquet_probe import COMMAND
 
 STARTS = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "ctypes.dlopen")
 REACHES = ("socket.connect", "socket.getaddrinfo", "pickle.find_class")

@@ -15,10 +15,10 @@ from shardmill.core import model_shard as shard_work
 from shardmill.core.planning import NewRun, redo, start_run
 from shardmill.core.rethreshold import rethreshold
 from shardmill.core.shard_runner import run_shard
-from shardmill.store.atomic import file_digest
 from shardmill.store.journal import read_records
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_stage
+from shardmill.util.atomic import file_digest
 from shardmill.util.errors import Stopped, UserError
 
 SCENES = [

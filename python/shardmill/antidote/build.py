@@ -15,12 +15,12 @@ from shardmill.antidote.hints import KINDS, Query, queries_of
 from shardmill.export.preference_forms import FORMS, PreferencePair
 from shardmill.language.similarity import near_duplicates, near_duplicates_of
 from shardmill.models.embedding import embed
-from shardmill.store.atomic import replacing
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
 from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 QUERIES, PAIRS = "ask_descriptions", "pair_preferences"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill.anyedit.counts import EditCounts
-from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line, dump_cell
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
@@ -22,6 +21,7 @@ from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.store.layout import REJECTS
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 CONCEPTS, CAPTIONS, DRAWN, WRITTEN, JUDGED, CHAINS, IMPLICIT = (

@@ -10,7 +10,7 @@ from shardmill.audit.sheet import COLUMNS, VERDICTS, sheet_rows
 from shardmill.pages.cards import Card
 from shardmill.pages.gallery import views
 from shardmill.pages.html import render
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 
 
 def audit_page(sample: AuditSample, rows: Sequence[SampledRow], title: str) -> str:

@@ -16,7 +16,7 @@ from shardmill.audit.agreement import cohen_kappa, fleiss_kappa, raw_agreement
 from shardmill.audit.sample import FORMAT, RESULT, AuditSample, SampledStatement
 from shardmill.audit.sheet import RIGHT, UNCLEAR, WRONG, Sheet
 from shardmill.quality.significance import wilson_interval
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 

@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shardmill.audit.statements import AuditOutput, AuditRow, require_outputs
 from shardmill.core.seeding import seed_of, uniform
-from shardmill.store.atomic import replacing
 from shardmill.store.cells import decode
 from shardmill.store.frames import scan_frame
 from shardmill.store.image_columns import image_reference
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
 from shardmill.tables.parquet_images import check_embedded
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 FOLDER, SAMPLE, SHEET, PAGE, RESULT = "audit", "sample.json", "audit.csv", "audit.html", "audit.json"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.audit.sample import AuditSample, SampledStatement
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError, did_you_mean
 
 COLUMNS = ("row_id", "sub_id", "claim_id", "claim", "kind", "image", "verdict", "annotator", "note")

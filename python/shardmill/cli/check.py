@@ -111,8 +111,8 @@ def compare(a: Path, b: Path, rows: int, seed: int, out: Path | None, as_json: b
 
     from shardmill.compare.runs import compare as compare_runs
     from shardmill.compare.view import page_of, render_comparison
-    from shardmill.store.atomic import replacing
     from shardmill.store.run_folder import RunFolder
+    from shardmill.util.atomic import replacing
 
     found = compare_runs(RunFolder(a), RunFolder(b), rows, seed)
     if out is not None:

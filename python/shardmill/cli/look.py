@@ -34,8 +34,8 @@ def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, 
     """
     from shardmill.quality.gather import gather
     from shardmill.quality.page import write_report
-    from shardmill.store.atomic import replacing
     from shardmill.store.run_folder import RunFolder
+    from shardmill.util.atomic import replacing
 
     run = RunFolder(folder)
     found = gather(run, rows=rows, seed=seed)

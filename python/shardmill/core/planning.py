@@ -19,10 +19,11 @@ from shardmill.store.journal import read_header
 from shardmill.store.plan import NAME, InputPlan, InputReading, Plan, StagePlan, create_plan, cut, load_plan, replace_plan
 from shardmill.store.publish import archive_files, published_files
 from shardmill.store.run_folder import INGEST, RunFolder, digest_of
+from shardmill.store.selection import Selection
 from shardmill.store.shard import Shard
 from shardmill.tables import Table, open_table
 from shardmill.tables.ingest import ImportProgress, count_records, ingest, map_columns
-from shardmill.tables.selection import Drawing, Selection
+from shardmill.tables.selection import Drawing
 from shardmill.util.errors import UserError
 
 DEFAULT_ROWS_PER_SHARD = 10_000
@@ -171,7 +172,7 @@ def _count(
         return count_records(table, progress), None
     drawing = Drawing(wanted)
     caption = next(source for source, target in mapping.items() if target == "caption")
-    rows = count_records(table, progress, lambda frame: drawing.look(frame[caption]))
+    rows = count_records(table, progress, lambda frame: drawing.add_captions(frame[caption]))
     return rows, drawing.selection()
 
 

@@ -12,13 +12,13 @@ from shardmill.core.model_stages import DetectStage, read_detections
 from shardmill.core.planning import redo, stages_of_today
 from shardmill.core.shard_runner import open_stage, run_shard
 from shardmill.core.stage import Answer, FollowUp, ModelCall, Reject
-from shardmill.store.atomic import new_attempt
 from shardmill.store.cells import decode, dump_cell, parse_json_cell
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_records
 from shardmill.store.manifest import Manifest
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder, digest_of
 from shardmill.store.shard import Shard
+from shardmill.util.atomic import new_attempt
 from shardmill.util.errors import UserError
 
 COLUMN = "detections"

@@ -16,13 +16,13 @@ from shardmill.core.model_shard import ModelPool, ModelShard, Report
 from shardmill.core.registry import make_stage
 from shardmill.core.stage import Context, ModelStage, Stage, TableStage
 from shardmill.core.user_code import recall_code
-from shardmill.store.atomic import make_folder, new_attempt
 from shardmill.store.finish import ConservationError, finish_shard
 from shardmill.store.leases import LeaseOwner, Leases, ShardBusy
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.shard import Shard, ShardReopened
 from shardmill.tables.parquet_images import check_embedded
+from shardmill.util.atomic import make_folder, new_attempt
 from shardmill.util.errors import UserError
 from shardmill.util.progress import Progress
 

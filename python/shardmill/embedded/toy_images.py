@@ -14,10 +14,10 @@ from shardmill.core.seeding import rng_of, seed_of
 from shardmill.embedded.scene.drawing import draw_scene
 from shardmill.language.lexicon import lexicon
 from shardmill.language.noun_phrases import extract_objects
-from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line
 from shardmill.tables import open_table
 from shardmill.tables.ingest import count_records, map_columns
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 MAX_OBJECTS = 6

@@ -20,7 +20,7 @@ from shardmill.export.options import ExportOptions
 from shardmill.export.rows import TableRows, decode_rows
 from shardmill.export.tables import Row
 from shardmill.models.images import UnreadableImage, size_of
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 
 
 def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> None:

@@ -12,7 +12,7 @@ from shardmill.export.llava import without_image_token
 from shardmill.export.options import ExportOptions
 from shardmill.export.preference_forms import FORMS, PreferencePair
 from shardmill.export.rows import TableRows, decode_rows
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 
 
 def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill import __version__
-from shardmill.store.atomic import file_digest, make_folder, replacing, sync_folder
+from shardmill.util.atomic import file_digest, make_folder, replacing, sync_folder
 from shardmill.util.errors import UserError
 
 RECORD, PROGRESS, LEFT_OUT = "export.json", "export.progress.jsonl", "left_out.jsonl"

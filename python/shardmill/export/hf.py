@@ -10,7 +10,7 @@ from shardmill.export.options import ExportOptions
 from shardmill.export.parquet import embeds, write_files
 from shardmill.export.prompts import prompts_of
 from shardmill.export.rows import TableRows
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 
 CARD = "README.md"
 

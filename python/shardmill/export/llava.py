@@ -8,7 +8,7 @@ from shardmill.export.json_array import JsonArray
 from shardmill.export.options import ExportOptions
 from shardmill.export.rows import TableRows, decode_rows
 from shardmill.export.tables import QuestionAnswer, Row
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 
 IMAGE_TOKEN = "<image>"
 

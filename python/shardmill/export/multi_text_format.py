@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 Missing = Literal["drop", "pad", "fail"]

@@ -12,7 +12,7 @@ from shardmill.export.folder import ExportFolder, LeftOutRows
 from shardmill.export.image_paths import IMAGE_PATH, NO_TEXT, with_image_paths
 from shardmill.export.options import ExportOptions
 from shardmill.export.rows import TableRows, row_keys
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 CONTROL = r"[\x00-\x1f\x7f]+"

@@ -18,9 +18,9 @@ from shardmill.export.image_paths import NO_IMAGE, load_image
 from shardmill.export.images import ExportImage, ExportImages, copied_path, map_ahead
 from shardmill.export.options import ExportOptions
 from shardmill.export.rows import TableRows, row_keys
-from shardmill.store.atomic import new_attempt, sync_file, sync_folder
 from shardmill.store.cells import DTYPES, Kind
 from shardmill.store.frames import LIST, real_lists
+from shardmill.util.atomic import new_attempt, sync_file, sync_folder
 
 IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
 MAX_BATCH_BYTES, MAX_BATCH_ROWS = 32 << 20, 256

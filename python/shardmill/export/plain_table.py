@@ -5,8 +5,8 @@ from __future__ import annotations
 from shardmill.export.folder import ExportFolder
 from shardmill.export.options import ExportOptions
 from shardmill.export.rows import TableRows
-from shardmill.store.atomic import replacing
 from shardmill.store.frames import write_frame
+from shardmill.util.atomic import replacing
 
 
 def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> None:

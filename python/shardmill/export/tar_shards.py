@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from shardmill.store.atomic import new_attempt, sync_folder
+from shardmill.util.atomic import new_attempt, sync_folder
 
 BLOCK = tarfile.BLOCKSIZE
 END = 2 * BLOCK

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from shardmill.store.atomic import create_if_absent
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.leases import LeaseOwner, this_process
+from shardmill.util.atomic import create_if_absent
 from shardmill.util.errors import UserError
 
 

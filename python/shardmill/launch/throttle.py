@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from shardmill.launch import slurm
-from shardmill.store.atomic import create_if_absent, replacing
 from shardmill.store.jobs import ArrayRecord, JobsFolder
+from shardmill.util.atomic import create_if_absent, replacing
 from shardmill.util.errors import UserError
 
 SHARES = "shares.json"

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from shardmill.tables.parquet_probe import deadly
+from shardmill.util.parquet_probe import deadly
 
 SEPARATOR = "::"
 OPEN_FILES = 64

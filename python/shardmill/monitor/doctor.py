@@ -22,8 +22,8 @@ from shardmill.launch import slurm
 from shardmill.launch.environment import check_environment
 from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.site import Queue, Site
-from shardmill.store.atomic import link_if_absent
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.atomic import link_if_absent
 from shardmill.util.errors import UserError
 from shardmill.util.resources import logs_folder
 from shardmill.util.words import count_of

@@ -13,11 +13,11 @@ from typing import IO
 import polars as pl
 
 from shardmill.negbench.datasets import FILES, ShardParts, object_counts
-from shardmill.store.atomic import replacing
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 CARD = "dataset.json"

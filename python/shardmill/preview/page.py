@@ -16,9 +16,9 @@ from shardmill.pages.gallery import CardView, views
 from shardmill.pages.html import flat, render
 from shardmill.preview.run import PreviewedRow, PreviewStep
 from shardmill.preview.tracing import Exchange
-from shardmill.store.atomic import replacing
 from shardmill.store.image_columns import GENERATED_IMAGE, image_columns, image_reference
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.atomic import replacing
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ import polars as pl
 
 from shardmill.store.cells import Kind, Kinds
 from shardmill.store.frames import scan_frame
-from shardmill.store.layout import REJECTS
+from shardmill.store.layout import INGEST_REJECTS, REJECTS
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import Task, shards_for
-from shardmill.tables.ingest import INGEST_REJECTS
 from shardmill.util.errors import UserError
 
 BATCH = 50_000

@@ -15,7 +15,7 @@ from shardmill.pages.charts import Chart, FigureTable, ShardSpan
 from shardmill.pages.gallery import anchors, views
 from shardmill.pages.html import render
 from shardmill.quality.model import FlowStep, Report
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 
 ORDER = ("fail", "look", "pass")
 MAX_LINES = 60

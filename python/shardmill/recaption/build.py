@@ -18,12 +18,12 @@ from shardmill.recaption.caption_images import CaptionImages
 from shardmill.recaption.merge_captions import NO_TEXT
 from shardmill.recaption.names import ORIGINAL, column_of, text_name
 from shardmill.recaption.perspectives import perspectives
-from shardmill.store.atomic import replacing
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 CAPTIONS, CHECKED, MERGED = CaptionImages.name, "check_captions", "merge_captions"

@@ -20,7 +20,7 @@ from shardmill.recaption.foreign import ForeignCaptions
 from shardmill.recaption.image_keys import ImageKeys
 from shardmill.recaption.join_matching import IndexCounts, JoinProgress, Matching, MatchTally, Report, weight
 from shardmill.recaption.names import ORIGINAL
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError, did_you_mean
 
 __all__ = ["IndexCounts", "JoinProgress", "JoinResult", "join_captions"]

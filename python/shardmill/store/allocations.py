@@ -7,8 +7,8 @@ import threading
 import time
 from contextlib import suppress
 
-from shardmill.store.atomic import replacing
 from shardmill.store.jobs import Allocation, JobsFolder, record_bytes
+from shardmill.util.atomic import replacing
 
 RENEW_SECONDS = 20.0
 """How often the record is touched: a node that vanishes leaves a record whose last touch is the end of the allocation."""

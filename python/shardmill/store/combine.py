@@ -11,12 +11,12 @@ from typing import IO
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from shardmill.store.atomic import discard, make_folder, replacing, sync_file, sync_folder, temporary_name
 from shardmill.store.cells import DTYPES, Kinds
 from shardmill.store.frames import LIST, read_frame, real_lists, write_frame
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_stage, refuse
+from shardmill.util.atomic import discard, make_folder, replacing, sync_file, sync_folder, temporary_name
 from shardmill.util.errors import UserError, did_you_mean
 
 ROW_GROUP = 50_000

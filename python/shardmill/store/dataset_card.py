@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from shardmill import __version__
-from shardmill.store.atomic import file_digest, replacing
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.atomic import file_digest, replacing
 
 FORMAT = 1
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import polars as pl
 
 from shardmill import __version__
-from shardmill.store.atomic import file_digest, sync_file, write_durably
 from shardmill.store.cells import DTYPES, Kind, Kinds
 from shardmill.store.frames import GrowingFrame, write_frame
 from shardmill.store.journal import read_records
@@ -24,6 +23,7 @@ from shardmill.store.manifest import FileRecord, InputRecord, Manifest
 from shardmill.store.publish import publish
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.shard import Shard
+from shardmill.util.atomic import file_digest, sync_file, write_durably
 
 JOB_VARIABLES = (
     "SLURM_JOB_ID",

@@ -16,9 +16,9 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from shardmill.store.atomic import create_if_absent, new_attempt, replacing
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.tasks import Task
+from shardmill.util.atomic import create_if_absent, new_attempt, replacing
 from shardmill.util.errors import UserError
 
 MAX_FAILURES = 3

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from shardmill.store.atomic import sync_folder
+from shardmill.util.atomic import sync_folder
 
 WRITE_SECONDS, FLUSH_SECONDS = 0.1, 2.0
 

@@ -13,6 +13,8 @@ from shardmill.store.cells import Kind
 ATTEMPT = re.compile(r"\.([0-9]{13}-[^./]+)\.")
 REJECTS: dict[str, Kind] = {"reason": "text", "detail": "text", "raw": "text", "attempts": "int"}
 """The columns of a rejects file after its keys."""
+INGEST_REJECTS: dict[str, Kind] = {"row_id": "int", "line": "int", **REJECTS}
+"""The columns of a rejects file of ingest."""
 BEGUN = re.compile(r"part-(\d+)-of-(\d+)\.[^/]+\.(?:journal|tmp)")
 
 

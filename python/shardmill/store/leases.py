@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from shardmill.store.atomic import link_if_absent
 from shardmill.store.layout import ShardFiles
+from shardmill.util.atomic import link_if_absent
 
 RENEW_SECONDS = 20.0
 STALE_SECONDS = 180.0

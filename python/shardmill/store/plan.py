@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shardmill.store.atomic import create_if_absent, link_if_absent, make_folder, replacing
 from shardmill.store.cells import Kind
-from shardmill.tables.selection import Selection
+from shardmill.store.selection import Selection
+from shardmill.util.atomic import create_if_absent, link_if_absent, make_folder, replacing
 from shardmill.util.errors import UserError
 
 NAME = "plan.json"

@@ -12,9 +12,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from shardmill.store.atomic import file_digest, identity, link_if_absent, set_aside, sync_folder
 from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import Manifest, read_manifest
+from shardmill.util.atomic import file_digest, identity, link_if_absent, set_aside, sync_folder
 from shardmill.util.errors import UserError
 
 PublishedFiles = Mapping[Path, tuple[int, int] | None]

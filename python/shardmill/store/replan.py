@@ -8,15 +8,15 @@ from contextlib import ExitStack, closing
 
 import polars as pl
 
-from shardmill.store.atomic import new_attempt, set_aside
 from shardmill.store.finish import ShardCounts, seal
 from shardmill.store.frames import read_frame, write_frame
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_header, read_records
+from shardmill.store.layout import INGEST_REJECTS
 from shardmill.store.manifest import InputRecord
 from shardmill.store.plan import cut, replace_plan
 from shardmill.store.run_folder import INGEST, RunFolder, digest_of
 from shardmill.store.shard import Shard
-from shardmill.tables.ingest import INGEST_REJECTS
+from shardmill.util.atomic import new_attempt, set_aside
 from shardmill.util.errors import UserError
 
 

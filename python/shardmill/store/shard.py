@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.store.atomic import new_attempt
 from shardmill.store.cells import Kind, decode
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_records
 from shardmill.store.layout import REJECTS, ShardFiles
@@ -19,6 +18,7 @@ from shardmill.store.manifest import Manifest
 from shardmill.store.plan import StagePlan
 from shardmill.store.publish import archive_files, complete_publication, published_files
 from shardmill.store.run_folder import RunFolder, digest_of
+from shardmill.util.atomic import new_attempt
 from shardmill.util.errors import UserError
 
 

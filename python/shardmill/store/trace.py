@@ -10,9 +10,8 @@ import polars as pl
 
 from shardmill.store.cells import decode
 from shardmill.store.journal import read_records
-from shardmill.store.layout import REJECTS
+from shardmill.store.layout import INGEST_REJECTS, REJECTS
 from shardmill.store.run_folder import INGEST, RunFolder
-from shardmill.tables.ingest import INGEST_REJECTS
 
 ACCEPTED, REJECTED, IN_JOURNAL, WAITING, NOT_REACHED = "accepted", "rejected", "in the journal", "waiting", "not reached"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shardmill.store.atomic import file_digest
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.atomic import file_digest
 from shardmill.util.errors import UserError
 
 SHOWN = 8

@@ -22,10 +22,10 @@ from shardmill.tables.images import ImageTable
 from shardmill.tables.json_table import JsonTable
 from shardmill.tables.jsonl import JsonlTable
 from shardmill.tables.parquet import ParquetTable
-from shardmill.tables.parquet_probe import check_survivable
 from shardmill.tables.sniff import sniff_delimiter, sniff_format
 from shardmill.tables.source import codec_name
 from shardmill.util.errors import UserError
+from shardmill.util.parquet_probe import check_survivable
 
 __all__ = [
     "LINE",

@@ -11,22 +11,21 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.store.atomic import make_folder, new_attempt
 from shardmill.store.cells import Kind, dump_cell, parse_list, storable
 from shardmill.store.finish import ShardCounts, seal
 from shardmill.store.frames import frame_of, write_frame
-from shardmill.store.layout import REJECTS, begun_shards
+from shardmill.store.layout import INGEST_REJECTS, begun_shards
 from shardmill.store.manifest import InputRecord, Manifest
 from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.tables import Table, open_table
 from shardmill.tables.selection import Sieve
+from shardmill.util.atomic import make_folder, new_attempt
 from shardmill.util.errors import UserError, did_you_mean, name_list
 
 CAPTION_NAMES = ("caption", "title", "text", "captions", "alt_text", "description")
 IMAGE_NAMES = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file", "img", "jpg", "png")
 RESERVED = ("row_id", "sub_id", "line")
-INGEST_REJECTS: dict[str, Kind] = {"row_id": "int", "line": "int", **REJECTS}
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
-from shardmill.store.atomic import file_digest
 from shardmill.store.plan import Plan
+from shardmill.util.atomic import file_digest
 from shardmill.util.errors import UserError
 
 

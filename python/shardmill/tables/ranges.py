@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line
 from shardmill.tables import open_table
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError, name_list
 
 RANGE = re.compile(r"^(?P<prefix>.*)_(?P<start>\d+)_(?P<end>-1|\d+)(?P<suffix>[^0-9][^/]*)?\.csv$")

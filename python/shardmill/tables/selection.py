@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 
 import polars as pl
-from pydantic import BaseModel, Field
+
+from shardmill.store.selection import Selection
 
 TOO_SHORT, DOUBLE, NOT_DRAWN = "too few words", "duplicate caption", "not drawn"
-
-
-class Selection(BaseModel):
-    """Which records are taken. `last` is the largest draw that is: a caption's draw comes from the seed and its text alone."""
-
-    min_words: int = Field(default=1, ge=1)
-    total: int | None = Field(default=None, ge=1)
-    seed: int = 0
-    last: int | None = None
-
-    def draws(self, captions: pl.Series) -> list[int]:
-        """The draw of each caption, a number below 2^63."""
-        key = str(self.seed).encode()
-        return [
-            int.from_bytes(blake2b(caption.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest(), "big") >> 1
-            for caption in captions
-        ]
-
-    def long_enough(self, captions: pl.Series) -> pl.Series:
-        """Which captions have enough words."""
-        return captions.str.count_matches(r"\S+") >= self.min_words
 
 
 class Drawing:
@@ -39,8 +18,8 @@ class Drawing:
         self._selection = selection
         self._seen = [pl.Series(dtype=pl.Int64)]
 
-    def look(self, captions: pl.Series) -> None:
-        """Take captions into account."""
+    def add_captions(self, captions: pl.Series) -> None:
+        """Add the captions of a batch."""
         known = captions.drop_nulls()
         self._seen.append(pl.Series(self._selection.draws(known.filter(self._selection.long_enough(known))), dtype=pl.Int64))
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.store.atomic import file_digest, link_if_absent, new_attempt, write_durably
 from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import FileRecord, InputRecord, Manifest, read_manifest
 from shardmill.store.publish import archive_files, complete_publication, publish, published_files
+from shardmill.util.atomic import file_digest, link_if_absent, new_attempt, write_durably
 
 FILES = ("part", "rejects", "manifest")
 

@@ -15,10 +15,11 @@ import pytest
 from conftest import CAPTIONS, write_captions
 from shardmill.core.planning import NewRun, start_run
 from shardmill.store.combine import combine
+from shardmill.store.layout import INGEST_REJECTS
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.verify import check_stage
 from shardmill.tables import ingest as ingesting
-from shardmill.tables.ingest import INGEST_REJECTS, ingest, map_columns
+from shardmill.tables.ingest import ingest, map_columns
 from shardmill.util.errors import UserError
 
 MakeRun = Callable[..., RunFolder]

@@ -19,8 +19,8 @@ from shardmill.anyedit.concepts.sources import Name, distinct_phrases
 from shardmill.language.lexicon import lexicon
 from shardmill.language.proper_names import proper_problem
 from shardmill.models.embedding import embed
-from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line, dump_cell
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 CONCEPTS, FOLDED = "concepts.csv", "folded.csv"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from shardmill.anyedit.concepts.pairs import COLUMNS, Mode, PoolConcept, Row, draw_rows
 from shardmill.anyedit.concepts.sources import distinct_phrases, read_source
-from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 STEP = 10_000

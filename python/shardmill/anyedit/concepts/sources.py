@@ -22,8 +22,8 @@ from shardmill.language.locatives import is_locative, is_place
 from shardmill.language.nouns import fold
 from shardmill.store.cells import parse_json_cell
 from shardmill.tables.parquet import BROKEN
-from shardmill.tables.parquet_probe import check_survivable
 from shardmill.util.errors import UserError, name_list
+from shardmill.util.parquet_probe import check_survivable
 
 Meaning = Literal["auto", "names", "backgrounds"]
 NAME_COLUMNS = ("concept", "name", "class", "class_name", "label", "category")

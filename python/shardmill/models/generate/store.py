@@ -13,7 +13,7 @@ from typing import Any, Literal
 from PIL import Image, ImageStat
 
 from shardmill.models.images import UnreadableImage, open_image
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 
 Format = Literal["jpg", "png"]
 MAX_FLAT_DEVIATION = 1.0

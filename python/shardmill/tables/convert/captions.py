@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shardmill.store.atomic import replacing
 from shardmill.store.cells import csv_line, dump_cell
 from shardmill.tables.json_stream import JsonEntry
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
 COLUMNS = ("image", "caption", "texts", "source", "source_id")

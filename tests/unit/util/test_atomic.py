@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.store import atomic
-from shardmill.store.atomic import create_if_absent, replacing
+from shardmill.util import atomic
+from shardmill.util.atomic import create_if_absent, replacing
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from shardmill.store.atomic import replacing
+from shardmill.util.atomic import replacing
 with replacing(Path(sys.argv[1])) as file:
     file.write(b"half")
     print("writing", flush=True)
