@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from shardmill.util.commands import FILE, FOLDER, PREPARE, group, print_next, print_note, seed_option
-from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 
 @group(PREPARE)
@@ -84,7 +84,7 @@ def build(
     def read(path: Path, meaning: Meaning) -> list[Name]:
         found = read_source(path, meaning)
         placed = sum(bool(name.backgrounds) for name in found)
-        click.echo(f"{path}: {count_noun(len(found), 'name')}" + (f", {placed:,} with backgrounds" if placed else ""), err=True)
+        click.echo(f"{path}: {count_of(len(found), 'name')}" + (f", {placed:,} with backgrounds" if placed else ""), err=True)
         return found
 
     made = build_pool((read(*each) for each in wanted), out, step_progress("comparing"), similar=similar, embedding=embedding)
@@ -124,10 +124,10 @@ def pairs(pool: Path, modes: Any, total: int, seed: int, out: Path, backgrounds_
     found = read_pool(pool)
     progress = step_progress("drawing")
     written = write_rows(found, modes, total, seed, out, progress, backgrounds_per_pair=backgrounds_per_pair)
-    click.echo(f"{out}: {count_noun(written, 'row')} from {count_noun(len(found), 'concept')}, mode {', '.join(modes)}")
+    click.echo(f"{out}: {count_of(written, 'row')} from {count_of(len(found), 'concept')}, mode {', '.join(modes)}")
     if "c2cap" in modes and total // len(modes) > len(found):
         print_note("in mode c2cap concepts are drawn more than once; each row is captioned anew")
     bare = sum(not concept.backgrounds for concept in found)
     if "cb2cap" in modes and bare:
-        print_note(f"mode cb2cap leaves out {count_noun(bare, 'concept')} without a background")
+        print_note(f"mode cb2cap leaves out {count_of(bare, 'concept')} without a background")
     print_next("launch", "anyedit", "--input", out, "--run", "data/runs/anyedit")

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shardmill.audit.result import AuditResult, ErrorRate
-from shardmill.util.counts import count_noun
+from shardmill.util.words import count_of
 
 SHOWN = 12
 
@@ -37,15 +37,15 @@ def notes(result: AuditResult) -> list[str]:
         same = "–" if agreement.same is None else f"{agreement.same:.1%}"
         lines.append(
             f"{agreement.method} {kappa}; {same} of the verdicts of {agreement.sheets} sheets are the same, on "
-            f"{count_noun(agreement.claims, 'statement')} that all of them judged"
+            f"{count_of(agreement.claims, 'statement')} that all of them judged"
         )
     for each in result.disagreements[:SHOWN]:
         said = ", ".join(f"{name}: {verdict}" for name, verdict in each.verdicts.items())
         lines.append(f"row {each.row_id}, {each.kind} ({said}): {each.claim[:160]}")
     if len(result.disagreements) > SHOWN:
-        lines.append(f"and {count_noun(len(result.disagreements) - SHOWN, 'more disagreement')} in audit.json")
+        lines.append(f"and {count_of(len(result.disagreements) - SHOWN, 'more disagreement')} in audit.json")
     if result.overall.open:
-        lines.append(f"{result.overall.open:,} of {count_noun(result.claims, 'statement')} without a verdict")
+        lines.append(f"{result.overall.open:,} of {count_of(result.claims, 'statement')} without a verdict")
     lines += [
         f"no row of {name} was judged ({count:,} in the dataset): no rate covers it" for name, count in result.unseen.items()
     ]

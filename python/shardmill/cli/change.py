@@ -13,8 +13,8 @@ from shardmill.cli.base import code_option, ingest_progress, run_argument
 from shardmill.cli.launcher import launch_on_cluster
 from shardmill.cli.start import accept_changes, accept_code_option
 from shardmill.util.commands import CHANGE, command, command_line, print_next
-from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 if TYPE_CHECKING:
     from shardmill.store.jobs import JobsFolder
@@ -60,7 +60,7 @@ def forget_failures(run: RunFolder, jobs: JobsFolder, stage: str | None) -> None
         jobs.forget_failures(name)
     jobs.clear_nodes({bad.node for bad in jobs.bad_nodes()})
     for name, shards in failed.items():
-        click.echo(f"{name}: {count_noun(len(shards), 'shard')} will be tried again: {shards[:8]}")
+        click.echo(f"{name}: {count_of(len(shards), 'shard')} will be tried again: {shards[:8]}")
     if not failed:
         click.echo("no shard is quarantined")
 
@@ -80,8 +80,8 @@ def reopen_rejects(run: RunFolder, stage: str | None) -> None:
         for index in range(run.num_shards)
         if (manifest := run.manifest(short, index))
     ]
-    shards = count_noun(sum(1 for rows in opened if rows), "shard")
-    click.echo(f"{count_noun(sum(opened), 'rejected row')} in {shards} will be tried again")
+    shards = count_of(sum(1 for rows in opened if rows), "shard")
+    click.echo(f"{count_of(sum(opened), 'rejected row')} in {shards} will be tried again")
 
 
 @command(CHANGE)
@@ -132,7 +132,7 @@ def run(
     for stage in stages:
         if stage == INGEST:
             ingest(opened, ingest_progress())
-            click.echo(f"{count_noun(opened.num_shards, 'shard')} in {opened.folder(INGEST)}")
+            click.echo(f"{count_of(opened.num_shards, 'shard')} in {opened.folder(INGEST)}")
             continue
         for index in shards or range(opened.num_shards):
             run_with_progress(opened, stage, index, models, stop)
@@ -170,7 +170,7 @@ def rethreshold(folder: Path, stage: str, settings: Sequence[str]) -> None:
     (out, rejected), (now_out, now_rejected) = result.before, result.after
     click.echo(f"{stage}: before {out:,} out + {rejected:,} rejected, now {now_out:,} out + {now_rejected:,} rejected")
     if result.again:
-        shards = count_noun(len(result.again), "shard")
+        shards = count_of(len(result.again), "shard")
         click.echo(f"the detector has yet to run on some rows of {shards}, which have no detections: {result.again[:8]}")
     print_next("launch", run.plan.pipeline, "--run", folder)
 
@@ -192,7 +192,7 @@ def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> 
         raise UserError("give either --num-shards or --rows-per-shard")
     before = RunFolder(folder)
     run = change(before, num_shards=num_shards, rows_per_shard=rows_per_shard)
-    became = f"{count_noun(before.num_shards, 'shard')} became {run.num_shards:,}"
+    became = f"{count_of(before.num_shards, 'shard')} became {run.num_shards:,}"
     click.echo(f"{became}; the old files are in {before.superseded}")
     print_next("launch", run.plan.pipeline, "--run", folder)
 
@@ -217,7 +217,7 @@ def cancel(folder: Path) -> None:
     # A launch that sees a job in the queue does not submit its shards, so wait until the cancelled ones are gone.
     while live and any(state.live for state in slurm.queue(ids).values()):
         time.sleep(1)
-    click.echo(f"{count_noun(len(live), 'job')} cancelled" if live else "no job of this run is in the queue")
+    click.echo(f"{count_of(len(live), 'job')} cancelled" if live else "no job of this run is in the queue")
     if submissions:
         again = command_line("launch", run.plan.pipeline, "--run", folder, "--site", submissions[-1].site)
         click.echo(f"to resume: {again}")

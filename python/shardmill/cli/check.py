@@ -10,8 +10,8 @@ import click
 
 from shardmill.cli.base import code_option, run_argument
 from shardmill.util.commands import FILE, FOLDER, LOOK, command, command_line, json_option, print_note
-from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 if TYPE_CHECKING:
     from shardmill.store.run_folder import RunFolder
@@ -65,10 +65,10 @@ def audit(
     write_sheet(sample, target / SHEET)
     save_sample(sample, target)
     write_page(sample, drawn, target / PAGE, f"{run.plan.pipeline}: {folder.resolve().name}")
-    strata = "1 stratum" if len(sample.strata) == 1 else f"{len(sample.strata)} strata"
-    click.echo(f"{count_noun(len(drawn), 'row')} with {count_noun(len(sample.claims), 'statement')} from {strata}, seed {seed}")
+    strata = count_of(len(sample.strata), "stratum", "strata")
+    click.echo(f"{count_of(len(drawn), 'row')} with {count_of(len(sample.claims), 'statement')} from {strata}, seed {seed}")
     if sample.missing_shards:
-        unfinished = f"{len(sample.missing_shards)} of {count_noun(run.num_shards, 'shard')}"
+        unfinished = f"{len(sample.missing_shards)} of {count_of(run.num_shards, 'shard')}"
         print_note(f"the sample leaves out {unfinished}, not finished yet")
     click.echo(f"tick them on {target / PAGE} (opens from disk) or in {target / SHEET}")
     again = command_line("audit", folder, *(("--out", out) if out else ()), "--read", "SHEET.csv")

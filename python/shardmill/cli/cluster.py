@@ -10,8 +10,8 @@ import click
 
 from shardmill.cli.base import code_option
 from shardmill.util.commands import CLUSTER, FOLDER, command, command_line, json_option
-from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 
 @command(CLUSTER)
@@ -83,7 +83,7 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
         say=lambda line: click.echo(f"{time.strftime('%H:%M:%S')} {line}"),
         port=port,
     )
-    click.echo(f"starting vLLM with {settings.model} on {count_noun(gpus, 'GPU')} of {name}; its log: {log}")
+    click.echo(f"starting vLLM with {settings.model} on {count_of(gpus, 'GPU')} of {name}; its log: {log}")
     if model == settings.model:
         click.echo(f"to use it: shardmill launch … --model FILE --servers {servers}")
         click.echo(f"where FILE is a model file (as in slurm/models) with the line model: {model}")

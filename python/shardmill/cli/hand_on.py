@@ -11,9 +11,9 @@ from click.core import ParameterSource
 
 from shardmill.cli.base import code_option, run_argument
 from shardmill.util.commands import FILE, FOLDER, HAND_ON, command, print_next, print_warning
-from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
 from shardmill.util.globbing import matching_files
+from shardmill.util.words import count_of
 
 
 @command(HAND_ON)
@@ -115,12 +115,12 @@ def export(
         report=lambda count: progress(count, max(rows, count + 1)),
     )
     for name, file in done.record["files"].items():
-        click.echo(f"{done.path / name}" + (f": {count_noun(file['rows'], 'row')}" if file["rows"] is not None else ""))
+        click.echo(f"{done.path / name}" + (f": {count_of(file['rows'], 'row')}" if file["rows"] is not None else ""))
     for table, shards in done.record["shards"].items():
         if shards["missing"]:
-            print_warning(f"{table}: {count_noun(len(shards['missing']), 'unfinished shard')} left out")
+            print_warning(f"{table}: {count_of(len(shards['missing']), 'unfinished shard')} left out")
     for reason, count in done.record["left_out"].items():
-        print_warning(f"{count_noun(count, 'row')} left out ({reason}); see {done.left_out}")
+        print_warning(f"{count_of(count, 'row')} left out ({reason}); see {done.left_out}")
     if done.already:
         click.echo(f"nothing to do: it is exported already; to export it again, remove {done.path}")
 
@@ -163,12 +163,12 @@ def combine(folder: Path | None, stage: str | None, ranges: Sequence[Path], out:
         merged = merge_ranges(matching_files(ranges), out, allow_gaps=allow_missing)
         for fault in merged.faults:
             print_warning(str(fault))
-        click.echo(f"{merged.path}: {count_noun(merged.rows, 'row')} of {count_noun(len(merged.files), 'file')}")
+        click.echo(f"{merged.path}: {count_of(merged.rows, 'row')} of {count_of(len(merged.files), 'file')}")
         return
     if folder is None or stage is None:
         raise UserError("name RUN and STAGE, or other CSV files with --ranges")
     result = combine_stage(RunFolder(folder), stage, out, allow_missing=allow_missing)
     if result.missing:
-        print_warning(f"{count_noun(len(result.missing), 'unfinished shard')} left out")
-    click.echo(f"{result.path}: {count_noun(result.lines, 'line')}")
+        print_warning(f"{count_of(len(result.missing), 'unfinished shard')} left out")
+    click.echo(f"{result.path}: {count_of(result.lines, 'line')}")
     click.echo(summary(result.rows_in, result.rows_out, result.reasons, result.lines))

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from shardmill.util.commands import FILE, FOLDER, PREPARE, command, group, print_next, print_note, seed_option
-from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 
 @group(PREPARE)
@@ -102,10 +102,10 @@ def make_toy_images(
         encoding=encoding,
         report=step_progress("drawing"),
     )
-    click.echo(f"{done.table}: {count_noun(done.drawn, 'image')}; captions without a known object: {done.without_objects:,}")
+    click.echo(f"{done.table}: {count_of(done.drawn, 'image')}; captions without a known object: {done.without_objects:,}")
     if done.unreadable:
         unreadable = sum(done.unreadable.values())
-        click.echo(f"{count_noun(unreadable, 'unreadable row')} left out ({counted(done.unreadable)})")
+        click.echo(f"{count_of(unreadable, 'unreadable row')} left out ({counted(done.unreadable)})")
     if done.more:
         click.echo(f"{input} has more rows; to use them all, leave out --rows")
     print_next("launch", default_pipeline(), "--input", done.table, "--run", "data/runs/toy")

@@ -10,8 +10,8 @@ import click
 
 from shardmill.cli.base import code_option, input_options, new_run, run_argument
 from shardmill.util.commands import FILE, START, command, command_line, json_option, print_next
-from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 PIPELINE_ROWS, STAGE_ROWS = 8, 5
 
@@ -83,7 +83,7 @@ def _preview_pipeline(pipeline: str, input: Path | None, rows: int, out: Path, o
     with preview_run(new_run(input, pipeline, options), rows) as (run, traced):
         write_preview(run, traced, out, str(input))
     rejected = sum(row.rejected for row in traced)
-    click.echo(f"{count_noun(len(traced), 'row')} of {input}: {len(traced) - rejected} accepted, {rejected} rejected")
+    click.echo(f"{count_of(len(traced), 'row')} of {input}: {len(traced) - rejected} accepted, {rejected} rejected")
     click.echo(f"open {out} in a browser; then: {command_line('launch', pipeline, '--input', input, '--run', 'data/runs/first')}")
 
 

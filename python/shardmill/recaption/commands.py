@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shardmill.util.commands import FILE, FOLDER, HAND_ON, PREPARE, command, json_option, print_next, print_warning
-from shardmill.util.counts import count_noun
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 if TYPE_CHECKING:
     from shardmill.recaption.join import JoinResult
@@ -145,8 +145,8 @@ def print_join(result: JoinResult) -> None:
     for hint in result.hints:
         _warn(hint)
     names = ", ".join(text.name for text in result.header.texts)
-    rows, texts = count_noun(tally.rows, "row"), count_noun(result.header.m, "text")
-    click.echo(f"{result.path}: {count_noun(counts.lines, 'line')} from {rows}, {texts} each: {names}")
+    rows, texts = count_of(tally.rows, "row"), count_of(result.header.m, "text")
+    click.echo(f"{result.path}: {count_of(counts.lines, 'line')} from {rows}, {texts} each: {names}")
     for what, by_text in (("rows left out, by missing text", counts.dropped), ("texts filled in", counts.padded)):
         shown = ", ".join(f"{name} {count:,}" for name, count in by_text.items() if count)
         if shown:
@@ -161,7 +161,7 @@ def print_join(result: JoinResult) -> None:
             "repeated with another text": of.conflicts,
         }
         details = "".join(f", {count:,} {what}" for what, count in parts.items() if count)
-        click.echo(f"{name}: {of.entries:,} entries for {count_noun(of.used, 'image')}{details}")
+        click.echo(f"{name}: {of.entries:,} entries for {count_of(of.used, 'image')}{details}")
     if result.report:
         click.echo(f"all problems are listed in {result.report}")
     print_next("check-multitext", result.path)
@@ -180,8 +180,8 @@ def print_verdict(verdict: Verdict) -> None:
 
     word = "fit for training" if verdict.fit else "NOT fit for training"
     click.secho(f"{verdict.path}: {word}", bold=True, fg="green" if verdict.fit else "red")
-    texts = count_noun(verdict.m, "text")
-    click.echo(f"{count_noun(verdict.lines, 'line')}, {texts} each (by {verdict.m_from or 'nothing: the file is empty'})")
+    texts = count_of(verdict.m, "text")
+    click.echo(f"{count_of(verdict.lines, 'line')}, {texts} each (by {verdict.m_from or 'nothing: the file is empty'})")
     for problem, finding in sorted(verdict.findings.items(), key=lambda pair: pair[0] not in UNFIT):
         lines = f": lines {', '.join(map(str, finding.lines))}{' …' if finding.count > len(finding.lines) else ''}"
         detail = f" ({plain(verdict.details[problem])[:200]})" if problem in verdict.details else ""

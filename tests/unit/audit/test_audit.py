@@ -143,7 +143,7 @@ def test_a_picture_is_inlined_small_and_its_size_is_that_of_the_original(tmp_pat
         assert (image.format, image.size) == ("JPEG", (200, 100))
     assert b"secret" not in data
     (tmp_path / "bad.png").write_bytes(b"<script>")
-    assert "no image" in str(inline_jpeg(str(tmp_path / "bad.png")))
+    assert "not an image" in str(inline_jpeg(str(tmp_path / "bad.png")))
     assert "no such file" in str(inline_jpeg(str(tmp_path / "none.png")))
 
 
