@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shardmill.core.pipeline import Pipeline
     from shardmill.core.stage import Answer, Context, FollowUp, ModelCall, Options, Reject, Row, RowStage, Stage, TableStage
     from shardmill.models.contract import Model, Reply, Sampling, Usage
+    from shardmill.previews.frames import preview
     from shardmill.store.run_folder import RunFolder
     from shardmill.util.errors import UserError
 
@@ -26,6 +27,7 @@ _HOMES = {
     "shardmill.core.stage": (
         "Answer", "Context", "FollowUp", "ModelCall", "Options", "Reject", "Row", "RowStage", "Stage", "TableStage",
     ),
+    "shardmill.previews.frames": ("preview",),
     "shardmill.models.contract": ("Model", "Reply", "Sampling", "Usage"),
     "shardmill.store.run_folder": ("RunFolder",),
     "shardmill.util.errors": ("UserError",),
@@ -35,7 +37,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "Answer", "CaptionStage", "Context", "DetectStage", "FollowUp", "GenerateStage", "Model", "ModelCall", "Options", "Pipeline",
     "Reject", "Reply", "Row", "RowStage", "Run", "RunFolder", "Sampling", "ScoreStage", "Stage", "StageFrames", "TableStage",
-    "TextStage", "Usage", "UserError", "open_run", "run_stage",
+    "TextStage", "Usage", "UserError", "open_run", "preview", "run_stage",
 ]  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from browser.chromium import Browser
 from report_samples import HOSTILE, sample_report, save_image
 from shardmill.core.planning import NewRun
 from shardmill.pages.shown import shown_text
-from shardmill.preview import preview_run
-from shardmill.preview.page import write_preview
+from shardmill.previews import preview_run
+from shardmill.previews.page import write_preview
 from shardmill.quality.page import write_report
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"

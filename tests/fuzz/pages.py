@@ -22,8 +22,8 @@ from shardmill.audit.sheet import read_sheet, write_sheet
 from shardmill.compare.runs import compare
 from shardmill.compare.view import page_of, render_comparison
 from shardmill.core.planning import NewRun
-from shardmill.preview import preview_run
-from shardmill.preview.page import write_preview
+from shardmill.previews import preview_run
+from shardmill.previews.page import write_preview
 from shardmill.quality.gather import gather
 from shardmill.quality.page import write_report
 from shardmill.store.run_folder import RunFolder

@@ -40,7 +40,7 @@ from shardmill.core.shard_runner import run_shard
 from shardmill.language.existence_questions import listed
 from shardmill.models.contract import Model, Reply, Request, TextRequest
 from shardmill.models.registry import open_model
-from shardmill.preview.tracing import TracingModel
+from shardmill.previews.tracing import TracingModel
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.resources import resource_path
 

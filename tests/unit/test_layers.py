@@ -14,7 +14,7 @@ LAYERS = {
     "cli": 9, "__main__": 9, "api": 9, "__init__": 9,
     "monitor": 8, "launch": 7,
     "negbench": 6, "antidote": 6, "recaption": 6, "anyedit": 6,
-    "preview": 5, "audit": 5, "compare": 5, "export": 5, "quality": 5, "stages": 5,
+    "previews": 5, "audit": 5, "compare": 5, "export": 5, "quality": 5, "stages": 5,
     "pages": 4,
     "core": 3, "embedded": 3,
     "models": 2, "tables": 2, "store": 2,

@@ -76,8 +76,8 @@ def sample_of(pipeline: str) -> Path:
 
 
 def _preview_pipeline(pipeline: str, input: Path | None, rows: int, out: Path, options: dict[str, Any]) -> None:
-    from shardmill.preview import preview_run
-    from shardmill.preview.page import write_preview
+    from shardmill.previews import preview_run
+    from shardmill.previews.page import write_preview
 
     input = input or sample_of(pipeline)
     with preview_run(new_run(input, pipeline, options), rows) as (run, traced):
@@ -88,7 +88,7 @@ def _preview_pipeline(pipeline: str, input: Path | None, rows: int, out: Path, o
 
 
 def _preview_stage(stage: str, input: Path, rows: int, pipeline: str, options: dict[str, Any]) -> None:
-    from shardmill.preview import preview_stage
+    from shardmill.previews import preview_stage
 
     for row in preview_stage(stage, new_run(input, pipeline, options), rows):
         step = row.steps[-1]

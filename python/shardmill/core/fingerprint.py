@@ -18,7 +18,7 @@ from typing import Any
 from shardmill.util.resources import PACKAGE, resource_roots
 
 MACHINERY = (
-    "core", "store", "util", "cli", "launch", "monitor", "quality", "pages", "audit", "compare", "export", "preview",
+    "core", "store", "util", "cli", "launch", "monitor", "quality", "pages", "audit", "compare", "export", "previews",
 )  # fmt: skip
 """Packages whose code decides how rows are read, run, written and shown, not what is in them."""
 DATA = (".csv", ".txt", ".json", ".jsonl", ".yaml", ".gz")

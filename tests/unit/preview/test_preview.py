@@ -11,7 +11,7 @@ from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import run_shard
 from shardmill.embedded.rules.engine import RulesModel
 from shardmill.models.contract import Reply
-from shardmill.preview import PreviewedRow, preview_stage
+from shardmill.previews import PreviewedRow, preview_stage
 from shardmill.store.trace import explain
 from shardmill.util.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 
 from shardmill.core.planning import NewRun
 from shardmill.core.shard_runner import run_shard
-from shardmill.preview import preview_stage
+from shardmill.previews import preview_stage
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.trace import explain
 from shardmill.util.errors import UserError

@@ -9,14 +9,14 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from shardmill import preview
 from shardmill.core.pipeline import Pipeline
 from shardmill.core.planning import NewRun
 from shardmill.core.stage import Reject, RowStage
 from shardmill.core.user_code import allow_object
 from shardmill.negbench.extract_objects import ExtractObjects
-from shardmill.preview import preview_rows
-from shardmill.preview.page import write_preview
-from shardmill.preview.run import preview_run
+from shardmill.previews.page import write_preview
+from shardmill.previews.run import preview_run
 from shardmill.util.errors import UserError
 
 CAPTIONS = ["A dog on a sofa", "A cat in a box", "The meaning of true happiness"]
@@ -37,7 +37,7 @@ class CountWords(RowStage):
     "frame", [pl.DataFrame({"caption": CAPTIONS}), pd.DataFrame({"caption": CAPTIONS})], ids=["polars", "pandas"]
 )
 def test_a_stage_class_reads_a_frame(frame: Any) -> None:
-    rows = preview_rows(ExtractObjects, frame, model="rules")
+    rows = preview(ExtractObjects, frame, model="rules")
     assert [row.rejected for row in rows] == [False, False, True]
     assert rows[0].values["objects"] == ["dog", "sofa"]
     assert "A dog on a sofa" in rows[0].steps[-1].exchanges[0].sent[-1]["content"]
@@ -45,7 +45,7 @@ def test_a_stage_class_reads_a_frame(frame: Any) -> None:
 
 def test_a_class_of_the_notebook_reads_lists_and_missing_values() -> None:
     frame = pd.DataFrame({"caption": CAPTIONS[:2], "tags": [["a", "b"], None]})
-    rows = preview_rows(CountWords, frame)
+    rows = preview(CountWords, frame)
     assert rows[0].values["words"] == 5 and rows[0].values["seen"] == ["A", "B"]
     assert rows[1].rejected and rows[1].steps[-1].result.rows[0]["reason"] == "no tags"
 
@@ -53,7 +53,7 @@ def test_a_class_of_the_notebook_reads_lists_and_missing_values() -> None:
 def test_a_pipeline_object_is_previewed_with_a_page(tmp_path: Path) -> None:
     pipeline = Pipeline("words", stages=[CountWords])
     frame = pl.DataFrame({"caption": CAPTIONS, "tags": [["a"], ["b", "c"], ["d"]]})
-    rows = preview_rows(pipeline, frame, rows=2)
+    rows = preview(pipeline, frame, rows=2)
     assert len(rows) == 2 and {row.steps[-1].stage for row in rows} == {"count_words"}
     frame.write_ndjson(tmp_path / "t.jsonl")
     new = NewRun(input=tmp_path / "t.jsonl", pipeline=allow_object(pipeline, "in_process.words:PIPELINE"), list_columns=["tags"])
@@ -63,17 +63,15 @@ def test_a_pipeline_object_is_previewed_with_a_page(tmp_path: Path) -> None:
 
 
 def test_a_stage_of_a_pipeline_runs_what_comes_before_it(captions_csv: Path) -> None:
-    rows = preview_rows("negbench.propose_negatives", captions_csv, rows=3)
+    rows = preview("negbench.propose_negatives", captions_csv, rows=3)
     assert [row.steps[-1].stage for row in rows] == ["propose_negatives"] * 3
     assert rows[0].values["negatives"]
 
 
 def test_options_and_models_are_those_of_the_stage_or_named_by_stage(captions_csv: Path) -> None:
-    few = preview_rows("negbench.propose_negatives", captions_csv, rows=1, options={"count": 2})[0]
+    few = preview("negbench.propose_negatives", captions_csv, rows=1, options={"count": 2})[0]
     assert len(few.values["negatives"]) == 2
-    named = preview_rows(
-        "negbench", captions_csv, rows=1, options={"propose_negatives.count": 2, "filter_objects.unverified": "keep"}
-    )
+    named = preview("negbench", captions_csv, rows=1, options={"propose_negatives.count": 2, "filter_objects.unverified": "keep"})
     assert len(named[0].values["negatives"]) <= 2
     with pytest.raises(UserError, match="no option 'cuont'"):
-        preview_rows("negbench.propose_negatives", captions_csv, options={"cuont": 2})
+        preview("negbench.propose_negatives", captions_csv, options={"cuont": 2})

@@ -14,8 +14,8 @@ from shardmill.cli.main import cli
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.registry import find_pipeline
 from shardmill.core.shard_runner import run_shard
-from shardmill.preview import preview_run
-from shardmill.preview.page import card_of, write_preview
+from shardmill.previews import preview_run
+from shardmill.previews.page import card_of, write_preview
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.trace import explain
 from shardmill.util.errors import UserError

@@ -15,7 +15,7 @@ from shardmill.core.planning import NewRun
 from shardmill.core.registry import pipeline_names
 from shardmill.core.stage import Stage
 from shardmill.core.user_code import allow_object, is_reference
-from shardmill.preview.run import PreviewedRow, preview_run, preview_stage
+from shardmill.previews.run import PreviewedRow, preview_run, preview_stage
 from shardmill.tables.data_frames import as_polars
 from shardmill.util.resources import resource_names
 
@@ -23,7 +23,7 @@ Source = Any
 """A pandas or Polars frame, or the path of a table."""
 
 
-def preview_rows(
+def preview(
     target: str | Pipeline | type[Stage],
     source: Source,
     rows: int = 8,

@@ -18,8 +18,8 @@ from shardmill.core.seeding import rng_of
 from shardmill.core.shard_runner import run_shard
 from shardmill.models.contract import Model
 from shardmill.models.registry import open_model
-from shardmill.preview.small_run import start_small_run
-from shardmill.preview.tracing import Exchange, TracingModel, origins_of
+from shardmill.previews.small_run import start_small_run
+from shardmill.previews.tracing import Exchange, TracingModel, origins_of
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.trace import ACCEPTED, REJECTED, StageOutcome, explain
 

@@ -14,8 +14,8 @@ from shardmill.core.model_stages import read_detections, write_detections
 from shardmill.pages.cards import Card, TextView
 from shardmill.pages.gallery import CardView, views
 from shardmill.pages.html import flat, render
-from shardmill.preview.run import PreviewedRow, PreviewStep
-from shardmill.preview.tracing import Exchange
+from shardmill.previews.run import PreviewedRow, PreviewStep
+from shardmill.previews.tracing import Exchange
 from shardmill.store.image_columns import GENERATED_IMAGE, image_columns, image_reference
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.atomic import replacing
