@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from shardmill.core.model_stages import CaptionStage, DetectStage, GenerateStage, ScoreStage, TextStage
     from shardmill.core.pipeline import Pipeline
     from shardmill.core.stage import Answer, Context, FollowUp, ModelCall, Options, Reject, Row, RowStage, Stage, TableStage
+    from shardmill.export.tables import ExportTable, QuestionAnswer, TextSlots
     from shardmill.models.contract import Model, Reply, Sampling, Usage
     from shardmill.previews.frames import preview
+    from shardmill.quality.rules import QualityRule
     from shardmill.store.run_folder import RunFolder
     from shardmill.util.errors import UserError
 
@@ -27,7 +29,9 @@ _HOMES = {
     "shardmill.core.stage": (
         "Answer", "Context", "FollowUp", "ModelCall", "Options", "Reject", "Row", "RowStage", "Stage", "TableStage",
     ),
+    "shardmill.export.tables": ("ExportTable", "QuestionAnswer", "TextSlots"),
     "shardmill.previews.frames": ("preview",),
+    "shardmill.quality.rules": ("QualityRule",),
     "shardmill.models.contract": ("Model", "Reply", "Sampling", "Usage"),
     "shardmill.store.run_folder": ("RunFolder",),
     "shardmill.util.errors": ("UserError",),
@@ -35,9 +39,10 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Answer", "CaptionStage", "Context", "DetectStage", "FollowUp", "GenerateStage", "Model", "ModelCall", "Options", "Pipeline",
-    "Reject", "Reply", "Row", "RowStage", "Run", "RunFolder", "Sampling", "ScoreStage", "Stage", "StageFrames", "TableStage",
-    "TextStage", "Usage", "UserError", "open_run", "preview", "run_stage",
+    "Answer", "CaptionStage", "Context", "DetectStage", "ExportTable", "FollowUp", "GenerateStage", "Model", "ModelCall",
+    "Options", "Pipeline", "QualityRule", "QuestionAnswer", "Reject", "Reply", "Row", "RowStage", "Run", "RunFolder",
+    "Sampling", "ScoreStage", "Stage", "StageFrames", "TableStage", "TextSlots", "TextStage", "Usage", "UserError",
+    "open_run", "preview", "run_stage",
 ]  # fmt: skip
 
 
