@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import shardmill
+from shardmill.core.registry import bundled_pipelines
 
 ROOT = Path(shardmill.__file__).parent
 LAYERS = {
@@ -104,3 +106,17 @@ def test_parts_of_engines_are_imported_only_when_their_engine_is_loaded() -> Non
 def test_the_command_and_the_commands_of_pipelines_import_nothing_that_makes_help_slow() -> None:
     for path in (*ROOT.glob("cli/*.py"), *ROOT.glob("*/commands.py"), ROOT / "launch" / "__init__.py"):
         assert imported_at_once(path) - sys.stdlib_module_names <= LIGHT, path
+
+
+def test_no_pipeline_is_named_outside_its_own_folder() -> None:
+    """`embedded/` is excepted: its rules answer the tasks of all pipelines."""
+    named = re.compile("|".join(bundled_pipelines()), re.IGNORECASE)
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        folder = path.relative_to(ROOT).parts[0]
+        if folder == "embedded":
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if any(name.lower() != folder for name in named.findall(line)):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert found == []

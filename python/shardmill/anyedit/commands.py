@@ -20,7 +20,7 @@ def concepts() -> None:
     \b
     shardmill concepts build classes.json backgrounds.json --out POOL
     shardmill launch anyedit-concepts --input POOL/concepts.csv --run RUN
-    shardmill concepts pairs POOL/concepts.csv --mode cc2cap --total 10000 --out pairs.csv
+    shardmill concepts pairs concepts.csv --mode c2cap --total 99 --out pairs.csv
     """
 
 

@@ -39,8 +39,10 @@ def audit(
     """Check a sample of rows by hand, and get the error rates of the whole run.
 
     \b
-    shardmill audit RUN                                  write RUN/audit/audit.html and audit.csv
-    shardmill audit RUN --read ann.csv --read bob.csv    error rates with intervals, and agreement
+    shardmill audit RUN
+        writes RUN/audit/audit.html and audit.csv
+    shardmill audit RUN --read ann.csv --read bob.csv
+        error rates with intervals, and how far the two agree
 
     Tick the statements about each row on the page or in the sheet. The sample is the same for any number of shards. Rare
     templates and edit types are drawn as often as common ones; the error rates are weighted back to the whole dataset.

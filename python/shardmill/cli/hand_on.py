@@ -27,7 +27,7 @@ from shardmill.util.words import count_of
 )
 @code_option
 def build(folder: Path, out: Path | None, allow_missing: bool, likeness: str | None) -> None:
-    """Write the datasets of a finished run: what its pipeline is for.
+    """Write the datasets of a finished run, such as questions or preference pairs.
 
     `shardmill launch` does this at its end, too.
     """

@@ -33,9 +33,9 @@ def preview(what: str, input: Path | None, rows: int | None, out: Path | None, p
     """Try a pipeline, or one of its stages, on a few rows.
 
     \b
-    shardmill preview PIPELINE                   all stages, on a bundled sample: a page
-    shardmill preview my.yaml --input my.csv     a pipeline file and a table of yours
-    shardmill preview STAGE --input my.csv       one stage, printed here
+    shardmill preview PIPELINE                 all stages on a sample, as a page
+    shardmill preview my.yaml --input my.csv   your pipeline file on your table
+    shardmill preview STAGE --input my.csv     one stage, printed here
 
     The page shows each row's image with boxes and, for each stage, the prompts as sent, the raw answers and the result. No run
     is left behind. Rows have the row_ids and the random choices that they would have in a run on the same table.

@@ -1,4 +1,4 @@
-"""Merging foreign CSVs that are named by row range, `prefix_{start}_{end}.csv`, as NegBench's scripts leave them."""
+"""Merging foreign CSVs that are named by row range, `prefix_{start}_{end}.csv`, as many scripts leave them."""
 
 from __future__ import annotations
 

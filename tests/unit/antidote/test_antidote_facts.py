@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from shardmill.antidote.ask_descriptions import AskDescriptions
 from shardmill.antidote.ask_pope import AskPope, Existence
@@ -17,6 +16,7 @@ from shardmill.antidote.check_facts import CheckFacts
 from shardmill.antidote.cpbench import score
 from shardmill.antidote.hints import denial, queries_of
 from shardmill.antidote.pair_preferences import PairPreferences
+from shardmill.cli.main import cli
 from shardmill.core.stage import Reject
 from shardmill.language.existence_questions import existence_question, listed
 from shardmill.util.errors import UserError
@@ -216,9 +216,8 @@ def test_the_score_of_cp_bench() -> None:
 def test_the_command_scores_a_file_and_names_a_bad_line(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_text('{"tag": "CPQ", "verdict": "Reject."}\n\n{"tag": "tpq", "answer": "It is red.", "object": "dog"}\n')
-    command = [sys.executable, "-m", "shardmill", "cpbench", str(path)]
-    told = subprocess.run([*command, "--json"], capture_output=True, text=True)
-    assert json.loads(told.stdout)["score"] == pytest.approx(1.0)
+    scored = CliRunner().invoke(cli, ["cpbench", str(path), "--json"])
+    assert json.loads(scored.output)["score"] == pytest.approx(1.0)
     for line, why in [
         ("{", "line 4: not a JSON object"),
         ('{"tag": "x"}', "line 4: tag is 'x'"),
@@ -226,5 +225,5 @@ def test_the_command_scores_a_file_and_names_a_bad_line(tmp_path: Path) -> None:
         ('{"tag": "cpq", "answer": "x"}', "its object"),
     ]:
         path.write_text('{"tag": "cpq", "verdict": "reject"}\n' * 3 + line + "\n")
-        failed = subprocess.run(command, capture_output=True, text=True)
-        assert failed.returncode == 2 and why in failed.stderr and failed.stderr.count("\n") == 1
+        error = CliRunner().invoke(cli, ["cpbench", str(path)]).exception
+        assert isinstance(error, UserError) and why in str(error) and "\n" not in str(error)
