@@ -87,7 +87,7 @@ class Mill:
         run = self.fresh()
         return all(run.is_complete(stage, shard) for stage in stages or run.stages for shard in range(run.num_shards))
 
-    def wait_complete(self, seconds: float = 120, stages: Sequence[str] | None = None) -> None:
+    def wait_complete(self, seconds: float = 300, stages: Sequence[str] | None = None) -> None:
         self.cluster.wait_until(lambda: self.is_complete(stages), seconds, "every shard is complete")
 
     def check_conservation(self) -> None:

@@ -34,9 +34,10 @@ def test_the_sample_survives_it_all(cluster: Cluster, tmp_path: Path) -> None:
     mill.break_things(poison=word, slow=2)
     lost = mill.cluster.node_of(hit)
     mill.cluster.kill_node(lost)
-    mill.break_things(poison=word, slow=0.1)  # the other node is to become free for it
-    wait_for_restart(mill, hit)
+    mill.cluster.wait_for_state(hit, "PENDING", seconds=90)
+    mill.break_things(poison=word, slow=0.1)
     mill.cluster.raise_node(lost)
+    wait_for_restart(mill, hit)
     wait_for_start(mill, again)
     mill.cluster.requeue(again)
     mill.cluster.wait_for_empty(900)

@@ -23,15 +23,15 @@ def test_launching_while_jobs_run_doubles_nothing_and_afterwards_there_is_nothin
     check_a_refused_launch_changes_nothing(mill)
     mill.break_things(slow=1)
     mill.launch()
-    mill.cluster.wait_until(lambda: mill.rows_done("extract_objects", 0), 60, "work is under way")
+    mill.cluster.wait_until(lambda: mill.rows_done("extract_objects", 0), 180, "work is under way")
     before = {each.id for each in mill.cluster.squeue()}
     said = mill.launch()
     assert "under way" in said
     assert {each.id for each in mill.cluster.squeue()} <= before
     assert [len(each.arrays) for each in mill.jobs.submissions()] == [0, 2]
     mill.break_things()
-    mill.wait_complete(120)
-    mill.cluster.wait_for_empty(60)
+    mill.wait_complete()
+    mill.cluster.wait_for_empty(180)
     assert "every shard is finished" in mill.launch()
     assert mill.cluster.squeue() == []
 
@@ -39,14 +39,14 @@ def test_launching_while_jobs_run_doubles_nothing_and_afterwards_there_is_nothin
 def test_what_follows_jobs_under_way_is_submitted_behind_them(mill: Mill) -> None:
     mill.break_things(slow=1)
     mill.launch()
-    mill.cluster.wait_until(lambda: mill.rows_done("extract_objects", 0), 60, "work is under way")
+    mill.cluster.wait_until(lambda: mill.rows_done("extract_objects", 0), 180, "work is under way")
     mill.cluster.cancel(mill.element("propose_negatives").partition("_")[0])
     mill.launch()
     arrays = mill.jobs.submissions()[1].arrays
     assert [array.stage for array in arrays] == ["propose_negatives"]
     assert mill.element("extract_objects", launch=0) in arrays[0].depends
     mill.break_things()
-    mill.wait_complete(120)
+    mill.wait_complete()
     mill.check_conservation()
 
 
@@ -100,8 +100,8 @@ def test_no_accounting_is_needed(bare_cluster: Cluster, tmp_path: Path) -> None:
     mill = new_mill(bare_cluster, tmp_path)
     assert bare_cluster.attempt("sacct").returncode != 0
     mill.launch()
-    mill.wait_complete(120)
-    bare_cluster.wait_for_empty(60)
+    mill.wait_complete()
+    bare_cluster.wait_for_empty(180)
     assert "every shard is finished" in mill.launch()
     mill.shardmill("status", mill.run.path)
     assert mill.digests() == local_digests(mill)
