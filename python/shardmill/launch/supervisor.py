@@ -23,7 +23,7 @@ POLL_SECONDS = 0.25
 STOP_SECONDS = 25.0
 """A worker that has not left so long after it was asked to is stale, and killed. SLURM kills everything after 30 s."""
 STOP_CODES = (-signal.SIGUSR2, -signal.SIGTERM)
-"""SLURM signals workers too, and one that is only just starting does not listen yet."""
+"""In a job, SLURM signals workers too, and one that is only just starting does not listen yet."""
 
 End = Literal["done", "busy", "returned"]
 """How a task ended that did not fail: finished; all rows that are left are other workers' now; given back unfinished."""
@@ -183,7 +183,7 @@ class WorkerSupervisor:
         self._retry_at = 0.0
         code = worker.process.returncode
         for position, (task, before) in enumerate(worker.tasks.items()):
-            if position or self._stopping or code in STOP_CODES:
+            if position or self._stopping or (self.context.job and code in STOP_CODES):
                 self.queue.ended(task, "returned")
             else:
                 self._record_failure(worker, task, "died", worker.cause or f"its worker died ({describe_exit(code)})", before)
