@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from shardmill.quality.words import plain, ranges
 
 from scripted_slurm import ScriptedSlurm
 from shardmill.core.shard_runner import run_shard
@@ -20,6 +19,7 @@ from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.store.tasks import Task
 from shardmill.util.errors import UserError
+from shardmill.util.plain_text import plain, ranges
 
 STAGE = "extract_objects"
 
@@ -115,16 +115,16 @@ def test_without_a_log_it_says_why(run: RunFolder, tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match="no shard 9"):
         logs_of(run, STAGE, 9)
     submit(run, [0, 1], [2, 3])
-    fake = ScriptedSlurm(tmp_path / "bin", monkeypatch)
-    fake.squeue("7_0|PENDING||Resources", "7_1|RUNNING|n2|None")
+    slurm = ScriptedSlurm(tmp_path / "bin", monkeypatch)
+    slurm.squeue("7_0|PENDING||Resources", "7_1|RUNNING|n2|None")
     with pytest.raises(UserError, match="shard 1 has no log yet: it is queued as job 7_0, waiting for a free node"):
         latest_text(run, STAGE, 1)
     with pytest.raises(UserError, match="its job 7_1 runs on n2 and has not started it"):
         latest_text(run, STAGE, 3)
-    fake.squeue("7_0|CANCELLED||None")
+    slurm.squeue("7_0|CANCELLED||None")
     with pytest.raises(UserError, match="its job 7_0 was cancelled before it started it"):
         latest_text(run, STAGE, 1)
-    fake.down()
+    slurm.down()
     with pytest.raises(UserError, match="it was submitted as job 7_0, which has not started it"):
         latest_text(run, STAGE, 1)
     run_shard(run, STAGE, 1)

@@ -36,7 +36,7 @@ MakeRun = Callable[..., RunFolder]
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedSlurm:
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedSlurm:
     return ScriptedSlurm(tmp_path / "bin", monkeypatch)
 
 
@@ -57,8 +57,8 @@ def array(job: str, elements: list[list[int]], stage: str = STAGE, **values: Any
 def held(run: RunFolder, job: str, seconds: float, stage: str = STAGE, outcome: str = "done", **values: Any) -> None:
     """A node that was held for some time until now."""
     now = time.time()
-    fake: dict[str, Any] = {"node": "n1", "gpus": 0, "cpus": 4, "started": now - seconds, "ended": now, **values}
-    allocation = Allocation(stage=stage, job=job, outcome=outcome, **fake)
+    details: dict[str, Any] = {"node": "n1", "gpus": 0, "cpus": 4, "started": now - seconds, "ended": now, **values}
+    allocation = Allocation(stage=stage, job=job, outcome=outcome, **details)
     path = JobsFolder(run).allocation_file(job, allocation.restart)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(allocation.model_dump_json())
@@ -107,12 +107,12 @@ def test_a_new_run_waits_and_nothing_is_known(run: RunFolder) -> None:
     assert status.next == f"to continue: shardmill launch negbench --run {run.path}"
 
 
-def test_a_finished_run_is_finished_whatever_slurm_says(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_a_finished_run_is_finished_whatever_slurm_says(run: RunFolder, slurm: ScriptedSlurm) -> None:
     for stage in run.stages:
         for shard in range(run.num_shards):
             run_shard(run, stage, shard)
     submit(run, array("7", [[0, 1], [2, 3]]))
-    fake.squeue("7_0|RUNNING|n1|None", "7_1|PENDING||Resources")
+    slurm.squeue("7_0|RUNNING|n1|None", "7_1|PENDING||Resources")
     status = read_status(run)
     assert all(counts(status, stage) == {"done": 4} for stage in run.stages)
     assert (status.finished, status.live, exit_code(status)) == (True, False, 0)
@@ -123,10 +123,10 @@ def test_a_finished_run_is_finished_whatever_slurm_says(run: RunFolder, fake: Sc
     assert status.goodput_per == "CPU-hour" and status.goodput is not None
 
 
-def test_queued_and_running_elements_and_why_they_wait(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_queued_and_running_elements_and_why_they_wait(run: RunFolder, slurm: ScriptedSlurm) -> None:
     submit(run, array("7", [[0, 1], [2], [3]]), array("8", [[0, 1], [2], [3]], NEXT), finish="9")
     held(run, "7_0", 60, outcome="")
-    fake.squeue(
+    slurm.squeue(
         "7_0|RUNNING|n1|None", "7_1|PENDING||Resources", "7_2|PENDING||JobArrayTaskLimit",
         "8_0|PENDING||Dependency", "8_1|PENDING||Dependency", "8_2|PENDING||Dependency", "9|PENDING||Dependency",
     )  # fmt: skip
@@ -149,24 +149,24 @@ def test_queued_and_running_elements_and_why_they_wait(run: RunFolder, fake: Scr
     assert f"shardmill cancel {run.path}" in status.next
 
 
-def test_a_finished_run_goes_on_while_its_datasets_are_built(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_a_finished_run_goes_on_while_its_datasets_are_built(run: RunFolder, slurm: ScriptedSlurm) -> None:
     for stage in run.stages:
         for shard in range(run.num_shards):
             run_shard(run, stage, shard)
     submit(run, array("7", [[0, 1], [2, 3]]), finish="9")
-    fake.squeue("9|RUNNING|n1|None")
+    slurm.squeue("9|RUNNING|n1|None")
     status = read_status(run)
     assert (status.finished, status.live, exit_code(status)) == (True, True, 0)
     assert "being built" in status.next and status.cluster and status.cluster.build == "job 9 running on n1"
-    fake.squeue("9|COMPLETED|n1|None")
+    slurm.squeue("9|COMPLETED|n1|None")
     status = read_status(run)
     assert not status.live and status.cluster and status.cluster.build_state == "ended"
 
 
-def test_a_shard_whose_job_ended_without_it_is_open(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_a_shard_whose_job_ended_without_it_is_open(run: RunFolder, slurm: ScriptedSlurm) -> None:
     submit(run, array("7", [[0, 1], [2, 3]]))
     run_shard(run, STAGE, 0)
-    fake.squeue("7_0|CANCELLED|n1|None", "7_1|PENDING||DependencyNeverSatisfied")
+    slurm.squeue("7_0|CANCELLED|n1|None", "7_1|PENDING||DependencyNeverSatisfied")
     status = read_status(run)
     assert counts(status) == {"done": 1, "waiting": 3}
     assert (of(status).open, of(status, NEXT).open, status.live) == (3, 0, False)
@@ -175,46 +175,46 @@ def test_a_shard_whose_job_ended_without_it_is_open(run: RunFolder, fake: Script
 
 
 @pytest.mark.parametrize("state", ["NODE_FAIL", "PREEMPTED"])
-def test_a_job_that_lost_its_node_is_not_at_its_end(run: RunFolder, fake: ScriptedSlurm, state: str) -> None:
+def test_a_job_that_lost_its_node_is_not_at_its_end(run: RunFolder, slurm: ScriptedSlurm, state: str) -> None:
     submit(run, array("7", [[0, 1], [2, 3]]))
-    fake.sacct(f"7_0|{state}|n1", "7_1|COMPLETED|n1")
-    fake.squeue("7_0|PENDING||BeginTime")
+    slurm.sacct(f"7_0|{state}|n1", "7_1|COMPLETED|n1")
+    slurm.squeue("7_0|PENDING||BeginTime")
     assert counts(read_status(run)) == {"queued": 2, "waiting": 2}
-    fake.squeue(f"7_0|{state}|n1|None")
+    slurm.squeue(f"7_0|{state}|n1|None")
     assert read_status(run).live
-    fake.squeue()
+    slurm.squeue()
     status = read_status(run)
     assert (status.live, of(status).open) == (False, 4)
 
 
-def test_a_later_launch_takes_over_from_an_ended_one_and_leaves_a_live_one(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_a_later_launch_takes_over_from_an_ended_one_and_leaves_a_live_one(run: RunFolder, slurm: ScriptedSlurm) -> None:
     submit(run, array("7", [[0, 1], [2, 3]]))
     submit(run, array("8", [[0, 2], [1]]))
-    fake.squeue("7_0|FAILED|n1|None", "7_1|RUNNING|n2|None", "8_0|COMPLETED|n1|None", "8_1|PENDING||Priority")
+    slurm.squeue("7_0|FAILED|n1|None", "7_1|RUNNING|n2|None", "8_0|COMPLETED|n1|None", "8_1|PENDING||Priority")
     status = read_status(run)
     assert counts(status) == {"queued": 3, "waiting": 1}
     assert of(status).open == 1
 
 
-def test_the_accounting_is_asked_once_and_only_of_what_the_queue_forgot(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_the_accounting_is_asked_once_and_only_of_what_the_queue_forgot(run: RunFolder, slurm: ScriptedSlurm) -> None:
     for shard in (0, 1):
         run_shard(run, STAGE, shard)
     submit(run, array("7", [[0, 1], [2, 3]]))
-    fake.sacct("7_0|COMPLETED|n1", "7_1|TIMEOUT|n1")
-    fake.squeue("7_1|RUNNING|n1|None")
+    slurm.sacct("7_0|COMPLETED|n1", "7_1|TIMEOUT|n1")
+    slurm.squeue("7_1|RUNNING|n1|None")
     seen = Seen()
     read_status(run, seen)
-    assert fake.calls("sacct") == 0
-    fake.squeue()
+    assert slurm.calls("sacct") == 0
+    slurm.squeue()
     for _ in range(3):
         assert of(read_status(run, seen)).open == 2
-    assert fake.calls("sacct") == 1
+    assert slurm.calls("sacct") == 1
 
 
-def test_a_silent_slurm_is_named_and_the_files_tell(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_a_silent_slurm_is_named_and_the_files_tell(run: RunFolder, slurm: ScriptedSlurm) -> None:
     submit(run, array("7", [[0], [1], [2, 3]]))
     run_shard(run, STAGE, 0)
-    fake.down()
+    slurm.down()
     node = Allocation(stage=STAGE, job="7_1", node="n2", gpus=0, cpus=4, started=time.time() - 60)
     with LiveAllocation(JobsFolder(run), node):
         status = read_status(run)
@@ -225,9 +225,9 @@ def test_a_silent_slurm_is_named_and_the_files_tell(run: RunFolder, fake: Script
     assert status.cluster.note in text_of(status)
 
 
-def test_without_slurm_commands_a_cluster_run_says_so(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_without_slurm_commands_a_cluster_run_says_so(run: RunFolder, slurm: ScriptedSlurm) -> None:
     submit(run, array("7", [[0, 1], [2, 3]]))
-    shutil.rmtree(fake.folder)
+    shutil.rmtree(slurm.folder)
     status = read_status(run)
     assert status.cluster is not None and "SLURM's commands were not found" in status.cluster.note
     assert status.next.startswith("see on a login node") and "--site mine" in status.next
@@ -235,11 +235,11 @@ def test_without_slurm_commands_a_cluster_run_says_so(run: RunFolder, fake: Scri
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a folder to another user needs root")
-def test_jobs_of_another_user_are_not_taken_for_ended(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_jobs_of_another_user_are_not_taken_for_ended(run: RunFolder, slurm: ScriptedSlurm) -> None:
     submit(run, array("7", [[0, 1], [2, 3]]))
     os.chown(JobsFolder(run).path / "submissions", 65534, -1)
     status = read_status(run)
-    assert fake.calls("squeue") == 0 and of(status).open == 0
+    assert slurm.calls("squeue") == 0 and of(status).open == 0
     assert status.cluster is not None and "the jobs belong to another user (uid 65534)" in status.cluster.note
 
 
@@ -252,9 +252,9 @@ def test_between_two_shards_a_local_run_goes_on(run: RunFolder) -> None:
     assert not read_status(run).live
 
 
-def test_a_run_that_was_never_submitted_asks_no_slurm(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_a_run_that_was_never_submitted_asks_no_slurm(run: RunFolder, slurm: ScriptedSlurm) -> None:
     assert read_status(run).cluster is None
-    assert fake.calls("squeue") == 0
+    assert slurm.calls("squeue") == 0
 
 
 def test_journals_tell_of_local_workers_and_their_rows(run: RunFolder) -> None:
@@ -279,11 +279,11 @@ def test_a_journal_that_grows_is_read_on_from_where_it_was(run: RunFolder) -> No
     assert of(read_status(run, seen)).rows_running == 8
 
 
-def test_what_a_cancelled_job_wrote_just_now_does_not_run(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_what_a_cancelled_job_wrote_just_now_does_not_run(run: RunFolder, slurm: ScriptedSlurm) -> None:
     submit(run, array("7", [[0, 1], [2, 3]]))
     write_rows(run, 0, 5, age=1)
     held(run, "7_0", 60, outcome="stopped")
-    fake.squeue("7_0|CANCELLED|n1|None", "7_1|CANCELLED||None")
+    slurm.squeue("7_0|CANCELLED|n1|None", "7_1|CANCELLED||None")
     with Leases(run.files(STAGE, 1), this_process("1700000000000-n1-1-abcdef", job="7_0")) as claims:
         assert claims.take(0)
         status = read_status(run)
@@ -291,15 +291,15 @@ def test_what_a_cancelled_job_wrote_just_now_does_not_run(run: RunFolder, fake: 
     assert not status.live
 
 
-def test_a_local_launch_on_a_run_of_a_cluster_is_seen(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_a_local_launch_on_a_run_of_a_cluster_is_seen(run: RunFolder, slurm: ScriptedSlurm) -> None:
     submit(run, array("7", [[0, 1], [2, 3]]))
     held(run, "7_0", 60, ended=time.time() - 50, started=time.time() - 90)
-    fake.squeue("7_0|FAILED|n1|None")
+    slurm.squeue("7_0|FAILED|n1|None")
     write_rows(run, 0, 5)
     assert counts(read_status(run)) == {"running": 1, "waiting": 3}
 
 
-def test_failed_shards_are_told_and_hold_back_what_reads_from_them(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_failed_shards_are_told_and_hold_back_what_reads_from_them(run: RunFolder, slurm: ScriptedSlurm) -> None:
     submit(run, array("7", [[0, 1], [2, 3]]))
     quarantine(run, 2, message="bad \x1b[31mmodel")
     write_rows(run, 2, 3)
@@ -310,7 +310,7 @@ def test_failed_shards_are_told_and_hold_back_what_reads_from_them(run: RunFolde
     assert exit_code(status) == 1
     assert f"shardmill failures {run.path}" in status.next and f"shardmill retry {run.path}" in status.next
     assert "extract_objects shard 2 failed: bad model" in text_of(status)
-    fake.squeue("7_0|RUNNING|n1|None")
+    slurm.squeue("7_0|RUNNING|n1|None")
     status = read_status(run)
     assert exit_code(status) == 3 and "shardmill failures" in status.next
 
@@ -422,10 +422,10 @@ def test_the_target_sets_how_many_shards_count(make_run: MakeRun) -> None:
     assert of(status).shards == 1 and status.finished
 
 
-def test_json_has_the_numbers_by_name(run: RunFolder, fake: ScriptedSlurm) -> None:
+def test_json_has_the_numbers_by_name(run: RunFolder, slurm: ScriptedSlurm) -> None:
     submit(run, array("7", [[0, 1], [2, 3]]))
     quarantine(run, 3)
-    fake.squeue("7_0|PENDING||Resources")
+    slurm.squeue("7_0|PENDING||Resources")
     found = json.loads(json.dumps(read_status(run).to_dict()))
     stage = next(each for each in found["stages"] if each["stage"] == STAGE)
     assert (stage["queued"], stage["failed"], stage["failures"]) == (2, 1, {"3": "no such model"})
@@ -447,10 +447,10 @@ def test_reasons_are_told_in_words(reason: str, words: str) -> None:
     assert words_for(reason) == words
 
 
-def test_watching_ends_when_nothing_goes_on(run: RunFolder, fake: ScriptedSlurm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_watching_ends_when_nothing_goes_on(run: RunFolder, slurm: ScriptedSlurm, capsys: pytest.CaptureFixture[str]) -> None:
     submit(run, array("7", [[0, 1], [2, 3]]))
-    fake.squeue("7_0|RUNNING|n1|None", "7_1|PENDING||Resources")
-    threading.Timer(0.5, fake.squeue, ["7_0|FAILED|n1|None", "7_1|FAILED|n1|None"]).start()
+    slurm.squeue("7_0|RUNNING|n1|None", "7_1|PENDING||Resources")
+    threading.Timer(0.5, slurm.squeue, ["7_0|FAILED|n1|None", "7_1|FAILED|n1|None"]).start()
     status = watch(run, 0.1)
     assert not status.live and of(status).open == 4
     lines = capsys.readouterr().out.splitlines()
