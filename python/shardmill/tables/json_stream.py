@@ -26,6 +26,8 @@ BLOCK_SIZE = 2**16  # the events of larger blocks fall out of the processor's ca
 MAX_DEPTH = 500
 _STARTS: dict[str, type[dict[str, Any]] | type[list[Any]]] = {"start_map": dict, "start_array": list}
 
+NOT_A_CONTAINER = "a list or an object is expected"
+
 Event = tuple[str, Any]
 
 
@@ -195,7 +197,7 @@ class _Parser:
                 self._parser.send(piece)
                 self.line += piece.endswith(b"\n")
                 ends.append(len(self._sent))
-        except (ijson.JSONError, ValueError, SystemError) as error:
+        except ijson.JSONError as error:
             failure = self._corrupt(error)
             ends.append(len(self._sent))
         self._started |= bool(self._sent)
@@ -204,21 +206,23 @@ class _Parser:
         return events, failure
 
     def close(self) -> None:
-        """Raises CorruptJson where the document has not ended."""
+        """Raises CorruptJson where the document has not ended, or is neither a list nor an object."""
         try:
             self._parser.close()
         except ijson.JSONError as error:
             failure = self._corrupt(error)
             failure.cut_off = True
             raise failure from None
+        if self._sent:  # a number at the top, which only the end of the document completes
+            raise CorruptJson(self._path, self.line, NOT_A_CONTAINER)
 
     def _corrupt(self, error: Exception) -> CorruptJson:
         if not self._started and not self._sent:
-            return CorruptJson(self._path, self.line, "a list or an object is expected")
+            return CorruptJson(self._path, self.line, NOT_A_CONTAINER)
         message = error.args[0] if error.args else ""
         if isinstance(message, bytes):  # the excerpt of the text was cut within a character
             message = message.decode("utf-8", "replace")
-        # Of three lines, the second is the text around; an integer of more than 4,300 digits, which Python refuses, has one.
+        # ijson's messages have three lines, of which the second is the text around the error.
         reason, *text = str(message).split("\n")
         near = f", near {text[0].strip()}" if text and text[0].strip() else ""
         return CorruptJson(self._path, self.line, reason.rstrip(".") + near)
@@ -319,7 +323,7 @@ class _Assembler:
             start = _STARTS.get(kind)
             value = start() if start else value
             if depth == 0 and not start:
-                raise CorruptJson(self._path, line, "a list or an object is expected")
+                raise CorruptJson(self._path, line, NOT_A_CONTAINER)
             if depth > self._entry_depth:
                 self._attach(value)
             elif depth == self._entry_depth and self._position is not None:

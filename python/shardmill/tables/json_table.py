@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.tables.base import MALFORMED_JSON, NOT_AN_OBJECT, RAW_LIMIT, UNDECODABLE, BadRecord, raw_text
-from shardmill.tables.json_cells import SURROGATE, JsonRecord, RecordTable, cell_texts, is_unicode
+from shardmill.tables.json_cells import JsonRecord, RecordTable, cell_texts, is_unicode
 from shardmill.tables.json_stream import BLOCK_SIZE, JsonEntry, json_entries
 from shardmill.util.errors import UserError
 
 ID = "id"
 CAPTION = "caption"
+UNREADABLE = "half of a surrogate pair, or an integer of more than 4,300 digits"
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
@@ -56,7 +57,7 @@ def _record(row_id: int, entry: JsonEntry, value: Any) -> JsonRecord | BadRecord
     if not is_unicode(texts):
         if _UNDECODED.search("".join(name + (text or "") for name, text in texts.items())):
             return BadRecord(row_id, entry.line, UNDECODABLE, "it holds bytes that are not UTF-8", _raw(entry))
-        return BadRecord(row_id, entry.line, MALFORMED_JSON, SURROGATE, _raw(entry))
+        return BadRecord(row_id, entry.line, MALFORMED_JSON, UNREADABLE, _raw(entry))
     return JsonRecord(row_id, entry.line, texts, sum(map(len, filter(None, texts.values()))))
 
 

@@ -162,6 +162,28 @@ def test_elements_that_are_no_objects_or_not_utf8_are_set_aside(tmp_path: Path) 
     assert bad[2].raw == '{"a": "caf\\xe9"}'
 
 
+@pytest.mark.parametrize("shape", ['[{"a": 1}, {"a": %s}, {"a": 2}]', '{"x": {"a": 1}, "y": {"a": %s}, "z": {"a": 2}}'])
+def test_an_integer_that_python_does_not_read_loses_one_record(tmp_path: Path, shape: str) -> None:
+    rows, bad = read(open_table(write(tmp_path / "t.json", shape % ("9" * 4_301))))
+    assert [row["a"] for row in rows] == ["1", "2"]
+    assert [(record.row_id, record.reason) for record in bad] == [(1, MALFORMED_JSON)]
+    long = read(open_table(write(tmp_path / "t.json", shape % ("9" * 4_300))))[0]
+    assert long[1]["a"] == "9" * 4_300
+
+
+def test_numbers_that_only_python_writes_are_read_and_the_same_words_in_texts_kept(tmp_path: Path) -> None:
+    content = '[{"a": NaN, "b": "NaN, \\" NaN"}, {"a": -Infinity, "b": "an \\\\"}, {"a": 1e400, "b": "9"}]'
+    for block in (1, 9, 2**16):
+        rows, bad = read(JsonTable(write(tmp_path / "t.json", content), block_size=block))
+        assert bad == []
+        assert [(row["a"], row["b"]) for row in rows] == [(None, 'NaN, " NaN'), ("-Infinity", "an \\"), ("Infinity", "9")]
+
+
+def test_a_million_brackets_are_refused_and_take_no_memory(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nested more than"):
+        open_table(write(tmp_path / "t.json", "[" * 1_000_000))
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
