@@ -28,7 +28,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class TextSlot(BaseModel):
-    """What stands at one place of `caption`: its name, and where it is known who wrote it and when asked what."""
+    """The text at one position of `caption`: its name and, where known, the model and prompt that wrote it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -67,7 +67,7 @@ class MultiTextHeader(BaseModel):
 
 
 def header_path(path: Path) -> Path:
-    """Where the header of a data file stands.
+    """The path of the header of a data file.
 
     >>> header_path(Path("data/multi.jsonl")).as_posix()
     'data/multi.header.json'
@@ -83,7 +83,7 @@ def check_texts(names: Sequence[str], fallback: Sequence[str] = (), missing: Mis
         if not NAME.match(name):
             raise UserError(f"{name!r} cannot name a text: letters, digits, '.', '_', '-' and '/' can")
         if names.count(name) > 1:
-            raise UserError(f"the text {name!r} is named twice; each place of a line has a meaning of its own")
+            raise UserError(f"the text {name!r} is named twice; each position of a line has a meaning of its own")
     for name in fallback:
         if name not in names:
             raise UserError(f"no text is called {name!r} to fill in for a missing one; there are: {', '.join(names)}")
@@ -125,24 +125,24 @@ class MultiTextWriter:
         return self
 
     def _forget_header(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """A header of other data must not stand beside these, not even after a crash between the two."""
+        """A header of other data must not be beside these, not even after a crash between the two."""
         if error is None:
             header_path(self.path).unlink(missing_ok=True)
 
     def write(self, image: str, captions: Sequence[str | None], others: Mapping[str, Any] = NOTHING) -> bool:
-        """One line with one text for each place, and what else it shall hold; whether it was written."""
+        """One line with one text for each position, and further fields; returns whether it was written."""
         if len(captions) != len(self.names):
-            raise ValueError(f"{len(captions)} texts of {image}, where {len(self.names)} places are declared")
-        lacking = [place for place, text in enumerate(captions) if text is None or not text.strip()]
+            raise ValueError(f"{len(captions)} texts of {image}, where {len(self.names)} positions are declared")
+        lacking = [position for position, text in enumerate(captions) if text is None or not text.strip()]
         if lacking:
-            stand_in = next((captions[place] for place in self._from if place not in lacking), None)
+            stand_in = next((captions[position] for position in self._from if position not in lacking), None)
             if self._missing == "fail":
                 self._refuse(image, lacking)
             self._count(self.counts.dropped if stand_in is None else self.counts.padded, lacking)
             if stand_in is None:
                 self.counts.dropped_lines += 1
                 return False
-            captions = [stand_in if place in lacking else text for place, text in enumerate(captions)]
+            captions = [stand_in if position in lacking else text for position, text in enumerate(captions)]
         line = _encode({"image": image, "caption": list(captions), **others}) + "\n"
         self._append(line.encode("utf-8"), 1)
         return True
@@ -190,12 +190,12 @@ class MultiTextWriter:
         """What was done about missing texts before the lines came here, for the header; `counts` are then the caller's."""
         self._missing, self._fallback = missing, list(fallback)
 
-    def _count(self, by_text: dict[str, int], places: Iterable[int]) -> None:
-        for place in places:
-            by_text[self.names[place]] += 1
+    def _count(self, by_text: dict[str, int], positions: Iterable[int]) -> None:
+        for position in positions:
+            by_text[self.names[position]] += 1
 
     def header(self) -> MultiTextHeader:
-        """The header as it stands now."""
+        """The header of the lines so far."""
         return MultiTextHeader(
             m=len(self._texts),
             texts=self._texts,
@@ -233,7 +233,7 @@ def read_header(path: Path) -> MultiTextHeader | None:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
         raise UserError(
-            f"{beside} is no header of a multi-text file: {where}: {first['msg']}. Remove it, or make it again."
+            f"{beside} is not a header of a multi-text file: {where}: {first['msg']}. Remove it, or make it again."
         ) from None
     if header.m != len(header.texts):
         raise UserError(f"{beside} names {len(header.texts)} texts where m is {header.m}. Make it again.")

@@ -24,16 +24,16 @@ class MultiTextLine:
 
 @dataclass(frozen=True)
 class UnreadableLine:
-    """A line that is none: its number and what is wrong."""
+    """A line that cannot be read: its number and why."""
 
     number: int
     detail: str
 
 
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Each line's number, from 1, and its bytes. Raises UserError for what is no file of lines."""
+    """Each line's number, from 1, and its bytes. Raises UserError for what is not a file of lines."""
     if not path.is_file():
-        raise UserError(f"{path} does not exist, or is no file.")
+        raise UserError(f"{path} was not found, or is not a file.")
     with open(path, "rb") as file:
         number = 0
         while data := file.readline(MAX_LINE):
@@ -44,7 +44,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def scan_multitext(path: Path) -> Iterator[MultiTextLine | UnreadableLine]:
-    """Every line of the file, readable or not, with memory that does not grow. How many texts a line has is not looked at."""
+    """Every line of the file, readable or not, with memory that does not grow. The number of texts is not checked."""
     return (parse_line(number, data) for number, data in raw_lines(path))
 
 
@@ -66,7 +66,7 @@ def parse_line(number: int, data: bytes) -> MultiTextLine | UnreadableLine:
     captions = row.get("caption")
     if not isinstance(captions, list):
         return UnreadableLine(number, f"caption is not a list but {type(captions).__name__}")
-    odd = next((place for place, text in enumerate(captions, 1) if not isinstance(text, str)), None)
+    odd = next((position for position, text in enumerate(captions, 1) if not isinstance(text, str)), None)
     if odd is not None:
         return UnreadableLine(number, f"text {odd} is not a string but {type(captions[odd - 1]).__name__}")
     if b"\\u" in data and not _is_unicode([image, *captions]):
@@ -91,10 +91,10 @@ def read_multitext(path: Path, m: int | None = None) -> Iterator[MultiTextLine]:
     m = m or (header.m if header else None)
     for line in scan_multitext(path):
         if isinstance(line, UnreadableLine):
-            raise UserError(f"{path}, line {line.number}: {line.detail}. Look at all faults: shardmill check-multitext {path}")
+            raise UserError(f"{path}, line {line.number}: {line.detail}. All errors: shardmill check-multitext {path}")
         m = m or len(line.captions)
-        blank = [place for place, text in enumerate(line.captions, 1) if not text.strip()]
+        blank = [position for position, text in enumerate(line.captions, 1) if not text.strip()]
         if len(line.captions) != m or blank:
-            what = f"text {blank[0]} is empty" if blank else f"{len(line.captions)} texts where {m} are due"
-            raise UserError(f"{path}, line {line.number}: {what}. Look at all faults: shardmill check-multitext {path}")
+            what = f"text {blank[0]} is empty" if blank else f"{len(line.captions)} texts instead of {m}"
+            raise UserError(f"{path}, line {line.number}: {what}. All errors: shardmill check-multitext {path}")
         yield line

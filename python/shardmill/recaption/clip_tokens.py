@@ -54,7 +54,7 @@ class ClipTokens:
         return [START, *(number for word in clean(text).split(" ") for number in self._word(word)), END]
 
     def batch(self, texts: list[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """What training feeds the text encoder: [texts, 77], zeros behind the end; a longer text is cut and its end forced."""
+        """What training feeds the text encoder: [texts, 77], zeros after the end; a longer text is cut and its end forced."""
         rows = np.zeros((len(texts), LIMIT), np.int64)
         for row, text in zip(rows, texts, strict=True):
             ids = self.ids(text)

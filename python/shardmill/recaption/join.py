@@ -62,21 +62,21 @@ def join_captions(
     names = list(texts or [ORIGINAL, *indexes])
     _check_sources(names, indexes)
     check_texts(names, fallback, missing)
-    places = [name for name in names if name != ORIGINAL]
+    joined = [name for name in names if name != ORIGINAL]
     files = [ForeignCaptions(original, image_column, caption_column)]
-    files += [ForeignCaptions(path) for name in places for path in indexes[name]]
+    files += [ForeignCaptions(path) for name in joined for path in indexes[name]]
     scratch = scratch or out.parent
-    sources = {name: [str(path) for path in indexes[name]] for name in places}
+    sources = {name: [str(path) for path in indexes[name]] for name in joined}
     details = {"made_by": "join-captions", "original": str(original), "indexes": sources}
     size = sum(map(weight, files))
     _check_room(scratch, size)
     writer = MultiTextWriter(out, [TextSlot(name=name) for name in names], missing, fallback, details)
-    tally = MatchTally(indexes={name: IndexCounts() for name in places})
+    tally = MatchTally(indexes={name: IndexCounts() for name in joined})
     _sweep(scratch, f"{out.name}.joining-")
     temporary = tempfile.TemporaryDirectory(prefix=f"{out.name}.joining-{_here()}-{os.getpid()}-", dir=scratch)
     with temporary as folder, open(Path(folder, "notes"), "w+b") as notes:
         matching = Matching(Path(folder), names, ImageKeys(image_root), size, notes, report)
-        matching.read(files, [ORIGINAL, *(name for name in places for _ in indexes[name])], tally)
+        matching.read(files, [ORIGINAL, *(name for name in joined for _ in indexes[name])], tally)
         matching.match(tally)
         if missing == "fail":
             matching.refuse_missing(tally)

@@ -15,7 +15,7 @@ from shardmill.tables.json_cells import constant
 
 BLOCK = 2**20
 MAX_VALUE = 16 * BLOCK
-NEAR_END = 16  # an escape, a literal or a number that the end of the window has cut is no longer
+NEAR_END = 16  # an escape, a literal or a number cut off by the end of the window is at most this long
 OVERLAP = 256
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder(parse_constant=constant)
@@ -46,7 +46,7 @@ class SalvageWindow:
         self.line = 1
 
     def peek(self) -> str:
-        """The next character that is no white space, "" at the end."""
+        """The next character that is not white space, "" at the end."""
         self.skip("")
         return self._text[self._at : self._at + 1]
 

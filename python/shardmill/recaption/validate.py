@@ -1,4 +1,4 @@
-"""Is a multi-text file fit for training? What makes a line unfit is told apart from what is only worth knowing."""
+"""Whether a multi-text file is fit for training: what makes a line unfit, and what is only worth knowing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNREADABLE, WRONG_NUMBER, EMPTY, UNKNOWN = "unreadable line", "wrong number of t
 CONTROL, REPEATED_IMAGE, REPEATED_TEXT, LONG = "control character", "repeated image", "repeated text", f"over {LIMIT} CLIP tokens"
 OTHER_DATA = "not the file of its header"
 UNFIT = (UNREADABLE, WRONG_NUMBER, EMPTY, UNKNOWN, OTHER_DATA)
-"""These stop training, or have it learn from the wrong thing; the others do not."""
+"""These stop training, or make it learn from wrong pairs; the others do not."""
 FIRST = 5
 TOLD_EVERY = 5_000
 LONGEST = 1_000
@@ -72,21 +72,23 @@ class Verdict:
 
     @property
     def names(self) -> list[str]:
-        """The names of the places, by the header or by number."""
-        return [text.name for text in self.header.texts] if self.header else [f"text {place + 1}" for place in range(self.m)]
+        """The names of the positions, by the header or by number."""
+        return (
+            [text.name for text in self.header.texts] if self.header else [f"text {position + 1}" for position in range(self.m)]
+        )
 
     def found(self, kind: str, line: int, detail: str = "") -> None:
         self.findings.setdefault(kind, LineProblem()).add(line)
         if detail:
             self.details.setdefault(kind, detail)
 
-    def share_over(self, place: int) -> float:
+    def share_over(self, position: int) -> float:
         """The share of a place's texts that the encoder cuts."""
-        counts = self.lengths[place]
+        counts = self.lengths[position]
         return sum(count for length, count in counts.items() if length > LIMIT) / max(1, counts.total())
 
     def to_dict(self) -> dict[str, Any]:
-        places = zip(self.names, self.lengths, range(self.m), strict=False)
+        positions = zip(self.names, self.lengths, range(self.m), strict=False)
         return {
             "file": str(self.path),
             "fit": self.fit,
@@ -106,7 +108,7 @@ class Verdict:
                     **_quantiles(counts),
                     "lengths": dict(sorted(counts.items())),
                 }
-                for name, counts, at in places
+                for name, counts, at in positions
             ],
         }
 
@@ -124,7 +126,7 @@ def check_multitext(
     all. Raises UserError where the file or `images` cannot be read.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist, or is no file.")
+        raise UserError(f"{path} was not found, or is not a file.")
     header = read_header_or_fault(path)
     verdict = Verdict(path, header if isinstance(header, MultiTextHeader) else None, m or 0, "--m" if m else "")
     if isinstance(header, str):
@@ -172,7 +174,7 @@ def read_header_or_fault(path: Path) -> MultiTextHeader | str | None:
 
 
 def image_hash(image: str) -> int:
-    """64 bits that tell images apart."""
+    """64 bits that distinguish images."""
     return int.from_bytes(blake2b(image.encode("utf-8"), digest_size=8).digest(), "little", signed=True)
 
 
@@ -216,7 +218,7 @@ def _images_of(source: Path) -> Iterator[str]:
     index_key = ID if table.format == "json" and ID in table.columns else None  # of {path: caption}
     column = next((column for column, name in mapping.items() if name == "image"), index_key)
     if column is None:
-        raise UserError(f"no column of {source} looks like images (it has: {name_list(table.columns)})")
+        raise UserError(f"{source} has no column of images (its columns: {name_list(table.columns)})")
     for batch in table.batches():
         yield from (image for image in batch.frame[column] if image)
 
@@ -224,7 +226,7 @@ def _images_of(source: Path) -> Iterator[str]:
 def _check_texts(verdict: Verdict, number: int, captions: Sequence[str], tokens: ClipTokens) -> None:
     if len(captions) != verdict.m:
         verdict.found(WRONG_NUMBER, number, f"{len(captions)} where {verdict.m} are due")
-    blank = [place for place, text in enumerate(captions, 1) if not text.strip()]
+    blank = [position for position, text in enumerate(captions, 1) if not text.strip()]
     if blank:
         verdict.found(EMPTY, number, f"text {blank[0]}")
     if any(map(CONTROLS.search, captions)):

@@ -31,7 +31,7 @@ DIGEST_BLOCK = 2**20
 
 @dataclass(frozen=True)
 class BadRecord:
-    """A record that could not be read: where it stands, a stable reason, what exactly is wrong, and its text (cut)."""
+    """A record that could not be read: its line, a stable reason, what exactly is wrong, and its text (cut)."""
 
     row_id: int
     line: int
@@ -146,8 +146,8 @@ def not_utf8(path: Path, line: int, extent: str = "its header is not") -> UserEr
 
 
 def check_columns(path: Path, columns: Sequence[str]) -> None:
-    """Raises UserError where a column has no name, that of another, one that stands for several, or one of the reader's."""
-    empty = [str(place) for place, name in enumerate(columns, 1) if not name.strip()]
+    """Raises UserError where a column has no name, the name of another, a pattern for a name, or a name that the reader uses."""
+    empty = [str(position) for position, name in enumerate(columns, 1) if not name.strip()]
     if empty:
         raise UserError(f"{path}: column {name_list(empty)} of {len(columns)} has no name. Give every column one in the header.")
     twice = sorted(name for name, count in Counter(columns).items() if count > 1)
@@ -161,4 +161,4 @@ def check_columns(path: Path, columns: Sequence[str]) -> None:
     taken = [name for name in (ROW_ID, LINE) if name in columns]
     if taken:
         names = ", ".join(map(repr, taken))
-        raise UserError(f"{path}: the columns {ROW_ID} and {LINE} are given by the reader. Rename {names} in the file.")
+        raise UserError(f"{path}: the columns {ROW_ID} and {LINE} are added by the reader. Rename {names} in the file.")

@@ -1,7 +1,7 @@
 """The fast way through CSV: whole blocks, checked with numpy and parsed by Polars. Anything doubtful is left to csv_careful.
 
 The parity of the quotes before a byte tells whether it is inside a quoted field, as long as every quote opens a field,
-closes one or is doubled. That is checked for every quote of the block, so nothing here rests on a guess.
+closes one or is doubled. That is checked for every quote of the block, so that nothing here is a guess.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class _Marks:
     ends: Flags
 
 
-def parse_block(data: bytes, layout: Layout, place: CsvPosition) -> Parsed | None:
-    """Parses the complete records at the start of `data`; None where the careful parser has to look."""
+def parse_block(data: bytes, layout: Layout, position: CsvPosition) -> Parsed | None:
+    """Parses the complete records at the start of `data`; None where the careful parser is needed."""
     text = np.frombuffer(data, np.uint8)
     marks = _find_marks(text, layout)
     if marks is None or not well_formed(text, marks.quotes, layout.delimiter):
@@ -52,8 +52,8 @@ def parse_block(data: bytes, layout: Layout, place: CsvPosition) -> Parsed | Non
     frame = _parse(body, layout, int(kept.sum()))
     if frame is None:
         return None
-    row_ids = np.arange(place.row_id, place.row_id + frame.height)
-    numbers = pl.DataFrame({ROW_ID: row_ids, LINE: first_lines[:-1][kept] + place.line})
+    row_ids = np.arange(position.row_id, position.row_id + frame.height)
+    numbers = pl.DataFrame({ROW_ID: row_ids, LINE: first_lines[:-1][kept] + position.line})
     return Parsed(Batch(numbers.cast(pl.Int64).hstack(frame)), size, len(marks.newlines))
 
 

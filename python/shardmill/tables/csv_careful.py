@@ -19,24 +19,24 @@ class MalformedRecord(ValueError):
 
 
 class IncompleteRecord(ValueError):
-    """The record goes on behind the data at hand."""
+    """The record continues after the data at hand."""
 
 
 class CarefulParser:
     """Parses blocks of one file in order.
 
-    A record with a quoting error ends with its line. What follows may be the rest of its text, so until a clean record has
-    been seen, a quote inside an unquoted field is an error; elsewhere it is text, as it is for Excel, pandas and Python's csv.
+    A record with a quoting error ends with its line. What follows may be the rest of its text, so a quote inside an unquoted
+    field is an error until a record without errors was read; elsewhere it is text, as for Excel, pandas and Python's csv.
     """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self.resuming = False
 
-    def parse(self, data: bytes, at_end: bool, place: CsvPosition) -> Parsed:
+    def parse(self, data: bytes, at_end: bool, position: CsvPosition) -> Parsed:
         """The complete records at the start of `data`; size 0 where not even one is complete."""
         builder = BatchBuilder(self._layout.columns)
-        at, line, row_id = 0, place.line, place.row_id
+        at, line, row_id = 0, position.line, position.row_id
         while at < len(data):
             if data.startswith((b"\n", b"\r\n"), at):
                 at, line = data.index(b"\n", at) + 1, line + 1
@@ -47,15 +47,15 @@ class CarefulParser:
                 break
             line += data.count(b"\n", at, end)
             at, row_id = end, row_id + 1
-        return Parsed(builder.take(), at, line - place.line)
+        return Parsed(builder.take(), at, line - position.line)
 
-    def _record(self, builder: BatchBuilder, data: bytes, at: int, at_end: bool, place: CsvPosition) -> int:
+    def _record(self, builder: BatchBuilder, data: bytes, at: int, at_end: bool, position: CsvPosition) -> int:
         """Adds the record that starts at `at`, as good or as bad, and returns where it ends."""
         try:
             cells, end = split_record(data, at, self._layout, at_end, strict=self.resuming)
         except MalformedRecord as error:
             end = data.index(b"\n", at) + 1
-            builder.add_bad(BadRecord(place.row_id, place.line, MALFORMED_CSV, str(error), raw_text(data[at:end])))
+            builder.add_bad(BadRecord(position.row_id, position.line, MALFORMED_CSV, str(error), raw_text(data[at:end])))
             self.resuming = True
             return end
         self.resuming = False
@@ -64,14 +64,14 @@ class CarefulParser:
             texts = [cell.decode() for cell in cells]
         except UnicodeDecodeError as error:
             detail = f"byte 0x{error.object[error.start]:02x} is not UTF-8"
-            builder.add_bad(BadRecord(place.row_id, place.line, UNDECODABLE, detail, raw_text(data[at:end])))
+            builder.add_bad(BadRecord(position.row_id, position.line, UNDECODABLE, detail, raw_text(data[at:end])))
             return end
         if len(texts) == expected:
-            builder.add(place.row_id, place.line, texts, end - at)
+            builder.add(position.row_id, position.line, texts, end - at)
         else:
             detail = f"{len(texts)} cells where the header has {expected}"
             raw = raw_text(data[at : min(end, at + 4 * RAW_LIMIT)])
-            builder.add_bad(BadRecord(place.row_id, place.line, WRONG_CELLS, detail, raw))
+            builder.add_bad(BadRecord(position.row_id, position.line, WRONG_CELLS, detail, raw))
         return end
 
 
@@ -95,7 +95,7 @@ def split_record(data: bytes, at: int, layout: Layout, at_end: bool, strict: boo
             if data.startswith((b"\n", b"\r\n"), at):
                 return cells, data.index(b"\n", at) + 1
             if not data.startswith(delimiter, at):
-                raise MalformedRecord("text behind a closing quote, or a quote that is not doubled")
+                raise MalformedRecord("text after a closing quote, or a quote that is not doubled")
             at += 1
             continue
         newline = data.find(b"\n", at)
@@ -120,7 +120,7 @@ def _closing_quote(data: bytes, at: int, at_end: bool) -> int:
     start = at
     while (at := data.find(b'"', at)) >= 0 and data.startswith(b'"', at + 1):
         at += 2
-    # Two bytes behind the quote tell whether it closes the field: a quote, a delimiter, or a line end of one or two bytes.
+    # Two bytes after the quote tell whether it closes the field: a quote, a delimiter, or a line end of one or two bytes.
     closed = at >= 0 and (at_end or at + 2 < len(data))
     if data.count(b"\n", start, at if closed else len(data)) > MAX_FIELD_LINES:
         raise MalformedRecord(f"a quoted field over more than {MAX_FIELD_LINES:,} lines: its quote is probably not closed")

@@ -48,32 +48,32 @@ class CsvTable(Table):
 
     def _batches(self) -> Iterator[Batch]:
         careful = CarefulParser(self._layout)
-        place = CsvPosition(0, self._first_line)
+        position = CsvPosition(0, self._first_line)
         with TextSource(self.path, self.encoding) as source:
             _skip(source, self._header_size)
             size = self._block_size
             while source.peek(1)[0]:
                 data, _ = source.peek(size)
-                parsed = None if careful.resuming else parse_block(data, self._layout, place)
+                parsed = None if careful.resuming else parse_block(data, self._layout, position)
                 if parsed:
                     size = min(self._block_size, 2 * size)
                 else:
                     size = max(1, self._block_size // SMALLEST_SHARE)
-                    parsed = self._parse_carefully(source, careful, place, size)
+                    parsed = self._parse_carefully(source, careful, position, size)
                 source.skip(parsed.size)
-                place = CsvPosition(place.row_id + parsed.records, place.line + parsed.lines)
+                position = CsvPosition(position.row_id + parsed.records, position.line + parsed.lines)
                 yield parsed.batch
 
-    def _parse_carefully(self, source: TextSource, careful: CarefulParser, place: CsvPosition, size: int) -> Parsed:
+    def _parse_carefully(self, source: TextSource, careful: CarefulParser, position: CsvPosition, size: int) -> Parsed:
         while True:
             data, at_end = source.peek(size)
-            parsed = careful.parse(data, at_end, place)
+            parsed = careful.parse(data, at_end, position)
             if parsed.size:
                 return parsed
             if size >= MAX_RECORD:
                 raise UserError(
-                    f"{self.path}: the record that starts on line {place.line} is longer than {MAX_RECORD // 2**20} MB. Probably "
-                    "a quote in it is not closed; close it, or pass --quoting none if quotes have no meaning in this file."
+                    f"{self.path}: the record that starts on line {position.line} is longer than {MAX_RECORD // 2**20} MB. "
+                    "Probably a quote in it is not closed: close it, or pass --quoting none if quotes have no meaning in it."
                 )
             size = min(2 * size, MAX_RECORD)
 
@@ -84,7 +84,7 @@ def _skip(source: TextSource, size: int) -> None:
 
 
 def _read_header(path: Path, source: TextSource, layout: Layout) -> tuple[list[str], int, int]:
-    """Column names, and the size in bytes and first line of what stands behind them."""
+    """Column names, and the size in bytes and first line of what follows them."""
     data, at_end = source.peek(SAMPLE)
     start = 0
     while data.startswith((b"\n", b"\r\n"), start):
@@ -94,20 +94,20 @@ def _read_header(path: Path, source: TextSource, layout: Layout) -> tuple[list[s
     try:
         cells, end = split_record(data, start, layout, at_end)
     except MalformedRecord as error:
-        raise UserError(f"{path}: the header line cannot be read: {error}. Mend it, or pass --quoting none.") from None
+        raise UserError(f"{path}: the header line cannot be read: {error}. Fix it, or pass --quoting none.") from None
     except IncompleteRecord:
         raise UserError(f"{path}: no header ends in its first {SAMPLE // 2**20} MB. Is it a table?") from None
     try:
-        columns = [_usable(cell.decode(), place) for place, cell in enumerate(cells, 1)]
+        columns = [_usable(cell.decode(), position) for position, cell in enumerate(cells, 1)]
     except UnicodeDecodeError:
         raise not_utf8(path, 1 + data.count(b"\n", 0, start)) from None
     return columns, end, 1 + data.count(b"\n", 0, end)
 
 
-def _usable(name: str, place: int) -> str:
+def _usable(name: str, position: int) -> str:
     """A header cell as a column name. pandas leaves its index column without one; ours come back as `input_row_id`."""
     if not name.strip():
-        return f"column_{place}"
+        return f"column_{position}"
     return f"input_{name}" if name in (ROW_ID, LINE) else name
 
 

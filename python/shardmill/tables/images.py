@@ -20,8 +20,8 @@ Entry = tuple[str, int, Callable[[], bytes]]
 
 
 class ImageTable(Table):
-    """One record for each picture, in the order of names: `image`, from the folder, or `SHARD.tar::MEMBER`; and `caption`, what
-    stands in a .txt file of the same name, unless none of the first 1,000 pictures has one. The line of a record is its ordinal,
+    """One record for each picture, in the order of names: `image`, from the folder, or `SHARD.tar::MEMBER`; and `caption`, the
+    text of a .txt file of the same name, unless none of the first 1,000 pictures has one. The line of a record is its ordinal,
     from 1.
     """
 
@@ -33,9 +33,9 @@ class ImageTable(Table):
         if first and all(text is None for _, text in first):
             self.columns = ["image"]
         if not first:
-            kind = "is a folder that" if path.is_dir() else "is a tar file that"
+            kind = "folder" if path.is_dir() else "tar file"
             raise UserError(
-                f"{path} {kind} holds no pictures ({', '.join(sorted(PICTURES))}); name a table, or a folder with some"
+                f"{path} is a {kind} without pictures ({', '.join(sorted(PICTURES))}); give a table, or a folder with pictures"
             )
 
     def _batches(self) -> Iterator[Batch]:
@@ -88,14 +88,14 @@ def _files(path: Path) -> Iterator[Entry]:
 
 
 def _members(path: Path, name: str) -> Iterator[Entry]:
-    """The files in a tar, in its order, by which what belongs together stands together."""
+    """The files in a tar, in its order: WebDataset keeps the files of one sample next to each other."""
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 if member.isreg():
                     yield f"{name}::{member.name}", member.size, lambda member=member: _read(tar, member)  # type: ignore[misc]
     except (tarfile.TarError, OSError) as error:
-        raise UserError(f"{path} is no plain tar file: {error}; compressed ones have to be unpacked") from error
+        raise UserError(f"{path} is not a plain tar file: {error}; unpack a compressed one first") from error
 
 
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -104,7 +104,7 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _with_texts(files: Iterator[Entry]) -> Iterator[tuple[str, Callable[[], bytes] | None]]:
-    """The pictures among files, each with the reader of the text of the same name, which stands beside it in their order."""
+    """The pictures among files, each with the reader of the text of the same name, which is next to it in their order."""
     stem = ""
     pictures: list[str] = []
     text: Callable[[], bytes] | None = None

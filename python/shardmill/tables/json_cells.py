@@ -18,7 +18,7 @@ SURROGATE = "half of a surrogate pair"
 
 
 class JsonRecord:
-    """An object of a JSON file as text cells by key, where it stands and how long its text is."""
+    """An object of a JSON file as text cells by key, with its line and about how long its text is."""
 
     __slots__ = ("line", "row_id", "size", "values")
 
@@ -57,12 +57,12 @@ def column_names(path: Path, records: Iterable[JsonRecord | BadRecord]) -> list[
         if bad.reason == UNDECODABLE:
             raise not_utf8(path, bad.line, "not one of its first records is")
         where = f"line {bad.line}: {bad.reason}, {bad.detail}"
-        raise UserError(f"{path} holds no JSON objects ({where}). Each record must be an object {{...}}.")
+        raise UserError(f"{path} has no JSON objects ({where}). Each record must be an object {{...}}.")
     return list(names)
 
 
 def batched(records: Iterable[JsonRecord | BadRecord], columns: Sequence[str], ignored: set[str]) -> Iterator[Batch]:
-    """Batches of records; keys that are no column go to `ignored`."""
+    """Batches of records; keys that are not columns go to `ignored`."""
     builder = BatchBuilder(columns)
     known = frozenset(columns)
     for record in records:

@@ -56,7 +56,7 @@ def _record(row_id: int, entry: JsonEntry, value: Any) -> JsonRecord | BadRecord
     texts = cell_texts(value)
     if not is_unicode(texts):
         if _UNDECODED.search("".join(name + (text or "") for name, text in texts.items())):
-            return BadRecord(row_id, entry.line, UNDECODABLE, "it holds bytes that are not UTF-8", _raw(entry))
+            return BadRecord(row_id, entry.line, UNDECODABLE, "it has bytes that are not UTF-8", _raw(entry))
         return BadRecord(row_id, entry.line, MALFORMED_JSON, UNREADABLE, _raw(entry))
     return JsonRecord(row_id, entry.line, texts, sum(map(len, filter(None, texts.values()))))
 

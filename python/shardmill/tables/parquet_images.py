@@ -1,4 +1,4 @@
-"""Pictures inside of a Parquet input. Rows name them by their place in it, so it must be the very file that was planned."""
+"""Pictures in a Parquet input. Rows name them by their row number in it, so it must be the file that was planned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shardmill.util.errors import UserError
 
 
 def check_embedded(plan: Plan, references: Iterable[str | None], *, must_exist: bool = True) -> None:
-    """Raises UserError if a reference leads into the input of a run and that is another file now, or is gone (`must_exist`).
+    """Raises UserError if a reference leads into the input of a run and that was changed, or was not found (`must_exist`).
 
     It is not read if its size and times say that nobody has touched it since the run was planned; else once in a process.
     """
@@ -25,7 +25,7 @@ def check_embedded(plan: Plan, references: Iterable[str | None], *, must_exist: 
         stat = os.stat(source.path)
     except FileNotFoundError:
         if must_exist:
-            raise UserError(f"{source.path} is gone, and the pictures are in it; put it back") from None
+            raise UserError(f"{source.path} was not found, and the pictures are in it; restore it") from None
         return
     touched = max(stat.st_mtime, stat.st_ctime) >= datetime.fromisoformat(plan.created).timestamp()
     same = stat.st_size == source.bytes
@@ -33,7 +33,7 @@ def check_embedded(plan: Plan, references: Iterable[str | None], *, must_exist: 
         same = _digest(source.path, stat.st_mtime_ns, stat.st_ctime_ns) == source.sha256
     if not same:
         raise UserError(
-            f"{source.path} changed since the run was planned, and rows name the pictures in it by their place; "
+            f"{source.path} was changed since the run was planned, and rows name the pictures in it by row number; "
             "restore it, or start a new run with it"
         )
 

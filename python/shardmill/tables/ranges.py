@@ -61,7 +61,7 @@ def merge_ranges(paths: Sequence[Path], out: Path, *, allow_gaps: bool = False) 
         for file in files:
             for batch in open_table(file.path).batches():
                 frame = batch.frame.select(columns)
-                if len(columns) == 1:  # quoted, since a blank line is no record
+                if len(columns) == 1:  # quoted, since a blank line is not a record
                     frame.fill_null("").write_csv(target, include_header=False, quote_style="always")
                 else:
                     frame.write_csv(target, include_header=False)
@@ -76,7 +76,7 @@ def _range_file(path: Path) -> RangeFile:
     for batch in open_table(path).batches():
         if batch.bad:
             bad = batch.bad[0]
-            raise UserError(f"{path}, line {bad.line}: {bad.reason} ({bad.detail}); mend the file first")
+            raise UserError(f"{path}, line {bad.line}: {bad.reason} ({bad.detail}); fix the file first")
         rows += batch.frame.height
     end = int(match["end"])
     return RangeFile(path, match["prefix"] + (match["suffix"] or ""), int(match["start"]), None if end == -1 else end, rows)
@@ -94,7 +94,7 @@ def range_faults(files: Sequence[RangeFile]) -> list[str]:
             overlaps.append(f"{file.start}-{min(position, file.end or position)}")
         end = file.start + file.rows if file.end is None else file.end
         if end - file.start != file.rows:
-            counts.append(f"{file.path.name} holds {file.rows} rows, its name says {end - file.start}")
+            counts.append(f"{file.path.name} has {file.rows} rows, its name says {end - file.start}")
         position = max(position, end)
     if gaps:
         faults.append(f"no file has the rows {', '.join(gaps)}")

@@ -1,4 +1,4 @@
-"""What kind of table a file holds, and a plain word where it holds none."""
+"""Which format a file has, and an error that says why where it is not a table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WIDE_MARKS = {
 
 
 def sniff_format(path: Path, encoding: str | None) -> str:
-    """One of csv (also for a text table of unknown delimiter), tsv, jsonl, json, parquet; UserError for what is no table."""
+    """One of csv (also for a text table of unknown delimiter), tsv, jsonl, json, parquet; UserError for what is not a table."""
     start = _first_bytes(path)
     if packed := _COMPRESSED.match(start):
         raise UserError(f"{path} is compressed ({packed.lastgroup}). Decompress it first.")
@@ -55,17 +55,15 @@ def sniff_format(path: Path, encoding: str | None) -> str:
 
 
 def _nul_bytes(path: Path, text: str) -> UserError:
-    """What is said of a text with NUL bytes: some that strayed into it, or another encoding or binary data throughout."""
+    """The error for a text with NUL bytes: a few by accident, or another encoding or binary data throughout."""
     if 10 * sum(map(text.count, "\0\ufffd")) > len(text):
-        return UserError(f"{path} is no text table: it holds NUL bytes. If it is text, pass --encoding, for example utf-16-le.")
+        return UserError(f"{path} is not a text table: it has NUL bytes. If it is text, pass --encoding, for example utf-16-le.")
     line = text[: text.index("\0")].count("\n") + 1
-    return UserError(
-        f"{path} holds a NUL byte, the first on line {line}. Remove every one (in UTF-8: tr -d '\\000' < FILE > NEW)."
-    )
+    return UserError(f"{path} has a NUL byte, the first on line {line}. Remove every one (in UTF-8: tr -d '\\000' < FILE > NEW).")
 
 
 def sniff_delimiter(path: Path, encoding: str | None) -> str:
-    """The delimiter that stands most often in the header, a tab before all others; a comma where there is none."""
+    """The most frequent delimiter of the header, a tab before all others; a comma where there is none."""
     header = _first_text(path, encoding).lstrip("\r\n").split("\n", 1)[0]
     if "\t" in header:
         return "\t"
@@ -88,7 +86,7 @@ def _sniff_text(text: str, kind: str | None) -> str:
 
 def _first_bytes(path: Path) -> bytes:
     if path.is_dir():
-        raise UserError(f"{path} is a folder. Give the file with the table.")
+        raise UserError(f"{path} is a folder; give the file with the table.")
     try:
         with path.open("rb") as file:
             return file.read(8)

@@ -95,4 +95,4 @@ class TextSource:
             return self._decoder.decode(raw, final=not raw).encode("utf-8", _MARK)
         except UnicodeError as error:  # not of a character, which is marked, but of the file: utf-16 without its mark
             self._file.close()
-            raise UserError(f"{self._path} does not have the encoding it is said to have: {error}.") from None
+            raise UserError(f"{self._path} does not have the encoding that was given: {error}.") from None

@@ -31,7 +31,7 @@ for name in rows[:1] or polars.read_parquet_schema(path):
 """Column by column: an error in one must not hide what another does. What is decoded is not kept: pictures may be in it."""
 COMMAND = (sys.executable, "-I", "-c", DECODE)
 BY_ITSELF = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
-"""What a process brings upon itself. Others come from outside (Ctrl-C, `kill`, memory that ran out): the file may be sound."""
+"""Signals that a process causes itself. Others come from outside (Ctrl-C, `kill`, no memory left)."""
 
 
 def check_survivable(path: Path) -> None:
@@ -41,7 +41,7 @@ def check_survivable(path: Path) -> None:
 
 
 def deadly(path: Path, column: str | None = None, start: int = 0, rows: int = 0) -> str | None:
-    """What to say of a file if decoding it, or some rows of a column, ends the process; None if it does not."""
+    """What is wrong with a file if decoding it, or some rows of a column, ends the process; None if it does not."""
     try:
         stat = os.stat(path)
     except OSError:

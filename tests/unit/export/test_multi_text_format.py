@@ -115,7 +115,7 @@ def test_a_header_of_other_data_is_not_believed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cut or changed"):
         read_header(path)
     header_path(path).write_text('{"m": 3}')
-    with pytest.raises(UserError, match="no header of a multi-text file"):
+    with pytest.raises(UserError, match="not a header of a multi-text file"):
         read_header(path)
     header_path(path).unlink()
     assert read_header(path) is None
@@ -150,7 +150,7 @@ def test_a_line_that_cannot_be_read_is_told_by_its_number(tmp_path: Path, line: 
 def test_a_reader_for_training_refuses_a_line_of_another_length_or_with_an_empty_text(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text('{"image": "a", "caption": ["x", "y"]}\n{"image": "b", "caption": ["x"]}\n')
-    with pytest.raises(UserError, match="line 2: 1 texts where 2 are due"):
+    with pytest.raises(UserError, match="line 2: 1 texts instead of 2"):
         list(read_multitext(path))
     path.write_text('{"image": "a", "caption": ["x", " "]}\n')
     with pytest.raises(UserError, match="line 1: text 2 is empty"):

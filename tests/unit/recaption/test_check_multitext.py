@@ -164,7 +164,7 @@ def test_a_file_that_is_not_the_one_of_its_header_is_unfit(tmp_path: Path, chang
 
 def test_what_cannot_be_read_is_a_user_error_and_an_empty_file_is_unfit(tmp_path: Path) -> None:
     missing = run(tmp_path / "none.jsonl").exception
-    assert isinstance(missing, UserError) and "none.jsonl does not exist" in str(missing)
+    assert isinstance(missing, UserError) and "none.jsonl was not found" in str(missing)
     (tmp_path / "empty.jsonl").touch()
     assert run(tmp_path / "empty.jsonl").exit_code == 1
     assert not header_path(tmp_path / "empty.jsonl").exists()

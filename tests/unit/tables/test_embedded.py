@@ -47,7 +47,7 @@ def test_a_worker_rejects_no_row_when_the_file_with_the_pictures_is_another(
     path = Path(run.plan.input.path)
     before = path.read_bytes()
     change(path)
-    with pytest.raises(UserError, match=f"{CHANGED}|is gone"):
+    with pytest.raises(UserError, match=f"{CHANGED}|was not found"):
         run_shard(run, run.stages[0], 0)
     path.write_bytes(before)
     assert run_shard(run, run.stages[0], 0).rows_out == ROWS

@@ -45,7 +45,7 @@ def test_a_last_file_to_the_end_of_the_table(tmp_path: Path) -> None:
         ([(0, 5, 5), (8, 10, 2)], "no file has the rows 5-8"),
         ([(2, 5, 3)], "no file has the rows 0-2"),
         ([(0, 5, 5), (3, 8, 5)], "more than one file has the rows 3-5"),
-        ([(0, 5, 4), (5, 8, 3)], "cc12m_pos_0_5.csv holds 4 rows, its name says 5"),
+        ([(0, 5, 4), (5, 8, 3)], "cc12m_pos_0_5.csv has 4 rows, its name says 5"),
     ],
 )
 def test_faults_are_refused_unless_allowed_and_told_anyway(

@@ -26,7 +26,7 @@ RAW_LIMIT, STEP = 2_000, 20_000
 
 
 class CaptionRecord(BaseModel):
-    """A record of a foreign file; what it holds beyond the fields is left alone."""
+    """A record of a foreign file; other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -43,7 +43,7 @@ class Captioned:
 
 @dataclass(frozen=True, slots=True)
 class UnusableEntry:
-    """An entry, or a part of one, that makes no row: where it stands, a short reason, what exactly is wrong."""
+    """An entry, or a part of one, that makes no row: its position, a short reason, what exactly is wrong."""
 
     entry: str
     reason: str
@@ -66,8 +66,10 @@ class Converted:
     def line(self) -> str:
         """The account in one line."""
         rejected = sum(self.reasons.values())
-        told = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.items())
-        return f"{self.rows + rejected:,} in = {self.rows:,} rows out + {rejected:,} rejected" + (f" ({told})" if told else "")
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.items())
+        return f"{self.rows + rejected:,} in = {self.rows:,} rows out + {rejected:,} rejected" + (
+            f" ({reasons})" if reasons else ""
+        )
 
 
 def write_captions(found: Iterable[Found], source: str, origin: Path, out: Path, report: Callable[[int], None]) -> Converted:
@@ -91,8 +93,8 @@ def write_captions(found: Iterable[Found], source: str, origin: Path, out: Path,
             if (rows + reasons.total()) % STEP == 0:
                 report(rows + reasons.total())
         if not rows:
-            told = f"; {first.entry}: {first.reason}" + (f", {first.detail}" if first.detail else "") if first else ""
-            raise UserError(f"{origin} has no entry of the kind that is expected{told}.")
+            example = f"; {first.entry}: {first.reason}" + (f", {first.detail}" if first.detail else "") if first else ""
+            raise UserError(f"{origin} has no entry of the expected form{example}.")
     return Converted(rows, dict(reasons.most_common()), out, rejects)
 
 

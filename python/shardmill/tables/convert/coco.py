@@ -90,8 +90,8 @@ def _of_image(entry: JsonEntry) -> Iterator[Found]:
         return
     if not image.captions:
         yield UnusableEntry(where(entry), NO_CAPTION, "", entry.value)
-    for place, caption in enumerate(map(one_line, image.captions)):
+    for position, caption in enumerate(map(one_line, image.captions)):
         if caption:
-            yield Captioned(image.image_file, caption, f"{entry.key}#{place}")
+            yield Captioned(image.image_file, caption, f"{entry.key}#{position}")
         else:
-            yield UnusableEntry(f"{where(entry)}, caption {place + 1}", NO_CAPTION, "", entry.value)
+            yield UnusableEntry(f"{where(entry)}, caption {position + 1}", NO_CAPTION, "", entry.value)
