@@ -200,7 +200,14 @@ def load_programs(way: str) -> None:
     if way == "original":
         import_module("pandas")
     else:
-        for module in ("planning", "worker", "shards.combine", "recaption.join", "concepts.pairs", "negbench.create_mcq"):
+        for module in (
+            "core.planning",
+            "core.shard_runner",
+            "store.combine",
+            "recaption.join",
+            "anyedit.concepts.pairs",
+            "negbench.create_mcq",
+        ):
             import_module(f"shardmill.{module}")
 
 
