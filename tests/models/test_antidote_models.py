@@ -40,10 +40,10 @@ Row = dict[str, Any]
 def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The models of all stages, and a threshold in the middle of what the random detector says."""
     folder = tmp_path_factory.mktemp("models")
-    painter = {"kind": "diffusers", "width": 64, "height": 64, "steps": 2, "max_batch_size": 4}
+    generator = {"kind": "diffusers", "width": 64, "height": 64, "steps": 2, "max_batch_size": 4}
     models = {
         **dict.fromkeys(TEXT_STAGES, TEXT),
-        "generate_images": {**painter, "model": str(build_sd3(folder / "sd3"))},
+        "generate_images": {**generator, "model": str(build_sd3(folder / "sd3"))},
         "ground_objects": detector(folder, "grounding-dino"),
         "answer_queries": captioner(folder, "llava"),
     }

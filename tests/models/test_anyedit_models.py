@@ -55,10 +55,10 @@ def write_input(path: Path, every: int = 1) -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that nothing disturbs, all of its text by the trained model."""
     folder = tmp_path_factory.mktemp("calm")
-    painter = {"kind": "diffusers", "width": 64, "height": 64, "steps": 2, "max_batch_size": 4}
+    generator = {"kind": "diffusers", "width": 64, "height": 64, "steps": 2, "max_batch_size": 4}
     models = {
         **dict.fromkeys(ASKING, TEXT),
-        "generate_images": {**painter, "model": str(build_sd3(folder / "sd3"))},
+        "generate_images": {**generator, "model": str(build_sd3(folder / "sd3"))},
         "ground_objects": detector(folder, "grounding-dino"),
     }
     settings = [*EDITING, "write_implicit.attempts=1", *(f"{stage}.model={json.dumps(model)}" for stage, model in models.items())]

@@ -100,7 +100,7 @@ def test_a_picture_is_read_once_for_all_prompts(
     images = captioners["llava"]._images
     plain = images._read
     monkeypatch.setattr(images, "_read", lambda path: (read.append(path), plain(path))[1])
-    images._found.clear()
+    images._futures.clear()
     replies(captioners["llava"], requests(pictures, tokens=2))
     assert sorted(read) == sorted(map(str, pictures))
 

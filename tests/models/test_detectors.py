@@ -286,9 +286,9 @@ def test_pictures_are_read_no_further_ahead_than_the_window(detectors: dict[str,
 def test_what_cannot_be_loaded_is_told_in_a_line(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no model in the folder"):
         open_model("detect", {"kind": "owlvit", "model": str(tmp_path)})
-    with pytest.raises(UserError, match="no OWL-ViT"):
+    with pytest.raises(UserError, match="not an OWL-ViT"):
         open_model("detect", {"kind": "owlvit", "model": str(folder / "grounding-dino")})
-    with pytest.raises(UserError, match="no Grounding DINO"):
+    with pytest.raises(UserError, match="not a Grounding DINO"):
         open_model("detect", {"kind": "grounding-dino", "model": str(folder / "owlvit")})
     with pytest.raises(UserError, match="no checkpoint"):
         open_model("detect", {"kind": "groundingdino", "model": str(tmp_path / "none.pth")})

@@ -1,4 +1,4 @@
-"""The diffusers painter with small random pipelines: prompts as the pipeline reads them, each picture as if painted alone."""
+"""Image generation with small random pipelines: prompts as the pipeline reads them, each image as if generated alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.tiny_diffusion import build_sd1, build_sd3, build_sdxl
 from shardmill.models.contract import GeneratedImage, GenerateRequest, Reply
 from shardmill.models.generate.diffusers import WINDOW, DiffusersGenerator
 from shardmill.models.generate.embeddings import PromptTooLong, WeightedPrompts
-from shardmill.models.generate.store import fault_of
+from shardmill.models.generate.store import image_problem
 from shardmill.models.registry import open_model
 from shardmill.util.errors import ModelDied, UserError
 
@@ -38,7 +38,7 @@ NEGATIVE = ["", "blur", "(ugly:3)", "grey sky " * 15, "", "(fog:0.7)"]
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    base = tmp_path_factory.mktemp("painters")
+    base = tmp_path_factory.mktemp("generators")
     return {
         "sd3": build_sd3(base / "sd3"),
         "sd3-without-t5": build_sd3(base / "sd3-without-t5", t5=False),
@@ -59,13 +59,13 @@ def pipes(folders: dict[str, Path]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def painters(folders: dict[str, Path]) -> dict[str, DiffusersGenerator]:
+def generators(folders: dict[str, Path]) -> dict[str, DiffusersGenerator]:
     return {name: DiffusersGenerator(model=str(folder), **SMALL) for name, folder in folders.items()}
 
 
 @pytest.fixture
-def painter(folders: dict[str, Path]) -> DiffusersGenerator:
-    """A painter that a test may change."""
+def generator(folders: dict[str, Path]) -> DiffusersGenerator:
+    """A generator that a test may change."""
     return DiffusersGenerator(model=str(folders["sdxl"]), **SMALL)
 
 
@@ -95,8 +95,8 @@ def ask(folder: Path, prompts: list[str], negatives: list[str] | None = None, se
     return [GenerateRequest(*pair, str(folder), str(place), seed + place) for place, pair in enumerate(pairs)]
 
 
-def paint(painter: DiffusersGenerator, requests: list[GenerateRequest]) -> dict[str, Reply]:
-    found = {reply.key: reply for reply in painter.stream(requests)}
+def generate(generator: DiffusersGenerator, requests: list[GenerateRequest]) -> dict[str, Reply]:
+    found = {reply.key: reply for reply in generator.stream(requests)}
     assert found.keys() == {request.key for request in requests}
     return found
 
@@ -108,16 +108,16 @@ def pixels(folder: Path, reply: Reply) -> Any:
         return np.asarray(image).astype(int)
 
 
-def count_calls(painter: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def count_calls(generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the batches that the pipeline is asked to paint from now on."""
     sizes: list[int] = []
-    run = painter._run
+    run = generator._run_pipeline
 
     def counted(batch: Any) -> Any:
         sizes.append(batch.size)
         return run(batch)
 
-    monkeypatch.setattr(painter, "_run", counted)
+    monkeypatch.setattr(generator, "_run_pipeline", counted)
     return sizes
 
 
@@ -217,10 +217,10 @@ def test_t5_reads_512_tokens_where_256_are_too_few(pipes: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("family", "prompt"), [("sd3", "lemon " * 86), ("sdxl", "lemon " * 121), ("sd3", "(" * 1_000_000), ("sd1", " " * 1_000_000)]
 )
-def test_what_is_longer_is_refused(pipes: dict[str, Any], painters: dict[str, Any], family: str, prompt: str) -> None:
+def test_what_is_longer_is_refused(pipes: dict[str, Any], generators: dict[str, Any], family: str, prompt: str) -> None:
     for pair in ((prompt, ""), ("a", prompt + "a")):
         with pytest.raises(PromptTooLong):
-            painters[family]._prompts.prepare(*pair)
+            generators[family]._prompts.prepare(*pair)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -238,13 +238,13 @@ def test_many_prompts_are_encoded_as_each_alone(pipes: dict[str, Any], family: s
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_picture_does_not_depend_on_its_batch(
-    painters: dict[str, DiffusersGenerator], pipes: dict[str, Any], family: str, tmp_path: Path
+    generators: dict[str, DiffusersGenerator], pipes: dict[str, Any], family: str, tmp_path: Path
 ) -> None:
     requests = ask(tmp_path / "together", RAGGED, NEGATIVE)
-    together = paint(painters[family], requests)
+    together = generate(generators[family], requests)
     for request, alone in zip(requests, ask(tmp_path / "alone", RAGGED, NEGATIVE), strict=True):
         ours = pixels(tmp_path / "together", together[request.key])
-        reply = next(iter(painters[family].stream([alone])))
+        reply = next(iter(generators[family].stream([alone])))
         assert np.abs(ours - pixels(tmp_path / "alone", reply)).max() <= 2
         plainly = pipes[family](
             **encode(pipes[family], (request.prompt, request.negative)),
@@ -259,21 +259,21 @@ def test_a_picture_does_not_depend_on_its_batch(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_prompt_weights_negative_and_seed_all_change_the_picture(
-    painters: dict[str, DiffusersGenerator], family: str, tmp_path: Path
+    generators: dict[str, DiffusersGenerator], family: str, tmp_path: Path
 ) -> None:
     changed = [("a tram", "fog", 0), ("a (tram:1.5)", "fog", 0), ("a tram", "(fog:1.5)", 0), ("a tram", "fog", 1)]
     requests = [
         GenerateRequest(prompt, negative, str(tmp_path), str(at), seed) for at, (prompt, negative, seed) in enumerate(changed)
     ]
-    found = paint(painters[family], requests)
+    found = generate(generators[family], requests)
     assert len({pixels(tmp_path, reply).tobytes() for reply in found.values()}) == len(changed)
 
 
 def test_other_pipelines_get_the_words_without_weights(
-    painters: dict[str, DiffusersGenerator], pipes: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    generators: dict[str, DiffusersGenerator], pipes: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "shardmill"):
-        found = paint(painters["sd1"], ask(tmp_path, ["a (tram:1.5)", "(b:2)"], ["(fog:2)", ""]))
+        found = generate(generators["sd1"], ask(tmp_path, ["a (tram:1.5)", "(b:2)"], ["(fog:2)", ""]))
     assert len([record for record in caplog.records if "weigh" in record.message]) == 1
     plainly = pipes["sd1"](
         "a tram",
@@ -288,17 +288,19 @@ def test_other_pipelines_get_the_words_without_weights(
 
 
 def test_the_negative_of_the_settings_comes_after_that_of_the_request(folders: dict[str, Path], tmp_path: Path) -> None:
-    painter = DiffusersGenerator(model=str(folders["sdxl"]), **SMALL)
+    generator = DiffusersGenerator(model=str(folders["sdxl"]), **SMALL)
     suffixed = DiffusersGenerator(model=str(folders["sdxl"]), negative="rain", **SMALL)
-    expected = paint(painter, ask(tmp_path / "a", ["a", "a"], ["fog, rain", "rain"]))
-    found = paint(suffixed, ask(tmp_path / "b", ["a", "a"], ["fog", ""]))
+    expected = generate(generator, ask(tmp_path / "a", ["a", "a"], ["fog, rain", "rain"]))
+    found = generate(suffixed, ask(tmp_path / "b", ["a", "a"], ["fog", ""]))
     for key in found:
         assert np.array_equal(pixels(tmp_path / "b", found[key]), pixels(tmp_path / "a", expected[key]))
 
 
 def test_jpegs_are_written_as_asked(folders: dict[str, Path], tmp_path: Path) -> None:
-    painter = open_model("generate", {"kind": "diffusers", "model": str(folders["sdxl"]), **SMALL, "format": "jpg", "width": 48})
-    [reply] = painter.stream(ask(tmp_path, ["a boat"]))
+    generator = open_model(
+        "generate", {"kind": "diffusers", "model": str(folders["sdxl"]), **SMALL, "format": "jpg", "width": 48}
+    )
+    [reply] = generator.stream(ask(tmp_path, ["a boat"]))
     assert isinstance(reply.result, GeneratedImage) and reply.usage.seconds > 0
     name = Path(reply.result.file)
     assert (name.suffix, name.parent.name, len(name.stem)) == (".jpg", name.stem[:2], 64)
@@ -309,23 +311,23 @@ def test_jpegs_are_written_as_asked(folders: dict[str, Path], tmp_path: Path) ->
 # Files
 
 
-def test_what_was_painted_is_not_painted_again(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
-    sizes = count_calls(painter, monkeypatch)
-    first = paint(painter, ask(tmp_path, ["a", "b", "c"]))
+def test_what_was_generated_is_not_generated_again(generator: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
+    sizes = count_calls(generator, monkeypatch)
+    first = generate(generator, ask(tmp_path, ["a", "b", "c"]))
     assert sizes == [3]
-    again = paint(painter, ask(tmp_path, ["a", "b", "c", "d"]))
+    again = generate(generator, ask(tmp_path, ["a", "b", "c", "d"]))
     assert sizes == [3, 1]
     assert {key: again[key].result for key in first} == {key: reply.result for key, reply in first.items()}
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\0" * len(data)])
-def test_a_torn_file_is_painted_again(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any, damage: Any) -> None:
-    sizes = count_calls(painter, monkeypatch)
-    first = paint(painter, ask(tmp_path, ["a", "b"]))
+def test_a_corrupt_file_is_generated_again(generator: DiffusersGenerator, tmp_path: Path, monkeypatch: Any, damage: Any) -> None:
+    sizes = count_calls(generator, monkeypatch)
+    first = generate(generator, ask(tmp_path, ["a", "b"]))
     path = tmp_path / first["1"].result.file
     painted = pixels(tmp_path, first["1"])
     path.write_bytes(damage(path.read_bytes()))
-    assert paint(painter, ask(tmp_path, ["a", "b"]))["1"].result == first["1"].result
+    assert generate(generator, ask(tmp_path, ["a", "b"]))["1"].result == first["1"].result
     assert sizes == [2, 1]
     assert np.abs(pixels(tmp_path, first["1"]) - painted).max() <= 2
     assert not list(tmp_path.rglob("*.tmp"))
@@ -334,23 +336,23 @@ def test_a_torn_file_is_painted_again(painter: DiffusersGenerator, tmp_path: Pat
 def test_what_shapes_a_picture_names_its_file(folders: dict[str, Path], tmp_path: Path) -> None:
     names = set()
     for change in ({}, {"steps": 1}, {"guidance": 2.0}, {"width": 80}, {"negative": "fog"}, {"format": "jpg"}):
-        painter = DiffusersGenerator(model=str(folders["sdxl"]), **{**SMALL, **change})
-        [reply] = painter.stream(ask(tmp_path, ["a"]))
+        generator = DiffusersGenerator(model=str(folders["sdxl"]), **{**SMALL, **change})
+        [reply] = generator.stream(ask(tmp_path, ["a"]))
         names.add(Path(reply.result.file).stem)
     assert len(names) == 6
     [reply] = DiffusersGenerator(model=str(folders["sdxl"]), **{**SMALL, "max_batch_size": 1}).stream(ask(tmp_path, ["a"]))
-    assert Path(reply.result.file).stem in names, "how many are painted at a time changes nothing"
+    assert Path(reply.result.file).stem in names, "how many are generated at a time changes nothing"
 
 
-def test_pictures_without_anything_to_see_are_errors(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
+def test_pictures_without_anything_to_see_are_errors(generator: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
     def images(**given: Any) -> Any:
         noise = Image.effect_noise((64, 64), 50).convert("RGB")
         shown = [Image.new("RGB", (64, 64), colour) for colour in ("black", (1, 2, 3), "white", "olive")] + [noise, noise]
         return SimpleNamespace(images=shown, nsfw_content_detected=[False] * 5 + [True])
 
-    monkeypatch.setattr(painter, "_pipe", images)
-    monkeypatch.setattr(painter, "_batch_size", 6)
-    found = paint(painter, ask(tmp_path, list("abcdef")))
+    monkeypatch.setattr(generator, "_pipe", images)
+    monkeypatch.setattr(generator, "_batch_size", 6)
+    found = generate(generator, ask(tmp_path, list("abcdef")))
     assert [found[str(key)].problem for key in range(6)] == [
         *("black image", "black image", "blank image", "blank image", "", "flagged as unsafe")
     ]
@@ -361,19 +363,19 @@ def test_pictures_without_anything_to_see_are_errors(painter: DiffusersGenerator
 def test_a_dark_picture_with_something_in_it_is_no_fault() -> None:
     night = Image.new("RGB", (64, 64))
     night.paste((200, 200, 160), (30, 30, 36, 36))
-    assert fault_of(night) is None
+    assert image_problem(night) is None
 
 
 # The stream
 
 
-def test_a_huge_prompt_is_unusable_and_the_rest_goes_on(painters: dict[str, DiffusersGenerator], tmp_path: Path) -> None:
-    found = paint(painters["sd3"], ask(tmp_path, ["a", "huge " * 200_000, "\ud800\0", "b" * 600, "c"]))
+def test_a_huge_prompt_is_unusable_and_the_rest_goes_on(generators: dict[str, DiffusersGenerator], tmp_path: Path) -> None:
+    found = generate(generators["sd3"], ask(tmp_path, ["a", "huge " * 200_000, "\ud800\0", "b" * 600, "c"]))
     assert [found[str(key)].finish for key in range(5)] == ["stop", "unusable", "stop", "unusable", "stop"]
     assert {found[key].problem for key in "13"} == {"prompt too long"}
 
 
-def test_requests_are_taken_lazily_and_in_the_callers_thread(painter: DiffusersGenerator, tmp_path: Path) -> None:
+def test_requests_are_taken_lazily_and_in_the_callers_thread(generator: DiffusersGenerator, tmp_path: Path) -> None:
     taken: list[int] = []
     threads = set()
 
@@ -383,7 +385,7 @@ def test_requests_are_taken_lazily_and_in_the_callers_thread(painter: DiffusersG
             taken.append(len(taken))
             yield GenerateRequest("a", "", str(tmp_path), str(len(taken)), len(taken))
 
-    replies = painter.stream(endless())
+    replies = generator.stream(endless())
     assert not taken
     for count in range(1, 9):
         next(replies)
@@ -394,23 +396,23 @@ def test_requests_are_taken_lazily_and_in_the_callers_thread(painter: DiffusersG
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("encode-prompts", "write-pictures"))]
 
 
-def test_nobody_waits_for_ever_for_others_of_the_same_length(painter: DiffusersGenerator, tmp_path: Path) -> None:
+def test_nobody_waits_for_ever_for_others_of_the_same_length(generator: DiffusersGenerator, tmp_path: Path) -> None:
     prompts = ["apple " * 20, *["a"] * 60]
-    order = [reply.key for reply in painter.stream(ask(tmp_path, prompts))]
+    order = [reply.key for reply in generator.stream(ask(tmp_path, prompts))]
     assert sorted(order, key=int) == [str(key) for key in range(61)]
     assert order[0] == "0"
 
 
-def test_batches_are_full_where_lengths_alternate(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
-    sizes = count_calls(painter, monkeypatch)
-    paint(painter, ask(tmp_path, ["a", "apple " * 20] * 8))
+def test_batches_are_full_where_lengths_alternate(generator: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
+    sizes = count_calls(generator, monkeypatch)
+    generate(generator, ask(tmp_path, ["a", "apple " * 20] * 8))
     assert sizes == [4, 4, 4, 4]
 
 
 def test_batches_shrink_when_memory_runs_out(
-    painter: DiffusersGenerator, painters: dict[str, DiffusersGenerator], tmp_path: Path, monkeypatch: Any
+    generator: DiffusersGenerator, generators: dict[str, DiffusersGenerator], tmp_path: Path, monkeypatch: Any
 ) -> None:
-    pipe = painter._pipe
+    pipe = generator._pipe
     sizes = []
 
     def small(**given: Any) -> Any:
@@ -422,32 +424,32 @@ def test_batches_shrink_when_memory_runs_out(
         return pipe(**given)
 
     small._execution_device = pipe._execution_device  # type: ignore[attr-defined]
-    monkeypatch.setattr(painter, "_pipe", small)
-    found = paint(painter, ask(tmp_path / "small", list("abcdefgh")))
+    monkeypatch.setattr(generator, "_pipe", small)
+    found = generate(generator, ask(tmp_path / "small", list("abcdefgh")))
     assert (found["3"].finish, found["3"].problem) == ("error", "out of memory")
-    assert sizes[0] == 4 and painter._batch_size == 1
-    expected = paint(painters["sdxl"], ask(tmp_path / "large", list("abcdefgh")))
+    assert sizes[0] == 4 and generator._batch_size == 1
+    expected = generate(generators["sdxl"], ask(tmp_path / "large", list("abcdefgh")))
     for key in "0124567":
         assert np.abs(pixels(tmp_path / "small", found[key]) - pixels(tmp_path / "large", expected[key])).max() <= 2
 
 
-def test_an_error_of_the_gpu_ends_the_model(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_error_of_the_gpu_ends_the_model(generator: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
     def broken(**given: Any) -> Any:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(painter, "_pipe", broken)
+    monkeypatch.setattr(generator, "_pipe", broken)
     with pytest.raises(ModelDied, match="illegal memory access"):
-        paint(painter, ask(tmp_path, ["a"]))
+        generate(generator, ask(tmp_path, ["a"]))
 
 
 def test_a_compiled_model_gets_full_batches_only(folders: dict[str, Path], tmp_path: Path, monkeypatch: Any) -> None:
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
     for family, kind in (("sdxl", "UNet2DConditionModel"), ("sd3", "SD3Transformer2DModel")):
-        painter = DiffusersGenerator(model=str(folders[family]), compile=True, **SMALL)
+        generator = DiffusersGenerator(model=str(folders[family]), compile=True, **SMALL)
         assert compiled.pop() == kind
-        sizes = count_calls(painter, monkeypatch)
-        found = paint(painter, ask(tmp_path / family, list("abcde")))
+        sizes = count_calls(generator, monkeypatch)
+        found = generate(generator, ask(tmp_path / family, list("abcde")))
         assert sizes == [4, 4] and all(reply.finish == "stop" for reply in found.values())
 
 
@@ -471,22 +473,22 @@ def test_wrong_settings_are_told(folders: dict[str, Path], change: dict[str, Any
         DiffusersGenerator(**{"model": str(folders["sdxl"]), **SMALL, **change})
 
 
-def test_what_a_pipeline_refuses_is_told(painter: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setitem(painter._options, "height", 65)
+def test_what_a_pipeline_refuses_is_told(generator: DiffusersGenerator, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setitem(generator._options, "height", 65)
     with pytest.raises(UserError, match="divisible"):
-        paint(painter, ask(tmp_path, ["a"]))
+        generate(generator, ask(tmp_path, ["a"]))
 
 
-def test_a_folder_that_cannot_be_written_is_told(painter: DiffusersGenerator, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_told(generator: DiffusersGenerator, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot write"):
-        paint(painter, ask(tmp_path / "file", ["a"]))
+        generate(generator, ask(tmp_path / "file", ["a"]))
 
 
 def test_t5_can_be_left_out(folders: dict[str, Path], pipes: dict[str, Any], tmp_path: Path) -> None:
-    painter = DiffusersGenerator(model=str(folders["sd3"]), drop_t5=True, **SMALL)
-    assert painter._pipe.text_encoder_3 is None
-    found = paint(painter, ask(tmp_path, ["a (boat:1.2)", "lemon " * 100]))
+    generator = DiffusersGenerator(model=str(folders["sd3"]), drop_t5=True, **SMALL)
+    assert generator._pipe.text_encoder_3 is None
+    found = generate(generator, ask(tmp_path, ["a (boat:1.2)", "lemon " * 100]))
     assert all(reply.finish == "stop" for reply in found.values())
 
 

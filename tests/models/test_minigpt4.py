@@ -251,7 +251,7 @@ def unfit_file(kind: str, path: Path) -> str:
     ("kind", "fault"),
     [
         ("missing", "there is no file"),
-        ("no pickle", "no MiniGPT-4 checkpoint"),
+        ("no pickle", "not a MiniGPT-4 checkpoint"),
         ("no bias", "has no llama_proj.weight and llama_proj.bias"),
         ("no model", "has no llama_proj.weight and llama_proj.bias"),
     ],
@@ -267,7 +267,7 @@ def test_a_checkpoint_is_data_and_runs_no_code(parts: Parts, tmp_path: Path) -> 
             return (Path.touch, (tmp_path / "ran",))
 
     torch.save({"model": {}, "config": Bomb()}, tmp_path / "bomb.pth")
-    with pytest.raises(UserError, match="no MiniGPT-4 checkpoint"):
+    with pytest.raises(UserError, match="not a MiniGPT-4 checkpoint"):
         MiniGpt4Captioner(**replace(parts, projection=str(tmp_path / "bomb.pth")).settings())
     assert not (tmp_path / "ran").exists()
 

@@ -244,10 +244,10 @@ def test_heads_that_do_not_fit_are_told_and_nothing_in_them_is_run(folder: Path,
         torch.save(content, tmp_path / "head.pth")
         scorer(folder, "clip", aesthetic=str(tmp_path / "head.pth"))
 
-    with pytest.raises(UserError, match="no file of weights"):
+    with pytest.raises(UserError, match="not a file of weights"):
         load({"layers.0.weight": Command(tmp_path / "ran")})
     assert not (tmp_path / "ran").exists()
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="holds more than tensors"):
         load([torch.zeros(1, 24)])
     with pytest.raises(UserError, match="for another model"):
         load(head_weights(768, 16))
@@ -260,7 +260,7 @@ def test_heads_that_do_not_fit_are_told_and_nothing_in_them_is_run(folder: Path,
     with pytest.raises(UserError, match="another width"):
         load({"weight": torch.zeros(1, 24), "bias": torch.zeros(3)})
     (tmp_path / "head.pth").write_bytes(b"no weights")
-    with pytest.raises(UserError, match="no file of weights"):
+    with pytest.raises(UserError, match="not a file of weights"):
         scorer(folder, "clip", aesthetic=str(tmp_path / "head.pth"))
     with pytest.raises(UserError, match="no aesthetic head"):
         scorer(folder, "clip", aesthetic=str(tmp_path / "none.pth"))
@@ -320,7 +320,7 @@ def test_what_cannot_be_loaded_is_told_in_a_line(folder: Path, tmp_path: Path) -
     build_owl(tmp_path / "owl")
     with pytest.raises(UserError, match="no model in the folder"):
         open_model("score", {"kind": "clip", "model": str(tmp_path)})
-    with pytest.raises(UserError, match="no CLIP or SigLIP model but of the family 'owlvit'"):
+    with pytest.raises(UserError, match="not a CLIP or SigLIP model but of the family 'owlvit'"):
         open_model("score", {"kind": "clip", "model": str(tmp_path / "owl")})
     with pytest.raises(UserError, match="max_batch_sise"):
         scorer(folder, "clip", max_batch_sise=4)

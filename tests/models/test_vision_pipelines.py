@@ -120,10 +120,10 @@ def assert_near(one: RunFolder, other: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("build", [build_sd3, build_sdxl])
-def test_pictures_are_painted_and_looked_at_again(folder: Path, tmp_path: Path, build: Callable[[Path], Any]) -> None:
-    painter = tmp_path / "painter"
-    build(painter)
-    model = {"kind": "diffusers", "model": str(painter), "width": 64, "height": 64, "steps": 2, "max_batch_size": 2}
+def test_images_are_generated_and_detected_again(folder: Path, tmp_path: Path, build: Callable[[Path], Any]) -> None:
+    generator = tmp_path / "generator"
+    build(generator)
+    model = {"kind": "diffusers", "model": str(generator), "width": 64, "height": 64, "steps": 2, "max_batch_size": 2}
     rows = [
         (f"a dog and cat {number}", f"a (dog:1.{number % 4}) and a cat {number}", "(car:1.2)", '["dog","cat"]', '["car"]')
         for number in range(8)

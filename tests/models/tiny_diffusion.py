@@ -1,4 +1,4 @@
-"""Small random text-to-image pipelines of real architecture, made in a moment: the painter treats them as it does large ones.
+"""Small random text-to-image pipelines of real architecture, made in a moment: the generator treats them as it does large ones.
 
 CLIP reads `red` and `tram` as one token each, every other letter as one; T5 reads letters, and `▁` before each word.
 """

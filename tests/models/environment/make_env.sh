@@ -30,9 +30,9 @@ mkdir -p "$record"
 printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$record/METADATA"
 echo make_env.sh > "$record/INSTALLER"
 : > "$record/RECORD"
-# Detectors and painters, what shardmill itself needs, and its test tools, beside the versions that vLLM has chosen.
+# Detectors and generators, what shardmill itself needs, and its test tools, beside the versions that vLLM has chosen.
 pip install --quiet accelerate diffusers==0.42.1 groundingdino-py==0.4.0 pyarrow scipy
-pip install --quiet click inflect jinja2 pandas pillow polars pydantic pyyaml rich submitit textblob aiohttp \
+pip install --quiet click ftfy ijson inflect jinja2 pandas pillow polars pydantic pyyaml rich submitit textblob tokenizers typeguard aiohttp \
     hypothesis psutil pytest pytest-xdist
 pip install --quiet --no-deps --editable "$root"
 echo "$made_by" > "$stamp"
