@@ -24,14 +24,14 @@ FORM = re.compile(r"^(?:Is|Are) there (?:(?:an?|any|some) )?([^?\n]{1,80}) in (?
 class PopeOptions(Options):
     """Options of `ask_pope`."""
 
-    per_image: int = Field(2, ge=1, description="questions about things that are there, as far as there are so many")
+    per_image: int = Field(2, ge=1, description="number of questions about present objects, if there are enough")
     absent: Literal["none", "random", "popular", "adversarial"] = Field(
         "none",
-        description="also ask about verified absent things: any, the commonest, or those that go with what is there",
+        description="also ask about absent objects: random, popular, or co-occurring ones (adversarial)",
     )
-    absent_per_image: int = Field(2, ge=1, description="questions about things that are not there, as far as there are so many")
+    absent_per_image: int = Field(2, ge=1, description="number of questions about absent objects, if there are enough")
     grammar: Literal["rule", "model"] = Field(
-        "rule", description="who sees to articles and plurals; a model's slips fall to the rule"
+        "rule", description="what sets articles and plurals; rules correct the model's errors"
     )
 
 

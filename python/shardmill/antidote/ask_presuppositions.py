@@ -25,7 +25,7 @@ class AskOptions(Options):
         1, ge=1, description="question pairs per image, each about two further objects; fewer when a list is shorter"
     )
     objects: Literal["random", "first"] = Field(
-        "random", description="random: any objects of the lists; first: from the start of the lists, where the likeliest stand"
+        "random", description="random: any objects of the lists; first: from the start, where the most likely are"
     )
 
 

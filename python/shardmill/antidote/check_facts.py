@@ -22,9 +22,9 @@ class FactOptions(Options):
     """Options of `check_facts`. What scores between the two thresholds is in doubt and dropped from either list."""
 
     present_above: float = Field(
-        0.35, ge=0, le=1, description="an object is there from this score on (a detector's model file sets it)"
+        0.35, ge=0, le=1, description="minimum score of a present object (a detector's model file sets it)"
     )
-    absent_below: float = Field(0.25, ge=0, le=1, description="an object is not there below this score")
+    absent_below: float = Field(0.25, ge=0, le=1, description="an object below this score is absent")
 
     @model_validator(mode="after")
     def in_order(self) -> FactOptions:

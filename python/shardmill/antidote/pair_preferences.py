@@ -23,7 +23,7 @@ SPEAKS_OF_HINT = re.compile(r"\bhints?\b|\b(?:as (?:stated|mentioned|given)|acco
 class PairOptions(Options):
     """Options of `pair_preferences`."""
 
-    most_alike: float = Field(0.9, ge=0, le=1, description="answers whose cosine is above this teach nothing and are dropped")
+    most_alike: float = Field(0.9, ge=0, le=1, description="drop pairs whose answers have a higher cosine: they teach nothing")
 
 
 class PairPreferences(RowStage):
@@ -52,7 +52,7 @@ class PairPreferences(RowStage):
             return Reject(fault, best[:400])
         alike = round(float(cosine(*vectors([best, worst]))), 4)
         if alike > self.options.most_alike:
-            return Reject("answers too alike", f"cosine {alike}")
+            return Reject("answers too similar", f"cosine {alike}")
         if row["query_kind"] != "desc" and _fault(row, worst) is None:
             return Reject("both answers are right", worst[:400])
         return {"response": best, "rejected_response": worst, "answers_alike": alike}

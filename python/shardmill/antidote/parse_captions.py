@@ -28,7 +28,7 @@ class ParseOptions(Options):
     """Options of `parse_captions`."""
 
     absent_count: int = Field(3, ge=1, le=12, description="absent objects wanted per caption")
-    max_present: int = Field(6, ge=1, le=12, description="most present objects that are kept, the most weighted ones")
+    max_present: int = Field(6, ge=1, le=12, description="maximum number of present objects, by weight")
 
 
 class Scene(NamedTuple):

@@ -36,7 +36,7 @@ class ChainOptions(Options):
     """Options of `chain_instructions`."""
 
     turns: int = Field(
-        3, ge=MIN_TURNS, le=len(CHAINED), description="turns of a chain, each of another type; fewer where some fail"
+        3, ge=MIN_TURNS, le=len(CHAINED), description="turns per chain, each of a different type; fewer where some fail"
     )
     share: float = Field(0.25, ge=0, le=1, description="share of the captions that get a chain")
     types: Types = Field(CHAINED, description="edit types to draw from, as [add, remove]; tune_transfer comes last only")

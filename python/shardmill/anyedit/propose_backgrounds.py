@@ -38,9 +38,9 @@ _ONLY_PREPOSITION = re.compile(r"(?:\w+ )?(?:the|a|an|it|them|there|this|that)?"
 class BackgroundOptions(Options):
     """Options of `propose_backgrounds`."""
 
-    wanted: int = Field(12, ge=1, le=100, description="backgrounds a concept is to have; one that has as many is not asked about")
+    wanted: int = Field(12, ge=1, le=100, description="backgrounds wanted per concept; with as many it needs no model call")
     least: int = Field(5, ge=1, description="a concept with fewer is rejected")
-    most: int = Field(50, ge=1, description="more than so many are not kept: many backgrounds are poor ones")
+    most: int = Field(50, ge=1, description="maximum number kept: long lists contain poor ones")
 
 
 class ProposeBackgrounds(TextStage):

@@ -67,9 +67,9 @@ class ScoreImages(ScoreStage):
         (cosine,), aesthetic = answers[0].value.cosines, answers[0].value.aesthetic
         min_clip, min_aesthetic = self.options.min_clip, self.options.min_aesthetic
         if min_clip is not None and cosine < min_clip:
-            return Reject("caption does not fit the picture", f"clip_score {cosine} is below {min_clip}")
+            return Reject("caption does not match the image", f"clip_score {cosine} is below {min_clip}")
         if min_aesthetic is not None and (aesthetic is None or aesthetic < min_aesthetic):
-            return Reject("picture does not look good", f"aesthetic_score {aesthetic} is below {min_aesthetic}")
+            return Reject("low aesthetic score", f"aesthetic_score {aesthetic} is below {min_aesthetic}")
         return {"clip_score": cosine, "aesthetic_score": aesthetic}
 
 

@@ -38,8 +38,8 @@ class SelectOptions(Options):
         GENERATED_IMAGE, description="the column with the images: generated_image, or image; empty: captions only"
     )
     texts: str = Field("", description="the column with the text that can be read in the image, a list; empty: none")
-    min_words: int = Field(3, ge=1, description="fewest words of a caption")
-    max_words: int = Field(40, ge=3, description="most words of a caption: longer ones are poor starts of an edit")
+    min_words: int = Field(3, ge=1, description="minimum number of words of a caption")
+    max_words: int = Field(40, ge=3, description="maximum number of words of a caption: longer ones make poor edits")
     max_aspect: float = Field(2.0, ge=1, description="longer side of an image, as a multiple of the shorter one (AnyEdit: 2)")
 
 

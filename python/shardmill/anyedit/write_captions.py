@@ -38,7 +38,7 @@ class WriteOptions(Options):
     """Options of `write_captions`."""
 
     counted: float = Field(
-        0.1, ge=0, le=1, description="share of captions that speak of two to six of their first thing, for edits that count"
+        0.1, ge=0, le=1, description="share of captions with two to six of their first object, for counting edits"
     )
     max_words: int = Field(12, ge=6, le=40, description="most words of a caption, a place that is added among them (AnyEdit: 12)")
 
@@ -94,7 +94,7 @@ class WriteCaptions(TextStage):
         if row["mode"] == "cc2cap" and place:
             caption = with_place(caption, place)
             if len(caption.split()) > self.options.max_words:
-                return Reject("too long with its place", caption)
+                return Reject("too long with its location", caption)
         named = extract_objects(caption)
         unnamed = [thing for thing in things if not any(mentions(thing, name) or mentions(name, thing) for name in named)]
         return {"scene_caption": caption, "caption_objects": distinct([*named, *unnamed])}

@@ -32,7 +32,7 @@ class ImplicitOptions(Options):
 
     share: float = Field(0.2, ge=0, le=1, description="share of the rows that get implicit edits; the others have none")
     wanted: int = Field(3, ge=1, le=20, description="distinct implicit edits per row")
-    rounds: int = Field(3, ge=1, le=10, description="how often a row is asked at most until it has that many")
+    rounds: int = Field(3, ge=1, le=10, description="maximum attempts per row")
     topic: Literal["concept", "caption"] = Field("concept", description="the column that says what the scenes are about")
 
 

@@ -30,7 +30,7 @@ class NegatedCaptionOptions(Options):
     )
     style: Literal["caption", "retrieval"] = Field(
         "caption",
-        description='caption: written anew; retrieval: the original with "There is no X in the image." before or after it',
+        description='caption: a new one; retrieval: the original with "There is no X in the image." before or after it',
     )
     medium: Literal["image", "video"] = Field("image", description="the word for what is shown, in style retrieval")
     max_words: int = Field(

@@ -64,9 +64,9 @@ class McqOptions(Options):
     """Options of `create_mcq`."""
 
     style: Literal["balanced", "original"] = Field(
-        "balanced", description="original: the published format, which gives itself away"
+        "balanced", description="original: the published format, answerable without the image"
     )
-    questions_per_image: int = Field(1, ge=1, le=3, description="more questions about other objects, as far as there are any")
+    questions_per_image: int = Field(1, ge=1, le=3, description="questions about different objects, if there are enough")
     single_share: float = Field(
         0.0,
         ge=0,

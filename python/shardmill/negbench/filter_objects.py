@@ -22,7 +22,7 @@ class FilterOptions(Options):
     present_above: float = Field(0.1, ge=0, le=1, description="an object counts as seen from this score on (0.1 for OWL-ViT)")
     absent_below: float = Field(0.1, ge=0, le=1, description="a negative counts as absent below this score")
     unverified: Literal["reject", "keep"] = Field(
-        "reject", description="rows whose image cannot be read: reject them, or keep them unchecked (to rehearse without images)"
+        "reject", description="rows whose image cannot be read: reject them, or keep them unchecked (a dry run without images)"
     )
 
 

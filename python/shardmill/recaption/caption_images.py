@@ -29,7 +29,7 @@ class CaptionImagesOptions(Options):
 
     perspectives: list[str] = Field([*PERSPECTIVES], min_length=1, description="what to ask about each image")
     perspectives_file: str | None = Field(None, description="a YAML file with perspectives of your own")
-    temperature: float = Field(0.0, ge=0, description="0: the likeliest words; what must be asked again is asked at 0.7")
+    temperature: float = Field(0.0, ge=0, description="temperature; 0 is greedy, retries use 0.7")
     top_p: float = Field(1.0, gt=0, le=1)
     script: str = Field("LATIN", description="the Unicode script that captions are written in, or any")
 

@@ -39,8 +39,8 @@ class CheckOptions(Options):
     perspectives_file: str | None = Field(None, description="a YAML file with perspectives of your own, as for caption_images")
     script: str = Field("LATIN", description="the Unicode script that captions are written in, or any")
     near_duplicate: float = Field(0.9, gt=0, le=1, description="a caption with a cosine above this to an earlier one is dropped")
-    strip_openings: bool = Field(True, description='take away openings such as "The image shows"')
-    min_clip: float | None = Field(None, description="least CLIP similarity to the image; needs the stage score_captions")
+    strip_openings: bool = Field(True, description='strip openings such as "The image shows"')
+    min_clip: float | None = Field(None, description="minimum CLIP similarity to the image; needs the stage score_captions")
 
 
 class CheckCaptions(RowStage):

@@ -187,7 +187,7 @@ def test_pairs_prefer_the_answer_that_is_right() -> None:
         (("tpq", "dog", False, "There is no dog here.", "It is red."), "the preferred answer declines"),
         (("pope", "dog", False, "No, I do not see it.", "No dog."), "the preferred answer is not right"),
         (("pope", "cat", True, "Yes.", "Yes, there is a cat."), "the preferred answer is not right"),
-        (("desc", "", True, "A dog on a sofa in a room.", "A dog on a sofa in a room."), "answers too alike"),
+        (("desc", "", True, "A dog on a sofa in a room.", "A dog on a sofa in a room."), "answers too similar"),
         (("desc", "", True, "A dog.", "A dog and a cat on a sofa."), "the preferred answer names what is not there"),
         (("desc", "", True, "A dog.", "I'm sorry, I cannot describe this image."), "the preferred answer is no description"),
         (("desc", "", True, "A dog.", "According to the hint, a dog."), "the preferred answer is no description"),

@@ -40,9 +40,9 @@ def test_thresholds_decide_on_what_is_written() -> None:
     stage = ScoreImages({"min_clip": 0.2, "min_aesthetic": 4.5})
     assert verdict(stage, ROW, Scores((0.19996,), 4.49996)) == {"clip_score": 0.2, "aesthetic_score": 4.5}
     assert verdict(stage, ROW, Scores((0.1999,), 9.0)) == Reject(
-        "caption does not fit the picture", "clip_score 0.1999 is below 0.2"
+        "caption does not match the image", "clip_score 0.1999 is below 0.2"
     )
-    assert verdict(stage, ROW, Scores((0.3,), 4.4)) == Reject("picture does not look good", "aesthetic_score 4.4 is below 4.5")
+    assert verdict(stage, ROW, Scores((0.3,), 4.4)) == Reject("low aesthetic score", "aesthetic_score 4.4 is below 4.5")
     assert verdict(ScoreImages({"min_clip": 0.0}), ROW, Scores((0.0,), None))["clip_score"] == 0.0
 
 
@@ -92,7 +92,7 @@ def test_with_the_embedded_scorer_a_wrong_caption_is_told_from_a_right_one(tmp_p
 
     right, wrong = answer(ROW), answer({**ROW, "input": "a piano and a bench"})
     assert stage.accept(ROW, [right]) == {"clip_score": BEST, "aesthetic_score": None}
-    assert stage.accept(ROW, [wrong]) == Reject("caption does not fit the picture", f"clip_score {BEST / 2:.3f} is below 0.3")
+    assert stage.accept(ROW, [wrong]) == Reject("caption does not match the image", f"clip_score {BEST / 2:.3f} is below 0.3")
     assert json.loads(wrong.raw) == {"cosines": [BEST / 2], "aesthetic": None}
 
 
@@ -114,7 +114,7 @@ def test_a_run_keeps_scores_and_the_reasons_of_what_it_drops(tmp_path: Path) -> 
     assert {row["aesthetic_score"] for row in rows.values()} == {None}
     rejects = pl.concat(pl.read_csv(path) for path in sorted(run.folder("score_images").glob("*.rejects.csv")))
     assert dict(rejects.select("row_id", "reason").rows()) == {
-        1: "caption does not fit the picture",
+        1: "caption does not match the image",
         3: "unreadable image",
-        4: "caption does not fit the picture",
+        4: "caption does not match the image",
     }

@@ -143,7 +143,7 @@ def test_the_place_counts_as_words_of_the_caption() -> None:
     row = row_of("cc2cap", "kettle", "otter", "under the roof of an old barn")
     assert written(row, "An otter sits still beside a kettle.") == "too long"
     assert written(row, "An otter is near a kettle.") == Reject(
-        "too long with its place", "An otter is near a kettle under the roof of an old barn."
+        "too long with its location", "An otter is near a kettle under the roof of an old barn."
     )
     made = written(row, "An otter is near a kettle.", max_words=14)
     assert made["scene_caption"] == "An otter is near a kettle under the roof of an old barn."

@@ -26,13 +26,13 @@ SHAPING = ("max_pixels", "square", "max_tiles", "image_text", "processor")
 class ImageSettings(BaseModel):
     """How images and prompts are given to a captioner."""
 
-    max_pixels: int | None = Field(default=None, ge=784, description="larger images are scaled down to so many pixels (Qwen2-VL)")
+    max_pixels: int | None = Field(default=None, ge=784, description="maximum pixels; larger images are scaled down (Qwen2-VL)")
     square: bool = Field(False, description="pad images to a square (LLaVA-1.5 was trained so)")
     max_tiles: int | None = Field(
         default=None, ge=1, le=MAX_TILES, description="tiles that an image is cut into (InternVL; 6 there)"
     )
     image_text: str | None = Field(
-        default=None, pattern=r"\{prompt\}", description="how image and prompt stand in a turn, if not as the chat template knows"
+        default=None, pattern=r"\{prompt\}", description="image and prompt in a turn, if the chat template lacks it"
     )
     processor: dict[str, Any] = Field({}, description="other arguments of the model's image processor")
 

@@ -50,7 +50,7 @@ class MiniGpt4Settings(ModelSettings):
     chat: Literal["vicuna", "llama-2"] = Field("vicuna", description="the form of a prompt: vicuna, or llama-2")
     dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: as the weights are, float32 on a CPU")
     device: str = Field("auto", description="cuda, cpu, or auto")
-    max_batch_size: int = Field(16, ge=1, description="rows at the same time; halved by itself when memory runs out")
+    max_batch_size: int = Field(16, ge=1, description="batch size; halved when out of memory")
     max_model_len: int | None = Field(default=None, ge=64, description="prompt and answer together; the model's own if not given")
 
     def identity(self) -> dict[str, str]:

@@ -54,9 +54,7 @@ class DetectSettings(ModelSettings):
     dtype: str = Field("auto", description="bfloat16, float16, float32, or auto: bfloat16 on a GPU, float32 on a CPU")
     device: str = Field("auto", description="cuda, cpu, or auto")
     query: str = Field("{name}", pattern=r"\{name\}", description="the text that the model is given for a name")
-    box_score: float = Field(
-        0.05, ge=0, le=1, description="boxes with a lower score are left out, but never the best score of a name"
-    )
+    box_score: float = Field(0.05, ge=0, le=1, description="drop boxes below this score, except the best of a name")
     max_batch_size: int = Field(64, ge=1, description="largest batch; batches grow until memory is full, then halve")
     decoder: Decoder = Field("auto", description="pillow, nvjpeg (the GPU's), or auto: nvjpeg where there is CUDA")
     threads: int | None = Field(default=None, ge=1, description="threads that read and decode; all cores if not given")

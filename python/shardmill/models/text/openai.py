@@ -71,11 +71,11 @@ class OpenAISettings(TextSettings):
         "auto", description="how answers are constrained to a schema; auto: as well as the server can"
     )
     max_in_flight: int = Field(64, ge=1, description="requests in flight at once, of one worker")
-    requests_per_minute: float | None = Field(default=None, gt=0, description="of one worker")
-    tokens_per_minute: float | None = Field(default=None, gt=0, description="of one worker")
+    requests_per_minute: float | None = Field(default=None, gt=0, description="rate limit of requests, per worker")
+    tokens_per_minute: float | None = Field(default=None, gt=0, description="rate limit of tokens, per worker")
     connect_seconds: float = Field(20, gt=0)
-    timeout_seconds: float = Field(600, gt=0, description="of one answer")
-    tries: int = Field(6, ge=1, description="how often a request is sent that breaks connections or gets errors")
+    timeout_seconds: float = Field(600, gt=0, description="time limit of one answer")
+    tries: int = Field(6, ge=1, description="maximum attempts after connection or server errors")
     wait_minutes: float = Field(30, ge=0, description="how long to wait while no server answers, and for one that is too busy")
 
 

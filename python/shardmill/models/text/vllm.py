@@ -45,11 +45,11 @@ class VllmSettings(TextSettings):
     trust_remote_code: bool = Field(False, description="run the Python code that comes with the weights; only if you trust it")
     tensor_parallel_size: int | None = Field(default=None, ge=1, description="GPUs of one model (all that the worker has)")
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1, description="share of the GPU's memory to use")
-    max_num_seqs: int | None = Field(default=None, ge=1, description="the most answers at the same time")
+    max_num_seqs: int | None = Field(default=None, ge=1, description="maximum concurrent sequences")
     max_num_batched_tokens: int | None = Field(default=None, ge=16)
     enforce_eager: bool = Field(False, description="no CUDA graphs: starts sooner, runs slower")
     separate_process: bool = Field(True, description="the engine in a process of its own, beside the stage's work")
-    stall_minutes: float = Field(20, gt=0, description="an engine that takes so long for one step is given up")
+    stall_minutes: float = Field(20, gt=0, description="maximum time of one engine step")
     engine: dict[str, Any] = Field({}, description="other arguments of vLLM's EngineArgs")
 
     def engine_args(self) -> dict[str, Any]:
