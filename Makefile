@@ -51,9 +51,18 @@ fuzz: $(VENV)/test.stamp
 	-$(PIP) install --quiet --only-binary :all: atheris
 	$(BIN)/python tests/fuzz/fuzz.py all --seconds $(SECONDS)
 
+# Style, that imports run one way, and that what is imported is declared.
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/deptry python
+
+# Which lines of the package the unit and pipeline tests reach.
+.PHONY: coverage
+coverage: $(VENV)/test.stamp
+	$(PIP) install --quiet pytest-cov
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/pipelines --cov shardmill --cov-report term --cov-report html:data/coverage
 
 types: $(VENV)/test.stamp
 	$(BIN)/mypy
