@@ -150,7 +150,7 @@ def run(case: tuple[list[list[str]], str, bool], folder: Path) -> None:
 def account(made: RunFolder, records: int) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]]]:
     """The rows and rejects of an ingested run, all of whose records are there once."""
     check = check_stage(made, INGEST)
-    assert not check.faults and not check.missing
+    assert not check.problems and not check.missing
     rows = [row for shard in range(made.num_shards) for row in made.read_part(INGEST, shard)[0].to_dicts()]
     refused = [pl.read_csv(made.files(INGEST, shard).rejects, infer_schema=False) for shard in range(made.num_shards)]
     rejects = [row for frame in refused for row in frame.select("row_id", "line", "reason").rows()]

@@ -77,7 +77,7 @@ def do(run: RunFolder, models: ModelPool, until: str | None = None) -> RunFolder
             break
         run_shard(run, stage, 0, models=models if is_text(stage) else {})  # another role's model would put the engine out
         check = check_stage(run, stage)
-        assert not check.faults and not check.missing
+        assert not check.problems and not check.missing
     return run
 
 

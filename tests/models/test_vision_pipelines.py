@@ -69,7 +69,7 @@ def do(run: RunFolder, stage: str, stop_after: int | None = None) -> None:
     for shard in range(run.num_shards):
         run_shard(run, stage, shard)
     check = check_stage(run, stage)
-    assert not check.faults and not check.missing
+    assert not check.problems and not check.missing
     assert not list(run.folder(stage).glob("*.journal")) and not list(run.folder(stage).glob("*.tmp"))
 
 
