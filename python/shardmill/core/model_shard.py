@@ -163,7 +163,7 @@ class ModelShard:
                 yield piece
 
     def _open_row(self, row: dict[str, Any]) -> list[str]:
-        """Ask what the row needs; returns the keys of new flights. A row that calls nothing is finished at once."""
+        """Make the calls that a row needs; returns the keys of new requests. A row without calls is finished at once."""
         key = self._key(row)
         try:
             decoded = {name: decode(value, self.kinds[name]) for name, value in row.items()}

@@ -99,18 +99,18 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
         new.list_columns,
         captioned=captioned or bool(new.total or new.min_words),
     )
-    standing = load_plan(folder) if (folder / NAME).exists() else None
+    existing = load_plan(folder) if (folder / NAME).exists() else None
     wanted = Selection(min_words=new.min_words or 1, total=new.total, seed=new.seed) if new.min_words or new.total else None
-    known = standing is not None and standing.input.sha256 == sha256 and standing.input.reading == reading
-    if standing is not None and known and _same_selection(standing.input.selection, wanted):
-        rows, selection = standing.input.rows, standing.input.selection
+    known = existing is not None and existing.input.sha256 == sha256 and existing.input.reading == reading
+    if existing is not None and known and _same_selection(existing.input.selection, wanted):
+        rows, selection = existing.input.rows, existing.input.selection
     else:
         rows, selection = _count(table, mapping, wanted, progress)
     if rows == 0:
         raise UserError(f"{new.input} has no rows below its header")
     root = (new.image_root or (new.input if new.input.is_dir() else new.input.parent)).resolve()
-    if standing is not None and new.num_shards is None and new.rows_per_shard is None:
-        shards = standing.shards
+    if existing is not None and new.num_shards is None and new.rows_per_shard is None:
+        shards = existing.shards
     elif new.num_shards is not None:
         shards = cut(rows, num_shards=new.num_shards)
     else:
@@ -176,10 +176,10 @@ def _count(
     return rows, drawing.selection()
 
 
-def _same_selection(standing: Selection | None, wanted: Selection | None) -> bool:
-    if standing is None or wanted is None:
-        return standing is wanted
-    return standing.model_dump(exclude={"last"}) == wanted.model_dump(exclude={"last"})
+def _same_selection(existing: Selection | None, wanted: Selection | None) -> bool:
+    if existing is None or wanted is None:
+        return existing is wanted
+    return existing.model_dump(exclude={"last"}) == wanted.model_dump(exclude={"last"})
 
 
 def redo(

@@ -144,7 +144,7 @@ def _common(plan: ClusterPlan, gpu: bool) -> dict[str, Any]:
 
 
 def assignment(plan: ClusterPlan, array: ElementArray, shards: list[int]) -> Assignment:
-    """What the worker supervisors of an element are told: the run, the stage and the shards."""
+    """The assignment of the worker supervisors of an element: the run, the stage and the shards."""
     resources, site = plan.resources(array.stage), plan.site
     return Assignment(
         run=str(plan.run.path.resolve()),

@@ -111,16 +111,16 @@ def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
     Raises UserError when the input is no longer what the plan says.
     """
     make_folder(run.folder(INGEST))
-    standing = _standing(run)
-    if all(manifest is not None for manifest in standing):
-        return [manifest for manifest in standing if manifest is not None]
+    finished = _finished_shards(run)
+    if all(manifest is not None for manifest in finished):
+        return [manifest for manifest in finished if manifest is not None]
     planned = run.plan.input
     table = open_table(planned.path, planned.reading.encoding, planned.reading.quoting)
     if table.digest()[0] != planned.sha256:
         raise UserError(f"{planned.path} changed since {run.path} was planned; restore it, or start a new run with it")
     manifests = []
     for shard, pieces in groupby(_pieces(table, run), key=lambda piece: piece.shard):
-        found = standing[shard]
+        found = finished[shard]
         manifests.append(found if found is not None else _write_shard(run, shard, pieces, report))
     if len(manifests) != run.num_shards:
         raise UserError(f"{planned.path} ended after {len(manifests)} of {run.num_shards} shards; it changed while it was read")
@@ -129,7 +129,7 @@ def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
     return manifests
 
 
-def _standing(run: RunFolder) -> list[Manifest | None]:
+def _finished_shards(run: RunFolder) -> list[Manifest | None]:
     """The manifests of the shards, what was cut off being finished first. A shard without leftovers costs no listing."""
     begun = begun_shards(run.folder(INGEST), run.num_shards)
     found = []

@@ -267,7 +267,7 @@ class OpenAIModel(SettingsModel):
         return Reply(request.key, "", "unusable", why_unusable(message), detail)
 
     def _weaken(self, endpoint: Endpoint, request: TextRequest, mode: SchemaMode, message: str) -> None:
-        """Ask less of a server that refused `mode`, unless another request in flight has done so already.
+        """Lower the demand on a server that refused `mode`, unless another request in flight has done so already.
 
         A server that refuses the plain schema of the probe takes none; any other refusal may be for that schema alone.
         """
