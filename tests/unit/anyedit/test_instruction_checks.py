@@ -14,7 +14,7 @@ from shardmill.core.prompts import load_template
 from shardmill.language.actions import actions, is_human, verb_stem
 from shardmill.language.appearance import color_key, has_word, names_color
 from shardmill.language.noun_phrases import extract_objects
-from shardmill.models.text.settings import closed_schema
+from shardmill.models.text.schemas import closed_schema
 
 SLED = "A dog rides downhill on a sled."
 SOFA = "A bearded man plays the guitar on a green sofa."
