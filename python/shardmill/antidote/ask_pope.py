@@ -72,7 +72,7 @@ class AskPope(TextStage):
 
     def chosen(self, row: Row) -> list[tuple[str, str, str]]:
         """The objects to ask about, each with the right answer and how it was drawn."""
-        rng = Random(f"{self.context.seed} {self.name} {row['row_id']}")
+        rng = Random(f"{self.context.seed} {self.seed_label} {row['row_id']}")
         present = rng.sample(row["verified_present"], min(self.options.per_image, len(row["verified_present"])))
         found = [(name, "yes", "present") for name in present]
         if self.options.absent != "none":

@@ -171,7 +171,7 @@ class ModelShard:
             self._finish(key, Reject("unreadable cell", str(error)))
             return []
         try:
-            calls = self.stage.ask(decoded, rng_of(self.seed, self.stage.name, *key, self.round))
+            calls = self.stage.ask(decoded, rng_of(self.seed, self.stage.seed_label, *key, self.round))
             answers: list[Answer | None] = [None] * len(calls)
             if key in self.kept:
                 answers = self.stage.reuse(calls, self.kept[key])
@@ -206,7 +206,7 @@ class ModelShard:
 
     def _request(self, origin: str) -> Any:
         in_flight = self.in_flight[origin]
-        seed = seed_of(self.seed, self.stage.name, origin, self.round, in_flight.attempt)
+        seed = seed_of(self.seed, self.stage.seed_label, origin, self.round, in_flight.attempt)
         asked = in_flight.call.shorter if in_flight.shortened and in_flight.call.shorter else in_flight.call.request
         request = replace(asked, key=origin, seed=seed)
         if in_flight.attempt > 1 and isinstance(request, (TextRequest, CaptionRequest)) and request.sampling.temperature == 0:

@@ -66,7 +66,7 @@ def open_stage(run: RunFolder, name: str) -> Stage:
     """The stage of a run with its planned options. Raises UserError for an unknown stage, or one whose code is not named."""
     planned = run.stage(name)
     plan = run.plan
-    context = Context(plan.seed, Path(plan.input.image_root), run.path.resolve())
+    context = Context(plan.seed, Path(plan.input.image_root), run.path.resolve(), plan.pipeline)
     recall_code(run.path)
     return make_stage(planned.source or plan.pipeline, planned.name, planned.options, context, planned.prompt)
 

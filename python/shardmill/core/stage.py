@@ -43,6 +43,7 @@ class Context:
         seed: The run's seed.
         image_root: The folder that relative image paths start from.
         run_folder: The run's folder.
+        pipeline: The run's pipeline.
         label: Tells apart a stage that is in a pipeline several times: `caption_images-qwen` has the label `qwen`.
         prompt: A prompt of the user's that replaces the stage's own.
     """
@@ -50,6 +51,7 @@ class Context:
     seed: int = 0
     image_root: Path = Path()
     run_folder: Path = Path()
+    pipeline: str = ""
     label: str = ""
     prompt: str | None = None
 
@@ -139,6 +141,11 @@ class Stage(ABC):
         except ValidationError as error:
             raise UserError(f"stage {self.name}: {_option_problem(error, self.Options)}") from error
 
+    @property
+    def seed_label(self) -> str:
+        """What random choices are drawn by besides the seed and the row: a stage used in two pipelines draws independently."""
+        return f"{self.context.pipeline}.{self.name}" if self.context.pipeline else self.name
+
     def columns(self) -> dict[str, Kind]:
         """The columns that the stage adds with its options."""
         return dict(self.adds)
@@ -160,7 +167,7 @@ class Stage(ABC):
 
     def rng(self, row: Row, *parts: object) -> Random:
         """Random choices for a row, from the run's seed, the stage, the row and what they are for."""
-        return rng_of(self.context.seed, self.name, row["row_id"], row.get("sub_id"), *parts)
+        return rng_of(self.context.seed, self.seed_label, row["row_id"], row.get("sub_id"), *parts)
 
 
 class ModelStage(Stage):
@@ -208,7 +215,7 @@ class RowStage(ModelStage):
         return []
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | list[dict[str, Any]] | Reject | FollowUp:
-        return self.decide(row, rng_of(self.context.seed, self.name, row["row_id"]))
+        return self.decide(row, rng_of(self.context.seed, self.seed_label, row["row_id"]))
 
     @abstractmethod
     def decide(self, row: Row, rng: Random) -> dict[str, Any] | list[dict[str, Any]] | Reject:

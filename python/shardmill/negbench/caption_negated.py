@@ -115,7 +115,7 @@ class CaptionNegated(TextStage):
         unconfirmed = unconfirmed_objects(row)
         if unconfirmed:
             return Reject("caption names an unseen object", ", ".join(unconfirmed))
-        rng = rng_of(self.context.seed, self.name, row["row_id"], "retrieval")
+        rng = rng_of(self.context.seed, self.seed_label, row["row_id"], "retrieval")
         original = row["caption"].strip()
         sentence = original if original.endswith((".", "!", "?")) else original + "."
         captions, details = [], []

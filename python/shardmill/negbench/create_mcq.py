@@ -151,7 +151,7 @@ class CreateMcq(TableStage):
         return pl.concat([made, rejects], how="diagonal").sort("row_id", "sub_id")
 
     def seed(self, *purpose: object) -> tuple[object, ...]:
-        return (self.context.seed, self.name, *purpose)
+        return (self.context.seed, self.seed_label, *purpose)
 
     def shuffled(self, usable: pl.DataFrame, column: str, *purpose: object) -> pl.DataFrame:
         """row_id and the list of a column in an order of its own per row, by weight for matched negatives."""

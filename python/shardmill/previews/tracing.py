@@ -99,7 +99,7 @@ def origins_of(run: RunFolder, name: str, row: dict[str, Any], sent: Iterable[st
         decoded = {column: decode(row[column], kinds[column]) for column in dict.fromkeys(("row_id", *stage.reads))}
     except ValueError:
         return []
-    calls = stage.ask(decoded, rng_of(run.plan.seed, stage.name, *key, 0))
+    calls = stage.ask(decoded, rng_of(run.plan.seed, stage.seed_label, *key, 0))
     first = [origin_of(key, index, call) for index, call in enumerate(calls)]
     own = "/".join(map(str, key)) + "/"
     return first + [origin for origin in sent if origin.startswith(own) and origin not in first]
