@@ -153,8 +153,8 @@ def test_rethreshold_refuses_what_it_cannot_do(filtered: RunFolder, tmp_path: Pa
     run = RunFolder(tmp_path / "run")
     for stage, settings, why in [
         ("validate_objects", ["validate_objects.attempts=2"], "keeps no detections"),
-        ("filter_objects", ["filter_objects.present_above=0.1"], "the thresholds that filter_objects has"),
-        ("filter_objects", ["filter_objects.model.miss_rate=0.5"], "takes the detector"),
+        ("filter_objects", ["filter_objects.present_above=0.1"], "the thresholds that filter_objects already has"),
+        ("filter_objects", ["filter_objects.model.miss_rate=0.5"], "the detector is needed"),
         ("filter_objects", ["filter_objects.present_above=7"], "less than or equal"),
     ]:
         with pytest.raises(UserError, match=why):

@@ -35,9 +35,17 @@ from shardmill.store.cells import dump_cell
 from shardmill.util.errors import UserError
 from shardmill.util.resources import resource_text
 
+
+def _to_json(value: Any) -> str:
+    """The filter `tojson`. Jinja's own escapes < and & for HTML, which no language model needs."""
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # raises UndefinedError, which names the variable
+    return dump_cell(value)
+
+
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=False, autoescape=False)
 ENVIRONMENT.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
-ENVIRONMENT.filters["tojson"] = dump_cell  # Jinja's own escapes < and & for HTML, which no language model needs
+ENVIRONMENT.filters["tojson"] = _to_json
 
 
 PROMPT_FILES = (".md", ".txt", ".j2", ".jinja")
@@ -135,7 +143,7 @@ def parse_template(text: str, where: str, *, name: str, task: str = "", system: 
     except jinja2.TemplateSyntaxError as error:
         line = (error.lineno or 1) + text[: text.index(body)].count("\n")
         raise UserError(f"{where}, line {line}: {' '.join(str(error.message).split())}") from error
-    except (yaml.YAMLError, jinja2.TemplateError) as error:
+    except (yaml.YAMLError, jinja2.TemplateError, TypeError, ValueError) as error:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from error
     return Template(name, header, template, sha256(text.encode()).hexdigest(), prefixes, variables, text)
 
