@@ -48,6 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(FOLDERS[parts[0]])
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test knows the code that another one named, or what the user's own runs have remembered."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+    monkeypatch.setenv("SHARDMILL_CODE", "{}")
+
+
 @pytest.fixture
 def captions_csv(tmp_path: Path) -> Path:
     return write_captions(tmp_path / "captions.csv", CAPTIONS * 5)

@@ -25,7 +25,9 @@ from shardmill.util.resources import resource_path
 KINDS = sorted(ANSWERS)
 WRAPPERS = ["{}", "```json\n{}\n```", "<think>x</think>{}", "Sure! {} I hope that helps.", "{}<|im_end|>", "{},", "\ufeff{}"]
 TEMPLATES_FOLDER = resource_path("templates/recaption/perspectives.yaml").parents[1]
-TEMPLATE_NAMES = sorted(path.relative_to(TEMPLATES_FOLDER).with_suffix("").as_posix() for path in TEMPLATES_FOLDER.glob("*/**/*.md"))
+TEMPLATE_NAMES = sorted(
+    path.relative_to(TEMPLATES_FOLDER).with_suffix("").as_posix() for path in TEMPLATES_FOLDER.glob("*/**/*.md")
+)
 PLAIN, OWN = "plain words", ("type", "form")
 """A value to compare with; variables whose values are none of the data's."""
 IMPLICIT = {"examples": [{"edit": "x"}], "found": ["x"], "topic": "x", "count": 2}

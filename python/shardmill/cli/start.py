@@ -99,7 +99,8 @@ def start(folder: Path, pipeline: str, input: Path, options: dict[str, Any]) -> 
 def resume(folder: Path, pipeline: str) -> RunFolder:
     """An existing run of `pipeline`. The name in its plan is enough, also for a pipeline in the user's own code."""
     from shardmill.core.pipeline_file import load_pipeline
-    from shardmill.core.user_code import allowed_code, remember_code
+    from shardmill.core.planning import code_of
+    from shardmill.core.user_code import remember_code
     from shardmill.store.plan import NAME
     from shardmill.store.run_folder import RunFolder
 
@@ -108,7 +109,7 @@ def resume(folder: Path, pipeline: str) -> RunFolder:
         raise UserError(f"there is no run in {folder} to resume; to start one there, name its table with --input")
     run = RunFolder(folder)
     name = pipeline if pipeline == run.plan.pipeline else load_pipeline(pipeline).pipeline
-    remember_code(folder, allowed_code())
+    remember_code(folder, code_of(run.plan))
     if run.plan.pipeline != name:
         raise UserError(f"{run.path} is a run of the pipeline {run.plan.pipeline}, not {name}; use another run folder")
     return run

@@ -80,10 +80,16 @@ class NewRun:
 def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> RunFolder:
     """Plan a run and ingest its input; with the run there already, check that it is the same and finish its ingest."""
     create_plan(folder, make_plan(folder, new, progress))
-    remember_code(folder, allowed_code())
+    remember_code(folder, code_of(load_plan(folder)))
     run = RunFolder(folder)
     ingest(run, progress)
     return run
+
+
+def code_of(plan: Plan) -> dict[str, str]:
+    """The allowed references that a plan uses."""
+    used = {plan.source, *(stage.source for stage in plan.stages), *(str(stage.model.get("kind")) for stage in plan.stages)}
+    return {name: location for name, location in allowed_code().items() if name in used}
 
 
 def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> Plan:
