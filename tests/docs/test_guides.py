@@ -35,7 +35,7 @@ def is_run(block: Block) -> bool:
     return (block.language == "python" and not block.file) or (block.language in SHELLS and block.info == "run")
 
 
-def parse(words: list[str]) -> None:
+def check_command_line(words: list[str]) -> None:
     """Raises click.UsageError if `shardmill` would refuse these words before it did anything."""
     command: click.Command = cli
     context = click.Context(cli, info_name="shardmill")
@@ -61,7 +61,7 @@ def parse(words: list[str]) -> None:
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each.words[0] == "shardmill"], ids=str)
 def test_a_command_line_has_existing_commands_options_and_choices(command: Command) -> None:
-    parse(command.words[1:])
+    check_command_line(command.words[1:])
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each.words[0] == "make"], ids=str)
@@ -213,7 +213,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def run_block(block: Block, folder: Path, environment: dict[str, str]) -> None:
+def check_block_runs(block: Block, folder: Path, environment: dict[str, str]) -> None:
     shell = block.language in SHELLS
     command = ["bash", "-euo", "pipefail", "-c", block.text] if shell else [sys.executable, "-c", block.text]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
@@ -231,4 +231,4 @@ def test_what_a_guide_shows_runs_in_its_order(guide: Path, tmp_path: Path, envir
             (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
             (folder / block.file).write_text(block.text, encoding="utf-8")
         elif is_run(block):
-            run_block(block, folder, environment)
+            check_block_runs(block, folder, environment)
