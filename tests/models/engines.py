@@ -15,7 +15,7 @@ from typing import Any
 from models.train_tiny import DATA
 from shardmill.launch.serve import ServerSupervisor, free_port
 from shardmill.launch.serve_command import serve_command
-from shardmill.models.servers import Server, live_servers
+from shardmill.models.servers import AnnouncedServer, live_servers
 from shardmill.models.settings import read_settings
 from shardmill.models.text.vllm import VllmSettings
 
@@ -52,7 +52,7 @@ def vllm_server(folder: Path) -> Iterator[Path]:
         thread.join()
 
 
-def served_by(folder: Path) -> Server:
+def served_by(folder: Path) -> AnnouncedServer:
     """The server that is announced in a folder, once it answers."""
     deadline = time.monotonic() + START_SECONDS
     while not (found := live_servers(folder) if folder.is_dir() else []):

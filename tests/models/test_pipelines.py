@@ -147,7 +147,7 @@ def test_faults_between_worker_and_server_change_nothing(
     monkeypatch.setattr(openai_endpoints, "MAX_BACKOFF", 0.1)
     server = served_by(announced)
     rng = random.Random(7)
-    through = forward_to(server.url, server.key())
+    through = forward_to(server.url, server.key)
     faults = [through, through, through, fails(429, **{"Retry-After": "0.05"}), fails(500), cut, half, broken]
     seen = set()
 

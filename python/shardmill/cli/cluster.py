@@ -104,22 +104,25 @@ def servers(announced: Path) -> None:
     from rich.table import Table
 
     from shardmill.launch.serve import load_of
-    from shardmill.models.servers import live_servers
+    from shardmill.models.servers import live_servers, trusted_variable
 
     found = live_servers(announced)
     if not found:
         raise UserError(
             f"no server is announced in {announced}; start one: {command_line('serve', 'MODEL', '--servers', announced)}"
         )
-    first = {server.url: load_of(server) for server in found}
+    # No request goes to an address that another user names.
+    first = {server.url: load_of(server) if server.own or trusted_variable(server.url) else None for server in found}
     time.sleep(1.0)
     table = Table(box=None, pad_edge=False)
     for column in ("server", "model", "since", "running", "waiting", "tokens/s"):
         table.add_column(column, justify="right" if column in ("running", "waiting", "tokens/s") else "left")
     for server in found:
-        before, load = first[server.url], load_of(server)
+        before = first[server.url]
+        load = load_of(server) if before is not None else None
         if before is None or load is None:
-            table.add_row(server.url, server.model, server.started, "does not answer")
+            state = "does not answer" if server.own or trusted_variable(server.url) else "another user's"
+            table.add_row(server.url, server.model, server.started, state)
         else:
             rate = f"{load.generated - before.generated:,}"
             table.add_row(server.url, server.model, server.started, str(load.running), str(load.waiting), rate)

@@ -75,26 +75,17 @@ class ServerSupervisor:
             elif not self.should_stop():
                 self._give_up_or_wait()
 
-    def _write_key(self) -> Path:
-        """Write the key where only its owner can read it: nodes are shared, and anybody can reach a port."""
-        path = self.folder / f"{self.host}-{os.getpid()}.key"
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(self.key)
-        return path
-
     def _serve(self) -> None:
         """Run the server once: until it is to stop, dies, or is stale."""
         port = self.port or free_port()
         self.healthy = False
-        key_file = self._write_key()
         process = self._start(port)
         started = answered = time.monotonic()
         server = Server(
-            f"http://{self.host}:{port}/v1", self.model, self.host, os.getpid(), os.environ.get("SLURM_JOB_ID", ""),
-            datetime.now(timezone.utc).isoformat(timespec="seconds"), str(key_file),
+            url=f"http://{self.host}:{port}/v1", model=self.model, node=self.host, pid=os.getpid(),
+            job=os.environ.get("SLURM_JOB_ID", ""), started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )  # fmt: skip
-        card, announced = Announcement(self.folder, server), 0.0
+        card, announced = Announcement(self.folder, server, self.key), 0.0
         try:
             while not self.should_stop() and process.poll() is None:
                 now = time.monotonic()
@@ -113,8 +104,7 @@ class ServerSupervisor:
             if process.poll() is not None:
                 self.say(f"{server.url} exited with code {process.returncode}")
         finally:
-            card.withdraw()
-            key_file.unlink(missing_ok=True)  # before the server ends: this process may be killed while it waits for that
+            card.withdraw()  # before the server ends: this process may be killed while it waits for that
             _end(process)
 
     def _start(self, port: int) -> subprocess.Popen[bytes]:

@@ -119,8 +119,8 @@ def pids(tmp_path: Path) -> list[int]:
 def test_a_server_is_announced_with_a_key_that_only_we_can_read(keep: Callable[[], ServerSupervisor], tmp_path: Path) -> None:
     supervisor = keep()
     server = await_servers(tmp_path / "servers")
-    assert server.key() == supervisor.key and len(supervisor.key) > 20
-    assert Path(server.key_file).stat().st_mode & 0o077 == 0
+    assert server.own and server.key == supervisor.key and len(supervisor.key) > 20
+    assert (tmp_path / "servers" / f"127.0.0.1-{os.getpid()}.key").stat().st_mode & 0o077 == 0
     assert (
         supervisor.key not in repr(supervisor)
         and supervisor.key not in (tmp_path / "servers" / f"127.0.0.1-{os.getpid()}.json").read_text()
@@ -199,7 +199,8 @@ def test_a_server_dies_with_a_supervisor_that_is_killed(tmp_path: Path, program:
 
 
 def test_stale_and_damaged_announcements_are_passed_over(tmp_path: Path) -> None:
-    cards = [Announcement(tmp_path, Server(f"http://n{number}:1/v1", "m", f"n{number}", 1)) for number in range(3)]
+    found = [Server(url=f"http://n{number}:1/v1", model="m", node=f"n{number}", pid=1) for number in range(3)]
+    cards = [Announcement(tmp_path, server) for server in found]
     for card in cards:
         card.beat()
     long_ago = time.time() - 3600

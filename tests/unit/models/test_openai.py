@@ -193,11 +193,9 @@ def test_a_dead_server_leaves_the_rotation_and_returns() -> None:
 
 def test_announced_servers_are_found_and_those_that_go_are_forgotten(tmp_path: Path) -> None:
     one, two = FaultyServer(good), FaultyServer(good)
-    key = tmp_path / "key"
-    key.write_text("hush\n")
     cards = [
-        Announcement(tmp_path, Server(one.url, "m", "n1", 1)),
-        Announcement(tmp_path, Server(two.url, "m", "n2", 2, key_file=str(key))),
+        Announcement(tmp_path, Server(url=one.url, model="m", node="n1", pid=1)),
+        Announcement(tmp_path, Server(url=two.url, model="m", node="n2", pid=2), "hush"),
     ]
     model = OpenAIModel(model="m", servers=str(tmp_path))
     threading.Timer(0.3, cards[0].beat).start()

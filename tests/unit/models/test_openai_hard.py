@@ -172,18 +172,22 @@ def test_a_key_of_a_provider_is_not_sent_to_servers_that_announce_themselves(
     server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-4")
-    Announcement(tmp_path, Server(server.url, "m", "n1", 1)).beat()
+    Announcement(tmp_path, Server(url=server.url, model="m", node="n1", pid=1)).beat()
+    for settings in ({}, {"key_variable": "OPENAI_API_KEY"}):
+        replies(OpenAIModel(model="m", servers=str(tmp_path), **settings), ask("a"))
+        assert "Authorization" not in server.headers[-1]
+    monkeypatch.setenv("SHARDMILL_KEY_HOSTS", "127.0.0.1=OPENAI_API_KEY")
     replies(OpenAIModel(model="m", servers=str(tmp_path)), ask("a"))
-    assert "Authorization" not in server.headers[-1]
-    replies(OpenAIModel(model="m", servers=str(tmp_path), key_variable="OPENAI_API_KEY"), ask("a"))
     assert server.headers[-1]["Authorization"] == "Bearer sk-secret-4"
 
 
 def test_servers_of_other_models_and_those_whose_key_cannot_be_read_are_left_alone(tmp_path: Path) -> None:
     mine, other, locked = FaultyServer(good), FaultyServer(good), FaultyServer(good)
-    Announcement(tmp_path, Server(other.url, "other", "n2", 2, started="1")).beat()
-    Announcement(tmp_path, Server(locked.url, "m", "n3", 3, started="2", key_file=str(tmp_path / "none"))).beat()
-    Announcement(tmp_path, Server(mine.url, "m", "n1", 1, started="3")).beat()
+    Announcement(tmp_path, Server(url=other.url, model="other", node="n2", pid=2, started="1")).beat()
+    card = Announcement(tmp_path, Server(url=locked.url, model="m", node="n3", pid=3, started="2"), "hush-hush")
+    card.beat()
+    card.key_path.chmod(0o644)
+    Announcement(tmp_path, Server(url=mine.url, model="m", node="n1", pid=1, started="3")).beat()
     found = replies(OpenAIModel(model="m", servers=str(tmp_path)), *captions(10))
     assert len(found) == 10 and len(mine.bodies) >= 10 and not other.bodies and not locked.bodies
     for each in (mine, other, locked):

@@ -100,8 +100,7 @@ class OpenAIModel(SettingsModel):
         for url in self.settings.base_urls:
             _check_address(url, self.settings.key_variable)
         # A provider's key in the environment must not reach servers that anyone may announce in a shared folder.
-        key_wanted = self.settings.base_urls or "key_variable" in self.settings.model_fields_set
-        self._key = read_key(self.settings.key_variable) if key_wanted else None
+        self._key = read_key(self.settings.key_variable) if self.settings.base_urls else None
         self._answering = self._failed_in_a_row = 0
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=_run_loop, args=(self._loop,), name="openai", daemon=True)

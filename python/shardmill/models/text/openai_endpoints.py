@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from shardmill.models.servers import live_servers
+from shardmill.models.servers import KEY_HOSTS, AnnouncedServer, host_of, live_servers, trusted_variable
 from shardmill.models.text.openai_replies import WEAKER, SchemaMode
 from shardmill.util.errors import UserError
 
@@ -57,6 +57,20 @@ def read_key(variable: str) -> str | None:
 def is_key(text: str) -> bool:
     """Whether a text can be sent in a request's header."""
     return text.isascii() and text.isprintable() and " " not in text
+
+
+def announced_key(server: AnnouncedServer) -> str | None:
+    """The key for an announced server: its own if this user announced it, else what the user has listed for its host.
+
+    Raises:
+        UserError: If another user announced it and this user has not listed its host, or if its key is malformed.
+    """
+    variable = trusted_variable(server.url)
+    if not server.own and variable is None:
+        raise UserError(f"another user announced it; if you trust it, set {KEY_HOSTS} to {host_of(server.url)}")
+    if server.key is not None and not is_key(server.key):
+        raise UserError("the file of its key does not hold a key")
+    return server.key or (read_key(variable) if variable else None)
 
 
 def redact_key(body: bytes, key: str | None) -> bytes:
@@ -157,7 +171,7 @@ class EndpointPool:
         model: The name that servers know the model by.
         urls: Fixed addresses; empty when servers announce themselves.
         folder: Where servers announce themselves, or None.
-        key: The key for servers that announce none of their own.
+        key: The key for the fixed addresses.
         schema_mode: How servers are asked to constrain answers, to begin with.
         wait_minutes: How long to wait while no server replies.
         session: The connections of the client.
@@ -173,13 +187,13 @@ class EndpointPool:
         wait_minutes: float,
         session: aiohttp.ClientSession,
     ):
-        self._model, self._folder, self._key, self._schema_mode = model, folder, key, schema_mode
+        self._model, self._folder, self._schema_mode = model, folder, schema_mode
         self._wait_seconds, self._session = wait_minutes * 60, session
         self.endpoints = {url: Endpoint(url, key, schema_mode) for url in (address.rstrip("/") for address in urls)}
         self._refreshed = 0.0
         self._none_ready_since: float | None = None
         self._warned = 0.0
-        self._without_key: set[str] = set()
+        self._left_out: set[str] = set()
         self._recoveries: set[asyncio.Task[None]] = set()
 
     async def acquire_endpoint(self) -> Endpoint:
@@ -273,18 +287,14 @@ class EndpointPool:
         """The keys of the announced servers that have the model, by address."""
         found = {}
         for server in live_servers(folder):
-            if server.model != self._model or not str(server.url).startswith(("http://", "https://")):
+            if server.model != self._model:
                 continue
             try:
-                key = server.key() or self._key
-                if key is not None and not is_key(key):
-                    raise ValueError("it holds no key")
-            except (OSError, ValueError) as error:
-                if server.url not in self._without_key:
-                    log.warning("server %s gets no requests: cannot read its key %s (%s)", server.url, server.key_file, error)
-                self._without_key.add(server.url)
-                continue
-            found[server.url.rstrip("/")] = key
+                found[server.url.rstrip("/")] = announced_key(server)
+            except UserError as error:
+                if server.url not in self._left_out:
+                    log.warning("server %s gets no requests: %s", server.url, error)
+                self._left_out.add(server.url)
         return found
 
     def _check_patience(self, now: float, waited: float) -> None:

@@ -1,0 +1,78 @@
+"""Reading what another user may have written: files in a folder that a group shares, or a run folder from somebody else.
+
+What is read here is small JSON. Links and pipes are not followed, a file has a maximum size, and names that become paths or
+arguments of commands are checked by the patterns below, before anything is done with them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from shardmill.util.errors import UserError
+
+MAX_RECORD_BYTES = 4_000_000
+"""The maximum size of a manifest or a record; real ones have a few kilobytes."""
+MAX_ROWS = 2**40
+MAX_SHARDS = 1_000_000
+
+PlainName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$")]
+"""A name that is one component of a path: no separator, no `..`, no leading hyphen that a command would take for an option."""
+NodeName = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.:-]{0,199})?$")]
+"""The name of a node or host, or nothing."""
+JobId = Annotated[str, StringConstraints(pattern=r"^([0-9]{1,18}(_[0-9]{1,18})?)?$")]
+"""A job id of SLURM, `12` or `12_3`, or nothing."""
+
+
+def read_untrusted(path: Path, most: int = MAX_RECORD_BYTES) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        path: The file; a link is not followed.
+        most: Its maximum size in bytes.
+
+    Raises:
+        FileNotFoundError: If there is no file of that name.
+        UserError: If it is a link, a folder, a pipe or a device, or too large.
+    """
+    return _read(path, most)[0]
+
+
+def read_private(path: Path, most: int, *, secret: bool = False) -> bytes:
+    """The content of a regular file of this user's that no other user can write to.
+
+    Args:
+        path: The file; a link is not followed.
+        most: Its maximum size in bytes.
+        secret: Whether other users must not be able to read it either.
+
+    Raises:
+        FileNotFoundError: If there is no file of that name.
+        UserError: If it is anything else, or if another user owns it or has access.
+    """
+    content, found = _read(path, most)
+    if found.st_uid != os.getuid():
+        raise UserError(f"{path} belongs to another user")
+    if found.st_mode & (0o077 if secret else 0o022):
+        raise UserError(f"other users can {'read' if secret else 'write to'} {path}; change that with: chmod go-rwx {path}")
+    return content
+
+
+def _read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, which is not followed here; put the file itself there") from None
+        raise error
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path} is not a regular file")
+        if found.st_size > most:
+            raise UserError(f"{path} has {found.st_size:,} bytes; at most {most:,} are read")
+        return file.read(most + 1)[:most], found
