@@ -115,7 +115,7 @@ def run(
     from shardmill.core.stage_main import run_with_progress
     from shardmill.store.run_folder import INGEST, RunFolder
     from shardmill.tables.ingest import ingest
-    from shardmill.util.signals import StopFlag
+    from shardmill.util.exits import stop_signals
 
     opened = RunFolder(folder)
     check_names(opened, stages, shards)
@@ -128,14 +128,14 @@ def run(
     if accept_code_change:
         opened = accept_changes(opened)
     models: ModelPool = {}
-    stop = StopFlag()
     for stage in stages:
         if stage == INGEST:
             ingest(opened, ingest_progress())
             click.echo(f"{count_of(opened.num_shards, 'shard')} in {opened.folder(INGEST)}")
             continue
-        for index in shards or range(opened.num_shards):
-            run_with_progress(opened, stage, index, models, stop)
+        with stop_signals() as stop:
+            for index in shards or range(opened.num_shards):
+                run_with_progress(opened, stage, index, models, stop)
     print_next("status", folder)
 
 

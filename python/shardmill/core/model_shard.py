@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from shardmill.store.leases import Leases, ShardBusy, blocks
 from shardmill.store.shard import Shard
 from shardmill.util.errors import Stopped, UserError
 from shardmill.util.progress import Progress
+from shardmill.util.signals import stopping_when
 
 log = logging.getLogger("shardmill")
 
@@ -32,6 +35,8 @@ STAGE_ERROR = "stage error"
 TRUNCATED = "cut by the token limit"
 MAX_CALLS = 1_000
 """A row that needs more calls than this would probably never end."""
+DRAIN_SECONDS = 10.0
+"""How long a worker that is to stop goes on taking replies that are ready. One is paid for and may be the last of its row."""
 SECOND_TEMPERATURE = 0.7
 """A retry of a call at temperature 0 uses this one: otherwise the answer would be the same."""
 
@@ -82,17 +87,17 @@ class ModelShard:
         """
         self._add_finished(self._earlier)
         resumed, total = len(self.done), self.table.height
-        with closing(self.journal):
+
+        def note_progress() -> None:
+            report(Progress(len(self.done), total, resumed, self.rejected))
+
+        with closing(self.journal), stopping_when(should_stop):
             requests = self._requests(should_stop)
             while (first := next(requests, None)) is not None:
                 model = self._model(models)
                 if model.many_streams:
                     requests = _then(requests, all_requested)
-                for reply in model.stream(_chain(first, requests)):
-                    self._take(reply)
-                    if should_stop():
-                        raise Stopped(f"{len(self.done):,} of {total:,} rows are in the journal")
-                    report(Progress(len(self.done), total, resumed, self.rejected))
+                self._take_replies(model.stream(_chain(first, requests)), should_stop, note_progress)
                 requests = self._requests(should_stop, rows=False)
             if should_stop() and len(self.done) < total:
                 raise Stopped(f"{len(self.done):,} of {total:,} rows are in the journal")
@@ -101,7 +106,7 @@ class ModelShard:
                     f"the model gave no reply to {len(self.in_flight)} requests, such as {next(iter(self.in_flight))}"
                 )
             self._reject_errors()
-            report(Progress(len(self.done), total, resumed, self.rejected))
+            note_progress()
         if len(self.done) < total:
             self._read_others()
         if len(self.done) < total:
@@ -212,6 +217,17 @@ class ModelShard:
         if in_flight.attempt > 1 and isinstance(request, (TextRequest, CaptionRequest)) and request.sampling.temperature == 0:
             return replace(request, sampling=replace(request.sampling, temperature=SECOND_TEMPERATURE))
         return request
+
+    def _take_replies(self, replies: Iterable[Reply], should_stop: Callable[[], bool], note_progress: Callable[[], None]) -> None:
+        """Take all replies; once the worker is to stop, those that the model still hands out within DRAIN_SECONDS."""
+        deadline = math.inf
+        for reply in replies:
+            self._take(reply)
+            note_progress()
+            if should_stop():
+                deadline = min(deadline, time.monotonic() + DRAIN_SECONDS)
+                if time.monotonic() >= deadline:
+                    return
 
     def _take(self, reply: Reply) -> None:
         """Judge a reply: retry with a new seed while attempts are left, else give the answer to the rows that wait for it."""

@@ -23,7 +23,7 @@ from shardmill.store.run_folder import RunFolder
 from shardmill.store.shard import Shard, ShardReopened
 from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.atomic import make_folder, new_attempt
-from shardmill.util.errors import UserError
+from shardmill.util.errors import Stopped, UserError
 from shardmill.util.progress import Progress
 
 __all__ = ["ModelPool", "Progress", "check_fingerprint", "open_stage", "run_shard"]
@@ -120,7 +120,7 @@ def run_shard(
         if isinstance(stage, TableStage):
             if leases is not None and not leases.take(0):
                 raise ShardBusy("another worker is working on it")
-            made = {"transformed": _transformed(stage, table)}
+            made = {"transformed": _transformed(stage, table, should_stop)}
         else:
             assert isinstance(stage, ModelStage)
             work = ModelShard(here, stage, table, attempt, leases)
@@ -153,9 +153,13 @@ def _publish(shard: Shard, table: pl.DataFrame, above: Manifest, attempt: str, s
         return manifest
 
 
-def _transformed(stage: TableStage, table: pl.DataFrame) -> pl.DataFrame:
-    """What a table stage makes of a shard, a slice at a time."""
+def _transformed(stage: TableStage, table: pl.DataFrame, should_stop: Callable[[], bool]) -> pl.DataFrame:
+    """What a table stage makes of a shard, a slice at a time. Raises Stopped between two slices."""
     keys = [name for name in ("row_id", "sub_id") if name in table.columns]
     columns = table.select(*keys, *(name for name in stage.reads if name not in keys))
-    slices = [stage.transform(piece) for piece in columns.iter_slices(TABLE_SLICE)]
+    slices = []
+    for piece in columns.iter_slices(TABLE_SLICE):
+        if should_stop():
+            raise Stopped("a stage without a model starts its shard again")
+        slices.append(stage.transform(piece))
     return pl.concat(slices) if slices else stage.transform(columns)

@@ -12,9 +12,8 @@ from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.core.stage import Stage
 from shardmill.store.manifest import Manifest, summary
 from shardmill.store.run_folder import RunFolder
-from shardmill.util.exits import user_errors
+from shardmill.util.exits import stop_signals, user_errors
 from shardmill.util.progress import ProgressLine
-from shardmill.util.signals import StopFlag
 
 
 def run_with_progress(run: RunFolder, stage: str, shard: int, models: ModelPool, should_stop: Callable[[], bool]) -> Manifest:
@@ -39,7 +38,7 @@ def main(stage: type[Stage]) -> None:
     @click.option("--shard-index", type=int, required=True, help="which shard, from 0")
     def command(run: Path, shard_index: int) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-        with user_errors():
-            run_with_progress(RunFolder(run), stage.name, shard_index, {}, StopFlag())
+        with user_errors(), stop_signals() as stop:
+            run_with_progress(RunFolder(run), stage.name, shard_index, {}, stop)
 
     command()

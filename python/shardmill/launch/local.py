@@ -125,7 +125,11 @@ def launch_local(run: RunFolder, workers: int, *, view: LaunchView | None = None
         jobs.forget_failures(stage)
     queue = BoardQueue(run, board, view, result)
     with view.showing(board):
-        if WorkerSupervisor(run, queue, specs, WorkerContext(socket.gethostname()), stop).supervise():
+        try:
+            stopped = WorkerSupervisor(run, queue, specs, WorkerContext(socket.gethostname()), stop).supervise()
+        finally:
+            stop.restore()
+        if stopped or stop():
             raise Stopped("all workers have flushed what they had done")
     result.skipped = board.skipped()
     return result

@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,11 +31,9 @@ from shardmill.util.disk_errors import disk_problem, is_transient
 from shardmill.util.errors import ModelDied, Stopped, UserError
 from shardmill.util.exits import EXIT_DIED, end_with_children
 from shardmill.util.progress import Progress
-from shardmill.util.signals import StopFlag
+from shardmill.util.signals import POLL_SECONDS, StopFlag, end_in_time
 
 REPORT_SECONDS = 0.5
-GRACE_SECONDS = 30.0
-"""A worker that is asked to leave and is stuck in a library call kills itself after this; its journal keeps what is done."""
 
 
 class Inbox:
@@ -51,13 +50,13 @@ class Inbox:
                 self._tasks.put(json.loads(line))
         self.closed.set()
         self._tasks.put(None)
-        time.sleep(GRACE_SECONDS)
-        # The models' own processes must go too, but only if the group is ours: started by hand, it is the user's shell.
-        os.killpg(os.getpgid(0), signal.SIGKILL) if os.getpgid(0) == os.getpid() else os._exit(1)
 
-    def next(self) -> dict[str, Any] | None:
-        """The next task; None when the supervisor has no more, or after `end`."""
-        return self._tasks.get()
+    def next(self, should_stop: Callable[[], bool]) -> dict[str, Any] | None:
+        """The next task; None when the supervisor has no more, after `end`, or when the worker is to stop."""
+        while not should_stop():
+            with contextlib.suppress(queue.Empty):
+                return self._tasks.get(timeout=POLL_SECONDS)
+        return None
 
     def end(self) -> None:
         """Give out no more tasks."""
@@ -162,6 +161,7 @@ def main(run_path: str, reply_handle: str) -> None:
     should_stop = StopTest(inbox)
     outbox = Outbox(int(reply_handle))
     run, models = RunFolder(Path(run_path)), ModelPool()
+    end_in_time(should_stop, end_group)
     outbox.send(ready=os.getpid())
 
     def work(task: dict[str, Any]) -> None:
@@ -173,12 +173,19 @@ def main(run_path: str, reply_handle: str) -> None:
             inbox.end()
 
     threads = []
-    while not should_stop() and (task := inbox.next()) is not None:
+    while (task := inbox.next(should_stop)) is not None:
         write_to(Path(task["log"]), f"{task['stage']} shard {task['shard']}")
         threads.append(threading.Thread(target=work, args=(task,)))
         threads[-1].start()
     for thread in threads:
         thread.join()
+
+
+def end_group() -> None:
+    """End this process and those of its models at once; the journals keep what is done."""
+    logging.error("stopped while a call was in progress; what is finished is in the journal")
+    # Only if the group is ours: started by hand, it is the user's shell.
+    os.killpg(os.getpgid(0), signal.SIGKILL) if os.getpgid(0) == os.getpid() else os._exit(1)
 
 
 if __name__ == "__main__":

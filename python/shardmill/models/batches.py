@@ -19,6 +19,7 @@ from shardmill.models.contract import Reply
 from shardmill.models.failures import OUT_OF_MEMORY, failure_message
 from shardmill.models.images import UnreadableImage
 from shardmill.util.errors import ModelDied
+from shardmill.util.signals import stop_requested
 
 log = logging.getLogger("shardmill")
 
@@ -126,7 +127,7 @@ class Batches(Generic[Item]):
                     if batch is not None:
                         queued.append(batch)
                     self._read_ahead(source, waiting)
-                if not queued:
+                if not queued or stop_requested():
                     break
                 batch_to_launch = queued.popleft()
                 fits = self._launch(batch_to_launch)

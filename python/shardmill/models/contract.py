@@ -200,6 +200,9 @@ class Model(ABC):
     def stream(self, requests: Iterable[Any]) -> Iterator[Reply]:
         """Take requests lazily, give one reply to each, in any order.
 
+        Once `shardmill.util.signals.stop_requested()` is true, the stream should end soon, without the replies that are not there
+        yet: ask it before each batch, or while waiting.
+
         A request that cannot be answered is a reply with finish "error" (may go better with another seed, or later) or
         "unusable", never an exception: those are UserError for what the user can fix, and ModelDied.
         """

@@ -20,8 +20,8 @@ from shardmill.store.jobs import JobsFolder
 from shardmill.store.manifest import summary
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.exits import stop_signals
 from shardmill.util.progress import Progress, ProgressLine, clock
-from shardmill.util.signals import StopFlag
 
 GOOD_MINUTES = (10, 30)
 """A shard that takes this long is small enough to lose and large enough to load a model for."""
@@ -112,12 +112,12 @@ def probe(run: RunFolder, shard: int | None = None, report: Callable[[str], None
         return []
     say = report or (lambda line: click.echo(line, err=True))
     models: ModelPool = {}
-    stop = StopFlag()
     ran = [stage for stage in run.stages if not run.is_complete(stage, shard)]
-    for stage in ran:
-        label = f"{stage} shard {shard}"
-        made = run_shard(run, stage, shard, models=models, report=_FirstEstimate(label, say), should_stop=stop)
-        say(f"{label}: {summary(made.rows_in, made.rows_out, made.reasons, made.lines_out)} in {clock(made.seconds)}")
+    with stop_signals() as stop:
+        for stage in ran:
+            label = f"{stage} shard {shard}"
+            made = run_shard(run, stage, shard, models=models, report=_FirstEstimate(label, say), should_stop=stop)
+            say(f"{label}: {summary(made.rows_in, made.rows_out, made.reasons, made.lines_out)} in {clock(made.seconds)}")
     return ran
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator
@@ -52,11 +53,15 @@ def _line(value: Any) -> bytes:
 
 class Journal:
     """Writes records of one attempt. After `WRITE_SECONDS` a killed process loses them no more, after `FLUSH_SECONDS` (fsync) a
-    machine that loses power.
+    machine that loses power: also when no other record follows, since a thread writes what `append` left in the buffer.
     """
 
     def __init__(self, path: Path, header: JournalHeader):
         self._file = open(path, "xb")  # noqa: SIM115 (closed by close())
+        self._lock, self._closed = threading.Lock(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: OSError | None = None
+        self._unsynced = False
         self._written = self._flushed = time.monotonic()
         self._file.write(_line(asdict(header)))
         try:
@@ -74,25 +79,55 @@ class Journal:
             body.update({"rows": record.rows} if record.reject is None else {"reject": record.reject})
         if record.usage:
             body["usage"] = record.usage
-        self._file.write(_line(body))
+        with self._lock:
+            self._file.write(_line(body))
+            self._unsynced = True
+            if not self._write_due() and self._thread is None:
+                self._thread = threading.Thread(target=self._write_in_time, name="journal", daemon=True)
+                self._thread.start()
+
+    def _write_due(self) -> bool:
+        """Write or flush the buffer if it is time to; returns whether nothing is left in it."""
         now = time.monotonic()
         if now - self._flushed > FLUSH_SECONDS:
-            self.flush()
+            self._flush()
         elif now - self._written > WRITE_SECONDS:
             self._file.flush()
             self._written = now
+        else:
+            return False
+        return not self._unsynced
+
+    def _write_in_time(self) -> None:
+        while not self._closed.wait(WRITE_SECONDS):
+            with self._lock:
+                try:
+                    if self._unsynced and not self._file.closed:
+                        self._write_due()
+                except OSError as error:  # a failed fsync is reported only once: the next append or flush must raise it
+                    self._failure = error
+                    return
 
     def flush(self) -> None:
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._failure is not None:
+            raise self._failure
         self._file.flush()
         os.fsync(self._file.fileno())
+        self._unsynced = False
         self._written = self._flushed = time.monotonic()
 
     def close(self) -> None:
-        if not self._file.closed:
-            try:
-                self.flush()
-            finally:
-                self._file.close()
+        self._closed.set()
+        with self._lock:
+            if not self._file.closed:
+                try:
+                    self._flush()
+                finally:
+                    self._file.close()
 
 
 def _values(path: Path) -> Iterator[Any]:

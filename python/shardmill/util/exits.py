@@ -12,6 +12,7 @@ import click
 
 from shardmill.util.disk_errors import disk_problem
 from shardmill.util.errors import ModelDied, Stopped, UserError
+from shardmill.util.signals import GRACE_SECONDS, StopFlag, end_in_time
 
 EXIT_USER, EXIT_DIED, EXIT_RESUMABLE = 2, 70, 75
 
@@ -38,6 +39,27 @@ def user_errors() -> Iterator[None]:
             f"shardmill: {problem}; finished rows are untouched; fix it and run the same command again", err=True, fg="red"
         )
         sys.exit(EXIT_USER)
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopFlag]:
+    """Whether a signal has asked this process to stop. If the block does not end in time then, the process does, with 75."""
+    stop = StopFlag()
+    left = end_in_time(stop, _end_stopped)
+    try:
+        yield stop
+    finally:
+        left.set()
+        stop.restore()
+
+
+def _end_stopped() -> None:
+    click.echo(
+        f"shardmill: stopped; a call took longer than {GRACE_SECONDS:.0f} s, and finished rows are saved. "
+        "Run the same command again to continue.",
+        err=True,
+    )
+    end_with_children(EXIT_RESUMABLE)
 
 
 def end_with_children(code: int) -> None:

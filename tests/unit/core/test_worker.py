@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from conftest import CAPTIONS, write_captions
+from shardmill.core import model_shard
 from shardmill.core.shard_runner import run_shard
 from shardmill.embedded.rules.extract import extract_objects
 from shardmill.models import registry
@@ -147,7 +148,10 @@ def test_a_killed_attempt_is_gone_on_with_from_its_journal(run: RunFolder, scrip
     assert not run.files("extract_objects", 0).temporaries()
 
 
-def test_a_stop_flushes_and_the_bytes_are_the_same_afterwards(make_run: MakeRun, scripted: type[Scripted]) -> None:
+def test_a_stop_flushes_and_the_bytes_are_the_same_afterwards(
+    make_run: MakeRun, scripted: type[Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_shard, "DRAIN_SECONDS", 0.0)
     calm, stopped = (make_run(name, settings=["extract_objects.model=scripted"]) for name in ("calm", "stopped"))
     run_shard(calm, "extract_objects", 0)
     seen = iter(range(1000))

@@ -14,6 +14,7 @@ from shardmill.models.contract import DetectRequest, Reply
 from shardmill.models.images import UnreadableImage
 from shardmill.models.prefetch import ImagePrefetcher
 from shardmill.util.errors import ModelDied
+from shardmill.util.signals import stopping_when
 
 
 @dataclass
@@ -116,6 +117,19 @@ def test_only_requests_of_one_group_share_a_batch_and_none_waits_for_ever() -> N
 def test_a_dead_device_ends_the_worker_at_once() -> None:
     with pytest.raises(ModelDied, match="illegal memory access"):
         answers(Model(dies_at="image30"), ask(100))
+
+
+def test_a_worker_that_is_to_stop_gets_what_was_made_and_no_more_is() -> None:
+    model = Model()
+    batches: Batches[DetectRequest] = Batches(model, BatchSize(8), "the model")
+    asked = False
+    with stopping_when(lambda: asked):
+        found = []
+        for reply in batches.stream(ask(500)):
+            found.append(reply.key)
+            asked = len(found) >= 3
+    batches.close()
+    assert len(found) == sum(model.seen) < 50
 
 
 def test_requests_are_taken_in_the_callers_thread_and_no_further_than_the_window() -> None:

@@ -1,9 +1,13 @@
+import errno
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from shardmill.store import journal as journal_module
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_header, read_records
 
 ROWS = [
@@ -34,12 +38,39 @@ def test_records_outlive_a_killed_process_a_moment_after_they_were_made(tmp_path
         "from shardmill.store.journal import Journal, JournalHeader, JournalRecord\n"
         "journal = Journal(pathlib.Path(sys.argv[1]), JournalHeader('f'))\n"
         "journal.append(JournalRecord((1,), rows=[{'a': 'text'}]))\n"
-        "time.sleep(0.15)\n"
         "journal.append(JournalRecord((2,), rows=[{'a': 'text'}]))\n"
+        "time.sleep(1.0)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     assert subprocess.run([sys.executable, "-c", program, path], timeout=60).returncode == -9
     assert [record.key for record in read_records([path], {"f"})] == [(1,), (2,)]
+
+
+def test_a_record_is_written_though_none_follows(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "a.journal", JournalHeader("f"))
+    journal.append(ROWS[0])
+    deadline = time.monotonic() + 30
+    while not list(read_records([tmp_path / "a.journal"], {"f"})):
+        assert time.monotonic() < deadline, "it is still in the buffer"
+        time.sleep(0.02)
+    journal.close()
+
+
+def test_a_disk_that_fails_between_two_records_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed fsync is reported once: whoever comes next must hear of it."""
+    journal = Journal(tmp_path / "a.journal", JournalHeader("f"))
+
+    def failing(handle: int) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        patch.setattr(journal_module, "FLUSH_SECONDS", 0.3)
+        journal.append(ROWS[0])
+        assert journal._thread is not None
+        journal._thread.join(30)
+    with pytest.raises(OSError, match="the disk fails"):
+        journal.close()
 
 
 @pytest.mark.parametrize("cut", range(1, 60))

@@ -25,6 +25,7 @@ from shardmill.models.loading import device_of, dtype_of, end_tokens_of, loading
 from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
 from shardmill.models.weights import weights_digest
 from shardmill.util.errors import ModelDied, UserError
+from shardmill.util.signals import stop_requested
 
 if TYPE_CHECKING:
     from shardmill.models.caption.minigpt4_parts import VisualTokenCache
@@ -134,7 +135,7 @@ class MiniGpt4Captioner(SettingsModel):
                     else:
                         visual_tokens.expect(request.image)
                         waiting.append(prepared)
-                if not waiting:
+                if not waiting or stop_requested():
                     return
                 batch = [waiting.popleft() for _ in range(min(self._batch_size, len(waiting)))]
                 replies = self._answer(batch, visual_tokens)

@@ -28,6 +28,7 @@ from shardmill.models.generate.store import Format, code_digest, image_digest, i
 from shardmill.models.loading import device_of
 from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
 from shardmill.util.errors import ModelDied, UserError
+from shardmill.util.signals import stop_requested
 
 log = logging.getLogger("shardmill")
 
@@ -217,9 +218,10 @@ class DiffusersGenerator(SettingsModel):
                         yield row
                     else:
                         waiting.append(row)
-                encoded = self._batch(self._next_batch(waiting), encoder) if waiting else None
+                stopping = stop_requested()
+                encoded = self._batch(self._next_batch(waiting), encoder) if waiting and not stopping else None
                 written, writing = writing, []
-                if running is not None:
+                if running is not None and not stopping:
                     writing = [writers.submit(*work) for work in self._generate(running)]
                 for future in written:
                     yield future.result()

@@ -18,12 +18,14 @@ from typing import Any, Generic, Literal, TypeVar
 
 from shardmill.models.contract import Finish, Reply, Usage
 from shardmill.models.text.schemas import closed_schema
+from shardmill.util.signals import stop_requested
 
 SchemaMode = Literal["json_schema", "json_object", "none"]
 WEAKER: dict[SchemaMode, SchemaMode] = {"json_schema": "json_object", "json_object": "none"}
 """What to ask of a server that refuses a schema mode."""
 MAX_FORMATS = 256
 MAX_DETAIL = 600
+POLL_SECONDS = 0.5
 DELIVERY_SECONDS = 0.002
 """How long finished replies are collected before the waiting thread is woken up for them."""
 REFUSED = "refused by the server"
@@ -182,7 +184,10 @@ class ReplyStream(Generic[Sent, Received]):
         self._finished: list[asyncio.Future[Received]] = []
 
     def replies(self, requests: Iterable[Sent]) -> Generator[Received, None, None]:
-        """Take requests as there is room for them; yield their replies as they arrive."""
+        """Take requests as there is room for them; yield their replies as they arrive.
+
+        Ends early when the worker is to stop and no reply has come for POLL_SECONDS.
+        """
         source = iter(requests)
         pending, ready = 0, deque[asyncio.Future[Received]]()
         try:
@@ -196,8 +201,12 @@ class ReplyStream(Generic[Sent, Received]):
                         self._loop.call_soon_threadsafe(self._start_tasks, batch)
                 if not pending:
                     return
-                if not ready:
-                    ready.extend(self._delivered.get())
+                while not ready:
+                    try:
+                        ready.extend(self._delivered.get(timeout=POLL_SECONDS))
+                    except queue.Empty:
+                        if stop_requested():
+                            return
                 task = ready.popleft()
                 pending -= 1
                 if task.cancelled():

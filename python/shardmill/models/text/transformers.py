@@ -21,6 +21,7 @@ from shardmill.models.loading import device_of, dtype_of, end_tokens_of, loading
 from shardmill.models.settings import SettingsModel, read_settings, require_model
 from shardmill.models.text.settings import TextSettings
 from shardmill.util.errors import ModelDied, UserError
+from shardmill.util.signals import stop_requested
 
 log = logging.getLogger("shardmill")
 
@@ -111,7 +112,7 @@ class TransformersModel(SettingsModel):
                     yield prepared
                 else:
                     waiting.append(prepared)
-            if not waiting:
+            if not waiting or stop_requested():
                 return
             batch = self._next_batch(waiting)
             replies = self._answer_batch(batch)

@@ -123,8 +123,9 @@ class VllmModel(SettingsModel):
                     self._loop.add_request(engine_request)
                 if not in_flight:
                     return
-                reply = self._reply(self._next_output(outputs), in_flight)
-                yield reply
+                if (output := self._next_output(outputs)) is None:
+                    return
+                yield self._reply(output, in_flight)
         finally:
             self._loop.abort_requests(outputs, set(in_flight))
 
@@ -189,7 +190,9 @@ class VllmModel(SettingsModel):
         if self.settings.structured == "none":
             return
         secret, request = make_probe()
-        (reply,) = self.stream([request])
+        reply = next(self.stream([request]), None)
+        if reply is None:  # the worker is to stop
+            return
         if secret not in str(reply.result):
             raise UserError(
                 f"{self.settings.model} is not constrained to JSON schemas by {self.settings.structured}: for one code it gave "

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shardmill.util.errors import ModelDied
+from shardmill.util.signals import stop_requested
 
 POLL_SECONDS = 1.0
 CLOSE_SECONDS = 30.0
@@ -89,12 +90,14 @@ class EngineLoop:
         self._thread.join(timeout=CLOSE_SECONDS)
 
     def wait_for_output(self, outputs: queue.SimpleQueue[Any]) -> Any:
-        """The next output or rejection of a stream. Raises ModelDied when none will come."""
+        """The next output or rejection of a stream; None when the worker is to stop. Raises ModelDied when none will come."""
         while True:
             try:
                 return outputs.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 self._check_engine()
+                if stop_requested():
+                    return None
 
     def _check_engine(self) -> None:
         """Raises ModelDied if the engine has failed, was killed, or is stuck in a step."""
