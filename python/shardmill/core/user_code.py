@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from shardmill.models.registry import set_code_loader
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError, did_you_mean
 
 VARIABLE = "SHARDMILL_CODE"
@@ -188,10 +189,9 @@ def remember_code(run: Path, references: Mapping[str, str]) -> None:
     file = _state_file(run)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps({"run": str(run.resolve()), "code": dict(references)}), encoding="utf-8")
-        temporary.chmod(0o600)
-        temporary.replace(file)
+        with replacing(file) as content:
+            os.fchmod(content.fileno(), 0o600)
+            content.write(json.dumps({"run": str(run.resolve()), "code": dict(references)}).encode())
     except OSError:  # a home that cannot be written: the next command has to name the code again
         return
 

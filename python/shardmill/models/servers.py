@@ -52,7 +52,8 @@ class Announcement:
     """A server's file in the folder, and its key beside it: there from the first `beat` until `withdraw`."""
 
     def __init__(self, folder: Path, server: Server, key: str | None = None):
-        self.path = folder / f"{server.node}-{server.pid}.json"
+        # The port too: two containers may have one host name, and the same process numbers.
+        self.path = folder / f"{server.node}-{server.pid}-{urlsplit(server.url).port or 0}.json"
         self._server, self._key = server, key
 
     @property

@@ -5,11 +5,7 @@ Memory does not grow with the files: see `join_matching`.
 
 from __future__ import annotations
 
-import glob
-import os
 import shutil
-import socket
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +16,7 @@ from shardmill.recaption.foreign import ForeignCaptions
 from shardmill.recaption.image_keys import ImageKeys
 from shardmill.recaption.join_matching import IndexCounts, JoinProgress, Matching, MatchTally, Report, weight
 from shardmill.recaption.names import ORIGINAL
-from shardmill.util.atomic import replacing
+from shardmill.util.atomic import replacing, temporary_folder
 from shardmill.util.errors import UserError, did_you_mean
 
 __all__ = ["IndexCounts", "JoinProgress", "JoinResult", "join_captions"]
@@ -72,10 +68,8 @@ def join_captions(
     _check_room(scratch, size)
     writer = MultiTextWriter(out, [TextSlot(name=name) for name in names], missing, fallback, details)
     tally = MatchTally(indexes={name: IndexCounts() for name in joined})
-    _sweep(scratch, f"{out.name}.joining-")
-    temporary = tempfile.TemporaryDirectory(prefix=f"{out.name}.joining-{_here()}-{os.getpid()}-", dir=scratch)
-    with temporary as folder, open(Path(folder, "notes"), "w+b") as notes:
-        matching = Matching(Path(folder), names, ImageKeys(image_root), size, notes, report)
+    with temporary_folder(scratch / f"{out.name}.joining") as folder, open(folder / "notes", "w+b") as notes:
+        matching = Matching(folder, names, ImageKeys(image_root), size, notes, report)
         matching.read(files, [ORIGINAL, *(name for name in joined for _ in indexes[name])], tally)
         matching.match(tally)
         if missing == "fail":
@@ -100,28 +94,6 @@ def _check_sources(names: Sequence[str], indexes: Mapping[str, Sequence[Path]]) 
     unused = [name for name in indexes if name not in names]
     if unused:
         raise UserError(f"the index {unused[0]!r} is none of the texts {', '.join(names)}; add it to --texts or leave it out")
-
-
-def _here() -> str:
-    return socket.gethostname().split(".")[0].replace("-", "_") or "host"
-
-
-def _sweep(folder: Path, prefix: str) -> None:
-    """Remove what joins to the same file left that were killed on this machine."""
-    for left in folder.glob(f"{glob.escape(prefix)}*-*-*"):
-        host, pid, _ = left.name.removeprefix(prefix).split("-", 2)
-        if host == _here() and pid.isdecimal() and not _alive(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _check_room(folder: Path, size: int) -> None:

@@ -16,7 +16,7 @@ from shardmill.store.frames import LIST, read_frame, real_lists, write_frame
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_stage, refuse
-from shardmill.util.atomic import discard, make_folder, replacing, sync_file, sync_folder, temporary_name
+from shardmill.util.atomic import discard, make_folder, put_in_place, replacing, sync_file, temporary_name
 from shardmill.util.errors import UserError, did_you_mean
 
 ROW_GROUP = 50_000
@@ -101,7 +101,6 @@ def _write_parquet(parts: Sequence[Path], kinds: Kinds, path: Path, part_format:
     try:
         register_io_source(frames, schema=schema).sink_parquet(temporary, row_group_size=ROW_GROUP)
         sync_file(temporary)
-        temporary.replace(path)
-        sync_folder(path.parent)
+        put_in_place(temporary, path)
     finally:
         discard(temporary)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from shardmill.store.layout import ShardFiles
 from shardmill.util.atomic import link_if_absent
+from shardmill.util.processes import has_ended, machine, process_start
 
 RENEW_SECONDS = 20.0
 STALE_SECONDS = 180.0
@@ -48,28 +49,12 @@ class LeaseOwner:
         """Its process is gone from this machine, or SLURM has requeued its job, as `seen_by`."""
         if self.job and self.job == seen_by.job and self.restart < seen_by.restart:
             return True
-        return self.machine == seen_by.machine and process_start(self.pid) != self.started
+        return self.machine == seen_by.machine and has_ended(self.machine, self.pid, self.started)
 
 
 def this_process(attempt: str = "", node: str = "", job: str = "", restart: int = 0, log: str = "") -> LeaseOwner:
     """This process as an owner."""
-    return LeaseOwner(attempt, _machine(), os.getpid(), process_start(os.getpid()), node, job, restart, log)
-
-
-def process_start(pid: int) -> str:
-    """When a process of this machine started, in clock ticks since boot; empty when there is none (a zombie is none)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
-
-
-def _machine() -> str:
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    with contextlib.suppress(OSError):
-        return f"{boot.read_text().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
-    return os.uname().nodename
+    return LeaseOwner(attempt, machine(), os.getpid(), process_start(os.getpid()), node, job, restart, log)
 
 
 def blocks(rows: int) -> list[tuple[int, int]]:

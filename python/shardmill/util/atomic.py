@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -16,11 +17,12 @@ from pathlib import Path
 from typing import IO
 
 from shardmill.util.errors import UserError
+from shardmill.util.processes import is_mark_of_this_machine, mark_has_ended, process_mark
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
-TEMPORARY = re.compile(r"\..+\.[0-9]{13}-(.*)-([0-9]+)-[0-9a-f]{6}\.tmp")
+TEMPORARY = re.compile(r"\..+\.[0-9]{13}-(.+)-[0-9a-f]{6}\.tmp")
 ABANDONED_SECONDS = 86_400.0
-"""A temporary file that nothing has written to for so long is abandoned."""
+"""A temporary file of another machine that nothing has written to for so long is abandoned."""
 MAX_NAMES = 20_000
 """How many names of a folder are searched for temporary files: a folder of images may have millions."""
 
@@ -29,11 +31,12 @@ _swept: set[Path] = set()
 
 def new_attempt() -> str:
     """A name for one attempt at a shard: sorts by time, and no two attempts on any host share it."""
-    return f"{time.time_ns() // 1_000_000:013d}-{_host()}-{os.getpid()}-{secrets.token_hex(3)}"
+    host = socket.gethostname().split(".")[0] or "host"
+    return f"{_milliseconds()}-{host}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def _host() -> str:
-    return socket.gethostname().split(".")[0] or "host"
+def _milliseconds() -> str:
+    return f"{time.time_ns() // 1_000_000:013d}"
 
 
 def sync_folder(folder: Path) -> None:
@@ -74,29 +77,63 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A unique name beside `path`, to be renamed to it. Such files that dead processes left in the folder are removed."""
+    """A unique name beside `path`, to be renamed to it. Those that ended processes left in the folder are removed."""
     if path.parent not in _swept:
         _swept.add(path.parent)
         with contextlib.suppress(OSError):
-            _sweep(path.parent)
-    return path.with_name(f".{path.name}.{new_attempt()}.tmp")
+            sweep(path.parent)
+    return path.with_name(f".{path.name}.{_milliseconds()}-{process_mark()}-{secrets.token_hex(3)}.tmp")
 
 
-def _sweep(folder: Path) -> None:
-    """Remove temporary files whose writers are known to be dead, or that are a day old."""
+def sweep(folder: Path) -> None:
+    """Remove the temporary files and folders of processes that have ended."""
     with os.scandir(folder) as names:
-        found = [match for entry in islice(names, MAX_NAMES) if (match := TEMPORARY.fullmatch(entry.name))]
-    for match in found:
-        path = folder / match[0]
-        dead = match[1] == _host() and not Path(f"/proc/{match[2]}").exists() and Path("/proc/self").exists()
-        if dead or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-            path.unlink(missing_ok=True)
+        found = [entry for entry in islice(names, MAX_NAMES) if TEMPORARY.fullmatch(entry.name)]
+    for entry in found:
+        with contextlib.suppress(FileNotFoundError):
+            path = Path(entry.path)
+            if is_abandoned(path):
+                shutil.rmtree(path) if entry.is_dir(follow_symlinks=False) else path.unlink()
+
+
+def is_abandoned(temporary: Path) -> bool:
+    """Whether the process that made a temporary file or folder has ended; of another machine's only its age is known."""
+    match = TEMPORARY.fullmatch(temporary.name)
+    assert match is not None, f"{temporary} is not a temporary name"
+    if is_mark_of_this_machine(match[1]):
+        return mark_has_ended(match[1])
+    times = [temporary.stat().st_mtime]
+    if temporary.is_dir():  # writing to a file does not touch its folder
+        times += [path.stat().st_mtime for path in temporary.iterdir()]
+    return time.time() - max(times) > ABANDONED_SECONDS
+
+
+@contextlib.contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` that is gone when the block ends."""
+    folder = temporary_name(path)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def discard(temporary: Path) -> None:
     """Remove a temporary file if it is still there. A second failure of the disk must not hide the first."""
     with contextlib.suppress(OSError):
         temporary.unlink()
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a durable temporary file its final name, durably. Raises UserError if it is gone."""
+    try:
+        os.replace(temporary, path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{temporary} was removed by another process before it could become {path.name}; run the command again"
+        ) from None
+    sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -109,8 +146,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
+        put_in_place(temporary, path)
     finally:
         discard(temporary)
 

@@ -383,6 +383,6 @@ def test_what_a_killed_join_left_goes_with_the_next(tmp_path: Path) -> None:
         "here = Path(sys.argv[1]); join.join_captions(here / 'o.jsonl', {'d': [here / 'd.json']}, here / 'm.jsonl')\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
-    assert [path.name for path in tmp_path.glob("m.jsonl.joining-*")]
+    assert [path.name for path in tmp_path.glob(".m.jsonl.joining.*.tmp")]
     join_captions(tmp_path / "o.jsonl", {"d": [tmp_path / "d.json"]}, tmp_path / "m.jsonl")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.json", "m.header.json", "m.jsonl", "o.jsonl"]

@@ -27,11 +27,11 @@ from shardmill.store.leases import (
     lease_path,
     live_blocks,
     live_blocks_of,
-    process_start,
     this_process,
 )
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import Stopped
+from shardmill.util.processes import process_start
 
 STAGE = "extract_objects"
 
