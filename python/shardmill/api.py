@@ -25,6 +25,7 @@ from shardmill.store.manifest import InputRecord
 from shardmill.store.plan import InputPlan, Plan, StagePlan, create_plan
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.trace import StageOutcome, explain
+from shardmill.store.verify import check_lineage, refuse
 from shardmill.tables.data_frames import as_polars
 from shardmill.util.atomic import new_attempt
 from shardmill.util.errors import UserError
@@ -202,8 +203,10 @@ class StageFrames:
         self.name = name if name == INGEST else run.stage(name).name
 
     def finished_shards(self) -> list[int]:
-        """The shards that are finished."""
-        return [shard for shard in range(self._run.num_shards) if self._run.manifest(self.name, shard) is not None]
+        """The shards that are finished. Raises UserError if one is of another origin than planned."""
+        check = check_lineage(self._run, [self.name], depth="origin")
+        refuse(self._run, check, allow_missing=True)
+        return check.finished
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """The rows that came out, one finished shard at a time; lists and JSON as values."""

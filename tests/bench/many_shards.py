@@ -28,7 +28,7 @@ from shardmill.store.leases import this_process
 from shardmill.store.manifest import FileRecord, InputRecord, Manifest
 from shardmill.store.plan import create_plan
 from shardmill.store.run_folder import INGEST, RunFolder
-from shardmill.store.verify import check_stage
+from shardmill.store.verify import check_lineage, check_stage
 
 STAGE = "extract_objects"
 ROWS = 600
@@ -137,11 +137,12 @@ def made_up_manifest(run: RunFolder, stage: str) -> Manifest:
     """A manifest for an empty part, as long as a real one."""
     empty = sha256(b"").hexdigest()
     record = FileRecord(name=run.files(stage, 0).part.name, sha256=empty, bytes=0)
+    source = InputRecord(stage=run.after(stage) or "input", sha256=run.plan.input.sha256 if stage == INGEST else empty)
     usage = {} if stage == INGEST else {"requests": 1.0, "prompt_tokens": 1.0, "completion_tokens": 1.0, "request_seconds": 1.0}
     return Manifest(
         stage=stage, shard=0, num_shards=run.num_shards, rows_in=ROWS, rows_out=ROWS, rejected=0, lines_out=ROWS,
         reasons={"empty caption": 0, "malformed answer": 0}, columns=run.kinds(stage), part=record, rejects=record,
-        input=InputRecord(stage=run.after(stage) or "input", sha256=empty), fingerprint=run.fingerprint(stage), usage=usage,
+        input=source, fingerprint=run.fingerprint(stage), usage=usage,
         seconds=600, host="node-0001", attempt="1700000000000-node-0001-1-abcdef", code_version="0.1.0",
         job={"SLURM_JOB_ID": "1234567", "SLURM_ARRAY_JOB_ID": "1234567", "SHARDMILL_NODE": "node-0001"},
     )  # fmt: skip
@@ -177,7 +178,8 @@ def cost_of_looks(folder: Path, shards: int) -> LookCost:
         ("plan", lambda: RunFolder(run.path).plan),
         ("first status", lambda: read_status(RunFolder(run.path), seen)),
         ("next status", lambda: read_status(RunFolder(run.path), seen)),
-        ("check of a stage", lambda: check_stage(RunFolder(run.path), stages[1], digests=False)),
+        ("check of a stage", lambda: check_stage(RunFolder(run.path), stages[0], depth="sizes")),
+        ("check of the lineage", lambda: check_lineage(RunFolder(run.path), RunFolder(run.path).leaves(), depth="origin")),
     ):
         begin = time.process_time()
         look()

@@ -104,6 +104,24 @@ INPUT_OPTIONS = (
 )
 
 
+def _shard_numbers(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[int]:
+    from shardmill.util.number_ranges import parse_ranges
+
+    try:
+        return sorted({number for text in texts for number in parse_ranges(text)})
+    except ValueError:
+        raise click.BadParameter("give numbers from 0 on, such as 3, or 0-7, or 1,4-6") from None
+
+
+shards_option = click.option(
+    "--shard",
+    "shards",
+    multiple=True,
+    callback=_shard_numbers,
+    help="which shards, counted from 0: 3, or 0-7, or 1,4-6; may be repeated (default: all)",
+)
+
+
 def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how to read an input and what to make of it."""
     for option in reversed(INPUT_OPTIONS):

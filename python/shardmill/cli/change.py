@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shardmill.cli.base import code_option, ingest_progress, run_argument
+from shardmill.cli.base import code_option, ingest_progress, run_argument, shards_option
 from shardmill.cli.launcher import launch_on_cluster
 from shardmill.cli.start import accept_changes, accept_code_option
 from shardmill.util.commands import CHANGE, command, command_line, print_next
@@ -87,11 +87,11 @@ def reopen_rejects(run: RunFolder, stage: str | None) -> None:
 @command(CHANGE)
 @run_argument
 @click.argument("stages", nargs=-1, required=True, metavar="STAGE…")
-@click.option("--shard", "shards", type=int, multiple=True, help="which shard, counted from 0; may be repeated (default: all)")
+@shards_option
 @click.option(
     "--redo",
     is_flag=True,
-    help="first archive what this stage and all after it made, then run the stage with the present code and prompts",
+    help="first archive what the first of these stages and all after it made, then run with the present code and prompts",
 )
 @click.option(
     "--set",
@@ -103,7 +103,12 @@ def reopen_rejects(run: RunFolder, stage: str | None) -> None:
 @accept_code_option
 @code_option
 def run(
-    folder: Path, stages: Sequence[str], shards: Sequence[int], redo: bool, settings: Sequence[str], accept_code_change: bool
+    folder: Path,
+    stages: Sequence[str],
+    shards: Sequence[int],
+    redo: bool,
+    settings: Sequence[str],
+    accept_code_change: bool,
 ) -> None:
     """Run one or more stages in this process, as a job on the cluster does, or redo a stage.
 
@@ -111,7 +116,7 @@ def run(
     python -m shardmill.PIPELINE.STAGE --run RUN --shard-index N does the same.
     """
     from shardmill.core.planning import redo as redo_stage
-    from shardmill.core.shard_runner import ModelPool
+    from shardmill.core.shard_runner import ModelPool, check_fingerprint, open_stage
     from shardmill.core.stage_main import run_with_progress
     from shardmill.store.run_folder import INGEST, RunFolder
     from shardmill.tables.ingest import ingest
@@ -121,9 +126,11 @@ def run(
     check_names(opened, stages, shards)
     if settings and not redo:
         raise UserError("--set changes the plan; add --redo, which makes the stage again")
-    if redo and len(stages) > 1:
-        raise UserError("--redo takes one stage; name the first one: all stages after it are made again too")
     if redo:
+        check_first(opened, stages)
+        for stage in stages if shards else ():  # before anything is archived: with some shards only, the plan stays
+            if stage != INGEST:
+                check_fingerprint(opened, open_stage(opened, stage))
         opened = redo_stage(opened, stages[0], settings, shards or None)
     if accept_code_change:
         opened = accept_changes(opened)
@@ -148,6 +155,17 @@ def check_names(run: RunFolder, stages: Sequence[str], shards: Sequence[int]) ->
             run.stage(stage)
         for index in shards:
             run.files(stage, index)
+
+
+def check_first(run: RunFolder, stages: Sequence[str]) -> None:
+    """Raise UserError unless all stages come after the first one, which is what a redo of it archives."""
+    from shardmill.store.run_folder import INGEST
+
+    first = stages[0]
+    after = run.downstream(first if first == INGEST else run.stage(first).name)
+    for stage in stages[1:]:
+        if (stage if stage == INGEST else run.stage(stage).name) not in after:
+            raise UserError(f"--redo archives {first} and the stages after it; {stage} is not one of them, so do it on its own")
 
 
 @command(CHANGE)

@@ -23,6 +23,7 @@ from shardmill.quality.significance import chi_square, two_shares
 from shardmill.store.manifest import Manifest, totals
 from shardmill.store.plan import Plan, StagePlan
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.verify import complete_manifests
 from shardmill.util.errors import UserError
 
 ALPHA = 0.01
@@ -47,13 +48,13 @@ def compare(a: RunFolder, b: RunFolder, rows: int = 10, seed: int = 0, progress:
         progress: called with the name of each step.
 
     Raises:
-        UserError: the runs are of different pipelines.
+        UserError: the runs are of different pipelines, or a shard is of another origin than planned.
     """
     if a.plan.pipeline != b.plan.pipeline:
         raise UserError(
             f"{a.path} is a run of {a.plan.pipeline} but {b.path} is one of {b.plan.pipeline}; only runs of one pipeline compare"
         )
-    manifests = [_by_stage(run.complete()) for run in (a, b)]
+    manifests = [_by_stage(complete_manifests(run)) for run in (a, b)]
     shards = [{stage: sorted(each) for stage, each in found.items()} for found in manifests]
     same_input = a.plan.input.sha256 == b.plan.input.sha256
     measures = measures_of(a)

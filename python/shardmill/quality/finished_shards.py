@@ -13,6 +13,7 @@ from shardmill.store.layout import INGEST_REJECTS, REJECTS
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import Task, shards_for
+from shardmill.store.verify import complete_manifests
 from shardmill.util.errors import UserError
 
 BATCH = 50_000
@@ -27,11 +28,14 @@ class FinishedShards:
         stages: Ingest and all stages, in the order of the plan.
         manifests: The manifests of the finished shards, by stage and shard.
         damaged: The paths of parts that are missing or have another size than their manifest says.
+
+    Raises:
+        UserError: A shard is of another origin than planned.
     """
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
-        complete = run.complete()
+        complete = complete_manifests(run)
 
         def rows_out(task: Task) -> int | None:
             return complete[task].rows_out if task in complete else None

@@ -14,8 +14,8 @@ from polars.io.plugins import register_io_source
 from shardmill.store.cells import DTYPES, Kinds
 from shardmill.store.frames import LIST, read_frame, real_lists, write_frame
 from shardmill.store.manifest import totals
-from shardmill.store.run_folder import RunFolder
-from shardmill.store.verify import check_stage, refuse
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.verify import check_lineage, refuse
 from shardmill.util.atomic import discard, make_folder, put_in_place, replacing, sync_file, temporary_name
 from shardmill.util.errors import UserError, did_you_mean
 
@@ -38,25 +38,24 @@ class Combined:
 def combine(run: RunFolder, stage: str, out: Path, *, allow_missing: bool = False) -> Combined:
     """Write all parts of a stage to one CSV, JSONL or Parquet file, by the suffix of `out`.
 
-    Every part is checked against its manifest first. Raises UserError naming the shards and the command that repairs them when
-    any is missing, corrupt, stale or of another fingerprint; `allow_missing` leaves unfinished shards out (nothing else) and
-    says so in the file's name.
+    Every part is checked against its manifest first, and its lineage back to ingest. Raises UserError naming the shards and the
+    command that repairs them when any is missing, corrupt, stale or of another fingerprint; `allow_missing` leaves unfinished
+    shards out (nothing else) and says so in the file's name.
     """
     format = SUFFIXES.get(out.suffix)
     if format is None:
         raise UserError(f"cannot tell the format of {out.name!r} by its suffix; {did_you_mean(out.suffix, SUFFIXES)}")
     if out.is_dir():
         raise UserError(f"{out} is a folder; give the name of a file")
-    check = check_stage(run, stage)
-    missing = list(check.missing)
-    if allow_missing:
-        check.missing = []
-    refuse(run, check)
-    if not check.manifests:
-        raise UserError(f"{check.stage} has no finished shard yet; nothing was written")
-    path = partial_name(out, len(check.manifests), run.num_shards) if missing else out
-    write_parts(run, check.stage, list(check.manifests), path, format)
-    sums = totals(check.manifests.values())
+    stage = INGEST if stage == INGEST else run.stage(stage).name
+    check = check_lineage(run, [stage])
+    refuse(run, check, allow_missing=allow_missing)
+    if not check.finished:
+        raise UserError(f"{stage} has no finished shard yet; nothing was written")
+    missing = check.left_out
+    path = partial_name(out, len(check.finished), run.num_shards) if missing else out
+    write_parts(run, stage, check.finished, path, format)
+    sums = totals(manifest for shard in check.finished if (manifest := run.manifest(stage, shard)))
     return Combined(path, sums["rows_in"], sums["rows_out"], sums["lines_out"], sums["reasons"], missing)
 
 

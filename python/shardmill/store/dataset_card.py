@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from shardmill import __version__
-from shardmill.store.manifest import totals
+from shardmill.store.manifest import Manifest, totals
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.atomic import file_digest, replacing
 
@@ -62,7 +62,16 @@ def write_card(
 
 def stage_entry(run: RunFolder, stage: str, shards: Sequence[int]) -> dict[str, Any]:
     """Yield and reasons of a stage over the shards, and what it was made with."""
-    sums = totals(manifest for shard in shards if (manifest := run.manifest(stage, shard)))
+    codes: set[str] = set()
+
+    def manifests() -> Iterator[Manifest]:
+        for shard in shards:
+            manifest = run.manifest(stage, shard)
+            if manifest is not None:
+                codes.add(manifest.fingerprint.get("code", ""))
+                yield manifest
+
+    sums = totals(manifests())
     entry: dict[str, Any] = {
         "stage": stage,
         "rows_in": sums["rows_in"],
@@ -71,7 +80,7 @@ def stage_entry(run: RunFolder, stage: str, shards: Sequence[int]) -> dict[str, 
         "usage": sums["usage"],
     }
     if stage != INGEST:
-        entry["code"] = sorted({made.fingerprint.get("code", "") for shard in shards if (made := run.manifest(stage, shard))})
+        entry["code"] = sorted(codes)
         planned = run.stage(stage)
         entry.update(after=planned.after, model=planned.model, options=planned.options, fingerprint=planned.fingerprint)
     return entry

@@ -127,13 +127,14 @@ def test_stages_and_shards_that_are_not_there(make_run: MakeRun, tmp_path: Path)
     assert "did you mean '.csv'" in refused("combine", run.path, "ingest", "--out", tmp_path / "x.cvs")
 
 
-def test_several_stages_are_run_in_their_order_and_redo_takes_one(make_run: MakeRun) -> None:
+def test_several_stages_are_run_in_their_order_and_a_redo_begins_with_the_first(make_run: MakeRun) -> None:
     run = make_run(num_shards=2)
     done = shardmill("run", run.path, "extract_objects", "propose_negatives", "--shard", 1)
     assert done.returncode == 0, done.stderr
     assert run.is_complete("propose_negatives", 1) and not run.is_complete("extract_objects", 0)
     assert "no stage 'propose'" in refused("run", run.path, "extract_objects", "propose")
-    assert "--redo takes one stage" in refused("run", run.path, "extract_objects", "propose_negatives", "--redo")
+    assert "extract_objects is not one of them" in refused("run", run.path, "propose_negatives", "extract_objects", "--redo")
+    assert "give numbers from 0 on" in refused("run", run.path, "extract_objects", "--shard", "3-1")
 
 
 def test_models_are_named_on_the_command_line(captions_csv: Path, tmp_path: Path) -> None:

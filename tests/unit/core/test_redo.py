@@ -96,7 +96,7 @@ def test_a_later_stage_of_a_shard_that_is_open_again_is_not_finished(run: RunFol
     manifest = run.manifest("extract_objects", 0)
     assert manifest is not None
     Shard(run, "extract_objects", 0).reopen_rejected(manifest)
-    with pytest.raises(UserError, match=r"propose_negatives: shards 0 of 4 are not finished; .*shardmill launch negbench"):
+    with pytest.raises(UserError, match=r"extract_objects: shards 0 of 4 are not finished; .*shardmill launch negbench"):
         combine(run, "propose_negatives", tmp_path / "x.csv")
     run_shard(run, "extract_objects", 0)
     combine(run, "propose_negatives", tmp_path / "x.csv")
