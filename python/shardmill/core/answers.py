@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from itertools import islice
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, ValidationError
+
+from shardmill.util.literals import read_literal
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -108,8 +109,8 @@ def _literal(text: str) -> Any:
     if not small or text[:1] + text[-1:] not in ("[]", "{}"):
         return None
     try:
-        return json.loads(json.dumps(ast.literal_eval(text)))  # a set has no order, and bytes are no text
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return json.loads(json.dumps(read_literal(text)))  # a set has no order, and bytes are no text
+    except (ValueError, RecursionError, TypeError):
         return None
 
 

@@ -6,7 +6,6 @@ JSON text. Python-literal lists, as older files have them (`"['dog', 'ball']"`),
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import unicodedata
@@ -15,6 +14,8 @@ from sys import float_info
 from typing import Any, Literal
 
 import polars as pl
+
+from shardmill.util.literals import read_literal
 
 Kind = Literal["text", "int", "float", "bool", "list", "json"]
 Kinds = Mapping[str, Kind]
@@ -62,11 +63,14 @@ def parse_json_cell(text: str) -> Any:
     if len(text) > MAX_LITERAL:
         raise ValueError(f"a cell of {len(text):,} characters is not JSON")
     try:
-        value = ast.literal_eval(text.strip())
+        value = read_literal(text)
+    except ValueError as error:
+        raise ValueError(f"neither JSON nor a Python literal: {error}") from error
+    try:
         dump_cell(value)  # not for sets, bytes or complex numbers, which no cell could hold again
-        return value
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise ValueError(f"neither JSON nor a Python literal: {text[:80]!r}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"not what JSON can hold: {text[:80]!r}") from error
+    return value
 
 
 def parse_list(text: str | None) -> list[str]:
