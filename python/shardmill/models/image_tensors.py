@@ -12,12 +12,11 @@ import numpy as np
 from PIL import Image
 
 from shardmill.models.failures import OUT_OF_MEMORY
-from shardmill.models.images import MAX_PIXELS, decode, read
+from shardmill.models.images import MAX_PIXELS, decode, orientation_of, read
 
 log = logging.getLogger("shardmill")
 
 Decoder = Literal["auto", "pillow", "nvjpeg"]
-ORIENTATION = 0x0112
 ORIENTATIONS = {3: (2, False), 6: (3, False), 8: (1, False), 2: (0, True), 4: (2, True), 5: (3, True), 7: (1, True)}
 """EXIF orientation: quarter turns to the left, then mirrored left to right or not."""
 END_OF_JPEG = b"\xff\xd9"
@@ -62,7 +61,7 @@ def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
             plain = image.format == "JPEG" and image.mode in ("RGB", "L") and image.info.get("adobe_transform") != 0
             if not plain or image.width * image.height > MAX_PIXELS:
                 return None
-            return image.width, image.height, int(image.getexif().get(ORIENTATION, 1))
+            return image.width, image.height, orientation_of(image)
     except Exception:  # noqa: BLE001 (Pillow raises many types on corrupt files)
         return None
 

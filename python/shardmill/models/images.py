@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import suppress
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from shardmill.models.archives import MemberNotFound, is_member, read_member
 
@@ -17,19 +19,42 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 512 << 20
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF tag, and its values for an image that is turned by 90 degrees."""
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF")
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF", "HEIF")
 """Formats that are opened. Some others that Pillow knows are programs: it has Ghostscript execute an image in EPS."""
 TIFF_SIZE = (256, 257)
 """The tags of a TIFF's width and height."""
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Modes of 16-bit grey images."""
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits of a shade that cameras and scanners give; a file says 16 for most of them."""
+PNG, PNG_TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+"""How a PNG begins, and its chunks of text and of colour profiles."""
+REFUSED = (ValueError, SyntaxError, UnidentifiedImageError)
+"""What Pillow raises for these chunks: for their size, and for their damage."""
 
 
 @lru_cache(maxsize=1)
 def known_formats() -> tuple[str, ...]:
-    """Those of FORMATS that this machine's Pillow can read."""
+    """Those of FORMATS that this machine's Pillow can read; HEIF with the package pillow-heif."""
     Image.init()
+    with suppress(ImportError):
+        import_module("pillow_heif").register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def image_suffixes() -> set[str]:
+    """The suffixes of files, in lower case, that have one of the formats that can be read here."""
+    formats = known_formats()
+    return {suffix for suffix, format in Image.registered_extensions().items() if format in formats}
 
 
 class UnreadableImage(ValueError):
@@ -51,25 +76,50 @@ def size_of(reference: str) -> tuple[int, int]:
         member = is_member(reference)
         if not member and not Path(reference).is_file():
             raise UnreadableImage(f"no such file: {reference}")
-        source = io.BytesIO(read(reference)) if member else Path(reference)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source, formats=known_formats()) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise UnreadableImage(f"{width} x {height} pixels are more than {MAX_PIXELS:,}: {reference}")
-                turned = image.getexif().get(ORIENTATION) in SIDEWAYS
-                if image.format == "TIFF":  # its `size` is turned already in some versions of Pillow; its tags never are
-                    width, height = (int(image.tag_v2[tag]) for tag in TIFF_SIZE)
-    except UnreadableImage:
-        raise
-    except FileNotFoundError as error:
-        raise UnreadableImage(f"no such file: {reference}") from error
-    except UnidentifiedImageError as error:
-        raise UnreadableImage(f"not an image of a known format: {reference}") from error
-    except Exception as error:  # see decode
-        raise UnreadableImage(f"{type(error).__name__}: {error}: {reference}") from error
+        try:
+            return _size(io.BytesIO(read(reference)) if member else Path(reference), reference)
+        except REFUSED:
+            if not (data := _without_texts(read(reference))):
+                raise
+            return _size(io.BytesIO(data), reference)
+    except Exception as error:
+        raise _unreadable(error, reference) from error
+
+
+def _size(source: io.BytesIO | Path, reference: str) -> tuple[int, int]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(source, formats=known_formats()) as image:
+            width, height = image.size
+            _check_size(image, reference)
+            turned = orientation_of(image) in SIDEWAYS
+            if image.format == "TIFF":  # its `size` is turned already in some versions of Pillow; its tags never are
+                width, height = (int(image.tag_v2[tag]) for tag in TIFF_SIZE)
     return (height, width) if turned else (width, height)
+
+
+def _check_size(image: Image.Image, reference: str) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}: {reference}")
+
+
+def orientation_of(image: Image.Image) -> int:
+    """How an image is to be turned; 1, not at all, where its EXIF data cannot be read."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 (whatever a strange tag brings about, the picture is there)
+        return 1
+
+
+def _unreadable(error: Exception, reference: str) -> UnreadableImage:
+    """Pillow raises many types on corrupt files (SyntaxError, struct.error, zlib.error, ...)."""
+    if isinstance(error, UnreadableImage):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return UnreadableImage(f"no such file: {reference}")
+    if isinstance(error, UnidentifiedImageError):
+        return UnreadableImage(f"not an image of a known format: {reference}")
+    return UnreadableImage(f"{type(error).__name__}: {error}: {reference}")
 
 
 def read(reference: str) -> bytes:
@@ -95,26 +145,50 @@ def decode(data: bytes, reference: str) -> Image.Image:
     if not data:
         raise UnreadableImage(f"the file is empty: {reference}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=known_formats()) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UnreadableImage(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}: {reference}")
-                if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-                    raise UnreadableImage(f"an animation of {image.n_frames} frames: {reference}")
-                if image.mode == "F":
-                    raise UnreadableImage(f"numbers without a known range of grey: {reference}")
-                upright = ImageOps.exif_transpose(image)
-                return (_eight_bits(upright) if upright.mode in DEEP else upright).convert("RGB")
-    except UnreadableImage:
-        raise
-    except UnidentifiedImageError as error:
-        raise UnreadableImage(f"not an image of a known format: {reference}") from error
-    except Exception as error:  # Pillow raises many types on corrupt files (SyntaxError, struct.error, zlib.error, ...)
-        raise UnreadableImage(f"{type(error).__name__}: {error}: {reference}") from error
+        try:
+            return _decode(data, reference)
+        except REFUSED:
+            if not (bare := _without_texts(data)):
+                raise
+            return _decode(bare, reference)
+    except Exception as error:
+        raise _unreadable(error, reference) from error
+
+
+def _decode(data: bytes, reference: str) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a large image, and of strange EXIF tags
+        with Image.open(io.BytesIO(data), formats=known_formats()) as image:
+            _check_size(image, reference)
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+                raise UnreadableImage(f"an animation of {image.n_frames} frames: {reference}")
+            if image.mode == "F":
+                raise UnreadableImage(f"numbers without a known range of grey: {reference}")
+            image.load()  # a TIFF is turned by that in some versions of Pillow, which then drop its tag
+            turn = UPRIGHT.get(orientation_of(image))
+            upright = image if turn is None else image.transpose(turn)
+            return (_eight_bits(upright) if upright.mode in DEEP else upright).convert("RGB")
+
+
+def _without_texts(data: bytes) -> bytes:
+    """A PNG without texts and colour profiles, at whose size or damage Pillow stops; nothing for other formats."""
+    if not data.startswith(PNG):
+        return b""
+    kept, at = [PNG], len(PNG)
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in PNG_TEXTS:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """A 16-bit grey image with its range brought to 8 bits; Pillow's own conversion cuts off all above 255."""
-    values = np.asarray(image).astype(np.int64)
-    return Image.fromarray(np.clip(values >> 8 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8))
+    """A grey image of up to 16 bits with its range brought to 8 bits; Pillow's own conversion cuts off all above 255.
+
+    The range is the smallest usual one that holds its brightest shade: a file of 16 bits often has a scan of 12.
+    """
+    values = np.clip(np.asarray(image).astype(np.int64), 0, None)
+    bits = int(values.max(initial=0)).bit_length()
+    depth = next((depth for depth in DEPTHS if bits <= depth), bits)
+    return Image.fromarray((values >> (depth - 8)).astype(np.uint8))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shardmill.models.images import UnreadableImage, open_image
+from shardmill.models.images import UnreadableImage, open_image, size_of
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -96,7 +96,7 @@ def test_images_are_read_inside_tar_files(tmp_path: Path) -> None:
             open_image(reference)
     with tarfile.open(tmp_path / "small.tar.gz", "w:gz") as tar:
         tar.add(shard, "inner")
-    with pytest.raises(UnreadableImage, match="not an uncompressed tar"):
+    with pytest.raises(UnreadableImage, match="not a plain tar"):
         open_image(f"{tmp_path}/small.tar.gz::inner")
 
 
@@ -107,3 +107,38 @@ def test_a_tar_file_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
             tar.add(tmp_path / "a.png", "a.png")
         os.utime(tmp_path / "shard.tar", ns=(width, width))
         assert open_image(f"{tmp_path}/shard.tar::a.png").width == width
+
+
+@pytest.mark.parametrize("chunk", ["text", "profile", "damaged"])
+def test_a_png_with_much_text_or_a_damaged_profile_is_opened(tmp_path: Path, chunk: str) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    info, path = PngInfo(), tmp_path / "a.png"
+    if chunk == "text":
+        info.add_text("parameters", "steps " * 500_000, zip=True)
+    Image.new("RGB", (5, 4), "red").save(path, pnginfo=info, icc_profile=bytes(3 << 20) if chunk == "profile" else None)
+    if chunk == "damaged":
+        data = path.read_bytes()
+        path.write_bytes(data[:33] + struct.pack(">I", 4) + b"tEXta\0bc" + b"\0\0\0\0" + data[33:])
+    image = open_image(str(path))
+    assert image.size == size_of(str(path)) == (5, 4) and image.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_turned_jpeg_with_a_strange_exif_tag_is_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x9286] = "a comment"
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
+    data = (tmp_path / "a.jpg").read_bytes()
+    position = data.index(b"\x92\x86")
+    # a comment of four bytes that are floats: Pillow reads them, and cannot write them again
+    odd = data[: position + 2] + struct.pack(">HII", 5, 1, 8) + data[position + 12 :]
+    (tmp_path / "a.jpg").write_bytes(odd)
+    assert open_image(str(tmp_path / "a.jpg")).size == size_of(str(tmp_path / "a.jpg")) == (20, 30)
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(8, 255), (10, 255), (12, 255), (14, 255), (16, 255)])
+def test_grey_of_any_depth_is_as_bright_as_its_range_says(tmp_path: Path, bits: int, expected: int) -> None:
+    Image.fromarray(np.array([[0, (1 << bits) - 1]], dtype=np.uint16)).save(tmp_path / "deep.png")
+    image = open_image(str(tmp_path / "deep.png"))
+    assert [image.getpixel((x, 0))[0] for x in (0, 1)] == [0, expected]
