@@ -73,7 +73,10 @@ def csv_blocks(case: tuple[bytes, str, str], folder: Path) -> None:
 
 
 def csv_round_trip(case: tuple[list[list[str]], str, str, int], folder: Path) -> None:
-    """What Python's csv module writes comes back, unless a cell has so many lines that its quote counts as never closed."""
+    """What Python's csv module writes comes back, unless a cell has so many lines that its quote counts as never closed.
+
+    Records with a NUL are set aside.
+    """
     rows, delimiter, ending, quoting = case
     if any(cell.count("\n") > MAX_FIELD_LINES for row in rows for cell in row):
         return
@@ -85,7 +88,9 @@ def csv_round_trip(case: tuple[list[list[str]], str, str, int], folder: Path) ->
         writer.writerow(["one", "two", "three"])
         writer.writerows(rows)
     found = contents(CsvTable(path, "csv", delimiter, "standard", "utf-8", 64))
-    assert not found[2] and cells(found[1]) == [[cell or None for cell in row] for row in rows]
+    whole = [row for row in rows if not any("\0" in cell for cell in row)]
+    assert len(found[2]) == len(rows) - len(whole)
+    assert cells(found[1]) == [[cell or None for cell in row] for row in whole]
 
 
 def json_blocks(case: bytes, folder: Path) -> None:

@@ -92,6 +92,8 @@ def start(folder: Path, pipeline: str, input: Path, options: dict[str, Any]) -> 
     from shardmill.core.planning import start_run
 
     run = start_run(folder, new_run(input, pipeline, options), ingest_progress())
+    for note in run.plan.input.notes:
+        print_note(f"{input}: {note}")
     note_missing_images(run)
     return run
 

@@ -109,9 +109,10 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
     wanted = Selection(min_words=new.min_words or 1, total=new.total, seed=new.seed) if new.min_words or new.total else None
     known = existing is not None and existing.input.sha256 == sha256 and existing.input.reading == reading
     if existing is not None and known and _same_selection(existing.input.selection, wanted):
-        rows, selection = existing.input.rows, existing.input.selection
+        rows, selection, notes = existing.input.rows, existing.input.selection, existing.input.notes
     else:
         rows, selection = _count(table, mapping, wanted, progress)
+        notes = table.notes()
     if rows == 0:
         raise UserError(f"{new.input} has no rows below its header")
     root = (new.image_root or (new.input if new.input.is_dir() else new.input.parent)).resolve()
@@ -140,6 +141,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
             image_root=str(root),
             selection=selection,
             captioned=captioned or selection is not None,
+            notes=notes,
         ),
         stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root), mapping.values()),
         code_version=__version__,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import tarfile
 import threading
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from shardmill.util.parquet_probe import deadly
+from shardmill.util.tars import DamagedTar, TarContents, read_tar
 
 SEPARATOR = "::"
 OPEN_FILES = 64
@@ -46,7 +45,7 @@ def read_member(reference: str, most: int) -> bytes:
             raise MemberNotFound(f"{reference} names no row; write TABLE.parquet{SEPARATOR}COLUMN{SEPARATOR}ROW")
         return _cell(path, stamp, column, int(row))
     try:
-        offset, size = _members(path, stamp)[inside]
+        offset, size = _index(path, stamp).members[inside]
     except KeyError:
         raise MemberNotFound(f"{archive} has no member {inside!r}") from None
     if size > most:
@@ -55,21 +54,18 @@ def read_member(reference: str, most: int) -> bytes:
         return os.pread(file.fileno(), size, offset)
 
 
-def _members(path: Path, stamp: int) -> Mapping[str, tuple[int, int]]:
-    with _reading:
-        return _index(path, stamp)
-
-
 @lru_cache(maxsize=OPEN_FILES)
-def _index(path: Path, stamp: int) -> Mapping[str, tuple[int, int]]:
-    """The (offset, size) of each regular file in a tar. Members are read in place and never unpacked."""
+def _indexed(path: Path, stamp: int) -> TarContents:
     try:
-        with tarfile.open(path, "r:") as tar:
-            return {member.name: (member.offset_data, member.size) for member in tar if member.isreg() and not member.issparse()}
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise MemberNotFound(
-            f"{path} is not an uncompressed tar file ({error}); a compressed one has no random access"
-        ) from error
+        return read_tar(path)
+    except DamagedTar as error:
+        raise MemberNotFound(str(error)) from error
+
+
+def _index(path: Path, stamp: int) -> TarContents:
+    """Where each file in a tar is. Members are read in place and never unpacked."""
+    with _reading:
+        return _indexed(path, stamp)
 
 
 def _cell(path: Path, stamp: int, column: str, row: int) -> bytes:

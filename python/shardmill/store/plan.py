@@ -34,7 +34,8 @@ class InputReading(BaseModel):
 class InputPlan(BaseModel):
     """The input table. `columns` are those of the ingest parts, with their kinds; `rows` counts all its records.
 
-    A record without a caption is rejected if the run is `captioned`: if a stage reads captions.
+    A record without a caption is rejected if the run is `captioned`: if a stage reads captions. `notes` say what of the input was
+    guessed and what was passed over.
     """
 
     path: str
@@ -48,6 +49,7 @@ class InputPlan(BaseModel):
     image_root: str
     selection: Selection | None = None
     captioned: bool = True
+    notes: list[str] = Field(default_factory=list)
 
 
 class Resources(BaseModel):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from shardmill.store.manifest import counted
 from shardmill.util.errors import UserError, name_list
 
 ROW_ID = "row_id"
@@ -20,6 +21,7 @@ WRONG_CELLS = "wrong number of cells"
 MALFORMED_JSON = "malformed json"
 NOT_AN_OBJECT = "not an object"
 MALFORMED_CSV = "malformed csv"
+NUL_BYTE = "NUL byte"
 
 RAW_LIMIT = 2_000
 MAX_RECORD = 64 * 2**20
@@ -27,6 +29,7 @@ BATCH_ROWS = 20_000
 BATCH_BYTES = 8 * 2**20
 UNDECODABLE_SHARE = 0.01
 DIGEST_BLOCK = 2**20
+KINDS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -103,17 +106,29 @@ class Table(ABC):
         self.columns = list(columns)
         self.encoding = encoding
         self.ignored_keys: set[str] = set()
+        self.passed_over: Counter[str] = Counter()
         check_columns(path, self.columns)
+
+    def notes(self) -> list[str]:
+        """What was left out of what `batches` gave, for people."""
+        notes = []
+        if self.ignored_keys:
+            notes.append(f"columns that are not read: {name_list(sorted(self.ignored_keys))}")
+        if self.passed_over:
+            notes.append(f"passed over: {counted(dict(self.passed_over.most_common(KINDS_SHOWN)))}")
+        return notes
 
     @abstractmethod
     def _batches(self) -> Iterator[Batch]: ...
 
     def batches(self) -> Iterator[Batch]:
-        """All records in file order. An empty cell and `""` are both null. With no encoding given, a first batch
-        with more than 1 % undecodable records raises UserError: the file has another encoding.
+        """All records in file order. An empty cell and `""` are both null.
+
+        A record with a NUL is set aside: no table may hold one. With no encoding given, a first batch with more than 1 %
+        undecodable records raises UserError: the file has another encoding.
         """
         judged = self.encoding is not None
-        for batch in self._batches():
+        for batch in map(without_nuls, self._batches()):
             if not batch.bad and not batch.frame.height:
                 continue
             if not judged:
@@ -137,6 +152,22 @@ class Table(ABC):
             raise not_utf8(self.path, undecodable[0].line, f"{len(undecodable)} of its first {total} records are not")
 
 
+def without_nuls(batch: Batch) -> Batch:
+    """The batch with the records that have a NUL in a cell among the bad ones."""
+    names = [name for name in batch.frame.columns if name not in (ROW_ID, LINE)]
+    has_nul = pl.any_horizontal(False, *(pl.col(name).str.contains("\0", literal=True).fill_null(False) for name in names))
+    found = batch.frame.filter(has_nul)
+    if not found.height:
+        return batch
+    bad = [*batch.bad]
+    for row in found.iter_rows(named=True):
+        name = next(name for name in names if "\0" in (row[name] or ""))
+        detail = f"column {name}; remove it (in UTF-8: tr -d '\\000' < FILE > NEW)"
+        raw = raw_text("\t".join(row[name] or "" for name in names).replace("\0", "\ufffd").encode("utf-8", "replace"))
+        bad.append(BadRecord(row[ROW_ID], row[LINE], NUL_BYTE, detail, raw))
+    return Batch(batch.frame.filter(~has_nul), sorted(bad, key=lambda record: record.row_id))
+
+
 def not_utf8(path: Path, line: int, extent: str = "its header is not") -> UserError:
     """The error for a file that is not UTF-8, with what to do about it."""
     return UserError(
@@ -158,6 +189,8 @@ def check_columns(path: Path, columns: Sequence[str]) -> None:
         raise UserError(
             f"{path}: {name_list(map(repr, patterns))} cannot name a column: Polars takes it for a pattern. Rename it."
         )
+    if nul := [name for name in columns if "\0" in name]:
+        raise UserError(f"{path}: the name of the column {nul[0]!r} has a NUL byte. Rename it.")
     taken = [name for name in (ROW_ID, LINE) if name in columns]
     if taken:
         names = ", ".join(map(repr, taken))

@@ -194,7 +194,10 @@ def _as_lists(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, list[dict
     rejects = []
     for row_id, line, cell in frame.select("row_id", "line", column).iter_rows():
         try:
-            cells.append(storable(dump_cell(parse_list(cell))))
+            items = parse_list(cell)
+            if any("\0" in item for item in items):
+                raise ValueError("a text with a NUL byte")
+            cells.append(storable(dump_cell(items)))
         except ValueError as error:
             cells.append(None)
             rejects.append(_reject(row_id, line, "unreadable cell", f"{column}: {error}", cell or ""))

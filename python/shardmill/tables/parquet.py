@@ -108,6 +108,8 @@ def _text(name: str, kind: pl.DataType) -> pl.Expr:
         wrapped = len(f'{{"{_WRAPPED}":')
         inner = document.str.slice(wrapped, document.str.len_chars() - wrapped - 1)
         text = pl.when(column.is_not_null()).then(inner).otherwise(None)
+    elif kind == pl.Duration:
+        text = column.dt.to_string("iso")
     elif kind.is_float():
         text = column.fill_nan(None).cast(pl.String)
     else:
@@ -115,12 +117,8 @@ def _text(name: str, kind: pl.DataType) -> pl.Expr:
     return pl.when(text != "").then(text).alias(name)
 
 
-def _holds_bytes(kind: object) -> bool:
-    if isinstance(kind, pl.Struct):
-        return any(_holds_bytes(inner.dtype) for inner in kind.fields)
-    if isinstance(kind, (pl.List, pl.Array)):
-        return _holds_bytes(kind.inner)
-    return kind == pl.Binary
+def _holds_bytes(kind: pl.DataType) -> bool:
+    return "Binary" in repr(kind)
 
 
 def _decodable(values: pl.Series) -> bool:
@@ -137,4 +135,6 @@ def _is_utf8(value: bytes) -> bool:
 
 def _unreadable(path: Path, error: BaseException) -> UserError:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return UserError(f"{path} cannot be read as Parquet: {first}. Is it complete?")
+    return UserError(
+        f"{path} cannot be read as Parquet: {first}. If it is complete, leave out the column whose type Polars cannot read."
+    )

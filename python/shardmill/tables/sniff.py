@@ -47,19 +47,11 @@ def sniff_format(path: Path, encoding: str | None) -> str:
             if start.startswith(mark):
                 raise UserError(f"{path} is {name.upper()} text. Pass --encoding {name}.")
     text = _first_text(path, encoding)
-    if "\0" in text:
-        raise _nul_bytes(path, text)
+    if 10 * sum(map(text.count, "\0\ufffd")) > len(text) and "\0" in text:
+        raise UserError(f"{path} is not a text table: it has NUL bytes. If it is text, pass --encoding, for example utf-16-le.")
     if not text.strip():
         raise UserError(f"{path} is empty.")
     return kind if kind in ("csv", "tsv", "jsonl") else _sniff_text(text, kind)
-
-
-def _nul_bytes(path: Path, text: str) -> UserError:
-    """The error for a text with NUL bytes: a few by accident, or another encoding or binary data throughout."""
-    if 10 * sum(map(text.count, "\0\ufffd")) > len(text):
-        return UserError(f"{path} is not a text table: it has NUL bytes. If it is text, pass --encoding, for example utf-16-le.")
-    line = text[: text.index("\0")].count("\n") + 1
-    return UserError(f"{path} has a NUL byte, the first on line {line}. Remove every one (in UTF-8: tr -d '\\000' < FILE > NEW).")
 
 
 def sniff_delimiter(path: Path, encoding: str | None) -> str:

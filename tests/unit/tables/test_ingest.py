@@ -255,3 +255,31 @@ def test_a_shard_of_nothing_but_empty_captions_is_complete(tmp_path: Path) -> No
     run = run_of(write_captions(tmp_path / "c.csv", ["", " ", "a dog", ""]), num_shards=4)
     assert [run.read_part(INGEST, shard)[0].height for shard in range(4)] == [0, 0, 1, 0]
     assert list(pl.read_csv(run.files(INGEST, 0).rejects).columns) == list(INGEST_REJECTS)
+
+
+@pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "json", "parquet"])
+@pytest.mark.parametrize("before", [2, 3_000])
+def test_a_record_with_a_nul_is_rejected_wherever_it_is(tmp_path: Path, format: str, before: int) -> None:
+    frame = pl.DataFrame({"caption": ["a dog on a grey sofa"] * before + ["a \0cat", "a horse"]})
+    path = tmp_path / f"t.{format}"
+    if format in ("csv", "tsv"):
+        frame.write_csv(path, separator="," if format == "csv" else "\t")
+    elif format == "parquet":
+        frame.write_parquet(path)
+    else:
+        records = [json.dumps(record) for record in frame.to_dicts()]
+        path.write_text("\n".join(records) if format == "jsonl" else f"[{','.join(records)}]")
+    run = run_of(path)
+    (reject,) = rejects(run)
+    assert (reject["row_id"], reject["reason"], reject["detail"][:14]) == (str(before), "NUL byte", "column caption")
+    assert len(rows(run)) == before + 1
+    assert not any(b"\0" in run.files(INGEST, shard).part.read_bytes() for shard in range(3))
+
+
+def test_a_list_as_numpy_prints_it_is_an_unreadable_cell(tmp_path: Path) -> None:
+    cells = ["['dog' 'sofa']", "['dog'\n 'sofa']", "['dog', 'sofa']", "(\"dog\" 'sofa',)", '["dog" "sofa"]']
+    pl.DataFrame({"caption": "x", "names": cells}).write_csv(tmp_path / "t.csv")
+    run = run_of(tmp_path / "t.csv", list_columns=["names"])
+    assert [row["names"] for row in rows(run)] == ['["dog","sofa"]']
+    assert [(reject["row_id"], reject["reason"]) for reject in rejects(run)] == [(at, "unreadable cell") for at in "0134"]
+    assert "numpy" in rejects(run)[0]["detail"]

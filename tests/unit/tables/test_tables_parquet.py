@@ -115,3 +115,16 @@ def test_a_table_is_read_in_memory_that_does_not_grow_with_its_pictures(tmp_path
     told = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout.split()
     assert told[:2] == ["2400", "2399"]
     assert int(told[2]) < 80 and int(told[3]) < 140, told
+
+
+def test_spans_of_time_are_read_and_maps_of_bytes_left_out(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    bytes_by_name = pa.array([[("a", b"\xff")], None], pa.map_(pa.string(), pa.binary()))
+    columns = {"span": pa.array([90, None], pa.duration("s")), "spans": pa.array([[1], None], pa.list_(pa.duration("s")))}
+    pq.write_table(pa.table({**columns, "map": bytes_by_name}), tmp_path / "t.parquet")
+    table = open_table(tmp_path / "t.parquet")
+    (batch,) = table.batches()
+    assert batch.frame.rows() == [(0, 1, "PT1M30S", '["PT1S"]'), (1, 2, None, None)]
+    assert table.notes() == ["columns that are not read: map"]

@@ -34,6 +34,10 @@ def rows(path: Path) -> list[tuple[str | None, ...]]:
     return [row for batch in open_table(path).batches() for row in batch.frame.select("image", "caption").iter_rows()]
 
 
+def images(path: Path) -> list[str]:
+    return [image for batch in open_table(path).batches() for image in batch.frame["image"]]
+
+
 NO_ORIGINAL = ["merge_captions.texts=[detail]"]
 
 
@@ -96,3 +100,83 @@ def test_runs_that_read_no_captions_start_from_pictures_alone(tmp_path: Path) ->
     assert listed.read_part("ingest", 0)[0].height == 2
     with pytest.raises(UserError, match="captions"):
         start_run(tmp_path.with_name("other"), NewRun(input=tmp_path / "list.json"))
+
+
+def test_a_folder_that_links_lead_back_into_is_read_once(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    (folder / "1.png").write_bytes(png(9))
+    (folder / "more" / "2.png").write_bytes(png(9))
+    (tmp_path / "beside.png").write_bytes(png(9))
+    for name, target in {"self": ".", "up": "..", "more/back": "../..", "again": "more", "lost.png": "nowhere"}.items():
+        (folder / name).symlink_to(target)
+    table = open_table(folder)
+    assert images(folder) == ["1.png", "again/2.png"]
+    list(table.batches())
+    assert table.passed_over == {
+        "links to folders that were read already": 4,
+        "links that lead nowhere, devices and pipes": 1,
+    }
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".jp2", ".avif", ".ppm", ".JPG"])
+def test_every_format_that_can_be_read_is_a_picture(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"1{suffix}").write_bytes(b"")
+    assert images(tmp_path) == [f"1{suffix}"]
+
+
+SAMPLE = {"0001.jpg": png(9), "0001.seg.png": png(9), "0001.txt": b"a dog", "0001.json": b"{}"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_mask_of_a_sample_is_no_picture_and_takes_no_caption(tmp_path: Path, order: int) -> None:
+    (tmp_path / "folder").mkdir()
+    for name, data in SAMPLE.items():
+        (tmp_path / "folder" / name).write_bytes(data)
+    tar = write_tar(tmp_path / "a.tar", dict(list(SAMPLE.items())[::order]))
+    assert rows(tmp_path / "folder") == [("0001.jpg", "a dog")]
+    assert rows(tar) == [("a.tar::0001.jpg", "a dog")]
+    table = open_table(tar)
+    list(table.batches())
+    assert table.notes() == ["passed over: .json 1, .seg.png 1"]
+
+
+def test_dots_in_names_make_no_mask_of_a_picture(tmp_path: Path) -> None:
+    for name in ("2024.jpg", "2024.05.01.jpg", "img.jpg", "img.copy.jpg", "only.seg.png", "v1.2 b.jpg"):
+        (tmp_path / name).write_bytes(png(9))
+    for name in ("img.copy.txt", "only.txt", "2024.05.01.txt"):
+        (tmp_path / name).write_text(name)
+    assert rows(tmp_path) == [
+        ("2024.05.01.jpg", "2024.05.01.txt"),
+        ("2024.jpg", None),
+        ("img.copy.jpg", "img.copy.txt"),
+        ("img.jpg", None),
+        ("only.seg.png", "only.txt"),
+        ("v1.2 b.jpg", None),
+    ]
+
+
+def test_texts_behind_all_pictures_of_a_tar_are_their_captions(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", {"1.png": png(9), "2.png": png(9), "2.txt": b"two", "1.txt": b"one"})
+    assert rows(tar) == [("a.tar::1.png", "one"), ("a.tar::2.png", "two")]
+
+
+def test_a_tar_that_is_not_whole_is_refused_with_the_byte(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", {f"{number}.png": png(9) for number in range(10)})
+    data = bytearray(tar.read_bytes())
+    data[4 * 1024 + 150] ^= 0xFF
+    (tmp_path / "b.tar").write_bytes(data)
+    with pytest.raises(UserError, match=r"b\.tar is damaged at byte 4,096"):
+        images(tmp_path / "b.tar")
+    (tmp_path / "b.tar").write_bytes(tar.read_bytes() * 2)
+    with pytest.raises(UserError, match="several members of one name"):
+        images(tmp_path / "b.tar")
+    (tmp_path / "b.tar").write_bytes(tar.read_bytes() + write_tar(tmp_path / "c.tar", {"x.png": png(7)}).read_bytes())
+    assert len(images(tmp_path / "b.tar")) == 11 and open_image(f"{tmp_path}/b.tar::x.png").width == 7
+
+
+def test_what_is_passed_over_is_noted_in_the_plan(tmp_path: Path) -> None:
+    for name in ("1.png", "2.heic", "notes.md"):
+        (tmp_path / name).write_bytes(png(9))
+    run = start_run(tmp_path.with_name("noted"), NewRun(input=tmp_path, pipeline="recaption", settings=NO_ORIGINAL))
+    assert run.plan.input.notes == ["passed over: .heic 1, .md 1"]
