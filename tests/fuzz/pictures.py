@@ -23,12 +23,13 @@ from shardmill.core.planning import NewRun, start_run
 from shardmill.core.registry import split_stage, stage_class
 from shardmill.core.stage import Context
 from shardmill.models.archives import MemberNotFound, read_member
-from shardmill.models.images import MAX_PIXELS, UnreadableImage, image_suffixes, open_image, size_of
+from shardmill.models.images import MAX_PIXELS, UnreadableImage, open_image, size_of
 from shardmill.store.cells import parse_list
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.verify import check_stage
 from shardmill.tables import open_table
 from shardmill.util.errors import UserError
+from shardmill.util.image_formats import image_suffixes
 
 KINDS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "ICO", "PCX")
 HEADS = [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run\n%%EOF\n", b"GIF89a", b"\x89PNG\r\n\x1a\n"]

@@ -20,12 +20,13 @@ from PIL import Image
 
 from shardmill.export.folder import MAKING
 from shardmill.models.archives import is_member
-from shardmill.models.images import UnreadableImage, decode, known_formats, read
+from shardmill.models.images import UnreadableImage, decode, read
 from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.store.run_folder import RunFolder
 from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.atomic import new_attempt, write_durably
 from shardmill.util.errors import UserError
+from shardmill.util.image_formats import known_formats
 
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
 THREADS, MAX_WAITING = 8, 32

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import suppress
-from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from shardmill.models.archives import MemberNotFound, is_member, read_member
+from shardmill.util.image_formats import known_formats
 
 MAX_PIXELS = 100_000_000
 """A larger image is refused before it is decoded: a file of a few kilobytes can claim to be terabytes."""
@@ -28,8 +26,6 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF", "HEIF")
-"""Formats that are opened. Some others that Pillow knows are programs: it has Ghostscript execute an image in EPS."""
 TIFF_SIZE = (256, 257)
 """The tags of a TIFF's width and height."""
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -40,21 +36,6 @@ PNG, PNG_TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 """How a PNG begins, and its chunks of text and of colour profiles."""
 REFUSED = (ValueError, SyntaxError, UnidentifiedImageError)
 """What Pillow raises for these chunks: for their size, and for their damage."""
-
-
-@lru_cache(maxsize=1)
-def known_formats() -> tuple[str, ...]:
-    """Those of FORMATS that this machine's Pillow can read; HEIF with the package pillow-heif."""
-    Image.init()
-    with suppress(ImportError):
-        import_module("pillow_heif").register_heif_opener()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def image_suffixes() -> set[str]:
-    """The suffixes of files, in lower case, that have one of the formats that can be read here."""
-    formats = known_formats()
-    return {suffix for suffix, format in Image.registered_extensions().items() if format in formats}
 
 
 class UnreadableImage(ValueError):

@@ -10,9 +10,9 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from shardmill.models.images import image_suffixes
 from shardmill.tables.base import UNDECODABLE, BadRecord, Batch, BatchBuilder, Table, raw_text
 from shardmill.util.errors import UserError
+from shardmill.util.image_formats import image_suffixes
 from shardmill.util.tars import REPLACED, DamagedTar, read_tar
 
 UNREADABLE_TEXT = "unreadable text"
