@@ -67,6 +67,7 @@ class Cluster:
         self.env = _outer_env() | {"SLURM_CONF": str(folder / "etc" / "slurm.conf")}
         self.env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), self.env["PATH"], "/usr/sbin", "/sbin"])
         self._changed_partitions = False
+        self._restarted_nodes: set[str] = set()
 
     def run(self, *argv: str | Path, stdin: str | None = None, cwd: Path | None = None) -> str:
         """What a command prints, run as a user of this cluster. An exit code other than 0 fails the test with its output."""
@@ -142,10 +143,12 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """Power loss: its jobs are gone at once. SLURM notices after half a minute, and requeues them."""
+        self._restarted_nodes.add(node)
         self._script("node-kill", node)
 
     def drop_node(self, node: str) -> None:
         """Lost contact: the same for SLURM, but its jobs run on unseen until the node is back."""
+        self._restarted_nodes.add(node)
         self._script("node-drop", node)
 
     def raise_node(self, node: str) -> None:
@@ -168,6 +171,10 @@ class Cluster:
             self.run("scontrol", "reconfigure")
             self._changed_partitions = False
         self.wait_until(self._quiet, 60, "the queue is empty and all nodes are idle")
+        for node in sorted(self._restarted_nodes):  # the first job after a restart can be lost, which no test is about
+            job = self.submit("true", f"--nodelist={node}", "--time=1")
+            self.wait_until(lambda job=job: self.state(job) not in ("PENDING", "RUNNING", "COMPLETING"), 60, f"{node} takes jobs")
+        self._restarted_nodes.clear()
 
     def _quiet(self) -> bool:
         left = {each.id.partition("_")[0] for each in self.squeue() if each.state != "COMPLETING"}
@@ -187,8 +194,9 @@ class Cluster:
 
     def _describe(self) -> str:
         parts = [self.attempt("squeue", "-r", "-a").stdout, self.attempt("sinfo", "-N", "-l").stdout]
-        log = (self.folder / "log" / "slurmctld.log").read_text(errors="replace").splitlines()
-        return "\n".join([*parts, *log[-20:]])
+        for log in sorted((self.folder / "log").glob("slurm*d*.log")):
+            parts += [log.name, *log.read_text(errors="replace").splitlines()[-20:]]
+        return "\n".join(parts)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def test_a_requeued_job_runs_again_under_its_id(cluster: Cluster, tmp_path: Path
     cluster.requeue(job)
     cluster.wait_until(lambda: lines_of(log) == ["again ", "again 1"], 40, "it runs again")
     assert cluster.state(job) == "RUNNING"
-    cluster.wait_until(lambda: [attempt.state for attempt in cluster.sacct(job)] == ["REQUEUED", "RUNNING"], 10, "sacct")
+    cluster.wait_until(lambda: [attempt.state for attempt in cluster.sacct(job)] == ["REQUEUED", "RUNNING"], 60, "sacct")
 
 
 def test_an_element_is_requeued_alone(cluster: Cluster, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_job_of_a_lost_node_runs_again_on_the_other(cluster: Cluster, tmp_path
     cluster.wait_until(lambda: lines_of(log), 20, "it runs")
     node, process = lines_of(log)[0].split()
     cluster.kill_node(node)
-    cluster.wait_until(lambda: not is_alive(process), 5, "its process is dead")
+    cluster.wait_until(lambda: not is_alive(process), 30, "its process is dead")
     cluster.wait_until(lambda: len(lines_of(log)) == 2, 90, "it runs again")
     assert lines_of(log)[1].split()[0] == cluster.node_of(job) == other_node(node)
 
@@ -106,7 +106,7 @@ def test_a_time_limit_ends_the_job_and_does_not_queue_it_again(cluster: Cluster,
     cluster.wait_until(lambda: lines_of(log), 20, "it runs")
     cluster.expire(job)
     cluster.wait_for_state(job, "TIMEOUT", seconds=60)
-    cluster.wait_until(lambda: len(lines_of(log)) > 1, 5, "SIGTERM came")
+    cluster.wait_until(lambda: len(lines_of(log)) > 1, 30, "SIGTERM came")
     cluster.wait_for_empty(30)
     assert lines_of(log) == ["start", "TERM"]
     assert cluster.state(job) == "TIMEOUT"
