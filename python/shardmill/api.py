@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import polars as pl
 
 from shardmill.core.model_files import allow_model
+from shardmill.core.permissions import allow_models
 from shardmill.core.pipeline_file import PipelineFile, StageEntry, plan_stages, prompt_text
 from shardmill.core.registry import split_stage, stage_class
 from shardmill.core.shard_runner import run_shard
@@ -117,6 +118,7 @@ def _plan_frame(folder: Path, table: pl.DataFrame, entry: StageEntry, image_root
         code_version="",
         created="",
     )  # fmt: skip
+    allow_models(stage.model for stage in plan.stages)
     create_plan(folder, plan)
     run = RunFolder(folder)
     attempt = new_attempt()

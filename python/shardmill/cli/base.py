@@ -18,20 +18,23 @@ if TYPE_CHECKING:
 
 def _allow_code(ctx: click.Context, param: click.Parameter, references: tuple[str, ...]) -> None:
     if references:
+        from shardmill.core.permissions import allow_named
         from shardmill.core.user_code import allow_code
 
         for reference in references:
-            allow_code(reference)
+            if not allow_named(reference):
+                allow_code(reference)
 
 
 code_option = click.option(
     "--code",
     multiple=True,
-    metavar="FILE.py:NAME",
+    metavar="FILE.py:NAME|MODEL@COMMIT",
     expose_value=False,
     is_eager=True,
     callback=_allow_code,
-    help="code of your own that the run uses; only needed if another user, or a command on another machine, started the run",
+    help="code of your own that the run uses, or a model whose own code it runs; only needed if another user, or a command on "
+    "another machine, started the run",
 )
 
 run_argument = click.argument("folder", type=FOLDER, metavar="RUN")

@@ -35,6 +35,8 @@ def retry(folder: Path, stage: str | None, rejects: bool, again: bool) -> None:
     Failed shards get all their attempts back. With --rejects, finished shards of STAGE are opened again for their rejected rows;
     accepted rows are kept, in this and in all later stages.
     """
+    from shardmill.core.permissions import is_permitted_site
+    from shardmill.core.user_code import recall_code
     from shardmill.store.jobs import JobsFolder
     from shardmill.store.run_folder import RunFolder
 
@@ -45,7 +47,8 @@ def retry(folder: Path, stage: str | None, rejects: bool, again: bool) -> None:
     else:
         forget_failures(run, jobs, stage)
     submissions = jobs.submissions()
-    if submissions and again:
+    recall_code(folder)
+    if submissions and again and is_permitted_site(submissions[-1].site):
         launch_on_cluster(run, submissions[-1].site, submissions[-1].max_parallel, None, False, True)
     else:
         site = ("--site", submissions[-1].site) if submissions else ()

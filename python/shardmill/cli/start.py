@@ -84,7 +84,19 @@ def launch(
         run = redo_stage(run, redo, options["settings"] if input is None else ())
     if site == "local":
         ctx.exit(launch_here(run, workers, build))
+    allow_site(run, site)
     launch_on_cluster(run, site, max_parallel, shards_per_node, dry_run, build)
+
+
+def allow_site(run: RunFolder, site: str) -> None:
+    """Let later commands of this user, such as `retry`, use the site that the user names now."""
+    from shardmill.core import permissions
+    from shardmill.core.planning import code_of
+    from shardmill.core.user_code import remember_code
+    from shardmill.launch.site import load_site
+
+    permissions.allow_site(load_site(site).reference)
+    remember_code(run.path, code_of(run.plan))
 
 
 def start(folder: Path, pipeline: str, input: Path, options: dict[str, Any]) -> RunFolder:

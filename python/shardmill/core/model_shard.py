@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.core.in_flight import InFlightRequest, Pending, origin_of, usage_of
+from shardmill.core.permissions import check_model
 from shardmill.core.seeding import rng_of, seed_of
 from shardmill.core.stage import Answer, FollowUp, ModelCall, ModelStage, Reject
 from shardmill.models.contract import CaptionRequest, Model, Reply, TextRequest
@@ -127,6 +128,7 @@ class ModelShard:
         if name not in models:
             for other in [other for other, model in models.items() if model.fills_gpu]:
                 models.pop(other).close()
+            check_model(self.stage.name, self.planned.model)
             models[name] = open_model(self.stage.role, self.planned.model)
         return models[name]
 

@@ -10,13 +10,25 @@ from pathlib import Path
 from shardmill import __version__
 from shardmill.core.model_choice import use_models
 from shardmill.core.model_files import Thresholds
+from shardmill.core.permissions import allow_models, permitted
 from shardmill.core.pipeline import Pipeline
 from shardmill.core.pipeline_file import PipelineFile, StageEntry, load_pipeline, override, plan_stages
 from shardmill.core.registry import default_pipeline, find_pipeline, stage_class
 from shardmill.core.stage import Context, ModelStage
 from shardmill.core.user_code import allowed_code, is_reference, recall_code, remember_code
 from shardmill.store.journal import read_header
-from shardmill.store.plan import NAME, InputPlan, InputReading, Plan, StagePlan, create_plan, cut, load_plan, replace_plan
+from shardmill.store.plan import (
+    NAME,
+    InputPlan,
+    InputReading,
+    PartFormat,
+    Plan,
+    StagePlan,
+    create_plan,
+    cut,
+    load_plan,
+    replace_plan,
+)
 from shardmill.store.publish import archive_files, published_files
 from shardmill.store.run_folder import INGEST, RunFolder, digest_of
 from shardmill.store.selection import Selection
@@ -51,7 +63,7 @@ class NewRun:
     image_root: Path | None = None
     encoding: str | None = None
     quoting: str = "auto"
-    part_format: str = "csv"
+    part_format: PartFormat = "csv"
     target_rows: int | None = None
     pipeline_file: PipelineFile = field(init=False)
 
@@ -79,7 +91,9 @@ class NewRun:
 
 def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> RunFolder:
     """Plan a run and ingest its input; with the run there already, check that it is the same and finish its ingest."""
-    create_plan(folder, make_plan(folder, new, progress))
+    plan = make_plan(folder, new, progress)
+    allow_models(stage.model for stage in plan.stages)
+    create_plan(folder, plan)
     remember_code(folder, code_of(load_plan(folder)))
     run = RunFolder(folder)
     ingest(run, progress)
@@ -87,9 +101,10 @@ def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
 
 
 def code_of(plan: Plan) -> dict[str, str]:
-    """The allowed references that a plan uses."""
+    """The allowed references and the permissions that a plan uses."""
     used = {plan.source, *(stage.source for stage in plan.stages), *(str(stage.model.get("kind")) for stage in plan.stages)}
-    return {name: location for name, location in allowed_code().items() if name in used}
+    found = {name: location for name, location in allowed_code().items() if name in used}
+    return {**found, **permitted(stage.model for stage in plan.stages)}
 
 
 def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> Plan:
@@ -223,7 +238,8 @@ def redo(
             Shard(run, short, shard).keep_rows(digest_of(dict(stage.fingerprint)))
     _set_aside(run, run.downstream(short), shards, kept)
     if stage_plans is not None:  # last: if this is interrupted earlier, nothing on disk contradicts the plan
-        replace_plan(run.path, run.plan.model_copy(update={"stages": stage_plans}))
+        plan = replace_plan(run.path, run.plan.model_copy(update={"stages": stage_plans}))
+        remember_code(run.path, code_of(plan))
     return RunFolder(run.path)
 
 
@@ -308,6 +324,7 @@ def stages_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -
     pipeline = override(PipelineFile(pipeline=plan.pipeline, source=plan.source or plan.pipeline, stages=entries), settings)
     context = Context(plan.seed, Path(plan.input.image_root))
     renewed = plan_stages(pipeline, plan.input.columns, context, plan.input.mapping.values())
+    allow_models([stage.model for stage in renewed], but=[stage.model for stage in plan.stages])
     for before, now in zip(plan.stages, renewed, strict=True):
         same = (before.fingerprint, before.attempts) == (now.fingerprint, now.attempts)
         if name is not None and before.name not in run.downstream(name) and not same:

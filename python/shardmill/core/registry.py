@@ -18,6 +18,7 @@ from shardmill.core.pipeline import Pipeline
 from shardmill.core.user_code import allow_code, describe, is_module, is_reference, load_code, name_of, recall_code, where
 from shardmill.util.errors import UserError, did_you_mean
 from shardmill.util.resources import PACKAGE, resource_names
+from shardmill.util.untrusted import is_plain_name
 
 if TYPE_CHECKING:
     import click
@@ -95,6 +96,8 @@ def _loaded_entry(entry: EntryPoint) -> Any:
 def _checked(found: Any, name: str) -> Pipeline:
     if not isinstance(found, Pipeline):
         raise UserError(f"{name} is a {type(found).__name__}, not a Pipeline; name the object made by shardmill.Pipeline(...)")
+    if not is_plain_name(found.name):
+        raise UserError(f"{name} is named {found.name!r}; a pipeline's name has letters, digits, underscores and hyphens only")
     names = [_name_of(each, name) for each in found.stages]
     doubled = sorted({each for each in names if names.count(each) > 1})
     if doubled:

@@ -23,6 +23,7 @@ from shardmill.models.registry import model_class, model_identity
 from shardmill.store.cells import Kind, dump_cell
 from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.store.layout import generated_image_path
+from shardmill.store.plan import RESERVED_NAMES
 from shardmill.util.errors import UserError, did_you_mean
 
 Row = Mapping[str, Any]
@@ -235,7 +236,6 @@ class TableStage(Stage):
 
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
-RESERVED = ("ingest", "jobs", "datasets", "superseded", "report", "exports", "audit")
 """Folders of a run that a stage cannot be called by."""
 
 
@@ -243,10 +243,10 @@ def check_declaration(stage: Stage) -> None:
     """Raises UserError, naming the class, for a stage that does not say what every stage must say."""
     kind = type(stage)
     short = stage.name.partition("-")[0]
-    if not NAME.fullmatch(short) or short in RESERVED:
+    if not NAME.fullmatch(short) or short in RESERVED_NAMES:
         raise UserError(
             f"{kind.__name__}.name is {short!r}; a stage is named by lower-case letters, digits and underscores, "
-            f"and not {', '.join(RESERVED)}"
+            f"and not {', '.join(RESERVED_NAMES)}"
         )
     for field in ("reads", "adds"):
         if not hasattr(stage, field):

@@ -24,6 +24,7 @@ from typing import Any
 from shardmill.models.registry import set_code_loader
 from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError, did_you_mean
+from shardmill.util.untrusted import MAX_RECORD_BYTES, read_private
 
 VARIABLE = "SHARDMILL_CODE"
 _loaded: dict[Path, ModuleType] = {}
@@ -198,14 +199,10 @@ def remember_code(run: Path, references: Mapping[str, str]) -> None:
 
 def recall_code(run: Path) -> None:
     """Allow what an earlier command of the same user named for this run. A file that others could have written does not count."""
-    file = _state_file(run)
     try:
-        status = file.stat()
-        if status.st_uid != os.getuid() or status.st_mode & 0o022:
-            return
-        kept = json.loads(file.read_text(encoding="utf-8"))["code"]
+        kept = json.loads(read_private(_state_file(run), MAX_RECORD_BYTES))["code"]
         allow_all({str(name): str(location) for name, location in kept.items() if name not in allowed_code()})
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, UserError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return
 
 

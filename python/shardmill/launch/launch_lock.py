@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from shardmill.store.jobs import JobsFolder
-from shardmill.store.leases import LeaseOwner, this_process
+from shardmill.store.leases import read_owner, this_process
 from shardmill.util.atomic import create_if_absent
 from shardmill.util.errors import UserError
 
@@ -25,9 +25,11 @@ def one_launch_at_a_time(jobs: JobsFolder) -> Iterator[None]:
     me = this_process()
     while not create_if_absent(path, json.dumps(asdict(me)).encode()):
         try:
-            other = LeaseOwner(**json.loads(path.read_bytes()))
+            other = read_owner(path)
         except FileNotFoundError:
             continue
+        except ValueError:
+            raise UserError(f"{path} is corrupt; remove it if no other launch of this run is under way") from None
         if not other.is_dead(me):
             raise UserError(f"another launch of this run is under way (process {other.pid}); if it is not, remove {path}")
         path.unlink(missing_ok=True)

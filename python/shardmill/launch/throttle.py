@@ -12,12 +12,16 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
+from pydantic import TypeAdapter
+
 from shardmill.launch import slurm
 from shardmill.store.jobs import ArrayRecord, JobsFolder
 from shardmill.util.atomic import create_if_absent, replacing
 from shardmill.util.errors import UserError
+from shardmill.util.untrusted import Count, read_untrusted
 
 SHARES = "shares.json"
+_SHARES = TypeAdapter(dict[str, Count])
 LOCK_SECONDS = 60.0
 HELD_BACK = {"Dependency", slurm.NEVER, "JobHeldUser", "JobHeldAdmin"}
 
@@ -83,6 +87,7 @@ def _apply(jobs: JobsFolder, wanted: Mapping[str, int]) -> None:
 def current_shares(jobs: JobsFolder) -> dict[str, int]:
     """How many elements of each array may run at once: as submitted, or as moved since."""
     shares = {array.job: array.parallel for submission in jobs.submissions() for array in submission.arrays}
-    with suppress(FileNotFoundError, ValueError):
-        shares.update(json.loads((jobs.path / SHARES).read_bytes()))
+    with suppress(FileNotFoundError, ValueError, UserError):
+        moved = _SHARES.validate_json(read_untrusted(jobs.path / SHARES))
+        shares.update({job: share for job, share in moved.items() if job in shares})
     return shares

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shardmill.models.contract import Model
 from shardmill.models.weights import weights_digest
@@ -40,6 +41,25 @@ class ModelSettings(BaseModel):
         return {**found, "weights": weights_digest(folder)} if self.loaded and folder.is_dir() else found
 
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class RemoteCodeSettings(ModelSettings):
+    """Settings of a model whose weights may come with Python code. It is run only if the user says so, for one commit of it."""
+
+    trust_remote_code: bool = Field(
+        False, description="run the Python code that comes with the weights; needs a commit as `revision`, or a folder"
+    )
+
+    @model_validator(mode="after")
+    def _check_remote_code(self) -> RemoteCodeSettings:
+        if self.trust_remote_code and not COMMIT.fullmatch(self.revision or "") and not Path(self.model).expanduser().is_dir():
+            raise ValueError(
+                "trust_remote_code runs code from the hub; name the commit that you trust (40 hex digits) as `revision`"
+            )
+        return self
+
+
 class SettingsModel(Model):
     """A model whose settings are the pydantic class `Settings`."""
 
@@ -61,7 +81,8 @@ def read_settings(settings: type[Settings], given: Mapping[str, Any]) -> Setting
             raise UserError(f"the model has no setting {name!r}; {did_you_mean(name, settings.model_fields)}") from None
         if first["type"] == "missing":
             raise UserError(f"the model needs the setting {name!r}: {settings.model_fields[name].description}") from None
-        raise UserError(f"setting {name} of the model: {first['msg']}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"setting {name} of the model: {message}" if name else f"the model: {message}") from None
 
 
 def require_model(model: str, file: str = "config.json") -> None:

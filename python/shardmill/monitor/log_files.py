@@ -105,7 +105,9 @@ def _parts(path: Path, stage: str, shard: int) -> Iterator[str]:
 
 def last_lines(path: Path, stage: str, shard: int, count: int) -> list[str]:
     """The last lines that a log has of a shard, safe to print; of the whole log if the worker died before it began the shard."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
+        if not path.is_file():  # the record of a failure may name anything
+            return []
         if found := _last(_parts(path, stage, shard), count):
             return found
         with open(path, encoding="utf-8", errors="replace", newline="\n") as lines:

@@ -12,17 +12,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
+from shardmill.store.plan import MAX_SHARDS
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.tasks import Task
 from shardmill.util.atomic import create_if_absent, new_attempt, replacing
 from shardmill.util.errors import UserError
+from shardmill.util.untrusted import CorruptRecord, Count, JobId, NodeName, PlainName, Seconds, read_model
 
 MAX_FAILURES = 3
 """A shard that fails this often without progress in between is quarantined."""
+
+
+Shard = Annotated[int, Field(ge=0, lt=MAX_SHARDS)]
 
 
 def now() -> str:
@@ -33,16 +38,16 @@ def now() -> str:
 class ArrayRecord(BaseModel):
     """A submitted job array: element k works on the shards `elements[k]` of `stage` with `workers` workers on one node."""
 
-    job: str
-    stage: str
-    elements: list[list[int]]
-    workers: int
-    gpus: int
-    cpus: int
-    minutes: int
+    job: JobId
+    stage: PlainName
+    elements: Annotated[list[list[Shard]], Field(min_length=1, max_length=MAX_SHARDS)]
+    workers: Count
+    gpus: Count
+    cpus: Count
+    minutes: Count
     depends: str = ""
-    chained_to: list[str] = Field(default_factory=list)
-    parallel: int = 0
+    chained_to: list[JobId] = Field(default_factory=list)
+    parallel: Count = 0
 
     def ids(self) -> list[str]:
         """The job id of each element. An array of one element is a plain job to submitit."""
@@ -54,23 +59,23 @@ class Submission(BaseModel):
 
     created: str = Field(default_factory=now)
     site: str
-    group: int = 0
-    max_parallel: int | None = None
+    group: int = Field(default=0, ge=0, le=MAX_SHARDS)
+    max_parallel: int | None = Field(default=None, ge=1, le=MAX_SHARDS)
     arrays: list[ArrayRecord] = Field(default_factory=list)
-    finish: str | None = None
+    finish: JobId | None = None
 
 
 class Allocation(BaseModel):
     """A node that one element has. It lasts until `ended`, or until the file was last touched."""
 
-    stage: str
-    job: str
-    restart: int = 0
-    node: str
-    gpus: int
-    cpus: int
-    started: float
-    ended: float | None = None
+    stage: PlainName
+    job: JobId
+    restart: Count = 0
+    node: NodeName
+    gpus: Count
+    cpus: Count
+    started: Seconds
+    ended: Seconds | None = None
     outcome: str = ""
 
     @property
@@ -84,13 +89,13 @@ class Failure(BaseModel):
     `stuck`: its job was stopped again and again without progress.
     """
 
-    stage: str
-    shard: int
+    stage: PlainName
+    shard: Shard
     kind: Literal["died", "error", "refused", "stuck"]
     message: str
-    node: str
-    job: str = ""
-    restart: int = 0
+    node: NodeName
+    job: JobId = ""
+    restart: Count = 0
     log: str = ""
     progressed: bool = False
     time: str = Field(default_factory=now)
@@ -99,11 +104,11 @@ class Failure(BaseModel):
 class BadNode(BaseModel):
     """A node that fails its health check, or everything it gets. Its failures do not count against the shards."""
 
-    node: str
+    node: NodeName
     reason: str
-    stage: str
-    job: str = ""
-    restart: int = 0
+    stage: PlainName
+    job: JobId = ""
+    restart: Count = 0
     time: str = Field(default_factory=now)
 
 
@@ -230,13 +235,11 @@ def _read(folder: Path, pattern: str, kind: type[Record]) -> Iterator[tuple[Path
     """The records of a folder in the order of their names. One that vanishes meanwhile is left out."""
     for path in sorted(folder.glob(pattern)):
         try:
-            yield path, kind.model_validate_json(path.read_bytes())
+            yield path, read_model(path, kind)
         except FileNotFoundError:
             continue
-        except ValidationError as error:
-            raise UserError(
-                f"{path} is damaged ({error.errors()[0]['msg']}); remove it: nothing but attempts at shards is lost"
-            ) from None
+        except CorruptRecord as error:
+            raise UserError(f"{path} is damaged ({error}); remove it: nothing but attempts at shards is lost") from None
 
 
 def record_bytes(record: BaseModel) -> bytes:

@@ -13,12 +13,18 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from shardmill.store.layout import ShardFiles
 from shardmill.util.atomic import link_if_absent
+from shardmill.util.errors import UserError
 from shardmill.util.processes import has_ended, machine, process_start
+from shardmill.util.untrusted import Count, JobId, NodeName, read_untrusted
 
 RENEW_SECONDS = 20.0
 STALE_SECONDS = 180.0
@@ -38,11 +44,11 @@ class LeaseOwner:
 
     attempt: str
     machine: str
-    pid: int
+    pid: Annotated[int, Field(ge=0, lt=2**31)]
     started: str
-    node: str = ""
-    job: str = ""
-    restart: int = 0
+    node: NodeName = ""
+    job: JobId = ""
+    restart: Count = 0
     log: str = ""
 
     def is_dead(self, seen_by: LeaseOwner) -> bool:
@@ -50,6 +56,14 @@ class LeaseOwner:
         if self.job and self.job == seen_by.job and self.restart < seen_by.restart:
             return True
         return self.machine == seen_by.machine and has_ended(self.machine, self.pid, self.started)
+
+
+_OWNER = TypeAdapter(LeaseOwner)
+
+
+def read_owner(path: Path) -> LeaseOwner:
+    """The owner that a file names. Raises FileNotFoundError, and UserError or ValueError if it names none."""
+    return _OWNER.validate_json(read_untrusted(path))
 
 
 def this_process(attempt: str = "", node: str = "", job: str = "", restart: int = 0, log: str = "") -> LeaseOwner:
@@ -71,10 +85,8 @@ def lease_path(files: ShardFiles, block: int) -> Path:
 def read_leases(files: ShardFiles, paths: Sequence[Path] | None = None) -> Iterator[tuple[int, LeaseOwner, float]]:
     """The leases on a shard: block, owner, and seconds since the owner last renewed it. `paths` are its leases if known."""
     for path in files.leases() if paths is None else paths:
-        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-            with open(path, encoding="utf-8") as file:
-                owner = LeaseOwner(**json.load(file))
-                age = time.time() - os.fstat(file.fileno()).st_mtime
+        with contextlib.suppress(FileNotFoundError, ValueError, LookupError, UserError):
+            owner, age = read_owner(path), time.time() - path.stat().st_mtime
             yield int(path.name.split(".block-")[1][:2]), owner, age
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from shardmill.store.cells import Kind
 from shardmill.util.errors import UserError
+from shardmill.util.untrusted import CorruptRecord, Count, Digest, PlainName, Seconds, read_model
 
 SLOW_FACTOR = 2.0
 """A shard that takes so many times the median of its stage is slow."""
@@ -19,16 +20,16 @@ SLOW_FACTOR = 2.0
 class FileRecord(BaseModel):
     """A file with the digest that its content must have."""
 
-    name: str
-    sha256: str
-    bytes: int
+    name: PlainName
+    sha256: Digest
+    bytes: int = Field(ge=0)
 
 
 class InputRecord(BaseModel):
     """The part that a shard was made from (for ingest: the input file)."""
 
-    stage: str
-    sha256: str
+    stage: PlainName
+    sha256: Digest
 
 
 class Manifest(BaseModel):
@@ -38,25 +39,26 @@ class Manifest(BaseModel):
     finished by earlier ones or by other workers.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
     format: int = 1
-    stage: str
-    shard: int
-    num_shards: int
-    rows_in: int
-    rows_out: int
-    rejected: int
-    lines_out: int
-    reasons: dict[str, int] = Field(default_factory=dict)
+    stage: PlainName
+    shard: Count
+    num_shards: Count
+    rows_in: Count
+    rows_out: Count
+    rejected: Count
+    lines_out: Count
+    reasons: dict[str, Count] = Field(default_factory=dict)
     columns: dict[str, Kind]
     part: FileRecord
     rejects: FileRecord
     input: InputRecord
     fingerprint: dict[str, str]
     accepted_code: list[str] = Field(default_factory=list)
-    round: int = 0
+    round: Count = 0
     usage: dict[str, float] = Field(default_factory=dict)
-    seconds: float = 0.0
-    elsewhere: int = 0
+    seconds: Seconds = 0.0
+    elsewhere: Count = 0
     started: str = ""
     finished: str = ""
     host: str = ""
@@ -80,13 +82,11 @@ class Manifest(BaseModel):
 def read_manifest(path: Path) -> Manifest | None:
     """The manifest at `path`, or None when there is none. Raises UserError when it is not readable as one."""
     try:
-        text = path.read_bytes()
+        return read_model(path, Manifest)
     except FileNotFoundError:
         return None
-    try:
-        return Manifest.model_validate_json(text)
-    except ValidationError as error:
-        raise UserError(f"{path} is corrupt ({error.errors()[0]['msg']}); delete it and run the shard again") from error
+    except CorruptRecord as error:
+        raise UserError(f"{path} is corrupt ({error}); delete it and run the shard again") from None
 
 
 def summary(rows_in: int, rows_out: int, reasons: dict[str, int], lines_out: int | None = None) -> str:

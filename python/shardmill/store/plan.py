@@ -10,16 +10,24 @@ import json
 from collections.abc import Mapping
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shardmill.store.cells import Kind
 from shardmill.store.selection import Selection
 from shardmill.util.atomic import create_if_absent, link_if_absent, make_folder, replacing
 from shardmill.util.errors import UserError
+from shardmill.util.untrusted import CorruptRecord, Count, Digest, PlainName, read_model, refuse_foreign_link
 
 NAME = "plan.json"
+INGEST = "ingest"
+RESERVED_NAMES = (INGEST, "jobs", "datasets", "superseded", "report", "exports", "audit")
+"""Folders of a run that are not those of stages."""
+PartFormat = Literal["csv", "jsonl", "parquet"]
+MAX_BYTES = 500_000_000
+MAX_SHARDS = 1_000_000
+MAX_STAGES = 1_000
 FORMAT = 2
 """1 was written by Shardmill 0.1, whose plans do not say which code they were made with."""
 
@@ -39,9 +47,9 @@ class InputPlan(BaseModel):
     """
 
     path: str
-    sha256: str
-    bytes: int
-    rows: int
+    sha256: Digest
+    bytes: int = Field(ge=0)
+    rows: Count
     format: str
     reading: InputReading = InputReading()
     mapping: dict[str, str] = Field(default_factory=dict)
@@ -55,12 +63,12 @@ class InputPlan(BaseModel):
 class Resources(BaseModel):
     """What a worker of a stage is given on a cluster. `minutes` is for one shard; a worker takes `shards_per_task`, in turn."""
 
-    model_config = ConfigDict(extra="forbid")
-    gpus_per_worker: int = Field(default=0, ge=0)
-    cpus_per_worker: int = Field(default=1, ge=1)
-    memory_gb: float = Field(default=4, gt=0)
-    minutes: float = Field(default=60, gt=0)
-    shards_per_task: int = Field(default=1, ge=1)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    gpus_per_worker: int = Field(default=0, ge=0, le=1_000)
+    cpus_per_worker: int = Field(default=1, ge=1, le=100_000)
+    memory_gb: float = Field(default=4, gt=0, le=1e6)
+    minutes: float = Field(default=60, gt=0, le=1e7)
+    shards_per_task: int = Field(default=1, ge=1, le=MAX_SHARDS)
 
     def __str__(self) -> str:
         return f"{self.gpus_per_worker} GPUs, {self.cpus_per_worker} CPUs, {self.memory_gb:g} GB"
@@ -69,7 +77,7 @@ class Resources(BaseModel):
 class Price(BaseModel):
     """What a model costs, in one currency of your own: per million tokens, and per GPU and hour."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     prompt: float = Field(default=0, ge=0)
     cached_prompt: float | None = Field(default=None, ge=0)
     completion: float = Field(default=0, ge=0)
@@ -101,15 +109,16 @@ class StagePlan(BaseModel):
         accepted: Earlier fingerprints whose rows the user accepted beside those of today's code.
     """
 
-    name: str
+    model_config = ConfigDict(allow_inf_nan=False)
+    name: PlainName
     source: str = ""
     role: str | None = None
     reads: list[str] = Field(default_factory=list)
-    after: str
+    after: PlainName
     prompt: str | None = None
     model: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
-    attempts: int = 3
+    attempts: int = Field(default=3, ge=1, le=1_000_000)
     resources: Resources = Resources()
     price: Price | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)
@@ -126,17 +135,47 @@ class Plan(BaseModel):
     """
 
     format: int = FORMAT
-    revision: int = 1
-    pipeline: str
+    revision: int = Field(default=1, ge=1, le=10**9)
+    pipeline: PlainName
     source: str = ""
     seed: int
     input: InputPlan
-    shards: list[tuple[int, int]]
-    part_format: str = "csv"
-    target_rows: int | None = None
-    stages: list[StagePlan]
+    shards: Annotated[list[tuple[Count, Count]], Field(min_length=1, max_length=MAX_SHARDS)]
+    part_format: PartFormat = "csv"
+    target_rows: Count | None = None
+    stages: Annotated[list[StagePlan], Field(max_length=MAX_STAGES)]
     code_version: str
     created: str
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Plan:
+        """A planned model has settings of its own: only the user's command may name a model file, which may name code."""
+        named = [stage.name for stage in self.stages if "file" in stage.model]
+        if named:
+            raise ValueError(f"the model of stage {named[0]} names a file")
+        return self
+
+    @model_validator(mode="after")
+    def _check_shards(self) -> Plan:
+        """The shards are cut out of the rows without gaps."""
+        bounds = [0, *(end for _, end in self.shards)]
+        if any(start != before or end < start for before, (start, end) in zip(bounds, self.shards, strict=False)):
+            raise ValueError("the row ranges of the shards have gaps or overlap")
+        if bounds[-1] != self.input.rows:
+            raise ValueError(f"the shards have {bounds[-1]:,} rows, the input {self.input.rows:,}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Plan:
+        """Each stage has a folder of its own and reads from a stage before it."""
+        known = {INGEST}
+        for stage in self.stages:
+            if stage.name in known or stage.name in RESERVED_NAMES:
+                raise ValueError(f"two folders of the run are named {stage.name}")
+            if stage.after not in known:
+                raise ValueError(f"stage {stage.name} reads from {stage.after}, which is not a stage before it")
+            known.add(stage.name)
+        return self
 
     def to_bytes(self) -> bytes:
         return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode("utf-8")
@@ -165,20 +204,20 @@ def load_plan(run: Path) -> Plan:
     """The plan of a run folder. Raises UserError when there is none or it is corrupt."""
     path = run / NAME
     try:
-        plan = Plan.model_validate_json(path.read_bytes())
+        plan = read_model(path, Plan, MAX_BYTES)
     except FileNotFoundError:
         raise UserError(
             f"{run} is not a run folder (it has no {NAME}); make one with: shardmill shard INPUT --run {run}"
         ) from None
-    except ValidationError as error:
-        raise UserError(
-            f"{path} is corrupt: {error.errors()[0]['msg']}; restore it from {run / 'superseded'} or start a new run"
-        ) from error
+    except CorruptRecord as error:
+        raise UserError(f"{path} is corrupt: {error}; restore it from {run / 'superseded'} or start a new run") from None
     if plan.format != FORMAT:
         raise UserError(
             f"{run} was planned by Shardmill {plan.code_version}, which did not record its code; finish it with that version "
             f"(pip install 'shardmill=={plan.code_version}') or start a new run in another folder"
         )
+    for name in (*RESERVED_NAMES, *(stage.name for stage in plan.stages)):
+        refuse_foreign_link(run / name)
     return plan
 
 

@@ -16,11 +16,11 @@ from shardmill.store.cells import Kind, decode
 from shardmill.store.frames import read_frame
 from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import FileRecord, Manifest, read_manifest
-from shardmill.store.plan import Plan, StagePlan, load_plan
+from shardmill.store.plan import INGEST, Plan, StagePlan, load_plan
 from shardmill.util.atomic import file_digest
 from shardmill.util.errors import UserError, did_you_mean
 
-INGEST = "ingest"
+__all__ = ["INGEST", "RunFolder", "digest_of"]
 
 
 def digest_of(fingerprint: dict[str, str]) -> str:

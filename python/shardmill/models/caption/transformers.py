@@ -12,11 +12,11 @@ from shardmill.models.caption.images import SHAPING, ImageSettings, chat_text
 from shardmill.models.contract import CaptionRequest, Reply, Usage
 from shardmill.models.loading import device_of, dtype_of, end_tokens_of, loading
 from shardmill.models.prefetch import ImagePrefetcher
-from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
+from shardmill.models.settings import ModelSettings, RemoteCodeSettings, SettingsModel, read_settings, require_model
 from shardmill.util.errors import UserError
 
 
-class TransformersCaptionSettings(ImageSettings, ModelSettings):
+class TransformersCaptionSettings(ImageSettings, RemoteCodeSettings):
     """Settings of a captioner through transformers."""
 
     shaping: ClassVar[tuple[str, ...]] = (*ModelSettings.shaping, *SHAPING, "dtype", "trust_remote_code")
@@ -26,7 +26,6 @@ class TransformersCaptionSettings(ImageSettings, ModelSettings):
     max_batch_size: int = Field(16, ge=1, description="largest batch; batches grow until memory is full, then halve")
     threads: int | None = Field(default=None, ge=1, description="threads that read and decode; all cores if not given")
     attn_implementation: str | None = Field(default=None, description="sdpa, eager, flash_attention_2, …")
-    trust_remote_code: bool = Field(False, description="run the Python code that comes with the weights; only if you trust it")
 
 
 class TransformersCaptioner(SettingsModel):

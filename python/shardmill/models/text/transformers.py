@@ -18,7 +18,7 @@ from pydantic import Field
 from shardmill.models.contract import Reply, Request, Sampling, TextRequest, Usage
 from shardmill.models.failures import OUT_OF_MEMORY, failure_message
 from shardmill.models.loading import device_of, dtype_of, end_tokens_of, loading
-from shardmill.models.settings import SettingsModel, read_settings, require_model
+from shardmill.models.settings import RemoteCodeSettings, SettingsModel, read_settings, require_model
 from shardmill.models.text.settings import TextSettings
 from shardmill.util.errors import ModelDied, UserError
 from shardmill.util.signals import stop_requested
@@ -32,7 +32,7 @@ MIN_PREFIX, PREFIX_SLACK, PREFIXES = 32, 16, 8
 and how many prefixes are kept."""
 
 
-class TransformersSettings(TextSettings):
+class TransformersSettings(RemoteCodeSettings, TextSettings):
     """Settings of a transformers model."""
 
     shaping = (*TextSettings.shaping, "dtype", "max_model_len", "trust_remote_code")
@@ -42,7 +42,6 @@ class TransformersSettings(TextSettings):
     max_model_len: int | None = Field(default=None, ge=16, description="prompt and answer together; the model's own if not given")
     max_batch_size: int = Field(32, ge=1, description="rows at the same time; halved by itself when memory runs out")
     attn_implementation: str | None = Field(default=None, description="sdpa, eager, flash_attention_2, …")
-    trust_remote_code: bool = Field(False, description="run the Python code that comes with the weights; only if you trust it")
 
 
 @dataclass

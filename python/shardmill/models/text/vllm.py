@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shardmill.models.contract import Reply, Request, TextRequest, Usage
 from shardmill.models.failures import OUT_OF_MEMORY, failure_message
-from shardmill.models.settings import SettingsModel, read_settings, require_model
+from shardmill.models.settings import RemoteCodeSettings, SettingsModel, read_settings, require_model
 from shardmill.models.text.schemas import choices_of, closed_schema, make_probe
 from shardmill.models.text.settings import TextSettings
 from shardmill.models.text.vllm_loop import EngineLoop, EngineRejection, EngineRequest
@@ -29,7 +29,7 @@ from shardmill.util.errors import ModelDied, UserError
 log = logging.getLogger("shardmill")
 
 
-class VllmSettings(TextSettings):
+class VllmSettings(RemoteCodeSettings, TextSettings):
     """Settings of a vLLM model."""
 
     shaping = (*TextSettings.shaping, "dtype", "quantization", "max_model_len", "lora", "structured", "trust_remote_code")
@@ -42,7 +42,6 @@ class VllmSettings(TextSettings):
     structured: Literal["guidance", "xgrammar", "outlines", "none"] = Field(
         "guidance", description="constrains answers to a schema"
     )
-    trust_remote_code: bool = Field(False, description="run the Python code that comes with the weights; only if you trust it")
     tensor_parallel_size: int | None = Field(default=None, ge=1, description="GPUs of one model (all that the worker has)")
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1, description="share of the GPU's memory to use")
     max_num_seqs: int | None = Field(default=None, ge=1, description="maximum concurrent sequences")
@@ -51,6 +50,12 @@ class VllmSettings(TextSettings):
     separate_process: bool = Field(True, description="the engine in a process of its own, beside the stage's work")
     stall_minutes: float = Field(20, gt=0, description="maximum time of one engine step")
     engine: dict[str, Any] = Field({}, description="other arguments of vLLM's EngineArgs")
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> VllmSettings:
+        if "trust_remote_code" in self.engine:
+            raise ValueError("trust_remote_code is a setting of its own, beside `revision`, and not one under `engine`")
+        return self
 
     def engine_args(self) -> dict[str, Any]:
         """The arguments of `EngineArgs`, but for those that are left to vLLM."""
