@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from shardmill.api import Run, StageFrames, open_run, run_stage
     from shardmill.core.model_stages import CaptionStage, DetectStage, GenerateStage, ScoreStage, TextStage
     from shardmill.core.pipeline import Pipeline
-    from shardmill.core.stage import Answer, Context, FollowUp, ModelCall, Options, Reject, Row, RowStage, Stage, TableStage
+    from shardmill.core.stage import Answer, Context, FittedStage, FollowUp, ModelCall, Options, Reject, Row, RowStage  # isort: skip
+    from shardmill.core.stage import Stage, TableStage
     from shardmill.export.tables import ExportTable, QuestionAnswer, TextSlots
     from shardmill.models.contract import Model, Reply, Sampling, Usage
     from shardmill.previews.frames import preview
@@ -27,7 +28,8 @@ _HOMES = {
     "shardmill.core.model_stages": ("CaptionStage", "DetectStage", "GenerateStage", "ScoreStage", "TextStage"),
     "shardmill.core.pipeline": ("Pipeline",),
     "shardmill.core.stage": (
-        "Answer", "Context", "FollowUp", "ModelCall", "Options", "Reject", "Row", "RowStage", "Stage", "TableStage",
+        "Answer", "Context", "FittedStage", "FollowUp", "ModelCall", "Options", "Reject", "Row", "RowStage", "Stage",
+        "TableStage",
     ),
     "shardmill.export.tables": ("ExportTable", "QuestionAnswer", "TextSlots"),
     "shardmill.previews.frames": ("preview",),
@@ -39,9 +41,9 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Answer", "CaptionStage", "Context", "DetectStage", "ExportTable", "FollowUp", "GenerateStage", "Model", "ModelCall",
-    "Options", "Pipeline", "QualityRule", "QuestionAnswer", "Reject", "Reply", "Row", "RowStage", "Run", "RunFolder",
-    "Sampling", "ScoreStage", "Stage", "StageFrames", "TableStage", "TextSlots", "TextStage", "Usage", "UserError",
+    "Answer", "CaptionStage", "Context", "DetectStage", "ExportTable", "FittedStage", "FollowUp", "GenerateStage", "Model",
+    "ModelCall", "Options", "Pipeline", "QualityRule", "QuestionAnswer", "Reject", "Reply", "Row", "RowStage", "Run",
+    "RunFolder", "Sampling", "ScoreStage", "Stage", "StageFrames", "TableStage", "TextSlots", "TextStage", "Usage", "UserError",
     "open_run", "preview", "run_stage",
 ]  # fmt: skip
 

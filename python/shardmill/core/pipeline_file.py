@@ -229,6 +229,7 @@ def plan_stages(
                 thresholds=own,
                 adds=adds,
                 fingerprint=stage.fingerprint(spec),
+                fit_rows=stage.fit_rows,
             )
         )
         available[entry.stage] = {**available[after], **adds}

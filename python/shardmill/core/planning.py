@@ -215,10 +215,11 @@ def redo(
 ) -> RunFolder:
     """Archive what a stage and all after it have made (of some shards only), to be made again with today's code and templates.
 
-    What was made is kept under `superseded/`. Without `shards` the plan gets a new revision with the fingerprints of today. Where
-    a stage is only to ask about more or fewer things than before (`ModelStage.extendable`), it goes on from the answers it has.
-    Redoing ingest cuts the same input in the same way, so the stages keep what they made. With `keep_journals`, journals
-    of the stage that bear its new fingerprint stay: the worker goes on from them.
+    What was made is kept under `superseded/`. With `shards`, stages that learn from many shards keep what they have learned.
+    Without `shards` the plan gets a new revision with the fingerprints of today. Where a stage is only to ask about more or fewer
+    things than before (`ModelStage.extendable`), it goes on from the answers it has. Redoing ingest cuts the same input in the
+    same way, so the stages keep what they made. With `keep_journals`, journals of the stage that bear its new fingerprint stay:
+    the worker goes on from them.
     """
     if name == INGEST:
         if settings:
@@ -357,3 +358,6 @@ def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | No
             for path in files.temporaries():
                 if path not in journals:
                     path.unlink(missing_ok=True)
+        blocks = run.fit_blocks(stage) if shards is None else None
+        for block in range(len(blocks.bounds)) if blocks else ():
+            run.fit_files(stage, block).archive(run.superseded / stage)

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.core.fingerprint import changed_files
+from shardmill.core.fitting import columns_read, fits_of_shard, in_blocks
 from shardmill.core.model_shard import ModelPool, ModelShard, Report
 from shardmill.core.registry import make_stage
 from shardmill.core.stage import Context, ModelStage, Stage, TableStage
@@ -118,9 +119,11 @@ def run_shard(
         leases = stack.enter_context(Leases(here.files, replace(owner, attempt=attempt))) if owner else None
         made: dict[str, Any]
         if isinstance(stage, TableStage):
+            fits = fits_of_shard(here, stage, owner, should_stop)
             if leases is not None and not leases.take(0):
                 raise ShardBusy("another worker is working on it")
-            made = {"transformed": _transformed(stage, table, should_stop)}
+            transformed = [_transformed(stage, rows, should_stop) for rows in in_blocks(stage, table, fits)]
+            made = {"transformed": pl.concat(transformed), "fits": {fit.block: fit.digest for fit in fits}}
         else:
             assert isinstance(stage, ModelStage)
             work = ModelShard(here, stage, table, attempt, leases)
@@ -155,8 +158,7 @@ def _publish(shard: Shard, table: pl.DataFrame, above: Manifest, attempt: str, s
 
 def _transformed(stage: TableStage, table: pl.DataFrame, should_stop: Callable[[], bool]) -> pl.DataFrame:
     """What a table stage makes of a shard, a slice at a time. Raises Stopped between two slices."""
-    keys = [name for name in ("row_id", "sub_id") if name in table.columns]
-    columns = table.select(*keys, *(name for name in stage.reads if name not in keys))
+    columns = columns_read(stage, table)
     slices = []
     for piece in columns.iter_slices(TABLE_SLICE):
         if should_stop():

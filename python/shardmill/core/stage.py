@@ -114,7 +114,8 @@ class FollowUp:
 
 
 class Stage(ABC):
-    """A worker script. Subclass TextStage, DetectStage, GenerateStage, CaptionStage, ScoreStage, RowStage or TableStage.
+    """A worker script. Subclass TextStage, DetectStage, GenerateStage, CaptionStage, ScoreStage, RowStage, TableStage or
+    FittedStage.
 
     Attributes:
         name: What the stage is called: in commands, and as the folder of its files.
@@ -141,6 +142,11 @@ class Stage(ABC):
             self.options = self.Options.model_validate(dict(options or {}))
         except ValidationError as error:
             raise UserError(f"stage {self.name}: {_option_problem(error, self.Options)}") from error
+
+    @property
+    def fit_rows(self) -> int:
+        """About how many rows it is fitted on at once; 0 for a stage that decides about each row by itself."""
+        return 0
 
     @property
     def seed_label(self) -> str:
@@ -233,6 +239,37 @@ class TableStage(Stage):
         `table` has `row_id` and the columns of `reads`; list and json columns are JSON text there and in the result. A stage
         that adds `sub_id` may return several rows of one row_id.
         """
+
+
+class FittedStage(TableStage):
+    """A table stage that learns from many rows before it decides about each: frequencies, quotas, duplicates.
+
+    The input is cut into blocks of about `block_rows` rows by row_id. `fit` gets the rows of a whole block, of all its shards,
+    once the stage before has finished them; whoever comes first computes it, and the result is kept in the run folder.
+    `transform` then gets rows of that block, as in any table stage, with `fitted`: the table that `fit` returned. Blocks and
+    results do not depend on the shards.
+
+    Attributes:
+        block_rows: What fits in memory at once.
+        fitted: What `fit` returned for the block of the rows that `transform` gets.
+    """
+
+    block_rows: ClassVar[int] = 250_000
+    fitted: pl.DataFrame
+
+    @property
+    def fit_rows(self) -> int:
+        return self.block_rows
+
+    @abstractmethod
+    def fit(self, table: pl.DataFrame) -> pl.DataFrame:
+        """What is learned from the rows of a block, as a table. `table` has the columns that `transform` gets, in order of
+        row_id.
+        """
+
+    def facts(self, fitted: pl.DataFrame) -> dict[str, float]:
+        """What people should know of a fit, in a few numbers by name."""
+        return {}
 
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")

@@ -95,6 +95,7 @@ def plan_launch(run: RunFolder, site: Site, *, max_parallel: int | None = None, 
         lambda stage, shard: state[stage, shard] == "open",
         in_queue,
         site.max_array_size or slurm.max_array_size(),
+        run.needed_by,
     )
     plan.complete = all(value == "done" for value in state.values())
     shares = current_shares(jobs)
@@ -129,7 +130,9 @@ def _states(
         for shard in range(needed):
             if (stage, shard) in complete:
                 state[stage, shard] = "done"
-            elif shard in quarantined.get(stage, ()) or state.get((source, shard)) == "blocked":
+            elif shard in quarantined.get(stage, ()) or any(
+                state.get((source, each)) == "blocked" for each in run.needed_by(stage, shard)
+            ):
                 state[stage, shard] = "blocked"
             else:
                 state[stage, shard] = "open"

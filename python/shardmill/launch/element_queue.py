@@ -9,7 +9,7 @@ from shardmill.launch.assignment import Assignment, WorkerContext
 from shardmill.launch.supervisor import End
 from shardmill.store.jobs import Failure, JobsFolder
 from shardmill.store.leases import LeaseOwner, blocks, live_blocks, live_blocks_of
-from shardmill.store.run_folder import RunFolder
+from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import Task, needed_shards
 from shardmill.util.progress import Progress, ProgressLine
 
@@ -46,6 +46,7 @@ class ElementQueue:
         self._other_nodes = other_nodes
         self._exhausted: dict[int, frozenset[int]] = {}
         self._healthy = False
+        self._inputs: set[int] = set()
         self._lines: dict[Task, ProgressLine] = {}
 
     def next_task(self, worker: int, last: Task | None, in_progress: Collection[Task]) -> Task | None:
@@ -69,8 +70,19 @@ class ElementQueue:
             if shard not in self.done
             and shard not in quarantined
             and (above := self.run.manifest(self._source, shard)) is not None
+            and self._has_input(shard)
         }
         return sorted(rows, key=lambda shard: -rows[shard])
+
+    def _has_input(self, shard: int) -> bool:
+        """Whether the other shards that it is made from are finished too."""
+        others = (each for each in self.run.needed_by(self.work.stage, shard) if each != shard)
+        return all(self._input_done(each) for each in others)
+
+    def _input_done(self, shard: int) -> bool:
+        if shard not in self._inputs and self.run.manifest(self._source, shard) is not None:
+            self._inputs.add(shard)
+        return shard in self._inputs
 
     def needed(self) -> list[int]:
         """The shards of the element, but for those after the run's target is reached."""
@@ -150,11 +162,19 @@ class ElementQueue:
         return missing
 
     def _failed_before(self) -> set[int]:
-        """The shards that were quarantined in a stage before this one."""
-        found: set[int] = set()
-        stage = self._source
+        """The shards that cannot be done because one that they are made from was quarantined in a stage before this one."""
+        broken: set[int] = set()
+        stage = self.work.stage
         while (source := self.run.after(stage)) is not None:
-            found |= self.jobs.quarantined(stage).keys()
+            broken |= self.jobs.quarantined(source).keys() if source != INGEST else set()
+            stage = source
+        return {shard for shard in self.work.shards if not broken.isdisjoint(self._made_from(shard))}
+
+    def _made_from(self, shard: int) -> set[int]:
+        """The shards of any earlier stage that a shard is made from."""
+        found, stage = {shard}, self.work.stage
+        while (source := self.run.after(stage)) is not None:
+            found = {each for shard in found for each in self.run.needed_by(stage, shard)}
             stage = source
         return found
 

@@ -15,16 +15,26 @@ Live = Mapping[tuple[str, int], Sequence[str]]
 IsOpen = Callable[[str, int], bool]
 """Whether a shard needs work in a stage."""
 
+Inputs = Callable[[str, int], Collection[int]]
+"""The shards of the stage before that a shard of a stage is made from."""
+
+
+def own_shard(stage: str, shard: int) -> Collection[int]:
+    """The inputs of a stage that decides about each row by itself."""
+    return (shard,)
+
 
 @dataclass(eq=False)
 class ElementArray:
     """An array to submit. Element k works on the shards `elements[k]`; it starts after element k of the array `after`, if
-    there is one, after the old jobs `waits_for`, and after all of the array `chained_to`, which keeps the limit of nodes.
+    there is one, after all of the arrays `after_all`, after the old jobs `waits_for`, and after all of the array `chained_to`,
+    which keeps the limit of nodes.
     """
 
     stage: str
     elements: list[list[int]]
     after: ElementArray | None = None
+    after_all: tuple[ElementArray, ...] = ()
     waits_for: tuple[str, ...] = ()
     chained_to: ElementArray | str | None = None
     parallel: int = 0
@@ -60,24 +70,38 @@ def arrays_of(
     is_open: IsOpen,
     live: Live,
     largest: int,
+    inputs: Inputs = own_shard,
 ) -> list[ElementArray]:
     """The arrays for all open shards, none longer than `largest`, in an order in which they can be submitted.
 
-    `after` names the stage that each stage reads from, in pipeline order. A shard with a `live` job in a stage is left to it.
+    `after` names the stage that each stage reads from, in pipeline order. A shard with a `live` job in a stage is left to it. A
+    stage whose shards are made from several shards of the stage before waits for whole arrays of it.
     """
     arrays: list[ElementArray] = []
-    for chain in _chains(after, shard_groups, is_open, live):
+    for chain in _chains(after, shard_groups, is_open, live, inputs):
         for start in range(0, len(chain.elements), largest):
             window = chain.elements[start : start + largest]
             made: dict[str, ElementArray] = {}
             for stage, waits in zip(chain.stages, chain.waits, strict=True):
-                made[stage] = ElementArray(stage, [element[stage] for element in window], made.get(after[stage]), waits)
+                made[stage] = ElementArray(stage, [element[stage] for element in window], made.get(after[stage]), waits_for=waits)
             arrays += made.values()
+    for array in arrays:
+        needed = {each for shard in _all_shards(array) for each in inputs(array.stage, shard)}
+        if any(len(inputs(array.stage, shard)) > 1 for shard in _all_shards(array)):
+            array.after = None
+            sources = (each for each in arrays if each.stage == after[array.stage])
+            array.after_all = tuple(each for each in sources if not needed.isdisjoint(_all_shards(each)))
     order = list(after)
     return sorted(arrays, key=lambda array: order.index(array.stage))
 
 
-def _chains(after: Mapping[str, str], shard_groups: Sequence[Collection[int]], is_open: IsOpen, live: Live) -> list[_Chain]:
+def _all_shards(array: ElementArray) -> list[int]:
+    return [shard for element in array.elements for shard in element]
+
+
+def _chains(
+    after: Mapping[str, str], shard_groups: Sequence[Collection[int]], is_open: IsOpen, live: Live, inputs: Inputs
+) -> list[_Chain]:
     chains: dict[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]], _Chain] = {}
     for group in shard_groups:
         todo: dict[str, list[int]] = {}
@@ -86,7 +110,8 @@ def _chains(after: Mapping[str, str], shard_groups: Sequence[Collection[int]], i
             shards = [shard for shard in group if is_open(stage, shard) and (stage, shard) not in live]
             if shards:
                 todo[stage] = shards
-                waits.append(tuple(sorted({job for shard in group for job in live.get((source, shard), ())})))
+                needed = {each for shard in group for each in inputs(stage, shard)}
+                waits.append(tuple(sorted({job for each in needed for job in live.get((source, each), ())})))
         if todo:
             key = (tuple(todo), tuple(waits))
             chains.setdefault(key, _Chain(*key)).elements.append(todo)

@@ -1,7 +1,8 @@
 """A node by its number, without a scheduler: `python -m shardmill.launch.node RUN NODE_NUM [NUM_NODES]`; see `slurm/run_node.sh`.
 
 Node k of n takes the k-th of n equal parts of the shards and does all stages on them, with as many workers as fit, each with GPUs
-of its own. Nodes do not wait for each other: a stage reads shards of its own node only.
+of its own. Nodes do not wait for each other. A stage that learns from the shards of other nodes too is left out until they have
+finished the stage before it: run the same line again then.
 """
 
 from __future__ import annotations

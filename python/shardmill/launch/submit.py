@@ -83,6 +83,8 @@ def dependency(array: ElementArray) -> str | None:
     parts = []
     if array.after is not None:
         parts.append(f"{'aftercorr' if len(array.elements) > 1 else 'afterok'}:{job_of(array.after)}")
+    if array.after_all:
+        parts.append("afterok:" + ":".join(map(job_of, array.after_all)))
     if array.waits_for:
         parts.append("afterany:" + ":".join(array.waits_for))
     if array.chained_to is not None:

@@ -49,6 +49,9 @@ def _order(plan: ClusterPlan) -> Iterator[str]:
     if any(array.after for array in plan.arrays):
         yield "each element starts when the same element of the stage before it is done (aftercorr)"
     for array in plan.arrays:
+        if array.after_all:
+            stages = ", ".join(dict.fromkeys(each.stage for each in array.after_all))
+            yield f"{array.stage}: after all of {stages}, since it learns from many shards at once (afterok)"
         if array.waits_for:
             yield f"{array.stage}: after {', '.join(array.waits_for)}, in the queue already"
         if array.chained_to is not None:

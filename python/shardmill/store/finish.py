@@ -53,10 +53,12 @@ def finish_shard(
     own_rows: int | None = None,
     transformed: pl.DataFrame | None = None,
     round: int = 0,
+    fits: Mapping[int, str] | None = None,
 ) -> Manifest:
     """Write and publish the shard from its journals, or from the `transformed` frame of a table stage.
 
-    `own_rows` is how many of its rows this attempt has finished: all of them if not given.
+    `own_rows` is how many of its rows this attempt has finished: all of them if not given. `fits` has the digests of the fits
+    that it was made with.
 
     Returns the manifest, which is another attempt's if that one was faster.
     """
@@ -91,6 +93,7 @@ def finish_shard(
         round=round,
         usage=usage,
         elsewhere=0 if own_rows is None else table.height - own_rows,
+        fits=fits,
     )
 
 
@@ -118,6 +121,7 @@ def seal(
     round: int = 0,
     usage: Mapping[str, float] | None = None,
     elsewhere: int = 0,
+    fits: Mapping[int, str] | None = None,
     tidy: bool = True,
 ) -> Manifest:
     """Put rejects and manifest beside the part that `attempt` has staged, and publish them; returns the manifest.
@@ -146,6 +150,7 @@ def seal(
         round=round,
         usage=dict(usage or {}),
         elsewhere=elsewhere,
+        fits=dict(fits or {}),
         started=_time(started),
         finished=_time(time.time()),
         seconds=seconds,

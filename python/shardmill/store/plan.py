@@ -107,6 +107,7 @@ class StagePlan(BaseModel):
         fingerprint: All that shapes its rows, by field.
         sources: The digests of the source files behind the field `code`, to name the file that was changed.
         accepted: Earlier fingerprints whose rows the user accepted beside those of today's code.
+        fit_rows: About how many rows it is fitted on at once, see `fits`; 0 for a stage that decides about each row by itself.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -126,6 +127,7 @@ class StagePlan(BaseModel):
     fingerprint: dict[str, str] = Field(default_factory=dict)
     sources: dict[str, str] = Field(default_factory=dict)
     accepted: list[dict[str, str]] = Field(default_factory=list)
+    fit_rows: Count = 0
 
 
 class Plan(BaseModel):

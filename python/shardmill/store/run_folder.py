@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.store.cells import Kind, decode
+from shardmill.store.fits import FitBlocks, FitFiles, fit_blocks, needed_by
 from shardmill.store.frames import read_frame
 from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import FileRecord, Manifest, read_manifest
@@ -101,9 +102,29 @@ class RunFolder:
             return {"input": self.plan.input.sha256}
         return self.stage(stage).fingerprint
 
+    def fit_blocks(self, stage: str) -> FitBlocks | None:
+        """The blocks of rows that a stage is fitted on; None for one that is not."""
+        return None if stage == INGEST else fit_blocks(self.plan, self.stage(stage))
+
+    def fit_files(self, stage: str, block: int) -> FitFiles:
+        """The files of a fit."""
+        return FitFiles(self.folder(stage), block)
+
+    def needed_by(self, stage: str, shard: int) -> range:
+        """The shards of the stage before that a shard is made from: itself, or all that its stage is fitted on."""
+        return needed_by(self.plan, self.stage(stage), shard)
+
     def accepts(self, stage: str, manifest: Manifest) -> bool:
-        """Whether a manifest has the planned fingerprint, or one of an earlier code that the user accepted."""
-        return manifest.fingerprint in self._fingerprints(stage)
+        """Whether a manifest has the planned fingerprint, or one of an earlier code that the user accepted, and today's fits."""
+        return manifest.fingerprint in self._fingerprints(stage) and self._has_todays_fits(stage, manifest)
+
+    def _has_todays_fits(self, stage: str, manifest: Manifest) -> bool:
+        """Whether it was made with the fits that are on disk. One that was deleted is made again, and is the same then."""
+        for block, digest in manifest.fits.items():
+            record = self.fit_files(stage, block).read_manifest()
+            if record is not None and record.file.sha256 != digest:
+                return False
+        return True
 
     def digests(self, stage: str) -> frozenset[str]:
         """The digests of all fingerprints whose rows count."""
@@ -136,8 +157,8 @@ class RunFolder:
                     manifest = self.manifest(stage, shard) if above or source is None else None
                 except UserError:
                     continue
-                fits = manifest is not None and manifest.fingerprint in fingerprints
-                if manifest is not None and fits and (above is None or above.part.sha256 == manifest.input.sha256):
+                good = manifest is not None and manifest.fingerprint in fingerprints and self._has_todays_fits(stage, manifest)
+                if manifest is not None and good and (above is None or above.part.sha256 == manifest.input.sha256):
                     found[stage, shard] = manifest
         return found
 

@@ -1,4 +1,6 @@
-"""Which tasks of a run are done, ready and needed. A task is one stage on one shard; no stage waits for all shards of another.
+"""Which tasks of a run are done, ready and needed. A task is one stage on one shard.
+
+It waits for its own shard of the stage before; a stage that learns from many shards at once waits for all of these.
 
 Nothing here starts a process: the state comes from the manifests, and from whoever takes tasks from the board.
 """
@@ -67,11 +69,20 @@ def needed_shards(run: RunFolder) -> int:
 class TaskBoard:
     """The tasks of a run and their state, in the order of the pipeline.
 
-    `after` names the stage that each stage reads from, in pipeline order; `done` has the manifests of the finished tasks.
+    `after` names the stage that each stage reads from, in pipeline order; `done` has the manifests of the finished tasks;
+    `fitted` names for each shard of a stage that is fitted the shards that it is made from.
     """
 
-    def __init__(self, after: Mapping[str, str], num_shards: int, done: Mapping[Task, Manifest], target: int | None = None):
+    def __init__(
+        self,
+        after: Mapping[str, str],
+        num_shards: int,
+        done: Mapping[Task, Manifest],
+        target: int | None = None,
+        fitted: Mapping[str, Mapping[int, range]] | None = None,
+    ):
         self.after = dict(after)
+        self.fitted = dict(fitted or {})
         self.num_shards = num_shards
         self.target = target
         self.done = dict(done)
@@ -98,7 +109,14 @@ class TaskBoard:
 
     def is_blocked(self, task: Task) -> bool:
         """The task failed, or one that it depends on."""
-        return task in self.failed or (task.stage in self.after and self.is_blocked(Task(self.after[task.stage], task.shard)))
+        if not self.failed or task.stage not in self.after:
+            return False
+        return task in self.failed or any(map(self.is_blocked, self._inputs(task)))
+
+    def _inputs(self, task: Task) -> list[Task]:
+        """The tasks whose parts it is made from."""
+        shards = self.fitted[task.stage][task.shard] if task.stage in self.fitted else (task.shard,)
+        return [Task(self.after[task.stage], shard) for shard in shards]
 
     def next(self, prefer: Collection[str] = ()) -> Task | None:
         """The ready task to start now: of the earliest shard the deepest stage, so that results come early.
@@ -127,7 +145,14 @@ class TaskBoard:
         return task not in self.done and task not in self.failed and task not in self.running
 
     def _has_input(self, task: Task) -> bool:
-        return self.after[task.stage] == INGEST or Task(self.after[task.stage], task.shard) in self.done
+        inputs = self._inputs(task)
+        if self.after[task.stage] != INGEST and not all(each in self.done for each in inputs):
+            return False
+        if task.stage not in self.fitted:
+            return True
+        # The first task of a stage on a block fits it, and others would only wait for that.
+        beside = [Task(task.stage, each.shard) for each in inputs]
+        return any(each in self.done for each in beside) or not any(each in self.running for each in beside)
 
     def start(self, task: Task) -> None:
         self.running.add(task)
@@ -174,4 +199,9 @@ def board_of(run: RunFolder, stop_after: str | None = None) -> TaskBoard:
                 manifest = complete_manifest(run, task)
                 if manifest is not None:
                     done[task] = manifest
-    return TaskBoard(after, run.num_shards, done, run.plan.target_rows)
+    fitted = {
+        name: {shard: blocks.needed_by(shard) for shard in range(run.num_shards)}
+        for name in after
+        if (blocks := run.fit_blocks(name)) is not None
+    }
+    return TaskBoard(after, run.num_shards, done, run.plan.target_rows, fitted)
