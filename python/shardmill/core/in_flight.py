@@ -50,5 +50,6 @@ def usage_of(reply: Reply, attempt: int) -> dict[str, float]:
         "completion_tokens": usage.completion_tokens,
         "request_seconds": usage.seconds,
         f"finish_{reply.finish}": 1,
+        **dict.fromkeys(usage.notes, 1),
     }
     return {name: value for name, value in counted.items() if value}

@@ -20,12 +20,16 @@ answered (say, an unreadable image)."""
 class Usage:
     """What a reply cost. `cached_tokens` are the prompt tokens that a prefix cache paid for, `seconds` the time from handing the
     request to the engine to its last token.
+
+    `notes` are short phrases, of which there are few, on what was unusual about the request, such as "without seed"; a manifest
+    counts them.
     """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ from shardmill.models.contract import Reply, Sampling, TextRequest
 from shardmill.models.servers import Announcement, Server
 from shardmill.models.text import openai_endpoints
 from shardmill.models.text.openai import OpenAIModel
-from shardmill.models.text.openai_replies import MalformedReply, read_reply, retry_after
+from shardmill.models.text.openai_errors import retry_after
+from shardmill.models.text.openai_replies import MalformedReply, read_reply
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
 
@@ -316,9 +317,9 @@ def test_a_body_that_is_no_answer_is_told_apart(body: bytes) -> None:
 
 
 def test_retry_after_is_seconds_or_a_date() -> None:
-    assert retry_after("1.5") == 1.5 and retry_after("soon") is None and retry_after(None) is None
+    assert retry_after({"Retry-After": "1.5"}) == 1.5 and retry_after({"Retry-After": "soon"}) is None and retry_after({}) is None
     date = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=30), usegmt=True)
-    assert 25 < (retry_after(date) or 0) <= 30
+    assert 25 < (retry_after({"Retry-After": date}) or 0) <= 30
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -22,20 +22,17 @@ from pydantic import Field
 
 from shardmill.models.contract import Reply, Request, TextRequest
 from shardmill.models.settings import SettingsModel, read_settings
-from shardmill.models.text.openai_endpoints import Endpoint, EndpointPool, RateLimit, backoff, read_key, redact_key
+from shardmill.models.text.key_redaction import is_secret, redact
+from shardmill.models.text.openai_endpoints import Endpoint, EndpointPool, RateLimit, backoff, read_key
+from shardmill.models.text.openai_errors import REFUSED, ServerError, read_error
 from shardmill.models.text.openai_replies import (
-    REFUSED,
     WEAKER,
+    ErrorReply,
     MalformedReply,
     ReplyStream,
     ResponseFormats,
     SchemaMode,
-    error_text,
-    is_billing_problem,
-    is_schema_problem,
     read_reply,
-    retry_after,
-    why_unusable,
 )
 from shardmill.models.text.schemas import ProbePrompt, make_probe
 from shardmill.models.text.settings import TextSettings
@@ -52,14 +49,18 @@ MAX_PAUSE = 300.0
 FAILED = "server error"
 MAX_FAILED_IN_A_ROW = 50
 """When so many requests in a row fail or are refused, the server or the settings are to blame, and not the rows."""
+MAX_FINISHES = 16
+"""So many unknown values of finish_reason are told and counted one by one."""
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+"""What OpenSSL says of a server that answers a handshake in plain text."""
 INTERRUPTED = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
 class OpenAISettings(TextSettings):
     """Settings of a model behind servers. Either `base_urls` or `servers` says where they are."""
 
-    shaping = (*TextSettings.shaping, "schema_mode")
+    shaping = (*TextSettings.shaping, "schema_mode", "omit")
     loaded = False
 
     base_urls: list[str] = Field([], description="addresses that end in /v1")
@@ -69,6 +70,9 @@ class OpenAISettings(TextSettings):
     )
     schema_mode: Literal["auto", "json_schema", "json_object", "none"] = Field(
         "auto", description="how answers are constrained to a schema; auto: as well as the server can"
+    )
+    omit: list[Literal["seed", "temperature", "top_p", "stop"]] = Field(
+        [], description="parameters that requests are sent without, for servers that refuse them"
     )
     max_in_flight: int = Field(64, ge=1, description="requests in flight at once, of one worker")
     requests_per_minute: float | None = Field(default=None, gt=0, description="rate limit of requests, per worker")
@@ -102,6 +106,7 @@ class OpenAIModel(SettingsModel):
         # A provider's key in the environment must not reach servers that anyone may announce in a shared folder.
         self._key = read_key(self.settings.key_variable) if self.settings.base_urls else None
         self._answering = self._failed_in_a_row = 0
+        self._finishes: set[str] = set()
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=_run_loop, args=(self._loop,), name="openai", daemon=True)
         thread.start()
@@ -148,7 +153,7 @@ class OpenAIModel(SettingsModel):
             body["stop"] = list(sampling.stop)
         if self.settings.chat_template_kwargs:
             body["chat_template_kwargs"] = self.settings.chat_template_kwargs
-        return body
+        return {name: value for name, value in body.items() if name not in self.settings.omit}
 
     async def _answer(self, prepared: tuple[TextRequest, dict[str, Any]]) -> Reply:
         async with self._room:
@@ -199,40 +204,59 @@ class OpenAIModel(SettingsModel):
         await self._requests.acquire(1)
         await self._tokens.acquire(estimate)
         started, used = time.monotonic(), 0.0
-        # Both may change while the request is in flight: what counts is what was sent.
-        mode, limit_name = endpoint.mode_of(request.schema), endpoint.limit_name
-        sent = {**body, **self._formats.of(mode, request.schema)}
+        # All of these may change while the request is in flight: what counts is what was sent.
+        mode, limit_name, omitted = endpoint.mode_of(request.schema), endpoint.limit_name, endpoint.omitted & body.keys()
+        sent = {name: value for name, value in body.items() if name not in omitted}
+        sent.update(self._formats.of(mode, request.schema))
         sent[limit_name] = sent.pop("max_tokens")
         try:
-            status, after, content = await self._post(endpoint, sent)
+            status, content, headers = await self._post(endpoint, sent)
             if status == 200:
-                reply = read_reply(request.key, content, time.monotonic() - started)
+                reply = self._reply(endpoint, read_reply(request.key, content, time.monotonic() - started), omitted)
                 used = reply.usage.prompt_tokens + reply.usage.completion_tokens
                 self._pool.mark_healthy(endpoint)
                 return reply
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise UserError(f"the certificate of {endpoint.url} is not trusted here: {str(error)[:300]}") from None
-        except UNREACHABLE as error:
-            self._pool.record_failure(endpoint, f"cannot be reached ({type(error).__name__})", unreachable=True)
-            return _Retry(f"{endpoint.url} cannot be reached")
-        except (*INTERRUPTED, MalformedReply) as error:
-            problem = f"{type(error).__name__} {error}".strip()[:300]
+        except ErrorReply as claimed:
+            status = claimed.status
+        except aiohttp.ClientConnectorCertificateError as fault:
+            raise UserError(f"the certificate of {endpoint.url} is not trusted here: {str(fault)[:300]}") from None
+        except UNREACHABLE as fault:
+            if any(sign in str(fault) for sign in NO_TLS):
+                raise UserError(f"{endpoint.url} does not speak TLS; does its address begin with http://?") from None
+            problem = f"cannot be reached ({type(fault).__name__})"
+            self._pool.record_failure(endpoint, problem, unreachable=True)
+            return _Retry(f"{endpoint.url} {problem}")
+        except (*INTERRUPTED, MalformedReply) as fault:
+            problem = redact(f"{type(fault).__name__} {fault}".strip(), endpoint.key)[:300]
             self._pool.record_failure(endpoint, problem)
             return _Retry(f"{endpoint.url}: {problem}", counts=True)
         finally:
             self._tokens.correct(estimate, used)
-        message = error_text(content)
-        if status in (400, 422):
-            if mode in WEAKER and why_unusable(message) == REFUSED and is_schema_problem(message):
-                self._weaken(endpoint, request, mode, message)
-                return _Retry(message)
-            if limit_name == "max_tokens" and "max_completion_tokens" in message:
-                endpoint.limit_name = "max_completion_tokens"
-                return _Retry(message)
-        return self._handle_status(endpoint, request, status, after, message)
+        error = read_error(status, content, headers)
+        error = replace(error, message=redact(error.message, endpoint.key))
+        if error.status in (400, 422) and self._adapt(endpoint, request, error, mode, sent):
+            return _Retry(error.message)
+        return await self._handle_error(endpoint, request, error, started)
 
-    async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> tuple[int, str | None, bytes]:
-        """Status, Retry-After and body of a response, at most `MAX_BYTES` of it."""
+    def _adapt(
+        self, endpoint: Endpoint, request: TextRequest, error: ServerError, mode: SchemaMode, sent: Mapping[str, Any]
+    ) -> bool:
+        """Ask less of a server from now on, if that is what its error calls for; whether it did."""
+        if mode in WEAKER and error.why_unusable == REFUSED and error.is_schema_problem:
+            self._weaken(endpoint, request, mode, error.message)
+            return True
+        if "max_tokens" in sent and "max_completion_tokens" in error.message:
+            endpoint.limit_name = "max_completion_tokens"
+            return True
+        name = error.refused_parameter(sent)
+        if name is not None and name not in endpoint.omitted:
+            endpoint.omitted.add(name)
+            lost = "; its answers cannot be reproduced" if name == "seed" else ""
+            log.warning("%s does not take %s (%s): it is left out from now on%s", endpoint.url, name, error.message[:120], lost)
+        return name is not None
+
+    async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> tuple[int, bytes, Mapping[str, str]]:
+        """Status, body and headers of a response. Raises MalformedReply for a body of more than `MAX_BYTES`."""
         url = f"{endpoint.url}/chat/completions"
         async with self._session.post(url, json=body, **endpoint.request_options()) as response:
             content = bytearray()
@@ -240,30 +264,54 @@ class OpenAIModel(SettingsModel):
                 content += piece
                 if len(content) > MAX_BYTES:
                     raise MalformedReply(f"more than {MAX_BYTES:,} bytes")
-            return response.status, response.headers.get("Retry-After"), redact_key(bytes(content), endpoint.key)
+            return response.status, bytes(content), response.headers
 
-    def _handle_status(
-        self, endpoint: Endpoint, request: TextRequest, status: int, after: str | None, message: str
-    ) -> Reply | _Retry:
+    def _reply(self, endpoint: Endpoint, reply: Reply, omitted: Set[str]) -> Reply:
+        """A reply as it is handed out. Messages are without the key; an answer is never rewritten, so one with the key fails."""
+        notes = [*(f"without {name}" for name in sorted(omitted)), *map(self._known_note, reply.usage.notes)]
+        reply = replace(reply, usage=replace(reply.usage, notes=tuple(notes)), detail=redact(reply.detail, endpoint.key))
+        if endpoint.key and is_secret(endpoint.key) and endpoint.key in reply.result:
+            return replace(reply, result="", finish="error", problem="the answer repeats the API key")
+        return reply
+
+    def _known_note(self, finish: str) -> str:
+        """A note on an unknown finish_reason. Each is logged once; of too many different ones it is not said which."""
+        if finish not in self._finishes:
+            if len(self._finishes) >= MAX_FINISHES:
+                return "finish other"
+            self._finishes.add(finish)
+            log.warning("unknown finish_reason %r: such answers are taken as complete", finish.removeprefix("finish "))
+        return finish
+
+    async def _handle_error(self, endpoint: Endpoint, request: TextRequest, error: ServerError, started: float) -> Reply | _Retry:
         """What to do about a response that is no answer. Raises UserError for what only the user can fix."""
-        problem = f"answered {status}: {message}"
+        problem = f"answered {error.status}: {error.message}"
         detail, variable = f"{endpoint.url} {problem}", self.settings.key_variable
-        if status == 402 or (status == 429 and is_billing_problem(message)):
+        if error.is_unpaid:
             raise UserError(f"{detail}; check the account of the key in {variable}")
-        if status in (401, 403):
-            raise UserError(f"{detail}; put the key into {variable}, or a file named by {variable}_FILE")
-        if status in (404, 405) or 300 <= status < 400:
-            raise UserError(f"{detail}; does the address end in /v1, and does the server have the model {self.settings.model!r}?")
-        if status == 429:
-            self._pool.pause_endpoint(endpoint, retry_after(after), problem)
+        unusable = Reply(request.key, "", "unusable", error.why_unusable, detail)
+        if error.status < 400 or error.status in (401, 403, 404, 405):
+            # Most often no request gets through, but a gateway may refuse a single prompt so: others tell which it is.
+            others = True if error.is_about_prompt else await self._pool.answers_others(endpoint, started)
+            if others is None:
+                self._pool.record_failure(endpoint, problem)
+                return _Retry(detail, counts=True)
+            if others:
+                return unusable
+            if error.status in (401, 403):
+                raise UserError(f"{detail}; put the key into {variable}, or a file named by {variable}_FILE")
+            hint = f"does the address end in /v1, and does the server have the model {self.settings.model!r}?"
+            raise UserError(f"{detail}; {hint}")
+        if error.status == 429 and not error.is_about_prompt:
+            self._pool.pause_endpoint(endpoint, error.retry_after, problem)
             return _Retry(detail)
-        if status in (408, 409, 425) or status >= 500:
-            if (seconds := retry_after(after)) is not None:
-                self._pool.pause_endpoint(endpoint, min(seconds, MAX_PAUSE), problem)
+        if (error.status in (408, 409, 425) or error.status >= 500) and not error.is_about_prompt:
+            if error.retry_after is not None:
+                self._pool.pause_endpoint(endpoint, min(error.retry_after, MAX_PAUSE), problem)
             self._pool.record_failure(endpoint, problem)
             return _Retry(detail, counts=True)
         self._pool.mark_healthy(endpoint)
-        return Reply(request.key, "", "unusable", why_unusable(message), detail)
+        return unusable
 
     def _weaken(self, endpoint: Endpoint, request: TextRequest, mode: SchemaMode, message: str) -> None:
         """Lower the demand on a server that refused `mode`, unless another request in flight has done so already.

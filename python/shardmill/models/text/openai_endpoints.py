@@ -73,11 +73,6 @@ def announced_key(server: AnnouncedServer) -> str | None:
     return server.key or (read_key(variable) if variable else None)
 
 
-def redact_key(body: bytes, key: str | None) -> bytes:
-    """What a server said, without the key that it was sent: error messages often repeat it."""
-    return body.replace(key.encode(), b"[key]") if key else body
-
-
 def backoff(attempt: int) -> float:
     """Seconds to wait after a failed attempt (the first is 1): exponential with full jitter, so that clients spread out."""
     return random.uniform(0, min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(attempt, 30)))
@@ -118,7 +113,8 @@ class Endpoint:
 
     It gets requests unless it is `down`, or before `paused_until` (seconds of the monotonic clock). `failures` and `rejections`
     (429 and the like) count since its last good reply, `problem` is the last of them. `limit_name` is its name for the token
-    limit of an answer. `schema_mode` holds for all schemas but those in `modes`, which it refused individually.
+    limit of an answer. `schema_mode` holds for all schemas but those in `modes`, which it refused individually. `omitted` are the
+    parameters that it refused by name. `answered_at` is when it last replied as it should, in seconds of the monotonic clock.
     """
 
     url: str
@@ -126,6 +122,9 @@ class Endpoint:
     schema_mode: SchemaMode
     modes: dict[str, SchemaMode] = field(default_factory=dict, repr=False)
     limit_name: str = "max_tokens"
+    omitted: set[str] = field(default_factory=set)
+    answered_at: float = 0.0
+    check: asyncio.Task[int | None] | None = None
     probe: asyncio.Task[None] | None = None
     in_flight: int = 0
     failures: int = 0
@@ -222,6 +221,7 @@ class EndpointPool:
     def mark_healthy(self, endpoint: Endpoint) -> None:
         """The server has replied as it should."""
         endpoint.failures = endpoint.rejections = 0
+        endpoint.answered_at = time.monotonic()
         self._none_ready_since = None
 
     def reset_patience(self) -> None:
@@ -237,7 +237,7 @@ class EndpointPool:
         """Send the server nothing for as long as it asked for, or longer each time if it did not say."""
         endpoint.problem = problem
         endpoint.rejections += 1
-        seconds = MIN_BACKOFF + backoff(endpoint.rejections) if seconds is None else seconds
+        seconds = MIN_BACKOFF + backoff(endpoint.rejections) if seconds is None else max(seconds, MIN_BACKOFF)
         endpoint.paused_until = max(endpoint.paused_until, time.monotonic() + min(seconds, self._wait_seconds))
 
     def record_failure(self, endpoint: Endpoint, problem: str, *, unreachable: bool = False) -> None:
@@ -263,13 +263,32 @@ class EndpointPool:
 
     async def _is_serving(self, endpoint: Endpoint) -> bool:
         """Whether the server generates a token. Its list of models would be there without an engine behind it."""
+        status = await self._check_status(endpoint)
+        return status is not None and status < 500 and status != 408
+
+    async def answers_others(self, endpoint: Endpoint, since: float) -> bool | None:
+        """Whether a server that refuses a request answers others: since a time it did, or it answers a check now.
+
+        None if that cannot be found out now, since it fails or is too busy.
+        """
+        if endpoint.answered_at > since:
+            return True
+        if endpoint.check is None or endpoint.check.done():
+            endpoint.check = asyncio.create_task(self._check_status(endpoint))
+        status = await asyncio.shield(endpoint.check)
+        if status is None or status >= 500 or status in (408, 409, 425, 429):
+            return None
+        return status in (200, 400, 413, 422)
+
+    async def _check_status(self, endpoint: Endpoint) -> int | None:
+        """The status of a reply to the simplest of requests; None if there is none."""
         url = f"{endpoint.url}/chat/completions"
         body = {"model": self._model, **HEALTH_CHECK}
         try:
             async with self._session.post(url, json=body, **endpoint.request_options()) as response:
-                return response.status < 500 and response.status != 408
+                return response.status
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
-            return False
+            return None
 
     async def _refresh_announced(self) -> None:
         """Learn which servers are announced by now."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from typing import Any, Generic, Literal, TypeVar
 
-from shardmill.models.contract import Finish, Reply, Usage
+from shardmill.models.contract import Reply, Usage
+from shardmill.models.text.openai_errors import FILTERED, claimed_status
 from shardmill.models.text.schemas import closed_schema
 from shardmill.util.signals import stop_requested
 
@@ -28,12 +29,23 @@ MAX_DETAIL = 600
 POLL_SECONDS = 0.5
 DELIVERY_SECONDS = 0.002
 """How long finished replies are collected before the waiting thread is woken up for them."""
-REFUSED = "refused by the server"
-FINISHES: dict[str | None, Finish] = {"stop": "stop", "eos": "stop", "length": "length", "max_tokens": "length", None: "stop"}
-SCHEMA_WORDS = ("response_format", "json_schema", "json_object", "structured", "guided", "grammar", "schema")
-TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len", "maximum input", "token limit")
-FILTERED = ("content_filter", "content filter", "content management policy", "content_policy", "responsibleaipolicy")
-BILLING = ("insufficient_quota", "current quota", "billing")
+MAX_REASON = 40
+UNPRINTED = re.compile(r"[^\w .-]")
+MAX_TOKENS = 1_000_000_000
+"""A server that counts more tokens than this in one answer is not believed."""
+COMPLETE = {None, "stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "completed", "end"}
+ENDINGS = {
+    "length": {"length", "max_tokens", "max_length", "max_output_tokens", "model_length"},
+    "filtered": {"content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii", "refusal", "error_toxic"},
+    "failed": {"error", "abort", "aborted", "cancelled", "insufficient_system_resource", "error_limit", "timeout"},
+    "tools": {"tool_calls", "tool_use", "function_call", "malformed_function_call"},
+}
+"""What the reasons mean for which a text ends, in lower case: those of OpenAI, TGI, Anthropic, Gemini, Mistral, Cohere, DeepSeek
+and SGLang. A text that ends for any other reason is taken as complete: whether it can be used is seen when it is read.
+"""
+TEXT_PARTS = {"text", "output_text"}
+"""The types of parts of a content that are the answer; others are thoughts, images and the like."""
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 Sent = TypeVar("Sent")
 Received = TypeVar("Received")
@@ -74,8 +86,16 @@ class MalformedReply(ValueError):
     """A reply with status 200 that is not a chat completion; the next try may go better."""
 
 
+class ErrorReply(ValueError):
+    """An error that was sent with status 200; `status` is the one that it should have had."""
+
+    def __init__(self, status: int):
+        super().__init__(f"an error with status {status}")
+        self.status = status
+
+
 def read_reply(key: str, body: bytes, seconds: float) -> Reply:
-    """The reply in the body of a response.
+    """The reply in the body of a response. What does not fit is dropped or cut here, before anything is kept of it.
 
     Args:
         key: The key of its request.
@@ -84,35 +104,68 @@ def read_reply(key: str, body: bytes, seconds: float) -> Reply:
 
     Raises:
         MalformedReply: If the body is cut off, or is not a chat completion.
+        ErrorReply: If it is an error in spite of its status.
     """
     try:
-        content = json.loads(body.decode("utf-8", "replace"), strict=False)
+        content = json.loads(body.decode(json.detect_encoding(body), "replace"), strict=False)
+        if (status := claimed_status(content)) is not None:
+            raise ErrorReply(status)
         choice = content["choices"][0]
         message = choice["message"]
+        text, refusal = _text(message.get("content")), message.get("refusal")
+        thoughts = bool(message.get("reasoning_content") or message.get("reasoning"))
         usage = _usage(content.get("usage"), seconds)
-        finish = choice.get("finish_reason")
-        text = _text(message.get("content"))
-        refusal = message.get("refusal")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, ErrorReply):
+            raise
         raise MalformedReply(f"no chat completion: {body[:200].decode('utf-8', 'replace')!r}") from None
     if refusal:
         return Reply(key, "", "error", "the model declined", str(refusal)[:MAX_DETAIL], usage)
-    if finish == "content_filter":
-        return Reply(key, text or "", "error", "content filter", "the server's filter stopped the answer", usage)
-    if finish not in FINISHES:
-        return Reply(key, text or "", "error", "no answer in words", f"the answer ended with {str(finish)[:80]!r}", usage)
-    if FINISHES[finish] == "length":
+    return _judged(key, text, choice.get("finish_reason"), thoughts, usage)
+
+
+def _judged(key: str, text: str | None, reason: Any, thoughts: bool, usage: Usage) -> Reply:
+    """The reply with a text that ended for a reason that the server names as it likes."""
+    named = reason.strip().lower() if isinstance(reason, str) else None if reason is None else "unreadable"
+    known = "stop" if named in COMPLETE else next((meaning for meaning, names in ENDINGS.items() if named in names), None)
+    shown = "" if reason is None else UNPRINTED.sub("?", str(reason))[:MAX_REASON]
+    if known == "length":
         return Reply(key, text or "", "length", usage=usage)
-    if text is None:
-        return Reply(key, "", "error", "no text in the answer", "the server sent an answer whose content is null", usage)
-    return Reply(key, text, "stop", usage=usage)
+    if known == "filtered":
+        return Reply(key, text or "", "error", FILTERED, f"the server's filter stopped the answer ({shown})", usage)
+    if known == "failed":
+        return Reply(key, text or "", "error", "no complete answer", f"the answer ended with {shown!r}", usage)
+    if text is None or not text.strip():
+        if thoughts:
+            return Reply(key, "", "error", "thoughts without an answer", f"the answer ended with {shown!r}", usage)
+        if known == "tools":
+            return Reply(key, "", "error", "no answer in words", f"the answer ended with {shown!r}", usage)
+        if text is None:
+            return Reply(key, "", "error", "no text in the answer", "the server sent an answer whose content is null", usage)
+    return Reply(key, text, "stop", usage=usage if known else replace(usage, notes=(f"finish {shown}",)))
 
 
 def _text(content: Any) -> str | None:
-    """The content of a message, which some servers send in parts."""
-    if content is None or isinstance(content, str):
-        return content
-    return "".join(part["text"] for part in content)
+    """The content of a message, which some servers send in parts, thoughts among them; None without any text.
+
+    Raises TypeError for content of another form.
+    """
+    if content is None:
+        return None
+    if isinstance(content, str):
+        return SURROGATE.sub("\ufffd", content)
+    texts = []
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, Mapping):
+            if part.get("type", "text") not in TEXT_PARTS:
+                continue
+            part = part["text"]
+        if isinstance(part, Mapping):
+            part = part["value"]
+        if not isinstance(part, str):
+            raise TypeError("a part of the content is not text")
+        texts.append(part)
+    return SURROGATE.sub("\ufffd", "".join(texts)) if texts else None
 
 
 def _usage(given: Any, seconds: float) -> Usage:
@@ -123,51 +176,8 @@ def _usage(given: Any, seconds: float) -> Usage:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
-
-
-def error_text(body: bytes) -> str:
-    """A server's error message and code, on one line of limited length."""
-    text = body[:20_000].decode("utf-8", "replace")
-    with suppress(ValueError, AttributeError, RecursionError):  # not JSON: the text itself is the message
-        content = json.loads(text)
-        error = content.get("error", content.get("detail", content.get("message", content)))
-        text = str(error["message"] if isinstance(error, dict) and "message" in error else error)[:MAX_DETAIL]
-        if isinstance(error, dict) and isinstance(error.get("code"), str):
-            text += f" ({error['code']})"
-    return " ".join(text.split())[: MAX_DETAIL + 60]
-
-
-def is_schema_problem(message: str) -> bool:
-    """Whether an error message says that the server does not support the response format."""
-    return any(word in message.lower() for word in SCHEMA_WORDS)
-
-
-def is_billing_problem(message: str) -> bool:
-    """Whether an error message says that somebody has to pay: waiting will not help."""
-    return any(sign in message.lower() for sign in BILLING)
-
-
-def why_unusable(message: str) -> str:
-    """Why a request can never be answered, in a short stable phrase."""
-    for problem, signs in (("prompt too long", TOO_LONG), ("content filter", FILTERED)):
-        if any(sign in message.lower() for sign in signs):
-            return problem
-    return REFUSED
-
-
-def retry_after(value: str | None) -> float | None:
-    """The seconds that a Retry-After header asks for, as a number or a date (RFC 9110, 10.2.3); None without a readable one."""
-    if not value:
-        return None
-    with suppress(ValueError):  # or it is a date
-        return max(0.0, float(value))
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
-    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())
+    """A number of tokens; 0 for what cannot be one."""
+    return int(value) if isinstance(value, (int, float)) and 0 < value <= MAX_TOKENS else 0
 
 
 class ReplyStream(Generic[Sent, Received]):
