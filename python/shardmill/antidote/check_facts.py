@@ -5,17 +5,19 @@ python -m shardmill.antidote.check_facts --run RUN --shard-index 3
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from shardmill.core.model_stages import read_detections
-from shardmill.core.stage import Options, Reject, Row, RowStage
+from shardmill.core.stage import Context, Options, Reject, Row, RowStage
 from shardmill.core.stage_main import main
 from shardmill.language.existence_questions import listed
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem
+from shardmill.language.relations import as_worded
 
 
 class FactOptions(Options):
@@ -25,6 +27,9 @@ class FactOptions(Options):
         0.35, ge=0, le=1, description="minimum score of a present object (a detector's model file sets it)"
     )
     absent_below: float = Field(0.25, ge=0, le=1, description="an object below this score is absent")
+    captions: str = Field(
+        "scene_caption", description="the column with the text that says whether there is a dog or there are dogs; empty: none"
+    )
 
     @model_validator(mode="after")
     def in_order(self) -> FactOptions:
@@ -36,15 +41,19 @@ class FactOptions(Options):
 class CheckFacts(RowStage):
     """The objects that are in the picture for sure, and those that are not for sure.
 
-    present, absent (list), detections (json) -> verified_present, verified_absent (list), dropped_facts (json): {name: {"list",
-    "score", "reason"}}, verified_caption (text), a sentence that names the verified objects and nothing else.
+    present, absent (list), detections (json), scene_caption (text) -> verified_present, verified_absent (list), dropped_facts (json): {name: {"list",
+    "score", "reason"}}, verified_caption (text), a sentence that names the verified objects, in the number of the scene's caption, and
+    nothing else.
     """
 
     name = "check_facts"
-    reads = ("present", "absent", "detections")
     adds = {"verified_present": "list", "verified_absent": "list", "dropped_facts": "json", "verified_caption": "text"}
     Options = FactOptions
     options: FactOptions
+
+    def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
+        super().__init__(options, context)
+        self.reads = ("present", "absent", "detections", *filter(None, [self.options.captions]))
 
     def decide(self, row: Row, rng: Random) -> dict[str, Any] | Reject:
         scores = dict.fromkeys([*row["present"], *row["absent"]], 0.0)  # a name without a letter or digit was not searched for
@@ -54,13 +63,14 @@ class CheckFacts(RowStage):
         absent = [name for name in fit["absent"] if scores[name] < self.options.absent_below]
         if not present or not absent:
             names = row["absent"] if present else row["present"]
-            told = ", ".join(f"{name} {scores[name]:.3f}" for name in names)
-            return Reject("no absent object left" if present else "no object verified", f"scores: {told}")
+            found = ", ".join(f"{name} {scores[name]:.3f}" for name in names)
+            return Reject("no absent object left" if present else "no object verified", f"scores: {found}")
+        told = (row[self.options.captions] if self.options.captions else None) or ""
         return {
             "verified_present": present,
             "verified_absent": absent,
             "dropped_facts": self.dropped(row, scores, {*present, *absent}),
-            "verified_caption": f"A picture of {listed(present)}.",
+            "verified_caption": f"A picture of {listed([as_worded(told, name) for name in present])}.",
         }
 
     def dropped(self, row: Row, scores: dict[str, float], kept: set[str]) -> dict[str, Any]:

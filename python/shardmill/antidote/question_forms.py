@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shardmill.language.backgrounds import is_background
 from shardmill.language.lexicon import lexicon
-from shardmill.language.nouns import fold
+from shardmill.language.nouns import fold, is_mass
 from shardmill.language.object_names import form_problem
 from shardmill.language.relations import mentions
 from shardmill.language.visibility import is_visible
@@ -20,65 +21,53 @@ MIN_WORDS, MAX_WORDS = 4, 30
 
 @dataclass(frozen=True)
 class Form:
-    """What a question asks, and of which lexicon categories and shapes; empty means of all."""
+    """What a question asks, and of which objects: of those in one of the `categories` or of one of the `kinds`, of all if none is
+    given; of none that is `unfit` or a kind of it. A `standing` form is not about places, wide things and parts of the body,
+    a `counted` one not about mass nouns.
+    """
 
     name: str
     categories: frozenset[str] = frozenset()
-    shapes: frozenset[str] = frozenset()
-    unfit_shapes: frozenset[str] = frozenset()
+    kinds: frozenset[str] = frozenset()
+    unfit: frozenset[str] = frozenset()
+    standing: bool = False
+    counted: bool = False
 
-    def suits(self, category: str, shape: str) -> bool:
-        """Whether one can ask this of an object of that category and shape."""
-        suited = (not self.categories or category in self.categories) and (not self.shapes or shape in self.shapes)
-        return suited and shape not in self.unfit_shapes
+    def suits(self, name: str) -> bool:
+        """Whether one can ask this of an object; one that the lexicon does not know suits what suits all."""
+        asks_all = not self.categories and not self.kinds
+        entry = lexicon().find(name)
+        stands = not is_background(name) and (entry is None or entry.category != "body")
+        if (self.standing and not stands) or (self.counted and is_mass(name)):
+            return False
+        if entry is None:
+            return asks_all
+        kinds = {entry.name, *lexicon().kinds(entry)}
+        if not kinds.isdisjoint(self.unfit):
+            return False
+        return asks_all or entry.category in self.categories or not kinds.isdisjoint(self.kinds)
 
 
-def _form(name: str, categories: str = "", shapes: str = "", unfit_shapes: str = "") -> Form:
-    return Form(name, *(frozenset(text.split()) for text in (categories, shapes, unfit_shapes)))
+def _forms(group: str) -> tuple[Form, ...]:
+    """The forms of a group of the file."""
+    return tuple(
+        Form(
+            name,
+            frozenset(given.get("categories", "").split()),
+            frozenset(given.get("kinds", ())),
+            frozenset(given.get("unfit", ())),
+            standing="standing" in given,
+            counted="counted" in given,
+        )
+        for name, given in _LISTS.table(group).items()
+    )
 
 
-_GOODS = "accessory appliance bathroom electronics furniture instrument kitchenware medical office party sport tool toy"
-_WIDE = "ground water cloud mountain"
-_FACELESS = "flower star umbrella fruit round bush"
-
-OWN_FORMS = (
-    _form("what it is doing", "person animal", unfit_shapes=_FACELESS),
-    _form("what it is looking at", "person animal", unfit_shapes=_FACELESS),
-    _form("posture", "person animal", unfit_shapes=_FACELESS),
-    _form("what it is wearing", "person"),
-    _form("what it is holding", "person"),
-    _form("colour", f"{_GOODS} animal vehicle clothing building street", unfit_shapes=_WIDE),
-    _form(
-        "material",
-        "accessory bathroom building furniture kitchenware street tool",
-        "bag bed bowl box bridge chair cloth cup door fence house plate sofa table tower",
-    ),
-    _form(
-        "pattern on it", "accessory clothing furniture kitchenware", "bag cloth cup hat plate shirt shoe sofa trousers umbrella"
-    ),
-    _form("condition", "building clothing furniture street tool vehicle", unfit_shapes=_WIDE),
-    _form("which way it faces", "person animal", unfit_shapes=_FACELESS),
-    _form("which way it faces", "furniture electronics vehicle", "bus car chair plane sofa screen train truck"),
-    _form("what is on it", "furniture kitchenware street", "bed chair plate sofa table"),
-    _form("what is inside it", "accessory furniture kitchenware tool", "bag bottle bowl cup"),
-    _form("who uses it", "electronics instrument office sport tool toy vehicle"),
-    _form("who wears it", "clothing"),
-    _form("what it rests on", "accessory drink electronics food instrument kitchenware office sport tool toy"),
-    _form("what it is served in", "food drink"),
-    _form("shape", "appliance building furniture kitchenware street", "bowl clock cup lamp plate sign table window"),
-    _form("what is written on it", "electronics furniture office sport street", "book screen sign"),
-)
+OWN_FORMS = _forms("own_forms")
 """What only some kinds of objects can be asked."""
-
-LOOKS = (_form("main colours"), _form("light on it"), _form("how much of it shows"), _form("size", unfit_shapes=_WIDE))
+LOOKS = _forms("looks")
 """What can be asked of nearly everything, so that any two objects share a form."""
-
-PLACES = (
-    _form("what is closest to it", unfit_shapes=_WIDE),
-    _form("what is behind it", unfit_shapes=_WIDE),
-    _form("what is in front of it", unfit_shapes=_WIDE),
-    _form("distance", unfit_shapes=_WIDE),
-)
+PLACES = _forms("places")
 """Where things are, which is asked least: it is as much about the other things."""
 
 _WEIGHTS = ((OWN_FORMS, 10), (LOOKS, 2), (PLACES, 1))
@@ -86,17 +75,7 @@ _WEIGHTS = ((OWN_FORMS, 10), (LOOKS, 2), (PLACES, 1))
 
 def shared_forms(first: str, second: str) -> dict[str, int]:
     """The forms that suit both objects, with how often each is to be drawn beside the others."""
-    found: dict[str, int] = {}
-    for forms, weight in _WEIGHTS:
-        both = [{form.name for form in forms if _suits(form, name)} for name in (first, second)]
-        found |= {form.name: weight for form in forms if form.name in both[0] & both[1]}
-    return found
-
-
-def _suits(form: Form, name: str) -> bool:
-    """A name that the lexicon does not know suits what suits all."""
-    entry = lexicon().find(name)
-    return form.suits(entry.category, entry.shape) if entry else not form.categories
+    return {form.name: weight for forms, weight in _WEIGHTS for form in forms if form.suits(first) and form.suits(second)}
 
 
 _SOUNDS = _LISTS.words("sounds")

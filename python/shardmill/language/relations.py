@@ -84,6 +84,12 @@ def mentions(text: str, name: str) -> list[tuple[int, int]]:
     return [match.span(1) for match in pattern.finditer(text) if match.group(1)]
 
 
+def as_worded(text: str, name: str) -> str:
+    """The object in the words and the number in which a text first names it: "dogs" for a dog of "Two Dogs"; else its name."""
+    spans = mentions(text, name) if name else []
+    return " ".join(text[slice(*spans[0])].lower().split()) if spans else name
+
+
 def _is_kind(narrow: str, wide: str) -> bool:
     """Whether `narrow` is a kind of `wide`, by the lexicon or because its head is that word: a red car is a car."""
     words = lexicon()

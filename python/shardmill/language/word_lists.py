@@ -1,7 +1,7 @@
 """Word lists that lie beside the code as YAML files, one file for each module that uses them.
 
-A file is a mapping from the name of a list to its words: a text of words between blanks, a list of phrases, or a mapping from one
-word to another. Every value is text ("no", "on" and "yes" are words here, not truth values).
+A file is a mapping from the name of a list to its words: a text of words between blanks, a list of phrases, a mapping from one
+word to another, or a table: a mapping from names to mappings. Every value is text ("no", "on" and "yes" are words here, not truth values).
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class WordLists:
 
     def mapping(self, name: str) -> dict[str, str]:
         """The entries of a mapping from word to word, in order."""
+        return dict(self._value(name, dict))
+
+    def table(self, name: str) -> dict[str, dict[str, Any]]:
+        """The entries of a mapping from names to mappings, in order."""
         return dict(self._value(name, dict))
 
     def _value(self, name: str, kind: type) -> Any:

@@ -26,8 +26,8 @@ def seen(**scores: float) -> dict[str, Any]:
     return {name.replace("_", " "): {"score": score, "boxes": []} for name, score in scores.items()}
 
 
-def facts(row: dict[str, Any], **options: float) -> Any:
-    return CheckFacts(options).decide(row, Random(0))
+def facts(row: dict[str, Any], **options: Any) -> Any:
+    return CheckFacts(options).decide({"scene_caption": None, **row}, Random(0))
 
 
 def test_what_scores_between_the_thresholds_leaves_both_lists() -> None:
@@ -50,6 +50,17 @@ def test_what_scores_between_the_thresholds_leaves_both_lists() -> None:
     assert facts(row, present_above=0.3, absent_below=0.3)["verified_present"] == ["dog", "sofa"]
     with pytest.raises(UserError, match="absent_below must not be above"):
         CheckFacts({"present_above": 0.1, "absent_below": 0.3})
+
+
+def test_the_verified_caption_says_of_what_there_are_several() -> None:
+    row = {
+        "present": ["zebra", "fence"],
+        "absent": ["lion"],
+        "detections": seen(zebra=0.8, fence=0.7, lion=0.0),
+        "scene_caption": "Two zebras look through a fence.",
+    }
+    assert facts(row)["verified_caption"] == "A picture of zebras and a fence."
+    assert facts(row, captions="")["verified_caption"] == "A picture of a zebra and a fence."
 
 
 def test_lists_of_users_are_cleaned_before_they_are_believed() -> None:

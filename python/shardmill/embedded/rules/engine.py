@@ -62,7 +62,7 @@ RULES = {
     "propose_negatives": _rule(propose.propose_negatives, "caption objects count"),
     "caption_negated": _rule(negate.caption_negated, "caption objects negative form"),
     "paraphrase": _rule(rephrase.paraphrase, "sentence objects"),
-    "ask_presuppositions": _rule(questions.ask_presuppositions, "present_object absent_object form"),
+    "ask_presuppositions": _rule(questions.ask_presuppositions, "caption present_object absent_object form"),
     "judge_questions": _rule(questions.judge_question, "object present question"),
     "ask_pope": _rule(pope.ask_pope, "object"),
     "parse_captions": _rule(scenes.parse_caption, "caption max_present absent_count"),

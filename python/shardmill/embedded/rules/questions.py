@@ -10,17 +10,20 @@ from typing import Any
 from shardmill.embedded.rules.phrases import bare, be, patterns
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import PLURAL_ONLY, fold, is_mass, is_plural, plural
-from shardmill.language.relations import mentions
+from shardmill.language.relations import as_worded, mentions
 from shardmill.language.visibility import is_visible
 
 
 def ask_presuppositions(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
     """{"caption", "present_object", "absent_object", "form"} -> {"absent_question", "present_question"} of that form.
 
-    The absent object takes the number of the present one, so that "is" and "are" do not give away which of the two it is.
+    The present object is in the number of the caption, and the absent one takes it over, so that "is" and "are" do not give
+    away which of the two it is.
     """
     wordings: list[str] = patterns("questions")[values["form"]]
     present = bare(str(values["present_object"]))
+    if is_plural(as_worded(str(values["caption"]), present)) and not is_plural(present):
+        present = plural(present)
     absent = _in_number_of(present, bare(str(values["absent_object"])))
     return {
         "absent_question": rng.choice(wordings).format(**_words(absent)),
