@@ -41,9 +41,9 @@ class FactOptions(Options):
 class CheckFacts(RowStage):
     """The objects that are in the picture for sure, and those that are not for sure.
 
-    present, absent (list), detections (json), scene_caption (text) -> verified_present, verified_absent (list), dropped_facts (json): {name: {"list",
-    "score", "reason"}}, verified_caption (text), a sentence that names the verified objects, in the number of the scene's caption, and
-    nothing else.
+    present, absent (list), detections (json), scene_caption (text) -> verified_present, verified_absent (list), dropped_facts
+    (json): {name: {"list", "score", "reason"}}, verified_caption (text), a sentence that names the verified objects, in the
+    number of the scene's caption, and nothing else.
     """
 
     name = "check_facts"

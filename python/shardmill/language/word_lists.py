@@ -1,7 +1,8 @@
 """Word lists that lie beside the code as YAML files, one file for each module that uses them.
 
 A file is a mapping from the name of a list to its words: a text of words between blanks, a list of phrases, a mapping from one
-word to another, or a table: a mapping from names to mappings. Every value is text ("no", "on" and "yes" are words here, not truth values).
+word to another, or a table: a mapping from names to mappings. Every value is text ("no", "on" and "yes" are words here, not truth
+values).
 """
 
 from __future__ import annotations
