@@ -19,6 +19,7 @@ from shardmill.language.caption_text import tokens
 from shardmill.language.function_words import AUXILIARIES
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.object_names import distinct, form_problem
+from shardmill.language.spelling import corrected
 from shardmill.language.tagging import GERUND, VERB, makes_compound, tag
 from shardmill.models.images import UnreadableImage, size_of
 from shardmill.store.cells import as_list
@@ -46,10 +47,10 @@ class SelectOptions(Options):
 class SelectCaptions(RowStage):
     """A caption as the edits start from it, with what it names and the size of its image.
 
-    scene_caption or caption (text), generated_image or image (text), texts (list) -> input (text: the caption without markup),
-    input_objects (list: things, names of several words whole), input_verbs (list), input_texts (list), width, height (int, null
-    without an image). Rejects captions that are empty, too short, too long or name nothing, and images that are too narrow
-    or cannot be read. (AnyEdit's `pre_filter`, with the size from the image's header.)
+    scene_caption or caption (text), generated_image or image (text), texts (list) -> input (text: the caption without markup and
+    misspellings), input_objects (list: things, names of several words whole), input_verbs (list), input_texts (list), width,
+    height (int, null without an image). Rejects captions that are empty, too short, too long or name nothing, and images that are
+    too narrow or cannot be read. (AnyEdit's `pre_filter`, with the size from the image's header.)
     """
 
     name = "select_captions"
@@ -70,7 +71,7 @@ class SelectCaptions(RowStage):
         self.reads = tuple(name for name in columns if name)
 
     def decide(self, row: Row, rng: Random) -> dict[str, Any] | Reject:
-        caption = clean(row[self.options.captions] or "")
+        caption = corrected(clean(row[self.options.captions] or ""))
         words = len(caption.split())
         if caption.lower() in _EMPTY:
             return Reject("empty caption")

@@ -16,7 +16,7 @@ from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
 from shardmill.language.locatives import locative
 from shardmill.language.noun_phrases import extract_objects
-from shardmill.language.nouns import is_mass, is_plural, plural
+from shardmill.language.nouns import fold, is_mass, is_plural, plural
 from shardmill.language.numbers import has_number, number_word
 from shardmill.language.object_names import distinct
 from shardmill.language.relations import mentions
@@ -97,7 +97,7 @@ class WriteCaptions(TextStage):
                 return Reject("too long with its location", caption)
         named = extract_objects(caption)
         unnamed = [thing for thing in things if not any(mentions(thing, name) or mentions(name, thing) for name in named)]
-        return {"scene_caption": caption, "caption_objects": distinct([*named, *unnamed])}
+        return {"scene_caption": caption, "caption_objects": distinct([*named, *map(fold, unnamed)])}
 
     def _things(self, row: Row) -> list[str]:
         """What the caption has to name: one or two concepts, the first of them perhaps with a number, "three otters"."""

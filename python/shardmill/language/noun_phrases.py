@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from shardmill.language.caption_text import tokens
-from shardmill.language.nouns import fold
+from shardmill.language.caption_text import MAX_CHARS, tokens
+from shardmill.language.nouns import fold, singular
+from shardmill.language.out_of_view import is_out_of_view
+from shardmill.language.polarity import NEGATED, polarity
+from shardmill.language.spelling import corrected
 from shardmill.language.tagging import (
     ADJECTIVE,
     DETERMINER,
@@ -17,55 +22,86 @@ from shardmill.language.tagging import (
     makes_compound,
     tag,
 )
-from shardmill.language.visibility import PARTITIVES, TIMES, is_visible
+from shardmill.language.visibility import IMAGE_WORDS, PARTITIVES, PLACE_IN_IMAGE, TIMES, names_visible_thing
 from shardmill.language.word_lists import word_lists, word_set
 
 _LISTS = word_lists("shardmill.language", "noun_phrases.yaml")
 
 MAX_WORDS = 4
+# A quick look for the letters of a negation; `scopes` decides.
+_NEGATION = re.compile(
+    r"\b(?:no|not|never|without|zero|sans|minus|lack|exclud|omit|leav|free|devoid|empty|clear|bare|void|absen|miss|gone"
+    r"|nowhere|neither|nor|none|nothing|instead|rather|out|invisible|unseen|fail|barren|strip)|n[\'’]t\b|less\b|[_-]free",
+    re.I,
+)
 
 # What a thing is made of, or looks like: it describes the noun after it, unless the lexicon lists both as one name.
 _MATERIALS = _LISTS.words("materials")
 _DESCRIBING = _MATERIALS | PARTITIVES | TIMES
+_PLACING = IMAGE_WORDS | PLACE_IN_IMAGE | word_set("item object thing product display arrangement")
 _SPORTS_THAT_ARE_BALLS = frozenset({"baseball", "basketball", "football", "volleyball", "cricket", "softball"})
 _PARTITIVE_FORMS = PARTITIVES | {word + "s" for word in PARTITIVES} | {"bunches", "batches", "loaves", "halves", "series"}
 _MODIFYING_PLURALS = frozenset({"sports", "clothes", "arms", "goods", "news", "games", "jeans", "farmers"})
 # "a rainbow colored kite" shows no rainbow.
 _LOOKING = word_set("colored coloured shaped sized themed styled style inspired flavored flavoured")
+_FINISHED = word_set(
+    "paneled panelled floored tiled framed trimmed topped sided covered lined walled coated plated finished clad cased"
+)
 _STARTERS = frozenset({DETERMINER, ADJECTIVE, NUMBER, POSSESSIVE})
 
 
 def extract_objects(caption: str) -> list[str]:
     """The visible things that a caption names, as singular names in the order of the text, each once.
 
-    Articles, numbers, colours, sizes and opinions are left out; compounds stay whole ("fire hydrant"). What the caption
-    says is absent ("no dog", "without a dog") is not named.
+    Articles, numbers, colours, sizes and opinions are left out; compounds stay whole ("fire hydrant"). Misspelled words are
+    corrected. What the caption says is absent ("no dog", "a room missing a door") is not named, nor what the picture does not
+    show: the camera that somebody looks into, likenesses ("dressed as a bear"), what a sign says.
     Only the first `caption_text.MAX_CHARS` characters are read.
     """
-    words = tag(tokens(caption))
+    return named_things(caption).present
+
+
+def denied_objects(caption: str) -> list[str]:
+    """The visible things that a caption names and says are absent: "a room missing a door"."""
+    return named_things(caption).denied
+
+
+@dataclass(frozen=True)
+class NamedThings:
+    """The visible things that a caption names: those that it says are there, and those that it says are absent."""
+
+    present: list[str]
+    denied: list[str]
+
+
+def named_things(caption: str) -> NamedThings:
+    """What `extract_objects` and `denied_objects` return, in one reading."""
+    text = corrected(caption[:MAX_CHARS])
+    words = tag(tokens(text))
     names: dict[str, None] = {}
     for start, end in _noun_runs(words):
-        # A detector has nothing to look for: the caption says that the thing is not there.
-        if _is_denied(words, start):
-            continue
         run = words[start:end]
-        if end < len(words) and _is_counter(run[-1], words[end]):
+        if end < len(words) and (_is_counter(words, end) or _is_finish(run[-1], words[end])):
             run = run[:-1]
+        if not run or is_out_of_view(words, start, start + len(run)):
+            continue
         found = (_name(part, words) for part in _split(run))
         names.update(dict.fromkeys(name for name in found if name))
-    return list(names)
+    denied = [name for name in names if polarity(text, name) == NEGATED] if _NEGATION.search(text) else []
+    return NamedThings([name for name in names if name not in denied], denied)
 
 
-def _is_counter(noun: Word, after: Word) -> bool:
-    """Whether a noun counts, places or describes another and names nothing: "slice of", "front of", "rainbow colored"."""
-    return after.text in _LOOKING or (after.text == "of" and noun.text.rpartition(" ")[2] in _PARTITIVE_FORMS)
+def _is_counter(words: Sequence[Word], end: int) -> bool:
+    """Whether the noun before `end` counts, places or describes another: "slice of", "front of", "rainbow colored"."""
+    after, following = words[end].text, words[end + 1].text if end + 1 < len(words) else ""
+    if after in _LOOKING:
+        return following not in ("like", "as")  # "a cake shaped like a heart" is a cake
+    return after == "of" and words[end - 1].text.rpartition(" ")[2] in _PARTITIVE_FORMS
 
 
-def _is_denied(words: Sequence[Word], start: int) -> bool:
-    """Whether the caption says that the thing is absent: "no dog", "without a big dog"."""
-    while start and words[start - 1].kind in (DETERMINER, ADJECTIVE) and words[start - 1].text != "no":
-        start -= 1
-    return start > 0 and words[start - 1].text in ("no", "without")
+def _is_finish(noun: Word, after: Word) -> bool:
+    """Whether a material says what something is finished with: "wood paneled", "tile floored"."""
+    return noun.text in _MATERIALS and after.text in _FINISHED
 
 
 def _noun_runs(words: Sequence[Word]) -> list[tuple[int, int]]:
@@ -110,10 +146,11 @@ def _ends_name(word: Word, after: Word) -> bool:
 def _name(part: Sequence[Word], words: Sequence[Word]) -> str | None:
     """The name of one thing: without words that are no part of it at its end and at its start."""
     rest = list(part)
-    # The head names nothing visible. Its modifier does where the lexicon lists it ("dog show": a dog), else nothing does.
+    # The head names nothing visible. Its modifier does where the lexicon lists it ("dog show": a dog), or where the head only
+    # places or pictures it ("hotel room scene"); else nothing does.
     while rest and not _is_thing(rest[-1], words):
-        rest.pop()
-        if rest and not rest[-1].listed:
+        head = rest.pop().text
+        if rest and (rest[-1].text in _SPORTS_THAT_ARE_BALLS or not (rest[-1].listed or singular(head) in _PLACING)):
             return None
     if not rest or (rest[-1].proper and not rest[-1].listed):
         return None
@@ -131,7 +168,7 @@ def _is_thing(word: Word, words: Sequence[Word]) -> bool:
     if word.text in _SPORTS_THAT_ARE_BALLS:
         index = _index_of(word, words)
         return index > 0 and words[index - 1].kind in _STARTERS
-    return is_visible(word.text)
+    return names_visible_thing(word.text)
 
 
 def _compounds(modifier: Word, head: Word) -> bool:

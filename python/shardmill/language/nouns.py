@@ -33,7 +33,8 @@ _COMPOUNDED = {row["singular"]: row["plural"] for row in _irregular_nouns() if r
 _COMPOUNDED_MANY = {many: one for one, many in _COMPOUNDED.items()}
 _LISTS = word_lists("shardmill.language", "nouns.yaml")
 
-_INVARIANT = _LISTS.words("invariant")
+INVARIANT = _LISTS.words("invariant")
+"""Nouns with one form for both numbers: "sheep"."""
 PLURAL_ONLY = _LISTS.words("plural_only")
 """Nouns that have no singular: "scissors"."""
 MASS = _LISTS.words("mass")
@@ -59,7 +60,7 @@ def plural(word: str) -> str:
 def singular(word: str) -> str:
     """Singular of one noun, lower-cased; a word that has none, or is singular already, comes back unchanged."""
     word = word.lower()
-    if word in _INVARIANT or word in PLURAL_ONLY or word in MASS or word in _PLURAL_OF:
+    if word in INVARIANT or word in PLURAL_ONLY or word in MASS or word in _PLURAL_OF:
         return word
     if word in _SINGULAR_OF:
         return _SINGULAR_OF[word]
@@ -98,7 +99,7 @@ def is_plural(phrase: str) -> bool:
     if head in PLURAL_ONLY:
         return True
     counted = any(word in _PLURAL_NUMBERS or (_NUMERAL.match(word) and word != "1") for word in words[:2])
-    return counted if head in _INVARIANT else singular(head) != head
+    return counted if head in INVARIANT else singular(head) != head
 
 
 @lru_cache(maxsize=_CACHE)
@@ -122,7 +123,7 @@ def _article(word: str) -> str:
 
 def _plural(word: str) -> str:
     low = word.lower()
-    if low in _INVARIANT or low in PLURAL_ONLY or low in MASS or low in _SINGULAR_OF:
+    if low in INVARIANT or low in PLURAL_ONLY or low in MASS or low in _SINGULAR_OF:
         return word
     if low in _PLURAL_OF:
         return _PLURAL_OF[low]

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
+from shardmill.language.polarity import NEGATED, polarity
 from shardmill.language.relations import mentions, relation
+from shardmill.language.spelling import corrected
 from shardmill.language.word_lists import word_lists
 
 _LISTS = word_lists("shardmill.language", "object_names.yaml")
@@ -53,9 +55,24 @@ def distinct(names: Iterable[str]) -> list[str]:
     return list(seen.values())
 
 
+def is_named(name: str, caption: str) -> bool:
+    """Whether a caption names an object, misspelled words read as what they must be."""
+    return bool(mentions(caption, name) or mentions(corrected(caption), name))
+
+
+def is_denied(name: str, caption: str) -> bool:
+    """Whether a caption says of an object that it is absent, and nowhere that it is there."""
+    return polarity(corrected(caption), name) == NEGATED
+
+
+def negative_problem(name: str, positives: Iterable[str], caption: str) -> str | None:
+    """Why a name cannot be a negative of this row, as `conflict` says; what the caption itself denies can be one."""
+    return conflict(name, positives, "" if is_denied(name, caption) else caption)
+
+
 def conflict(name: str, positives: Iterable[str], caption: str) -> str | None:
     """Why a name cannot be a negative of this row: the caption names it, or it is or belongs to a positive."""
-    if mentions(caption, name):
+    if is_named(name, caption):
         return "named in the caption"
     for positive in positives:
         kind = relation(name, positive)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 
+from shardmill.language.general_english import general_lexicon
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import singular
 from shardmill.language.visibility import THINGS, is_known
@@ -55,23 +54,11 @@ def proper_problem(name: str, *, capitals_tell: bool = True) -> str | None:
 def is_common(word: str) -> bool:
     """Whether English has the word, in either number, other than as a name; joined words if it has each of them."""
     low = word.lower()
-    if any(is_known(each) or each in THINGS or each in _general() for each in (low, singular(low))):
+    if any(is_known(each) or each in THINGS or each in general_lexicon() for each in (low, singular(low))):
         return True
     return "-" in low.strip("-") and all(part and is_common(part) for part in low.split("-"))
 
 
 def _names_a_kind(word: str, alone: bool) -> bool:
     """Whether a capital is the rule in the word: a nationality, a feast; it names nothing by itself."""
-    return not alone and (word.lower() in _NAMED_KINDS or _general().get(word, "").startswith("JJ"))
-
-
-@cache
-def _general() -> Mapping[str, str]:
-    """A general lexicon: word -> its class, names with their capital."""
-    from textblob.en import lexicon as general
-    from textblob.en import parser
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the files of its lexicon to the garbage collector
-        parser.find_tags(["a", "dog"])
-    return general
+    return not alone and (word.lower() in _NAMED_KINDS or general_lexicon().get(word, "").startswith("JJ"))

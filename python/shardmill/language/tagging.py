@@ -5,15 +5,16 @@ Captions are full of words that are both noun and verb ("a dog watches a watch")
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from shardmill.language.appearance import COLORS, HUMANS, SHADES
 from shardmill.language.caption_text import Token
+from shardmill.language.general_english import general_lexicon, tagger
 from shardmill.language.lexicon import lexicon
-from shardmill.language.nouns import PLURAL_ONLY, plural, singular
-from shardmill.language.visibility import is_known, is_thing_in_ing
+from shardmill.language.nouns import INVARIANT, PLURAL_ONLY, plural, singular
+from shardmill.language.visibility import is_known, is_thing_in_ing, names_thing
 from shardmill.language.word_lists import word_lists, word_set
 
 _LISTS = word_lists("shardmill.language", "tagging.yaml")
@@ -43,8 +44,13 @@ _ACTIVITY_GEAR = _LISTS.words("gear")
 _PLURAL_MODIFIERS = frozenset({"sports", "clothes", "glasses", "jeans", "arms", "goods", "news", "stairs", "gymnastics", "games"})
 _SINGULAR_DETERMINERS = frozenset({"a", "an", "one", "each", "every", "another", "this"})
 _PLURAL_DETERMINERS = word_set("several many few various multiple numerous both these those all some")
+_AGES = word_set("old young elderly")
 # After a portion or a vessel, "of" starts a name of its own: "bottle of water" names a bottle, and water.
 _VESSELS = word_set("ball bar bottle bowl box can bale loaf spool cup glass")
+_ALSO_NOUNS = _LISTS.words("also_nouns")
+_SHADES = SHADES | word_set("baby powder forest hunter army steel brick lemon cherry wine hospital")
+_COLORED = word_set("is are was were painted colored coloured in mostly bright light dark")
+_COLOR_NOUNS = COLORS & _LISTS.words("color_nouns")
 _BEFORE_TO = word_set(
     """
     next close attached belonging connected adjacent due back up according trip way road path door
@@ -76,6 +82,10 @@ def tag(tokens: Sequence[Token]) -> list[Word]:
     for index, word in enumerate(words):
         before = words[index - 1] if index else None
         after = words[index + 1] if index + 1 < len(words) else None
+        special = _special_kind(words, index)
+        if special is not None:
+            word.kind = special
+            continue
         # The determiner of the noun phrase at hand says its number: "a", "two".
         if word.kind in (DETERMINER, NUMBER):
             determiner = word.text
@@ -86,8 +96,9 @@ def tag(tokens: Sequence[Token]) -> list[Word]:
         # "about to board" against "next to board games".
         elif word.kind == NOUN and before and before.text == "to" and _is_infinitive(word, words[:index]):
             word.kind = VERB
+        # "a man and a dog paddle across": several subjects have a verb without -s.
         # "a dog watches a watch": the first is the verb of the dog, the second has a determiner of its own.
-        elif word.kind == NOUN and before and before.kind == NOUN and _is_predicate(before, word, after, determiner):
+        elif word.kind == NOUN and _is_noun(before) and _is_verb_of(words, index, determiner):
             word.kind, determiner = VERB, ""
         # The general tagger takes most words in -ing for nouns: "people skating" names no thing, "people and buildings" does.
         elif word.kind == NOUN and word.text.endswith("ing") and not is_thing_in_ing(word.text):
@@ -95,26 +106,91 @@ def tag(tokens: Sequence[Token]) -> list[Word]:
         elif word.kind == GERUND:
             # "a brick building" but "men building a wall", and "a building site" is a compound.
             word.kind = NOUN if is_thing_in_ing(word.text) and _starts_noun(before) and not _is_noun(after) else GERUND
+        # "a bathroom sink", "the mother bear": after one thing, a verb would end in -s.
+        elif word.kind == VERB and _is_noun(before) and _is_head(words, index, determiner):
+            word.kind = NOUN
+        elif word.kind == ADJECTIVE and word.listed and before and before.kind == NOUN and _ends_phrase(word, after):
+            word.kind = NOUN  # "a tv remote"
         elif word.kind in (VERB, PARTICIPLE, ADJECTIVE) and word.text not in _FIXED:
             word.kind = _rescued(word, words[:index], after)
     return words
 
 
-@cache
-def _tagger() -> tuple[Callable[[list[str]], list[list[str]]], Mapping[str, str]]:
-    """The general tagger of TextBlob, and its lexicon; imported when it is used first, since it takes 0.1 s and 20 MB."""
-    from textblob.en import lexicon as general
-    from textblob.en import parser
+def _is_verb_of(words: Sequence[Word], index: int, determiner: str) -> bool:
+    after = words[index + 1] if index + 1 < len(words) else None
+    return _is_shared_verb(words, index) or _is_predicate(words[index - 1], words[index], after, determiner)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the files of its lexicon to the garbage collector
-        parser.find_tags(["a", "dog"])
-    return parser.find_tags, general
+
+def _special_kind(words: Sequence[Word], index: int) -> str | None:
+    """The class of a word that has another one in captions than elsewhere, by what stands around it."""
+    word = words[index]
+    before = words[index - 1].text if index else ""
+    after = words[index + 1] if index + 1 < len(words) else None
+    # "a male in a hat", "an adult".
+    if word.text in _ALSO_NOUNS and (after is None or after.kind not in (NOUN, ADJECTIVE, GERUND, CONJUNCTION)):
+        return NOUN
+    # "light brown" names no lamp, "baby blue" no baby.
+    if word.text in _SHADES and after is not None and after.text in COLORS:
+        return ADJECTIVE
+    if word.text in _COLOR_NOUNS and _is_color(words, index):
+        return ADJECTIVE
+    # "a couple slices": a number.
+    if word.text == "couple" and before in ("a", "the", "") and after is not None and after.kind == NOUN and after.many:
+        return NUMBER
+    return None
+
+
+def _is_color(words: Sequence[Word], index: int) -> bool:
+    """Whether a word that is a colour and a thing is the colour: "an orange and black cat", "the cat is orange"."""
+    before = words[index - 1].text if index else ""
+    after, second = (words[at].text if at < len(words) else "" for at in (index + 1, index + 2))
+    if after in COLORS or after in ("colored", "coloured", "striped", "spotted", "tabby"):
+        return True
+    if after in ("and", "or", ",", "&", "/") and second in COLORS:
+        return True
+    if before in ("and", "or", ",", "&", "/") and index > 1 and words[index - 2].text in COLORS:
+        return after == "" or words[index + 1].kind != PREPOSITION or index < 3 or words[index - 3].kind != PREPOSITION
+    return before in _COLORED
+
+
+def _is_shared_verb(words: Sequence[Word], index: int) -> bool:
+    """Whether a word after the second of two subjects is their verb: "a cat and a monkey share a pillow"."""
+    word = words[index]
+    if word.many or word.text not in _VERBS or (index + 1 < len(words) and words[index + 1].kind == NOUN):
+        return False
+    start = index - 1
+    while start and words[start - 1].kind in (DETERMINER, ADJECTIVE, NUMBER, NOUN):
+        start -= 1
+    joined = start > 1 and words[start - 1].text == "and" and words[start - 2].kind == NOUN
+    return joined and _is_agent(words[index - 1]) and _is_agent(words[start - 2])
+
+
+def _is_head(words: Sequence[Word], index: int, determiner: str) -> bool:
+    """Whether a word after a noun is the head of its phrase and no verb: one thing's verb ends in -s, and takes an object."""
+    modifier, word = words[index - 1], words[index]
+    after = words[index + 1] if index + 1 < len(words) else None
+    if index > 1 and words[index - 2].text == "of":
+        return False  # "two cups of coffee stand"
+    several = modifier.many or (modifier.text in INVARIANT and determiner not in _SINGULAR_DETERMINERS)
+    if several or word.text.endswith("s") or not names_thing(word.text) or word.text in _FIXED:
+        return False
+    return determiner in _SINGULAR_DETERMINERS or (after is None or after.kind not in (DETERMINER, ADVERB))
+
+
+def _ends_phrase(word: Word, after: Word | None) -> bool:
+    plain = word.text in _FIXED or word.text in COLORS
+    return not plain and (after is None or after.kind in (PREPOSITION, MARK, CONJUNCTION))
+
+
+def is_human_noun(word: str) -> bool:
+    """Whether a noun, in either number, names people."""
+    entry = lexicon().exact(word)
+    return word in HUMANS or (entry is not None and entry.category == "person")
 
 
 def _general(tokens: Sequence[Token]) -> list[Word]:
-    find_tags, general = _tagger()
-    tagged = find_tags([token.text for token in tokens])
+    general = general_lexicon()
+    tagged = tagger()([token.text for token in tokens])
     return [
         Word(token.text, _kind(token.text, penn), token.proper or (token.capital and _only_name(token.text, general)))
         for token, (_, penn) in zip(tokens, tagged, strict=True)
@@ -151,7 +227,7 @@ def _phrases() -> dict[str, tuple[int, frozenset[str]]]:
         for name in entry.names:
             spaced = name.replace("-", " ")
             for text in (name, spaced):
-                if " " in text and not (" of " in text and text.split()[0] in _VESSELS):
+                if " " in text and not (" of " in text and text.split()[0] in _VESSELS) and text.split()[0] not in _AGES:
                     found.setdefault(text.split()[0], set()).update((text, plural(text)))
     for scene in lexicon().scenes:
         if " " in scene:
@@ -201,6 +277,7 @@ def _reads_as_clause(run: list[Word], before: list[Word]) -> bool:
 def _is_predicate(subject: Word, word: Word, after: Word | None, determiner: str) -> bool:
     """Whether a word after a noun is the verb of it, by agreement: "a man ties", "two men tie", never "a man tie"."""
     stem = singular(word.text)
+    several = subject.many or (subject.text in INVARIANT and determiner not in _SINGULAR_DETERMINERS)
     if word.text != stem and word.text not in PLURAL_ONLY:  # it ends in -s: a plural noun, or a verb in the third person
         if determiner in _SINGULAR_DETERMINERS:
             return not subject.many  # "a man ties": no noun phrase has both "a" and a plural head
@@ -212,7 +289,7 @@ def _is_predicate(subject: Word, word: Word, after: Word | None, determiner: str
         return _is_agent(subject) or (after is not None and after.kind == DETERMINER)
     # Without -s it agrees with several things alone: "two men walk" against "sports car".
     takes_object = after is not None and after.kind == DETERMINER
-    return subject.many and subject.text not in _PLURAL_MODIFIERS and (word.text in _VERBS or takes_object)
+    return several and subject.text not in _PLURAL_MODIFIERS and (word.text in _VERBS or takes_object)
 
 
 def _is_agent(word: Word) -> bool:
@@ -252,10 +329,13 @@ def _rescued(word: Word, before: Sequence[Word], after: Word | None) -> str:
     previous = before[-1] if before else None
     if word.kind == VERB and previous is not None:
         # A noun phrase has begun and needs its head: "the light", "a white light".
-        if previous.kind == DETERMINER or (previous.kind in (ADJECTIVE, NUMBER, POSSESSIVE) and not _is_noun(after)):
+        described = previous.kind == PARTICIPLE and len(before) > 1 and before[-2].kind in (DETERMINER, ADJECTIVE, NUMBER)
+        if previous.kind == DETERMINER or described or (previous.kind in (ADJECTIVE, NUMBER, POSSESSIVE) and not _is_noun(after)):
             return NOUN
         if previous.kind == PREPOSITION and previous.text != "to":
             return NOUN  # "on stage"; "to stage" may be an infinitive
+        if word.many and word.listed and previous.kind in (ADJECTIVE, NUMBER):
+            return NOUN  # "two different bears fight"
         # The object of a verb: "a man holds skis".
         if previous.kind in (VERB, GERUND) and word.listed and word.many:
             return NOUN

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from shardmill.language.general_english import general_lexicon
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold, singular
+from shardmill.language.physical_nouns import physical_nouns
 from shardmill.language.word_lists import word_lists
 
 _CACHE = 1 << 16
@@ -60,10 +62,42 @@ def is_visible_word(word: str) -> bool:
     return not (one.endswith(_ABSTRACT_ENDINGS) or (one.endswith("ing") and len(one) > 4))
 
 
+@lru_cache(maxsize=_CACHE)
+def names_thing(word: str) -> bool:
+    """Whether one noun, in either number, is known to name a thing that can be seen; an unknown word is not."""
+    one = singular(word)
+    if one in _UNSEEN or word in _UNSEEN:
+        return False
+    if (
+        one in ING_THINGS
+        or one in THINGS
+        or word in THINGS
+        or is_known(word)
+        or one in physical_nouns()
+        or word in physical_nouns()
+    ):
+        return True
+    if "-" in word:
+        return names_thing(word.rpartition("-")[2])
+    # Written as one word: "ballfield" is a field.
+    return any(one[at:] in physical_nouns() or is_known(one[at:]) for at in range(3, len(one) - 3) if is_english(one[:at]))
+
+
 def is_thing_in_ing(word: str) -> bool:
     """Whether a noun in -ing is a thing ("building") and no doing ("skating")."""
     one = singular(word)
     return one in ING_THINGS or is_known(one)
+
+
+def names_visible_thing(name: str) -> bool:
+    """Whether a name of one or several words is known to name a visible thing: all of it, or its head noun."""
+    head = name.lower().split(" of ")[0].rpartition(" ")[2]
+    return (" " in name and is_known(name)) or names_thing(head)
+
+
+def is_english(word: str) -> bool:
+    """Whether general English has a word in lower case."""
+    return word in general_lexicon()
 
 
 def is_visible(name: str) -> bool:

@@ -15,8 +15,10 @@ from shardmill.core.seeding import rng_of
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
 from shardmill.language.nouns import fold
+from shardmill.language.object_names import is_denied
 from shardmill.language.polarity import check_negated, cue, form, new_objects
 from shardmill.language.relations import mentions
+from shardmill.language.spelling import corrected
 from shardmill.negbench.answers import NewCaption
 
 FORMS = ("affirmation_first", "negation_first")
@@ -63,7 +65,7 @@ class CaptionNegated(TextStage):
     def caption_call(self, row: Row, negative: str, wanted: str) -> ModelCall:
         """The call for one caption."""
         return self.text_call(
-            caption=row["caption"][:2_000],
+            caption=corrected(row["caption"][:2_000]),
             objects=row["positive_objects"],
             unconfirmed=unconfirmed_objects(row),
             negative=negative,
@@ -85,8 +87,11 @@ class CaptionNegated(TextStage):
         return {"negative_captions": captions, "negation_details": details}
 
     def draws(self, row: Row, rng: Random) -> list[tuple[str, str]]:
-        """(negative, form) of each caption: other negatives without replacement, forms by the toss of a coin."""
-        negatives = row["negative_objects"]
+        """(negative, form) of each caption: other negatives without replacement, forms by the toss of a coin.
+
+        What the caption denies already is no news in it; questions alone use that.
+        """
+        negatives = [name for name in row["negative_objects"] if not is_denied(name, row["caption"])]
         chosen = rng.sample(negatives, min(self.options.per_image, len(negatives)))
         return [(negative, rng.choice(FORMS)) for negative in chosen]
 
@@ -95,13 +100,14 @@ class CaptionNegated(TextStage):
         positives = row["positive_objects"]
         if len(caption.split()) > self.options.max_words + len(row["caption"].split()):
             return "caption too long"
-        if caption.casefold().strip(" .") == row["caption"].casefold().strip(" ."):
+        original = corrected(row["caption"])
+        if caption.casefold().strip(" .") in (row["caption"].casefold().strip(" ."), original.casefold().strip(" .")):
             return "copy of the caption"
         if check_negated(caption, positives, [negative]) is not None:
             return "wrong polarity"
         if any(mentions(caption, name) for name in unconfirmed_objects(row)):
             return "names an unseen object"
-        if new_objects(caption, [*positives, negative], source=row["caption"]):
+        if new_objects(caption, [*positives, negative], source=original):
             return "names another object"
         if form(caption, positives, [negative]) != wanted:
             return "other form than asked"
@@ -116,7 +122,7 @@ class CaptionNegated(TextStage):
         if unconfirmed:
             return Reject("caption names an unseen object", ", ".join(unconfirmed))
         rng = rng_of(self.context.seed, self.seed_label, row["row_id"], "retrieval")
-        original = row["caption"].strip()
+        original = corrected(row["caption"].strip())
         sentence = original if original.endswith((".", "!", "?")) else original + "."
         captions, details = [], []
         for negative, wanted in self.draws(row, rng):

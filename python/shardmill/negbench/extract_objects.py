@@ -13,8 +13,7 @@ from pydantic import Field
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
-from shardmill.language.object_names import distinct, form_problem
-from shardmill.language.relations import mentions
+from shardmill.language.object_names import distinct, form_problem, is_denied, is_named
 from shardmill.negbench.answers import ObjectList
 
 
@@ -28,8 +27,9 @@ class ExtractOptions(Options):
 class ExtractObjects(TextStage):
     """Visible objects that a caption names.
 
-    caption (text) -> objects (list): each is named in the caption by itself or a listed synonym, none twice after folding
-    case, article and plural. The rules are those of NegBench, step 1, held by code instead of hope.
+    caption (text) -> objects (list): each is named in the caption by itself, misspelled or by a listed synonym, none twice after
+    folding case, article and plural, and none that the caption says is absent. The rules are those of NegBench, step 1, held by
+    code instead of hope.
     """
 
     name = "extract_objects"
@@ -45,10 +45,17 @@ class ExtractObjects(TextStage):
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         offered = distinct(answers[0].value.objects)
-        objects = [name for name in offered if form_problem(name) is None and mentions(row["caption"], name)]
+        named = [name for name in offered if form_problem(name) is None and is_named(name, row["caption"])]
+        objects = [name for name in named if not is_denied(name, row["caption"])]
         if not objects:
-            return Reject("no object", f"none of {offered} is named in the caption" if offered else "the caption names none")
+            return Reject("no object", _detail(offered, named))
         return {"objects": objects[: self.options.max_objects]}
+
+
+def _detail(offered: list[str], named: list[str]) -> str:
+    if named:
+        return f"the caption says that none of {named} is there"
+    return f"none of {offered} is named in the caption" if offered else "the caption names none"
 
 
 if __name__ == "__main__":

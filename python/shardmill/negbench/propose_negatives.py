@@ -13,7 +13,8 @@ from pydantic import Field
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
-from shardmill.language.object_names import conflict, distinct, form_problem
+from shardmill.language.noun_phrases import denied_objects
+from shardmill.language.object_names import distinct, form_problem, negative_problem
 from shardmill.negbench.answers import ObjectList
 
 
@@ -27,8 +28,8 @@ class ProposeOptions(Options):
 class ProposeNegatives(TextStage):
     """Plausible objects that a caption does not name.
 
-    caption (text), objects (list) -> negatives (list): none is named in the caption, and none is an object of it, a synonym,
-    a kind, a superclass or a part of one.
+    caption (text), objects (list) -> negatives (list): first those that the caption itself says are absent. None is an object of
+    the caption, a synonym, a kind, a superclass or a part of one, and no other is named in it.
     """
 
     name = "propose_negatives"
@@ -53,8 +54,8 @@ class ProposeNegatives(TextStage):
         """The names of an answer that keep the rules."""
         return [
             name
-            for name in distinct(answer.objects)
-            if form_problem(name) is None and conflict(name, row["objects"], row["caption"]) is None
+            for name in distinct([*denied_objects(row["caption"]), *answer.objects])
+            if form_problem(name) is None and negative_problem(name, row["objects"], row["caption"]) is None
         ]
 
 

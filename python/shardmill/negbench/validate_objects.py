@@ -13,7 +13,7 @@ from shardmill.core.stage import Answer, ModelCall, Reject, Row
 from shardmill.core.stage_main import main
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
-from shardmill.language.object_names import conflict, distinct, form_problem
+from shardmill.language.object_names import distinct, form_problem, negative_problem
 from shardmill.negbench.answers import ObjectList
 
 
@@ -52,7 +52,7 @@ class ValidateObjects(TextStage):
         positives = sound(row["seen_objects"])
         negatives = []
         for name in sound(row["unseen_negatives"]):
-            reason = conflict(name, positives, row["caption"])
+            reason = negative_problem(name, positives, row["caption"])
             if reason is None:
                 negatives.append(name)
             else:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from shardmill.language.object_names import conflict, distinct, form_problem
-from shardmill.language.relations import mentions
+from shardmill.language.object_names import distinct, form_problem, is_named, negative_problem
 from shardmill.pages.charts import Chart, ChartSeries, FigureTable, TableRow, bars_chart
 from shardmill.quality.figures import gini
 from shardmill.quality.finished_shards import FinishedShards
@@ -38,7 +37,7 @@ def object_rules(stage: str, present: str, absent: str, text: str | None) -> lis
 
     def unnamed(row: Row) -> Iterator[str | None]:
         for name in row[present] or []:
-            yield None if mentions(text_of(row), name) else f"{name} is not in: {text_of(row)}"
+            yield None if is_named(name, text_of(row)) else f"{name} is not in: {text_of(row)}"
 
     def malformed(row: Row) -> Iterator[str | None]:
         for names in (row[present] or [], row[absent] or []):
@@ -49,7 +48,7 @@ def object_rules(stage: str, present: str, absent: str, text: str | None) -> lis
 
     def contradicted(row: Row) -> Iterator[str | None]:
         for name in row[absent] or []:
-            problem = conflict(name, row[present] or [], text_of(row))
+            problem = negative_problem(name, row[present] or [], text_of(row))
             yield problem and f"{name}: {problem}"
 
     named = QualityRule(
@@ -70,7 +69,7 @@ def object_rules(stage: str, present: str, absent: str, text: str | None) -> lis
     )
     missing = QualityRule(
         "negatives.absent",
-        "No absent object is one of the present ones, a synonym, kind or part of one, or named in the caption.",
+        "No absent object is one of the present ones, a synonym, kind or part of one, or affirmed in the caption.",
         NEVER,
         (*texts, present, absent),
         contradicted,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardmill.language.caption_text import MAX_CHARS
-from shardmill.language.noun_phrases import extract_objects
+from shardmill.language.noun_phrases import extract_objects, named_things
 
 BENCH = Path(__file__).parents[2] / "bench" / "extract_objects.py"
 
@@ -142,3 +142,80 @@ def test_any_text_gives_clean_names(text: str) -> None:
 def test_importing_the_package_loads_no_tagger() -> None:
     code = "import sys, shardmill, shardmill.language; sys.exit('textblob' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("caption", "objects"),
+    [
+        ("A womman carries a suitcas and a picinic basket", ["woman", "suitcase", "picnic basket"]),
+        ("a boy sittingon a bench with akite", ["boy", "bench", "kite"]),
+        ("a lap top, a wet suit and a home made cake at a stop light", ["laptop", "wetsuit", "cake", "stoplight"]),
+        ("two skate boards in the bath tub", ["skateboard", "bathtub"]),
+        ("a green house beside a black board", ["house", "board"]),
+        ("Vodafone sponsors a rider", ["rider"]),
+    ],
+)  # fmt: skip
+def test_misspelled_and_cut_words_are_read_as_what_they_must_be(caption: str, objects: list[str]) -> None:
+    assert extract_objects(caption) == objects
+
+
+@pytest.mark.parametrize(
+    ("caption", "objects"),
+    [
+        ("a cat and a monkey share a pillow", ["cat", "monkey", "pillow"]),
+        ("a man and a dog paddle across a lake", ["man", "dog", "lake"]),
+        ("a bathroom sink below a mirror", ["bathroom sink", "mirror"]),
+        ("a stuffed bear beside a mother bear", ["bear", "mother bear"]),
+        ("a male in a hat beside an adult", ["male", "hat", "adult"]),
+        ("a tv remote on the town square", ["tv remote", "town square"]),
+        ("a couple slices of bread", ["bread"]),
+        ("two different bears fight", ["bear"]),
+        ("sheep stand in a barn", ["sheep", "barn"]),
+        ("a beat up car, a get together and the contents of a purse", ["car", "purse"]),
+        ("a girl with a look of delight doing a twist", ["girl"]),
+        ("a football game on television", ["television"]),
+        ("food items on a tray", ["food", "tray"]),
+        ("a wood paneled room", ["room"]),
+    ],
+)  # fmt: skip
+def test_nouns_verbs_and_ideas_are_told_apart(caption: str, objects: list[str]) -> None:
+    assert extract_objects(caption) == objects
+
+
+@pytest.mark.parametrize(
+    ("caption", "objects"),
+    [
+        ("a girl smiles at the camera", ["girl"]),
+        ("a boy poses in front of a camera", ["boy"]),
+        ("a man holds a camera", ["man", "camera"]),
+        ("a camera next to the camera bag", ["camera", "camera bag"]),
+        ("a toddler dressed as a bear", ["toddler"]),
+        ("a cake shaped like a car", ["cake"]),
+        ("a kite that looks like an octopus", ["kite"]),
+        ("vegetables like carrots", ["vegetable", "carrot"]),
+        ("a dog sits as a train passes", ["dog", "train"]),
+        ("oil painting of a barn by person", ["oil painting", "barn"]),
+        ("a sign that reads beware of dogs", ["sign"]),
+        ("a man reading a book", ["man", "book"]),
+        ("hats for women", ["hat"]),
+        ("an orange and black cat beside a light brown dog", ["cat", "dog"]),
+        ("baby blue cupboards and an orange", ["cupboard", "orange"]),
+    ],
+)  # fmt: skip
+def test_what_the_picture_does_not_show_is_not_named(caption: str, objects: list[str]) -> None:
+    assert extract_objects(caption) == objects
+
+
+@pytest.mark.parametrize(
+    ("caption", "present", "denied"),
+    [
+        ("a kitchen missing a stove", ["kitchen"], ["stove"]),
+        ("a hallway without its door", ["hallway"], ["door"]),
+        ("There is no dog on the sofa", ["sofa"], ["dog"]),
+        ("A man without a shirt throws a ball", ["man", "ball"], ["shirt"]),
+        ("nobody on the bench", ["bench"], []),
+    ],
+)  # fmt: skip
+def test_what_the_caption_denies_is_known_to_be_absent(caption: str, present: list[str], denied: list[str]) -> None:
+    named = named_things(caption)
+    assert (named.present, named.denied) == (present, denied)

@@ -14,6 +14,7 @@ from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import conflict
 from shardmill.language.polarity import ABSENT, AFFIRMED, polarity
+from shardmill.language.spelling import corrected
 
 HEAVIEST, LIGHTEST, STEP = 1.4, 1.0, 0.1
 SPARE = 4
@@ -38,7 +39,7 @@ def parse_caption(values: Mapping[str, Any], rng: random.Random) -> dict[str, An
 
     The first things that a caption names weigh most.
     """
-    source = str(values["caption"])
+    source = corrected(str(values["caption"]))
     caption = _without_names(source)
     named = list(dict.fromkeys(map(_known_part, extract_objects(caption))))
     # A thing within another's name, as the bus of a bus stop, has no words of its own.

@@ -1,0 +1,165 @@
+"""Misspelled words of captions: those that English does not have, and the word that each must be.
+
+A word is corrected only to the vocabulary of captions: the words of the lexicon and common English. What has no near word there
+is left as it is, for it may be a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache, lru_cache
+
+from shardmill.language.appearance import COLORS, MATERIALS, SHADES, SIZES
+from shardmill.language.general_english import common_words, general_lexicon
+from shardmill.language.lexicon import lexicon
+from shardmill.language.nouns import plural, singular
+from shardmill.language.physical_nouns import physical_nouns
+from shardmill.language.visibility import is_known, names_thing
+from shardmill.language.word_lists import word_lists
+
+_LISTS = word_lists("shardmill.language", "spelling.yaml")
+_CACHE = 1 << 16
+_TEXTS = 1 << 10
+"""Every stage of a row asks for the same text, one after another."""
+_SHORTEST = 4
+"""Shorter words are near too many others."""
+_LONG = 8
+"""From this length on, two letters may be wrong."""
+_WORD = re.compile(r"(?<![\w@#'’.-])[A-Za-z]{2,24}(?![\w@'’-]|\.\w)")
+_PAIR = re.compile(r"(?<![\w'’-])([A-Za-z]{3,12}) (?=([a-zA-Z]{3,12})(?![\w'’-]))")
+_GLUED_BEFORE = ("a", "an", "the", "of", "on", "in", "with", "and", "to", "at")
+_GLUED_AFTER = ("a", "of", "on", "in", "with", "and", "to", "at", "the", "up")
+_FIXED = _LISTS.mapping("misspellings")
+_COMMON = 20
+"""How often a million words must have a word that the lexicon does not list, for others to be corrected to it."""
+_SECOND_PARTS = _LISTS.words("second_parts")
+_ALSO_WORDS = _LISTS.words("words") | COLORS | MATERIALS | SHADES
+_ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ers", "ly", "y", "like", "less", "ish")
+
+
+@lru_cache(maxsize=_TEXTS)
+def corrected(text: str) -> str:
+    """The text with its misspelled words corrected; capitals stay. Names, and what no word is near to, are left as they are."""
+    return _joined(_WORD.sub(_replacement, text))
+
+
+@lru_cache(maxsize=_CACHE)
+def correction(word: str) -> str | None:
+    """What a word in lower case must be: "womman" is "woman" and "akite" is "a kite". None if it is a word, or may be a name."""
+    if word in _FIXED:
+        return _FIXED[word]
+    if len(word) < _SHORTEST or is_word(word):
+        return None
+    return _split(word) or _nearest(word)
+
+
+@lru_cache(maxsize=_CACHE)
+def is_word(word: str) -> bool:
+    """Whether English has a word in lower case: in some form, as a name, or made of two words of three letters or more."""
+    if _has(word) or _has(singular(word)):
+        return True
+    if any(word.endswith(end) and (_has(word[: -len(end)]) or _has(word[: -len(end)] + "e")) for end in _ENDINGS):
+        return True
+    return any(word[:at] in general_lexicon() and _is_second_part(word[at:]) for at in range(3, len(word) - 2))
+
+
+def _replacement(match: re.Match[str]) -> str:
+    word = match.group()
+    # A capital within a sentence marks a name; at its start, and where all is in capitals, it says nothing.
+    if word[0].isupper() and not word.isupper() and word.lower() not in _FIXED and match.string[: match.start()].strip(" \"'“‘("):
+        return word
+    better = correction(word.lower())
+    if better is None:
+        return word
+    if word.isupper():
+        return better.upper()
+    return better.capitalize() if word[0].isupper() else better
+
+
+def _has(word: str) -> bool:
+    general = general_lexicon()
+    return (
+        word in general
+        or word.capitalize() in general
+        or word.upper() in general
+        or word in _vocabulary()
+        or (word in physical_nouns() or word in _ALSO_WORDS)
+    )
+
+
+def _split(word: str) -> str | None:
+    """Two words that stand together without a blank, one of them an article or a preposition."""
+    for small in _GLUED_BEFORE:
+        rest = word.removeprefix(small)
+        if rest != word and len(rest) > 2 and rest in _vocabulary():
+            return f"{small} {rest}"
+    for small in _GLUED_AFTER:
+        rest = word.removesuffix(small)
+        if rest != word and len(rest) > 2 and rest in _vocabulary():
+            return f"{rest} {small}"
+    return None
+
+
+def _nearest(word: str) -> str | None:
+    """The word of captions that is one letter away, or two where the word is long: the commonest, if it is common enough."""
+    from rapidfuzz.distance import OSA
+    from rapidfuzz.process import extract
+
+    words = _vocabulary()
+    reach = 2 if len(word) >= _LONG else 1
+    near = extract(word, list(_by_length(len(word), reach)), scorer=OSA.distance, score_cutoff=reach, limit=20)
+    ranked = sorted(((distance, found[0] != word[0], -words[found], found) for found, distance, _ in near))
+    return ranked[0][3] if ranked else None
+
+
+def _joined(text: str) -> str:
+    """The text with the words that it has cut in two made whole: "lap top", "wet suit"."""
+    for match in reversed(list(_PAIR.finditer(text))):
+        first, second = match.groups()
+        if (first.lower(), singular(second.lower())) in _cut_compounds():
+            end = match.start(2)
+            text = text[: end - 1] + (second if first.isupper() else second.lower()) + text[end + len(second) :]
+    return text
+
+
+@cache
+def _cut_compounds() -> frozenset[tuple[str, str]]:
+    """The words of the lexicon that are made of two, where the two together mean nothing else."""
+    names = {name for entry in lexicon().entries.values() for name in entry.names} | set(lexicon().scenes)
+    pairs = {(name[:at], name[at:]) for name in names for at in range(3, len(name) - 2) if name.isalpha()}
+    whole = {pair for pair in pairs if " ".join(pair) not in names and _is_first_part(pair[0]) and _is_second_part(pair[1])}
+    cut = {(first, second) for first, second in map(str.split, _LISTS.phrases("cut"))}
+    apart = {(first, second) for first, second in map(str.split, _LISTS.phrases("apart"))}
+    return frozenset((whole | cut) - apart)
+
+
+def _is_first_part(word: str) -> bool:
+    return general_lexicon().get(word, "")[:3] in ("NN", "VB", "JJ", "RB", "VBG") and word not in COLORS | SIZES
+
+
+def _is_second_part(word: str) -> bool:
+    return names_thing(word) or word in _SECOND_PARTS
+
+
+@lru_cache(maxsize=64)
+def _by_length(length: int, reach: int) -> tuple[str, ...]:
+    return tuple(word for word in _vocabulary() if abs(len(word) - length) <= reach and len(word) >= _SHORTEST - 1)
+
+
+@cache
+def _vocabulary() -> dict[str, int]:
+    """The words of captions, with how common each is."""
+    counts = {word: count for word, count in common_words().items() if count >= (_COMMON if not is_known(word) else 5)}
+    for word in _ALSO_WORDS:
+        counts[word] = counts.get(word, 0) + _COMMON
+    for word in _lexicon_words():
+        counts[word] = counts.get(word, 0) + 200
+    return counts
+
+
+def _lexicon_words() -> Iterable[str]:
+    for entry in lexicon().entries.values():
+        for name in entry.names:
+            yield from name.split()
+            yield from plural(name).split()
