@@ -89,6 +89,7 @@ def run_stage(
         prompt=None if prompt is None else prompt_text(prompt, Path.cwd()),
         options=dict(options or {}),
         attempts=attempts,
+        stop_after=0,
     )
     with tempfile.TemporaryDirectory(prefix="shardmill-") as folder:
         run = _plan_frame(Path(folder) / "run", table, entry, Path(image_root), seed)

@@ -121,6 +121,7 @@ def run(
     from shardmill.core.planning import redo as redo_stage
     from shardmill.core.shard_runner import ModelPool, check_fingerprint, open_stage
     from shardmill.core.stage_main import run_with_progress
+    from shardmill.store.no_rows import check_rows
     from shardmill.store.run_folder import INGEST, RunFolder
     from shardmill.tables.ingest import ingest
     from shardmill.util.exits import stop_signals
@@ -142,10 +143,12 @@ def run(
         if stage == INGEST:
             ingest(opened, ingest_progress())
             click.echo(f"{count_of(opened.num_shards, 'shard')} in {opened.folder(INGEST)}")
+            check_rows(opened, [INGEST])
             continue
         with stop_signals() as stop:
             for index in shards or range(opened.num_shards):
                 run_with_progress(opened, stage, index, models, stop)
+        check_rows(opened, [opened.stage(stage).name])
     print_next("status", folder)
 
 

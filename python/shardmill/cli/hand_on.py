@@ -94,6 +94,7 @@ def export(
     from shardmill.export.make import export as make_export
     from shardmill.export.options import ExportOptions, size_of
     from shardmill.export.tables import export_tables
+    from shardmill.store.no_rows import check_rows
     from shardmill.store.run_folder import RunFolder
     from shardmill.util.progress import step_progress
 
@@ -103,6 +104,7 @@ def export(
         print_next("export", folder, "--format", "parquet")
         return
     refuse_unused_options(format)
+    check_rows(run)
     progress, rows = step_progress("exporting"), run.plan.input.rows
     done = make_export(
         run,
@@ -156,7 +158,8 @@ def combine(folder: Path | None, stage: str | None, ranges: Sequence[Path], out:
     """
     from shardmill.store.combine import combine as combine_stage
     from shardmill.store.manifest import summary
-    from shardmill.store.run_folder import RunFolder
+    from shardmill.store.no_rows import check_rows
+    from shardmill.store.run_folder import INGEST, RunFolder
     from shardmill.tables.ranges import merge_ranges
 
     if ranges:
@@ -167,8 +170,10 @@ def combine(folder: Path | None, stage: str | None, ranges: Sequence[Path], out:
         return
     if folder is None or stage is None:
         raise UserError("name RUN and STAGE, or other CSV files with --ranges")
-    result = combine_stage(RunFolder(folder), stage, out, allow_missing=allow_missing)
+    run = RunFolder(folder)
+    result = combine_stage(run, stage, out, allow_missing=allow_missing)
     if result.missing:
         print_warning(f"{count_of(len(result.missing), 'unfinished shard')} left out")
     click.echo(f"{result.path}: {count_of(result.lines, 'line')}")
     click.echo(summary(result.rows_in, result.rows_out, result.reasons, result.lines))
+    check_rows(run, [stage if stage == INGEST else run.stage(stage).name])

@@ -20,6 +20,7 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
     from shardmill.launch.local import launch_local
     from shardmill.monitor.progress import LiveView
     from shardmill.monitor.run_summary import closing_lines, final_table
+    from shardmill.store.no_rows import check_rows
 
     result = launch_local(run, workers, view=LiveView(run))
     Console().print(final_table(run))
@@ -31,6 +32,7 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
         again = command_line("launch", run.plan.pipeline, "--run", run.path)
         click.echo(f"finished shards are kept; fix the cause and run again: {again}", err=True)
         return 1
+    check_rows(run)
     if build:
         build_datasets(run)
     click.echo(f"to trace one row: {command_line('explain', run.path, 0)}")

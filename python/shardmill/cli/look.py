@@ -34,6 +34,7 @@ def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, 
     """
     from shardmill.quality.gather import gather
     from shardmill.quality.page import write_report
+    from shardmill.store.no_rows import check_rows
     from shardmill.store.run_folder import RunFolder
     from shardmill.util.atomic import replacing
 
@@ -46,11 +47,13 @@ def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, 
     write_report(found, page, Path(run.plan.input.image_root))
     if as_json:
         click.echo(figures)
+        check_rows(run)
         return
     for finding in sorted(found.findings, key=lambda finding: WORST_FIRST.index(finding.verdict)):
         if not (brief and finding.verdict == "pass"):
             print_finding(finding)
     click.echo(f"{found.facts.get('verdict') or f'{len(found.findings)} rules'}; the page: {page}")
+    check_rows(run)
     print_next("audit", folder)
 
 

@@ -102,11 +102,14 @@ def allow_site(run: RunFolder, site: str) -> None:
 def start(folder: Path, pipeline: str, input: Path, options: dict[str, Any]) -> RunFolder:
     """Start a run of `input`; an existing run is checked to be the same, and its ingest is finished."""
     from shardmill.core.planning import start_run
+    from shardmill.store.no_rows import check_rows
+    from shardmill.store.run_folder import INGEST
 
     run = start_run(folder, new_run(input, pipeline, options), ingest_progress())
     for note in run.plan.input.notes:
         print_note(f"{input}: {note}")
     note_missing_images(run)
+    check_rows(run, [INGEST])
     return run
 
 

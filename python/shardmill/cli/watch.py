@@ -16,7 +16,10 @@ from shardmill.util.commands import WATCH, command, json_option
 @click.option("--watch", is_flag=True, help="refresh every few seconds, until nothing is running or waiting")
 @click.option("--seconds", type=click.FloatRange(1), default=5, show_default=True, help="with --watch: time between refreshes")
 @click.option(
-    "--json", "as_json", is_flag=True, help="print JSON, for scripts; exit code 0: finished, 3: unfinished, 1: shards failed"
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="print JSON; exit code 0: finished, 1: shards failed, 3: no row came out, 4: unfinished",
 )
 @code_option
 @click.pass_context
@@ -42,6 +45,8 @@ def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_jso
         click.echo(json.dumps(state.to_dict(), indent=1))
         ctx.exit(exit_code(state))
     Console().print(render_status(state), soft_wrap=True)
+    if state.no_rows:
+        ctx.exit(exit_code(state))
 
 
 @command(WATCH)

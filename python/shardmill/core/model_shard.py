@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from shardmill.core.first_rejects import FirstRejects
 from shardmill.core.in_flight import InFlightRequest, Pending, origin_of, usage_of
 from shardmill.core.permissions import check_model
 from shardmill.core.seeding import rng_of, seed_of
@@ -74,6 +75,7 @@ class ModelShard:
         self.own_rows = 0
         self.errors: list[tuple[tuple[int, ...], Exception]] = []
         self.trusted = False
+        self.first_rejects = FirstRejects(shard, self.planned.stop_after)
 
     def finish_rows(
         self,
@@ -350,6 +352,7 @@ class ModelShard:
     def _record(
         self, key: tuple[int, ...], outcome: Any, raw: str = "", attempts: int = 0, usage: Mapping[str, float] | None = None
     ) -> None:
+        self._note_first(outcome, raw, attempts)
         cost = {name: round(value, 3) for name, value in (usage or {}).items()}
         if isinstance(outcome, Reject):
             self.rejected += 1
@@ -359,6 +362,14 @@ class ModelShard:
             self.journal.append(JournalRecord(key, rows=_rows(outcome), usage=cost))
         self.own_rows += 1
         self.done.add(key)
+
+    def _note_first(self, outcome: Any, raw: str, attempts: int) -> None:
+        """Stop when all of the first rows are rejected alike. What the journal has are such rows only, to be tried again."""
+        try:
+            self.first_rejects.note(outcome, raw, attempts)
+        except UserError:
+            self.own_journal.unlink(missing_ok=True)
+            raise
 
 
 def _rows(outcome: Any) -> list[dict[str, Any]]:

@@ -42,6 +42,7 @@ class StageEntry(BaseModel):
     prompt: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     attempts: int = Field(default=3, ge=1)
+    stop_after: int = Field(default=50, ge=0)
     resources: Resources = Resources()
     price: Price | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)
@@ -132,7 +133,7 @@ def prompt_text(prompt: str, base: Path) -> str:
 
 def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
     """The pipeline with settings: `STAGE.OPTION=VALUE`, `STAGE.model=NAME`, `STAGE.model.SETTING=VALUE`, `STAGE.attempts=N`,
-    `STAGE.prompt=FILE`.
+    `STAGE.stop_after=N`, `STAGE.prompt=FILE`.
 
     Values are read as YAML. Raises UserError for an unknown stage or a setting without a value; options are checked later.
     """
@@ -156,6 +157,8 @@ def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
             entry.prompt = prompt_text(str(value), Path.cwd())
         elif key == "attempts":
             entry.attempts = value
+        elif key == "stop_after":
+            entry.stop_after = value
         elif key.startswith("model."):
             entry.model = {**mapping_of(entry.model), key.removeprefix("model."): value}
         else:
@@ -224,6 +227,7 @@ def plan_stages(
                 model=spec,
                 options=stage.options.model_dump(mode="json"),
                 attempts=entry.attempts,
+                stop_after=entry.stop_after,
                 resources=Resources.model_validate({**file.resources, **entry.resources.model_dump(exclude_unset=True)}),
                 price=entry.price or file.price,
                 thresholds=own,

@@ -314,6 +314,7 @@ def stages_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -
             model=stage.model or None,
             options=stage.options,
             attempts=stage.attempts,
+            stop_after=stage.stop_after,
             resources=stage.resources,
             price=stage.price,
             thresholds=stage.thresholds,

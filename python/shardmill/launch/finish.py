@@ -12,10 +12,12 @@ from shardmill.core.registry import pipeline_of, resolve
 from shardmill.store.default_datasets import build_default
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.layout import begun_shards
+from shardmill.store.no_rows import check_rows
 from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import needed_shards
-from shardmill.util.errors import UserError
+from shardmill.util.commands import command_line
+from shardmill.util.errors import NoRows, UserError
 from shardmill.util.words import count_of
 
 
@@ -46,6 +48,7 @@ def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool 
     """Make the datasets of a run with its pipeline's `datasets`, or of its last stages by default, and print them."""
     more = {} if likeness is None else {"likeness": likeness}
     tidy(run)
+    check_rows(run)
     build = resolve(pipeline_of(run).datasets) or build_default
     if more and "likeness" not in signature(build).parameters:
         raise UserError(f"{run.plan.pipeline} compares no questions; leave out --likeness")
@@ -54,4 +57,7 @@ def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool 
         click.echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")
     for note in getattr(result, "notes", ()):
         click.echo(note)
+    counts = [rows for rows in result.files.values() if rows is not None]
+    if counts and not any(counts):
+        raise NoRows(f"the datasets of {run.path} have no rows; what became of each row: {command_line('explain', run.path, 0)}")
     return result

@@ -13,11 +13,12 @@ from shardmill.monitor.run_summary import closing_lines
 from shardmill.monitor.snapshot import Memory, Snapshot
 from shardmill.monitor.stage_status import ALIVE_SECONDS, StageStatus, stage_statuses
 from shardmill.store.jobs import JobsFolder
+from shardmill.store.no_rows import no_rows
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import needed_shards
 from shardmill.util.plain_text import plain
 
-UNFINISHED, FAILED, FINISHED = 3, 1, 0
+UNFINISHED, NO_ROWS, FAILED, FINISHED = 4, 3, 1, 0
 
 
 @dataclass
@@ -55,6 +56,7 @@ class RunStatus:
     goodput: accepted rows of the last stages per allocated GPU-hour (`goodput_per` says GPU-hour; CPU-hour in a run without
     GPUs). eta_seconds: None where nothing is known. bad_nodes: the nodes that are avoided, and why. damaged: manifests that
     cannot be read. cluster: None for a run that was never launched on one. closing: what became of all rows, once finished.
+    no_rows: why no row came out of a finished run, and what to do; empty for any other.
     """
 
     run: str
@@ -76,6 +78,7 @@ class RunStatus:
     bad_nodes: dict[str, str]
     damaged: list[str]
     closing: list[str]
+    no_rows: str = ""
     next: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,15 +120,16 @@ def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
         bad_nodes={bad.node: plain(bad.reason) for bad in jobs.bad_nodes()},
         damaged=now.damaged,
         closing=closing_lines(now) if finished else [],
+        no_rows=no_rows(now, complete) if finished else "",
     )
     status.next = _next_step(status)
     return status
 
 
 def exit_code(status: RunStatus) -> int:
-    """For scripts: 0 everything is finished, 3 it is running or not finished, 1 shards failed and nothing is running."""
+    """For scripts: 0 everything is finished, 1 shards failed and nothing is running, 3 no row came out, 4 it is not finished."""
     if status.finished:
-        return FINISHED
+        return NO_ROWS if status.no_rows else FINISHED
     return FAILED if not status.live and any(stage.failed for stage in status.stages) else UNFINISHED
 
 
@@ -180,6 +184,8 @@ def _next_step(status: RunStatus) -> str:
     failed = any(stage.failed for stage in status.stages)
     if status.finished and status.live:
         return f"every shard is finished, the datasets are being built; to watch: shardmill status {status.run} --watch"
+    if status.no_rows:
+        return status.no_rows
     datasets = Path(status.run) / "datasets"
     if status.finished and datasets.exists():
         return f"everything is finished; the datasets are in {datasets}"

@@ -103,6 +103,7 @@ class StagePlan(BaseModel):
         after: The stage that it reads from.
         model: The model's kind and settings.
         prompt: The text of a prompt of the user's.
+        stop_after: The stage stops when so many of its first rows are all rejected for one reason; 0 if it never does.
         thresholds: Those of its model: defaults for options of this stage and of those after it.
         fingerprint: All that shapes its rows, by field.
         sources: The digests of the source files behind the field `code`, to name the file that was changed.
@@ -120,6 +121,7 @@ class StagePlan(BaseModel):
     model: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
     attempts: int = Field(default=3, ge=1, le=1_000_000)
+    stop_after: Count = 50
     resources: Resources = Resources()
     price: Price | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)

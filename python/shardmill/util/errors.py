@@ -10,6 +10,10 @@ class UserError(Exception):
     """Something that the user can fix. The message says what is wrong, where, and what to do; the CLI prints it and exits 2."""
 
 
+class NoRows(UserError):
+    """A run or a stage of which no row came out. The message has the main reason and what to change; the CLI exits 3."""
+
+
 class Stopped(Exception):
     """A worker was asked to stop (signal). What it had done is in its journal; the CLI exits 75, which means: run it again."""
 

@@ -11,20 +11,22 @@ from contextlib import contextmanager
 import click
 
 from shardmill.util.disk_errors import disk_problem
-from shardmill.util.errors import ModelDied, Stopped, UserError
+from shardmill.util.errors import ModelDied, NoRows, Stopped, UserError
 from shardmill.util.signals import GRACE_SECONDS, StopFlag, end_in_time
 
-EXIT_USER, EXIT_DIED, EXIT_RESUMABLE = 2, 70, 75
+EXIT_USER, EXIT_NO_ROWS, EXIT_DIED, EXIT_RESUMABLE = 2, 3, 70, 75
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn what the user can fix into one line and exit code 2, a model that died into 70, a stop on request into 75."""
+    """Turn what the user can fix into one line and exit code 2 (3 where no row came out), a model that died into 70, a stop on
+    request into 75.
+    """
     try:
         yield
     except UserError as error:
         click.secho(f"shardmill: {error}", err=True, fg="red")
-        sys.exit(EXIT_USER)
+        sys.exit(EXIT_NO_ROWS if isinstance(error, NoRows) else EXIT_USER)
     except ModelDied as died:
         click.secho(f"shardmill: {died} Finished rows are saved; run the same command again.", err=True, fg="red")
         end_with_children(EXIT_DIED)

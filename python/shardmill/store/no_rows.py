@@ -1,0 +1,66 @@
+"""What is wrong with a run, or a stage, of which no row came out. Zero rows are a failure, never a quiet success."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from shardmill.store.manifest import Manifest, counted, totals
+from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.commands import command_line
+from shardmill.util.errors import NoRows
+
+FIXES = {
+    "empty caption": "name the column of captions with --caption-column, in a new run",
+    "no image": "name the column of images with --image-column, in a new run",
+    "unreadable image": "say with --image-root, in a new run, where the paths of images start",
+    "cut by the token limit": "raise max_tokens in the model's `sampling`",
+    "malformed answer": "use a larger model, or one whose engine constrains answers to a schema",
+    "prompt too long": "raise max_model_len of the model, or shorten the prompt",
+    "server error": "see the server's log",
+}
+
+
+def check_rows(run: RunFolder, stages: Iterable[str] | None = None) -> None:
+    """Raises NoRows if no row came out of `stages` (by default the last ones) although all of their shards are finished."""
+    if problem := no_rows(run, run.complete(), stages):
+        raise NoRows(problem)
+
+
+def no_rows(run: RunFolder, complete: Mapping[tuple[str, int], Manifest], stages: Iterable[str] | None = None) -> str:
+    """Why no row came out of `stages` (by default the last ones), and what to do; empty if some did, or shards are unfinished.
+
+    Args:
+        run: The run.
+        complete: The manifests of its finished shards, by (stage, shard).
+        stages: The stages to look at.
+    """
+    for stage in run.leaves() if stages is None else stages:
+        made = _manifests(run, stage, complete)
+        if len(made) < run.num_shards or any(manifest.rows_out for manifest in made):
+            return ""
+        empty = _first_empty(run, stage, complete)
+    return _reason(run, empty, _manifests(run, empty, complete))
+
+
+def _manifests(run: RunFolder, stage: str, complete: Mapping[tuple[str, int], Manifest]) -> list[Manifest]:
+    return [complete[stage, shard] for shard in range(run.num_shards) if (stage, shard) in complete]
+
+
+def _first_empty(run: RunFolder, stage: str, complete: Mapping[tuple[str, int], Manifest]) -> str:
+    """The stage, on the way to `stage`, at which the last rows were rejected."""
+    above = run.after(stage)
+    while above is not None and not any(manifest.rows_out for manifest in _manifests(run, above, complete)):
+        stage, above = above, run.after(above)
+    return stage
+
+
+def _reason(run: RunFolder, stage: str, made: list[Manifest]) -> str:
+    sums = totals(made)
+    reasons: dict[str, int] = sums["reasons"]
+    main = max(reasons, key=lambda reason: reasons[reason], default="")
+    rejected = f"{stage} rejected all of its {sums['rows_in']:,} rows: {counted(reasons)}" if reasons else f"{stage} got no row"
+    start = made[0].shard if made else 0
+    file = run.files(stage, start).rejects
+    again = "" if stage == INGEST else f", then: {command_line('run', run.path, stage, '--redo')}"
+    fix = FIXES.get(main, "change its model, prompt or options") + again
+    return f"no row came out of {run.path}: {rejected}. To fix it: {fix}. Each row's detail is in {file}"
