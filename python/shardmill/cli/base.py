@@ -96,6 +96,18 @@ INPUT_OPTIONS = (
         help="how quotation marks in a CSV or TSV input are read; none: as plain text",
     ),
     click.option(
+        "--separator",
+        callback=lambda ctx, param, value: {"tab": "\t", "\\t": "\t"}.get(value, value),
+        help="what separates the cells of a CSV input, e.g. ';' or tab (default: guessed)",
+    ),
+    click.option("--header/--no-header", default=None, help="whether a CSV input has a header line (default: guessed)"),
+    click.option(
+        "--columns",
+        default="",
+        callback=lambda ctx, param, value: tuple(name.strip() for name in value.split(",") if name.strip()),
+        help="names of the columns of a CSV input, e.g. url,caption, instead of those in its header line",
+    ),
+    click.option(
         "--format",
         "part_format",
         type=click.Choice(["csv", "jsonl", "parquet"]),

@@ -33,7 +33,7 @@ from shardmill.store.publish import archive_files, published_files
 from shardmill.store.run_folder import INGEST, RunFolder, digest_of
 from shardmill.store.selection import Selection
 from shardmill.store.shard import Shard
-from shardmill.tables import Table, open_table
+from shardmill.tables import Table, folder_of, open_table
 from shardmill.tables.ingest import ImportProgress, count_records, ingest, map_columns
 from shardmill.tables.selection import Drawing
 from shardmill.util.errors import UserError
@@ -63,6 +63,9 @@ class NewRun:
     image_root: Path | None = None
     encoding: str | None = None
     quoting: str = "auto"
+    separator: str | None = None
+    header: bool | None = None
+    columns: Sequence[str] = ()
     part_format: PartFormat = "csv"
     target_rows: int | None = None
     pipeline_file: PipelineFile = field(init=False)
@@ -88,6 +91,17 @@ class NewRun:
         chosen = use_models(file, self.models, self.servers)
         object.__setattr__(self, "pipeline_file", override(chosen, self.settings))
 
+    @property
+    def reading(self) -> InputReading:
+        """How the input is read."""
+        return InputReading(
+            encoding=self.encoding,
+            quoting=self.quoting,
+            delimiter=self.separator,
+            header=self.header,
+            columns=list(self.columns),
+        )
+
 
 def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> RunFolder:
     """Plan a run and ingest its input; with the run there already, check that it is the same and finish its ingest."""
@@ -109,8 +123,8 @@ def code_of(plan: Plan) -> dict[str, str]:
 
 def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> Plan:
     """The plan that `new` asks for. An input whose digest the existing plan has is not counted again."""
-    reading = InputReading(encoding=new.encoding, quoting=new.quoting)
-    table = open_table(new.input, new.encoding, new.quoting)
+    reading = new.reading
+    table = open_table(new.input, **reading.model_dump())
     sha256, size = table.digest()
     captioned = reads_captions(new.pipeline_file)
     mapping, columns = map_columns(
@@ -130,7 +144,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
         notes = table.notes()
     if rows == 0:
         raise UserError(f"{new.input} has no rows below its header")
-    root = (new.image_root or (new.input if new.input.is_dir() else new.input.parent)).resolve()
+    root = (new.image_root or folder_of(new.input)).resolve()
     if existing is not None and new.num_shards is None and new.rows_per_shard is None:
         shards = existing.shards
     elif new.num_shards is not None:
@@ -157,6 +171,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
             selection=selection,
             captioned=captioned or selection is not None,
             notes=notes,
+            files=table.file_digests,
         ),
         stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root), mapping.values()),
         code_version=__version__,

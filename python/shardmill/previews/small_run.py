@@ -10,7 +10,7 @@ import polars as pl
 
 from shardmill.core.planning import NewRun, reads_captions, start_run
 from shardmill.store.run_folder import RunFolder
-from shardmill.tables import open_table
+from shardmill.tables import folder_of, open_table
 from shardmill.tables.ingest import map_columns
 from shardmill.util.errors import UserError
 
@@ -24,9 +24,19 @@ def start_small_run(new: NewRun, rows: int, folder: Path, choose: ChooseRows) ->
     Raises UserError as a real run would, and for an input without a readable row.
     """
     path, row_ids = _write_chosen_rows(new, rows, folder, choose)
-    root = new.image_root or (new.input if new.input.is_dir() else new.input.parent)
+    root = new.image_root or folder_of(new.input)
     short = replace(
-        new, input=path, encoding=None, quoting="standard", image_root=root, num_shards=1, rows_per_shard=None, target_rows=None
+        new,
+        input=path,
+        encoding=None,
+        quoting="standard",
+        separator=None,
+        header=True,
+        columns=(),
+        image_root=root,
+        num_shards=1,
+        rows_per_shard=None,
+        target_rows=None,
     )
     return start_run(folder / "run", short), row_ids
 
@@ -38,7 +48,7 @@ def _write_chosen_rows(new: NewRun, rows: int, folder: Path, choose: ChooseRows)
     """
     if rows < 1:
         raise UserError(f"--rows must be at least 1, not {rows}")
-    table = open_table(new.input, encoding=new.encoding, quoting=new.quoting)
+    table = open_table(new.input, **new.reading.model_dump())
     captioned = reads_captions(new.pipeline_file)
     map_columns(table.columns, new.caption_column, new.image_column, new.list_columns, captioned=captioned)
     batch = next(iter(table.batches()), None)

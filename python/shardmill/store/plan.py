@@ -37,13 +37,16 @@ class InputReading(BaseModel):
 
     encoding: str | None = None
     quoting: str = "auto"
+    delimiter: str | None = None
+    header: bool | None = None
+    columns: list[str] = Field(default_factory=list)
 
 
 class InputPlan(BaseModel):
     """The input table. `columns` are those of the ingest parts, with their kinds; `rows` counts all its records.
 
     A record without a caption is rejected if the run is `captioned`: if a stage reads captions. `notes` say what of the input was
-    guessed and what was passed over.
+    guessed and what was passed over. `files` are the digest and bytes of each file of a table in several.
     """
 
     path: str
@@ -58,6 +61,7 @@ class InputPlan(BaseModel):
     selection: Selection | None = None
     captioned: bool = True
     notes: list[str] = Field(default_factory=list)
+    files: dict[str, tuple[str, int]] = Field(default_factory=dict)
 
 
 class Resources(BaseModel):

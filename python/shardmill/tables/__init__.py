@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from shardmill.tables.base import (
     Table,
 )
 from shardmill.tables.csv_table import CsvTable
-from shardmill.tables.images import ImageTable
+from shardmill.tables.images import ImageTable, NoPictures
 from shardmill.tables.json_table import JsonTable
 from shardmill.tables.jsonl import JsonlTable
 from shardmill.tables.parquet import ParquetTable
+from shardmill.tables.shards import ShardedTable, files_of_folder, files_of_pattern, folder_of, is_pattern
 from shardmill.tables.sniff import sniff_delimiter, sniff_format
 from shardmill.tables.source import codec_name
 from shardmill.util.errors import UserError
@@ -41,6 +43,7 @@ __all__ = [
     "BadRecord",
     "Batch",
     "Table",
+    "folder_of",
     "open_table",
 ]
 
@@ -48,13 +51,26 @@ QUOTINGS = ("auto", "standard", "none")
 
 
 def open_table(
-    path: str | PathLike[str], encoding: str | None = None, quoting: str = "auto", delimiter: str | None = None
+    path: str | PathLike[str],
+    encoding: str | None = None,
+    quoting: str = "auto",
+    delimiter: str | None = None,
+    header: bool | None = None,
+    columns: Sequence[str] = (),
 ) -> Table:
     """Opens a table of any format and finds its columns.
 
-    `encoding` None is UTF-8. `quoting` "auto" gives quotes their meaning in CSV, and in TSV where those of its first megabyte
-    are well-formed. `delimiter` None goes by the extension (.csv, .tsv), else by the header line.
-    Raises UserError for a file that is missing, empty, compressed or no table, and for a header without proper names.
+    Args:
+        path: A file, which may be compressed; a tar file; a folder of images, or of the shards of a table; or a pattern (`*`,
+            `?`) for several files that are one table.
+        encoding: None for UTF-8.
+        quoting: "auto" gives quotes their meaning in CSV, and in TSV where those of its first megabyte are well-formed.
+        delimiter: Of CSV; None goes by the header line and the name.
+        header: Whether CSV has a header line; None goes by its first line.
+        columns: Names for the columns of CSV.
+
+    Raises:
+        UserError: For a file that is missing, empty, cut off or no table, and for a header without proper names.
     """
     path = Path(path)
     if quoting not in QUOTINGS:
@@ -63,9 +79,32 @@ def open_table(
         raise UserError(f"The delimiter {delimiter!r} is not one ASCII character other than a quote or a line end.")
     if encoding is not None:
         codec_name(encoding)
-    if path.is_dir() or (path.suffix == ".tar" and path.is_file()):
+
+    def open_one(file: Path) -> Table:
+        return _open_file(file, encoding, quoting, delimiter, header, columns)
+
+    if is_pattern(path):
+        return ShardedTable(path, files_of_pattern(path), open_one)
+    if not path.is_dir():
+        return open_one(path)
+    if (path / "plan.json").exists():
+        raise UserError(f"{path} is a run folder; name one of its datasets, in {path / 'datasets'}")
+    try:
+        return ImageTable(path)
+    except NoPictures:
+        if not (files := files_of_folder(path)):
+            raise
+    return ShardedTable(path, files, open_one)
+
+
+def _open_file(
+    path: Path, encoding: str | None, quoting: str, delimiter: str | None, header: bool | None, columns: Sequence[str]
+) -> Table:
+    if path.suffix.lower() == ".tar" and path.is_file():
         return ImageTable(path)
     kind = sniff_format(path, encoding)
+    if kind not in ("csv", "tsv") and (delimiter or columns or header is not None):
+        raise UserError(f"{path} is no CSV: --separator, --columns and --header have no meaning for it")
     if kind == "parquet":
         check_survivable(path)
         return ParquetTable(path)
@@ -73,7 +112,6 @@ def open_table(
         return JsonlTable(path, encoding)
     if kind == "json":
         return JsonTable(path, encoding)
-    if delimiter is None:
-        by_name = {".csv": ",", ".tsv": "\t"}.get(path.suffix.lower())
-        delimiter = by_name or sniff_delimiter(path, encoding)
-    return CsvTable(path, "tsv" if delimiter == "\t" else "csv", delimiter, quoting, encoding)
+    delimiter = delimiter or sniff_delimiter(path, encoding)
+    kind = "tsv" if delimiter == "\t" else "csv"
+    return CsvTable(path, kind, delimiter, quoting, encoding, has_header=header, names=columns)

@@ -107,6 +107,7 @@ class Table(ABC):
         self.encoding = encoding
         self.ignored_keys: set[str] = set()
         self.passed_over: Counter[str] = Counter()
+        self.file_digests: dict[str, tuple[str, int]] = {}
         check_columns(path, self.columns)
 
     def notes(self) -> list[str]:

@@ -13,6 +13,8 @@ from shardmill.tables.base import (
 )
 from shardmill.tables.csv_layout import MAX_FIELD_LINES, QUOTE, CsvPosition, Layout, Parsed
 
+BLANK, MOST_BLANKS = ord(" "), 16
+
 
 class MalformedRecord(ValueError):
     """The record does not follow the rules of quoting."""
@@ -88,6 +90,8 @@ def split_record(data: bytes, at: int, layout: Layout, at_end: bool, strict: boo
         return _unquoted(data, at, newline).split(delimiter), newline + 1
     cells: list[bytes] = []
     while True:
+        if layout.trimmed and data[at] == BLANK and data[at : at + MOST_BLANKS].lstrip(b" ").startswith(b'"'):
+            at = data.index(b'"', at)
         if data[at] == QUOTE:
             closing = _closing_quote(data, at + 1, at_end)
             cells.append(data[at + 1 : closing].replace(b'""', b'"'))

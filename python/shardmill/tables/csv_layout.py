@@ -14,11 +14,12 @@ MAX_FIELD_LINES = 1_000  # a quoted field over more lines than this is an unclos
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns in order, the delimiter as a byte, and whether double quotes have a meaning."""
+    """Columns in order, the delimiter as a byte, whether double quotes have a meaning, and whether blanks at cells have none."""
 
     columns: tuple[str, ...]
     delimiter: int
     quoted: bool
+    trimmed: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from shardmill.tables.base import LINE, MAX_RECORD, ROW_ID, Batch, Table, not_utf8
+import polars as pl
+
+from shardmill.tables.base import MAX_RECORD, Batch, Table
 from shardmill.tables.csv_blocks import parse_block, well_formed
-from shardmill.tables.csv_careful import (
-    CarefulParser,
-    IncompleteRecord,
-    MalformedRecord,
-    split_record,
-)
+from shardmill.tables.csv_careful import CarefulParser
+from shardmill.tables.csv_header import SAMPLE, read_header
 from shardmill.tables.csv_layout import QUOTE, CsvPosition, Layout, Parsed
 from shardmill.tables.source import TextSource
 from shardmill.util.errors import UserError
 
 BLOCK_SIZE = 8 * 2**20  # larger ones are slower: each is then fresh memory from the system
 SMALLEST_SHARE = 8  # a block with an error in it is cut down to this fraction, so that little of it goes the slow way
-SAMPLE = 2**20
 
 
 class CsvTable(Table):
@@ -33,24 +30,31 @@ class CsvTable(Table):
         quoting: str = "auto",
         encoding: str | None = None,
         block_size: int | None = None,
+        *,
+        has_header: bool | None = True,
+        names: Sequence[str] = (),
     ) -> None:
         self.format = kind
         self.delimiter = delimiter
         self._block_size = block_size or BLOCK_SIZE
         quoted = quoting == "standard"
         if quoting == "auto":
-            quoted = kind == "csv" or _quotes_have_meaning(path, encoding, delimiter)
-        self._layout = Layout((), ord(delimiter), quoted)
+            quoted = delimiter in ",;" or _quotes_have_meaning(path, encoding, delimiter)
+        layout = Layout((), ord(delimiter), quoted)
         with TextSource(path, encoding) as source:
-            columns, self._header_size, self._first_line = _read_header(path, source, self._layout)
-        super().__init__(path, columns, encoding)
-        self._layout = Layout(tuple(columns), ord(delimiter), quoted)
+            self._header = read_header(path, source, layout, has_header, names)
+        super().__init__(path, self._header.columns, encoding)
+        self._layout = Layout(tuple(self.columns), ord(delimiter), quoted, self._header.trimmed)
+
+    def notes(self) -> list[str]:
+        taken = f"it has no header line: its columns are taken as {', '.join(self.columns)}; otherwise pass --columns or --header"
+        return [*([taken] if self._header.guessed else []), *super().notes()]
 
     def _batches(self) -> Iterator[Batch]:
         careful = CarefulParser(self._layout)
-        position = CsvPosition(0, self._first_line)
+        position = CsvPosition(0, self._header.first_line)
         with TextSource(self.path, self.encoding) as source:
-            _skip(source, self._header_size)
+            _skip(source, self._header.size)
             size = self._block_size
             while source.peek(1)[0]:
                 data, _ = source.peek(size)
@@ -62,7 +66,7 @@ class CsvTable(Table):
                     parsed = self._parse_carefully(source, careful, position, size)
                 source.skip(parsed.size)
                 position = CsvPosition(position.row_id + parsed.records, position.line + parsed.lines)
-                yield parsed.batch
+                yield _trimmed(parsed.batch) if self._layout.trimmed else parsed.batch
 
     def _parse_carefully(self, source: TextSource, careful: CarefulParser, position: CsvPosition, size: int) -> Parsed:
         while True:
@@ -83,32 +87,10 @@ def _skip(source: TextSource, size: int) -> None:
     source.skip(size)
 
 
-def _read_header(path: Path, source: TextSource, layout: Layout) -> tuple[list[str], int, int]:
-    """Column names, and the size in bytes and first line of what follows them."""
-    data, at_end = source.peek(SAMPLE)
-    start = 0
-    while data.startswith((b"\n", b"\r\n"), start):
-        start = data.index(b"\n", start) + 1
-    if start == len(data):
-        raise UserError(f"{path} is empty. A table needs a header line with the names of its columns.")
-    try:
-        cells, end = split_record(data, start, layout, at_end)
-    except MalformedRecord as error:
-        raise UserError(f"{path}: the header line cannot be read: {error}. Fix it, or pass --quoting none.") from None
-    except IncompleteRecord:
-        raise UserError(f"{path}: no header ends in its first {SAMPLE // 2**20} MB. Is it a table?") from None
-    try:
-        columns = [_usable(cell.decode(), position) for position, cell in enumerate(cells, 1)]
-    except UnicodeDecodeError:
-        raise not_utf8(path, 1 + data.count(b"\n", 0, start)) from None
-    return columns, end, 1 + data.count(b"\n", 0, end)
-
-
-def _usable(name: str, position: int) -> str:
-    """A header cell as a column name. pandas leaves its index column without one; ours come back as `input_row_id`."""
-    if not name.strip():
-        return f"column_{position}"
-    return f"input_{name}" if name in (ROW_ID, LINE) else name
+def _trimmed(batch: Batch) -> Batch:
+    """The batch without blanks around its cells, which a file has that writes them behind each delimiter."""
+    text = pl.col(pl.String).str.strip_chars(" ")
+    return Batch(batch.frame.with_columns(pl.when(text != "").then(text)), batch.bad)
 
 
 def _quotes_have_meaning(path: Path, encoding: str | None, delimiter: str) -> bool:

@@ -23,6 +23,10 @@ PART_OF_SAMPLE = re.compile(r"(?:\.[A-Za-z][A-Za-z_-]*)+")
 """What is between the key of a WebDataset sample and the suffix of a picture that belongs to it: `0001.seg.png`."""
 
 
+class NoPictures(UserError):
+    """A folder or a tar file without pictures."""
+
+
 class Entry(NamedTuple):
     """A file: its reference, its size, and how to read it."""
 
@@ -58,7 +62,7 @@ class ImageTable(Table):
         if not first:
             kind = "folder" if path.is_dir() else "tar file"
             told = "".join(f" ({note})" for note in self.notes())
-            raise UserError(f"{path} is a {kind} without pictures{told}; give a table, or a folder with pictures")
+            raise NoPictures(f"{path} is a {kind} without pictures{told}; give a table, or a folder with pictures")
 
     def _batches(self) -> Iterator[Batch]:
         builder = BatchBuilder(self.columns)

@@ -115,7 +115,7 @@ def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
     if all(manifest is not None for manifest in finished):
         return [manifest for manifest in finished if manifest is not None]
     planned = run.plan.input
-    table = open_table(planned.path, planned.reading.encoding, planned.reading.quoting)
+    table = open_table(planned.path, **planned.reading.model_dump())
     if table.digest()[0] != planned.sha256:
         raise UserError(f"{planned.path} changed since {run.path} was planned; restore it, or start a new run with it")
     manifests = []

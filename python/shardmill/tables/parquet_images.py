@@ -18,22 +18,29 @@ def check_embedded(plan: Plan, references: Iterable[str | None], *, must_exist: 
 
     It is not read if its size and times say that nobody has touched it since the run was planned; else once in a process.
     """
-    source, inside = plan.input, f"{plan.input.path}::"  # see tables.parquet
-    if source.format != "parquet" or not any(reference and reference.startswith(inside) for reference in references):
+    source = plan.input
+    if source.format != "parquet":
         return
+    files = source.files or {source.path: (source.sha256, source.bytes)}
+    named = {reference.partition("::")[0] for reference in references if reference and "::" in reference}  # see tables.parquet
+    for path in sorted(named & files.keys()):
+        _check_file(path, *files[path], planned=datetime.fromisoformat(plan.created).timestamp(), must_exist=must_exist)
+
+
+def _check_file(path: str, sha256: str, size: int, *, planned: float, must_exist: bool) -> None:
     try:
-        stat = os.stat(source.path)
+        stat = os.stat(path)
     except FileNotFoundError:
         if must_exist:
-            raise UserError(f"{source.path} was not found, and the pictures are in it; restore it") from None
+            raise UserError(f"{path} was not found, and the pictures are in it; restore it") from None
         return
-    touched = max(stat.st_mtime, stat.st_ctime) >= datetime.fromisoformat(plan.created).timestamp()
-    same = stat.st_size == source.bytes
+    touched = max(stat.st_mtime, stat.st_ctime) >= planned
+    same = stat.st_size == size
     if same and touched:
-        same = _digest(source.path, stat.st_mtime_ns, stat.st_ctime_ns) == source.sha256
+        same = _digest(path, stat.st_mtime_ns, stat.st_ctime_ns) == sha256
     if not same:
         raise UserError(
-            f"{source.path} was changed since the run was planned, and rows name the pictures in it by row number; "
+            f"{path} was changed since the run was planned, and rows name the pictures in it by row number; "
             "restore it, or start a new run with it"
         )
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
+from contextlib import closing
 from pathlib import Path
 
+from shardmill.tables.csv_header import SEPARATOR_LINE
 from shardmill.tables.source import TextSource, codec_name
+from shardmill.util.compressed import ContentReader, inner_suffix
 from shardmill.util.errors import UserError
 
+LINES_SEEN = 50
 SAMPLE = 2**16
 _BY_SUFFIX = {
     ".csv": "csv",
@@ -20,10 +23,9 @@ _BY_SUFFIX = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+TABLE_SUFFIXES = frozenset(_BY_SUFFIX)
 _PARQUET = b"PAR1"
-_COMPRESSED = re.compile(
-    rb"(?P<gzip>\x1f\x8b)|(?P<zip>PK\x03\x04)|(?P<bzip2>BZh[1-9]1AY&)|(?P<xz>\xfd7zXZ)|(?P<zstd>\x28\xb5\x2f\xfd)"
-)
+_ZIP, _TAR = b"PK\x03\x04", b"ustar"
 _WIDE_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -34,12 +36,18 @@ _WIDE_MARKS = {
 
 def sniff_format(path: Path, encoding: str | None) -> str:
     """One of csv (also for a text table of unknown delimiter), tsv, jsonl, json, parquet; UserError for what is not a table."""
-    start = _first_bytes(path)
-    if packed := _COMPRESSED.match(start):
-        raise UserError(f"{path} is compressed ({packed.lastgroup}). Decompress it first.")
+    start, compression = _first_bytes(path)
+    if start.startswith(_ZIP):
+        raise UserError(f"{path} is compressed (zip). Unpack it first.")
+    if _TAR in start[257:263]:
+        raise UserError(
+            f"{path} is a tar file{' that is compressed: decompress it first' if compression else '. Name it *.tar'}."
+        )
     if start.startswith(_PARQUET):
+        if compression:
+            raise UserError(f"{path} is a Parquet file that is compressed ({compression}). Decompress it first.")
         return "parquet"
-    kind = _BY_SUFFIX.get(path.suffix.lower())
+    kind = _BY_SUFFIX.get(inner_suffix(path))
     if kind == "parquet":
         raise UserError(f"{path} is not a Parquet file, though its name says so.")
     if encoding is None or codec_name(encoding) in ("utf-8", "utf-8-sig"):
@@ -55,11 +63,25 @@ def sniff_format(path: Path, encoding: str | None) -> str:
 
 
 def sniff_delimiter(path: Path, encoding: str | None) -> str:
-    """The most frequent delimiter of the header, a tab before all others; a comma where there is none."""
-    header = _first_text(path, encoding).lstrip("\r\n").split("\n", 1)[0]
-    if "\t" in header:
+    """The delimiter of the header line: what Excel's line `sep=;` or the name says if the header has it, else the most frequent.
+
+    A tab goes before all others. Where their number differs from line to line, in a file that is neither .csv nor .tsv, each line
+    is one cell, and the delimiter is a tab.
+    """
+    text = _first_text(path, encoding).lstrip("\r\n")
+    if found := SEPARATOR_LINE.match(text.encode()):
+        return found[1].decode()
+    lines = text.splitlines()[:LINES_SEEN]
+    by_name = {".csv": ",", ".tsv": "\t"}.get(inner_suffix(path))
+    if by_name and by_name in lines[0]:
+        return by_name
+    if "\t" in lines[0]:
         return "\t"
-    return max(",;|", key=header.count)
+    most = max(",;|", key=lines[0].count)
+    if most not in lines[0]:
+        return by_name or ","
+    is_prose = by_name is None and '"' not in text and len({line.count(most) for line in lines if line}) > 1
+    return "\t" if is_prose else most
 
 
 def _sniff_text(text: str, kind: str | None) -> str:
@@ -76,12 +98,13 @@ def _sniff_text(text: str, kind: str | None) -> str:
     return "json"
 
 
-def _first_bytes(path: Path) -> bytes:
+def _first_bytes(path: Path) -> tuple[bytes, str | None]:
+    """The start of what a file holds, and how it is compressed."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the file with the table.")
     try:
-        with path.open("rb") as file:
-            return file.read(8)
+        with closing(ContentReader(path)) as file:
+            return file.read(512), file.kind
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except OSError as error:

@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 from types import TracebackType
 
+from shardmill.util.compressed import ContentReader
 from shardmill.util.errors import UserError
 
 READ_SIZE = 2**20
@@ -39,7 +40,7 @@ def codec_name(encoding: str) -> str:
 
 
 class TextSource:
-    """Reads forward through a file. The first byte order mark is dropped.
+    """Reads forward through a file, decompressed. The first byte order mark is dropped.
 
     Args:
         path: The file.
@@ -50,7 +51,7 @@ class TextSource:
     def __init__(self, path: Path, encoding: str | None, *, end_line: bool = True) -> None:
         self._path = path
         self._end_line = end_line
-        self._file = path.open("rb", buffering=0)
+        self._file = ContentReader(path)
         name = codec_name(encoding) if encoding else "utf-8"
         self._decoder = None if name in ("utf-8", "utf-8-sig") else codecs.getincrementaldecoder(name)(_MARK)
         self._pending = b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
@@ -21,7 +22,23 @@ def known_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def image_suffixes() -> set[str]:
+@lru_cache(maxsize=1)
+def image_suffixes() -> frozenset[str]:
     """The suffixes of files, in lower case, that have one of the formats that can be read here."""
     formats = known_formats()
-    return {suffix for suffix, format in Image.registered_extensions().items() if format in formats}
+    return frozenset(suffix for suffix, format in Image.registered_extensions().items() if format in formats)
+
+
+CAPTION_NUMBER = re.compile(r"#\d+$")
+"""Behind the name of an image in Flickr30k's and Flickr8k's `.token` files: the number of its caption."""
+
+
+def is_image_name(text: str) -> bool:
+    """Whether a text ends as the name of an image file does.
+
+    >>> [is_image_name(text) for text in ("a/1.JPG", "1.jpg#0", "0.tar::1.png", "a dog.", "jpg", "https://x.org/1.jpg")]
+    [True, True, True, False, False, False]
+    """
+    name = CAPTION_NUMBER.sub("", text)
+    suffix = name[name.rfind(".") :].lower()
+    return suffix != name.lower() and suffix in image_suffixes() and "://" not in name and "\n" not in name

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
+import lzma
 from pathlib import Path
 
 import polars as pl
 import pytest
+import zstandard
 
 from shardmill.tables import open_table
 from shardmill.util.errors import UserError
@@ -62,7 +65,13 @@ def test_parquet_is_known_by_its_content(tmp_path: Path) -> None:
         ("t.csv", "标题,图片\n一只狗在跑,a\n".encode("utf-16-le"), "pass --encoding, for example utf-16-le"),
         ("t.csv", b"title,sou\0rce\nA dog.,web\n", r"has a NUL byte\. Rename it"),
         ("t.csv", b"\x89PNG\r\n\x1a\n\0\0\0", "NUL bytes"),
-        ("t.csv", gzip.compress(b"a,b\n", mtime=0), r"compressed \(gzip\)"),
+        ("t.csv.gz", gzip.compress(b"a,b\n" * 9_999, mtime=0)[:-20], r"cut off or damaged \(gzip"),
+        ("t.csv.zst", zstandard.compress(b"a,b\n" * 9)[:-3], r"cut off or damaged \(zstd"),
+        ("t.csv.xz", lzma.compress(b"a,b\n" * 9)[:-3], r"cut off or damaged \(xz"),
+        ("t.csv.bz2", bz2.compress(b"a,b\n" * 9)[:-3], r"cut off or damaged \(bzip2"),
+        ("t.tar.gz", gzip.compress(bytes(257) + b"ustar" + bytes(300)), "is a tar file that is compressed"),
+        ("t.data", bytes(257) + b"ustar" + bytes(300), r"Name it \*\.tar"),
+        ("t.parquet.gz", gzip.compress(b"PAR1" + bytes(300)), r"Parquet file that is compressed"),
         ("t.csv", b"PK\x03\x04rest", r"compressed \(zip\)"),
         ("t.parquet", b"a,b\n", "not a Parquet file"),
         ("t.csv", b'"a,b\n1,2\n', "header line cannot be read"),
@@ -71,7 +80,7 @@ def test_parquet_is_known_by_its_content(tmp_path: Path) -> None:
 def test_files_that_are_no_tables_are_refused_in_words(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        open_table(tmp_path / name)
+        list(open_table(tmp_path / name).batches())
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
@@ -94,3 +103,15 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbfa,b\r\n" * 300_000
     (tmp_path / "t.tsv").write_bytes(content)
     assert open_table(tmp_path / "t.tsv").digest() == (hashlib.sha256(content).hexdigest(), len(content))
+
+
+PACKED = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard.compress}
+
+
+@pytest.mark.parametrize("suffix", PACKED)
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json"])
+def test_compressed_tables_are_read_as_what_they_hold(tmp_path: Path, name: str, suffix: str) -> None:
+    content = {"t.csv": b"a\n7\n", "t.jsonl": b'{"a": 7}\n', "t.json": b'[{"a": 7}]'}[name]
+    (tmp_path / f"{name}{suffix}").write_bytes(PACKED[suffix](content[:3]) + PACKED[suffix](content[3:]))
+    table = open_table(tmp_path / f"{name}{suffix}")
+    assert [batch.frame["a"].to_list() for batch in table.batches()] == [["7"]]
