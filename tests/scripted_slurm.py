@@ -26,6 +26,15 @@ class ScriptedSlurm:
         """Lines as `12_3|COMPLETED|n1`."""
         self._prints("sacct", lines)
 
+    def sbatch(self) -> None:
+        """Jobs are accepted, and get the numbers from 101 on."""
+        count = f"$(/bin/cat '{self.folder}/sbatch.calls' | /usr/bin/wc -l)"
+        self._program("sbatch", f"number=$((100 + {count}))\n/bin/cat >'{self.folder}'/$number.sh\necho $number")
+
+    def scripts(self) -> list[str]:
+        """The job scripts that were submitted, in their order."""
+        return [path.read_text() for path in sorted(self.folder.glob("[0-9]*.sh"))]
+
     def down(self) -> None:
         """The controller does not answer."""
         self._program("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1")

@@ -123,7 +123,7 @@ def _stop_worker(chaos: Chaos, each: ClusterFault) -> str:
 
 def _kill_launcher(chaos: Chaos, each: ClusterFault) -> str:
     """The process that watches over the workers of an array element."""
-    return _signal(choose(chaos.processes(f"submitit.*{chaos.mill.run.path}"), each), signal.SIGKILL)
+    return _signal(choose(chaos.processes(f"element_job.*{chaos.mill.run.path}"), each), signal.SIGKILL)
 
 
 def _requeue(chaos: Chaos, each: ClusterFault) -> str:

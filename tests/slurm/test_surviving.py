@@ -193,18 +193,6 @@ def test_cancelling_and_launching_again_goes_on(mill: Mill) -> None:
     assert len(mill.jobs.submissions()) == 2
 
 
-def test_leftovers_of_submitit_do_not_hold_a_job_up(mill: Mill) -> None:
-    mill.break_things(slow=2)
-    job = launch_and_wait_for_rows(mill)
-    folder = mill.run.path / "jobs" / "submitit" / job
-    for task in range(2):
-        (folder / f"{job}_{task}_result.pkl.save_tmp").write_bytes(b"torn")
-    mill.cluster.requeue(job)
-    check_all_is_well(mill)
-    mill.cluster.wait_for_empty(180)
-    assert {each.state for each in mill.cluster.sacct(job)} <= {"REQUEUED", "COMPLETED"}
-
-
 def test_idle_workers_take_rows_of_the_shard_that_is_left(cluster: Cluster, tmp_path: Path) -> None:
     mill = new_mill(cluster, tmp_path, rows=384, shards=3, turtles=128)
     mill.break_things(slow=0.3, slow_word="turtle")

@@ -1,67 +1,38 @@
-"""What submitit runs on a node: an element of a job array, or the job at the end that builds the datasets.
+"""What a job runs on a node: an element of a job array, or the job at the end that builds the datasets.
 
-Both are plain data that name a run folder, so the pickles that submitit keeps hold no state: a job that starts again reads the
-files. submitit's own checkpointing and result files are kept out of the way, since they know only the first task of a job.
+A job that starts again reads the files of the run; nothing else is kept of it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from shardmill.core.user_code import allow_all
 from shardmill.launch.assignment import Assignment, JobSignals, array_task_assignment, worker_context
 from shardmill.launch.element import Element
+from shardmill.launch.finish import finish
+from shardmill.launch.job_file import read_job_file
 from shardmill.launch.worker_main import write_to
 from shardmill.util.exits import user_errors
 
+JOB_FILE = "--job-file"
 
-@dataclass(frozen=True)
-class ElementJob:
-    """One SLURM task of an element: a supervisor with one worker.
 
-    Attributes:
-        work: What the element does.
-        code: The references to code of the user's that the launching command named, with their files. They travel with the job,
-            which the user's own command made; the run folder, which may be a stranger's, is never consulted.
+def run_job(path: Path, digest: str) -> int:
+    """Do what a job file says for this element of its array; returns the exit code.
+
+    Raises:
+        UserError: If the file is not the one that was submitted.
     """
-
-    work: Assignment
-    code: Mapping[str, str] = field(default_factory=dict)
-
-    def __call__(self) -> None:
-        forget_unfinished_results()
-        allow_all(self.code)
-        code = run_element(self.work)
-        if code:
-            sys.exit(code)
-
-
-@dataclass(frozen=True)
-class FinishJob:
-    """The job after all others: builds the datasets if every shard is finished, else says what is missing.
-
-    Attributes:
-        run: The run folder.
-        log: Where it prints.
-        code: As in ElementJob.
-    """
-
-    run: str
-    log: str
-    code: Mapping[str, str] = field(default_factory=dict)
-
-    def __call__(self) -> None:
-        from shardmill.launch.finish import finish
-
-        forget_unfinished_results()
-        allow_all(self.code)
-        write_to(Path(self.log), "finish")
-        with user_errors():
-            sys.exit(finish(Path(self.run)))
+    job = read_job_file(path, digest)
+    allow_all(job.code)
+    if job.finish is None:
+        return run_element(job.elements[int(os.environ.get("SLURM_ARRAY_TASK_ID") or 0)])
+    write_to(Path(job.finish.log), "finish")
+    return finish(Path(job.finish.run))
 
 
 def run_element(work: Assignment) -> int:
@@ -74,21 +45,14 @@ def run_element(work: Assignment) -> int:
     return element.run_shards()
 
 
-def forget_unfinished_results() -> None:
-    """Remove the temporary result files of an earlier start of this job: submitit refuses to continue where it finds one."""
-    folder = os.environ.get("SUBMITIT_FOLDER")
-    if not folder:
-        return
-    import submitit
-
-    result = submitit.JobEnvironment().paths.result_pickle
-    for path in result.parent.glob(f"{result.name}*save_tmp"):
-        path.unlink(missing_ok=True)
-
-
 def main(argv: Sequence[str]) -> int:
-    """`python -m shardmill.launch.element_job RUN STAGE`: a worker in a plain `sbatch --array` job."""
+    """The command of a job script.
+
+    `--job-file FILE DIGEST` does what a launch has submitted; `RUN STAGE` is a worker in a plain `sbatch --array` job.
+    """
     with user_errors():
+        if argv[:1] == [JOB_FILE]:
+            return run_job(Path(argv[1]), argv[2])
         return run_element(array_task_assignment(*argv))
 
 

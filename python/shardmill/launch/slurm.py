@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from shardmill.util.errors import UserError
 
@@ -50,10 +51,14 @@ def available() -> bool:
     return all(shutil.which(name) for name in ("sbatch", "squeue", "scontrol", "scancel"))
 
 
-def command(*argv: str, timeout: float = TIMEOUT_SECONDS) -> str:
-    """What a SLURM command prints. Raises UserError with its message if it fails, is missing, or does not answer."""
+def command(*argv: str, timeout: float = TIMEOUT_SECONDS, send: str | None = None) -> str:
+    """What a SLURM command prints, given `send` as its input.
+
+    Raises UserError with its message if it fails, is missing, or does not answer.
+    """
+    given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if send is None else {"input": send}
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, errors="replace")
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, errors="replace", **given)
     except FileNotFoundError:
         raise UserError(f"the command {argv[0]} was not found; run this on a login node of the cluster") from None
     except subprocess.TimeoutExpired:

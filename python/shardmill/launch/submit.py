@@ -1,4 +1,6 @@
-"""Launching on a SLURM cluster: one submitit job array per stage, chained element by element, and a last job that builds.
+"""Launching on a SLURM cluster: one job array per stage, chained element by element, and a last job that builds.
+
+submitit writes the job scripts; what a job is to do is a JSON file (`launch.job_file`), so that no job reads a pickle.
 
 Nothing here imports a model, and nothing stays running: the jobs need no launcher. What was submitted is recorded in `RUN/jobs/`
 after each `sbatch`, so that launching again submits what is missing and never what is in the queue. A launch that is killed
@@ -11,7 +13,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from shardmill.core.user_code import allowed_code
 from shardmill.launch import slurm
 from shardmill.launch.assignment import Assignment
 from shardmill.launch.cluster_plan import ClusterPlan
-from shardmill.launch.element_job import ElementJob, FinishJob
+from shardmill.launch.element_job import JOB_FILE
 from shardmill.launch.elements import ElementArray
 from shardmill.launch.environment import setup_lines
+from shardmill.launch.job_file import FinishWork, JobFile
 from shardmill.launch.site import Queue, Site
 from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
@@ -30,6 +33,7 @@ from shardmill.util.errors import UserError
 from shardmill.util.words import count_of
 
 NICE_STEP = 10
+SBATCH_SECONDS = 300
 FINISH_MINUTES = 120
 FINISH_MEMORY_GB = 16
 
@@ -44,7 +48,7 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
         for job, share in plan.lowered.items():
             slurm.set_parallel(job, share)
         for array in plan.arrays:
-            array.job = _sbatch(plan, array)
+            array.job = _sbatch(plan, f"the array of {array.stage}", job_file(plan, array), script(plan, array))
             submission.arrays.append(_record(plan, array))
             jobs.update_submission(path, submission)
             say(f"{array.stage}: job {array.job}, {count_of(len(array.elements), 'element')}, {count_of(array.shards, 'shard')}")
@@ -161,20 +165,34 @@ def assignment(plan: ClusterPlan, array: ElementArray, shards: list[int]) -> Ass
     )
 
 
+def job_file(plan: ClusterPlan, array: ElementArray) -> JobFile:
+    """The work of an array. Code that this command named travels with it, never with the plan."""
+    return JobFile(elements=tuple(assignment(plan, array, shards) for shards in array.elements), code=allowed_code())
+
+
 def script(plan: ClusterPlan, array: ElementArray) -> str:
-    """The text of the job script, as it is given to sbatch."""
+    """The text of an array's job script, as it is given to sbatch."""
+    count = len(array.elements) if len(array.elements) > 1 else None
+    return _script(plan, job_file(plan, array), parameters(plan, array), count)
+
+
+def _script(plan: ClusterPlan, job: JobFile, options: dict[str, Any], elements: int | None = None) -> str:
+    """A job script by submitit, whose command names the job file and its digest: no pickle is written or read."""
     from submitit.slurm.slurm import _make_sbatch_string
 
-    folder = _pickles(plan.run)
-    command = f"{job_python(plan.site)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
-    count = len(array.elements) if len(array.elements) > 1 else None
-    text: str = _make_sbatch_string(command=command, folder=folder, map_count=count, **parameters(plan, array))
+    file = _job_files(plan.run) / f"{job.digest}.json"
+    command = f"{job_python(plan.site)} -u -m shardmill.launch.element_job {JOB_FILE} {shlex.quote(str(file))} {job.digest}"
+    text: str = _make_sbatch_string(command=command, folder=_slurm_logs(plan.run), map_count=elements, **options)
     return text
 
 
-def _pickles(run: RunFolder) -> Path:
-    """Where submitit keeps the scripts and pickles of each array, in a folder named by its job id."""
-    return run.path.resolve() / "jobs" / "submitit" / "%A"
+def _job_files(run: RunFolder) -> Path:
+    return run.path.resolve() / "jobs" / "arrays"
+
+
+def _slurm_logs(run: RunFolder) -> Path:
+    """Where SLURM writes what a job prints before its own log is open: no link of another user can be waiting there."""
+    return TaskLogs(run).folder.resolve() / "slurm"
 
 
 def job_python(site: Site) -> str:
@@ -182,29 +200,21 @@ def job_python(site: Site) -> str:
     return "python" if site.environment is not None else shlex.quote(sys.executable)
 
 
-def _executor(plan: ClusterPlan, options: dict[str, Any]) -> Any:
-    import submitit
+def _sbatch(plan: ClusterPlan, what: str, job: JobFile, text: str) -> str:
+    """Submit a job script; returns the job's id. The script goes to sbatch by a pipe: nobody can change it on its way.
 
-    executor = submitit.SlurmExecutor(_pickles(plan.run), max_num_timeout=0, python=job_python(plan.site))
-    executor.update_parameters(**options)
-    return executor
-
-
-def _sbatch(plan: ClusterPlan, array: ElementArray) -> str:
-    return _job_id(
-        f"the array of {array.stage}",
-        lambda: _executor(plan, parameters(plan, array)).map_array(_call, element_jobs(plan, array))[0],
-    )
-
-
-def element_jobs(plan: ClusterPlan, array: ElementArray) -> list[ElementJob]:
-    """What the elements of an array run. Code that this command named travels with them, never with the run folder."""
-    code = allowed_code()
-    return [ElementJob(assignment(plan, array, shards), code) for shards in array.elements]
-
-
-def _call(job: ElementJob | FinishJob) -> None:
-    job()
+    Raises:
+        UserError: If sbatch refuses it.
+    """
+    _slurm_logs(plan.run).mkdir(parents=True, exist_ok=True)
+    job.write(_job_files(plan.run))
+    try:
+        answer = slurm.command("sbatch", "--parsable", timeout=SBATCH_SECONDS, send=text)
+    except UserError as error:
+        raise UserError(
+            f"sbatch refused {what}: {error}; what was submitted before it stays submitted; fix that and launch again"
+        ) from None
+    return answer.strip().partition(";")[0]
 
 
 def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Submission]) -> str:
@@ -221,23 +231,8 @@ def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Subm
         **_common(plan, gpu=False),
     }
     log = TaskLogs(plan.run).folder.resolve() / "build.log"
-    job = FinishJob(str(plan.run.path.resolve()), str(log), allowed_code())
-    return _job_id("the job that builds the datasets", lambda: _executor(plan, options).submit(_call, job))
-
-
-def _job_id(what: str, send: Callable[[], Any]) -> str:
-    """The id of what `send` submits. submitit prints where it writes, which is of no use here."""
-    import submitit.core.utils as submitit_errors
-
-    try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-            job = send()
-    except (submitit_errors.FailedJobError, submitit_errors.FailedSubmissionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"sbatch refused {what}: {reason}; what was submitted before it stays submitted; fix that and launch again"
-        ) from None
-    return str(job.job_id).partition("_")[0]
+    job = JobFile(finish=FinishWork(str(plan.run.path.resolve()), str(log)), code=allowed_code())
+    return _sbatch(plan, "the job that builds the datasets", job, _script(plan, job, options))
 
 
 @contextmanager

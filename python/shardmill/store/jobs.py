@@ -50,7 +50,7 @@ class ArrayRecord(BaseModel):
     parallel: Count = 0
 
     def ids(self) -> list[str]:
-        """The job id of each element. An array of one element is a plain job to submitit."""
+        """The job id of each element. An array of one element is a plain job."""
         return [self.job] if len(self.elements) == 1 else [f"{self.job}_{index}" for index in range(len(self.elements))]
 
 
