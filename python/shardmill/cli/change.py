@@ -70,7 +70,7 @@ def forget_failures(run: RunFolder, jobs: JobsFolder, stage: str | None) -> None
 
 def reopen_rejects(run: RunFolder, stage: str | None) -> None:
     """Open the finished shards of a stage for their rejected rows."""
-    from shardmill.store.shard import Shard
+    from shardmill.store.shard import reopen_rejected
 
     if stage is None:
         raise UserError("name the stage whose rejected rows are to be tried again: shardmill retry RUN STAGE --rejects")
@@ -78,11 +78,7 @@ def reopen_rejects(run: RunFolder, stage: str | None) -> None:
     if not run.stage(stage).model:
         change = command_line("run", run.path, short, "--redo", "--set", f"{short}.OPTION=VALUE")
         raise UserError(f"{short} has no model, so it would reject the same rows again; change its options with: {change}")
-    opened = [
-        Shard(run, short, index).reopen_rejected(manifest)
-        for index in range(run.num_shards)
-        if (manifest := run.manifest(short, index))
-    ]
+    opened = reopen_rejected(run, short)
     shards = count_of(sum(1 for rows in opened if rows), "shard")
     click.echo(f"{count_of(sum(opened), 'rejected row')} in {shards} will be tried again")
 

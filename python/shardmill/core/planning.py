@@ -16,6 +16,7 @@ from shardmill.core.pipeline_file import PipelineFile, StageEntry, load_pipeline
 from shardmill.core.registry import default_pipeline, find_pipeline, stage_class
 from shardmill.core.stage import Context, ModelStage
 from shardmill.core.user_code import allowed_code, is_reference, recall_code, remember_code
+from shardmill.store.exclusive import one_change_at_a_time
 from shardmill.store.journal import read_header
 from shardmill.store.plan import (
     NAME,
@@ -220,6 +221,7 @@ def _same_selection(existing: Selection | None, wanted: Selection | None) -> boo
     return existing.model_dump(exclude={"last"}) == wanted.model_dump(exclude={"last"})
 
 
+@one_change_at_a_time
 def redo(
     run: RunFolder,
     name: str,
@@ -263,6 +265,7 @@ KEPT_FIELDS = ("options", "prompt")
 """Fields of a fingerprint that the user decides: a change of them is never accepted as a change of code."""
 
 
+@one_change_at_a_time
 def accept_code_change(run: RunFolder) -> tuple[RunFolder, list[str]]:
     """Go on with the code (and the bundled prompts) of today, and keep what was finished with the earlier one.
 

@@ -13,6 +13,7 @@ from shardmill.core.planning import redo, stages_of_today
 from shardmill.core.shard_runner import open_stage, run_shard
 from shardmill.core.stage import Answer, FollowUp, ModelCall, Reject
 from shardmill.store.cells import decode, dump_cell, parse_json_cell
+from shardmill.store.exclusive import one_change_at_a_time
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_records
 from shardmill.store.manifest import Manifest
 from shardmill.store.plan import StagePlan
@@ -35,6 +36,7 @@ class Rethresholded:
     again: list[int]
 
 
+@one_change_at_a_time
 def rethreshold(run: RunFolder, name: str, settings: Sequence[str]) -> tuple[RunFolder, Rethresholded]:
     """Apply other options to all finished rows of a detection stage; what later stages have made is archived.
 

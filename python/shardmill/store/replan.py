@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 
 import polars as pl
 
+from shardmill.store.exclusive import one_change_at_a_time
 from shardmill.store.finish import ShardCounts, seal
 from shardmill.store.frames import read_frame, write_frame
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_header, read_records
@@ -20,6 +21,7 @@ from shardmill.util.atomic import new_attempt, set_aside
 from shardmill.util.errors import UserError
 
 
+@one_change_at_a_time
 def replan(run: RunFolder, *, num_shards: int | None = None, rows_per_shard: int | None = None) -> RunFolder:
     """Cut a run into another number of shards. Nothing may be running on it.
 

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.store.cells import Kind, decode
+from shardmill.store.exclusive import one_change_at_a_time
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_records
 from shardmill.store.layout import REJECTS, ShardFiles
 from shardmill.store.manifest import Manifest
@@ -160,6 +161,13 @@ class Shard:
             with closing(Journal(self.files.journal(new_attempt()), JournalHeader(fingerprint))) as journal:
                 for key, row in chain([first], rows):
                     journal.append(JournalRecord(key, kept=row))
+
+
+@one_change_at_a_time
+def reopen_rejected(run: RunFolder, stage: str) -> list[int]:
+    """Reopen the finished shards of a stage for their rejected rows; how many those are in each."""
+    manifests = [(index, run.manifest(stage, index)) for index in range(run.num_shards)]
+    return [Shard(run, stage, index).reopen_rejected(manifest) for index, manifest in manifests if manifest is not None]
 
 
 def _decoded(row: dict[str, Any], adds: dict[str, Kind]) -> dict[str, Any]:

@@ -18,6 +18,12 @@ from shardmill.util.disk_errors import disk_problem, is_transient
         (OSError(errno.EIO, "Input/output error"), "input/output error on the run folder's disk", True),
         (OSError(errno.ESTALE, "Stale file handle", "part.csv"), "stale handle): part.csv", True),
         (pl.exceptions.ComputeError("Input/output error (os error 5)"), "input/output error", True),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "part.csv"), "the run meanwhile: part.csv", True),
+        (
+            FileNotFoundError("No such file or directory (os error 2): ...n/a/part.csv (set POLARS_VERBOSE=1 to see full path)"),
+            "another command may have changed the run meanwhile: ...n/a/part.csv",
+            True,
+        ),
         (pl.exceptions.ComputeError("parquet: File out of specification: Invalid thrift: transport error"), "Parquet file", True),
     ],
 )
