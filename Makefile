@@ -39,9 +39,11 @@ test-slurm: $(VENV)/test.stamp $(VENV)-models
 $(VENV)-models:
 	PYTHON=$(PYTHON) tests/models/environment/make_env.sh $@
 
-# Every file-system call of every command that writes: killed at, power lost at, failing, and two at once. Then chaos on SLURM.
+# Every file-system call of every command that writes: killed at, power lost at, failing, and two at once. Then different commands
+# at once, killed, terminated and suspended. Then chaos on SLURM.
 crash: $(VENV)/test.stamp
 	PYTHONPATH=tests $(BIN)/python -m crash.explore
+	PYTHONPATH=tests $(BIN)/python -m crash.meetings --trials 1000
 	PYTHONPATH=tests $(BIN)/python -m slurm.chaos --minutes 10
 
 # Hostile input for SECONDS a target (see tests/fuzz); with atheris, where it installs, which is steered by the code that is reached.

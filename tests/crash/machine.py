@@ -19,9 +19,10 @@ from typing import Any
 
 from crash.disk import Call, read_log
 
-CALM, KILL_BEFORE, KILL_AFTER, KILL_TORN, FAIL_ONCE, FAIL_ON, SHORT_WRITE, SLOW = range(8)
+CALM, KILL_BEFORE, KILL_AFTER, KILL_TORN, FAIL_ONCE, FAIL_ON, SHORT_WRITE, SLOW, JITTER = range(9)
 HERE = Path(__file__).parent
-ENVIRONMENT = {"POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent), "NO_COLOR": "1"}
+PATHS = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
+ENVIRONMENT = {"POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": PATHS, "NO_COLOR": "1"}
 
 
 class Hung(Exception):
@@ -117,23 +118,34 @@ class Machine:
         name: str = "a",
         turns: tuple[Path, Path] | None = None,
         settled: str = "",
+        hurry: bool = False,
     ) -> tuple[int, str]:
-        """Start commands; `name` tells those that run at the same time apart, `turns` are the pipes to step it by."""
+        """Start commands; `name` tells those that run at the same time apart, `turns` are the pipes to step it by.
+
+        In a `hurry`, time limits are a fraction of a second, and launchers fork their workers.
+        """
         order = {
             "commands": list(commands), "settled": settled, "root": str(root), "table": str(self.table),
             "at": disturbance.at, "how": disturbance.how, "error": disturbance.error,
-            "log": str(self.folder / f"{name}.log"), "told": str(self.folder / f"{name}.out"),
+            "log": str(self.folder / f"{name}.log"), "told": str(self.folder / f"{name}.out"), "hurry": hurry,
         }  # fmt: skip
         if turns:
             order["turns"] = [str(pipe) for pipe in turns]
         return self._order(order)["pid"], name
 
-    def wait(self, started: tuple[int, str]) -> Ended:
+    def quiet(self) -> list[int]:
+        """Wait for all processes that are left; those that had to be killed."""
+        late: list[int] = self._order({"quiet": True})["late"]
+        return late
+
+    def wait(self, started: tuple[int, str], *, logged: bool = True) -> Ended:
+        """Wait for the end of a command. Of one in a hurry, whose workers write to the same log, that is not `logged`."""
         pid, name = started
         code = self._order({"wait": pid})["code"]
         if code == -signal.SIGALRM:
             raise Hung((self.folder / f"{name}.out").read_text(errors="replace"))
-        return Ended(code, (self.folder / f"{name}.out").read_text(errors="replace"), read_log(self.folder / f"{name}.log"))
+        log = read_log(self.folder / f"{name}.log") if logged else []
+        return Ended(code, (self.folder / f"{name}.out").read_text(errors="replace"), log)
 
     def _order(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._zygote.stdin and self._zygote.stdout

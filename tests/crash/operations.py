@@ -26,6 +26,7 @@ CAPTIONS = [
     'A sign that says "stop",\nnext to a fire hydrant',
     "A man rides a bicycle past a parked car.",
 ]
+SUSPENDED_SECONDS = 0.6
 IMPORTED = (
     "shardmill.negbench",
     "shardmill.export",
@@ -33,6 +34,8 @@ IMPORTED = (
     "shardmill.embedded.rules",
     "shardmill.language",
     "shardmill.launch",
+    "shardmill.quality",
+    "shardmill.monitor",
 )
 
 
@@ -114,6 +117,15 @@ def write_input(path: Path) -> None:
         writer.writerows([f"{row}.png", caption] for row, caption in enumerate(CAPTIONS))
 
 
+def write_pictured_input(folder: Path) -> Path:
+    """The same captions with toy images, in which the embedded detector finds something; returns the table."""
+    from shardmill.embedded.toy_images import make_toy_images
+
+    folder.mkdir()
+    write_input(folder / "plain.csv")
+    return make_toy_images(folder / "plain.csv", folder / "pictured").table
+
+
 def act(commands: Sequence[str], root: Path, table: Path, settled: str = "") -> int:
     """Run commands of `shardmill` in this process, RUN being the folder `root`, INPUT the file `table`.
 
@@ -129,7 +141,7 @@ def act(commands: Sequence[str], root: Path, table: Path, settled: str = "") -> 
 
 def _act(command: str, root: Path, table: Path, settled: str) -> int:
     told = {"RUN": str(root), "INPUT": str(table)}
-    words = [told.get(word, word.replace("RUN/", f"{root}/")) for word in command.split()]
+    words = [told.get(word, word.replace("RUN/", f"{root}/").replace("OUT/", f"{root.parent}/out/")) for word in command.split()]
     if words[0] in OWN:
         return OWN[words[0]](root, *words[1:])
     from shardmill.cli.main import main
@@ -211,6 +223,18 @@ def _hasty(root: Path, lines: str) -> int:
 
 
 OWN = {"worker": _work, "tidy": _tidy, "other-answers": _other_answers, "careless": _careless, "hasty": _hasty}
+
+
+def hurry() -> None:
+    """Make all time limits a fraction of a second, so that a process can be suspended for longer than any of them."""
+    from shardmill.core import model_shard
+    from shardmill.launch import supervisor
+    from shardmill.store import leases
+    from shardmill.util import signals
+
+    leases.RENEW_SECONDS, leases.STALE_SECONDS, leases.MIN_ROWS = 0.05, SUSPENDED_SECONDS / 2, 1
+    model_shard.DRAIN_SECONDS = supervisor.POLL_SECONDS = signals.POLL_SECONDS = 0.02
+    signals.GRACE_SECONDS, supervisor.STOP_SECONDS = SUSPENDED_SECONDS / 2, SUSPENDED_SECONDS / 2
 
 
 def warm_up() -> None:

@@ -23,7 +23,7 @@ wrote, so that the state of the folder after any of them can be told without the
 #include <time.h>
 #include <unistd.h>
 
-enum how { CALM, KILL_BEFORE, KILL_AFTER, KILL_TORN, FAIL_ONCE, FAIL_ON, SHORT_WRITE, SLOW };
+enum how { CALM, KILL_BEFORE, KILL_AFTER, KILL_TORN, FAIL_ONCE, FAIL_ON, SHORT_WRITE, SLOW, JITTER };
 enum kind { LOOK, CHANGE };
 
 static char root[PATH_MAX];
@@ -80,6 +80,14 @@ static void never(const char *what);
 
 static int mine(int fd) { return log_fd >= 0 && fd >= 0 && fd < (int)sizeof ours && ours[fd]; }
 
+/* A pause of up to `fault` microseconds before a call, so that processes that run at the same time come between each other. */
+static void jitter(void) {
+    static __thread unsigned seed;
+    if (!seed) seed = (unsigned)at * 31 + (unsigned)syscall(SYS_gettid);
+    struct timespec pause = {0, (long)(rand_r(&seed) % (fault + 1)) * 1000};
+    nanosleep(&pause, NULL);
+}
+
 /* Take the next number. Returns the error that the call must give, or 0; leaves the lock held until done(). */
 static int start(enum kind kind, int can_fail) {
     if (turn_out >= 0) {
@@ -87,10 +95,11 @@ static int start(enum kind kind, int can_fail) {
         raw_write(turn_out, &turn, 1);
         while (syscall(SYS_read, turn_in, &turn, 1) != 1) if (errno != EINTR) _exit(98);
     }
+    if (how == JITTER) jitter();
     pthread_mutex_lock(&lock);
     if (kind == LOOK) return 0;
     calls++;
-    int here = calls == at;
+    int here = how != JITTER && calls == at;
     if (here && how == SLOW) {
         struct timespec pause = {0, 300000000};
         nanosleep(&pause, NULL);
@@ -367,7 +376,7 @@ int fcntl64(int fd, int command, ...) { FCNTL; }
 /* Looks: they change nothing, but two processes that take turns change places at them too. */
 #define LOOK_AT(folder, path, call)                                               \
     char full[PATH_MAX];                                                          \
-    if (turn_out < 0 || !absolute(folder, path, full)) return call;               \
+    if ((turn_out < 0 && how != JITTER) || !absolute(folder, path, full)) return call;               \
     start(LOOK, 0);                                                               \
     __typeof__(call) result = call;                                               \
     done(LOOK);                                                                   \
