@@ -101,7 +101,7 @@ def test_a_new_run_waits_and_nothing_is_known(run: RunFolder) -> None:
     status = read_status(run)
     assert counts(status, "ingest") == {"done": 4}
     assert counts(status) == {"waiting": 4}
-    assert (status.live, status.finished, exit_code(status)) == (False, False, 3)
+    assert (status.live, status.finished, exit_code(status)) == (False, False, 4)
     assert (status.eta_seconds, of(status).eta_seconds, of(status).rows_per_second, status.goodput) == (None, None, None, None)
     assert of(status).rows_left == of(status, "ingest").rows_out
     assert status.next == f"to continue: shardmill launch negbench --run {run.path}"
