@@ -145,7 +145,7 @@ def test_queued_and_running_elements_and_why_they_wait(run: RunFolder, slurm: Sc
     assert cluster is not None and (cluster.running, cluster.queued, cluster.nodes) == (1, 5, ["n1"])
     assert cluster.queued_why["waiting for a job that it depends on"] == 3
     assert cluster.build == "job 9 waiting for a job that it depends on"
-    assert status.live and exit_code(status) == 3
+    assert status.live and exit_code(status) == 4
     assert f"shardmill cancel {run.path}" in status.next
 
 
@@ -312,7 +312,7 @@ def test_failed_shards_are_told_and_hold_back_what_reads_from_them(run: RunFolde
     assert "extract_objects shard 2 failed: bad model" in text_of(status)
     slurm.squeue("7_0|RUNNING|n1|None")
     status = read_status(run)
-    assert exit_code(status) == 3 and "shardmill failures" in status.next
+    assert exit_code(status) == 4 and "shardmill failures" in status.next
 
 
 def test_a_failed_local_run_is_launched_again(run: RunFolder) -> None:
