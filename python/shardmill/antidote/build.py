@@ -114,7 +114,7 @@ def near_duplicate_keys(run: RunFolder, shards: list[int], likeness: str | None)
             repeated = near_duplicates_of(embed(texts, likeness), objects, LIKENESS, NEIGHBOURS)
         for key, repeats in zip(own, repeated, strict=True):
             if repeats is not None:
-                row_id, _, _, text = own[repeats.index]
+                row_id, _, _, text = own[repeats.earlier]
                 found[key] = {"repeats_row_id": row_id, "repeats_text": text, "similarity": round(repeats.cosine, 4)}
     return found
 

@@ -52,7 +52,7 @@ def cosine(a: Vector, b: Vector) -> float:
 class Repeated(NamedTuple):
     """The earlier text that a near duplicate repeats, by its index, and their cosine."""
 
-    index: int
+    earlier: int
     cosine: float
 
 

@@ -54,7 +54,7 @@ def test_a_near_duplicate_names_the_text_that_it_repeats_and_how_similar_they_ar
         similarity.near_duplicates_of(np.array([[1, 0], [0, 1], [0.6, 0.8], [0, 1]]), [0] * 4, threshold=0.7, top_k=1),
     ):
         assert found[:2] == [None, None]
-        assert [each and each.index for each in found[2:]] == [1, 1]
+        assert [each and each.earlier for each in found[2:]] == [1, 1]
         assert found[2] and found[3] and 0.6 < found[2].cosine < found[3].cosine <= 1.0001
 
 
