@@ -9,6 +9,7 @@ import click
 
 from shardmill.util.commands import FILE, LOOK, command, json_option
 from shardmill.util.errors import UserError
+from shardmill.util.terminal import echo
 
 
 @command(LOOK)
@@ -26,7 +27,7 @@ def cpbench(answers: Path, as_json: bool) -> None:
     if not result.cpq + result.tpq:
         raise UserError(f"{answers} has no answers")
     if as_json:
-        click.echo(json.dumps({**vars(result), "accuracy": result.accuracy, "score": result.total}))
+        echo(json.dumps({**vars(result), "accuracy": result.accuracy, "score": result.total}))
         return
-    click.echo(f"CPQ rejected {result.cpq_rejected:,}/{result.cpq:,}, TPQ accepted {result.tpq_accepted:,}/{result.tpq:,}")
-    click.echo(f"accuracy {result.accuracy:.1%}, score {100 * result.total:.1f}")
+    echo(f"CPQ rejected {result.cpq_rejected:,}/{result.cpq:,}, TPQ accepted {result.tpq_accepted:,}/{result.tpq:,}")
+    echo(f"accuracy {result.accuracy:.1%}, score {100 * result.total:.1f}")

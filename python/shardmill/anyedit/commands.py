@@ -10,6 +10,7 @@ import click
 
 from shardmill.util.commands import FILE, FOLDER, PREPARE, group, print_next, print_note, seed_option
 from shardmill.util.errors import UserError
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 
@@ -49,7 +50,9 @@ def concepts() -> None:
 @click.option(
     "--similar",
     type=click.FloatRange(0, 1, min_open=True),
-    help="merge concepts from this cosine similarity on; 1 merges none (default: 0.85 of n-grams, 0.89 with --embedding)",
+    default=0.85,
+    show_default=True,
+    help="merge concepts whose embeddings have at least this cosine similarity; 1 merges none",
 )
 @click.option(
     "--embedding", metavar="MODEL", help="compare by a sentence-embedding model (a folder or a Hugging Face name), not by n-grams"
@@ -60,7 +63,7 @@ def build(
     names: Sequence[Path],
     backgrounds: Sequence[Path],
     datasets: Sequence[str],
-    similar: float | None,
+    similar: float,
     embedding: str | None,
 ) -> None:
     """Merge lists of names into a pool of concepts.
@@ -82,12 +85,12 @@ def build(
     def read(path: Path, meaning: Meaning) -> list[Name]:
         found = read_source(path, meaning)
         placed = sum(bool(name.backgrounds) for name in found)
-        click.echo(f"{path}: {count_of(len(found), 'name')}" + (f", {placed:,} with backgrounds" if placed else ""), err=True)
+        echo(f"{path}: {count_of(len(found), 'name')}" + (f", {placed:,} with backgrounds" if placed else ""), err=True)
         return found
 
     made = build_pool((read(*each) for each in wanted), out, step_progress("comparing"), similar=similar, embedding=embedding)
-    click.echo(made.line())
-    click.echo(f"{made.path}; merged or dropped names: {out / FOLDED}")
+    echo(made.line())
+    echo(f"{made.path}; merged or dropped names: {out / FOLDED}")
     print_next("launch", "anyedit-concepts", "--input", made.path, "--run", "data/runs/concepts")
 
 
@@ -122,7 +125,7 @@ def pairs(pool: Path, modes: Any, total: int, seed: int, out: Path, backgrounds_
     found = read_pool(pool)
     progress = step_progress("drawing")
     written = write_rows(found, modes, total, seed, out, progress, backgrounds_per_pair=backgrounds_per_pair)
-    click.echo(f"{out}: {count_of(written, 'row')} from {count_of(len(found), 'concept')}, mode {', '.join(modes)}")
+    echo(f"{out}: {count_of(written, 'row')} from {count_of(len(found), 'concept')}, mode {', '.join(modes)}")
     if "c2cap" in modes and total // len(modes) > len(found):
         print_note("in mode c2cap concepts are drawn more than once; each row is captioned anew")
     bare = sum(not concept.backgrounds for concept in found)

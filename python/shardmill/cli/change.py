@@ -14,6 +14,7 @@ from shardmill.cli.launcher import launch_on_cluster
 from shardmill.cli.start import accept_changes, accept_code_option
 from shardmill.util.commands import CHANGE, command, command_line, print_next
 from shardmill.util.errors import UserError
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def forget_failures(run: RunFolder, jobs: JobsFolder, stage: str | None) -> None
         jobs.forget_failures(name)
     jobs.clear_nodes({bad.node for bad in jobs.bad_nodes()})
     for name, shards in failed.items():
-        click.echo(f"{name}: {count_of(len(shards), 'shard')} will be tried again: {shards[:8]}")
+        echo(f"{name}: {count_of(len(shards), 'shard')} will be tried again: {shards[:8]}")
     if not failed:
-        click.echo("no shard is quarantined")
+        echo("no shard is quarantined")
 
 
 def reopen_rejects(run: RunFolder, stage: str | None) -> None:
@@ -80,7 +81,7 @@ def reopen_rejects(run: RunFolder, stage: str | None) -> None:
         raise UserError(f"{short} has no model, so it would reject the same rows again; change its options with: {change}")
     opened = reopen_rejected(run, short)
     shards = count_of(sum(1 for rows in opened if rows), "shard")
-    click.echo(f"{count_of(sum(opened), 'rejected row')} in {shards} will be tried again")
+    echo(f"{count_of(sum(opened), 'rejected row')} in {shards} will be tried again")
 
 
 @command(CHANGE)
@@ -138,7 +139,7 @@ def run(
     for stage in stages:
         if stage == INGEST:
             ingest(opened, ingest_progress())
-            click.echo(f"{count_of(opened.num_shards, 'shard')} in {opened.folder(INGEST)}")
+            echo(f"{count_of(opened.num_shards, 'shard')} in {opened.folder(INGEST)}")
             check_rows(opened, [INGEST])
             continue
         with stop_signals() as stop:
@@ -188,10 +189,10 @@ def rethreshold(folder: Path, stage: str, settings: Sequence[str]) -> None:
 
     run, result = apply_thresholds(RunFolder(folder), stage, settings)
     (out, rejected), (now_out, now_rejected) = result.before, result.after
-    click.echo(f"{stage}: before {out:,} out + {rejected:,} rejected, now {now_out:,} out + {now_rejected:,} rejected")
+    echo(f"{stage}: before {out:,} out + {rejected:,} rejected, now {now_out:,} out + {now_rejected:,} rejected")
     if result.again:
         shards = count_of(len(result.again), "shard")
-        click.echo(f"the detector has yet to run on some rows of {shards}, which have no detections: {result.again[:8]}")
+        echo(f"the detector has yet to run on some rows of {shards}, which have no detections: {result.again[:8]}")
     print_next("launch", run.plan.pipeline, "--run", folder)
 
 
@@ -213,7 +214,7 @@ def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> 
     before = RunFolder(folder)
     run = change(before, num_shards=num_shards, rows_per_shard=rows_per_shard)
     became = f"{count_of(before.num_shards, 'shard')} became {run.num_shards:,}"
-    click.echo(f"{became}; the old files are in {before.superseded}")
+    echo(f"{became}; the old files are in {before.superseded}")
     print_next("launch", run.plan.pipeline, "--run", folder)
 
 
@@ -237,7 +238,7 @@ def cancel(folder: Path) -> None:
     # A launch that sees a job in the queue does not submit its shards, so wait until the cancelled ones are gone.
     while live and any(state.live for state in slurm.queue(ids).values()):
         time.sleep(1)
-    click.echo(f"{count_of(len(live), 'job')} cancelled" if live else "no job of this run is in the queue")
+    echo(f"{count_of(len(live), 'job')} cancelled" if live else "no job of this run is in the queue")
     if submissions:
         again = command_line("launch", run.plan.pipeline, "--run", folder, "--site", submissions[-1].site)
-        click.echo(f"to resume: {again}")
+        echo(f"to resume: {again}")

@@ -11,6 +11,7 @@ import click
 from shardmill.cli.base import code_option, run_argument
 from shardmill.util.commands import FILE, FOLDER, LOOK, command, command_line, json_option, print_note
 from shardmill.util.errors import UserError
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 if TYPE_CHECKING:
@@ -68,31 +69,30 @@ def audit(
     save_sample(sample, target)
     write_page(sample, drawn, target / PAGE, f"{run.plan.pipeline}: {folder.resolve().name}")
     strata = count_of(len(sample.strata), "stratum", "strata")
-    click.echo(f"{count_of(len(drawn), 'row')} with {count_of(len(sample.claims), 'statement')} from {strata}, seed {seed}")
+    echo(f"{count_of(len(drawn), 'row')} with {count_of(len(sample.claims), 'statement')} from {strata}, seed {seed}")
     if sample.missing_shards:
         unfinished = f"{len(sample.missing_shards)} of {count_of(run.num_shards, 'shard')}"
         print_note(f"the sample leaves out {unfinished}, not finished yet")
-    click.echo(f"tick them on {target / PAGE} (opens from disk) or in {target / SHEET}")
+    echo(f"tick them on {target / PAGE} (opens from disk) or in {target / SHEET}")
     again = command_line("audit", folder, *(("--out", out) if out else ()), "--read", "SHEET.csv")
-    click.echo(f"then run, with one --read for each annotator: {again}")
+    echo(f"then run, with one --read for each annotator: {again}")
 
 
 def _read_sheets(run: RunFolder, target: Path, sheets: Sequence[Path], as_json: bool) -> None:
-    from rich.console import Console
-
     from shardmill.audit.result import save_result, summarize_sheets
     from shardmill.audit.sample import changed_stages, load_sample
     from shardmill.audit.sheet import read_sheet
     from shardmill.audit.view import render_result
+    from shardmill.util.console import TextConsole
 
     sample = load_sample(run, target)
     result = summarize_sheets(sample, [read_sheet(path, sample) for path in sheets], changed_stages(run, sample))
     path = save_result(result, target)
     if as_json:
-        click.echo(result.model_dump_json(indent=1))
+        echo(result.model_dump_json(indent=1))
     else:
-        Console().print(render_result(result), soft_wrap=True)
-        click.echo(f"the result as data: {path}")
+        TextConsole(markup=True).print(render_result(result), soft_wrap=True)
+        echo(f"the result as data: {path}")
 
 
 @command(LOOK)
@@ -109,20 +109,19 @@ def compare(a: Path, b: Path, rows: int, seed: int, out: Path | None, as_json: b
     Rows are matched by row_id if the input is the same, for any two numbers of shards, and compared column by column. What is not
     finished in both is left out and listed. A chi-square test decides whether a difference is beyond chance.
     """
-    from rich.console import Console
-
     from shardmill.compare.runs import compare as compare_runs
     from shardmill.compare.view import page_of, render_comparison
     from shardmill.store.run_folder import RunFolder
     from shardmill.util.atomic import replacing
+    from shardmill.util.console import TextConsole
 
     found = compare_runs(RunFolder(a), RunFolder(b), rows, seed)
     if out is not None:
         with replacing(out) as file:
             file.write(page_of(found).encode("utf-8"))
     if as_json:
-        click.echo(found.model_dump_json(indent=1))
+        echo(found.model_dump_json(indent=1))
         return
-    Console().print(render_comparison(found))
+    TextConsole(markup=True).print(render_comparison(found))
     if out is not None:
-        click.echo(f"the page: {out}")
+        echo(f"the page: {out}")

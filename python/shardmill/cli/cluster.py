@@ -11,6 +11,7 @@ import click
 from shardmill.cli.base import code_option
 from shardmill.util.commands import CLUSTER, FOLDER, command, command_line, json_option
 from shardmill.util.errors import UserError
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 
@@ -25,16 +26,15 @@ def doctor(ctx: click.Context, site: str | None, folder: Path | None, as_json: b
 
     Each line that is not ok comes with a remedy. Exit code 1 if a check fails.
     """
-    from rich.console import Console
-
     from shardmill.launch.site import load_site
     from shardmill.monitor.doctor import examine, render
+    from shardmill.util.console import TextConsole
 
     checks = examine(load_site(site) if site else None, folder)
     if as_json:
-        click.echo(json.dumps([vars(check) for check in checks], indent=1))
+        echo(json.dumps([vars(check) for check in checks], indent=1))
     else:
-        Console().print(render(checks))
+        TextConsole().print(render(checks))
     ctx.exit(int(any(check.verdict == "fail" for check in checks)))
 
 
@@ -80,15 +80,15 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
         environment={**os.environ, **take_engine_slot(), "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
         start_seconds=start_minutes * 60,
         should_stop=stop,
-        say=lambda line: click.echo(f"{time.strftime('%H:%M:%S')} {line}"),
+        say=lambda line: echo(f"{time.strftime('%H:%M:%S')} {line}"),
         port=port,
     )
-    click.echo(f"starting vLLM with {settings.model} on {count_of(gpus, 'GPU')} of {name}; its log: {log}")
+    echo(f"starting vLLM with {settings.model} on {count_of(gpus, 'GPU')} of {name}; its log: {log}")
     if model == settings.model:
-        click.echo(f"to use it: shardmill launch … --model FILE --servers {servers}")
-        click.echo(f"where FILE is a model file (as in slurm/models) with the line model: {model}")
+        echo(f"to use it: shardmill launch … --model FILE --servers {servers}")
+        echo(f"where FILE is a model file (as in slurm/models) with the line model: {model}")
     else:
-        click.echo(f"to use it: shardmill launch … --model {model} --servers {servers}")
+        echo(f"to use it: shardmill launch … --model {model} --servers {servers}")
     supervisor()
     job = os.environ.get("SLURM_JOB_ID")
     if stop.signal == signal.SIGUSR2 and job:
@@ -100,11 +100,11 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
 @click.argument("announced", type=FOLDER, metavar="FOLDER")
 def servers(announced: Path) -> None:
     """List the servers that are announced in a folder, with their models and their load."""
-    from rich.console import Console
     from rich.table import Table
 
     from shardmill.launch.serve import load_of
     from shardmill.models.servers import live_servers, trusted_variable
+    from shardmill.util.console import TextConsole
 
     found = live_servers(announced)
     if not found:
@@ -126,4 +126,4 @@ def servers(announced: Path) -> None:
         else:
             rate = f"{load.generated - before.generated:,}"
             table.add_row(server.url, server.model, server.started, str(load.running), str(load.waiting), rate)
-    Console(width=160).print(table)
+    TextConsole(width=160).print(table)

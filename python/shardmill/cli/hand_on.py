@@ -13,6 +13,7 @@ from shardmill.cli.base import code_option, run_argument
 from shardmill.util.commands import FILE, FOLDER, HAND_ON, command, print_next, print_warning
 from shardmill.util.errors import UserError
 from shardmill.util.globbing import matching_files
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 
@@ -100,7 +101,7 @@ def export(
 
     run = RunFolder(folder)
     if format is None:
-        click.echo(describe_tables(export_tables(run)))
+        echo(describe_tables(export_tables(run)))
         print_next("export", folder, "--format", "parquet")
         return
     refuse_unused_options(format)
@@ -117,14 +118,14 @@ def export(
         report=lambda count: progress(count, max(rows, count + 1)),
     )
     for name, file in done.record["files"].items():
-        click.echo(f"{done.path / name}" + (f": {count_of(file['rows'], 'row')}" if file["rows"] is not None else ""))
+        echo(f"{done.path / name}" + (f": {count_of(file['rows'], 'row')}" if file["rows"] is not None else ""))
     for table, shards in done.record["shards"].items():
         if shards["missing"]:
             print_warning(f"{table}: {count_of(len(shards['missing']), 'unfinished shard')} left out")
     for reason, count in done.record["left_out"].items():
         print_warning(f"{count_of(count, 'row')} left out ({reason}); see {done.left_out}")
     if done.already:
-        click.echo(f"nothing to do: it is exported already; to export it again, remove {done.path}")
+        echo(f"nothing to do: it is exported already; to export it again, remove {done.path}")
 
 
 def refuse_unused_options(format: str) -> None:
@@ -166,7 +167,7 @@ def combine(folder: Path | None, stage: str | None, ranges: Sequence[Path], out:
         merged = merge_ranges(matching_files(ranges), out, allow_gaps=allow_missing)
         for fault in merged.faults:
             print_warning(str(fault))
-        click.echo(f"{merged.path}: {count_of(merged.rows, 'row')} of {count_of(len(merged.files), 'file')}")
+        echo(f"{merged.path}: {count_of(merged.rows, 'row')} of {count_of(len(merged.files), 'file')}")
         return
     if folder is None or stage is None:
         raise UserError("name RUN and STAGE, or other CSV files with --ranges")
@@ -174,6 +175,6 @@ def combine(folder: Path | None, stage: str | None, ranges: Sequence[Path], out:
     result = combine_stage(run, stage, out, allow_missing=allow_missing)
     if result.missing:
         print_warning(f"{count_of(len(result.missing), 'unfinished shard')} left out")
-    click.echo(f"{result.path}: {count_of(result.lines, 'line')}")
-    click.echo(summary(result.rows_in, result.rows_out, result.reasons, result.lines))
+    echo(f"{result.path}: {count_of(result.lines, 'line')}")
+    echo(summary(result.rows_in, result.rows_out, result.reasons, result.lines))
     check_rows(run, [stage if stage == INGEST else run.stage(stage).name])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from shardmill.util.commands import command_line, print_next
+from shardmill.util.terminal import echo
 
 if TYPE_CHECKING:
     from shardmill.store.run_folder import RunFolder
@@ -14,28 +13,27 @@ if TYPE_CHECKING:
 
 def launch_here(run: RunFolder, workers: int, build: bool) -> int:
     """Run everything on this machine; returns the exit code."""
-    from rich.console import Console
-
     from shardmill.launch.finish import build_datasets
     from shardmill.launch.local import launch_local
     from shardmill.monitor.progress import LiveView
     from shardmill.monitor.run_summary import closing_lines, final_table
     from shardmill.store.no_rows import check_rows
+    from shardmill.util.console import TextConsole
 
     result = launch_local(run, workers, view=LiveView(run))
-    Console().print(final_table(run))
+    TextConsole().print(final_table(run))
     for line in closing_lines(run):
-        click.echo(line)
+        echo(line)
     for failure in result.failed:
-        click.secho(f"failed: {failure.stage} shard {failure.shard}: {failure.message} (log: {failure.log})", fg="red", err=True)
+        echo(f"failed: {failure.stage} shard {failure.shard}: {failure.message} (log: {failure.log})", fg="red", err=True)
     if result.failed:
         again = command_line("launch", run.plan.pipeline, "--run", run.path)
-        click.echo(f"finished shards are kept; fix the cause and run again: {again}", err=True)
+        echo(f"finished shards are kept; fix the cause and run again: {again}", err=True)
         return 1
     check_rows(run)
     if build:
         build_datasets(run)
-    click.echo(f"to trace one row: {command_line('explain', run.path, 0)}")
+    echo(f"to trace one row: {command_line('explain', run.path, 0)}")
     print_next("report", run.path)
     return 0
 
@@ -44,25 +42,24 @@ def launch_on_cluster(
     run: RunFolder, site: str, max_parallel: int | None, shards_per_node: int | None, dry_run: bool, build: bool
 ) -> None:
     """Submit every shard that is neither finished nor in the queue, or only print what would be submitted."""
-    from rich.console import Console
-
     from shardmill.launch.cluster_plan import plan_launch
     from shardmill.launch.launch_lock import one_launch_at_a_time
     from shardmill.launch.site import load_site
     from shardmill.launch.submit import submit
     from shardmill.monitor.launch_view import describe, scripts
     from shardmill.store.jobs import JobsFolder
+    from shardmill.util.console import TextConsole
 
     with one_launch_at_a_time(JobsFolder(run)):
         plan = plan_launch(run, load_site(site), max_parallel=max_parallel, group=shards_per_node)
-        Console().print(describe(plan))
+        TextConsole().print(describe(plan))
         if dry_run:
             for text in scripts(plan):
-                click.echo(text)
-            click.echo("nothing was submitted; to submit it, leave out --dry-run")
+                echo(text)
+            echo("nothing was submitted; to submit it, leave out --dry-run")
             return
         if plan.arrays:
-            submit(plan, click.echo, build=build)
+            submit(plan, echo, build=build)
     if plan.complete:
         print_next("build", run.path)
     else:

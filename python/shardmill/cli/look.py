@@ -10,6 +10,7 @@ import click
 
 from shardmill.cli.base import code_option, run_argument
 from shardmill.util.commands import FILE, LOOK, command, json_option, print_next
+from shardmill.util.terminal import echo
 
 if TYPE_CHECKING:
     from shardmill.quality.model import QualityFinding
@@ -46,13 +47,13 @@ def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, 
         file.write((figures + "\n").encode("utf-8"))
     write_report(found, page, Path(run.plan.input.image_root))
     if as_json:
-        click.echo(figures)
+        echo(figures)
         check_rows(run)
         return
     for finding in sorted(found.findings, key=lambda finding: WORST_FIRST.index(finding.verdict)):
         if not (brief and finding.verdict == "pass"):
             print_finding(finding)
-    click.echo(f"{found.facts.get('verdict') or f'{len(found.findings)} rules'}; the page: {page}")
+    echo(f"{found.facts.get('verdict') or f'{len(found.findings)} rules'}; the page: {page}")
     check_rows(run)
     print_next("audit", folder)
 
@@ -61,16 +62,16 @@ def print_finding(finding: QualityFinding) -> None:
     """Print the verdict on a rule: one line if it passed, else its figure, threshold and meaning too."""
     from shardmill.pages.shown import shortened, shown_text
 
-    word = click.style(f"{finding.verdict:4}", fg=COLOURS[finding.verdict], bold=finding.verdict != "pass")
+    echo(f"{finding.verdict:4}  ", nl=False, fg=COLOURS[finding.verdict], bold=finding.verdict != "pass")
     if finding.verdict == "pass":
         line = finding.rule.rstrip(".") + ": " + finding.shown
-        click.echo(f"{word}  {shortened(line, LINE)}")
+        echo(shortened(line, LINE))
         return
-    click.echo(f"{word}  " + click.style(shown_text(finding.rule), bold=True))
-    click.echo(f"      {shown_text(finding.shown)}; expected: {shown_text(finding.threshold)}; measured on {finding.n:,}")
-    click.echo(f"      {shown_text(finding.means)}")
+    echo(shown_text(finding.rule), bold=True)
+    echo(f"      {shown_text(finding.shown)}; expected: {shown_text(finding.threshold)}; measured on {finding.n:,}")
+    echo(f"      {shown_text(finding.means)}")
     if finding.examples:
-        click.echo("      for example row " + ", ".join(str(example.row_id) for example in finding.examples))
+        echo("      for example row " + ", ".join(str(example.row_id) for example in finding.examples))
 
 
 @command(LOOK)
@@ -88,10 +89,10 @@ def explain(folder: Path, row_id: int, as_json: bool) -> None:
 
     trace = trace_row(RunFolder(folder), row_id)
     if as_json:
-        click.echo(json.dumps([vars(step) for step in trace], indent=1, ensure_ascii=False))
+        echo(json.dumps([vars(step) for step in trace], indent=1, ensure_ascii=False))
         return
     for step in trace:
-        click.secho(f"{step.stage}: {step.outcome}", bold=True, fg={"accepted": "green", "rejected": "red"}.get(step.outcome))
+        echo(f"{step.stage}: {step.outcome}", bold=True, fg={"accepted": "green", "rejected": "red"}.get(step.outcome))
         for row in step.rows:
             for name, value in row.items():
-                click.echo(f"    {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+                echo(f"    {name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")

@@ -92,6 +92,8 @@ for each in (
 def main() -> None:
     """The entry point: what the user can fix is one line and exit code 2."""
     from shardmill.util.exits import user_errors
+    from shardmill.util.terminal import start_logging
 
+    start_logging()
     with user_errors():
         cli(prog_name="shardmill")

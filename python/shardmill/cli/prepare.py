@@ -10,6 +10,7 @@ import click
 
 from shardmill.util.commands import FILE, FOLDER, PREPARE, command, group, print_next, print_note, seed_option
 from shardmill.util.errors import UserError
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 
@@ -67,8 +68,8 @@ def write_table(found: Iterable[Any], name: str, source: Path, out: Path) -> Non
     if not source.is_file():
         raise UserError(f"{source} is a folder; name the JSON file in it")
     made = write_captions(found, name, source, out, step_progress("converting"))
-    click.echo(made.line())
-    click.echo(f"{made.out}; rejected entries: {made.rejects}")
+    echo(made.line())
+    echo(f"{made.out}; rejected entries: {made.rejects}")
     print_note("to use the images, add --image-root with the folder that their paths start from")
     print_next("launch", default_pipeline(), "--input", made.out, "--run", "data/runs/first")
 
@@ -102,10 +103,10 @@ def make_toy_images(
         encoding=encoding,
         report=step_progress("drawing"),
     )
-    click.echo(f"{done.table}: {count_of(done.drawn, 'image')}; captions without a known object: {done.without_objects:,}")
+    echo(f"{done.table}: {count_of(done.drawn, 'image')}; captions without a known object: {done.without_objects:,}")
     if done.unreadable:
         unreadable = sum(done.unreadable.values())
-        click.echo(f"{count_of(unreadable, 'unreadable row')} left out ({counted(done.unreadable)})")
+        echo(f"{count_of(unreadable, 'unreadable row')} left out ({counted(done.unreadable)})")
     if done.more:
-        click.echo(f"{input} has more rows; to use them all, leave out --rows")
+        echo(f"{input} has more rows; to use them all, leave out --rows")
     print_next("launch", default_pipeline(), "--input", done.table, "--run", "data/runs/toy")

@@ -11,6 +11,7 @@ import click
 from shardmill.cli.base import code_option, input_options, new_run, run_argument
 from shardmill.util.commands import FILE, START, command, command_line, json_option, print_next
 from shardmill.util.errors import UserError
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 PIPELINE_ROWS, STAGE_ROWS = 8, 5
@@ -83,8 +84,8 @@ def _preview_pipeline(pipeline: str, input: Path | None, rows: int, out: Path, o
     with preview_run(new_run(input, pipeline, options), rows) as (run, traced):
         write_preview(run, traced, out, str(input))
     rejected = sum(row.rejected for row in traced)
-    click.echo(f"{count_of(len(traced), 'row')} of {input}: {len(traced) - rejected} accepted, {rejected} rejected")
-    click.echo(f"open {out} in a browser; then: {command_line('launch', pipeline, '--input', input, '--run', 'data/runs/first')}")
+    echo(f"{count_of(len(traced), 'row')} of {input}: {len(traced) - rejected} accepted, {rejected} rejected")
+    echo(f"open {out} in a browser; then: {command_line('launch', pipeline, '--input', input, '--run', 'data/runs/first')}")
 
 
 def _preview_stage(stage: str, input: Path, rows: int, pipeline: str, options: dict[str, Any]) -> None:
@@ -92,16 +93,16 @@ def _preview_stage(stage: str, input: Path, rows: int, pipeline: str, options: d
 
     for row in preview_stage(stage, new_run(input, pipeline, options), rows):
         step = row.steps[-1]
-        click.secho(f"row {row.row_id}: {row.values.get('caption')}", bold=True)
+        echo(f"row {row.row_id}: {row.values.get('caption')}", bold=True)
         for exchange in step.exchanges:
             for message in exchange.sent:
-                click.secho(f"  {message['role']}:", fg="blue")
-                click.echo("    " + message["content"].replace("\n", "\n    "))
-            click.secho("  answer:", fg="blue")
-            click.echo("    " + exchange.raw.replace("\n", "\n    "))
-        click.secho(f"  {step.result.outcome}", fg="red" if step.rejected else "green")
+                echo(f"  {message['role']}:", fg="blue")
+                echo("    " + message["content"].replace("\n", "\n    "))
+            echo("  answer:", fg="blue")
+            echo("    " + exchange.raw.replace("\n", "\n    "))
+        echo(f"  {step.result.outcome}", fg="red" if step.rejected else "green")
         for values in step.result.rows:
-            click.echo("    " + json.dumps(values, ensure_ascii=False))
+            echo("    " + json.dumps(values, ensure_ascii=False))
 
 
 @command(START)
@@ -117,14 +118,13 @@ def estimate(folder: Path, site: str | None, max_parallel: int | None, probe: bo
     The estimate is made from the shards that are finished. If there is none, one shard is run here through all stages first; its
     results are kept.
     """
-    from rich.console import Console
-
     from shardmill.launch.site import load_site
     from shardmill.monitor.estimate import estimate as estimate_run
     from shardmill.monitor.estimate import probe as run_probe
     from shardmill.monitor.estimate_view import render
     from shardmill.monitor.rates import stage_rates
     from shardmill.store.run_folder import RunFolder
+    from shardmill.util.console import TextConsole
 
     run = RunFolder(folder)
     cluster = load_site(site) if site else None
@@ -134,7 +134,7 @@ def estimate(folder: Path, site: str | None, max_parallel: int | None, probe: bo
         run_probe(run)
     made = estimate_run(run, cluster, stage_rates(run), max_parallel)
     if as_json:
-        click.echo(json.dumps(made.to_dict(), indent=1))
+        echo(json.dumps(made.to_dict(), indent=1))
         return
-    Console().print(render(made))
+    TextConsole().print(render(made))
     print_next("launch", run.plan.pipeline, "--run", folder, *(("--site", site) if site else ()))

@@ -12,6 +12,7 @@ from shardmill.cli.base import code_option, ingest_progress, input_options, new_
 from shardmill.cli.launcher import launch_here, launch_on_cluster
 from shardmill.util.commands import FILE, FOLDER, START, command, command_line, print_next, print_note
 from shardmill.util.errors import UserError
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 if TYPE_CHECKING:
@@ -182,6 +183,6 @@ def shard(input: Path, folder: Path, pipeline: str, **options: Any) -> None:
 
     run = start(folder, pipeline, input, options)
     sums = totals(manifest for index in range(run.num_shards) if (manifest := run.manifest(INGEST, index)))
-    click.echo(f"{count_of(run.num_shards, 'shard')} in {folder / INGEST}")
-    click.echo(summary(sums["rows_in"], sums["rows_out"], sums["reasons"]))
+    echo(f"{count_of(run.num_shards, 'shard')} in {folder / INGEST}")
+    echo(summary(sums["rows_in"], sums["rows_out"], sums["reasons"]))
     print_next("launch", run.plan.pipeline, "--run", folder)

@@ -9,6 +9,7 @@ import click
 
 from shardmill.cli.base import code_option, run_argument
 from shardmill.util.commands import WATCH, command, json_option
+from shardmill.util.terminal import echo
 
 
 @command(WATCH)
@@ -29,12 +30,11 @@ def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_jso
     On a cluster also what SLURM says of its jobs. Progress is read from the run's files: it is right for any number of workers
     on any machine, and while SLURM does not answer.
     """
-    from rich.console import Console
-
     from shardmill.monitor.status import exit_code, read_status
     from shardmill.monitor.status_view import render_status
     from shardmill.monitor.status_view import watch as watch_status
     from shardmill.store.run_folder import RunFolder
+    from shardmill.util.console import TextConsole
 
     run = RunFolder(folder)
     if watch:
@@ -42,9 +42,9 @@ def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_jso
         return
     state = read_status(run)
     if as_json:
-        click.echo(json.dumps(state.to_dict(), indent=1))
+        echo(json.dumps(state.to_dict(), indent=1))
         ctx.exit(exit_code(state))
-    Console().print(render_status(state), soft_wrap=True)
+    TextConsole().print(render_status(state), soft_wrap=True)
     if state.no_rows:
         ctx.exit(exit_code(state))
 
@@ -55,16 +55,15 @@ def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_jso
 @code_option
 def failures(folder: Path, as_json: bool) -> None:
     """Show which shards failed and why, grouped by cause, and which nodes are avoided."""
-    from rich.console import Console
-
     from shardmill.monitor.failures import read_failures, render
     from shardmill.store.run_folder import RunFolder
+    from shardmill.util.console import TextConsole
 
     found = read_failures(RunFolder(folder))
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=1))
+        echo(json.dumps(found.to_dict(), indent=1))
     else:
-        Console().print(render(found), soft_wrap=True)
+        TextConsole().print(render(found), soft_wrap=True)
 
 
 @command(WATCH)
@@ -83,6 +82,6 @@ def logs(folder: Path, stage: str, shard: int | None, lines: int | None, only_pa
     short = run.stage(stage).name
     if only_path:
         for path in logs_of(run, short, shard):
-            click.echo(path)
+            echo(path)
     else:
-        click.echo(latest_text(run, short, shard, lines))
+        echo(latest_text(run, short, shard, lines))

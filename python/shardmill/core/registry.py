@@ -18,7 +18,7 @@ from shardmill.core.pipeline import Pipeline
 from shardmill.core.user_code import allow_code, describe, is_module, is_reference, load_code, name_of, recall_code, where
 from shardmill.util.errors import UserError, did_you_mean
 from shardmill.util.resources import PACKAGE, resource_names
-from shardmill.util.untrusted import is_plain_name
+from shardmill.util.safe_files import is_plain_name
 
 if TYPE_CHECKING:
     import click

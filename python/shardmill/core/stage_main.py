@@ -14,13 +14,14 @@ from shardmill.store.manifest import Manifest, summary
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.exits import stop_signals, user_errors
 from shardmill.util.progress import ProgressLine
+from shardmill.util.terminal import echo, start_logging
 
 
 def run_with_progress(run: RunFolder, stage: str, shard: int, models: ModelPool, should_stop: Callable[[], bool]) -> Manifest:
     """Run one shard with a progress line, and print its closing line."""
     label = f"{run.stage(stage).name} {shard}/{run.num_shards}"
     manifest = run_shard(run, stage, shard, models=models, report=ProgressLine(label), should_stop=should_stop)
-    click.echo(f"{label}: {summary(manifest.rows_in, manifest.rows_out, manifest.reasons, manifest.lines_out)}")
+    echo(f"{label}: {summary(manifest.rows_in, manifest.rows_out, manifest.reasons, manifest.lines_out)}")
     return manifest
 
 
@@ -37,7 +38,7 @@ def main(stage: type[Stage]) -> None:
     )
     @click.option("--shard-index", type=int, required=True, help="which shard, from 0")
     def command(run: Path, shard_index: int) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        start_logging(logging.INFO, "%(asctime)s %(levelname)s %(message)s")
         with user_errors(), stop_signals() as stop:
             run_with_progress(RunFolder(run), stage.name, shard_index, {}, stop)
 

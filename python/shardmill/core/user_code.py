@@ -24,7 +24,7 @@ from typing import Any
 from shardmill.models.registry import set_code_loader
 from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError, did_you_mean
-from shardmill.util.untrusted import MAX_RECORD_BYTES, read_private
+from shardmill.util.safe_files import MAX_RECORD_BYTES, read_private
 
 VARIABLE = "SHARDMILL_CODE"
 _loaded: dict[Path, ModuleType] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Sequence
 
 from shardmill.launch.assignment import Assignment, WorkerContext
@@ -12,6 +11,7 @@ from shardmill.store.leases import LeaseOwner, blocks, live_blocks, live_blocks_
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import Task, needed_shards
 from shardmill.util.progress import Progress, ProgressLine
+from shardmill.util.terminal import echo
 
 
 class BadNodeError(Exception):
@@ -181,4 +181,4 @@ class ElementQueue:
 
 def say(line: str) -> None:
     """Print a line to the log, marked so that `shardmill logs` can tell it from what a model prints."""
-    print(f"=== {line}", file=sys.stderr, flush=True)
+    echo(f"=== {line}", err=True)

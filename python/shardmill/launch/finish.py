@@ -6,8 +6,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import click
-
 from shardmill.core.registry import pipeline_of, resolve
 from shardmill.store.default_datasets import build_default
 from shardmill.store.jobs import JobsFolder
@@ -18,6 +16,7 @@ from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import needed_shards
 from shardmill.util.commands import command_line
 from shardmill.util.errors import NoRows, UserError
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 
@@ -32,8 +31,8 @@ def finish(path: Path) -> int:
     for stage, shards in missing.items():
         if shards:
             quarantined = len(jobs.quarantined(stage))
-            click.echo(f"{stage}: {count_of(len(shards), 'shard')} missing, {quarantined} quarantined: {shards[:8]}", err=True)
-    click.echo(f"no dataset was built; see: shardmill failures {run.path}, then: shardmill retry {run.path}", err=True)
+            echo(f"{stage}: {count_of(len(shards), 'shard')} missing, {quarantined} quarantined: {shards[:8]}", err=True)
+    echo(f"no dataset was built; see: shardmill failures {run.path}, then: shardmill retry {run.path}", err=True)
     return 1
 
 
@@ -54,9 +53,9 @@ def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool 
         raise UserError(f"{run.plan.pipeline} compares no questions; leave out --likeness")
     result = build(run, out, allow_missing=allow_missing, **more)
     for path, rows in result.files.items():
-        click.echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")
+        echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")
     for note in getattr(result, "notes", ()):
-        click.echo(note)
+        echo(note)
     counts = [rows for rows in result.files.values() if rows is not None]
     if counts and not any(counts):
         raise NoRows(f"the datasets of {run.path} have no rows; what became of each row: {command_line('explain', run.path, 0)}")

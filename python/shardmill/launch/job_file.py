@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from shardmill.launch.assignment import Assignment
 from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
-from shardmill.util.untrusted import read_untrusted
+from shardmill.util.safe_files import read_untrusted
 
 MAX_BYTES = 200_000_000
 

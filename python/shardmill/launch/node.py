@@ -23,6 +23,7 @@ from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
 from shardmill.util.exits import EXIT_RESUMABLE, user_errors
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 
@@ -46,7 +47,7 @@ def run_node(run: RunFolder, node: int, nodes: int, site: Site, stages: list[str
         failed |= bool(quarantined)
         done = sum(run.is_complete(planned.name, shard) for shard in shards)
         addition = f"; quarantined: {quarantined}" if quarantined else ""
-        click.echo(f"node {node}: {planned.name}: {done} of {count_of(len(shards), 'shard')} finished{addition}", err=True)
+        echo(f"node {node}: {planned.name}: {done} of {count_of(len(shards), 'shard')} finished{addition}", err=True)
         if signals():
             return EXIT_RESUMABLE
     return int(failed)

@@ -18,7 +18,8 @@ from shardmill.launch import slurm
 from shardmill.store.jobs import ArrayRecord, JobsFolder
 from shardmill.util.atomic import create_if_absent, replacing
 from shardmill.util.errors import UserError
-from shardmill.util.untrusted import Count, read_untrusted
+from shardmill.util.safe_files import read_untrusted
+from shardmill.util.untrusted import Count
 
 SHARES = "shares.json"
 _SHARES = TypeAdapter(dict[str, Count])

@@ -32,6 +32,7 @@ from shardmill.util.errors import ModelDied, Stopped, UserError
 from shardmill.util.exits import EXIT_DIED, end_with_children
 from shardmill.util.progress import Progress
 from shardmill.util.signals import POLL_SECONDS, StopFlag, end_in_time
+from shardmill.util.terminal import echo, start_logging
 
 REPORT_SECONDS = 0.5
 
@@ -93,7 +94,7 @@ def write_to(log: Path, header: str) -> None:
     os.dup2(handle, 2)
     os.close(handle)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    print(f"=== {now} {header} on {socket.gethostname()}, process {os.getpid()}", file=sys.stderr, flush=True)
+    echo(f"=== {now} {header} on {socket.gethostname()}, process {os.getpid()}", err=True)
 
 
 def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Outbox, should_stop: StopTest) -> dict[str, str]:
@@ -155,7 +156,7 @@ class StopTest:
 
 def main(run_path: str, reply_handle: str) -> None:
     """Run tasks from stdin until it is closed; replies go to the file descriptor `reply_handle`."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    start_logging(logging.INFO, "%(asctime)s %(levelname)s %(message)s")
     faulthandler.enable()
     inbox = Inbox()
     should_stop = StopTest(inbox)

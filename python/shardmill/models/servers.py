@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from shardmill.util.errors import UserError
-from shardmill.util.untrusted import JobId, NodeName, read_private, read_untrusted
+from shardmill.util.safe_files import read_private, read_untrusted
+from shardmill.util.untrusted import JobId, NodeName
 
 STALE_SECONDS = 60.0
 """A server whose file was not touched for so long has died."""

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-import click
-
 from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.cluster_plan import default_group
 from shardmill.launch.elements import groups, minutes_of
@@ -22,6 +20,7 @@ from shardmill.store.plan import Resources
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.exits import stop_signals
 from shardmill.util.progress import Progress, ProgressLine, clock
+from shardmill.util.terminal import echo
 
 GOOD_MINUTES = (10, 30)
 """A shard that takes this long is small enough to lose and large enough to load a model for."""
@@ -110,7 +109,7 @@ def probe(run: RunFolder, shard: int | None = None, report: Callable[[str], None
     shard = typical_shard(run) if shard is None else shard
     if shard is None or stage_rates(run).keys() == set(run.stages):
         return []
-    say = report or (lambda line: click.echo(line, err=True))
+    say = report or (lambda line: echo(line, err=True))
     models: ModelPool = {}
     ran = [stage for stage in run.stages if not run.is_complete(stage, shard)]
     with stop_signals() as stop:

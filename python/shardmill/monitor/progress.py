@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
@@ -15,7 +13,9 @@ from shardmill.launch.local import LaunchView
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.tasks import Task, TaskBoard
+from shardmill.util.console import TextConsole
 from shardmill.util.progress import Progress, clock
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 LINE_SECONDS = 10.0
@@ -26,7 +26,7 @@ class LiveView(LaunchView):
 
     def __init__(self, run: RunFolder):
         self._run = run
-        self._console = Console(stderr=True)
+        self._console = TextConsole(stderr=True)
         self._running: dict[Task, Progress] = {}
         self._started = time.monotonic()
         self._next_line = self._started + LINE_SECONDS
@@ -63,7 +63,7 @@ class LiveView(LaunchView):
             self._print(self._line())
 
     def _print(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        echo(line, err=True)
 
     def _wanted(self) -> int:
         assert self._board is not None

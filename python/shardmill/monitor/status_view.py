@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +13,10 @@ from rich.text import Text
 from shardmill.monitor.stage_status import SlowShard, StageStatus
 from shardmill.monitor.status import RunStatus, Seen, read_status
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.console import TextConsole
 from shardmill.util.plain_text import ranges
 from shardmill.util.progress import clock
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 MAX_SHOWN = 3
@@ -29,7 +30,7 @@ def watch(run: RunFolder, seconds: float) -> RunStatus:
 
     Ctrl-C ends it. Returns the last status.
     """
-    console, seen = Console(), Seen()
+    console, seen = TextConsole(), Seen()
     status = read_status(run, seen)
     try:
         if console.is_terminal:
@@ -42,12 +43,12 @@ def watch(run: RunFolder, seconds: float) -> RunStatus:
             shown = ""
             while status.live:
                 if shown != (line := _line(status)):
-                    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+                    echo(f"{time.strftime('%H:%M:%S')} {line}")
                 shown = line
                 time.sleep(seconds)
                 status = read_status(run, seen)
     except KeyboardInterrupt:
-        print("stopped watching; the run continues", file=sys.stderr)
+        echo("stopped watching; the run continues", err=True)
         return status
     console.print(render_status(status), soft_wrap=True)  # commands are to be copied
     return status

@@ -21,7 +21,6 @@ from zlib import crc32
 import click
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from shardmill.language.named_objects import named_objects
@@ -29,7 +28,9 @@ from shardmill.language.polarity import AFFIRMED, NEGATED, polarity
 from shardmill.quality.significance import MeasuredShare
 from shardmill.quality.text_patterns import BUCKETS, TOKEN, hashed_features, masked
 from shardmill.store.cells import parse_json_cell
+from shardmill.util.console import TextConsole
 from shardmill.util.errors import UserError
+from shardmill.util.terminal import echo
 
 OPTIONS = range(4)
 CHANCE = 0.25
@@ -231,12 +232,12 @@ def main(path: Path, as_json: bool) -> None:
     try:
         baselines = blind_baselines(read_questions(path))
     except UserError as error:
-        click.secho(f"shardmill: {error}", err=True, fg="red")
+        echo(f"shardmill: {error}", err=True, fg="red")
         sys.exit(2)
     if as_json:
-        click.echo(json.dumps([_json(baseline) for baseline in baselines]))
+        echo(json.dumps([_json(baseline) for baseline in baselines]))
     else:
-        Console().print(table_of(baselines))
+        TextConsole().print(table_of(baselines))
 
 
 def _json(baseline: Baseline) -> dict[str, object]:

@@ -11,6 +11,7 @@ import click
 
 from shardmill.util.commands import FILE, FOLDER, HAND_ON, PREPARE, command, json_option, print_next, print_warning
 from shardmill.util.errors import UserError
+from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def join_captions(original: Path, indexes: Sequence[str], out: Path, as_json: bo
         **options,
     )
     if as_json:
-        click.echo(json.dumps(_as_dict(result), indent=1, ensure_ascii=False))
+        echo(json.dumps(_as_dict(result), indent=1, ensure_ascii=False))
         return
     print_join(result)
 
@@ -97,7 +98,7 @@ def check_multitext(ctx: click.Context, file: Path, images: Path | None, m: int 
 
     verdict = check(file, m, images, report=step_progress("checking"))
     if as_json:
-        click.echo(json.dumps(verdict.to_dict(), indent=1, ensure_ascii=False))
+        echo(json.dumps(verdict.to_dict(), indent=1, ensure_ascii=False))
     else:
         print_verdict(verdict)
     ctx.exit(0 if verdict.fit else 1)
@@ -146,13 +147,13 @@ def print_join(result: JoinResult) -> None:
         _warn(hint)
     names = ", ".join(text.name for text in result.header.texts)
     rows, texts = count_of(tally.rows, "row"), count_of(result.header.m, "text")
-    click.echo(f"{result.path}: {count_of(counts.lines, 'line')} from {rows}, {texts} each: {names}")
+    echo(f"{result.path}: {count_of(counts.lines, 'line')} from {rows}, {texts} each: {names}")
     for what, by_text in (("rows left out, by missing text", counts.dropped), ("texts filled in", counts.padded)):
         shown = ", ".join(f"{name} {count:,}" for name, count in by_text.items() if count)
         if shown:
-            click.echo(f"{what}: {shown}")
+            echo(f"{what}: {shown}")
     if tally.repeated_images:
-        click.echo(f"rows that repeat an image (kept, with the same texts): {tally.repeated_images:,}")
+        echo(f"rows that repeat an image (kept, with the same texts): {tally.repeated_images:,}")
     for name, of in tally.indexes.items():
         parts = {
             "blank": of.blank,
@@ -161,9 +162,9 @@ def print_join(result: JoinResult) -> None:
             "repeated with another text": of.conflicts,
         }
         details = "".join(f", {count:,} {what}" for what, count in parts.items() if count)
-        click.echo(f"{name}: {of.entries:,} entries for {count_of(of.used, 'image')}{details}")
+        echo(f"{name}: {of.entries:,} entries for {count_of(of.used, 'image')}{details}")
     if result.report:
-        click.echo(f"all problems are listed in {result.report}")
+        echo(f"all problems are listed in {result.report}")
     print_next("check-multitext", result.path)
 
 
@@ -179,16 +180,16 @@ def print_verdict(verdict: Verdict) -> None:
     from shardmill.util.plain_text import plain
 
     word = "fit for training" if verdict.fit else "NOT fit for training"
-    click.secho(f"{verdict.path}: {word}", bold=True, fg="green" if verdict.fit else "red")
+    echo(f"{verdict.path}: {word}", bold=True, fg="green" if verdict.fit else "red")
     texts = count_of(verdict.m, "text")
-    click.echo(f"{count_of(verdict.lines, 'line')}, {texts} each (by {verdict.m_from or 'nothing: the file is empty'})")
+    echo(f"{count_of(verdict.lines, 'line')}, {texts} each (by {verdict.m_from or 'nothing: the file is empty'})")
     for problem, finding in sorted(verdict.findings.items(), key=lambda pair: pair[0] not in UNFIT):
         lines = f": lines {', '.join(map(str, finding.lines))}{' …' if finding.count > len(finding.lines) else ''}"
         detail = f" ({plain(verdict.details[problem])[:200]})" if problem in verdict.details else ""
         colour = "red" if problem in UNFIT else "yellow"
-        click.secho(f"{problem} {finding.count:,}{lines if any(finding.lines) else ''}{detail}", fg=colour)
-    click.echo("length in CLIP tokens:")
+        echo(f"{problem} {finding.count:,}{lines if any(finding.lines) else ''}{detail}", fg=colour)
+    echo("length in CLIP tokens:")
     for index, (name, row) in enumerate(zip(verdict.names, verdict.to_dict()["texts"], strict=False)):
         if verdict.lengths[index]:
             lengths = ", ".join(f"{what} {row[what]}" for what in ("median", "p95", "longest"))
-            click.echo(f"    {name}: {lengths}; over 77: {verdict.share_over(index):.1%}")
+            echo(f"    {name}: {lengths}; over 77: {verdict.share_over(index):.1%}")

@@ -24,7 +24,8 @@ from shardmill.store.layout import ShardFiles
 from shardmill.util.atomic import link_if_absent
 from shardmill.util.errors import UserError
 from shardmill.util.processes import has_ended, machine, process_start
-from shardmill.util.untrusted import Count, JobId, NodeName, read_untrusted
+from shardmill.util.safe_files import read_untrusted
+from shardmill.util.untrusted import Count, JobId, NodeName
 
 RENEW_SECONDS = 20.0
 STALE_SECONDS = 180.0

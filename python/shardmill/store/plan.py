@@ -18,7 +18,8 @@ from shardmill.store.cells import Kind
 from shardmill.store.selection import Selection
 from shardmill.util.atomic import create_if_absent, link_if_absent, make_folder, replacing
 from shardmill.util.errors import UserError
-from shardmill.util.untrusted import CorruptRecord, Count, Digest, PlainName, read_model, refuse_foreign_link
+from shardmill.util.safe_files import refuse_foreign_link
+from shardmill.util.untrusted import CorruptRecord, Count, Digest, PlainName, read_model
 
 NAME = "plan.json"
 INGEST = "ingest"

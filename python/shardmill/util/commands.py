@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from shardmill.util.errors import did_you_mean
+from shardmill.util.terminal import echo
 
 START = "Start a run"
 WATCH = "Watch a run"
@@ -101,14 +102,14 @@ def command_line(*words: object) -> str:
 
 def print_next(*words: object) -> None:
     """Print the command that usually comes next."""
-    click.echo(f"next: {command_line(*words)}")
+    echo(f"next: {command_line(*words)}")
 
 
 def print_note(text: str) -> None:
     """Print a note for the user to stderr."""
-    click.echo(f"note: {text}", err=True)
+    echo(f"note: {text}", err=True)
 
 
 def print_warning(text: str) -> None:
     """Print a warning to stderr."""
-    click.secho(f"warning: {text}", fg="yellow", err=True)
+    echo(f"warning: {text}", fg="yellow", err=True)

@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
 from shardmill.util.disk_errors import disk_problem
 from shardmill.util.errors import ModelDied, NoRows, Stopped, UserError
 from shardmill.util.signals import GRACE_SECONDS, StopFlag, end_in_time
+from shardmill.util.terminal import echo, show_traceback
 
 EXIT_USER, EXIT_NO_ROWS, EXIT_DIED, EXIT_RESUMABLE = 2, 3, 70, 75
 
@@ -22,24 +21,23 @@ def user_errors() -> Iterator[None]:
     """Turn what the user can fix into one line and exit code 2 (3 where no row came out), a model that died into 70, a stop on
     request into 75.
     """
+    sys.excepthook = show_traceback
     try:
         yield
     except UserError as error:
-        click.secho(f"shardmill: {error}", err=True, fg="red")
+        echo(f"shardmill: {error}", err=True, fg="red")
         sys.exit(EXIT_NO_ROWS if isinstance(error, NoRows) else EXIT_USER)
     except ModelDied as died:
-        click.secho(f"shardmill: {died} Finished rows are saved; run the same command again.", err=True, fg="red")
+        echo(f"shardmill: {died} Finished rows are saved; run the same command again.", err=True, fg="red")
         end_with_children(EXIT_DIED)
     except Stopped as stopped:
-        click.echo(f"shardmill: stopped; {stopped}. Run the same command again to continue.", err=True)
+        echo(f"shardmill: stopped; {stopped}. Run the same command again to continue.", err=True)
         sys.exit(EXIT_RESUMABLE)
     except Exception as error:
         problem = disk_problem(error)
         if problem is None:
             raise
-        click.secho(
-            f"shardmill: {problem}; finished rows are untouched; fix it and run the same command again", err=True, fg="red"
-        )
+        echo(f"shardmill: {problem}; finished rows are untouched; fix it and run the same command again", err=True, fg="red")
         sys.exit(EXIT_USER)
 
 
@@ -56,7 +54,7 @@ def stop_signals() -> Iterator[StopFlag]:
 
 
 def _end_stopped() -> None:
-    click.echo(
+    echo(
         f"shardmill: stopped; a call took longer than {GRACE_SECONDS:.0f} s, and finished rows are saved. "
         "Run the same command again to continue.",
         err=True,

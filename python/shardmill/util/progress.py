@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+
+from shardmill.util.console import TextConsole
+from shardmill.util.terminal import echo
 
 FIRST_LINE_SECONDS, NEXT_LINE_SECONDS = 10, 30
 """In a log: work of a few seconds says nothing, longer work a line now and then."""
@@ -74,12 +76,12 @@ class ProgressLine:
         rate = (progress.rows - progress.resumed) / max(now - self._started, 1e-9)
         eta = f", ETA {clock((progress.total - progress.rows) / rate)}" if rate else ""
         line = f"{progress.rows:,}/{progress.total:,} rows, {rate:,.0f} rows/s{eta}, {progress.rejected:,} rejected"
-        print(f"{self._label}: {line}", file=sys.stderr, flush=True)
+        echo(f"{self._label}: {line}", err=True)
 
 
 def _terminal_bars() -> Bars:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Bars(*columns, TextColumn("{task.fields[rejected]}"), console=Console(stderr=True), transient=False)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Bars(*columns, TextColumn("{task.fields[rejected]}", markup=False), console=TextConsole(stderr=True), transient=False)
 
 
 def step_progress(label: str) -> Callable[..., None]:

@@ -1,0 +1,87 @@
+"""Reading files that another user may have put there: links and pipes are not followed, and a file has a maximum size."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from shardmill.util.errors import UserError
+
+MAX_RECORD_BYTES = 4_000_000
+"""The maximum size of a manifest or a record; real ones have a few kilobytes."""
+PLAIN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+"""A name that is one component of a path: no separator, no `..`, no leading hyphen that a command would take for an option."""
+
+
+def is_plain_name(text: str) -> bool:
+    """Whether a text is a plain name.
+
+    >>> [is_plain_name(text) for text in ("colours", "../colours", "-n", "a b")]
+    [True, False, False, False]
+    """
+    return re.fullmatch(PLAIN_NAME, text) is not None
+
+
+def read_untrusted(path: Path, most: int = MAX_RECORD_BYTES) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        path: The file; a link is not followed.
+        most: Its maximum size in bytes.
+
+    Raises:
+        FileNotFoundError: If there is no file of that name.
+        UserError: If it is a link, a folder, a pipe or a device, or too large.
+    """
+    return _read(path, most)[0]
+
+
+def read_private(path: Path, most: int, *, secret: bool = False) -> bytes:
+    """The content of a regular file of this user's that no other user can write to.
+
+    Args:
+        path: The file; a link is not followed.
+        most: Its maximum size in bytes.
+        secret: Whether other users must not be able to read it either.
+
+    Raises:
+        FileNotFoundError: If there is no file of that name.
+        UserError: If it is anything else, or if another user owns it or has access.
+    """
+    content, found = _read(path, most)
+    if found.st_uid != os.getuid():
+        raise UserError(f"{path} belongs to another user")
+    if found.st_mode & (0o077 if secret else 0o022):
+        raise UserError(f"other users can {'read' if secret else 'write to'} {path}; change that with: chmod go-rwx {path}")
+    return content
+
+
+def _read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, which is not followed here; put the file itself there") from None
+        raise error
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path} is not a regular file")
+        if found.st_size > most:
+            raise UserError(f"{path} has {found.st_size:,} bytes; at most {most:,} are read")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(most), found
+    finally:
+        os.close(handle)
+
+
+def refuse_foreign_link(path: Path) -> None:
+    """Raise UserError if a path is a link that another user made: what is written there would land wherever that user wants."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return
+    if stat.S_ISLNK(found.st_mode) and found.st_uid != os.getuid():
+        raise UserError(f"{path} is a link that another user made to {path.readlink()}; it is not followed: remove it")
