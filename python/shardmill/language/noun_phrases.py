@@ -47,6 +47,7 @@ _LOOKING = word_set("colored coloured shaped sized themed styled style inspired 
 _FINISHED = word_set(
     "paneled panelled floored tiled framed trimmed topped sided covered lined walled coated plated finished clad cased"
 )
+_BY_HAND = word_set("drawn painted made crafted written carved stitched knit knitted woven picked held thrown sewn lettered")
 _STARTERS = frozenset({DETERMINER, ADJECTIVE, NUMBER, POSSESSIVE})
 
 
@@ -100,8 +101,8 @@ def _is_counter(words: Sequence[Word], end: int) -> bool:
 
 
 def _is_finish(noun: Word, after: Word) -> bool:
-    """Whether a material says what something is finished with: "wood paneled", "tile floored"."""
-    return noun.text in _MATERIALS and after.text in _FINISHED
+    """Whether a noun says how something is made: "wood paneled", "hand drawn"."""
+    return (noun.text in _MATERIALS and after.text in _FINISHED) or (noun.text == "hand" and after.text in _BY_HAND)
 
 
 def _noun_runs(words: Sequence[Word]) -> list[tuple[int, int]]:

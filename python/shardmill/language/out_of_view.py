@@ -18,7 +18,7 @@ from shardmill.language.tagging import (
     Word,
     is_human_noun,
 )
-from shardmill.language.word_lists import word_lists
+from shardmill.language.word_lists import word_lists, word_set
 
 _LISTS = word_lists("shardmill.language", "out_of_view.yaml")
 _CAMERA = _LISTS.words("camera")
@@ -36,6 +36,7 @@ _IDIOMS = frozenset(tuple(phrase.split()) for phrase in _LISTS.phrases("idioms")
 _LONGEST_IDIOM = max(map(len, _IDIOMS))
 _WITHIN_PHRASE = frozenset({DETERMINER, ADJECTIVE, NUMBER})
 _SENTENCE_ENDS = frozenset(".!?;|")
+_DISTANCES = word_set("mile kilometer kilometre km meter metre minute hour block yard foot away")
 _CAPTION_WORDS = 12
 """Writing is rarely longer than this many words."""
 
@@ -48,6 +49,7 @@ def is_out_of_view(words: Sequence[Word], start: int, end: int) -> bool:
         _is_camera(words, first, end)
         or _is_likeness(words, first, end)
         or (before == "by" and _is_maker(words, first, end))
+        or (before == "from" and _is_far(words, first))
         or (before == "for" and _is_for_whom(words, first, end))
         or _is_writing(words, first)
         or _is_idiom(words, end)
@@ -83,13 +85,21 @@ def _is_camera(words: Sequence[Word], first: int, end: int) -> bool:
 
 def _is_likeness(words: Sequence[Word], first: int, end: int) -> bool:
     before, earlier = _text(words, first - 1), _text(words, first - 2)
+    if (
+        _text(words, end) == "like"
+        and end + 1 < len(words)
+        and words[end + 1].kind == NOUN
+        and _text(words, first) in ("a", "an")
+    ):
+        return True  # the gondola of "a gondola like boat"
     if before in _LIKEN:
         return True
     if before == "of":
         return earlier in _LIKENESSES and _text(words, first - 3) in ("in", "the", "a")
     if before == "like":
-        # "vegetables like carrots" names some of them, "a balloon like a cow" is none.
-        return not (first > 1 and words[first - 2].kind == NOUN and words[first - 2].many and words[end - 1].many)
+        # "vegetables like carrots" names some of them, "a gondola like boat" a boat; "a balloon like a cow" is no cow.
+        after_noun = first > 1 and words[first - 2].kind == NOUN
+        return not (after_noun and (words[first].kind == NOUN or (words[first - 2].many and words[end - 1].many)))
     if before != "as":
         return False
     # "an actor as a pirate" against "a dog sits as a train passes".
@@ -104,6 +114,11 @@ def _is_maker(words: Sequence[Word], first: int, end: int) -> bool:
     if head in _MAKERS:
         return True
     return is_human_noun(head) and any(word.text.rpartition(" ")[2] in _WORKS for word in words[max(0, first - 5) : first - 1])
+
+
+def _is_far(words: Sequence[Word], first: int) -> bool:
+    """Whether something is said to be away: "two miles from the beach"."""
+    return any(singular(word.text) in _DISTANCES for word in words[max(0, first - 3) : first - 1])
 
 
 def _is_for_whom(words: Sequence[Word], first: int, end: int) -> bool:

@@ -34,6 +34,10 @@ _FIXED = _LISTS.mapping("misspellings")
 _COMMON = 20
 """How often a million words must have a word that the lexicon does not list, for others to be corrected to it."""
 _SECOND_PARTS = _LISTS.words("second_parts")
+_CONFUSED = {
+    word: (better, re.compile(rf"\b(?:{around})\b"))
+    for word, better, around in (entry.split(" ") for entry in _LISTS.phrases("confused"))
+}
 _ALSO_WORDS = _LISTS.words("words") | COLORS | MATERIALS | SHADES
 _ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ers", "ly", "y", "like", "less", "ish")
 
@@ -41,7 +45,7 @@ _ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ers", "ly", "y", "like", "less",
 @lru_cache(maxsize=_TEXTS)
 def corrected(text: str) -> str:
     """The text with its misspelled words corrected; capitals stay. Names, and what no word is near to, are left as they are."""
-    return _joined(_WORD.sub(_replacement, text))
+    return _in_context(_joined(_WORD.sub(_replacement, text)))
 
 
 @lru_cache(maxsize=_CACHE)
@@ -110,7 +114,12 @@ def _nearest(word: str) -> str | None:
     reach = 2 if len(word) >= _LONG else 1
     near = extract(word, list(_by_length(len(word), reach)), scorer=OSA.distance, score_cutoff=reach, limit=20)
     ranked = sorted(((distance, found[0] != word[0], -words[found], found) for found, distance, _ in near))
-    return ranked[0][3] if ranked else None
+    return next((found for _, _, _, found in ranked if _begins_alike(word, found)), None)
+
+
+def _begins_alike(word: str, other: str) -> bool:
+    """Whether two words begin with the same letter, or one has a letter before the other: few misspell the first one."""
+    return word[0] == other[0] or word[1:] == other or other[1:] == word or word[:2] == other[1::-1]
 
 
 def _joined(text: str) -> str:
@@ -120,6 +129,15 @@ def _joined(text: str) -> str:
         if (first.lower(), singular(second.lower())) in _cut_compounds():
             end = match.start(2)
             text = text[: end - 1] + (second if first.isupper() else second.lower()) + text[end + len(second) :]
+    return text
+
+
+def _in_context(text: str) -> str:
+    """The text with words that are no misspellings by themselves: who skis on "skies" has skis."""
+    low = text.lower()
+    for word, (better, around) in _CONFUSED.items():
+        if word in low and around.search(low):
+            text = re.sub(rf"\b{word}\b", better if not text.isupper() else better.upper(), text, flags=re.IGNORECASE)
     return text
 
 

@@ -14,7 +14,7 @@ from shardmill.language.caption_text import Token
 from shardmill.language.general_english import general_lexicon, tagger
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import INVARIANT, PLURAL_ONLY, plural, singular
-from shardmill.language.visibility import is_known, is_thing_in_ing, names_thing
+from shardmill.language.visibility import QUANTITIES, is_known, is_thing_in_ing, names_thing
 from shardmill.language.word_lists import word_lists, word_set
 
 _LISTS = word_lists("shardmill.language", "tagging.yaml")
@@ -90,7 +90,8 @@ def tag(tokens: Sequence[Token]) -> list[Word]:
         if word.kind in (DETERMINER, NUMBER):
             determiner = word.text
         elif word.kind in (PREPOSITION, CONJUNCTION, MARK, POSSESSIVE, PRONOUN):
-            determiner = ""
+            # "a group of people watches": one group.
+            determiner = "of" if word.text == "of" and before and before.text in QUANTITIES else ""
         elif " " in word.text or word.kind == ADVERB:
             continue
         # "about to board" against "next to board games".
@@ -171,6 +172,8 @@ def _is_head(words: Sequence[Word], index: int, determiner: str) -> bool:
     after = words[index + 1] if index + 1 < len(words) else None
     if index > 1 and words[index - 2].text == "of":
         return False  # "two cups of coffee stand"
+    if word.many:
+        return word.listed and singular(word.text) not in _VERBS and not modifier.many  # "long sleeve shirts"
     several = modifier.many or (modifier.text in INVARIANT and determiner not in _SINGULAR_DETERMINERS)
     if several or word.text.endswith("s") or not names_thing(word.text) or word.text in _FIXED:
         return False
@@ -281,7 +284,7 @@ def _is_predicate(subject: Word, word: Word, after: Word | None, determiner: str
     if word.text != stem and word.text not in PLURAL_ONLY:  # it ends in -s: a plural noun, or a verb in the third person
         if determiner in _SINGULAR_DETERMINERS:
             return not subject.many  # "a man ties": no noun phrase has both "a" and a plural head
-        if subject.many or stem not in _VERBS:
+        if stem not in _VERBS or (subject.many and determiner != "of"):
             return False  # "dogs toys", "kitchen knives"
         if determiner and determiner not in _PLURAL_DETERMINERS and not determiner[0].isdigit():
             return True  # "the man ties a knot"
@@ -336,6 +339,8 @@ def _rescued(word: Word, before: Sequence[Word], after: Word | None) -> str:
             return NOUN  # "on stage"; "to stage" may be an infinitive
         if word.many and word.listed and previous.kind in (ADJECTIVE, NUMBER):
             return NOUN  # "two different bears fight"
+        if word.many and previous.text == "and" and _is_noun(before[-2] if len(before) > 1 else None) and names_thing(word.text):
+            return NOUN if after is None or after.kind == MARK else VERB  # "a tree and presents."
         # The object of a verb: "a man holds skis".
         if previous.kind in (VERB, GERUND) and word.listed and word.many:
             return NOUN

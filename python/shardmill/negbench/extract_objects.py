@@ -14,6 +14,7 @@ from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
 from shardmill.language.object_names import distinct, form_problem, is_denied, is_named
+from shardmill.language.prose import prose_problem
 from shardmill.negbench.answers import ObjectList
 
 
@@ -28,8 +29,8 @@ class ExtractObjects(TextStage):
     """Visible objects that a caption names.
 
     caption (text) -> objects (list): each is named in the caption by itself, misspelled or by a listed synonym, none twice after
-    folding case, article and plural, and none that the caption says is absent. The rules are those of NegBench, step 1, held by
-    code instead of hope.
+    folding case, article and plural, and none that the caption says is absent. Advice, questions, opinions and headlines, which
+    show nothing, are rejected. The rules are those of NegBench, step 1, held by code instead of hope.
     """
 
     name = "extract_objects"
@@ -41,9 +42,13 @@ class ExtractObjects(TextStage):
     options: ExtractOptions
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
+        if prose_problem(row["caption"]) is not None:
+            return []
         return [self.text_call(caption=row["caption"][: self.options.max_characters])]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
+        if not answers:
+            return Reject("text shows nothing", str(prose_problem(row["caption"])))
         offered = distinct(answers[0].value.objects)
         named = [name for name in offered if form_problem(name) is None and is_named(name, row["caption"])]
         objects = [name for name in named if not is_denied(name, row["caption"])]

@@ -219,3 +219,19 @@ def test_what_the_picture_does_not_show_is_not_named(caption: str, objects: list
 def test_what_the_caption_denies_is_known_to_be_absent(caption: str, present: list[str], denied: list[str]) -> None:
     named = named_things(caption)
     assert (named.present, named.denied) == (present, denied)
+
+
+@pytest.mark.parametrize(
+    ("caption", "objects"),
+    [
+        ("a skier on skies", ["skier", "ski"]),
+        ("blue skies over a barn", ["sky", "barn"]),
+        ("a gondola like boat under a bridge", ["boat", "bridge"]),
+        ("a group of people watches a parade", ["person"]),
+        ("hand drawn flowers", ["flower"]),
+        ("a lodge two miles from the beach", ["lodge"]),
+        ("an exhibit on display", ["exhibit"]),
+    ],
+)
+def test_words_are_read_by_what_stands_around_them(caption: str, objects: list[str]) -> None:
+    assert extract_objects(caption) == objects
