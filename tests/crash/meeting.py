@@ -13,6 +13,10 @@ from crash.machine import Ended
 from crash.operations import ALL
 
 LAUNCH = "launch negbench --run RUN --workers"
+COMBINE = (
+    "combine RUN extract_objects --out OUT/combined.csv",
+    "combine RUN extract_objects --out OUT/combined.jsonl",
+)
 COMMANDS = (
     f"{LAUNCH} 1",
     f"{LAUNCH} 2",
@@ -34,8 +38,8 @@ COMMANDS = (
     "replan RUN --num-shards 3",
     "replan RUN --num-shards 2",
     "build RUN",
-    "combine RUN extract_objects --out OUT/combined.csv",
-    "combine RUN extract_objects --out OUT/combined.parquet",
+    *COMBINE,
+    "combine RUN filter_objects --out OUT/filtered.parquet",
     "export RUN --format csv --out OUT/texts",
     "export RUN --format parquet --out OUT/parquet",
     "report RUN --out OUT/report",

@@ -28,10 +28,11 @@ from typing import Any
 
 from crash.compare import differences, result_of
 from crash.machine import JITTER, Disturbance, Ended, Hung, Machine, memory_folder
-from crash.meeting import COMMANDS, LAUNCH, SIGNALS, STARTS, Meeting, Visit, draw, fault_of, kind_of
+from crash.meeting import COMBINE, COMMANDS, LAUNCH, SIGNALS, STARTS, Meeting, Visit, draw, fault_of, kind_of
 from crash.operations import SUSPENDED_SECONDS, write_pictured_input
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
+from shardmill.util.atomic import file_digest
 
 LAST = (f"{LAUNCH} 1", "tidy")
 JITTER_MICROSECONDS = 1_500
@@ -55,8 +56,12 @@ class Meetings:
         self.folder, self.table = folder, write_pictured_input(folder / "input")
         self.lanes = [Machine(folder / f"lane-{index}", self.table) for index in range(lanes)]
         self._calm: dict[str, dict[str, Any]] = {}
-        for name, commands in STARTS.items():
-            self._make(folder / "starts" / name, ["shard INPUT --run RUN --num-shards 2", *commands])
+        for machine in self.lanes:
+            for name, commands in STARTS.items():
+                _run_calmly(machine, ["shard INPUT --run RUN --num-shards 2", *commands])
+                shutil.copytree(machine.box, machine.folder / "starts" / name)
+        _run_calmly(machine, ["shard INPUT --run RUN --num-shards 1", "run RUN extract_objects", *COMBINE])
+        self._combined = {name: (machine.box / "out" / name).read_bytes() for name in ("combined.csv", "combined.jsonl")}
 
     def close(self) -> None:
         for lane in self.lanes:
@@ -79,8 +84,7 @@ class Meetings:
     def hold(self, machine: Machine, meeting: Meeting) -> Outcome:
         """Hold one meeting, then launch once, and compare."""
         shutil.rmtree(machine.box, ignore_errors=True)
-        shutil.copytree(self.folder / "starts" / meeting.start, machine.box)
-        (machine.box / "out").mkdir(exist_ok=True)
+        shutil.copytree(machine.folder / "starts" / meeting.start, machine.box)
         outcome = Outcome(meeting, [])
         try:
             ends = _run_together(machine, meeting)
@@ -96,15 +100,28 @@ class Meetings:
         late = machine.quiet()
         if late:
             outcome.faults.append(f"{len(late)} processes were still there long after their launcher had ended")
-        outcome.faults += self._compare(machine)
+        outcome.faults += self._handed_on(machine.box / "out") + self._compare(machine)
         return outcome
+
+    def _handed_on(self, out: Path) -> list[str]:
+        """What is wrong with the files that commands have written outside of the run: each is whole, or not there at all."""
+        made = {name: (out / name).read_bytes() for name in self._combined if (out / name).exists()}
+        faults = [f"{name} differs" for name, data in made.items() if data != self._combined[name]]
+        for record in out.glob("*/export.json"):
+            for name, file in json.loads(record.read_bytes())["files"].items():
+                path = record.parent / name
+                if not path.exists() or file_digest(path) != file["sha256"]:
+                    faults.append(f"{path.relative_to(out)} is not what the export's record says")
+            faults += [f"{left.relative_to(out)} is left over" for left in record.parent.rglob(".*")]
+        return faults
 
     def _compare(self, machine: Machine) -> list[str]:
         last = machine.wait(machine.start(LAST, machine.box, hurry=True), logged=False)
         machine.quiet()
         if last.code:
             return [f"the clean launch afterwards ended with {last.code}: {last.told.strip()[-600:]}"]
-        return differences(self._calm_result(machine), _result(machine.box / "run"))
+        found = _result(machine.box / "run")
+        return differences(self._calm_result(machine), found)
 
     def _calm_result(self, machine: Machine) -> dict[str, Any]:
         """What a calm run with the plan of the machine's run comes to."""
@@ -117,20 +134,18 @@ class Meetings:
                 settings += [f"--set filter_objects.{name}={value}" for name, value in sorted(stage["options"].items())]
         key = " ".join(settings)
         if key not in self._calm:
-            box = self.folder / "calm" / re.sub(r"\W+", "-", key)
-            self._make(box, [f"shard INPUT --run RUN {key}", *LAST])
-            self._calm[key] = _result(box / "run")
+            _run_calmly(machine, [f"shard INPUT --run RUN {key}", *LAST])
+            self._calm[key] = _result(machine.box / "run")
         return self._calm[key]
 
-    def _make(self, box: Path, commands: Sequence[str]) -> None:
-        """Run commands in a box of their own, in the first lane's zygote: paths in plans are those of its box."""
-        machine = self.lanes[0]
-        shutil.rmtree(machine.box, ignore_errors=True)
-        machine.box.mkdir()
-        for command in commands:  # each in a process of its own: one that forks workers must not have started Polars' threads
-            ended = machine.wait(machine.start([command], machine.box, hurry=True), logged=False)
-            assert ended.code == 0, ended.told
-        shutil.copytree(machine.box, box)
+
+def _run_calmly(machine: Machine, commands: Sequence[str]) -> None:
+    """Run commands in an empty box, each in a process of its own: what forks workers must not have started Polars' threads."""
+    shutil.rmtree(machine.box, ignore_errors=True)
+    (machine.box / "out").mkdir(parents=True)
+    for command in commands:
+        ended = machine.wait(machine.start([command], machine.box, hurry=True), logged=False)
+        assert ended.code == 0, ended.told
 
 
 def _result(run: Path) -> dict[str, Any]:
