@@ -91,7 +91,7 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
         echo(f"to use it: shardmill launch … --model {model} --servers {servers}")
     supervisor()
     job = os.environ.get("SLURM_JOB_ID")
-    if stop.signal == signal.SIGUSR2 and job:
+    if stop.signal in (signal.SIGUSR1, signal.SIGUSR2) and job:
         slurm.requeue(job)
         raise SystemExit(EXIT_RESUMABLE)
 

@@ -13,6 +13,7 @@ from shardmill.launch.gpus import share_of, visible_gpus
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
+from shardmill.util.signals import STOPPING
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class JobSignals:
 
     def __init__(self) -> None:
         self.received: set[int] = set()
-        for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
+        for number in STOPPING:
             signal.signal(number, lambda which, frame: self.received.add(which))
 
     def __call__(self) -> bool:
@@ -116,5 +117,5 @@ class JobSignals:
 
     @property
     def requeue(self) -> bool:
-        """USR2 comes before a time limit or a preemption; SIGTERM alone is `scancel`, or SLURM requeues the job by itself."""
-        return signal.SIGUSR2 in self.received
+        """USR1 or USR2 come before a time limit or a preemption; SIGTERM alone is `scancel`, or SLURM requeues by itself."""
+        return bool(self.received & {signal.SIGUSR1, signal.SIGUSR2})

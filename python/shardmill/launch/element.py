@@ -148,7 +148,7 @@ class Element:
 
     def _requeue(self, exclude: Collection[str]) -> int:
         # `scontrol requeue` has SLURM signal this very process, which still has to exclude nodes and close its records.
-        for number in (signal.SIGTERM, signal.SIGUSR2):
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
         try:
             slurm.requeue(self.context.job, exclude)

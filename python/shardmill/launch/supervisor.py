@@ -22,7 +22,7 @@ from shardmill.util.progress import Progress
 POLL_SECONDS = 0.25
 STOP_SECONDS = 25.0
 """A worker that has not left so long after it was asked to is stale, and killed. SLURM kills everything after 30 s."""
-STOP_CODES = (-signal.SIGUSR2, -signal.SIGTERM)
+STOP_CODES = (-signal.SIGUSR1, -signal.SIGUSR2, -signal.SIGTERM)
 """In a job, SLURM signals workers too, and one that is only just starting does not listen yet."""
 
 End = Literal["done", "busy", "returned"]

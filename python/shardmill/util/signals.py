@@ -10,10 +10,12 @@ from contextlib import contextmanager
 GRACE_SECONDS = 20.0
 """How long a process that was asked to stop may take. Supervisors kill after 25 s, SLURM after 30 s (KillWait)."""
 POLL_SECONDS = 0.25
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+"""The signals that ask a process to stop. A batch script names USR1 or USR2 (`--signal`) to come before the time limit."""
 
 
 class StopFlag:
-    """Turns true at SIGTERM, SIGINT or SIGUSR2, so that a worker can write its journal and leave; a second signal acts as usual.
+    """Turns true at one of the signals STOPPING, so that a worker can write its journal and leave; a second signal acts as usual.
 
     With `patient` further signals are ignored: a launcher supervises that process, and SLURM sends several.
     """
@@ -21,7 +23,7 @@ class StopFlag:
     def __init__(self, *, patient: bool = False) -> None:
         self.signal: int | None = None
         self._patient = patient
-        self._previous = {number: signal.signal(number, self._set) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)}
+        self._previous = {number: signal.signal(number, self._set) for number in STOPPING}
 
     def _set(self, number: int, frame: object) -> None:
         self.signal = number if self.signal is None else self.signal

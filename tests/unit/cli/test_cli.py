@@ -17,6 +17,7 @@ import pytest
 
 from shardmill.cli.main import main
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.signals import STOPPING
 
 MakeRun = Callable[..., RunFolder]
 UNVERIFIED = ("--set", "filter_objects.unverified=keep")
@@ -25,7 +26,7 @@ UNVERIFIED = ("--set", "filter_objects.unverified=keep")
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
     """Commands that run stages install handlers; the next test gets the old ones."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+    numbers = STOPPING
     saved = [signal.getsignal(number) for number in numbers]
     yield
     for number, handler in zip(numbers, saved, strict=True):

@@ -17,6 +17,7 @@ from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import run_shard
 from shardmill.store.plan import load_plan
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.signals import STOPPING
 
 MakeRun = Callable[..., RunFolder]
 EngineRejected = Callable[..., str]
@@ -26,7 +27,7 @@ SETTINGS = ["filter_objects.unverified=keep"]
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
     """Commands that run stages install handlers; the next test gets the old ones."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+    numbers = STOPPING
     saved = [signal.getsignal(number) for number in numbers]
     yield
     for number, handler in zip(numbers, saved, strict=True):

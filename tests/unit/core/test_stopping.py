@@ -86,7 +86,7 @@ def test_answers_are_journaled_while_a_request_hangs_and_a_stop_ends_the_wait(ru
     assert len(server.bodies) == before + 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_worker_process_obeys_a_signal_while_a_request_hangs(run: RunFolder, tmp_path: Path, number: signal.Signals) -> None:
     receive, send = os.pipe()
     command = [sys.executable, "-m", "shardmill.launch.worker_main", str(run.path), str(send)]
