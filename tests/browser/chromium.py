@@ -39,7 +39,7 @@ class Browser:
     def run(self, script: str, *values: Any) -> Any:
         return self.driver.execute_script(script, *values)
 
-    def complete_publication(self) -> None:
+    def wait_until_idle(self) -> None:
         """Wait until what was scheduled has run and is drawn."""
         self.driver.execute_async_script(
             "const done = arguments[0]; setTimeout(() => requestAnimationFrame(() => setTimeout(done, 50)), 0)"

@@ -37,7 +37,7 @@ def take(browser: Browser, page: Path, place: str, height: int, out: Path) -> No
     """A picture of the page with the element `place` at the top."""
     browser.open(page, WIDTH, height)
     browser.run("document.querySelector(arguments[0]).scrollIntoView()", place)
-    browser.complete_publication()
+    browser.wait_until_idle()
     Image.open(browser.picture(out)).convert("RGB").save(out, optimize=True)
     print(f"{out}: {out.stat().st_size:,} bytes")
 

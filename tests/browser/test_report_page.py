@@ -69,7 +69,7 @@ def test_filters_change_the_rows_that_are_shown_and_their_counts(browser: Browse
     choose(browser, "reason", "no object (1)")
     assert cards(browser) == ["row-8"]
     browser.all("#filters button")[0].click()
-    browser.complete_publication()
+    browser.wait_until_idle()
     assert len(cards(browser)) == 3
     choose(browser, "object", "green block (1)")
     assert cards(browser) == ["row-42"]
@@ -92,7 +92,7 @@ def test_an_example_leads_to_its_row_though_a_filter_hides_it(browser: Browser, 
     choose(browser, "outcome", "rejected (2)")
     assert "row-42" not in cards(browser)
     browser.run("document.querySelector('#rule-position a').click()")
-    browser.complete_publication()
+    browser.wait_until_idle()
     assert "row-42" in cards(browser)
     assert browser.run("return document.activeElement.id") == "row-42"
 
@@ -100,7 +100,7 @@ def test_an_example_leads_to_its_row_though_a_filter_hides_it(browser: Browser, 
 def test_a_reason_in_the_flow_leads_to_its_rows(browser: Browser, page: Path) -> None:
     browser.open(page)
     browser.run("document.querySelector('a[data-reason]').click()")
-    browser.complete_publication()
+    browser.wait_until_idle()
     assert cards(browser) == ["row-8"]
 
 
@@ -134,7 +134,7 @@ def test_an_injected_script_would_be_refused(browser: Browser, page: Path) -> No
         "const made = document.createElement('script'); made.textContent = 'window.taken = 1'; document.body.append(made);"
         "const image = new Image(); image.src = 'http://127.0.0.1:9/x.png'; document.body.append(image)"
     )
-    browser.complete_publication()
+    browser.wait_until_idle()
     assert browser.run("return window.taken") is None
     told = " ".join(browser.console())
     assert "Content Security Policy" in told and "127.0.0.1:9" in told

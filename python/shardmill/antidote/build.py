@@ -67,8 +67,9 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
             verdicts.update(f"{each['kind']} {each['verdict']}" for each in row["questions"])
             verdicts.update(f"pope {each['answer']}" for each in row["pope"])
             for query in queries_of(row):
-                duplicate = _key(row, query) in duplicates
-                sink.put(DUPLICATES if duplicate else f"queries/{query.kind}_list.jsonl", _line(row, query))
+                repeats = duplicates.get(_key(row, query))
+                name = f"queries/{query.kind}_list.jsonl" if repeats is None else DUPLICATES
+                sink.put(name, {**_line(row, query), **(repeats or {})})
         for row in run.rows(PAIRS, shards) if PAIRS in stages else ():
             if (row["row_id"], row["query_kind"], row["query_object"], row["query"]) not in duplicates:
                 pair = pair_of(row, row[GENERATED_IMAGE])
@@ -96,18 +97,25 @@ def _key(row: Row, query: Query) -> Key:
     return row["row_id"], query.kind, query.object, query.text
 
 
-def near_duplicate_keys(run: RunFolder, shards: list[int], likeness: str | None) -> set[Key]:
-    """The keys of presupposition questions that are near duplicates of earlier ones of their kind about the same object."""
+def near_duplicate_keys(run: RunFolder, shards: list[int], likeness: str | None) -> dict[Key, Row]:
+    """The presupposition questions that are near duplicates of earlier ones of their kind about the same object.
+
+    Returns:
+        By key, what is said of each: the row_id and the text of the question that it repeats, and how similar they are.
+    """
     keys = [_key(row, query) for row in run.rows(QUERIES, shards) for query in queries_of(row) if query.kind in ("cpq", "tpq")]
-    found: set[Key] = set()
+    found: dict[Key, Row] = {}
     for kind in ("cpq", "tpq"):
         own = [key for key in keys if key[1] == kind]
         texts, objects = [key[3] for key in own], [key[2] for key in own]
         if likeness is None:
-            flags = near_duplicates(texts, objects, LIKENESS, NEIGHBOURS)
+            repeated = near_duplicates(texts, objects, LIKENESS, NEIGHBOURS)
         else:
-            flags = near_duplicates_of(embed(texts, likeness), objects, LIKENESS, NEIGHBOURS)
-        found |= {key for key, duplicate in zip(own, flags, strict=True) if duplicate}
+            repeated = near_duplicates_of(embed(texts, likeness), objects, LIKENESS, NEIGHBOURS)
+        for key, repeats in zip(own, repeated, strict=True):
+            if repeats is not None:
+                row_id, _, _, text = own[repeats.earlier]
+                found[key] = {"repeats_row_id": row_id, "repeats_text": text, "similarity": round(repeats.cosine, 4)}
     return found
 
 

@@ -50,9 +50,7 @@ def concepts() -> None:
 @click.option(
     "--similar",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.85,
-    show_default=True,
-    help="merge concepts whose embeddings have at least this cosine similarity; 1 merges none",
+    help="merge concepts from this cosine similarity on; 1 merges none (default: 0.85 of n-grams, 0.89 with --embedding)",
 )
 @click.option(
     "--embedding", metavar="MODEL", help="compare by a sentence-embedding model (a folder or a Hugging Face name), not by n-grams"
@@ -63,7 +61,7 @@ def build(
     names: Sequence[Path],
     backgrounds: Sequence[Path],
     datasets: Sequence[str],
-    similar: float,
+    similar: float | None,
     embedding: str | None,
 ) -> None:
     """Merge lists of names into a pool of concepts.

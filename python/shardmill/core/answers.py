@@ -10,55 +10,49 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, ValidationError
 
+from shardmill.core.answer_marks import answer_itself
+from shardmill.core.plain_answers import EDGE, Malformed, choice_text, items, sentence
 from shardmill.util.literals import read_literal
+
+__all__ = ["Malformed", "parse_answer"]
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
 # Models repeat themselves, blanks and line breaks above all, so no pattern may scan the rest of the text from each position:
 # that would take quadratic time.
 FENCE = re.compile(r"(?:```|~~~)[\w-]*[ \t\r]*\n(.*?)(?:```|~~~)", re.DOTALL)
-OPEN_THOUGHTS = re.compile(r"<(think|thinking|reasoning)>", re.IGNORECASE)
-END_MARK = r"(?:<\|[\w-]{1,40}\|>|</?s>|<end_of_turn>|\[/?INST\])"
-END_MARKS, FIRST_MARKS = re.compile(END_MARK), re.compile(rf"(?:{END_MARK}\s*)+")
 CONTROL = re.compile(r" ?[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]+ ?")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 TRAILING_COMMA = re.compile(r",(\s*[}\]])")
-ITEM_MARK = re.compile(r"^\s*(?:[-*•·]|\(?\d{1,3}[.):])\s*")
-LABEL = re.compile(r"^\s*[A-Za-z][A-Za-z _-]{0,30}:\s*")
-EDGE = " \t\"'“”.*`"
+BRACKET, REMARK = re.compile(r"[{\[]"), re.compile(r'\[[^\[\]{}"\n]{0,200}\]|\{[^\[\]{}":\n]{0,200}\}')
 JSON_MARK = re.compile(r'[{}]|```|~~~|\[\s*"')
 REFUSAL = re.compile(
-    r"(?:I['’]?m|I am) (?:sorry|unable|not able)|I (?:cannot|can['’]?t|can not|won['’]?t)\b|Sorry\b|As an AI\b|Unfortunately\b"
+    r"(?:I['’]?m|I am) (?:sorry|unable|not able)|I (?:cannot|can['’]?t|can not|won['’]?t|apologi[sz]e|do not|don['’]?t)\b|Sorry\b"
+    r"|My apologies\b|As an? (?:AI|language model)\b|Unfortunately\b"
 )
 NOTHING = {"null", "none", "n/a", "nothing"}
 MAX_ANSWER = 200_000
 MAX_LITERAL, MAX_BRACKETS = 20_000, 200
 """A Python literal of more characters or brackets is not read: its parser is no match for hostile nesting."""
-MAX_FENCES = 50
-MAX_ITEM_WORDS = 8
-"""A longer piece of a comma list is prose, not an item."""
-
-
-class Malformed(ValueError):
-    """The answer cannot be read as what was asked for; the message says why."""
+MAX_FENCES, MAX_REMARKS = 50, 20
 
 
 def parse_answer(text: str, model: type[Answer]) -> Answer:
     """The answer as an instance of `model`.
 
-    Thoughts in `<think>` marks and end-of-turn marks are left out. Tried in this order: the whole text as JSON, fenced blocks,
-    the first balanced object or array in prose, each also without trailing commas and as a Python literal; then, for a model with
-    one field and a text without any JSON, a bare list (numbered, bulleted, a line or a comma between items) or a bare sentence.
-    For a RootModel of a Literal, a choice: the word itself, quoted or in JSON, or the only one of the words, that a sentence
-    begins with. Control characters but for line breaks and tabs become blanks. Raises Malformed when none of them fits.
+    Thoughts and the marks of turns are left out, see `answer_marks`. Tried in this order: the whole text as JSON, fenced blocks,
+    the first balanced object or array in prose (behind remarks in brackets), each also without trailing commas and as a Python
+    literal; then, for a model with one field and a text without any JSON, a bare list or sentence, see `plain_answers`. For a
+    RootModel of a Literal, a choice: the word itself, quoted or in JSON, or the only one of the words, that a sentence begins
+    with. Control characters but for line breaks and tabs become blanks. Raises Malformed when none of them fits.
     """
     if not isinstance(text, str):
         raise Malformed("no text in the answer")
     if len(text) > MAX_ANSWER:
         raise Malformed(f"answer of {len(text):,} characters")
-    text = _answer_itself(text)
+    given, text = text, answer_itself(text)
     if not text:
-        raise Malformed("empty answer")
+        raise Malformed("thoughts without an answer" if given.strip() else "empty answer")
     if issubclass(model, RootModel):
         return model.model_validate(_choice(text, model))
     problem = "no JSON in the answer"
@@ -73,21 +67,22 @@ def parse_answer(text: str, model: type[Answer]) -> Answer:
                 problem = "JSON nested too deeply"
     if REFUSAL.match(text):
         raise Malformed("the model declined")
-    plain = _plain(text, model)
-    if plain is None:
-        raise Malformed(problem)
     try:
-        return model.model_validate(_clean(plain))
+        plain = _plain(text, model)
+        if plain is not None:
+            return model.model_validate(_clean(plain))
+    except Malformed as error:
+        problem = str(error)
     except ValidationError as error:
-        raise Malformed(error.errors()[0]["msg"]) from error
+        problem = error.errors()[0]["msg"]
+    raise Malformed(problem)
 
 
 def _json_values(text: str) -> Iterator[Any]:
-    candidates = [text, *_fenced(text)]
-    start = min((at for opener in "{[" if (at := text.find(opener)) >= 0), default=0)
-    if start > 0:
-        candidates.append(text[start:])
-    for candidate in candidates:
+    start = _json_start(text)
+    whole = [] if start and text[0] in "[{" else [text]
+    behind = [text[start:]] if start else []
+    for candidate in (*whole, *_fenced(text), *behind):
         for variant in (candidate, TRAILING_COMMA.sub(r"\1", candidate)):
             try:
                 value, _ = json.JSONDecoder(strict=False).raw_decode(variant.lstrip())
@@ -96,6 +91,20 @@ def _json_values(text: str) -> Iterator[Any]:
             if isinstance(value, (dict, list)):
                 yield value
                 break
+
+
+def _json_start(text: str) -> int:
+    """Where the first object or array begins that is more than a remark, such as [note] or {sic}, with another one behind it."""
+    start = 0
+    for _ in range(MAX_REMARKS):
+        found = BRACKET.search(text, start)
+        if found is None:
+            return start
+        remark = REMARK.match(text, found.start())
+        if remark is None or not BRACKET.search(text, remark.end()):
+            return found.start()
+        start = remark.end()
+    return start
 
 
 def _fenced(text: str) -> list[str]:
@@ -114,33 +123,6 @@ def _literal(text: str) -> Any:
         return None
 
 
-def _answer_itself(text: str) -> str:
-    """The text without thoughts and without the marks that end a turn. Raises Malformed for thoughts that never end."""
-    text = _without_thoughts(text.lstrip("\ufeff"))
-    if OPEN_THOUGHTS.match(text.lstrip()):
-        raise Malformed("thoughts without an answer")
-    text = text.rpartition("</think>")[2].lstrip()  # of a model whose chat template has opened them
-    if found := FIRST_MARKS.match(text):
-        text = text[found.end() :]
-    return END_MARKS.split(text, maxsplit=1)[0].strip()
-
-
-def _without_thoughts(text: str) -> str:
-    """The text without its `<think>` blocks; a block that is never closed stays."""
-    parts, at, unclosed = [], 0, set[str]()
-    for opening in OPEN_THOUGHTS.finditer(text):
-        name = opening[1].lower()
-        if opening.start() < at or name in unclosed:
-            continue
-        closing = re.compile(f"</{name}>", re.IGNORECASE).search(text, opening.end())
-        if closing is None:
-            unclosed.add(name)
-            continue
-        parts.append(text[at : opening.start()])
-        at = closing.end()
-    return "".join(parts) + text[at:]
-
-
 def _clean(value: Any) -> Any:
     """The same with every text fit for a CSV cell."""
     if isinstance(value, str):
@@ -157,22 +139,26 @@ def _choice(text: str, model: type[BaseModel]) -> str:
     if get_origin(annotation) is not Literal:
         raise TypeError(f"{model.__name__} is no choice between words")
     words = {str(word).lower(): word for word in get_args(annotation)}
-    candidates = [text, *_fenced(text)]
+    candidates = [text, choice_text(text), *_fenced(text)]
     for value in _json_values(text):
         candidates += [item for item in (value.values() if isinstance(value, dict) else value) if isinstance(item, str)]
     for each in candidates:
         if (word := each.strip().strip(EDGE + "!'").lower()) in words:
             return str(words[word])
     found = {word for word in words if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text.lower())}
-    if len(found) == 1 and text.strip(EDGE + "!'").lower().startswith(word := found.pop()):
+    if len(found) == 1 and choice_text(text).strip(EDGE + "!'").lower().startswith(word := found.pop()):
         return str(words[word])
     raise Malformed(f"none of {', '.join(words.values())}, or more than one: {text[:80]!r}")
 
 
 def _shapes(value: Any, model: type[BaseModel]) -> Iterator[Any]:
-    """The value itself, and a bare list as the only field of a model that is a list."""
+    """The value itself, its fields in another case or one level down, and a bare list as the only field of a model."""
     if isinstance(value, dict):
         yield value
+        known = {name.lower(): name for name in model.model_fields}
+        yield {known.get(str(name).strip().lower().replace(" ", "_"), name): item for name, item in value.items()}
+        if len(value) == 1 and isinstance(inner := next(iter(value.values())), dict):
+            yield inner
     elif len(model.model_fields) == 1:
         yield {next(iter(model.model_fields)): value}
 
@@ -183,30 +169,9 @@ def _plain(text: str, model: type[BaseModel]) -> dict[str, Any] | None:
         return None
     name, field = next(iter(model.model_fields.items()))
     if field.annotation is str:
-        line = LABEL.sub("", _lines(text)[0], count=1).strip(' \t"“”')
+        line = sentence(text)
         return {name: line} if line else None
     if get_origin(field.annotation) is list and get_args(field.annotation) == (str,):
-        items = _items(text)
-        return {name: items} if items else None
+        found = items(text)
+        return {name: found} if found else None
     return None
-
-
-def _lines(text: str) -> list[str]:
-    """The non-empty lines of a text, without a first one that only announces the rest ("Here it is:")."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[1:] if len(lines) > 1 and lines[0].rstrip(" *").endswith(":") else lines
-
-
-def _items(text: str) -> list[str]:
-    """Items of a list in plain text; empty when a piece is too long to be an item. Words around the list are left out."""
-    lines = _lines(text)
-    marked = [line for line in lines if ITEM_MARK.match(line)]
-    if len(lines) > 1 and marked:
-        pieces = marked
-    elif len(lines) > 1 and "," not in text:
-        pieces = lines
-    else:
-        pieces = LABEL.sub("", lines[0], count=1).split(",")
-    items = [ITEM_MARK.sub("", piece).strip(EDGE).removeprefix("and ").strip(EDGE) for piece in pieces]
-    items = [item for item in items if item]
-    return items if all(len(item.split()) <= MAX_ITEM_WORDS for item in items) else []

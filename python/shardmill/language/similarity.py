@@ -49,13 +49,23 @@ def cosine(a: Vector, b: Vector) -> float:
     return float(np.dot(a.weights[at].astype(np.float64), b.weights[other]))
 
 
+class Repeated(NamedTuple):
+    """The earlier text that a near duplicate repeats, by its index, and their cosine."""
+
+    earlier: int
+    cosine: float
+
+
 def near_duplicates(
     texts: Sequence[str], groups: Sequence[Hashable] | None = None, threshold: float = 0.8, top_k: int = 3
-) -> list[bool]:
-    """For each text whether at least `top_k` earlier texts that were kept are more alike to it than the threshold.
+) -> list[Repeated | None]:
+    """For each text that at least `top_k` earlier texts that were kept are more alike to than the threshold: which one it repeats.
 
     With `groups` (one per text) only texts of the same group are compared. A near duplicate is not kept, so it makes no later
     text one. The result depends on nothing but the order of the texts.
+
+    Returns:
+        For each text the most similar of the kept ones that were compared, or None if it is no near duplicate.
     """
     if not 0 < threshold < 1 or top_k < 1:
         raise ValueError("near_duplicates needs a threshold between 0 and 1 and a top_k of at least 1")
@@ -65,12 +75,12 @@ def near_duplicates(
     scratch = np.zeros(DIMENSIONS)  # sums of 64 bits, so that no threshold is met or missed by the order of a sum
     kept: defaultdict[Hashable, _Kept] = defaultdict(lambda: _Kept(threshold, scratch))
     repeated = []
-    for vector, group in zip(found, groups if groups is not None else [None] * len(texts), strict=True):
+    for index, (vector, group) in enumerate(zip(found, groups if groups is not None else [None] * len(texts), strict=True)):
         bank = kept[group]
         head = _head(vector, rank, tail)
-        repeated.append(bank.alike(vector, head, top_k))
-        if not repeated[-1]:
-            bank.add(vector, head)
+        repeated.append(bank.repeated(vector, head, top_k))
+        if repeated[-1] is None:
+            bank.add(index, vector, head)
     return repeated
 
 
@@ -83,8 +93,10 @@ class _Kept:
         self._having: defaultdict[int, array[int]] = defaultdict(lambda: array("i"))
         self._features, self._weights = array("i"), array("f")
         self._starts, self._sizes, self._heaviest = array("q"), array("q"), array("f")
+        self._indices = array("q")
 
-    def add(self, vector: Vector, head: Vector) -> None:
+    def add(self, index: int, vector: Vector, head: Vector) -> None:
+        self._indices.append(index)
         for feature in head.features.tolist():
             self._having[feature].append(len(self._starts))
         self._starts.append(len(self._features))
@@ -93,27 +105,29 @@ class _Kept:
         self._features.frombytes(vector.features.tobytes())
         self._weights.frombytes(vector.weights.tobytes())
 
-    def alike(self, vector: Vector, head: Vector, enough: int) -> bool:
-        """Whether at least `enough` kept texts have a cosine above the threshold."""
+    def repeated(self, vector: Vector, head: Vector, enough: int) -> Repeated | None:
+        """The most similar of the compared texts, if at least `enough` kept texts have a cosine above the threshold."""
         candidates = self._candidates(head)
         self._scratch[vector.features] = vector.weights
-        found = at = 0
+        found, best = 0, Repeated(-1, 0.0)
         # The likeliest first: a near duplicate mostly needs no more.
-        for size in (_FIRST, len(candidates)):
-            found += self._above(candidates[at : at + size]) if found < enough else 0
-            at += size
+        for rows in (candidates[:_FIRST], candidates[_FIRST:]):
+            if found < enough and len(rows):
+                cosines = self._cosines(rows)
+                found += int((cosines > self._threshold).sum())
+                likest = int(cosines.argmax())
+                best = max(best, Repeated(self._indices[rows[likest]], float(cosines[likest])), key=lambda each: each.cosine)
         self._scratch[vector.features] = 0
-        return found >= enough
+        return best if found >= enough else None
 
-    def _above(self, rows: np.ndarray) -> int:
-        """How many of these texts have a cosine above the threshold with the one that is spread out in the scratch."""
-        if not len(rows):
-            return 0
+    def _cosines(self, rows: np.ndarray) -> NDArray[np.float64]:
+        """The cosines of these texts with the one that is spread out in the scratch."""
         starts, sizes = np.frombuffer(self._starts, np.int64)[rows], np.frombuffer(self._sizes, np.int64)[rows]
         before = np.cumsum(sizes) - sizes
         at = np.repeat(starts - before, sizes) + np.arange(sizes.sum())
         products = self._scratch[np.frombuffer(self._features, np.int32)[at]] * np.frombuffer(self._weights, np.float32)[at]
-        return int((np.add.reduceat(products, before) > self._threshold).sum())
+        cosines: NDArray[np.float64] = np.add.reduceat(products, before)
+        return cosines
 
     def _candidates(self, head: Vector) -> np.ndarray:
         """The texts whose heads share so much with this one that the cosine may be above the threshold, the likeliest first."""
@@ -177,13 +191,16 @@ def _hashed(ngram: str) -> int:
 
 def near_duplicates_of(
     vectors: NDArray[np.float32], groups: Sequence[Hashable], threshold: float = 0.8, top_k: int = 3
-) -> list[bool]:
+) -> list[Repeated | None]:
     """The same verdicts as `near_duplicates`, for texts as dense L2-normalised vectors (texts, width)."""
     kept: defaultdict[Hashable, list[int]] = defaultdict(list)
-    flags = []
+    repeated: list[Repeated | None] = []
     for index, group in enumerate(groups):
-        alike = int((vectors[kept[group]] @ vectors[index] > threshold).sum()) if kept[group] else 0
-        flags.append(alike >= top_k)
-        if alike < top_k:
-            kept[group].append(index)
-    return flags
+        earlier = kept[group]
+        cosines = vectors[earlier] @ vectors[index] if earlier else np.empty(0, dtype=np.float32)
+        if int((cosines > threshold).sum()) >= top_k:
+            repeated.append(Repeated(earlier[int(cosines.argmax())], float(cosines.max())))
+        else:
+            repeated.append(None)
+            earlier.append(index)
+    return repeated

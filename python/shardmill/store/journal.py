@@ -20,6 +20,8 @@ from typing import Any
 from shardmill.util.atomic import sync_folder
 
 WRITE_SECONDS, FLUSH_SECONDS = 0.1, 2.0
+MAX_USAGE, MAX_ROUND = 1e15, 1_000_000
+REJECT_TYPES = {"reason": str, "detail": str, "raw": str, "attempts": int}
 
 
 @dataclass(frozen=True)
@@ -145,13 +147,46 @@ def _values(path: Path) -> Iterator[Any]:
 def _value(line: bytes) -> Any:
     """The value of a line; None for an incomplete or corrupt one."""
     checksum, _, text = line.rstrip(b"\n").partition(b" ")
-    return json.loads(text) if line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(text) else None
+    if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # written by a program that no version of this one is
+        return None
+
+
+def _record(value: Any) -> JournalRecord | None:
+    """A line's value as a record. None for one that no shard could be finished with: its row is done again."""
+    if not isinstance(value, dict) or not isinstance(key := value.get("key"), list) or not 1 <= len(key) <= 2:
+        return None
+    if not all(type(part) is int and abs(part) < 2**63 for part in key):
+        return None
+    rows, reject, kept = value.get("rows"), value.get("reject"), value.get("kept")
+    if kept is not None:
+        return JournalRecord(tuple(key), kept=kept) if isinstance(kept, dict) else None
+    if reject is not None:
+        if not isinstance(reject, dict) or not isinstance(reject.get("reason"), str):
+            return None
+        reject = {name: reject[name] for name, kind in REJECT_TYPES.items() if type(reject.get(name)) is kind}
+    elif not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return None
+    return JournalRecord(tuple(key), None if reject else rows, reject, _credible(value.get("usage")))
+
+
+def _credible(usage: Any) -> dict[str, float] | None:
+    """What a row cost, without numbers that no table could hold; earlier versions wrote down whatever a server said."""
+    if not isinstance(usage, dict):
+        return None
+    return {name: each for name, each in usage.items() if type(each) in (int, float) and abs(each) <= MAX_USAGE}
 
 
 def read_header(path: Path) -> JournalHeader | None:
     """The header of a journal, or None when it was not written completely."""
     first = next(_values(path), None)
-    return JournalHeader(**first) if isinstance(first, dict) and "fingerprint" in first else None
+    if not isinstance(first, dict) or not isinstance(fingerprint := first.get("fingerprint"), str):
+        return None
+    number = first.get("round")
+    return JournalHeader(fingerprint, number if type(number) is int and 0 <= number <= MAX_ROUND else 0)
 
 
 class JournalReader:
@@ -175,9 +210,9 @@ class JournalReader:
                     if not line.endswith(b"\n"):
                         break
                     self._read[path] += len(line)
-                    value = _value(line)
-                    if isinstance(value, dict) and value.get("key") and "kept" not in value:
-                        yield tuple(value["key"])
+                    record = _record(_value(line))
+                    if record is not None and record.kept is None:
+                        yield record.key
 
 
 def read_records(journals: Iterable[Path], fingerprints: Collection[str]) -> Iterator[JournalRecord]:
@@ -189,11 +224,10 @@ def read_records(journals: Iterable[Path], fingerprints: Collection[str]) -> Ite
         header = read_header(path)
         if header is None or header.fingerprint not in fingerprints:
             continue
-        for value in _values(path):
-            key = tuple(value.get("key", ()))
-            if key and "kept" not in value and key not in seen:
-                seen.add(key)
-                yield JournalRecord(key, value.get("rows"), value.get("reject"), value.get("usage"))
+        for record in map(_record, _values(path)):
+            if record is not None and record.kept is None and record.key not in seen:
+                seen.add(record.key)
+                yield record
 
 
 def read_kept(journals: Iterable[Path], fingerprints: Collection[str]) -> dict[tuple[int, ...], dict[str, Any]]:
@@ -202,5 +236,5 @@ def read_kept(journals: Iterable[Path], fingerprints: Collection[str]) -> dict[t
     for path in journals:
         header = read_header(path)
         if header is not None and header.fingerprint in fingerprints:
-            kept.update({tuple(value["key"]): value["kept"] for value in _values(path) if "kept" in value})
+            kept |= {record.key: record.kept for record in map(_record, _values(path)) if record and record.kept is not None}
     return kept

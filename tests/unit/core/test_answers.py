@@ -71,10 +71,40 @@ LISTS = [
     '{"objects": ["dog", "red\\u0000 ball"]}',
     '\n\n\t{"objects": ["dog", "red ball"]}',
     '{"objects": ["dog", "red ball"]}\n\nNote: I left out the sky.',
+    '<|channel|>analysis<|message|>The caption: ["cat"]?<|end|><|start|>assistant<|channel|>final<|message|>["dog", "red ball"]',
+    '<|channel|>analysis<|message|>hm<|end|><|channel|>final <|constrain|>JSON<|message|>["dog", "red ball"]<|return|>',
+    'analysisWe need JSON: ["cat"].assistantfinal{"objects": ["dog", "red ball"]}',
+    '[THINK]is it ["cat"]?[/THINK]{"objects": ["dog", "red ball"]}',
+    'is it ["cat"]?[/THINK]{"objects": ["dog", "red ball"]}',
+    '◁think▷["cat"]◁/think▷["dog", "red ball"]',
+    '<seed:think>["cat"]</seed:think>["dog", "red ball"]',
+    '<|START_THINKING|>["cat"]<|END_THINKING|><|START_RESPONSE|>["dog", "red ball"]<|END_RESPONSE|>',
+    'Here is my thought process:\n["cat"]\n\nHere is my response:\n["dog", "red ball"]',
+    '<thought>["cat"]</thought><answer>["dog", "red ball"]</answer>',
+    '<reasoning>\n["cat"]\n</reasoning>\n<response>\ndog, red ball\n</response>',
+    '<|inner_prefix|>["cat"]<|inner_suffix|>["dog", "red ball"]',
+    '<unused94>thought\n["cat"]<unused95>["dog", "red ball"]',
+    '{"objects": ["dog", "red ball"]}<｜end▁of▁sentence｜>',
+    "<bos>dog, red ball<eos>",
+    '[The caption has two objects.] {"objects": ["dog", "red ball"]}',
+    '[1] {"objects": ["dog", "red ball"]}',
+    '{sic} ["dog", "red ball"]',
+    '{"Objects": ["dog", "red ball"]}',
+    '{"answer": {"objects": ["dog", "red ball"]}}',
+    "Sure! Here are the objects: dog, red ball",
+    "Certainly!\n\nHere are the objects in the caption:\n- dog\n- red ball\n\nI hope this helps!",
+    "The objects in the caption are dog and red ball.",
+    "The main objects are: dog, red ball",
+    "**Objects:** dog, red ball",
+    "# Objects\ndog\nred ball\nNote: I left out the sky",
+    "dog and red ball",
+    "`dog`, `red ball`",
 ]
 CHOICES = [
     "yes", "Yes", "YES.", '"yes"', "'yes'", " yes\n", "**yes**", '{"answer": "yes"}', '["yes"]', '```json\n"yes"\n```',
     "Yes, the dog is visible.", "<think>no?</think>yes", "yes</s>", "yes!", "{'verdict': 'yes'}",
+    "Answer: yes", "**Answer:** Yes.", "The answer is yes.", "Sure! Yes.", "[THINK]no?[/THINK]yes", "`yes`",
+    "<answer>yes</answer>",
 ]  # fmt: skip
 NO_CHOICES = [
     "",
@@ -110,6 +140,32 @@ SENTENCES = [
     ("Here is the caption:\nA dog, no cat.", "A dog, no cat."),
     ("Caption:\n\n“A dog, no cat.”\n\nIt names both.", "A dog, no cat."),
     ('{"caption": "un chien \\u00e9"}', "un chien é"),
+    *(
+        (text, "A dog, no cat.")
+        for text in (
+            "Sure! A dog, no cat.",
+            "Sure! Here is the new caption: A dog, no cat.",
+            "Here's a negated version:\n\nA dog, no cat.\n\nLet me know if you need more.",
+            "Certainly!\n\nCaption: A dog, no cat.",
+            "**A dog, no cat.**",
+            "`A dog, no cat.`",
+            "**Caption:** A dog, no cat.",
+            "## Caption\nA dog, no cat.",
+            "1. A dog, no cat.\n2. A cat, no dog.",
+            "- A dog, no cat.",
+            "A dog, no cat. (Note: the cat is not there.)",
+            "A dog, no cat.\nNote: the cat is not there.",
+            "A dog, no cat. I hope this helps!",
+            "<answer>A dog, no cat.</answer>",
+            "<|channel|>analysis<|message|>x<|end|><|start|>assistant<|channel|>final<|message|>A dog, no cat.<|return|>",
+        )
+    ),
+    ("The park: a dog, no cat", None),
+    ("I changed the caption as you asked.\nA dog, no cat.", None),
+    ('"The dog" and "the cat"', '"The dog" and "the cat"'),
+    ("Okay-looking dog", "Okay-looking dog"),
+    ("OKAY corral sign, no horse", "OKAY corral sign, no horse"),
+    ("Here is a dog, no cat.", "Here is a dog, no cat."),
 ]
 REFUSED = [
     "",
@@ -144,6 +200,15 @@ REFUSED = [
     "~~~\n~~~",
     'Objects: {"objects": ["dog", "red b',
     "Objects:",
+    "<|channel|>analysis<|message|>The caption names a dog",
+    "analysisWe need to list the objects: dog",
+    "[THINK]the caption names a dog",
+    "[THINK]the caption names a dog[/THINK]",
+    '[note] {"objects": ["dog", "red b',
+    '{"objects": [["dog"]',
+    "I see a dog.",
+    "There is a dog, a ball",
+    "I apologize, but I see no dog",
 ]
 NO_SENTENCES = [
     "",
@@ -166,7 +231,11 @@ def test_lists_are_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "caption"), SENTENCES)
-def test_sentences_are_read(text: str, caption: str) -> None:
+def test_sentences_are_read(text: str, caption: str | None) -> None:
+    if caption is None:  # it is not certain which part is the answer
+        with pytest.raises(Malformed):
+            parse_answer(text, NewCaption)
+        return
     assert parse_answer(text, NewCaption).caption == caption
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from random import Random
+from typing import Any
 from time import process_time
 
 import numpy as np
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardmill.language.lexicon import lexicon
-from shardmill.language.similarity import DIMENSIONS, cosine, near_duplicates, near_duplicates_of, vectors
+from shardmill.language import similarity
+from shardmill.language.similarity import DIMENSIONS, cosine, vectors
 
 TEXTS = st.lists(
     st.sampled_from(["what is the cat on", "what is the dog on", "What is the cat on?", "how big", "", "a cat"]), max_size=12
@@ -33,6 +35,27 @@ def questions(count: int, seed: int = 1) -> list[str]:
     ]
     ends = ["", " and the {}", " in front of the {}", " that the {} is next to"]
     return [f"{rng.choice(starts)} {rng.choice(names)}{rng.choice(ends).format(rng.choice(names))}?" for _ in range(count)]
+
+
+def near_duplicates(*arguments: Any, **options: Any) -> list[bool]:
+    """Which texts repeat an earlier one."""
+    return [each is not None for each in similarity.near_duplicates(*arguments, **options)]
+
+
+def near_duplicates_of(*arguments: Any, **options: Any) -> list[bool]:
+    """The same for dense vectors."""
+    return [each is not None for each in similarity.near_duplicates_of(*arguments, **options)]
+
+
+def test_a_near_duplicate_names_the_text_that_it_repeats_and_how_similar_they_are() -> None:
+    texts = ["How big is the dog?", "What is the cat on?", "What is the cat on now?", "What is the cat on ?"]
+    for found in (
+        similarity.near_duplicates(texts, threshold=0.6, top_k=1),
+        similarity.near_duplicates_of(np.array([[1, 0], [0, 1], [0.6, 0.8], [0, 1]]), [0] * 4, threshold=0.7, top_k=1),
+    ):
+        assert found[:2] == [None, None]
+        assert [each and each.earlier for each in found[2:]] == [1, 1]
+        assert found[2] and found[3] and 0.6 < found[2].cosine < found[3].cosine <= 1.0001
 
 
 def plainly(texts: list[str], groups: list[int] | None, threshold: float, top_k: int) -> list[bool]:

@@ -101,7 +101,7 @@ def test_a_new_run_waits_and_nothing_is_known(run: RunFolder) -> None:
     status = read_status(run)
     assert counts(status, "ingest") == {"done": 4}
     assert counts(status) == {"waiting": 4}
-    assert (status.live, status.finished, exit_code(status)) == (False, False, 3)
+    assert (status.live, status.finished, exit_code(status)) == (False, False, 4)
     assert (status.eta_seconds, of(status).eta_seconds, of(status).rows_per_second, status.goodput) == (None, None, None, None)
     assert of(status).rows_left == of(status, "ingest").rows_out
     assert status.next == f"to continue: shardmill launch negbench --run {run.path}"
@@ -145,7 +145,7 @@ def test_queued_and_running_elements_and_why_they_wait(run: RunFolder, slurm: Sc
     assert cluster is not None and (cluster.running, cluster.queued, cluster.nodes) == (1, 5, ["n1"])
     assert cluster.queued_why["waiting for a job that it depends on"] == 3
     assert cluster.build == "job 9 waiting for a job that it depends on"
-    assert status.live and exit_code(status) == 3
+    assert status.live and exit_code(status) == 4
     assert f"shardmill cancel {run.path}" in status.next
 
 
@@ -312,7 +312,7 @@ def test_failed_shards_are_told_and_hold_back_what_reads_from_them(run: RunFolde
     assert "extract_objects shard 2 failed: bad model" in text_of(status)
     slurm.squeue("7_0|RUNNING|n1|None")
     status = read_status(run)
-    assert exit_code(status) == 3 and "shardmill failures" in status.next
+    assert exit_code(status) == 4 and "shardmill failures" in status.next
 
 
 def test_a_failed_local_run_is_launched_again(run: RunFolder) -> None:

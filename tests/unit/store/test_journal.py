@@ -108,3 +108,49 @@ def test_of_a_row_done_twice_the_first_counts(tmp_path: Path) -> None:
 
 def test_a_journal_that_is_gone_counts_as_empty(tmp_path: Path) -> None:
     assert list(read_records([tmp_path / "gone.journal"], {"f"})) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"key": [1.5], "rows": [{}]},
+        {"key": [True], "rows": [{}]},
+        {"key": [1, 2, 3], "rows": [{}]},
+        {"key": "1", "rows": [{}]},
+        {"key": [2**70], "rows": [{}]},
+        {"key": [1], "rows": {"a": 1}},
+        {"key": [1], "rows": [3]},
+        {"key": [1], "reject": "no"},
+        {"key": [1], "reject": {"reason": None}},
+        {"key": [1], "kept": 3},
+        {"key": [1]},
+        [1],
+        "text",
+        3,
+    ],
+)
+def test_a_line_that_is_no_record_is_a_row_to_be_done_again(tmp_path: Path, value: object) -> None:
+    path = written(tmp_path / "a.journal", ROWS)
+    path.write_bytes(path.read_bytes() + journal_module._line(value))
+    assert list(read_records([path], {"f"})) == ROWS
+    assert list(journal_module.JournalReader({"f"}).new_keys([path])) == [record.key for record in ROWS]
+    assert journal_module.read_kept([path], {"f"}) == {}
+
+
+def test_what_an_earlier_version_wrote_down_of_a_lying_server_is_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.journal", [])
+    usage = {"requests": 1, "prompt_tokens": int("9" * 401), "seconds": float("inf"), "other": "many"}
+    reject = {"reason": "no object", "detail": 3, "raw": "x", "attempts": True, "unknown": 1}
+    path.write_bytes(path.read_bytes() + journal_module._line({"key": [1], "reject": reject, "usage": usage}))
+    (record,) = read_records([path], {"f"})
+    assert record == JournalRecord((1,), reject={"reason": "no object", "raw": "x"}, usage={"requests": 1})
+
+
+def test_a_header_of_another_version_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    path.write_bytes(journal_module._line({"fingerprint": "f", "round": 2, "new": 1}))
+    assert read_header(path) == JournalHeader("f", 2)
+    path.write_bytes(journal_module._line({"fingerprint": "f", "round": int("9" * 99)}))
+    assert read_header(path) == JournalHeader("f", 0)
+    path.write_bytes(journal_module._line({"fingerprint": ["f"]}))
+    assert read_header(path) is None

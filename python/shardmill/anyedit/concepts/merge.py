@@ -29,6 +29,10 @@ CAPITALISED = 0.8
 ENOUGH_NAMES = 20
 """Capitals tell nothing in a source of so many names at least of which this share has them."""
 
+SIMILAR = {"n-grams": 0.85, "embedding": 0.89}
+"""Cosines from which two names are one. That of embeddings was chosen with all-MiniLM-L6-v2: it parts every near miss of
+`tests/data/concept_pairs.csv` (the most similar, skateboard and skateboarder, has 0.88) and finds one synonym in six."""
+
 Report = Callable[[int, int], None]
 
 
@@ -72,12 +76,22 @@ class PoolReport:
 
 
 def build_pool(
-    sources: Iterable[Sequence[Name]], out: Path, report: Report, *, similar: float = 0.85, embedding: str | None = None
+    sources: Iterable[Sequence[Name]], out: Path, report: Report, *, similar: float | None = None, embedding: str | None = None
 ) -> PoolReport:
     """Write `out`/concepts.csv (concept, backgrounds, source) and `out`/folded.csv (concept, into, reason, similarity).
 
-    Concepts stand in the order of their first name. A concept is folded into a like one that the lexicon knows, or that is
-    named more often, or that came first. `embedding` names a sentence-embedding model; without one hashed n-grams are compared.
+    Concepts stand in the order of their first name. Of two similar concepts the one stays that the lexicon knows, or that is named
+    more often, or that is more general, or that came first.
+
+    Args:
+        sources: The names of each source.
+        out: The folder to write into.
+        report: Called with the number of concepts compared and of all.
+        similar: The cosine from which two concepts are one; SIMILAR if not given.
+        embedding: A sentence-embedding model; without one hashed n-grams are compared.
+
+    Raises:
+        UserError: Nothing is left of the names.
     """
     pool: dict[str, Concept] = {}
     folded: list[Folded] = []
@@ -89,6 +103,7 @@ def build_pool(
     if not pool:
         reasons = ", ".join(sorted({each.reason for each in folded})) or "no names"
         raise UserError(f"nothing is left of {names:,} names ({reasons}).")
+    similar = SIMILAR["n-grams" if embedding is None else "embedding"] if similar is None else similar
     moved = _like_ones(pool, similar, embedding, report) if similar < 1 else {}
     for key, (into, _) in moved.items():
         pool[into].sources |= pool[key].sources
@@ -145,7 +160,7 @@ def _capitals(names: Sequence[str]) -> tuple[bool, bool]:
 
 def _like_ones(pool: dict[str, Concept], threshold: float, embedding: str | None, report: Report) -> dict[str, tuple[str, float]]:
     """The keys that are folded into another one, with the cosine of both."""
-    keys = sorted(pool, key=lambda key: (lexicon().exact(pool[key].name) is None, -pool[key].count))
+    keys = sorted(pool, key=lambda key: _preference(pool[key]))
     names = [pool[key].name for key in keys]
     if embedding is None:
         hashed = HashedNames(names)
@@ -154,6 +169,12 @@ def _like_ones(pool: dict[str, Concept], threshold: float, embedding: str | None
         dense, confirm = embed(names, embedding), None
     found = near_duplicates(dense, threshold, report, confirm)
     return {keys[index]: (keys[into], cosine) for index, (into, cosine) in found.items()}
+
+
+def _preference(concept: Concept) -> tuple[bool, int, int]:
+    """Smaller for the concept that stays: known to the lexicon, named more often, more general ("dog" rather than "puppy")."""
+    entry = lexicon().exact(concept.name)
+    return entry is None, -concept.count, len(lexicon().kinds(entry)) if entry else 0
 
 
 def _concept_row(concept: Concept) -> tuple[str, str, str]:
