@@ -59,7 +59,7 @@ class Repeated(NamedTuple):
 def near_duplicates(
     texts: Sequence[str], groups: Sequence[Hashable] | None = None, threshold: float = 0.8, top_k: int = 3
 ) -> list[Repeated | None]:
-    """For each text that at least `top_k` earlier texts that were kept are more alike to than the threshold: which one it repeats.
+    """Which earlier text each text repeats: one to which at least `top_k` kept texts are more similar than the threshold.
 
     With `groups` (one per text) only texts of the same group are compared. A near duplicate is not kept, so it makes no later
     text one. The result depends on nothing but the order of the texts.

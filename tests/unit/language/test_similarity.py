@@ -6,16 +6,16 @@ import os
 import subprocess
 import sys
 from random import Random
-from typing import Any
 from time import process_time
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardmill.language.lexicon import lexicon
 from shardmill.language import similarity
+from shardmill.language.lexicon import lexicon
 from shardmill.language.similarity import DIMENSIONS, cosine, vectors
 
 TEXTS = st.lists(

@@ -80,7 +80,7 @@ def build_pool(
 ) -> PoolReport:
     """Write `out`/concepts.csv (concept, backgrounds, source) and `out`/folded.csv (concept, into, reason, similarity).
 
-    Concepts stand in the order of their first name. Of two similar concepts the one stays that the lexicon knows, or that is named
+    Concepts stand in the order of their first name. Of two similar ones the one stays that the lexicon knows, or that is named
     more often, or that is more general, or that came first.
 
     Args:
