@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shardmill.util.commands import command_line, print_next
+from shardmill.util.commands import command_line, print_next, print_note
 from shardmill.util.terminal import echo
 
 if TYPE_CHECKING:
@@ -18,9 +18,17 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
     from shardmill.monitor.progress import LiveView
     from shardmill.monitor.run_summary import closing_lines, final_table
     from shardmill.store.no_rows import check_rows
+    from shardmill.store.run_folder import RunFolder
     from shardmill.util.console import TextConsole
+    from shardmill.util.errors import PlanChanged
 
-    result = launch_local(run, workers, view=LiveView(run))
+    while True:
+        try:
+            result = launch_local(run, workers, view=LiveView(run))
+            break
+        except PlanChanged as change:
+            print_note(f"{change}. This launch goes on by the plan as it is now")
+            run = RunFolder(run.path)
     TextConsole().print(final_table(run))
     for line in closing_lines(run):
         echo(line)

@@ -14,8 +14,9 @@ from shardmill.core.stage import FittedStage, TableStage
 from shardmill.store.fits import LEASED_AS, FitBlocks, FitManifest
 from shardmill.store.leases import LeaseOwner, Leases
 from shardmill.store.shard import Shard
+from shardmill.store.verify import check_lineage, refuse
 from shardmill.util.atomic import new_attempt
-from shardmill.util.errors import Stopped, UserError
+from shardmill.util.errors import PlanChanged, Stopped
 
 WAIT_SECONDS = 1.0
 
@@ -57,7 +58,8 @@ def fits_of_shard(shard: Shard, stage: TableStage, owner: LeaseOwner | None, sho
         should_stop: Asked while another worker is waited for.
 
     Raises:
-        UserError: If the stage before has not finished all shards of a block.
+        PlanChanged: If the stage before has not finished all shards of a block.
+        UserError: If some of them are of another plan.
         Stopped: If `should_stop` turned true.
     """
     blocks = shard.run.fit_blocks(shard.stage)
@@ -71,6 +73,9 @@ def _fit(
 ) -> Fit:
     files = shard.run.fit_files(shard.stage, block)
     record = files.read_manifest()
+    if record is not None and not shard.run.is_planned(shard.stage, record.fingerprint, record.revision):
+        files.archive(shard.run.superseded / shard.stage)  # of a worker that did not see a redo yet
+        record = None
     if record is None:
         record = _compute(shard, stage, blocks, block, owner, should_stop)
     return Fit(block, *blocks.bounds[block], record.file.sha256, files.read_table(record))
@@ -81,9 +86,11 @@ def _compute(
 ) -> FitManifest:
     """Fit a block, or wait until another worker has done it."""
     run, shards = shard.run, blocks.shards_of(block)
-    missing = [each for each in shards if run.manifest(shard.planned.after, each) is None]
+    check = check_lineage(run, [shard.planned.after], shards, depth="origin")
+    refuse(run, check, allow_missing=True)
+    missing = check.left_out
     if missing:
-        raise UserError(
+        raise PlanChanged(
             f"{shard.stage} learns from many shards at once, and {shard.planned.after} has not finished the shards "
             f"{', '.join(map(str, missing[:8]))}; finish that stage first: shardmill run {run.path} {shard.planned.after}"
         )
@@ -116,5 +123,10 @@ def _fit_rows(shard: Shard, stage: FittedStage, blocks: FitBlocks, block: int) -
     logging.info("%s was fitted on %s rows: %s", shard.stage, f"{rows.height:,}", shown)
     fingerprint = run.fingerprint(shard.stage)
     return run.fit_files(shard.stage, block).publish(
-        fitted, rows=rows.height, inputs=inputs, fingerprint=fingerprint, facts=facts
+        fitted,
+        rows=rows.height,
+        inputs=inputs,
+        fingerprint=fingerprint,
+        revision=run.stage_revision(shard.stage),
+        facts=facts,
     )

@@ -31,7 +31,7 @@ from shardmill.store.plan import (
     replace_plan,
 )
 from shardmill.store.publish import archive_files, published_files
-from shardmill.store.run_folder import INGEST, RunFolder, digest_of
+from shardmill.store.run_folder import INGEST, RunFolder, rows_digest
 from shardmill.store.selection import Selection
 from shardmill.store.shard import Shard
 from shardmill.tables import Table, folder_of, open_table
@@ -251,14 +251,16 @@ def redo(
     for stage in stage_plans or ():
         grown = stage.name == short and _only_grew(run, stage)
         if (keep_journals and stage.name == short) or grown:
-            kept.append(digest_of(dict(stage.fingerprint)))
+            kept.append(rows_digest(stage.fingerprint, stage.revision))
         for shard in range(run.num_shards) if grown else ():
-            Shard(run, short, shard).keep_rows(digest_of(dict(stage.fingerprint)))
+            Shard(run, short, shard).keep_rows(rows_digest(stage.fingerprint, stage.revision))
     _set_aside(run, run.downstream(short), shards, kept)
-    if stage_plans is not None:  # last: if this is interrupted earlier, nothing on disk contradicts the plan
+    if stage_plans is not None:  # after the files: if this is interrupted earlier, nothing on disk contradicts the plan
         plan = replace_plan(run.path, run.plan.model_copy(update={"stages": stage_plans}))
         remember_code(run.path, code_of(plan))
-    return RunFolder(run.path)
+    renewed = RunFolder(run.path)
+    _archive_late(renewed, renewed.downstream(short), shards)
+    return renewed
 
 
 KEPT_FIELDS = ("options", "prompt")
@@ -345,9 +347,12 @@ def stages_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -
     context = Context(plan.seed, Path(plan.input.image_root))
     renewed = plan_stages(pipeline, plan.input.columns, context, plan.input.mapping.values())
     allow_models([stage.model for stage in renewed], but=[stage.model for stage in plan.stages])
+    redone = [] if name is None else run.downstream(name)
     for before, now in zip(plan.stages, renewed, strict=True):
+        now.revision = plan.revision + 1 if before.name in redone else before.revision
+        now.accepted = [] if before.name in redone else before.accepted
         same = (before.fingerprint, before.attempts) == (now.fingerprint, now.attempts)
-        if name is not None and before.name not in run.downstream(name) and not same:
+        if name is not None and before.name not in redone and not same:
             raise UserError(
                 f"stage {before.name}, which {name} does not come before, changed too; do it again first: "
                 f"shardmill run {run.path} {before.name} --redo"
@@ -362,6 +367,20 @@ def _forget_thresholds(plan: Plan, entries: Sequence[StageEntry]) -> None:
         fields = stage_class(stage.source, stage.name).Options.model_fields
         known |= {name: fields[name].default for name in Thresholds.model_fields if name in fields} | stage.thresholds
         entry.options = {name: value for name, value in entry.options.items() if name not in known or known[name] != value}
+
+
+def _archive_late(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | None) -> None:
+    """Archive what workers that did not see the change yet have published meanwhile: later ones look at the plan and do not."""
+    for shard in range(run.num_shards) if shards is None else shards:
+        for stage in stages:
+            files = run.files(stage, shard)
+            seen = published_files(files)
+            manifest = run.manifest(stage, shard)
+            source = run.after(stage)
+            above = run.manifest(source, shard) if source else None
+            fits = above is not None and manifest is not None and above.part.sha256 == manifest.input.sha256
+            if manifest is not None and not (fits and run.accepts(stage, manifest)):
+                archive_files(files, run.superseded / stage, seen)
 
 
 def _set_aside(run: RunFolder, stages: Sequence[str], shards: Sequence[int] | None, kept: Sequence[str] = ()) -> None:

@@ -17,7 +17,7 @@ from shardmill.store.exclusive import one_change_at_a_time
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_records
 from shardmill.store.manifest import Manifest
 from shardmill.store.plan import StagePlan
-from shardmill.store.run_folder import RunFolder, digest_of
+from shardmill.store.run_folder import RunFolder, rows_digest
 from shardmill.store.shard import Shard
 from shardmill.util.atomic import new_attempt
 from shardmill.util.errors import UserError
@@ -88,7 +88,7 @@ def _apply_options(run: RunFolder, stage: DetectStage, planned: StagePlan, shard
     whole = True
     path = files.journal(new_attempt())
     with closing(
-        Journal(path, JournalHeader(digest_of(dict(planned.fingerprint)), manifest.round if manifest else 0))
+        Journal(path, JournalHeader(rows_digest(planned.fingerprint, planned.revision), manifest.round if manifest else 0))
     ) as journal:
         for record in left:
             try:
@@ -99,7 +99,7 @@ def _apply_options(run: RunFolder, stage: DetectStage, planned: StagePlan, shard
 
 
 def _input_rows(run: RunFolder, stage: DetectStage, planned: StagePlan, shard: int) -> dict[tuple[int, ...], dict[str, Any]]:
-    table, _ = run.read_part(planned.after, shard)
+    table, _ = Shard(run, planned.name, shard).read_input()
     kinds = run.kinds(planned.after)
     keys = [name for name in ("row_id", "sub_id") if name in table.columns]
     names = [*keys, *(name for name in stage.reads if name not in keys)]

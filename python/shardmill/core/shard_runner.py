@@ -17,11 +17,13 @@ from shardmill.core.model_shard import ModelPool, ModelShard, Report
 from shardmill.core.registry import make_stage
 from shardmill.core.stage import Context, ModelStage, Stage, TableStage
 from shardmill.core.user_code import recall_code
+from shardmill.store.current_plan import CurrentPlan
 from shardmill.store.finish import ConservationError, finish_shard
 from shardmill.store.leases import LeaseOwner, Leases, ShardBusy
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.shard import Shard, ShardReopened
+from shardmill.store.verify import redo_command
 from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.atomic import make_folder, new_attempt
 from shardmill.util.errors import Stopped, UserError
@@ -100,6 +102,7 @@ def run_shard(
 
     Raises:
         UserError: For anything that the user can fix.
+        PlanChanged: If another command redoes the stage or changes the run meanwhile; nothing of the earlier plan is published.
         ModelDied: If the model cannot go on.
         ShardBusy: If the rows that are left are leased by other workers.
         Stopped: If `should_stop` turned true; all finished rows are in the journal.
@@ -107,37 +110,51 @@ def run_shard(
     stage, here = open_stage(run, name), Shard(run, name, shard)
     make_folder(here.files.folder)
     check_fingerprint(run, stage)
+    current = CurrentPlan(run, here.stage, shard)
+    current.check()
     manifest = _finished(here)
     if manifest is not None:
         return manifest
     started, attempt = time.time(), new_attempt()
-    table, above = here.read_input()
+    table, current.above = here.read_input()
     for column in stage.reads:
         if table.schema.get(column) == pl.String:
             check_embedded(run.plan, table[column])
+
+    def stop_early() -> bool:
+        return should_stop() or current.has_changed()
+
     with ExitStack() as stack:
         leases = stack.enter_context(Leases(here.files, replace(owner, attempt=attempt))) if owner else None
         made: dict[str, Any]
-        if isinstance(stage, TableStage):
-            fits = fits_of_shard(here, stage, owner, should_stop)
-            if leases is not None and not leases.take(0):
-                raise ShardBusy("another worker is working on it")
-            transformed = [_transformed(stage, rows, should_stop) for rows in in_blocks(stage, table, fits)]
-            made = {"transformed": pl.concat(transformed), "fits": {fit.block: fit.digest for fit in fits}}
-        else:
-            assert isinstance(stage, ModelStage)
-            work = ModelShard(here, stage, table, attempt, leases)
-            work.finish_rows(models if models is not None else {}, report or (lambda progress: None), should_stop, all_requested)
-            made = {"round": work.round, "own_rows": work.own_rows}
-        return _publish(here, table, above, attempt, started, made)
+        try:
+            if isinstance(stage, TableStage):
+                fits = fits_of_shard(here, stage, owner, stop_early)
+                if leases is not None and not leases.take(0):
+                    raise ShardBusy("another worker is working on it")
+                transformed = [_transformed(stage, rows, stop_early) for rows in in_blocks(stage, table, fits)]
+                made = {"transformed": pl.concat(transformed), "fits": {fit.block: fit.digest for fit in fits}}
+            else:
+                assert isinstance(stage, ModelStage)
+                work = ModelShard(here, stage, table, attempt, leases)
+                current.journal = work.own_journal
+                pool, note = models if models is not None else {}, report or (lambda progress: None)
+                work.finish_rows(pool, note, stop_early, all_requested)
+                made = {"round": work.round, "own_rows": work.own_rows}
+        except (Stopped, ShardBusy) as end:
+            if isinstance(end, ShardBusy):
+                current.journal = None  # one without rows was removed
+            current.check()
+            raise
+        return _publish(here, table, current, attempt, started, made)
 
 
 def _finished(shard: Shard) -> Manifest | None:
     """The manifest of a shard that needs no more work. One whose input part has got more rows since is reopened."""
     while (manifest := shard.complete_publication()) is not None:
         if not shard.run.accepts(shard.stage, manifest):
-            again = f"shardmill run {shard.run.path} {shard.stage} --redo"
-            raise UserError(f"{shard.files.part} was made with another fingerprint than planned; run: {again}")
+            again = redo_command(shard.run, shard.stage, [shard.index])
+            raise UserError(f"{shard.files.part} was made with another fingerprint than planned; do it again: {again}")
         if not shard.is_stale(manifest):
             return manifest
         with suppress(ShardReopened):
@@ -145,15 +162,21 @@ def _finished(shard: Shard) -> Manifest | None:
     return None
 
 
-def _publish(shard: Shard, table: pl.DataFrame, above: Manifest, attempt: str, started: float, made: dict[str, Any]) -> Manifest:
+def _publish(
+    shard: Shard, table: pl.DataFrame, current: CurrentPlan, attempt: str, started: float, made: dict[str, Any]
+) -> Manifest:
+    assert current.above is not None, "the input was read"
     try:
-        return finish_shard(shard, table, above, attempt, started=started, **made)
-    except (ConservationError, FileNotFoundError):
+        return finish_shard(shard, table, current.above, attempt, started=started, current=current, **made)
+    except (ConservationError, FileNotFoundError) as error:
         # Another worker on this shard was faster and has removed this one's journal: then its manifest is there.
         manifest = shard.complete_publication()
-        if manifest is None:
-            raise
-        return manifest
+        if manifest is not None:
+            return manifest
+        current.check()
+        if isinstance(error, FileNotFoundError):
+            raise current.redone() from error
+        raise
 
 
 def _transformed(stage: TableStage, table: pl.DataFrame, should_stop: Callable[[], bool]) -> pl.DataFrame:

@@ -26,7 +26,7 @@ from shardmill.store.allocations import LiveAllocation
 from shardmill.store.jobs import Allocation, BadNode, Failure, JobsFolder
 from shardmill.store.leases import this_process
 from shardmill.store.run_folder import RunFolder
-from shardmill.util.errors import UserError
+from shardmill.util.errors import PlanChanged, UserError
 from shardmill.util.exits import EXIT_RESUMABLE
 
 MAX_FRUITLESS = 3
@@ -53,11 +53,15 @@ class Element:
         environment: Mapping[str, str] = os.environ,
     ):
         self.work, self.context, self.signals = work, context, signals
-        self.run = RunFolder(Path(work.run))
-        self.jobs = JobsFolder(self.run)
         self._lease: dict[str, Any] = {"node": context.node, "job": context.job, "restart": context.restart}
         self.specs = [self._worker_spec(index, environment) for index in range(workers)]
-        self.queue = ElementQueue(self.run, work, context, this_process(**self._lease), self._other_nodes)
+        self._open_run()
+
+    def _open_run(self) -> None:
+        """Read the plan as it is now."""
+        self.run = RunFolder(Path(self.work.run))
+        self.jobs = JobsFolder(self.run)
+        self.queue = ElementQueue(self.run, self.work, self.context, this_process(**self._lease), self._other_nodes)
 
     def _worker_spec(self, index: int, environment: Mapping[str, str]) -> WorkerSpec:
         work, context = self.work, self.context
@@ -93,11 +97,16 @@ class Element:
             return code
 
     def _supervise(self) -> int:
-        try:
-            if WorkerSupervisor(self.run, self.queue, self.specs, self.context, self.signals).supervise():
-                return self._stop()
-        except BadNodeError as problem:
-            return self._leave_node(str(problem))
+        while True:
+            try:
+                if WorkerSupervisor(self.run, self.queue, self.specs, self.context, self.signals).supervise():
+                    return self._stop()
+                break
+            except PlanChanged as change:
+                say(str(change))
+                self._open_run()
+            except BadNodeError as problem:
+                return self._leave_node(str(problem))
         # A chained element's missing shards failed before it, so the next stage may continue with those that are finished.
         return int(bool(self.queue.unfinished()) and not self.work.chained)
 

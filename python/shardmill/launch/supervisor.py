@@ -17,6 +17,7 @@ from shardmill.launch.worker_process import WorkerProcess, WorkerSpec, describe_
 from shardmill.store.jobs import Failure, JobsFolder
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.tasks import Task
+from shardmill.util.errors import PlanChanged
 from shardmill.util.progress import Progress
 
 POLL_SECONDS = 0.25
@@ -79,15 +80,23 @@ class WorkerSupervisor:
         self.workers: dict[int, WorkerProcess] = {}
         self._should_stop = should_stop
         self._stopping = False
+        self._outdated: str | None = None
         self._retry_at = 0.0
         self._selector = selectors.DefaultSelector()
 
     def supervise(self) -> bool:
-        """Work until the queue is finished, or a signal comes; returns whether it was a signal."""
+        """Work until the queue is finished, or a signal comes; returns whether it was a signal.
+
+        Raises:
+            PlanChanged: If another command has changed the plan or opened shards again. All workers have left then.
+        """
         try:
             while self._assign_tasks():
                 self._poll_workers()
                 self.queue.refresh()
+                if self._outdated is not None:
+                    self._stop_workers()
+                    raise PlanChanged(self._outdated)
                 if self._should_stop():
                     self._stop_workers()
                     return True
@@ -161,6 +170,9 @@ class WorkerSupervisor:
             worker.leaving = True
         if end in ("done", "busy"):
             self.queue.ended(task, "done" if end == "done" else "busy")
+        elif end == "outdated":
+            self._outdated = message
+            self.queue.ended(task, "returned")
         elif end == "stopped" or self._stopping:
             self.queue.ended(task, "returned")
         else:

@@ -28,7 +28,7 @@ from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.store.leases import ShardBusy, this_process
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.disk_errors import disk_problem, is_transient
-from shardmill.util.errors import ModelDied, Stopped, UserError
+from shardmill.util.errors import ModelDied, PlanChanged, Stopped, UserError
 from shardmill.util.exits import EXIT_DIED, end_with_children
 from shardmill.util.progress import Progress
 from shardmill.util.signals import POLL_SECONDS, StopFlag, end_in_time
@@ -102,17 +102,20 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
 
     Args:
         run: The run.
-        task: Stage, shard, and `lease`: the arguments of `this_process` for leases on its rows, None to work without.
+        task: Stage, shard, and `lease`: the arguments of `this_process` for leases on its rows, None to work without; `revision`:
+            that of the plan by which the task was chosen.
         models: The models that are loaded.
         outbox: Where progress goes.
         should_stop: Whether to save what is done and leave.
 
     Returns:
-        `end`, with a `message`: done, busy (other workers have the rows that are left), stopped, refused (the user can fix it),
-        error, or died (the model died, and this process ends with it).
+        `end`, with a `message`: done, busy (other workers have the rows that are left), stopped, outdated (the plan was changed),
+        refused (the user can fix it), error, or died (the model died, and this process ends with it).
     """
     stage, shard = task["stage"], task["shard"]
     try:
+        if run.plan.revision != task.get("revision", run.plan.revision):
+            raise PlanChanged(f"the plan of {run.path} was changed by another command")
         owner = None if task["lease"] is None else this_process(**task["lease"])
         run_shard(
             run,
@@ -130,6 +133,9 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
     except Stopped as stopped:
         logging.info("stopped: %s", stopped)
         return {"end": "stopped", "message": str(stopped)}
+    except PlanChanged as change:
+        logging.info("%s", change)
+        return {"end": "outdated", "message": str(change)}
     except ModelDied as died:
         logging.error("%s", died)
         return {"end": "died", "message": str(died)}
@@ -161,12 +167,12 @@ def main(run_path: str, reply_handle: str) -> None:
     inbox = Inbox()
     should_stop = StopTest(inbox)
     outbox = Outbox(int(reply_handle))
-    run, models = RunFolder(Path(run_path)), ModelPool()
+    models = ModelPool()
     end_in_time(should_stop, end_group)
     outbox.send(ready=os.getpid())
 
     def work(task: dict[str, Any]) -> None:
-        ended = do_task(run, task, models, outbox, should_stop)
+        ended = do_task(RunFolder(Path(run_path)), task, models, outbox, should_stop)
         outbox.send(stage=task["stage"], shard=task["shard"], **ended)
         if ended["end"] == "died":
             end_with_children(EXIT_DIED)

@@ -82,7 +82,13 @@ class WorkerProcess:
         """Hand over a task. A worker that is dead already is noticed at its closed pipe."""
         self.tasks[task] = journal_bytes(self.run, task)
         self.last = task
-        order = {"stage": task.stage, "shard": task.shard, "log": str(self.spec.log(task)), "lease": self.spec.lease}
+        order = {
+            "stage": task.stage,
+            "shard": task.shard,
+            "revision": self.run.plan.revision,
+            "log": str(self.spec.log(task)),
+            "lease": self.spec.lease,
+        }
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.write((json.dumps(order) + "\n").encode())

@@ -16,14 +16,16 @@ import polars as pl
 
 from shardmill import __version__
 from shardmill.store.cells import DTYPES, Kind, Kinds
+from shardmill.store.current_plan import CurrentPlan
 from shardmill.store.frames import GrowingFrame, write_frame
 from shardmill.store.journal import read_records
 from shardmill.store.layout import REJECTS, ShardFiles
 from shardmill.store.manifest import FileRecord, InputRecord, Manifest
-from shardmill.store.publish import publish
+from shardmill.store.publish import publish, withdraw
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.shard import Shard
 from shardmill.util.atomic import file_digest, sync_file, write_durably
+from shardmill.util.errors import PlanChanged
 
 JOB_VARIABLES = (
     "SLURM_JOB_ID",
@@ -54,15 +56,20 @@ def finish_shard(
     transformed: pl.DataFrame | None = None,
     round: int = 0,
     fits: Mapping[int, str] | None = None,
+    current: CurrentPlan | None = None,
 ) -> Manifest:
     """Write and publish the shard from its journals, or from the `transformed` frame of a table stage.
 
     `own_rows` is how many of its rows this attempt has finished: all of them if not given. `fits` has the digests of the fits
-    that it was made with.
+    that it was made with. `current` is the plan that it works for, with what it knows of it already.
 
     Returns the manifest, which is another attempt's if that one was faster.
+
+    Raises:
+        PlanChanged: The shard is planned otherwise by now, or its input part was made again. Nothing is published.
     """
     run, stage, files = shard.run, shard.stage, shard.files
+    current = current or CurrentPlan(run, stage, shard.index, above)
     keys: dict[str, Kind] = {name: "int" for name in ("row_id", "sub_id") if name in table.columns}
     adds = shard.planned.adds
     usage: dict[str, float] = {}
@@ -94,6 +101,7 @@ def finish_shard(
         usage=usage,
         elsewhere=0 if own_rows is None else table.height - own_rows,
         fits=fits,
+        current=current,
     )
 
 
@@ -123,10 +131,11 @@ def seal(
     elsewhere: int = 0,
     fits: Mapping[int, str] | None = None,
     tidy: bool = True,
+    current: CurrentPlan | None = None,
 ) -> Manifest:
     """Put rejects and manifest beside the part that `attempt` has staged, and publish them; returns the manifest.
 
-    Without `tidy`, the caller removes what other attempts have left.
+    Without `tidy`, the caller removes what other attempts have left. With `current`, nothing is published that is not planned.
     """
     files = run.files(stage, shard)
     staged = files.staged(attempt)
@@ -146,6 +155,7 @@ def seal(
         rejects=_durable(staged.rejects, files.rejects),
         input=source,
         fingerprint=run.fingerprint(stage),
+        revision=run.stage_revision(stage),
         accepted_code=run.accepted_code(stage),
         round=round,
         usage=dict(usage or {}),
@@ -160,7 +170,16 @@ def seal(
         job={name: os.environ[name] for name in JOB_VARIABLES if name in os.environ},
     )
     write_durably(staged.manifest, manifest.to_bytes())
-    return publish(files, attempt, run.superseded / stage, tidy=tidy)[0]
+    if current is None:
+        return publish(files, attempt, run.superseded / stage, tidy=tidy)[0]
+    try:
+        current.check()
+        published = publish(files, attempt, run.superseded / stage, tidy=tidy)[0]
+        current.check()  # the plan may have changed since: then whoever changed it did not see these files yet
+    except PlanChanged:
+        withdraw(files, attempt, run.superseded / stage)
+        raise
+    return published
 
 
 def _durable(path: Path, final: Path) -> FileRecord:

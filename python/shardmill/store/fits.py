@@ -35,6 +35,7 @@ class FitManifest(BaseModel):
         rows: How many rows the stage was fitted on.
         inputs: The digests of the parts that they came from, by shard.
         fingerprint: That of the stage.
+        revision: That of the planned stage.
         file: The table of what it learned.
         facts: What is worth knowing of the fit, in a few numbers.
     """
@@ -44,6 +45,7 @@ class FitManifest(BaseModel):
     rows: Count
     inputs: dict[Count, Digest]
     fingerprint: dict[str, str]
+    revision: Count = 1
     file: FileRecord
     facts: dict[str, float]
 
@@ -139,7 +141,14 @@ class FitFiles:
         return pl.read_parquet(self.table)
 
     def publish(
-        self, table: pl.DataFrame, *, rows: int, inputs: dict[int, str], fingerprint: dict[str, str], facts: dict[str, float]
+        self,
+        table: pl.DataFrame,
+        *,
+        rows: int,
+        inputs: dict[int, str],
+        fingerprint: dict[str, str],
+        revision: int,
+        facts: dict[str, float],
     ) -> FitManifest:
         """Publish a fit unless another worker was first; returns the record on disk."""
         make_folder(self.table.parent)
@@ -151,7 +160,9 @@ class FitFiles:
         finally:
             staged.unlink(missing_ok=True)
         file = FileRecord(name=self.table.name, sha256=file_digest(self.table), bytes=self.table.stat().st_size)
-        record = FitManifest(block=self.block, rows=rows, inputs=inputs, fingerprint=fingerprint, file=file, facts=facts)
+        record = FitManifest(
+            block=self.block, rows=rows, inputs=inputs, fingerprint=fingerprint, revision=revision, file=file, facts=facts
+        )
         create_if_absent(self.manifest, record.to_bytes())
         found = self.read_manifest()
         assert found is not None, "it was created above, or by another worker"

@@ -35,8 +35,9 @@ class InputRecord(BaseModel):
 class Manifest(BaseModel):
     """What one stage did with one shard. `rows_*` count distinct row_ids, `lines_out` the lines of the part.
 
-    `usage` is what all attempts paid for the shard's rows; `seconds` are the last attempt's, which found `elsewhere` of the rows
-    finished by earlier ones or by other workers. `fits` has the digests of the fits that it was made with, by block.
+    `revision` is that of the planned stage. `usage` is what all attempts paid for the shard's rows; `seconds` are the last
+    attempt's, which found `elsewhere` of the rows finished by earlier ones or by other workers. `fits` has the digests of the
+    fits that it was made with, by block.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -54,6 +55,7 @@ class Manifest(BaseModel):
     rejects: FileRecord
     input: InputRecord
     fingerprint: dict[str, str]
+    revision: Count = 1
     accepted_code: list[str] = Field(default_factory=list)
     fits: dict[Count, Digest] = Field(default_factory=dict)
     round: Count = 0

@@ -114,6 +114,8 @@ class StagePlan(BaseModel):
         sources: The digests of the source files behind the field `code`, to name the file that was changed.
         accepted: Earlier fingerprints whose rows the user accepted beside those of today's code.
         fit_rows: About how many rows it is fitted on at once, see `fits`; 0 for a stage that decides about each row by itself.
+        revision: The revision of the plan that planned it as it is, or redid it: what was made for an earlier one does not count,
+            even with the same fingerprint.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -135,6 +137,7 @@ class StagePlan(BaseModel):
     sources: dict[str, str] = Field(default_factory=dict)
     accepted: list[dict[str, str]] = Field(default_factory=list)
     fit_rows: Count = 0
+    revision: Count = 1
 
 
 class Plan(BaseModel):

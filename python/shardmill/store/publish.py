@@ -15,7 +15,7 @@ from pathlib import Path
 from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import Manifest, read_manifest
 from shardmill.util.atomic import file_digest, identity, link_if_absent, set_aside, sync_folder
-from shardmill.util.errors import UserError
+from shardmill.util.errors import PlanChanged
 
 PublishedFiles = Mapping[Path, tuple[int, int] | None]
 
@@ -32,7 +32,7 @@ def publish(files: ShardFiles, attempt: str, superseded: Path, *, tidy: bool = T
         link_if_absent(staged.part, files.part)
     manifest = complete_publication(files, superseded, attempt, tidy=tidy)
     if manifest is None:
-        raise UserError(f"{files.part} was removed while shard {files.index} was being published; run the shard again")
+        raise PlanChanged(f"{files.part} was removed while shard {files.index} was being published; run the shard again")
     return manifest, manifest.attempt == attempt
 
 
@@ -73,6 +73,16 @@ def archive_files(files: ShardFiles, superseded: Path, seen: PublishedFiles) -> 
     for path, file in seen.items():
         if file is not None:
             set_aside(path, superseded, only=file)
+
+
+def withdraw(files: ShardFiles, attempt: str, superseded: Path) -> None:
+    """Take back what an attempt has staged or published; what it has published is kept in `superseded`."""
+    for path in files.staged(attempt):
+        path.unlink(missing_ok=True)
+    seen = published_files(files)
+    manifest = read_manifest(files.manifest)
+    if manifest is not None and manifest.attempt == attempt:
+        archive_files(files, superseded, seen)
 
 
 def _owner(files: ShardFiles) -> str | None:

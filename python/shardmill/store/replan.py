@@ -15,7 +15,7 @@ from shardmill.store.journal import Journal, JournalHeader, JournalRecord, read_
 from shardmill.store.layout import INGEST_REJECTS
 from shardmill.store.manifest import InputRecord
 from shardmill.store.plan import cut, replace_plan
-from shardmill.store.run_folder import INGEST, RunFolder, digest_of
+from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.shard import Shard
 from shardmill.util.atomic import new_attempt, set_aside
 from shardmill.util.errors import UserError
@@ -99,7 +99,7 @@ def _keep_rows(run: RunFolder, new: RunFolder, stage: str, shard: int) -> None:
     """Journals of the new shard with the finished rows of a stage, one per round of asking."""
     start, end = new.plan.shards[shard]
     journals: dict[int, Journal] = {}
-    digest = digest_of(run.fingerprint(stage))
+    digest = Shard(new, stage, shard).digest
     with ExitStack() as stack:
         for old in _sources(run, new, shard):
             for round, records in _finished(run, stage, old):

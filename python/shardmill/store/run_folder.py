@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -21,12 +21,13 @@ from shardmill.store.plan import INGEST, Plan, StagePlan, load_plan
 from shardmill.util.atomic import file_digest
 from shardmill.util.errors import UserError, did_you_mean
 
-__all__ = ["INGEST", "RunFolder", "digest_of"]
+__all__ = ["INGEST", "RunFolder", "rows_digest"]
 
 
-def digest_of(fingerprint: dict[str, str]) -> str:
-    """One short digest for a fingerprint."""
-    return sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
+def rows_digest(fingerprint: Mapping[str, str], revision: int) -> str:
+    """What a journal says that its rows were made with: one digest for a fingerprint and the revision of its stage."""
+    made_with = {**fingerprint, **({"revision": str(revision)} if revision > 1 else {})}
+    return sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,12 @@ class RunFolder:
         return needed_by(self.plan, self.stage(stage), shard)
 
     def accepts(self, stage: str, manifest: Manifest) -> bool:
-        """Whether a manifest has the planned fingerprint, or one of an earlier code that the user accepted, and today's fits."""
-        return manifest.fingerprint in self._fingerprints(stage) and self._has_todays_fits(stage, manifest)
+        """Whether a manifest is as planned, or of earlier code that the user accepted, and made with today's fits."""
+        return self.is_planned(stage, manifest.fingerprint, manifest.revision) and self._has_todays_fits(stage, manifest)
+
+    def is_planned(self, stage: str, fingerprint: dict[str, str], revision: int) -> bool:
+        """Whether a stage is planned like that, or was before a change of code that the user accepted."""
+        return fingerprint in self._fingerprints(stage) and revision == self.stage_revision(stage)
 
     def _has_todays_fits(self, stage: str, manifest: Manifest) -> bool:
         """Whether it was made with the fits that are on disk. One that was deleted is made again, and is the same then."""
@@ -126,9 +131,14 @@ class RunFolder:
                 return False
         return True
 
+    def stage_revision(self, stage: str) -> int:
+        """The revision of a planned stage; ingest is never planned anew."""
+        return 1 if stage == INGEST else self.stage(stage).revision
+
     def digests(self, stage: str) -> frozenset[str]:
         """The digests of all fingerprints whose rows count."""
-        return frozenset(map(digest_of, self._fingerprints(stage)))
+        revision = self.stage_revision(stage)
+        return frozenset(rows_digest(fingerprint, revision) for fingerprint in self._fingerprints(stage))
 
     def accepted_code(self, stage: str) -> list[str]:
         """The digests of earlier code whose rows the user accepted beside those of today's."""
@@ -150,15 +160,17 @@ class RunFolder:
         found: dict[tuple[str, int], Manifest] = {}
         for stage in [INGEST, *self.stages]:
             source = self.after(stage)
-            fingerprints = self._fingerprints(stage)
             for shard in range(self.num_shards):
                 above = found.get((source, shard)) if source else None
                 try:
                     manifest = self.manifest(stage, shard) if above or source is None else None
                 except UserError:
                     continue
-                good = manifest is not None and manifest.fingerprint in fingerprints and self._has_todays_fits(stage, manifest)
-                if manifest is not None and good and (above is None or above.part.sha256 == manifest.input.sha256):
+                if (
+                    manifest is not None
+                    and self.accepts(stage, manifest)
+                    and (above is None or above.part.sha256 == manifest.input.sha256)
+                ):
                     found[stage, shard] = manifest
         return found
 

@@ -18,9 +18,11 @@ from shardmill.store.layout import REJECTS, ShardFiles
 from shardmill.store.manifest import Manifest
 from shardmill.store.plan import StagePlan
 from shardmill.store.publish import archive_files, complete_publication, published_files
-from shardmill.store.run_folder import RunFolder, digest_of
+from shardmill.store.run_folder import RunFolder, rows_digest
+from shardmill.store.verify import check_lineage, refuse
 from shardmill.util.atomic import new_attempt
-from shardmill.util.errors import UserError
+from shardmill.util.commands import command_line
+from shardmill.util.errors import PlanChanged, UserError
 
 
 class ShardReopened(Exception):
@@ -62,8 +64,8 @@ class Shard:
 
     @property
     def digest(self) -> str:
-        """The digest of the planned fingerprint."""
-        return digest_of(dict(self.planned.fingerprint))
+        """What journals say that rows of the planned stage were made with."""
+        return rows_digest(self.planned.fingerprint, self.planned.revision)
 
     @property
     def digests(self) -> frozenset[str]:
@@ -79,8 +81,18 @@ class Shard:
         return self.run.is_stale(self.stage, self.index, manifest)
 
     def read_input(self) -> tuple[pl.DataFrame, Manifest]:
-        """The part that it is made from, checked against its manifest."""
-        return self.run.read_part(self.planned.after, self.index)
+        """The part that it is made from, checked against its manifest.
+
+        Raises:
+            PlanChanged: If it is not there.
+            UserError: If it or a part that it was made from is of another plan.
+        """
+        if self.run.manifest(self.planned.after, self.index) is None:
+            again = command_line("run", self.run.path, self.planned.after, "--shard", self.index)
+            raise PlanChanged(f"{self.planned.after} has not finished shard {self.index}; run: {again}")
+        table, manifest = self.run.read_part(self.planned.after, self.index)
+        refuse(self.run, check_lineage(self.run, [self.planned.after], [self.index], depth="origin"), allow_missing=True)
+        return table, manifest
 
     def complete_publication(self) -> Manifest | None:
         """Finish a publication that an attempt has begun; the manifest, if the shard is finished then."""
@@ -139,7 +151,7 @@ class Shard:
         seen, now = published_files(self.files), self.manifest()
         if now is None or now.attempt != manifest.attempt:
             raise ShardReopened
-        header = JournalHeader(digest_of(manifest.fingerprint), round)
+        header = JournalHeader(rows_digest(manifest.fingerprint, manifest.revision), round)
         with closing(Journal(self.files.journal(new_attempt()), header)) as journal:
             for record in self.records(manifest, rejects=rejects):
                 journal.append(record)

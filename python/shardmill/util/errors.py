@@ -14,6 +14,13 @@ class NoRows(UserError):
     """A run or a stage of which no row came out. The message has the main reason and what to change; the CLI exits 3."""
 
 
+class PlanChanged(UserError):
+    """What a worker was to do is planned otherwise by now, or its input is not there (any more): another command came between.
+
+    A launch reads the plan again and goes on.
+    """
+
+
 class Stopped(Exception):
     """A worker was asked to stop (signal). What it had done is in its journal; the CLI exits 75, which means: run it again."""
 

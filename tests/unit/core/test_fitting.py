@@ -199,3 +199,25 @@ def test_blocks_and_shards_cover_each_other(shards: int) -> None:
         assert list(blocks.of_shard(shard)) == [index for index, other in enumerate(blocks.bounds) if overlap(bounds, other)]
     for block, bounds in enumerate(blocks.bounds):
         assert list(blocks.shards_of(block)) == [index for index, other in enumerate(cut) if overlap(bounds, other)]
+
+
+def test_a_fit_that_a_worker_published_after_a_redo_is_not_used(new_run) -> None:
+    run = new_run("run", 3)
+    run_all(run)
+    files = run.fit_files("count_words", 0)
+    record = files.read_manifest().to_bytes(), files.table.read_bytes()
+    run = redo(run, "count_words")
+    for path, content in zip((files.manifest, files.table), record, strict=True):
+        path.write_bytes(content)
+    run_shard(run, "count_words", 0)
+    assert files.read_manifest().revision == run.plan.revision == 2
+
+
+def test_a_stage_does_not_learn_from_a_shard_of_another_plan(new_run) -> None:
+    run = new_run("run", 3)
+    run_all(run)
+    manifest = run.manifest("count_words", 1)
+    run = redo(run, "again")
+    run.files("count_words", 1).manifest.write_bytes(manifest.model_copy(update={"revision": 7}).to_bytes())
+    with pytest.raises(UserError, match=r"count_words: shards 1: made with another fingerprint .*shardmill run .*--redo"):
+        run_shard(run, "again", 0)
