@@ -2,59 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from shardmill.util.commands import FILE, FOLDER, PREPARE, command, group, print_next, print_note, seed_option
+from shardmill.util.commands import FILE, FOLDER, PREPARE, SectionedGroup, command, print_next, print_note, seed_option
 from shardmill.util.errors import UserError
 from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
+if TYPE_CHECKING:
+    from shardmill.tables.convert.known import KnownFile
 
-@group(PREPARE)
+
+class Converters(SectionedGroup):
+    """A command for each kind of caption file."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from shardmill.tables.convert.known import KNOWN
+
+        return list(KNOWN)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        from shardmill.tables.convert.known import KNOWN
+
+        return _converter(KNOWN[name]) if name in KNOWN else None
+
+
+@click.group(cls=Converters, section=PREPARE)
 def convert() -> None:
     """Convert caption files of known datasets to a table that a run can start from.
 
-    The table has the columns image, caption, texts, source, source_id. Entries that cannot be used are listed in a *.rejects.csv
-    beside it, with the reason.
+    `launch` reads these files directly; convert one to look at its rows first. The table has the columns image, caption, texts,
+    source, source_id. Entries that cannot be used are listed in a *.rejects.csv beside it, with the reason.
     """
 
 
-def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The source, the table to write, and what to call the source in it."""
-    command = click.option("--name", help="value of the column `source` (default: the name of the converter)")(command)
-    command = click.option("--out", type=FILE, required=True, help="the CSV file to write")(command)
-    return click.argument("source", type=FILE)(command)
+def _converter(known: KnownFile) -> click.Command:
+    @click.command(known.name, help=known.about)
+    @click.argument("source", type=FILE)
+    @click.option("--out", type=FILE, required=True, help="the CSV file to write")
+    @click.option("--name", help="value of the column `source` (default: the name of the converter)")
+    def convert_file(source: Path, out: Path, name: str | None) -> None:
+        write_table(known.read(source), name or known.name, source, out)
 
-
-@convert.command()
-@file_options
-def coco(source: Path, out: Path, name: str | None) -> None:
-    """COCO captions: the official captions_*.json, or {id: {"image_file", "captions"}}. One row per caption."""
-    from shardmill.tables.convert.coco import read_coco
-
-    write_table(read_coco(source), name or "coco", source, out)
-
-
-@convert.command()
-@file_options
-def llava(source: Path, out: Path, name: str | None) -> None:
-    """LLaVA-595K: its chat.json, or [{"caption", "image_file"}]. One row per entry."""
-    from shardmill.tables.convert.llava import read_llava
-
-    write_table(read_llava(source), name or "llava", source, out)
-
-
-@convert.command()
-@file_options
-def anyword(source: Path, out: Path, name: str | None) -> None:
-    """AnyWord-3M: {"data_list": [{"img_name", "caption", "annotations"}]}. One row per image with text in Latin script."""
-    from shardmill.tables.convert.anyword import read_anyword
-
-    write_table(read_anyword(source), name or "anyword", source, out)
+    return convert_file
 
 
 def write_table(found: Iterable[Any], name: str, source: Path, out: Path) -> None:

@@ -34,8 +34,9 @@ from shardmill.store.publish import archive_files, published_files
 from shardmill.store.run_folder import INGEST, RunFolder, rows_digest
 from shardmill.store.selection import Selection
 from shardmill.store.shard import Shard
-from shardmill.tables import Table, folder_of, open_table
-from shardmill.tables.ingest import ImportProgress, count_records, ingest, map_columns
+from shardmill.tables import Table, folder_of
+from shardmill.tables.ingest import ImportProgress, count_records, ingest
+from shardmill.tables.run_input import RunInput, open_run_input
 from shardmill.tables.selection import Drawing
 from shardmill.util.errors import UserError
 
@@ -125,16 +126,11 @@ def code_of(plan: Plan) -> dict[str, str]:
 def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> Plan:
     """The plan that `new` asks for. An input whose digest the existing plan has is not counted again."""
     reading = new.reading
-    table = open_table(new.input, **reading.model_dump())
-    sha256, size = table.digest()
+    root = (new.image_root or folder_of(new.input)).resolve()
     captioned = reads_captions(new.pipeline_file)
-    mapping, columns = map_columns(
-        table.columns,
-        new.caption_column,
-        new.image_column,
-        new.list_columns,
-        captioned=captioned or bool(new.total or new.min_words),
-    )
+    source = open_input(new, root, captioned=captioned or bool(new.total or new.min_words))
+    table, mapping, columns = source.table, source.mapping, source.columns
+    sha256, size = table.digest()
     existing = load_plan(folder) if (folder / NAME).exists() else None
     wanted = Selection(min_words=new.min_words or 1, total=new.total, seed=new.seed) if new.min_words or new.total else None
     known = existing is not None and existing.input.sha256 == sha256 and existing.input.reading == reading
@@ -142,10 +138,9 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
         rows, selection, notes = existing.input.rows, existing.input.selection, existing.input.notes
     else:
         rows, selection = _count(table, mapping, wanted, progress)
-        notes = table.notes()
+        notes = source.notes()
     if rows == 0:
         raise UserError(f"{new.input} has no rows below its header")
-    root = (new.image_root or folder_of(new.input)).resolve()
     if existing is not None and new.num_shards is None and new.rows_per_shard is None:
         shards = existing.shards
     elif new.num_shards is not None:
@@ -178,6 +173,31 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
         code_version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def open_input(new: NewRun, root: Path, *, captioned: bool) -> RunInput:
+    """The input of a run, with its columns found."""
+    return open_run_input(
+        new.input,
+        new.reading.model_dump(),
+        root,
+        caption=new.caption_column,
+        image=new.image_column,
+        lists=new.list_columns,
+        captioned=captioned,
+        taken=added_columns(new.pipeline_file),
+    )
+
+
+def added_columns(pipeline: PipelineFile) -> set[str]:
+    """The columns that stages add, but for those that a stage before them reads from the input."""
+    read: set[str] = set()
+    added: set[str] = set()
+    for entry in pipeline.stages:
+        stage = entry.make(Context())
+        read |= {*stage.reads} - added
+        added |= stage.columns().keys()
+    return added - read
 
 
 def _knows(file: PipelineFile) -> Pipeline:

@@ -16,7 +16,8 @@ from shardmill.language.lexicon import lexicon
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.store.cells import csv_line
 from shardmill.tables import open_table
-from shardmill.tables.ingest import count_records, map_columns
+from shardmill.tables.columns import map_columns
+from shardmill.tables.ingest import count_records
 from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 

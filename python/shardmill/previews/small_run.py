@@ -8,10 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from shardmill.core.planning import NewRun, reads_captions, start_run
+from shardmill.core.planning import NewRun, open_input, reads_captions, start_run
 from shardmill.store.run_folder import RunFolder
-from shardmill.tables import folder_of, open_table
-from shardmill.tables.ingest import map_columns
+from shardmill.tables import folder_of
 from shardmill.util.errors import UserError
 
 ChooseRows = Callable[[pl.DataFrame, int], pl.DataFrame]
@@ -48,9 +47,7 @@ def _write_chosen_rows(new: NewRun, rows: int, folder: Path, choose: ChooseRows)
     """
     if rows < 1:
         raise UserError(f"--rows must be at least 1, not {rows}")
-    table = open_table(new.input, **new.reading.model_dump())
-    captioned = reads_captions(new.pipeline_file)
-    map_columns(table.columns, new.caption_column, new.image_column, new.list_columns, captioned=captioned)
+    table = open_input(new, folder_of(new.input), captioned=reads_captions(new.pipeline_file)).table
     batch = next(iter(table.batches()), None)
     if batch is None or batch.frame.height == 0:
         raise UserError(f"{new.input} has no readable rows below its header")

@@ -16,7 +16,7 @@ from typing import Any
 
 from shardmill.recaption.json_salvage import CorruptValue, SalvageWindow
 from shardmill.tables import open_table
-from shardmill.tables.ingest import map_columns
+from shardmill.tables.columns import map_columns
 from shardmill.tables.json_stream import CorruptJson, JsonBlock, JsonEntry, TextMembers, UniformObjects, json_blocks
 from shardmill.tables.sniff import sniff_format
 from shardmill.util.errors import UserError, name_list

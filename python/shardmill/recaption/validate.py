@@ -18,7 +18,7 @@ from shardmill.export.multi_text_reader import UnreadableLine, parse_line, raw_l
 from shardmill.recaption.clip_tokens import LIMIT, ClipTokens, clip_tokens
 from shardmill.recaption.image_keys import ImageKeys
 from shardmill.tables import open_table
-from shardmill.tables.ingest import map_columns
+from shardmill.tables.columns import map_columns
 from shardmill.tables.json_table import ID
 from shardmill.util.errors import UserError, name_list
 

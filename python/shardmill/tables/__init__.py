@@ -19,11 +19,12 @@ from shardmill.tables.base import (
     Batch,
     Table,
 )
+from shardmill.tables.convert.known import KnownTable, recognized
 from shardmill.tables.csv_table import CsvTable
 from shardmill.tables.images import ImageTable, NoPictures
 from shardmill.tables.json_table import JsonTable
 from shardmill.tables.jsonl import JsonlTable
-from shardmill.tables.parquet import ParquetTable
+from shardmill.tables.parquet import ParquetTable, is_download_list
 from shardmill.tables.shards import ShardedTable, files_of_folder, files_of_pattern, folder_of, is_pattern
 from shardmill.tables.sniff import sniff_delimiter, sniff_format
 from shardmill.tables.source import codec_name
@@ -107,7 +108,15 @@ def _open_file(
         raise UserError(f"{path} is no CSV: --separator, --columns and --header have no meaning for it")
     if kind == "parquet":
         check_survivable(path)
+        if is_download_list(path):
+            table = ImageTable(path.with_suffix(".tar"))
+            table.remarks.append(
+                f"it lists what img2dataset downloaded: the images, and their captions, are in {table.path.name}"
+            )
+            return table
         return ParquetTable(path)
+    if kind in ("json", "jsonl") and (known := recognized(path, kind, encoding)):
+        return KnownTable(path, known)
     if kind == "jsonl":
         return JsonlTable(path, encoding)
     if kind == "json":

@@ -107,12 +107,13 @@ class Table(ABC):
         self.encoding = encoding
         self.ignored_keys: set[str] = set()
         self.passed_over: Counter[str] = Counter()
+        self.remarks: list[str] = []
         self.file_digests: dict[str, tuple[str, int]] = {}
         check_columns(path, self.columns)
 
     def notes(self) -> list[str]:
         """What was left out of what `batches` gave, for people."""
-        notes = []
+        notes = [*self.remarks]
         if self.ignored_keys:
             notes.append(f"columns that are not read: {name_list(sorted(self.ignored_keys))}")
         if self.passed_over:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,13 +19,11 @@ from shardmill.store.manifest import InputRecord, Manifest
 from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.tables import Table, open_table
+from shardmill.tables.caption_lists import one_caption_per_record
 from shardmill.tables.selection import Sieve
 from shardmill.util.atomic import make_folder, new_attempt
-from shardmill.util.errors import UserError, did_you_mean, name_list
-
-CAPTION_NAMES = ("caption", "title", "text", "captions", "alt_text", "description")
-IMAGE_NAMES = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file", "img", "jpg", "png")
-RESERVED = ("row_id", "sub_id", "line")
+from shardmill.util.errors import UserError
+from shardmill.util.image_formats import NUMBERED_IMAGE
 
 
 @dataclass(frozen=True)
@@ -38,60 +36,6 @@ class ImportProgress:
 
 
 Report = Callable[[ImportProgress], None] | None
-
-
-def map_columns(
-    columns: Sequence[str],
-    caption: str | None,
-    image: str | None,
-    lists: Sequence[str] = (),
-    *,
-    captioned: bool = True,
-    pictured: bool = True,
-) -> tuple[dict[str, str], dict[str, Kind]]:
-    """Which input column becomes which column of the run, and the columns of the ingest parts with their kinds.
-
-    The caption column becomes `caption`, the image column `image`; the others keep their names, with `input_` before a name
-    that the run needs itself. Cells of the columns `lists` are read as lists. Raises UserError when a named column is missing or
-    no caption column can be found, unless the run does without captions (`captioned`). No image column is looked for where
-    pictures of our own take its place (`pictured`).
-    """
-    odd = [column for column in columns if any(mark in column for mark in "\r\n")]
-    if odd:
-        raise UserError(f"the column name {odd[0][:60]!r} has a line break; rename it in the input")
-    caption = _find(columns, caption, CAPTION_NAMES, "--caption-column")
-    if caption is None and captioned:
-        raise UserError(
-            f"no column of the input looks like captions (it has: {name_list(columns)}); name it with --caption-column"
-        )
-    image = _find(columns, image, IMAGE_NAMES, "--image-column") if pictured else None
-    mapping = {caption: "caption"} if caption is not None else {}
-    if image is not None:
-        if image == caption:
-            raise UserError(f"the column {image!r} cannot be both caption and image")
-        mapping[image] = "image"
-    for column in columns:
-        if column not in mapping:
-            mapping[column] = f"input_{column}" if column in ("caption", "image", *RESERVED) else column
-    if len(set(mapping.values())) < len(mapping):
-        raise UserError(f"two columns of the input would get one name: {name_list(sorted(mapping.values()))}; rename one")
-    carried = [name for name in mapping.values() if name not in ("caption", "image")]
-    kinds: dict[str, Kind] = {"row_id": "int", **dict.fromkeys(("image", "caption", *carried), "text")}
-    for name in lists:
-        column = mapping[_find(columns, name, (), "--list-column") or ""]
-        if column not in carried:
-            raise UserError(f"the column {name!r} is the {column} column and cannot be one of lists")
-        kinds[column] = "list"
-    return mapping, kinds
-
-
-def _find(columns: Sequence[str], named: str | None, usual: Sequence[str], option: str) -> str | None:
-    if named is not None:
-        if named not in columns:
-            raise UserError(f"the input has no column {named!r} ({option}); {did_you_mean(named, columns)}")
-        return named
-    lowered = {column.lower(): column for column in reversed(columns)}
-    return next((lowered[name] for name in usual if name in lowered), None)
 
 
 def count_records(table: Table, report: Report = None, look: Callable[[pl.DataFrame], None] = lambda frame: None) -> int:
@@ -115,7 +59,8 @@ def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
     if all(manifest is not None for manifest in finished):
         return [manifest for manifest in finished if manifest is not None]
     planned = run.plan.input
-    table = open_table(planned.path, **planned.reading.model_dump())
+    caption = next((source for source, target in planned.mapping.items() if target == "caption"), None)
+    table = one_caption_per_record(open_table(planned.path, **planned.reading.model_dump()), caption)
     if table.digest()[0] != planned.sha256:
         raise UserError(f"{planned.path} changed since {run.path} was planned; restore it, or start a new run with it")
     manifests = []
@@ -156,7 +101,9 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
     shard = 0
     for batch in table.batches():
         frame = batch.frame.select("row_id", "line", *names)
-        if "image" not in frame.columns:
+        if "image" in frame.columns:
+            frame = frame.with_columns(pl.col("image").str.replace(NUMBERED_IMAGE, "$1"))
+        else:
             frame = frame.with_columns(pl.lit(None, pl.String).alias("image"))
         if "caption" not in frame.columns:
             frame = frame.with_columns(pl.lit(None, pl.String).alias("caption"))

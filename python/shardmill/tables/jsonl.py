@@ -23,11 +23,13 @@ class JsonlTable(RecordTable):
     usual_block = BLOCK_SIZE
 
     def _records(self, path: Path, encoding: str | None) -> Iterator[JsonRecord | BadRecord]:
-        row_id = 0
-        for number, line in _lines(path, encoding, self._block_size):
-            if line and not line.isspace():
-                yield _record(row_id, number, line)
-                row_id += 1
+        for row_id, (number, line) in enumerate(json_lines(path, encoding, self._block_size)):
+            yield _record(row_id, number, line)
+
+
+def json_lines(path: Path, encoding: str | None = None, block_size: int = BLOCK_SIZE) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers."""
+    return ((number, line) for number, line in _lines(path, encoding, block_size) if line and not line.isspace())
 
 
 def _lines(path: Path, encoding: str | None, block_size: int) -> Iterator[tuple[int, bytes]]:

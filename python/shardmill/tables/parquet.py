@@ -90,6 +90,16 @@ class ParquetTable(Table):
         return pl.when(column.struct.field("bytes").is_not_null()).then(place).otherwise(path).alias(name)
 
 
+def is_download_list(path: Path) -> bool:
+    """Whether a file is the list that img2dataset writes beside a tar with the images."""
+    if not path.with_suffix(".tar").is_file():
+        return False
+    try:
+        return {"key", "status"} <= pl.read_parquet_schema(path).keys()
+    except BROKEN:
+        return False
+
+
 def _bytes_of(kind: pl.Struct) -> bool:
     return any(inner.name == "bytes" and inner.dtype == pl.Binary for inner in kind.fields)
 

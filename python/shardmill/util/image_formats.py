@@ -33,6 +33,9 @@ CAPTION_NUMBER = re.compile(r"#\d+$")
 """Behind the name of an image in Flickr30k's and Flickr8k's `.token` files: the number of its caption."""
 
 
+NUMBERED_IMAGE = r"(?i)(\.[a-z0-9]{2,5})#\d+$"
+
+
 def is_image_name(text: str) -> bool:
     """Whether a text ends as the name of an image file does.
 

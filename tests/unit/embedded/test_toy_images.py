@@ -12,7 +12,7 @@ from conftest import CAPTIONS
 from shardmill.cli.main import cli
 from shardmill.embedded.toy_images import make_toy_images
 from shardmill.tables import open_table
-from shardmill.tables.ingest import map_columns
+from shardmill.tables.columns import map_columns
 from shardmill.util.errors import UserError
 
 
@@ -80,7 +80,7 @@ def test_other_columns_are_carried_along(tmp_path: Path) -> None:
     table = tmp_path / "t.jsonl"
     table.write_text(
         '{"title": "A dog.", "tags": ["a", "b"], "note": "one, \\"two\\"\\r\\nthree", "sub_id": 7}\n'
-        '{"title": "A boat.", "note": "a\\u0000b"}\n'
+        '{"title": "A boat.", "note": "a\\u0000b"}\n{"title": "A bus.", "note": "x"}\n'
     )
     made = make_toy_images(table, tmp_path / "out").table
     assert rows_of(made) == [
@@ -91,7 +91,7 @@ def test_other_columns_are_carried_along(tmp_path: Path) -> None:
             "note": 'one, "two"\r\nthree',
             "input_sub_id": "7",
         },
-        {"image": "images/00000001.png", "caption": "A boat.", "tags": "", "note": "a\ufffdb", "input_sub_id": ""},
+        {"image": "images/00000002.png", "caption": "A bus.", "tags": "", "note": "x", "input_sub_id": ""},
     ]
     mapping, _ = map_columns(open_table(made).columns, None, None)
     assert all(column == name for column, name in mapping.items()), "a run takes every column of it as it is"

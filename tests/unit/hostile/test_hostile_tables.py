@@ -16,7 +16,7 @@ from shardmill.anyedit.concepts.sources import read_source
 from shardmill.models.archives import MemberNotFound, read_member
 from shardmill.models.images import UnreadableImage, open_image
 from shardmill.tables import open_table
-from shardmill.tables.ingest import map_columns
+from shardmill.tables.columns import map_columns
 from shardmill.util.errors import UserError
 
 

@@ -19,7 +19,8 @@ from shardmill.store.layout import INGEST_REJECTS
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.verify import check_stage
 from shardmill.tables import ingest as ingesting
-from shardmill.tables.ingest import ingest, map_columns
+from shardmill.tables.columns import map_columns
+from shardmill.tables.ingest import ingest
 from shardmill.util.errors import UserError
 
 MakeRun = Callable[..., RunFolder]

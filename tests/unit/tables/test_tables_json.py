@@ -208,10 +208,33 @@ def test_a_fault_behind_the_first_records_ends_the_reading(tmp_path: Path) -> No
         read(table)
 
 
-def test_records_under_a_key_are_refused_naming_the_key(tmp_path: Path) -> None:
-    content = json.dumps({"info": {"year": 2014}, "annotations": [{"id": 1, "caption": "x"}]})
-    with pytest.raises(UserError, match="'annotations'"):
-        open_table(write(tmp_path / "t.json", content))
+def test_records_in_the_one_list_of_an_object_are_read_and_those_in_two_refused(tmp_path: Path) -> None:
+    document = {"info": {"year": 2014}, "data": [{"id": 1, "caption": "x"}, 7], "version": 2}
+    rows, bad = read(open_table(write(tmp_path / "t.json", json.dumps(document))))
+    assert [(row["row_id"], row["caption"]) for row in rows] == [(0, "x")] and [record.row_id for record in bad] == [1]
+    document |= {"more": [{"id": 2}]}
+    with pytest.raises(UserError, match="'data' and 'more'"):
+        open_table(write(tmp_path / "t.json", json.dumps(document)))
+
+
+COLUMNS = {
+    "lists": {"image_urls": ["u1", "u2"], "captions": ["a dog", "a cat"]},
+    "pandas": {"image_urls": {"0": "u1", "1": "u2"}, "captions": {"0": "a dog", "1": "a cat"}},
+    "split": {"columns": ["image_urls", "captions"], "index": [0, 1], "data": [["u1", "a dog"], ["u2", "a cat"]]},
+}
+
+
+@pytest.mark.parametrize("shape", COLUMNS)
+def test_an_object_of_columns_is_a_table(tmp_path: Path, shape: str) -> None:
+    table = open_table(write(tmp_path / "t.json", json.dumps(COLUMNS[shape])))
+    rows, bad = read(table)
+    assert table.columns == ["image_urls", "captions"] and not bad
+    assert [(row["row_id"], row["captions"]) for row in rows] == [(0, "a dog"), (1, "a cat")]
+
+
+def test_lists_of_different_lengths_are_no_columns(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"different lengths \(concepts 2, backgrounds 3\)"):
+        open_table(write(tmp_path / "t.json", '{"concepts": ["dog", "cat"], "backgrounds": ["in a", "on b", "at c"]}'))
 
 
 def test_an_empty_list_has_no_columns_and_no_batches(tmp_path: Path) -> None:
