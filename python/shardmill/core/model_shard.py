@@ -20,7 +20,7 @@ from shardmill.core.permissions import check_model
 from shardmill.core.seeding import rng_of, seed_of
 from shardmill.core.stage import Answer, FollowUp, ModelCall, ModelStage, Reject
 from shardmill.models.contract import CaptionRequest, Model, Reply, TextRequest
-from shardmill.models.registry import open_model
+from shardmill.models.registry import loaded_commits, open_model
 from shardmill.store.cells import Kind, check_cells, decode
 from shardmill.store.journal import Journal, JournalHeader, JournalReader, JournalRecord, read_header, read_kept
 from shardmill.store.leases import Leases, ShardBusy, blocks
@@ -75,6 +75,7 @@ class ModelShard:
         self.own_rows = 0
         self.errors: list[tuple[tuple[int, ...], Exception]] = []
         self.trusted = False
+        self.commits: dict[str, str] = {}
         self.first_rejects = FirstRejects(shard, self.planned.stop_after)
 
     def finish_rows(
@@ -132,6 +133,7 @@ class ModelShard:
                 models.pop(other).close()
             check_model(self.stage.name, self.planned.model)
             models[name] = open_model(self.stage.role, self.planned.model)
+        self.commits = loaded_commits(self.stage.role, self.planned.model)
         return models[name]
 
     def _requests(self, should_stop: Callable[[], bool], rows: bool = True) -> Iterator[Any]:

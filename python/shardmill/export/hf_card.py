@@ -52,14 +52,18 @@ def card(tables: Sequence[CardTable], prompts: Sequence[PromptFile], left_out: M
     stages = stages_of([table.source for table in tables])
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["plain"] = plain
+    entries = [stage_entry(run, stage, shards) for stage in [INGEST, *stages]]
+    commits = {entry["stage"]: entry.get("commits", {}) for entry in entries}
     body = environment.from_string(resource_text(TEMPLATE)).render(
         plan=run.plan,
         version=__version__,
         input_name=Path(run.plan.input.path).name,
         tables=tables,
-        entries=[stage_entry(run, stage, shards) for stage in [INGEST, *stages]],
+        entries=entries,
         models=[
-            (stage, *model_of(run.stage(stage).model, run.stage(stage).fingerprint)) for stage in stages if run.stage(stage).model
+            (stage, *model_of(run.stage(stage).model, run.stage(stage).fingerprint, commits[stage]))
+            for stage in stages
+            if run.stage(stage).model
         ],
         prompts=[(prompt, [(name, prompt_path(name)) for name in prompt.files]) for prompt in prompts],
         left_out=dict(sorted(left_out.items())),
@@ -117,12 +121,20 @@ def stages_of(sources: Sequence[TableRows]) -> list[str]:
     return [stage for stage in run.stages if stage in found]
 
 
-def model_of(spec: Mapping[str, Any], fingerprint: Mapping[str, str]) -> tuple[str, str, str, str]:
-    """Backend, name, revision, and everything else that shapes a model's answers."""
+def model_of(
+    spec: Mapping[str, Any], fingerprint: Mapping[str, str], commits: Mapping[str, Sequence[str]]
+) -> tuple[str, str, str, str]:
+    """Backend, name, revision, and everything else that shapes a model's answers.
+
+    The revision of weights that no commit pins says so, and which commits were loaded (`commits`), as far as that is known.
+    """
     identity = {field.removeprefix("model "): value for field, value in fingerprint.items() if field.startswith("model ")}
     kind = identity.pop("kind", str(spec.get("kind", "")))
     name = str(spec.get("model") or identity.get("model") or kind)
     revision = str(spec.get("revision") or identity.get("revision") or identity.get("version") or "")
+    if unpinned := identity.pop("unpinned", ""):
+        loaded = ", ".join(commit for found in commits.values() for commit in found)
+        revision = f"{revision or unpinned} (unpinned; {f'loaded: {loaded}' if loaded else 'the commit is not known'})"
     return kind, name, revision, json.dumps(identity, ensure_ascii=False)
 
 

@@ -200,6 +200,11 @@ class Model(ABC):
         """
         return {name: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for name, value in settings.items()}
 
+    @classmethod
+    def loaded_commits(cls, **settings: Any) -> dict[str, str]:
+        """The commits of the weights that a model with these settings has loaded, by name; asked once it is loaded."""
+        return {}
+
     @abstractmethod
     def stream(self, requests: Iterable[Any]) -> Iterator[Reply]:
         """Take requests lazily, give one reply to each, in any order.

@@ -99,6 +99,12 @@ def model_identity(role: str, spec: Mapping[str, Any]) -> dict[str, str]:
         raise UserError(_problem(role, spec, model, error)) from error
 
 
+def loaded_commits(role: str, spec: Mapping[str, Any]) -> dict[str, str]:
+    """The commits of the weights that a model of these settings, which is open, has loaded, by name."""
+    model = model_class(role, spec)
+    return model.loaded_commits(**_settings(spec, model))
+
+
 def _settings(spec: Mapping[str, Any], model: type[Model]) -> dict[str, Any]:
     """The settings of a model. Raises TypeError for those that its constructor does not take."""
     settings = {key: value for key, value in spec.items() if key != "kind"}

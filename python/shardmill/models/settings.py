@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -11,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shardmill.models.contract import Model
-from shardmill.models.weights import weights_digest
+from shardmill.models.weights import COMMIT, cached_commit, is_hub_name, weights_digest
 from shardmill.util.errors import UserError, did_you_mean
 
 Settings = TypeVar("Settings", bound="ModelSettings")
@@ -31,17 +30,27 @@ class ModelSettings(BaseModel):
     def identity(self) -> dict[str, str]:
         """What of the settings shapes the results, as text by field; what was left at its default is left out.
 
-        Of weights in a folder also a digest: a revision says which ones they are only for those from the hub.
+        Of weights in a folder also a digest: a revision says which ones they are only for those from the hub. Those that no
+        commit pins are named as `unpinned`: they may be replaced under the same name.
         """
         fields = type(self).model_fields
         shaped = {name: getattr(self, name) for name in self.shaping if getattr(self, name) != fields[name].default}
         plain = self.model_dump(mode="json", include=set(shaped), exclude_none=True)
         found = {name: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for name, value in plain.items()}
         folder = Path(self.model).expanduser()
-        return {**found, "weights": weights_digest(folder)} if self.loaded and folder.is_dir() else found
+        if self.loaded and folder.is_dir():
+            found["weights"] = weights_digest(folder)
+        unpinned = [name for name, revision in self.hub_models().items() if not COMMIT.fullmatch(revision or "")]
+        return {**found, "unpinned": ", ".join(unpinned)} if unpinned else found
 
+    def hub_models(self) -> dict[str, str | None]:
+        """The models that come from the hub, or from a server, each with its revision."""
+        return {self.model: self.revision} if is_hub_name(self.model) else {}
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
+    def loaded_commits(self) -> dict[str, str]:
+        """The commits of the hub's models that were loaded, by name, as far as the local cache knows them."""
+        found = {name: cached_commit(name, revision) for name, revision in self.hub_models().items()} if self.loaded else {}
+        return {name: commit for name, commit in found.items() if commit}
 
 
 class RemoteCodeSettings(ModelSettings):
@@ -68,6 +77,10 @@ class SettingsModel(Model):
     @classmethod
     def identity(cls, **settings: Any) -> dict[str, str]:
         return read_settings(cls.Settings, settings).identity()
+
+    @classmethod
+    def loaded_commits(cls, **settings: Any) -> dict[str, str]:
+        return read_settings(cls.Settings, settings).loaded_commits()
 
 
 def read_settings(settings: type[Settings], given: Mapping[str, Any]) -> Settings:

@@ -99,7 +99,26 @@ def _facts(finished: FinishedShards, steps: list[FlowStep]) -> dict[str, str]:
     hours = sum(gpu_hours(finished, stage) for stage in finished.stages)
     work = sum(made.seconds for shards in finished.manifests.values() for made in shards.values()) / 3600
     facts["work"] = f"{hours:,.2f} GPU-hours" if hours else f"{work:,.2f} CPU-hours"
+    if unpinned := _unpinned_weights(finished):
+        facts["weights that no commit pins"] = unpinned
     return facts
+
+
+def _unpinned_weights(finished: FinishedShards) -> str:
+    """The models whose weights may be replaced under the same name, each with the commits that were loaded, as far as known."""
+    commits: dict[str, set[str]] = {}
+    for stage, shards in finished.manifests.items():
+        for name in finished.run.fingerprint(stage).get("model unpinned", "").split(", "):
+            if name:
+                commits.setdefault(name, set()).update(commit for made in shards.values() if (commit := made.commits.get(name)))
+    return "; ".join(f"{name} ({_loaded(found)})" for name, found in sorted(commits.items()))
+
+
+def _loaded(commits: set[str]) -> str:
+    if not commits:
+        return "unpinned"
+    shown = ", ".join(sorted(commit[:12] for commit in commits))
+    return f"loaded: {shown}" if len(commits) == 1 else f"{len(commits)} different commits were loaded: {shown}"
 
 
 def _verdict(findings: list[QualityFinding]) -> str:

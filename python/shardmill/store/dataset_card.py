@@ -63,12 +63,15 @@ def write_card(
 def stage_entry(run: RunFolder, stage: str, shards: Sequence[int]) -> dict[str, Any]:
     """Yield and reasons of a stage over the shards, and what it was made with."""
     codes: set[str] = set()
+    commits: dict[str, set[str]] = {}
 
     def manifests() -> Iterator[Manifest]:
         for shard in shards:
             manifest = run.manifest(stage, shard)
             if manifest is not None:
                 codes.add(manifest.fingerprint.get("code", ""))
+                for model, commit in manifest.commits.items():
+                    commits.setdefault(model, set()).add(commit)
                 yield manifest
 
     sums = totals(manifests())
@@ -81,6 +84,7 @@ def stage_entry(run: RunFolder, stage: str, shards: Sequence[int]) -> dict[str, 
     }
     if stage != INGEST:
         entry["code"] = sorted(codes)
+        entry["commits"] = {model: sorted(found) for model, found in commits.items()}
         planned = run.stage(stage)
         entry.update(after=planned.after, model=planned.model, options=planned.options, fingerprint=planned.fingerprint)
     return entry

@@ -56,12 +56,14 @@ def finish_shard(
     transformed: pl.DataFrame | None = None,
     round: int = 0,
     fits: Mapping[int, str] | None = None,
+    commits: Mapping[str, str] | None = None,
     current: CurrentPlan | None = None,
 ) -> Manifest:
     """Write and publish the shard from its journals, or from the `transformed` frame of a table stage.
 
-    `own_rows` is how many of its rows this attempt has finished: all of them if not given. `fits` has the digests of the fits
-    that it was made with. `current` is the plan that it works for, with what it knows of it already.
+    `own_rows` is how many of its rows this attempt has finished: all of them if not given. `fits` has the digests of the fits,
+    and `commits` the commits of the weights, that it was made with. `current` is the plan that it works for, with what it knows
+    of it already.
 
     Returns the manifest, which is another attempt's if that one was faster.
 
@@ -102,6 +104,7 @@ def finish_shard(
         elsewhere=0 if own_rows is None else table.height - own_rows,
         fits=fits,
         current=current,
+        commits=commits,
     )
 
 
@@ -130,6 +133,7 @@ def seal(
     usage: Mapping[str, float] | None = None,
     elsewhere: int = 0,
     fits: Mapping[int, str] | None = None,
+    commits: Mapping[str, str] | None = None,
     tidy: bool = True,
     current: CurrentPlan | None = None,
 ) -> Manifest:
@@ -161,6 +165,7 @@ def seal(
         usage=dict(usage or {}),
         elsewhere=elsewhere,
         fits=dict(fits or {}),
+        commits=dict(commits or {}),
         started=_time(started),
         finished=_time(time.time()),
         seconds=seconds,

@@ -37,7 +37,7 @@ class Manifest(BaseModel):
 
     `revision` is that of the planned stage. `usage` is what all attempts paid for the shard's rows; `seconds` are the last
     attempt's, which found `elsewhere` of the rows finished by earlier ones or by other workers. `fits` has the digests of the
-    fits that it was made with, by block.
+    fits that it was made with, by block; `commits` those of the weights that its last attempt loaded from the hub, by model.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -58,6 +58,7 @@ class Manifest(BaseModel):
     revision: Count = 1
     accepted_code: list[str] = Field(default_factory=list)
     fits: dict[Count, Digest] = Field(default_factory=dict)
+    commits: dict[str, Digest] = Field(default_factory=dict)
     round: Count = 0
     usage: dict[str, float] = Field(default_factory=dict)
     seconds: Seconds = 0.0

@@ -23,7 +23,7 @@ from shardmill.models.failures import OUT_OF_MEMORY, failure_message
 from shardmill.models.images import UnreadableImage
 from shardmill.models.loading import device_of, dtype_of, end_tokens_of, loading
 from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
-from shardmill.models.weights import weights_digest
+from shardmill.models.weights import is_hub_name, weights_digest
 from shardmill.util.errors import ModelDied, UserError
 from shardmill.util.signals import stop_requested
 
@@ -63,6 +63,11 @@ class MiniGpt4Settings(ModelSettings):
         if projection.is_file():
             found["projection_sha256"] = sha256(projection.read_bytes()).hexdigest()
         return found
+
+    def hub_models(self) -> dict[str, str | None]:
+        """As for any model, and the vision encoder and projection."""
+        others = (self.vision_encoder, self.projection.partition(":")[0])
+        return {**super().hub_models(), **{name: None for name in others if is_hub_name(name)}}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from shardmill.models.detect.detector import PreparedDetection
 from shardmill.models.detect.grounding_dino import DinoDetector, GroundingDinoSettings
 from shardmill.models.loading import loading
 from shardmill.models.settings import read_settings
+from shardmill.models.weights import is_hub_name
 from shardmill.util.errors import UserError
 
 CONFIGS = {"swin-t": "GroundingDINO_SwinT_OGC.py", "swin-b": "GroundingDINO_SwinB_cfg.py"}
@@ -31,6 +32,11 @@ class GroundingDinoPySettings(GroundingDinoSettings):
     def identity(self) -> dict[str, str]:
         files = {"weights": Path(self.model).expanduser(), "config": Path(self.config).expanduser()}
         return {**super().identity(), **{name: _digest(path) for name, path in files.items() if path.is_file()}}
+
+    def hub_models(self) -> dict[str, str | None]:
+        """The repository of the checkpoint."""
+        repository, colon, _ = self.model.partition(":")
+        return {repository: self.revision} if colon and is_hub_name(repository) else {}
 
 
 def _digest(path: Path) -> str:

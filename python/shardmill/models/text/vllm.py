@@ -24,6 +24,7 @@ from shardmill.models.text.settings import TextSettings
 from shardmill.models.text.vllm_loop import EngineLoop, EngineRejection, EngineRequest
 from shardmill.models.text.vllm_plugin import PARENT
 from shardmill.models.text.vllm_slot import take_engine_slot
+from shardmill.models.weights import is_hub_name
 from shardmill.util.errors import ModelDied, UserError
 
 log = logging.getLogger("shardmill")
@@ -56,6 +57,10 @@ class VllmSettings(RemoteCodeSettings, TextSettings):
         if "trust_remote_code" in self.engine:
             raise ValueError("trust_remote_code is a setting of its own, beside `revision`, and not one under `engine`")
         return self
+
+    def hub_models(self) -> dict[str, str | None]:
+        """As for any model, and the adapter."""
+        return {**super().hub_models(), **({self.lora: None} if self.lora and is_hub_name(self.lora) else {})}
 
     def engine_args(self) -> dict[str, Any]:
         """The arguments of `EngineArgs`, but for those that are left to vLLM."""
