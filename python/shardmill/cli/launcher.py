@@ -23,6 +23,7 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
     from shardmill.util.errors import PlanChanged
 
     while True:
+        finish_ingest(run)
         try:
             result = launch_local(run, workers, view=LiveView(run))
             break
@@ -46,6 +47,14 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
     return 0
 
 
+def finish_ingest(run: RunFolder) -> None:
+    """Cut the shards of the input that are missing, as after an `ingest --redo` that was killed; usually none is."""
+    from shardmill.cli.base import ingest_progress
+    from shardmill.tables.ingest import ingest
+
+    ingest(run, ingest_progress())
+
+
 def launch_on_cluster(
     run: RunFolder, site: str, max_parallel: int | None, shards_per_node: int | None, dry_run: bool, build: bool
 ) -> None:
@@ -59,6 +68,8 @@ def launch_on_cluster(
     from shardmill.util.console import TextConsole
 
     with one_launch_at_a_time(JobsFolder(run)):
+        if not dry_run:
+            finish_ingest(run)
         plan = plan_launch(run, load_site(site), max_parallel=max_parallel, group=shards_per_node)
         TextConsole().print(describe(plan))
         if dry_run:

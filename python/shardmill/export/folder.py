@@ -3,6 +3,7 @@
 export.json            what was exported, from which parts, with the digest of each file; written last
 left_out.jsonl         a line for each row that was left out, with the reason; no file if there is none
 export.progress.jsonl  while the export is made: what it is, and which files are finished
+.exporting.json        while the export is made: the process that makes it
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from shardmill import __version__
+from shardmill.store.exclusive import exclusive
 from shardmill.util.atomic import file_digest, make_folder, replacing, sync_folder
 from shardmill.util.errors import UserError
 
 RECORD, PROGRESS, LEFT_OUT = "export.json", "export.progress.jsonl", "left_out.jsonl"
+LOCK = ".exporting.json"
 SPOOL, MAKING = f".{LEFT_OUT}.part", ".making"
 """Only there while an export is made: the list of rows left out so far, and the folder of unfinished files."""
 
@@ -84,19 +88,29 @@ class ExportFolder:
     progress: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other exports out of the folder until the block ends: each removes what others have left unfinished.
+
+        Raises:
+            UserError: If another export is made there, or it is not a folder.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file; name a folder with --out")
+        with exclusive(self.path / LOCK, f"another export into {self.path} is under way"):
+            yield
+
     def open(self) -> dict[str, Any] | None:
         """Prepare the folder for writing, or return the record of the same export if it is finished.
 
         Raises UserError if the folder holds anything else.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{self.path} is a file; name a folder with --out")
         record = self._finished()
         if record is not None:
             self._tidy()
             return record
         lines = _lines(self.path / PROGRESS)
-        if not lines and self.path.is_dir() and any(path.name != PROGRESS for path in self.path.iterdir()):
+        if not lines and self.path.is_dir() and any(self._is_foreign(path) for path in self.path.iterdir()):
             raise UserError(f"{self.path} holds other files; name an empty or new folder with --out")
         if lines:
             self._check(lines[0])
@@ -109,6 +123,10 @@ class ExportFolder:
         if not self.progress:
             self.left_out.rewind({"bytes": 0, "counts": {}})
         return None
+
+    @staticmethod
+    def _is_foreign(path: Path) -> bool:
+        return path.name != PROGRESS and LOCK not in path.name  # another export may just be trying to get in
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Record durably what is finished."""
@@ -137,7 +155,8 @@ class ExportFolder:
         """Remove what is of no use once the record exists, including what other attempts left."""
         shutil.rmtree(self.path / MAKING, ignore_errors=True)
         for leftover in (self.path / SPOOL, *self.path.glob(".*.tmp"), *self.path.glob("data/.*.tmp"), self.path / PROGRESS):
-            leftover.unlink(missing_ok=True)
+            if LOCK not in leftover.name:
+                leftover.unlink(missing_ok=True)
 
     def _finished(self) -> dict[str, Any] | None:
         try:

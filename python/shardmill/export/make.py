@@ -9,7 +9,7 @@ from typing import Any
 
 from shardmill.core.registry import resolve
 from shardmill.export.folder import LEFT_OUT, ExportFolder, identity_of
-from shardmill.export.formats import choose_tables, find_format
+from shardmill.export.formats import ExportFormat, choose_tables, find_format
 from shardmill.export.options import ExportOptions, Images
 from shardmill.export.rows import TableRows, open_rows
 from shardmill.store.run_folder import RunFolder
@@ -70,20 +70,24 @@ def export(
     digests = {source.table.name: source.digest for source in sources}
     identity = identity_of(format, run.plan.pipeline, digests, options.named(*made_as.options))
     folder = ExportFolder(out or default_folder(run, format, sources), identity)
-    record = folder.open()
-    already = record is not None
-    if record is None:
-        folder.facts["shards"] = {
-            source.table.name: {"used": len(source.shards), "missing": source.missing} for source in sources
-        }
-        folder.facts["seed"] = run.plan.seed
-        try:
-            resolve(made_as.write)(sources if made_as.holds_several else sources[0], folder, options)
-            record = folder.finish()
-        finally:
-            folder.left_out.close()
+    with folder.exclusive():
+        record = folder.open()
+        already = record is not None
+        if record is None:
+            record = _write(made_as, sources, folder, options)
     left_out = folder.path / LEFT_OUT
     return Exported(folder.path, record, already, left_out if left_out.exists() else None)
+
+
+def _write(made_as: ExportFormat, sources: Sequence[TableRows], folder: ExportFolder, options: ExportOptions) -> dict[str, Any]:
+    """Write the files and the record of an export; returns the record."""
+    folder.facts["shards"] = {source.table.name: {"used": len(source.shards), "missing": source.missing} for source in sources}
+    folder.facts["seed"] = sources[0].run.plan.seed
+    try:
+        resolve(made_as.write)(sources if made_as.holds_several else sources[0], folder, options)
+        return folder.finish()
+    finally:
+        folder.left_out.close()
 
 
 def default_folder(run: RunFolder, format: str, sources: Sequence[TableRows]) -> Path:

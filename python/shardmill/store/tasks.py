@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.util.commands import command_line
 from shardmill.util.errors import UserError
 
 
@@ -190,7 +191,7 @@ def board_of(run: RunFolder, stop_after: str | None = None) -> TaskBoard:
         after = {name: source for name, source in after.items() if run.stage(stop_after).name in run.downstream(name)}
     for shard in range(run.num_shards):
         if not run.is_complete(INGEST, shard):
-            raise UserError(f"shard {shard} is not ingested yet; run: shardmill shard {run.plan.input.path} --run {run.path}")
+            raise UserError(f"shard {shard} is not ingested yet; run: {command_line('run', run.path, INGEST)}")
     done: dict[Task, Manifest] = {}
     for shard in range(run.num_shards):
         for stage, source in after.items():

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.store.cells import Kind, dump_cell, parse_list, storable
+from shardmill.store.current_plan import CurrentPlan
 from shardmill.store.finish import ShardCounts, seal
 from shardmill.store.frames import frame_of, write_frame
 from shardmill.store.layout import INGEST_REJECTS, begun_shards
@@ -179,8 +180,9 @@ def _write_shard(run: RunFolder, shard: int, pieces: Iterable[_Piece], report: R
     refused = frame_of(rejects, INGEST_REJECTS)
     try:
         return seal(
-            run, INGEST, shard, attempt, counts, refused, INGEST_REJECTS, source, columns=kinds, started=started, tidy=False
-        )
+            run, INGEST, shard, attempt, counts, refused, INGEST_REJECTS, source, columns=kinds, started=started, tidy=False,
+            current=CurrentPlan(run, INGEST, shard),
+        )  # fmt: skip
     except FileNotFoundError:
         manifest = complete_publication(run.files(INGEST, shard), run.superseded / INGEST)
         if manifest is None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from shardmill.cli.main import cli
 from shardmill.core.planning import accept_code_change, redo
 from shardmill.core.shard_runner import run_shard
 from shardmill.launch.local import LaunchView, launch_local
@@ -16,11 +19,11 @@ from shardmill.store import current_plan, finish
 from shardmill.store.combine import combine
 from shardmill.store.journal import read_records
 from shardmill.store.plan import replace_plan
-from shardmill.store.run_folder import RunFolder
+from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.shard import Shard
-from shardmill.store.tasks import Task
+from shardmill.store.tasks import Task, board_of
 from shardmill.store.verify import check_stage
-from shardmill.util.errors import PlanChanged, UserError
+from shardmill.util.errors import PlanChanged, Stopped, UserError
 from shardmill.util.progress import Progress
 
 MakeRun = Callable[..., RunFolder]
@@ -239,3 +242,33 @@ def test_a_launch_ends_its_workers_when_the_plan_changes_and_the_next_one_goes_o
     assert not result.failed
     calm = make_run("calm", num_shards=2, settings=FEWER)
     assert whole(run, FIRST, SECOND) == whole(calm, FIRST, SECOND)
+
+
+@pytest.mark.parametrize("shards", [None, [1]])
+def test_a_launch_goes_on_after_a_redo_of_ingest_that_was_killed(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, shards: list[int] | None
+) -> None:
+    """Whatever the run was started with: the plan has it all."""
+    run = make_run(seed=7, num_shards=2, min_words=2)
+    before = [run.files(INGEST, shard).part.read_bytes() for shard in range(2)]
+    redo(run, INGEST, shards=shards)
+    launched: list[RunFolder] = []
+
+    def launch(run: RunFolder, *words: object, **named: object) -> None:
+        board_of(run)
+        launched.append(run)
+        raise Stopped("far enough")
+
+    monkeypatch.setattr("shardmill.launch.local.launch_local", launch)
+    done = CliRunner().invoke(cli, ["launch", "negbench", "--run", str(run.path)])
+    assert launched, done.output
+    assert [run.files(INGEST, shard).part.read_bytes() for shard in range(2)] == before
+
+
+def test_a_launch_of_missing_ingest_shards_by_other_means_names_a_command_that_works(run: RunFolder) -> None:
+    redo(run, INGEST)
+    with pytest.raises(UserError, match="is not ingested yet") as error:
+        board_of(run)
+    words = shlex.split(str(error.value)[str(error.value).rindex("shardmill ") :])
+    assert CliRunner().invoke(cli, words[1:]).exit_code == 0
+    assert board_of(run).next() is not None

@@ -19,7 +19,8 @@ from shardmill.cli.main import cli
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.registry import resolve
 from shardmill.export.formats import BUILT_IN, choose_tables
-from shardmill.export.options import size_of
+from shardmill.export.make import export as make_export
+from shardmill.export.options import ExportOptions, size_of
 from shardmill.export.tables import export_tables
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
@@ -229,3 +230,23 @@ def test_exporting_imports_no_library_of_the_readers() -> None:
     code = f"import sys, shardmill.export.make, {modules}; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     assert not loaded & {"pyarrow", "datasets", "webdataset", "pycocotools", "torch", "pandas"}
+
+
+@pytest.mark.parametrize("format", ["csv", "hf", "webdataset"])
+def test_a_second_export_into_a_folder_is_refused_in_a_line_and_the_first_one_is_whole(
+    run: RunFolder, tmp_path: Path, format: str
+) -> None:
+    calm = digests(export(run, format, tmp_path / "calm").record)
+    said: list[str] = []
+
+    def meanwhile(rows: int) -> None:
+        if not said:
+            with pytest.raises(UserError) as refused:
+                export(run, format, tmp_path / "out")
+            said.append(str(refused.value))
+
+    first = make_export(run, format, tmp_path / "out", options=ExportOptions("copy"), report=meanwhile)
+    assert said[0].startswith(f"another export into {tmp_path / 'out'} is under way (process ")
+    assert digests(first.record) == calm and not first.already
+    assert export(run, format, tmp_path / "out").already
+    assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
