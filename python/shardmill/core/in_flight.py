@@ -35,8 +35,15 @@ class InFlightRequest:
     origin: str
     attempt: int = 1
     shortened: bool = False
+    refused: int = 0
+    """Answers that could be read but that `call.check` refused."""
     waiting: list[tuple[Pending, int]] = field(default_factory=list)
     usage: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_given_up(self) -> bool:
+        """The check has refused as many answers as it may."""
+        return self.call.check_retries is not None and self.refused > self.call.check_retries
 
 
 def usage_of(reply: Reply, attempt: int) -> dict[str, float]:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import polars as pl
 from shardmill.core.first_rejects import FirstRejects
 from shardmill.core.in_flight import InFlightRequest, Pending, origin_of, usage_of
 from shardmill.core.permissions import check_model
+from shardmill.core.prompts import Prompt
 from shardmill.core.seeding import rng_of, seed_of
 from shardmill.core.stage import Answer, FollowUp, ModelCall, ModelStage, Reject
 from shardmill.models.contract import CaptionRequest, Model, Reply, TextRequest
@@ -217,12 +219,20 @@ class ModelShard:
 
     def _request(self, origin: str) -> Any:
         in_flight = self.in_flight[origin]
-        seed = seed_of(self.seed, self.stage.seed_label, origin, self.round, in_flight.attempt)
+        seed = self._seed(in_flight)
         asked = in_flight.call.shorter if in_flight.shortened and in_flight.call.shorter else in_flight.call.request
         request = replace(asked, key=origin, seed=seed)
         if in_flight.attempt > 1 and isinstance(request, (TextRequest, CaptionRequest)) and request.sampling.temperature == 0:
             return replace(request, sampling=replace(request.sampling, temperature=SECOND_TEMPERATURE))
         return request
+
+    def _seed(self, in_flight: InFlightRequest) -> int:
+        """The seed of an attempt. A retry gets other examples than the attempt before it, where its prompt has several sets."""
+        drawn = partial(seed_of, self.seed, self.stage.seed_label, in_flight.origin, self.round)
+        seed, chat = drawn(in_flight.attempt), getattr(in_flight.call.request, "chat", None)
+        if in_flight.attempt > 1 and isinstance(chat, Prompt) and chat.bundle(seed) == chat.bundle(drawn(in_flight.attempt - 1)):
+            return seed + 1
+        return seed
 
     def _take_replies(self, replies: Iterable[Reply], should_stop: Callable[[], bool], note_progress: Callable[[], None]) -> None:
         """Take all replies; once the worker is to stop, those that the model still hands out within DRAIN_SECONDS."""
@@ -242,7 +252,8 @@ class ModelShard:
             raise UserError(f"the model gave a reply to {reply.key!r} that was answered already or never sent")
         in_flight.usage.update(usage_of(reply, in_flight.attempt))
         answer = self._judge(in_flight, reply)
-        if answer.problem is not None and reply.finish != "unusable" and in_flight.attempt < self.planned.attempts:
+        may_retry = reply.finish != "unusable" and not in_flight.is_given_up and in_flight.attempt < self.planned.attempts
+        if answer.problem is not None and may_retry:
             in_flight.attempt += 1
             self.again.append(reply.key)
             return
@@ -287,6 +298,7 @@ class ModelShard:
         except Exception as error:
             log.exception("stage %s failed on the answer to %s", self.stage.name, in_flight.origin)
             return replace(failed, problem=STAGE_ERROR, detail=f"{type(error).__name__}: {error}")
+        in_flight.refused += problem is not None
         return replace(failed, value=value, problem=problem, detail="")
 
     def _close_row(self, pending: Pending) -> None:

@@ -105,16 +105,19 @@ class TextStage(ModelStage):
                 f"{did_you_mean(missing[0], known or ())}"
             )
 
-    def text_call(self, *, check: Check | None = None, share: str | None = None, **values: Any) -> ModelCall:
+    def text_call(
+        self, *, check: Check | None = None, share: str | None = None, check_retries: int | None = None, **values: Any
+    ) -> ModelCall:
         """A call with the stage's prompt and these values.
 
         Args:
             check: See `ModelCall`.
             share: See `ModelCall`.
+            check_retries: See `ModelCall`.
             values: The variables of the prompt.
         """
         request = TextRequest(Prompt(self.template, values), self.template.sampling, schema_of(self.answer))
-        return ModelCall(request, check, share)
+        return ModelCall(request, check, share, check_retries=check_retries)
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         return [self.text_call(**{name: row[name] for name in self.reads})]

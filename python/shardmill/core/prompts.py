@@ -184,7 +184,10 @@ class Prompt:
     def task(self) -> str:
         return self.template.header.task
 
+    def bundle(self, seed: int) -> int:
+        """Which set of examples the seed picks."""
+        return seed % len(self.template.prefixes)
+
     def messages(self, seed: int) -> list[dict[str, str]]:
         """The chat; the seed picks the bundle of examples."""
-        prefixes = self.template.prefixes
-        return [*prefixes[seed % len(prefixes)], {"role": "user", "content": self.template.body.render(self.values)}]
+        return [*self.template.prefixes[self.bundle(seed)], {"role": "user", "content": self.template.body.render(self.values)}]

@@ -79,6 +79,7 @@ class ModelCall:
         share: Calls of a shard with the same text here are sent once; their seed comes from this text instead of the row.
         shorter: What to send instead when the token limit has cut the answer.
         whole: The part that can be used of an answer that was cut even so; None if there is none.
+        check_retries: How often it is asked again at most for what `check` says; None: as often as the stage's attempts allow.
     """
 
     request: Request
@@ -86,6 +87,7 @@ class ModelCall:
     share: str | None = None
     shorter: Request | None = None
     whole: Callable[[str], str | None] | None = None
+    check_retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

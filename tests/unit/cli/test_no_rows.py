@@ -39,7 +39,7 @@ def test_every_command_fails_with_the_reason_and_what_to_change(empty_run: RunFo
         if "--json" in command:
             assert "extract_objects rejected all" in json.loads(done.stdout)["no_rows"]
         else:
-            assert "extract_objects rejected all of its 2 rows: no object" in said, (command, said)
+            assert "extract_objects rejected all of its 2 rows: the model named none" in said, (command, said)
             assert "extract_objects --redo" in said and "rejects.csv" in said, (command, said)
     assert not (run / "datasets").exists()
 

@@ -13,6 +13,7 @@ from shardmill.core.model_stages import TextStage
 from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.registry import find_pipeline, stage_class
 from shardmill.util.errors import UserError
+from shardmill.util.resources import resource_path
 
 STAGES = [kind for each in find_pipeline("negbench").stages if issubclass(kind := stage_class("negbench", each), TextStage)]
 
@@ -33,6 +34,19 @@ def test_all_that_is_the_same_for_every_row_comes_first(stage: type[TextStage]) 
     chats = [Prompt(template, {**values, "caption": caption, "sentence": caption}).messages(0) for caption in ("first", "second")]
     assert chats[0][:-1] == chats[1][:-1]
     assert chats[0][0]["role"] == "system" and chats[0][-1]["role"] == "user"
+
+
+TEMPLATES = resource_path("templates/recaption/perspectives.yaml").parents[1]
+NAMES = sorted(path.relative_to(TEMPLATES).with_suffix("").as_posix() for path in TEMPLATES.glob("*/**/*.md"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_set_of_examples_ends_with_an_empty_or_odd_answer(name: str) -> None:
+    """Small models copy the last example."""
+    for bundle in load_template(name).header.bundles:
+        last = bundle[-1].answer
+        assert all(value not in ([], "", {}) for value in last.values()), last
+        assert last.get("verdict", "pass") in ("pass", "yes"), last
 
 
 def test_a_seed_picks_one_of_the_bundles() -> None:

@@ -96,6 +96,17 @@ def test_the_result_is_the_same_for_any_number_of_shards(make_run: MakeRun, scri
     assert files[0] == files[1] == files[2]
 
 
+def test_an_answer_of_no_objects_is_asked_again_once_with_other_examples(
+    run: RunFolder, scripted: type[Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(scripted, lambda request, answer: Reply(request.key, '{"objects": []}'))
+    manifest = run_shard(run, "extract_objects", 0)
+    assert manifest.reasons == {"the model named none": manifest.rows_in}
+    assert manifest.usage["requests"] == 2 * manifest.rows_in and rejects(run, 0)[0]["raw"] == '{"objects": []}'
+    bundles = {key: [seed % 3 for seed in seeds] for key, seeds in scripted.seeds.items()}
+    assert all(first != second for first, second in bundles.values())
+
+
 def test_a_malformed_answer_is_asked_again_with_another_seed(run: RunFolder, scripted: type[Scripted]) -> None:
     def once_wrong(request: TextRequest, answer: str) -> Reply:
         return Reply(request.key, answer if len(scripted.seeds[request.key]) > 1 else "{oops")
@@ -333,7 +344,13 @@ def test_one_odd_shard_loses_nothing_when_most_replies_fail_in_turn(run: RunFold
     behave(scripted, lambda request, answer: kinds[request.seed % len(kinds)](request, answer))
     manifest = run_shard(run, "extract_objects", 2)
     assert manifest.conserved() and manifest.rows_out > manifest.rejected
-    assert set(manifest.reasons) <= {"no object", "malformed answer", "cut by the token limit", "engine failed"}
+    assert set(manifest.reasons) <= {
+        "no object",
+        "the model named none",
+        "malformed answer",
+        "cut by the token limit",
+        "engine failed",
+    }
 
 
 def test_a_bad_table_stage_publishes_nothing(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_a_rejected_row_is_shown_with_its_reason(tmp_path: Path) -> None:
     path.write_text("caption\nThe meaning of true happiness\n")
     row = preview("extract_objects", path)[0]
     assert row.rejected
-    assert row.steps[-1].result.rows[0]["reason"] == "no object"
+    assert row.steps[-1].result.rows[0]["reason"] == "the model named none"
 
 
 def test_an_image_stage_shows_what_was_looked_for(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_rows_of_a_shard_under_way_are_in_the_journal_or_waiting(make_run: MakeR
         run_shard(run, "extract_objects", 0, should_stop=lambda: next(looks) > 24)
     assert outcome_of(run, 0, "extract_objects").outcome == "in the journal"
     assert outcome_of(run, 0, "extract_objects").rows == [{"objects": ["dog", "beach", "ball"]}]
-    assert outcome_of(run, 7, "extract_objects").rows[0]["reason"] == "no object"
+    assert outcome_of(run, 7, "extract_objects").rows[0]["reason"] == "the model named none"
     assert outcome_of(run, 54, "extract_objects").outcome == "waiting"
     assert outcome_of(run, 54, "propose_negatives").outcome == "not reached"
 
