@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from shardmill.models.failures import failure_message
+from shardmill.models.failures import failure_message, is_permanent, logged_cause, startup_remedy
 from shardmill.models.servers import Announcement, Server
 from shardmill.models.text.vllm_plugin import PR_SET_PDEATHSIG
 from shardmill.util.errors import UserError
@@ -64,6 +64,7 @@ class ServerSupervisor:
     key: str = field(default_factory=lambda: os.environ.get("SHARDMILL_API_KEY") or secrets.token_urlsafe(24), repr=False)
     healthy: bool = field(default=False, init=False)
     failed_starts: int = field(default=0, init=False)
+    _log_start: int = field(default=0, init=False)
 
     def __call__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +111,7 @@ class ServerSupervisor:
     def _start(self, port: int) -> subprocess.Popen[bytes]:
         environment = {**self.environment, "VLLM_API_KEY": self.key}
         with open(self.log, "ab") as output:
+            self._log_start = output.tell()
             return subprocess.Popen(
                 self.command(port),
                 stdout=output,
@@ -131,6 +133,11 @@ class ServerSupervisor:
 
     def _give_up_or_wait(self) -> None:
         self.failed_starts += 1
+        cause = logged_cause(self.log, self._log_start)
+        if is_permanent(cause):
+            raise UserError(
+                f"the server of {self.model} cannot start: {cause}{startup_remedy(cause)}; the whole log is {self.log}"
+            )
         if self.failed_starts >= MAX_STARTS:
             cause = failure_message(
                 f"the server of {self.model}", f"started {self.failed_starts} times and never answered", self.log

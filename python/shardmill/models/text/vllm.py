@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import queue
 import time
@@ -17,7 +18,15 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from shardmill.models.contract import Reply, Request, TextRequest, Usage
-from shardmill.models.failures import OUT_OF_MEMORY, failure_message
+from shardmill.models.failures import (
+    ELSEWHERE,
+    MAX_CAUSE,
+    failure_message,
+    is_permanent,
+    log_size,
+    logged_cause,
+    startup_remedy,
+)
 from shardmill.models.settings import RemoteCodeSettings, SettingsModel, read_settings, require_model
 from shardmill.models.text.schemas import choices_of, closed_schema, make_probe
 from shardmill.models.text.settings import TextSettings
@@ -28,6 +37,10 @@ from shardmill.models.weights import is_hub_name
 from shardmill.util.errors import ModelDied, UserError
 
 log = logging.getLogger("shardmill")
+
+CACHE_SIZES = {"gpu_memory_utilization", "kv_cache_memory_bytes"}
+"""Engine arguments that say how much memory to use."""
+FREE_SHARE = 0.8
 
 
 class VllmSettings(RemoteCodeSettings, TextSettings):
@@ -97,11 +110,11 @@ class VllmModel(SettingsModel):
         if unknown:
             raise UserError(f"vLLM has no engine argument {unknown[0]!r}; see the settings under `engine:` of the model")
         lora = LoRARequest("adapter", 1, self.settings.lora) if self.settings.lora else None
-        started = time.monotonic()
+        started, logged = time.monotonic(), log_size()
         try:
             self._loop = EngineLoop(lambda: _build(arguments), self.settings.stall_minutes * 60, lora)
         except Exception as error:
-            raise _startup_error(self.settings.model, error) from error
+            raise _startup_error(self.settings.model, error, logged) from error
         engine = self._loop.engine
         self._tokenizer = engine.get_tokenizer()
         self._max_model_len = engine.model_config.max_model_len
@@ -240,11 +253,24 @@ def _build(arguments: dict[str, Any]) -> Any:
     from vllm.v1.engine.llm_engine import LLMEngine
 
     gpus = 0 if current_platform.is_cpu() else current_platform.device_count()
+    if current_platform.is_cpu() and not CACHE_SIZES & arguments.keys() and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        arguments = {**arguments, "gpu_memory_utilization": _free_share()}
     return LLMEngine.from_engine_args(EngineArgs(**{"tensor_parallel_size": max(gpus, 1), **arguments}))
 
 
-def _startup_error(model: str, error: Exception) -> Exception:
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, (ValueError, OSError)) and not any(sign in text for sign in OUT_OF_MEMORY):
-        return UserError(f"vLLM cannot load {model}: {' '.join(str(error).split())[:600]}")
-    return ModelDied(failure_message(f"the vLLM engine of {model}", text))
+def _free_share() -> float:
+    """The share of the machine's memory that an engine on a CPU is given: what is free, less some for the rest of the worker."""
+    import psutil  # comes with vLLM
+
+    memory = psutil.virtual_memory()
+    return max(0.01, math.floor(100 * FREE_SHARE * memory.available / memory.total) / 100)
+
+
+def _startup_error(model: str, error: Exception, logged: int) -> Exception:
+    """What to raise for an engine that could not start; `logged` is how long the worker's log was before it tried."""
+    cause = " ".join(f"{type(error).__name__}: {error}".split())
+    if any(sign in cause for sign in ELSEWHERE):
+        cause = logged_cause(start=logged) or cause
+    if is_permanent(cause):
+        return UserError(f"vLLM cannot load {model}: {cause[:MAX_CAUSE]}{startup_remedy(cause)}")
+    return ModelDied(failure_message(f"the vLLM engine of {model}", cause))
