@@ -47,7 +47,8 @@ class Scripted(Model):
         for request in requests:
             type(self).asked[request.chat.values["caption"]] += 1
             type(self).seeds.setdefault(request.key, []).append(request.seed)
-            answer = json.dumps(extract_objects(request.chat.values, Random(request.seed)))
+            objects = extract_objects(request.chat.values, Random(request.seed))["objects"]
+            answer = json.dumps({"objects": objects or ["not in the caption"]})
             flight.append(type(self).behave(request, answer))
             if len(flight) >= 10:
                 yield flight.pop(rng.randrange(len(flight)))

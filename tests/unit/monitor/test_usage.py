@@ -49,7 +49,7 @@ def run(make_run: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, tmp
     path = tmp_path / "counting.yaml"
     price = "{prompt: 2, cached_prompt: 0.5, completion: 10, gpu_hour: 3600}"
     path.write_text(f"role: text\nkind: counting\nresources: {{gpus_per_worker: 1}}\nprice: {price}")
-    return make_run(settings=[f"{STAGE}.model={path}"])
+    return make_run(settings=[f"{STAGE}.model={path}", f"{STAGE}.attempts=1"])
 
 
 def of(run: RunFolder) -> StageStatus:
