@@ -11,7 +11,7 @@ from shardmill.models.text.vllm import _startup_error
 from shardmill.util.errors import ModelDied, UserError
 
 ELSEWHERE = RuntimeError("Engine core initialization failed. See root cause above. Failed core proc(s): {}")
-MEMORY = "ValueError: Available memory on node 0 (3.1/23.4 GiB) on startup is less than desired CPU memory utilization (0.9, 21.1 GiB)."
+MEMORY = "ValueError: Available memory on node 0 (3.1/23.4 GiB) is less than desired CPU memory utilization (0.9)."
 
 
 def log_of(path: Path, *errors: str) -> Path:
