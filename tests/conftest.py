@@ -19,7 +19,7 @@ CAPTIONS = [
     "Children fly a kite in the park near a tree.",
     "A white boat near the pier at sunset",
     "A woman in a hat reads a book on a bench.",
-    "The meaning of true happiness",
+    "The joy of it all",
     'A sign that says "stop", next to a fire hydrant',
     "A horse and a cow in a field,\nbehind a fence",
     "None",

@@ -16,7 +16,7 @@ from shardmill.store.run_folder import RunFolder
 @pytest.fixture
 def empty_run(make_run: Callable[..., RunFolder], tmp_path: Path) -> RunFolder:
     """A run whose captions name no thing."""
-    table = write_captions(tmp_path / "abstract.csv", ["The meaning of true happiness", "The joy of it all", ""])
+    table = write_captions(tmp_path / "abstract.csv", ["The joy of a long weekend", "The joy of it all", ""])
     return make_run(input=table, num_shards=2)
 
 

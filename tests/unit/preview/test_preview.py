@@ -82,7 +82,7 @@ def test_answers_that_were_asked_again_are_shown_in_turn(captions_csv: Path, mon
 
 def test_a_rejected_row_is_shown_with_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text("caption\nThe meaning of true happiness\n")
+    path.write_text("caption\nThe joy of it all\n")
     row = preview("extract_objects", path)[0]
     assert row.rejected
     assert row.steps[-1].result.rows[0]["reason"] == "the model named none"
