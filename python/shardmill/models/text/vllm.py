@@ -260,7 +260,7 @@ def _build(arguments: dict[str, Any]) -> Any:
 
 def _free_share() -> float:
     """The share of the machine's memory that an engine on a CPU is given: what is free, less some for the rest of the worker."""
-    import psutil  # comes with vLLM
+    import psutil
 
     memory = psutil.virtual_memory()
     return max(0.01, math.floor(100 * FREE_SHARE * memory.available / memory.total) / 100)
