@@ -8,6 +8,7 @@ from functools import lru_cache
 from shardmill.language.general_english import general_lexicon
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import singular
+from shardmill.language.physical_nouns import physical_nouns
 from shardmill.language.visibility import THINGS, is_known
 from shardmill.language.word_lists import word_lists, word_set
 
@@ -22,6 +23,7 @@ _NAMED_KINDS = _LISTS.words("named_kinds")
 _ACRONYMS = _LISTS.words("acronyms")
 # Digits that belong to a kind of thing: "1950s car", "3d printer", "18-wheeler".
 _NUMBERED = re.compile(r"(?:1[89]\d\d|20\d\d|\d0)s|[234]d|mp[34]|4x4|\d{1,2}-[a-z]+(?:-[a-z]+)*", re.IGNORECASE)
+_LOWER_WORD = re.compile(r"(?<![\w'’-])[a-z]{2,}(?![\w'’-])")
 _SMALL_WORDS = word_set("a an the of in on at and with for to from by de la")
 
 
@@ -57,6 +59,37 @@ def is_common(word: str) -> bool:
     if any(is_known(each) or each in THINGS or each in general_lexicon() for each in (low, singular(low))):
         return True
     return "-" in low.strip("-") and all(part and is_common(part) for part in low.split("-"))
+
+
+def capitalized(text: str) -> str:
+    """A text in lower case with the capitals of its proper names, nationalities and acronyms: "a Christmas tree", "an SUV"."""
+    return _LOWER_WORD.sub(lambda match: _with_capitals(match.group()), text)
+
+
+def _with_capitals(word: str) -> str:
+    if word in _ACRONYMS and word.isalpha():
+        return word.upper()
+    return word.capitalize() if is_proper(word) else word
+
+
+@lru_cache(maxsize=1 << 16)
+def is_proper(word: str) -> bool:
+    """Whether English has a word in lower case with a capital alone: a name, a nationality, a feast."""
+    general = general_lexicon()
+    if word in _NAMED_KINDS:
+        return True
+    if len(word) < 3:
+        return False
+    if word in general or is_known(word) or word in THINGS or singular(word) in physical_nouns():
+        return False
+    return general.get(word.capitalize(), "")[:3] in ("NNP", "JJ")
+
+
+@lru_cache(maxsize=1 << 16)
+def is_plain(word: str) -> bool:
+    """Whether English has a word in lower case, and as no name: it may lose its capital within a sentence."""
+    general = general_lexicon()
+    return (word in general or is_known(word)) and not general.get(word.capitalize(), "").startswith("NNP")
 
 
 def _names_a_kind(word: str, alone: bool) -> bool:

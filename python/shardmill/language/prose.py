@@ -18,6 +18,7 @@ _PERSONS = _LISTS.words("persons")
 _VISUAL = _LISTS.words("visual")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|'[a-z]+|[.!?:$]")
 _QUOTED = re.compile(r'["“][^"”]{1,200}["”]')
+_BEGINS = _LISTS.words("begins")
 _FIRST_WORDS = 5
 """An idea that a caption is about is named this early."""
 _MAX_CHARS = 400
@@ -37,6 +38,7 @@ def prose_problem(caption: str) -> str | None:
         return "advice"
     if addressed and (modal or not _ABILITIES.isdisjoint(words)):
         return "advice"
-    if modal or not _REPORTS.isdisjoint(words):
+    # Who describes a picture begins with what it shows: "a man who will".
+    if words[0] not in _BEGINS and (modal or not _REPORTS.isdisjoint(words)):
         return "headline"
     return "idea" if not _IDEAS.isdisjoint(words[:_FIRST_WORDS]) else None

@@ -9,6 +9,7 @@ from functools import lru_cache
 import polars as pl
 
 from shardmill.language.nouns import with_article
+from shardmill.language.proper_names import capitalized
 
 CELLS = ("both", "first_only", "second_only", "neither")
 """The four cells of the truth table over two objects (X, Y); exactly one is true of any picture."""
@@ -76,7 +77,7 @@ def phrases(names: pl.Series) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "name": values,
-            "phrase": [with_article(name) for name in values],
+            "phrase": [with_article(capitalized(name)) for name in values],
             "quoted": [json.dumps(name, ensure_ascii=False) for name in values],
         },
         schema={"name": pl.String, "phrase": pl.String, "quoted": pl.String},

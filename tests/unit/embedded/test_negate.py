@@ -55,7 +55,7 @@ def test_every_caption_object_and_form_passes_the_checker(negative: str, wanted:
 def test_cues_vary_and_none_dominates(wanted: str) -> None:
     texts = [negated("a dog on a sofa", ["dog", "sofa"], "cat", wanted, seed) for seed in range(400)]
     cues = Counter(cue(text, "cat") for text in texts)
-    assert len(cues) >= 8
+    assert len(cues) >= 5
     assert cues.most_common(1)[0][1] < 0.5 * len(texts)
 
 
@@ -97,14 +97,16 @@ def test_names_and_acronyms_keep_their_capitals() -> None:
         ("a photo of <PERSON> and <PERSON>", "a photo of a person and another person"),
         ("the <PERSON> house", "the person house"),
         ("  “A dog &amp; a cat.” ", "A dog & a cat"),
-        ("A street with no cars", None),
-        ("A man who doesn’t smile", None),
+        ("A street with no cars", "A street with no cars"),
+        ("A DOG SLEEPS IN BOSTON", "a dog sleeps in Boston"),
+        ("a frog , singing on a princess 's christmas tree", "a frog, singing on a princess's Christmas tree"),
+        ("kites over a beach ... # sunset - 14600135", "kites over a beach sunset"),
         ("dog_1.jpg on https://example.org", None),
         ("A leafless tree beside a stainless steel sink", "A leafless tree beside a stainless steel sink"),
         ("📷 <b>Sunrise</b> at the beach 🌅 with my dog", "Sunrise at the beach with my dog"),
         ("HUGE SALE ON DOGS", None),
         ("犬とソファ dog", None),
-        ("dog " * 41, None),
+        ("dog " * 61, None),
     ],
 )
 def test_captions_are_cleaned_or_refused(caption: str, text: str | None) -> None:

@@ -13,7 +13,7 @@ from shardmill.language.prose import prose_problem
         ("discover the joy of baking with children", "advice"),
         ("you can keep any fish in your pond", "advice"),
         ("the bridge will be closed through friday", "headline"),
-        ("farmer claims the wolves are back in the valley", "headline"),
+        ("farmer claims that wolves are back in the valley", "headline"),
         ("the secret of a happy cat", "idea"),
     ],
 )
@@ -29,6 +29,9 @@ def test_text_that_shows_nothing_is_told_by_kind(caption: str, problem: str) -> 
         "you can see the ocean from the kitchen",
         "an advice column on a wooden table, what a mess",
         "make this quilt",
+        "A mule refuses to go on",
+        "a shelf that holds more pots than it should",
+        "A girl cannot reach the jar",
         "a train makes its way through a valley",
         "a skateboarder does a trick",
         "what looks like a red barn in a field",

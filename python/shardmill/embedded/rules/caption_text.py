@@ -1,4 +1,4 @@
-"""Which captions a sentence can be built around: clean, short English prose without a negation of its own."""
+"""Which captions a sentence can be built around: clean, short English prose."""
 
 from __future__ import annotations
 
@@ -18,19 +18,28 @@ from shardmill.language.function_words import (
 )
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import is_mass, is_plural
+from shardmill.language.proper_names import capitalized, is_plain
 from shardmill.language.scopes import scopes
 from shardmill.language.word_lists import word_set
 
-_MAX_WORDS = 40
+_MAX_WORDS = 60
 _QUOTES = "\"'\u2018\u2019\u201c\u201d"
 _PERSON = re.compile(r"<person>", re.IGNORECASE)
 _WORD = re.compile("[\\w'\u2019-]+")
 _DEBRIS = re.compile(
-    r"https?:|www\.|\.(?:jpe?g|png|gif|com|org|net)\b|[|#@©®™{}\[\]<>=\\]|\d{5,}|\.\.\.|…|"
-    r"\b(?:stock (?:photo|image|vector|illustration)|royalty|shutterstock|getty|alamy|free download|wallpapers?|clip ?art|"
-    r"pinterest|image \d+|photo \d+|\d+ of \d+|price|sale|buy|coupon|hd|4k|1080p?)\b",
+    r"https?:|www\.|\.(?:jpe?g|png|gif|com|org|net)\b|[|@{}\[\]<>=\\]|"
+    r"\b(?:royalty|shutterstock|getty|alamy|free download|clip ?art|"
+    r"pinterest|image \d+|photo \d+|\d+ of \d+|prices?|coupon)\b|(?<!for )(?<!on )\bsale\b(?! -)",
     re.IGNORECASE,
 )
+# Marks, numbers of pictures and sizes of screens, which a caption reads as well without.
+_CLUTTER = re.compile(
+    r"(?: - )?\b\d{5,}\b|[#©®™*~]|\b(?:hd|4k|1080p?)\b|\bstock (?:photos?|images?|(?=vector))|(?<= )- \d+ of \d+\b|\.{2,}|…|--+",
+    re.IGNORECASE,
+)
+_BEFORE_MARK = re.compile(r" (?=[,.;:!?](?:\s|$)|['’]s\b)()")
+_SHOUTED = 0.5
+"""A caption with a larger share of capitals than this is written in capitals."""
 _DECORATION = re.compile("</?\\w+>|[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 _NEGATION = re.compile("\\b(?:no|not|none|never|nor|neither|without|nothing)\\b|n['\u2019]t\\b", re.IGNORECASE)
 _CLOSED = DETERMINERS | PREPOSITIONS | JOINS | PRONOUNS | ADVERBS | {"and", "or", "of"}
@@ -50,16 +59,21 @@ _NOT_VERBS = word_set("glasses jeans pants its his hers less across towards news
 
 
 def usable(caption: str) -> str | None:
-    """The caption, cleaned and without its full stop; None if no sentence can be built around it."""
+    """The caption, cleaned and without its full stop, never in capitals; None if no sentence can be built around it."""
     text = " ".join(_DECORATION.sub("", _with_persons(unescape(caption))).split())
-    text = text.strip(_QUOTES + " ").rstrip(".!?,;: -").strip()
+    text = " ".join(_CLUTTER.sub(" ", text).split())
+    text = _BEFORE_MARK.sub("", text).strip(_QUOTES + " ").rstrip(".!?,;: -").strip()
     words = _WORD.findall(text)
-    if not 2 <= len(words) <= _MAX_WORDS or _DEBRIS.search(text) or text.isupper():
+    if not 2 <= len(words) <= _MAX_WORDS or _DEBRIS.search(text):
         return None
+    if sum(map(str.isupper, text)) > _SHOUTED * sum(map(str.isalpha, text)):
+        text = text.lower()
+    if text.islower():
+        text = capitalized(text)
     plain = sum(letter.isascii() and (letter.isalpha() or letter == " ") for letter in text)
     if plain < 0.85 * len(text):
         return None
-    return None if _negates(text) else text
+    return text
 
 
 def lower_first(text: str) -> str:
@@ -68,7 +82,7 @@ def lower_first(text: str) -> str:
     if first is None or not first[0].istitle():
         return text
     word = first[0].lower()
-    known = word in _OPENERS or word in VERBS or lexicon().exact(word) is not None
+    known = word in _OPENERS or word in VERBS or lexicon().exact(word) is not None or is_plain(word)
     second = _WORD.search(text, first.end())
     named = second is not None and second[0].istitle() and word not in _CLOSED
     return text[:1].lower() + text[1:] if known and not named else text
@@ -78,7 +92,7 @@ def kind(text: str) -> str:
     """ "clause" for a whole sentence, "phrase" for a noun phrase with its article, "any" where it is not sure which."""
     words = [word.lower() for word in _WORD.findall(text)]
     whole = words[0] in _DETERMINED or words[0] == "there" or is_plural(words[0]) or is_mass(words[0])
-    if not whole or re.search(r"[.!?;:]\s", text):
+    if not whole or re.search(r"[.!?;:]\s", text) or _negates(text):
         return "any"
     main = next((at for at, word in enumerate(words) if word in _SUBORDINATES), len(words))
     if any(_finite(words[at], words[at - 1]) for at in range(1, main)):

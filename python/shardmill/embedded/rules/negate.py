@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shardmill.embedded.rules.caption_text import kind, lower_first, usable
-from shardmill.embedded.rules.phrases import after_not, as_plural, bare, be, capital, joined, patterns
+from shardmill.embedded.rules.phrases import after_not, bare, be, capital, joined, patterns
 from shardmill.language.nouns import is_mass, is_plural, plural, with_article
 from shardmill.language.polarity import check_negated, form
+from shardmill.language.proper_names import capitalized
 
 _MAX_OBJECTS = 3
 _PLURAL_SHARE = 0.35
@@ -47,13 +48,13 @@ def _shuffled(wanted: str, suits: str, rng: random.Random) -> list[str]:
 
 
 def _of_objects(objects: Sequence[str], negative: str) -> str:
-    named = [with_article(name) for name in objects if name != negative][:_MAX_OBJECTS]
+    named = [with_article(capitalized(name)) for name in objects if name != negative][:_MAX_OBJECTS]
     return capital(joined(named, "and"))
 
 
 def _in_number(name: str, rng: random.Random) -> str:
     """The object, now and then in the plural: "no dogs" is said as readily as "no dog"."""
-    name = bare(name)
+    name = capitalized(bare(name))
     countable = not is_plural(name) and not is_mass(name)
     return plural(name) if rng.random() < _PLURAL_SHARE and countable else name
 
@@ -66,8 +67,6 @@ def _words(base: str, name: str) -> dict[str, str]:
         "Object": capital(with_article(name)),
         "any": after_not(name),
         "bare": name,
-        "many": as_plural(name),
         "is": be(name),
         "isnt": f"{be(name)}n't",
-        "appears": "appear" if is_plural(name) else "appears",
     }

@@ -10,6 +10,7 @@ from typing import Any
 from shardmill.embedded.rules.phrases import bare, be, capital, joined, patterns
 from shardmill.language.nouns import with_article
 from shardmill.language.polarity import NEGATION_FIRST, check_polarity, form, new_objects
+from shardmill.language.proper_names import capitalized
 from shardmill.language.relations import mentions
 
 _MEDIUM = re.compile(r"\b(image|photo|picture|video|clip|photograph)\b", re.IGNORECASE)
@@ -97,14 +98,15 @@ def _medium(sentence: str, objects: Iterable[str]) -> str:
 
 
 def _words(names: Sequence[str], objects: Mapping[str, bool], medium: str) -> dict[str, str]:
-    yes = [with_article(name) for name in names if objects[name]]
-    denied = [bare(name) for name in names if not objects[name]]
+    yes = [with_article(capitalized(name)) for name in names if objects[name]]
+    denied = [capitalized(bare(name)) for name in names if not objects[name]]
     no = [with_article(name) for name in denied]
     are = "are" if len(yes) > 1 else be("".join(yes))
     return {
         "yes": joined(yes, "and"),
         "Yes": capital(joined(yes, "and")),
         "are": are,
+        "there_is": be(yes[0]) if yes else "is",
         "appear": "appear" if are == "are" else "appears",
         "no": joined(no, "or"),
         "nor": joined(no, "nor"),
