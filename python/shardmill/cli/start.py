@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
 if TYPE_CHECKING:
+    from shardmill.store.plan import Plan
     from shardmill.store.run_folder import RunFolder
 
 accept_code_option = click.option(
@@ -77,7 +79,7 @@ def launch(
     if accept_code_change:
         accept_changes(resume(folder, pipeline))
     if input is not None:
-        run = start(folder, pipeline, input, options)
+        run = start(folder, pipeline, input, options, lambda plan: check_place(plan, site, workers))
     else:
         refuse_new_run_options(ctx, folder, options, redo)
         run = resume(folder, pipeline)
@@ -100,13 +102,27 @@ def allow_site(run: RunFolder, site: str) -> None:
     remember_code(run.path, code_of(run.plan))
 
 
-def start(folder: Path, pipeline: str, input: Path, options: dict[str, Any]) -> RunFolder:
+def check_place(plan: Plan, site: str, workers: int) -> None:
+    """Raises UserError if this machine or the site has not what the plan needs: before there is a folder with a plan for it."""
+    if site == "local":
+        from shardmill.launch.local import gpu_shares
+
+        gpu_shares(plan, workers)
+    else:
+        from shardmill.launch.site import load_site
+
+        load_site(site).check(plan)
+
+
+def start(
+    folder: Path, pipeline: str, input: Path, options: dict[str, Any], check: Callable[[Plan], object] = lambda plan: None
+) -> RunFolder:
     """Start a run of `input`; an existing run is checked to be the same, and its ingest is finished."""
     from shardmill.core.planning import start_run
     from shardmill.store.no_rows import check_rows
     from shardmill.store.run_folder import INGEST
 
-    run = start_run(folder, new_run(input, pipeline, options), ingest_progress())
+    run = start_run(folder, new_run(input, pipeline, options), ingest_progress(), check)
     for note in run.plan.input.notes:
         print_note(f"{input}: {note}")
     note_missing_images(run)

@@ -105,9 +105,18 @@ class NewRun:
         )
 
 
-def start_run(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> RunFolder:
-    """Plan a run and ingest its input; with the run there already, check that it is the same and finish its ingest."""
+def start_run(
+    folder: Path,
+    new: NewRun,
+    progress: Callable[[ImportProgress], None] | None = None,
+    check: Callable[[Plan], object] = lambda plan: None,
+) -> RunFolder:
+    """Plan a run and ingest its input; with the run there already, check that it is the same and finish its ingest.
+
+    `check` raises UserError for a plan that cannot be carried out where it is to be; then nothing is written.
+    """
     plan = make_plan(folder, new, progress)
+    check(plan)
     allow_models(stage.model for stage in plan.stages)
     create_plan(folder, plan)
     remember_code(folder, code_of(load_plan(folder)))

@@ -17,6 +17,7 @@ from shardmill.launch.gpus import share_of, visible_gpus
 from shardmill.launch.supervisor import End, WorkerSupervisor
 from shardmill.launch.worker_process import WorkerSpec
 from shardmill.store.jobs import Failure, JobsFolder
+from shardmill.store.plan import Plan
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.store.tasks import Task, TaskBoard, board_of
@@ -137,7 +138,7 @@ def launch_local(run: RunFolder, workers: int, *, view: LaunchView | None = None
 
 def worker_specs(run: RunFolder, workers: int) -> list[WorkerSpec]:
     """What each worker gets: its share of the cores and GPUs, and a log for each task."""
-    logs, shares = TaskLogs(run), gpu_shares(run, workers)
+    logs, shares = TaskLogs(run), gpu_shares(run.plan, workers)
     cores = len(os.sched_getaffinity(0)) // len(shares)
     common = {"OMP_NUM_THREADS": str(max(cores, 1)), **os.environ}
     return [
@@ -146,13 +147,13 @@ def worker_specs(run: RunFolder, workers: int) -> list[WorkerSpec]:
     ]
 
 
-def gpu_shares(run: RunFolder, workers: int) -> list[tuple[str, ...]]:
+def gpu_shares(plan: Plan, workers: int) -> list[tuple[str, ...]]:
     """The GPUs of each worker, as many as the stage that needs most; fewer than `workers` if there are too few GPUs.
 
     Raises:
         UserError: If there are too few for one worker.
     """
-    each = max(stage.resources.gpus_per_worker for stage in run.plan.stages)
+    each = max(stage.resources.gpus_per_worker for stage in plan.stages)
     if not each:
         return [()] * workers
     gpus = visible_gpus()

@@ -175,3 +175,14 @@ def test_a_disk_that_fills_up_stops_a_stage_and_with_room_the_bytes_are_the_same
         run_shard(run, "extract_objects", shard)
         assert run.files("extract_objects", shard).part.read_bytes() == calm.files("extract_objects", shard).part.read_bytes()
         assert not run.files("extract_objects", shard).temporaries()
+
+
+def test_a_run_that_cannot_be_carried_out_here_leaves_no_plan_behind(
+    refused: EngineRejected, captions_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    command = ("launch", "negbench", "--input", captions_csv, "--run", tmp_path / "run", "--num-shards", "1")
+    assert "the site file" in refused(*command, "--site", tmp_path / "none.yaml")
+    assert not (tmp_path / "run").exists()
+    assert "needs 1 GPUs and this machine shows 0" in refused(*command, "--model", "owlvit-base")
+    assert not (tmp_path / "run").exists()
