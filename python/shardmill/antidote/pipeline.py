@@ -24,4 +24,12 @@ PIPELINE = Pipeline(
     prompts="shardmill.antidote.exports:prompts",
     commands=("shardmill.antidote.commands:cpbench",),
     samples={"antidote": "antidote.json"},
+    originals={
+        "scene_caption": ("caption",),
+        "absent": ("no-exist",),
+        "generated_image": ("{idx}.jpg",),
+        "verified_caption": ("caption",),
+        "verified_present": ("present",),
+        "verified_absent": ("no-exist",),
+    },
 )  # fmt: skip

@@ -23,5 +23,6 @@ PIPELINE = Pipeline(
     compare="shardmill.anyedit.compare:MEASURES",
     prompts="shardmill.anyedit.exports:prompts",
     commands=("shardmill.anyedit.commands:concepts",),
+    originals={"scene_caption": ("caption",)},
     samples={"anyedit": "anyedit.csv", "anyedit-concepts": "concepts.csv"},
 )  # fmt: skip

@@ -115,6 +115,11 @@ INPUT_OPTIONS = (
         show_default=True,
         help="file format of the run's shards",
     ),
+    click.option(
+        "--start-at",
+        metavar="STAGE",
+        help="leave out the stages before this one; the input has their columns, named so or as the original system names them",
+    ),
     click.option("--target-rows", type=int, help="stop when this many rows are accepted; the same rows for any number of shards"),
 )
 

@@ -44,6 +44,8 @@ class Pipeline:
         samples: Sample inputs for `shardmill preview`, in `data/samples/`, by the name of the pipeline or pipeline file.
         target_rows: Whether `--target-rows` may stop a run early.
         default: Whether commands use this pipeline where none is named.
+        originals: For columns of this pipeline, the names that files of the system it follows give them, for `--start-at`:
+            the first that an input has is taken. Braces make a template: "{idx}.jpg".
     """
 
     name: str
@@ -58,6 +60,7 @@ class Pipeline:
     samples: Mapping[str, str] = field(default_factory=dict)
     target_rows: bool = False
     default: bool = False
+    originals: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def in_package(package: str, *names: str) -> tuple[str, ...]:

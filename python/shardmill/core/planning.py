@@ -15,6 +15,7 @@ from shardmill.core.pipeline import Pipeline
 from shardmill.core.pipeline_file import PipelineFile, StageEntry, load_pipeline, override, plan_stages
 from shardmill.core.registry import default_pipeline, find_pipeline, stage_class
 from shardmill.core.stage import Context, ModelStage
+from shardmill.core.start_at import GivenColumns, start_at
 from shardmill.core.user_code import allowed_code, is_reference, recall_code, remember_code
 from shardmill.store.exclusive import one_change_at_a_time
 from shardmill.store.journal import read_header
@@ -70,7 +71,9 @@ class NewRun:
     columns: Sequence[str] = ()
     part_format: PartFormat = "csv"
     target_rows: int | None = None
+    start_at: str | None = None
     pipeline_file: PipelineFile = field(init=False)
+    given: GivenColumns = field(init=False, default=GivenColumns())
 
     def __post_init__(self) -> None:
         if self.num_shards is not None and self.rows_per_shard is not None:
@@ -90,6 +93,9 @@ class NewRun:
             raise UserError(f"{file.pipeline} cannot stop at --target-rows; it draws from its input with --total")
         if self.image_root is not None and not self.image_root.is_dir():
             raise UserError(f"--image-root: there is no folder {self.image_root}, where relative image paths are to start")
+        if self.start_at is not None:
+            file, given = start_at(file, self.start_at, _knows(file).originals)
+            object.__setattr__(self, "given", given)
         chosen = use_models(file, self.models, self.servers)
         object.__setattr__(self, "pipeline_file", override(chosen, self.settings))
 
@@ -171,6 +177,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
             format=table.format,
             reading=reading,
             mapping=mapping,
+            copies=source.copies,
             columns=columns,
             image_root=str(root),
             selection=selection,
@@ -178,7 +185,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
             notes=notes,
             files=table.file_digests,
         ),
-        stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root), mapping.values()),
+        stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root), [*mapping.values(), *source.copies]),
         code_version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
@@ -195,6 +202,8 @@ def open_input(new: NewRun, root: Path, *, captioned: bool) -> RunInput:
         lists=new.list_columns,
         captioned=captioned,
         taken=added_columns(new.pipeline_file),
+        given=new.given.kinds,
+        sources_of=new.given.sources,
     )
 
 

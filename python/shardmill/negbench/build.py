@@ -15,13 +15,13 @@ import polars as pl
 from shardmill.negbench.datasets import FILES, ShardParts, object_counts
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
+from shardmill.store.default_datasets import build_default
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
 from shardmill.util.atomic import replacing
-from shardmill.util.errors import UserError
 
 CARD = "dataset.json"
-CAPTIONS, QUESTIONS, LISTS = "caption_negated", "paraphrase_mcq", "validate_objects"
+CAPTIONS, QUESTIONS = "caption_negated", "paraphrase_mcq"
 
 
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
@@ -33,9 +33,8 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     Raises:
         UserError: Shards are unfinished, and `allow_missing` does not leave them out (the file names then say so).
     """
-    absent = [stage for stage in (CAPTIONS, QUESTIONS) if stage not in run.stages]
-    if absent:
-        raise UserError(f"the run {run.path} does not have the stage {absent[0]}, which the datasets are made from")
+    if not {CAPTIONS, QUESTIONS} <= {*run.stages}:  # it starts behind one of them, or ends before
+        return build_default(run, out, allow_missing=allow_missing)
     out = out or run.path / "datasets"
     shards, missing = choose_shards(run, (CAPTIONS, QUESTIONS), allow_missing, needed_shards(run))
     paths = {name: out / name for name in (*FILES, "object_counts.csv", CARD)}
@@ -74,7 +73,7 @@ def _write(run: RunFolder, shards: list[int], paths: dict[str, Path]) -> dict[st
             shard = ShardParts(tables[CAPTIONS], tables[QUESTIONS], list(run.plan.input.columns))
             for name, write in FILES.items():
                 counts[name] += write(shard, files[name], index == 0)
-            lists = run.read_part(LISTS, number)[0]
+            lists = run.read_part(run.stage(CAPTIONS).after, number)[0]
             if run.plan.target_rows is not None:
                 held = pl.concat([table["row_id"] for table in tables.values()])
                 lists = lists.filter(pl.col("row_id").is_in(held.implode()))

@@ -44,7 +44,7 @@ def negcap_tsv(shard: ShardParts, file: IO[bytes], first: bool) -> int:
 def negcap_table(shard: ShardParts, file: IO[bytes], first: bool) -> int:
     """NegCap as a table, one image per row, lists in JSON."""
     columns = ["row_id", "image", "caption", "positive_objects", "negative_objects", "negative_captions", "negation_details"]
-    return _csv(shard.captions.select(*columns, *shard.input_columns), file, first)
+    return _csv(shard.captions.select(list(dict.fromkeys([*columns, *shard.input_columns]))), file, first)
 
 
 def negmcq_table(shard: ShardParts, file: IO[bytes], first: bool) -> int:

@@ -18,4 +18,8 @@ PIPELINE = Pipeline(
     samples={"negbench": "captions.csv"},
     target_rows=True,
     default=True,
+    originals={
+        **dict.fromkeys(("objects", "seen_objects", "positive_objects"), ("extracted_objects",)),
+        **dict.fromkeys(("negatives", "unseen_negatives"), ("negative_objects",)),
+    },
 )  # fmt: skip

@@ -44,10 +44,17 @@ class InputReading(BaseModel):
 
 
 class InputPlan(BaseModel):
-    """The input table. `columns` are those of the ingest parts, with their kinds; `rows` counts all its records.
+    """The input table.
 
-    A record without a caption is rejected if the run is `captioned`: if a stage reads captions. `notes` say what of the input was
-    guessed and what was passed over. `files` are the digest and bytes of each file of a table in several.
+    Attributes:
+        rows: The number of all its records.
+        mapping: Its columns, and what they are called in the run.
+        copies: Further columns of the parts: the column of the input that each is a copy of, a template of such columns
+            ("{idx}.jpg"), or "" for an empty one.
+        columns: The columns of the ingest parts, with their kinds.
+        captioned: Whether a record without a caption is rejected: if a stage reads captions.
+        notes: What of the input was guessed, and what was passed over.
+        files: The digest and bytes of each file of a table in several.
     """
 
     path: str
@@ -57,6 +64,7 @@ class InputPlan(BaseModel):
     format: str
     reading: InputReading = InputReading()
     mapping: dict[str, str] = Field(default_factory=dict)
+    copies: dict[str, str] = Field(default_factory=dict)
     columns: dict[str, Kind]
     image_root: str
     selection: Selection | None = None
@@ -322,6 +330,7 @@ def _fields(old: Plan, new: Plan) -> list[tuple[str, Any, Any]]:
         ("the input's number of rows", old.input.rows, new.input.rows),
         ("how the input is read", old.input.reading.model_dump(), new.input.reading.model_dump()),
         ("the column mapping", old.input.mapping, new.input.mapping),
+        ("the copied columns", old.input.copies, new.input.copies),
         ("the image folder", old.input.image_root, new.input.image_root),
         ("the selection of records", _plain(old.input.selection), _plain(new.input.selection)),
         ("the number of shards", len(old.shards), len(new.shards)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.store.cells import Kind, dump_cell, parse_list, storable
+from shardmill.store.cells import Kind, dump_cell, parse_json_cell, parse_list, storable
 from shardmill.store.current_plan import CurrentPlan
 from shardmill.store.finish import ShardCounts, seal
-from shardmill.store.frames import frame_of, write_frame
+from shardmill.store.frames import frame_of, typed, write_frame
+from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.store.layout import INGEST_REJECTS, begun_shards
 from shardmill.store.manifest import InputRecord, Manifest
 from shardmill.store.publish import complete_publication
@@ -25,6 +27,9 @@ from shardmill.tables.selection import Sieve
 from shardmill.util.atomic import make_folder, new_attempt
 from shardmill.util.errors import UserError
 from shardmill.util.image_formats import NUMBERED_IMAGE
+
+FIELD = re.compile(r"\{(\w+)\}")
+"""A column in a template for another; see `InputPlan.copies`."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
     """The batches of the table cut at the shard bounds, columns renamed, records without a caption among the rejects."""
     mapping, kinds = run.plan.input.mapping, run.plan.input.columns
     names = [pl.col(source).alias(target) for source, target in mapping.items()]
+    names += [_copied(run, target, source) for target, source in run.plan.input.copies.items()]
     sieve = Sieve(run.plan.input.selection) if run.plan.input.selection else None
     shard = 0
     for batch in table.batches():
@@ -120,9 +126,12 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
             left = frame.filter(pl.col("verdict").is_not_null()).select("row_id", "line", "verdict")
             rejects += [_reject(row_id, line, verdict) for row_id, line, verdict in left.iter_rows()]
             frame = frame.filter(pl.col("verdict").is_null())
-        for column in [name for name, kind in kinds.items() if kind == "list"]:
-            frame, unreadable = _as_lists(frame, column)
-            rejects += unreadable
+        for column, kind in kinds.items():
+            if kind in ("list", "json"):
+                frame, unreadable = _as_values(frame, column, kind)
+                rejects += unreadable
+            elif column != "row_id" and kind != "text":
+                frame = typed(frame.lazy(), {column: kind}).collect()
         rejects.sort(key=lambda reject: reject["row_id"])
         frame = frame.select(list(kinds))
         while frame.height or rejects:
@@ -136,21 +145,38 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
                 shard += 1
 
 
-def _as_lists(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
-    """The cells of a column as lists in JSON, and rejects for the records whose cell is no list."""
+def _copied(run: RunFolder, target: str, source: str) -> pl.Expr:
+    """A further column. The path of an image that the input says was generated starts from the image folder, so it is whole."""
+    if not source:
+        return pl.lit(None, pl.String).alias(target)
+    parts = FIELD.split(source)
+    cells = [pl.col(part) if at % 2 else pl.lit(part) for at, part in enumerate(parts)] if len(parts) > 1 else [pl.col(source)]
+    if target == GENERATED_IMAGE:
+        cells.insert(0, pl.lit(f"{run.plan.input.image_root}/"))
+    return pl.concat_str(cells).alias(target)
+
+
+def _as_values(frame: pl.DataFrame, column: str, kind: Kind) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """The cells of a column as lists or values in JSON, and rejects for the records whose cell is neither."""
     cells: list[str | None] = []
     rejects = []
     for row_id, line, cell in frame.select("row_id", "line", column).iter_rows():
+        cells.append(None)
         try:
-            items = parse_list(cell)
-            if any("\0" in item for item in items):
-                raise ValueError("a text with a NUL byte")
-            cells.append(storable(dump_cell(items)))
+            if kind == "list":
+                cells[-1] = storable(dump_cell(_whole(parse_list(cell))))
+            elif cell is not None:
+                cells[-1] = storable(dump_cell(parse_json_cell(cell)))
         except ValueError as error:
-            cells.append(None)
             rejects.append(_reject(row_id, line, "unreadable cell", f"{column}: {error}", cell or ""))
     made = frame.with_columns(pl.Series(column, cells, pl.String))
-    return made.filter(pl.col(column).is_not_null()), rejects
+    return made.filter(~pl.col("row_id").is_in([reject["row_id"] for reject in rejects])), rejects
+
+
+def _whole(items: list[str]) -> list[str]:
+    if any("\0" in item for item in items):
+        raise ValueError("a text with a NUL byte")
+    return items
 
 
 def _reject(row_id: int, line: int, reason: str, detail: str = "", raw: str = "") -> dict[str, Any]:

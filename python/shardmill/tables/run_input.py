@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
-from shardmill.store.cells import Kind
+from shardmill.store.cells import Kind, Kinds
 from shardmill.tables import Table, open_table
 from shardmill.tables.caption_lists import one_caption_per_record
 from shardmill.tables.columns import CAPTION_NAMES, column_by_name, image_column, map_columns
+from shardmill.util.errors import UserError
 
 ROWS_SEEN = 1_000
 ROLES = ("caption", "image")
@@ -26,6 +28,7 @@ class RunInput:
     mapping: dict[str, str]
     columns: dict[str, Kind]
     guesses: list[str]
+    copies: dict[str, str]
 
     def notes(self) -> list[str]:
         """What was guessed and what is passed over; complete once the table was read."""
@@ -42,6 +45,8 @@ def open_run_input(
     lists: Sequence[str] = (),
     captioned: bool = True,
     taken: Collection[str] = (),
+    given: Kinds = MappingProxyType({}),
+    sources_of: Callable[[Sequence[str]], dict[str, str]] = lambda columns: {},
 ) -> RunInput:
     """Opens an input and finds its columns.
 
@@ -54,6 +59,8 @@ def open_run_input(
         lists: Columns whose cells are lists.
         captioned: Whether the run needs captions.
         taken: Columns that stages add.
+        given: Columns that stages read and no stage of the run adds, with their kinds.
+        sources_of: Where each of these comes from, by the columns of the input.
     """
     table = open_table(path, **reading)
     source = caption or column_by_name(table.columns, CAPTION_NAMES)
@@ -63,7 +70,13 @@ def open_run_input(
         image = image_column(table.columns, _sample(table), root)
     has_images = image is not None
     mapping, columns = map_columns(table.columns, caption, image, lists, captioned=captioned, pictured=has_images, taken=taken)
-    return RunInput(table, mapping, columns, _guesses(table, mapping, taken))
+    sources = sources_of(table.columns)
+    copies = {name: source for name, source in sources.items() if mapping.get(source) != name}
+    if clash := sorted(copies.keys() & {*mapping.values()}):
+        raise UserError(f"{path}: the column {clash[0]!r} is not the one of that name that a stage reads; rename it")
+    guesses = _guesses(table, mapping, taken)
+    guesses += [f"{name} is taken from {source}" if source else f"{name} is empty" for name, source in copies.items()]
+    return RunInput(table, mapping, {**columns, **given}, guesses, copies)
 
 
 def _sample(table: Table) -> pl.DataFrame:
