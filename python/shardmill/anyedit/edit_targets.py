@@ -12,13 +12,26 @@ from typing import Any
 
 from shardmill.anyedit.by_template import CANDIDATES, words
 from shardmill.anyedit.edit_types import TYPES
-from shardmill.language.actions import actions, is_human, verb_stem
+from shardmill.anyedit.editable import (
+    colors_of,
+    has_looks,
+    is_colored,
+    is_part,
+    is_place_bound,
+    is_rooted,
+    materials_of,
+)
+from shardmill.language.actions import actions, is_animate, is_human, verb_stem
 from shardmill.language.appearance import ASPECTS, has_word, is_stuff, names_color
 from shardmill.language.backgrounds import is_background
+from shardmill.language.doing import lone_verb
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import distinct, form_problem
+from shardmill.language.placement import supports
 from shardmill.language.relations import mentions, relation
+from shardmill.language.removal import without
+from shardmill.language.scene_words import is_outdoors, is_snowbound, shows_hour
 from shardmill.language.visibility import is_visible
 from shardmill.language.word_lists import word_lists
 
@@ -32,17 +45,24 @@ COMMON_SHARE = 0.8
 MAX_TEXT = 40
 """A longer writing is not changed: no editor could draw it."""
 
-_SOFT = frozenset({"animal", "person", "food", "drink", "nature", "part", "body", "medical"})
-_PARTS = frozenset({"part", "body"})
-_INDOORS = _LISTS.words("indoors")
 _BEARERS = _LISTS.words("bearers") | {"license plate", "number plate"}
 
 
 def things(row: Row) -> list[str]:
-    """The objects that the input names and that stand out from its background."""
+    """The objects that stand out from the background, each named once, so that "the dog" can only be that one.
+
+    Those that the lexicon knows, if there are any: of the others many are no things ("take a bow").
+    """
+    caption = row["input"]
     names = [name for name in distinct(row["input_objects"] or []) if form_problem(name) is None and is_visible(fold(name))]
-    named = [name for name in names if mentions(row["input"], name) and not is_stuff(row["input"], name)]
-    return [name for name in named if not is_background(name)]
+    named = [name for name in names if len(mentions(caption, name)) == 1 and not is_stuff(caption, name)]
+    standing = [name for name in named if not is_background(name)]
+    return [name for name in standing if lexicon().find(name)] or standing
+
+
+def wholes(row: Row) -> list[str]:
+    """The things that are no part of another: no wheel, no hand."""
+    return [name for name in things(row) if not is_part(name)]
 
 
 def anything(row: Row) -> list[Target]:
@@ -56,36 +76,38 @@ def nothing(row: Row) -> list[Target]:
 
 
 def removable(row: Row) -> list[Target]:
-    """Things that leave others behind; parts of a whole do not come off."""
-    names = things(row)
-    whole = [name for name in names if _category(name) not in _PARTS]
-    return [{"object": name} for name in whole if any(relation(name, other) is None for other in names)]
+    """Things that leave others behind and that nothing stands on or is in, so that the caption can do without them."""
+    caption = row["input"]
+    loose = [name for name in wholes(row) if not supports(caption, name) and without(caption, name) is not None]
+    return [{"object": name} for name in loose if any(relation(name, other) is None for other in row["input_objects"])]
 
 
 def replaceable(row: Row) -> list[Target]:
     """Things that are no people: pictures with other people in their place mislead."""
-    return [{"object": name} for name in things(row) if not is_human(name)]
+    return [{"object": name} for name in wholes(row) if not is_human(name)]
 
 
 def colorable(row: Row) -> list[Target]:
-    """Things with a colour of their own."""
-    return [target for target in replaceable(row) if _category(target["object"]) != "body"]
+    """Things with a colour that people change."""
+    return [{"object": name} for name in things(row) if is_colored(name)]
 
 
-alterable = colorable
+def alterable(row: Row) -> list[Target]:
+    """Things that can look another way."""
+    return [{"object": name} for name in things(row) if has_looks(name)]
 
 
 def solid(row: Row) -> list[Target]:
-    """Things that are made of something and could be made of something else; of unknown things nobody can tell."""
-    return [target for target in replaceable(row) if _category(target["object"]) not in _SOFT | {""}]
+    """Things of which people say what they are made of, and that could be made of something else; animals could not."""
+    return [{"object": name} for name in things(row) if materials_of(name) and not is_animate(name)]
 
 
 def doings(row: Row) -> list[Target]:
-    """What people and animals do."""
+    """What people and animals do without doing it to something, which would be left with nobody who does it."""
     stems = {verb_stem(verb.rpartition(" ")[0] or verb) for verb in row["input_verbs"] or []}
     stems |= {verb_stem(verb) for verb in row["input_verbs"] or []}
     named = {fold(name) for name in things(row)}
-    found = [action for action in actions(row["input"]) if action.agent in named]
+    found = [action for action in actions(row["input"]) if action.agent in named and lone_verb(row["input"], action.verb)]
     return [{"object": action.agent, "action": action.verb} for action in found if verb_stem(action.verb) in stems]
 
 
@@ -98,15 +120,21 @@ def writings(row: Row) -> list[Target]:
 
 
 def foregrounds(row: Row) -> list[Target]:
-    """Something has to stand in front of the new background."""
-    return [{}] if things(row) else []
+    """Something has to stand in front of the new background, and all that does must be able to be elsewhere."""
+    standing = things(row)
+    is_loose = standing and not any(is_rooted(name) for name in standing) and not is_place_bound(row["input"])
+    return [{}] if is_loose else []
 
 
 def aspects(row: Row) -> list[Target]:
-    """Weather, time of day and season where the caption does not give them; indoors the time of day alone."""
-    indoors = has_word(row["input"], _INDOORS)
-    free = [aspect for aspect, words in ASPECTS.items() if not has_word(row["input"], words)]
-    return [{"aspect": aspect} for aspect in free if aspect == "time of day" or not indoors]
+    """Weather, time of day and season where they are seen and the caption does not give them."""
+    caption = row["input"]
+    seen = {
+        "weather": is_outdoors(caption) and not is_snowbound(caption),
+        "season": is_outdoors(caption) and not is_snowbound(caption),
+        "time of day": shows_hour(caption),
+    }
+    return [{"aspect": aspect} for aspect, words in ASPECTS.items() if seen[aspect] and not has_word(caption, words)]
 
 
 def pairs(row: Row) -> list[Target]:
@@ -142,18 +170,14 @@ def targets(row: Row, kind: str) -> list[Target]:
 def settled(kind: str, target: Target, row: Row, rng: Random) -> Target:
     """A chosen target with what is drawn besides: the new colour, the new material."""
     if kind == "color_alter":
-        pool = words()["colours"]["common" if rng.random() < COMMON_SHARE else "rare"]
+        drawn = words()["colours"]["common" if rng.random() < COMMON_SHARE else "rare"]
+        pool = colors_of(target["object"], drawn) or colors_of(target["object"], words()["colours"]["common"])
         return {**target, "color": rng.choice([color for color in pool if not names_color(row["input"], color)] or pool)}
     if kind == "material_change":
-        pool = words()["materials"]
+        pool = list(materials_of(target["object"])) or words()["materials"]
         free = [name for name in pool if not has_word(row["input"], (name, f"{name}en"))]
         return {**target, "material": rng.choice(free or pool)}
     return target
-
-
-def _category(name: str) -> str:
-    entry = lexicon().find(name)
-    return entry.category if entry else ""
 
 
 def _writable(text: Any) -> bool:

@@ -27,6 +27,10 @@ class WordLists:
         self._file = file
         self._lists = lists
 
+    def has(self, name: str) -> bool:
+        """Whether the file has a list of that name."""
+        return name in self._lists
+
     def words(self, *names: str) -> frozenset[str]:
         """The words of one or several lists."""
         return word_set(*(self._value(name, str) for name in names))
@@ -39,8 +43,8 @@ class WordLists:
         """The entries of a mapping from word to word, in order."""
         return dict(self._value(name, dict))
 
-    def table(self, name: str) -> dict[str, dict[str, Any]]:
-        """The entries of a mapping from names to mappings, in order."""
+    def table(self, name: str) -> dict[str, Any]:
+        """The entries of a mapping from names to mappings or lists, in order."""
         return dict(self._value(name, dict))
 
     def _value(self, name: str, kind: type) -> Any:

@@ -50,11 +50,11 @@ def test_every_type_that_applies_is_drawn_now_and_then() -> None:
     boxes = {
         "dog": {"score": 0.9, "boxes": [[10, 10, 60, 60]]},
         "ball": {"score": 0.9, "boxes": [[200, 200, 240, 240]]},
-        "sled": {"score": 0.9, "boxes": [[250, 250, 500, 500]]},
+        "chair": {"score": 0.9, "boxes": [[250, 250, 500, 500]]},
     }
     stage, found = DrawEdits(), Counter[str]()
     for row_id in range(600):
-        pictured = row_of("A dog with a ball rides on a sled.", row_id, detections=boxes, width=512, height=512)
+        pictured = row_of("A dog with a ball sits beside a chair in a garden.", row_id, detections=boxes, width=512, height=512)
         found.update(edit["edit_type"] for edit in [*drawn(stage, pictured), *drawn(stage, row_of(CAPTION, row_id))])
     assert found.keys() == set(DRAWN)
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from shardmill.language.nouns import fold, is_mass, is_plural, with_article
+from shardmill.language.rewriting import third_person
 from shardmill.language.tagging import ADJECTIVE, ADVERB, CONJUNCTION, DETERMINER, NOUN, NUMBER, PREPOSITION, VERB
 from shardmill.language.word_lists import word_lists, word_set
 from shardmill.language.word_spans import WordSpan, word_spans
 
 _LISTS = word_lists("shardmill.anyedit.by_template", "agreement.yaml")
 
-_IRREGULAR = {"are": "is", "were": "was", "have": "has", "do": "does"}
 _MODALS = _LISTS.words("fixed_verbs")
 _KEPT_BEFORE = {"these": "this", "those": "that"} | {
     word: word for word in ("the", "his", "her", "its", "their", "my", "your", "our")
@@ -38,18 +38,6 @@ _PAIRS = re.compile(
 """Speaks of several things as such, so that no caption of one thing can say it."""
 _GROUP_OF = re.compile(r"\b(?!front|top|back|out)\w+ of(?: (?:the|these|those|his|her|its|their))?\s*$", re.IGNORECASE)
 """Before the things: "a stack of three pancakes"."""
-
-
-def third_person(verb: str) -> str:
-    """The verb as "it" takes it: run -> runs, watch -> watches, fly -> flies, are -> is. Case of the stem as it was."""
-    low = verb.lower()
-    if low in _IRREGULAR:
-        return _IRREGULAR[low] if verb != verb.capitalize() else _IRREGULAR[low].capitalize()
-    if low.endswith(("s", "x", "z", "ch", "sh", "o")):
-        return verb + "es"
-    if low.endswith("y") and low[-2:-1] not in "aeiou":
-        return verb[:-1] + "ies"
-    return verb + "s"
 
 
 def one_left(caption: str, start: int, noun_start: int, noun_end: int, number: str) -> str | None:
@@ -125,7 +113,7 @@ def _is_many(verb: WordSpan) -> bool:
     if verb.kind != VERB:
         return False
     many = not verb.text.endswith("s") or verb.text.endswith("ss")
-    return verb.text in _IRREGULAR or (many and verb.text not in _MODALS)
+    return verb.text in _LISTS.words("irregular_verbs") or (many and verb.text not in _MODALS)
 
 
 def _verb_changes(caption: str, before: Sequence[WordSpan], after: Sequence[WordSpan]) -> list[tuple[int, int, str]] | None:

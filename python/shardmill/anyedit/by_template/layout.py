@@ -11,8 +11,10 @@ from random import Random
 from typing import Any, NamedTuple
 
 from shardmill.anyedit.by_template.words import made, words
+from shardmill.anyedit.editable import is_afloat, is_movable, is_part, is_resizable
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold, is_plural, with_article
+from shardmill.language.placement import is_handled, supports
 from shardmill.language.relations import mentions
 
 SMALL = 0.10
@@ -52,14 +54,13 @@ class LayoutBox(NamedTuple):
 
 def candidates_movement(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """[{"object", "box"}] of things that stand once in the picture, with room on some side."""
-    return [
-        {"object": name, "box": list(box)} for name, box in _single(row) if TINY <= _share(row, box) <= HUGE and _roomy(row, box)
-    ]
+    seen = [(name, box) for name, box in _loose(row) if TINY <= _share(row, box) <= HUGE]
+    return [{"object": name, "box": list(box)} for name, box in seen if _roomy(row, name, box)]
 
 
 def movement(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> dict[str, Any] | str:
     """Move a thing to a side where there is room for it; what has more room is likelier. No output: no caption says where."""
-    room = _roomy(row, LayoutBox(*target["box"]))
+    room = _roomy(row, target["object"], LayoutBox(*target["box"]))
     if not room:
         return "no free space on any side"
     direction = rng.choices(list(room), list(room.values()))[0]
@@ -71,7 +72,8 @@ def movement(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> 
 
 def candidates_resize(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """[{"object", "box"}] of things that stand once in the picture and are neither tiny nor huge."""
-    return [{"object": name, "box": list(box)} for name, box in _single(row) if TINY <= _share(row, box) <= HUGE]
+    seen = [(name, box) for name, box in _loose(row) if TINY <= _share(row, box) <= HUGE]
+    return [{"object": name, "box": list(box)} for name, box in seen if is_resizable(name)]
 
 
 def resize(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> dict[str, Any]:
@@ -90,13 +92,13 @@ def candidates_relation(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Kind "alone": one thing, to another part of the image. "beside" and "swap": with "other" and "other_box".
     """
-    small = [(name, box) for name, box in _single(row) if 0 < _share(row, box) < SMALL]
+    small = [(name, box) for name, box in _loose(row) if 0 < _share(row, box) < SMALL]
     found: list[dict[str, Any]] = [{"kind": "alone", "object": name, "box": list(box)} for name, box in small]
     for (name, box), (other, other_box) in permutations(small, 2):
         if _overlap(box, other_box) > OVERLAP:
             continue
         pair = {"object": name, "box": list(box), "other": other, "other_box": list(other_box)}
-        if _free_directions(row, box, other_box):
+        if _free_directions(row, name, box, other_box):
             found.append({"kind": "beside", **pair})
         if name < other and _held(row, box, other_box):
             found.append({"kind": "swap", **pair})
@@ -112,14 +114,14 @@ def relation(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random) -> 
         direction = "swap"
         edit = rng.choice(words()["relation"]["swap"]).format(the=the, other=_the(other))
     elif target["kind"] == "beside":
-        free = _free_directions(row, box, LayoutBox(*target["other_box"]))
+        free = _free_directions(row, target["object"], box, LayoutBox(*target["other_box"]))
         if not free:
             return "no direction that is not true already"
         direction = rng.choice(free)
         pattern = rng.choice(words()["relation"]["beside"])
         edit = pattern.format(the=the, other=_the(other), relation=words()["relations"][direction])
     else:
-        direction = rng.choice(_free_sides(row, box))
+        direction = rng.choice(_free_sides(row, target["object"], box))
         edit = rng.choice(words()["relation"]["alone"]).format(the=the, side=words()["sides"][direction])
     details = {"kind": target["kind"], "direction": direction, "target_object": other, "boxes": boxes}
     return made(edit, edited_object=target["object"], output=None, details=details)
@@ -148,10 +150,11 @@ def _single(row: Mapping[str, Any]) -> Iterator[tuple[str, LayoutBox]]:
     """Things with one box that the caption names once, and as one, so that "the dog" can only be that one."""
     if not row.get("width") or not row.get("height"):
         return
-    for name in row["input_objects"]:
+    known = [name for name in row["input_objects"] if lexicon().find(name) is not None]
+    for name in known or row["input_objects"]:
         boxes = ((row.get("detections") or {}).get(name) or {}).get("boxes") or []
         spans = mentions(row["input"], name)
-        if len(boxes) != 1 or len(spans) != 1 or _is_setting(name):
+        if len(boxes) != 1 or len(spans) != 1 or _is_setting(name) or is_part(name):
             continue
         start, end = spans[0]
         if is_plural(row["input"][start:end]) and not is_plural(name):
@@ -159,6 +162,13 @@ def _single(row: Mapping[str, Any]) -> Iterator[tuple[str, LayoutBox]]:
         box = _clamped(row, LayoutBox(*boxes[0]))
         if box.area > 0:
             yield name, box
+
+
+def _loose(row: Mapping[str, Any]) -> Iterator[tuple[str, LayoutBox]]:
+    """Such things that can stand elsewhere: nothing is on or in them, and nobody holds or wears them."""
+    caption = row["input"]
+    standing = ((name, box) for name, box in _single(row) if is_movable(name) and not supports(caption, name))
+    return ((name, box) for name, box in standing if not is_handled(caption, name))
 
 
 def _is_setting(name: str) -> bool:
@@ -178,8 +188,8 @@ def _share(row: Mapping[str, Any], box: LayoutBox) -> float:
     return float(box.area / (row["width"] * row["height"]))
 
 
-def _roomy(row: Mapping[str, Any], box: LayoutBox) -> dict[str, float]:
-    """Free pixels by direction, where they are enough."""
+def _roomy(row: Mapping[str, Any], name: str, box: LayoutBox) -> dict[str, float]:
+    """Free pixels by direction, where they are enough; what stands on the ground goes neither up nor down."""
     across, down = ROOM * (box.x1 - box.x0), ROOM * (box.y1 - box.y0)
     free = {
         "left": (box.x0, across),
@@ -187,7 +197,12 @@ def _roomy(row: Mapping[str, Any], box: LayoutBox) -> dict[str, float]:
         "upper": (box.y0, down),
         "down": (row["height"] - box.y1, down),
     }
-    return {direction: space for direction, (space, wanted) in free.items() if space >= wanted}
+    return {way: space for way, (space, wanted) in free.items() if space >= wanted and way in _ways(name)}
+
+
+def _ways(name: str) -> tuple[str, ...]:
+    """The directions in which a thing can be moved."""
+    return tuple(OPPOSITE) if is_afloat(name) else ("left", "right")
 
 
 def _scaled(box: LayoutBox, factor: float) -> list[float]:
@@ -201,10 +216,11 @@ def _fits(row: Mapping[str, Any], box: LayoutBox, factor: float) -> bool:
     return x0 >= 0 and y0 >= 0 and x1 <= row["width"] and y1 <= row["height"]
 
 
-def _free_sides(row: Mapping[str, Any], box: LayoutBox) -> list[str]:
-    """The halves of the image in which a thing's centre is not."""
+def _free_sides(row: Mapping[str, Any], name: str, box: LayoutBox) -> list[str]:
+    """The halves of the image in which a thing's centre is not and could be."""
     x, y = box.centre
-    return ["left" if x >= row["width"] / 2 else "right", "upper" if y >= row["height"] / 2 else "down"]
+    sides = ["left" if x >= row["width"] / 2 else "right", "upper" if y >= row["height"] / 2 else "down"]
+    return [side for side in sides if side in _ways(name)]
 
 
 def _held(row: Mapping[str, Any], box: LayoutBox, other: LayoutBox) -> list[str]:
@@ -215,9 +231,9 @@ def _held(row: Mapping[str, Any], box: LayoutBox, other: LayoutBox) -> list[str]
     return found + (["upper"] if y < other_y - down else ["down"] if y > other_y + down else [])
 
 
-def _free_directions(row: Mapping[str, Any], box: LayoutBox, other: LayoutBox) -> list[str]:
+def _free_directions(row: Mapping[str, Any], name: str, box: LayoutBox, other: LayoutBox) -> list[str]:
     """Directions from another thing to which one can be moved: the opposite of those in which it stands clearly."""
-    return [OPPOSITE[direction] for direction in _held(row, box, other)]
+    return [OPPOSITE[way] for way in _held(row, box, other) if OPPOSITE[way] in _ways(name)]
 
 
 def _overlap(box: LayoutBox, other: LayoutBox) -> float:

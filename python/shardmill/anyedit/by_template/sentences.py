@@ -8,20 +8,17 @@ from random import Random
 from typing import Any
 
 from shardmill.anyedit.by_template.words import made, words
+from shardmill.anyedit.editable import is_movable, is_turnable
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import is_plural
+from shardmill.language.placement import is_handled, supports
 from shardmill.language.relations import mentions
-from shardmill.language.word_lists import word_set
 
 VIEWS = (
     "front", "front left side", "left side", "back left side", "back", "back right side", "right side", "front right side",
 )  # fmt: skip
 """What the viewer sees of a thing as it turns clockwise, seen from above, by 45 degrees each time: first its front, then more
 and more of its own left side."""
-TURNING = word_set(
-    "accessory appliance electronics furniture instrument kitchenware medical office outdoor party sport tool toy vehicle",
-)
-"""Categories of the lexicon whose things are turned: solid ones that look different from all sides, as in MVImgNet."""
 ROUND = ("round", "ball")
 
 
@@ -33,7 +30,8 @@ def style_change(row: Mapping[str, Any], target: Mapping[str, Any], rng: Random)
     if style is None:
         return "every style is named in the caption"
     edit = rng.choice(words()["style"]).format(style=style)
-    output = f"{row['input'].rstrip(' .')}, in the style of {style}"
+    output = f"{row['input'].rstrip(' .!')}, in the style of {style}"
+    output = output.upper() if row["input"].isupper() else output
     return made(edit, edited_object=None, output=output, details={"style": style.partition(" ")[2]})
 
 
@@ -42,7 +40,9 @@ def candidates_rotation_change(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for name in row["input_objects"]:
         entry, spans = lexicon().find(name), mentions(row["input"], name)
-        if entry is None or entry.category not in TURNING or entry.number != "count" or entry.shape in ROUND or len(spans) != 1:
+        if entry is None or not is_turnable(name) or entry.number != "count" or entry.shape in ROUND or len(spans) != 1:
+            continue
+        if not is_movable(name) or supports(row["input"], name) or is_handled(row["input"], name):
             continue
         start, end = spans[0]
         if not is_plural(row["input"][start:end]):

@@ -12,11 +12,11 @@ from random import Random
 from typing import Any
 
 from shardmill.anyedit.by_template.words import made, words
+from shardmill.anyedit.editable import materials_of
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
-from shardmill.language.relations import mentions
-from shardmill.language.tagging import NOUN, POSSESSIVE
-from shardmill.language.word_spans import word_spans
+from shardmill.language.relations import as_worded, mentions
+from shardmill.language.rewriting import made_of
 
 CONDITIONS = ("sketch", "scribble", "segment", "depth", "bbox")
 Pair = Mapping[str, Any]
@@ -52,7 +52,7 @@ def visual_reference(pair: Pair, rng: Random) -> dict[str, Any] | str:
     if output is None:
         return "the output does not name the new object once"
     entry = lexicon().find(new)
-    edit = rng.choice(words()["reference"]).format(the=f"the {pair['edited_object']}", token=token)
+    edit = rng.choice(words()["reference"]).format(the=_the(pair), token=token)
     details = {
         "condition": "reference",
         "placeholder": token,
@@ -76,36 +76,25 @@ def visual_material_transfer(pair: Pair, rng: Random) -> dict[str, Any] | str:
 
 def _of_material(pair: Pair, rng: Random, patterns: str) -> dict[str, Any] | str:
     caption, name = pair["input"], pair["edited_object"]
-    entry = lexicon().find(name)
-    category = entry.category if entry else None
-    if category in ("person", "body"):
-        return "people keep their material"
     said = set(re.findall(r"\w+", f"{caption} {name}".lower()))
-    pool = words()["statues"] if category == "animal" else words()["materials"]
-    free = [material for material in pool if material not in said]
-    end = _end_of_name(caption, name)
-    if end is None or not free:
-        return "the caption has no place to name the material"
+    free = [material for material in materials_of(name) if said.isdisjoint((material, f"{material}en"))]
+    if not free:
+        return "nobody would say what it is made of"
     material = rng.choice(free)
+    outputs = made_of(caption, name, material) if len(mentions(caption, name)) == 1 else []
+    if not outputs:
+        return "the caption has no place to name the material"
     token = words()["placeholder"]
-    edit = rng.choice(words()[patterns]).format(the=f"the {name}", material=material, token=token)
+    edit = rng.choice(words()[patterns]).format(the=_the(pair), material=material, token=token)
     details: dict[str, Any] = {"material": material, "base_edit": pair["edit"]}
     if patterns == "material_transfer":
         details |= {"condition": "material", "placeholder": token}
-    output = f"{caption[:end]} made of {material}{caption[end:]}"
-    return made(edit, edited_object=name, output=output, details=details)
+    return made(edit, edited_object=name, output=outputs[-1], details=details)
 
 
-def _end_of_name(caption: str, name: str) -> int | None:
-    """Where the only mention of a thing ends, if "made of wood" can follow it there."""
-    spans, placed = mentions(caption, name), word_spans(caption)
-    if len(spans) != 1 or placed is None:
-        return None
-    end = spans[0][1]
-    after = next((word for word in placed if word.start >= end), None)
-    if after is not None and (after.kind in (NOUN, POSSESSIVE) or after.text in ("of", "made")):
-        return None
-    return end
+def _the(pair: Pair) -> str:
+    """The edited object in the number of the caption: "the dogs"."""
+    return f"the {as_worded(pair['input'], pair['edited_object'])}"
 
 
 def _with_token(output: str, new: str, token: str) -> str | None:

@@ -15,6 +15,8 @@ from typing import Any
 
 from shardmill.embedded.rules import (
     concepts,
+    edit_objects,
+    edit_scenes,
     edits,
     extract,
     implicit,
@@ -40,6 +42,8 @@ PATTERNS = (
     "templates/rules/scene_captions.yaml",
     "templates/rules/implicit.yaml",
     "templates/rules/edits.yaml",
+    "templates/rules/additions.yaml",
+    "templates/rules/swaps.yaml",
     "templates/rules/backgrounds.yaml",
 )
 
@@ -71,15 +75,15 @@ RULES = {
     "propose_backgrounds": _rule(concepts.propose_backgrounds, "concept known count"),
     "write_captions": _rule(scene_captions.write_caption, "concept max_words"),
     "write_implicit": _rule(implicit.write_implicit, "topic count"),
-    "edit_add": _rule(edits.add, "caption verb"),
-    "edit_remove": _rule(edits.remove, "caption object verb"),
-    "edit_replace": _rule(edits.replace, "caption object verb"),
+    "edit_add": _rule(edit_objects.add, "caption verb"),
+    "edit_remove": _rule(edit_objects.remove, "caption object verb"),
+    "edit_replace": _rule(edit_objects.replace, "caption object verb"),
     "edit_color_alter": _rule(edits.color_alter, "caption object color verb"),
     "edit_appearance_alter": _rule(edits.appearance_alter, "caption object verb"),
     "edit_material_change": _rule(edits.material_change, "caption object material verb"),
     "edit_action_change": _rule(edits.action_change, "caption object action verb"),
-    "edit_background_change": _rule(edits.background_change, "caption verb"),
-    "edit_tune_transfer": _rule(edits.tune_transfer, "caption aspect verb"),
+    "edit_background_change": _rule(edit_scenes.background_change, "caption verb"),
+    "edit_tune_transfer": _rule(edit_scenes.tune_transfer, "caption aspect verb"),
     "edit_textual_change": _rule(edits.textual_change, "caption object text verb"),
     "judge_instructions": _rule(judge_edits.judge_instruction, "type input edit output"),
 }
