@@ -92,6 +92,14 @@ lock: $(VENV)/test.stamp
 	$(BIN)/uv pip compile pyproject.toml --extra report --group dev --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -q -o env/test.lock
 	for extra in vllm vision; do $(BIN)/uv pip compile pyproject.toml --extra $$extra --python-version 3.11 \
 	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-header --no-annotate -q -o env/$$extra.lock || exit 1; done
+	$(MAKE) licences
+
+# Lists the licences of all locked packages in env/README.md.
+.PHONY: licences
+licences:
+	$(PYTHON) -m venv $(VENV)-licences
+	$(VENV)-licences/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-licences/bin/python env/licences.py
 
 $(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Shardmill needs Python 3.10 or later; name one: make PYTHON=python3.11 demo")'
@@ -108,4 +116,4 @@ $(VENV)/test.stamp: $(VENV)/core.stamp env/test.lock
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-models data/runs
+	rm -rf $(VENV) $(VENV)-models $(VENV)-licences data/runs

@@ -43,6 +43,10 @@ class ModelSettings(BaseModel):
         unpinned = [name for name, revision in self.hub_models().items() if not COMMIT.fullmatch(revision or "")]
         return {**found, "unpinned": ", ".join(unpinned)} if unpinned else found
 
+    def hub_options(self) -> dict[str, Any]:
+        """Which weights to load, as arguments of a `from_pretrained` of transformers. Code that comes with them is not run."""
+        return {"revision": self.revision, "trust_remote_code": False}
+
     def hub_models(self) -> dict[str, str | None]:
         """The models that come from the hub, or from a server, each with its revision."""
         return {self.model: self.revision} if is_hub_name(self.model) else {}
@@ -59,6 +63,10 @@ class RemoteCodeSettings(ModelSettings):
     trust_remote_code: bool = Field(
         False, description="run the Python code that comes with the weights; needs a commit as `revision`, or a folder"
     )
+
+    def hub_options(self) -> dict[str, Any]:
+        """As for any model; code that comes with the weights is run if the user says so."""
+        return {**super().hub_options(), "trust_remote_code": self.trust_remote_code}
 
     @model_validator(mode="after")
     def _check_remote_code(self) -> RemoteCodeSettings:

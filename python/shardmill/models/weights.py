@@ -8,6 +8,8 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+from shardmill.util.errors import UserError
+
 SMALL = 1 << 20
 PIECES, PIECE = 16, 1 << 16
 """Of a large file so many pieces of so many bytes are read, evenly spread: reading all of it would take minutes."""
@@ -72,3 +74,11 @@ def _hub_cache() -> Path:
         return Path(found).expanduser()
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     return Path(home).expanduser() / "hub"
+
+
+def refuse_code(model: str) -> None:
+    """Raise UserError for a folder of weights with Python files in it, for libraries that would run them without asking."""
+    folder = Path(model).expanduser()
+    code = next((path for path in sorted(folder.rglob("*.py"))), None) if folder.is_dir() else None
+    if code is not None:
+        raise UserError(f"{code} in the folder of weights would be run; move the Python files out of {model} if it needs none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from shardmill.launch import slurm
@@ -180,7 +181,7 @@ def _cluster_status(cluster: ClusterState) -> ClusterStatus:
 def _next_step(status: RunStatus) -> str:
     again = f"shardmill launch {status.pipeline} --run {status.run}"
     if status.cluster is not None:
-        again += f" --site {status.cluster.site}"
+        again += f" --site {quote(status.cluster.site)}"
     failed = any(stage.failed for stage in status.stages)
     if status.finished and status.live:
         return f"every shard is finished, the datasets are being built; to watch: shardmill status {status.run} --watch"

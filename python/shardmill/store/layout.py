@@ -29,8 +29,13 @@ def begun_shards(folder: Path, count: int) -> set[int]:
 
 
 def generated_image_path(run_folder: Path, value: str) -> str:
-    """The absolute path of an image from the column `generated_image`, which starts from the run's folder. No file is read."""
-    return os.path.abspath(run_folder / value)
+    """The absolute path of an image from the column `generated_image`, which starts from the run's folder. No file is read.
+
+    A path that leads out of the run is taken as one from the run's folder all the same, where there is no such file.
+    """
+    root = os.path.abspath(run_folder)
+    path = os.path.abspath(run_folder / value)
+    return path if path.startswith(root + os.sep) else os.path.join(root, path.lstrip(os.sep))
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,15 @@ class ShardFiles:
         return self._beside(self.folder, ".journal", ".tmp") + self._beside(self.leases_folder, ".claim", ".tmp")
 
     def _beside(self, folder: Path, *suffixes: str) -> list[Path]:
-        """The files of this shard with these suffixes in a folder, sorted. It is listed once: it may have 100,000 names."""
+        """The files of this shard with these suffixes in a folder, sorted; no links or pipes, which only others leave there.
+
+        It is listed once: it may have 100,000 names.
+        """
         start = f"{self.stem}."
         try:
             with os.scandir(folder) as entries:
-                names = [entry.name for entry in entries if entry.name.startswith(start) and entry.name.endswith(suffixes)]
+                ours = (entry for entry in entries if entry.name.startswith(start) and entry.name.endswith(suffixes))
+                names = [entry.name for entry in ours if entry.is_file(follow_symlinks=False)]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return [folder / name for name in sorted(names)]

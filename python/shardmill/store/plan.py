@@ -18,8 +18,8 @@ from shardmill.store.cells import Kind
 from shardmill.store.selection import Selection
 from shardmill.util.atomic import create_if_absent, link_if_absent, make_folder, replacing
 from shardmill.util.errors import UserError
-from shardmill.util.safe_files import refuse_foreign_link
-from shardmill.util.untrusted import CorruptRecord, Count, Digest, PlainName, read_model
+from shardmill.util.safe_files import refuse_foreign_links
+from shardmill.util.untrusted import CorruptRecord, Count, Digest, PlainName, Version, read_model
 
 NAME = "plan.json"
 INGEST = "ingest"
@@ -164,7 +164,7 @@ class Plan(BaseModel):
     part_format: PartFormat = "csv"
     target_rows: Count | None = None
     stages: Annotated[list[StagePlan], Field(max_length=MAX_STAGES)]
-    code_version: str
+    code_version: Version
     created: str
 
     @model_validator(mode="after")
@@ -236,8 +236,8 @@ def load_plan(run: Path) -> Plan:
             f"{run} was planned by Shardmill {plan.code_version}, which did not record its code; finish it with that version "
             f"(pip install 'shardmill=={plan.code_version}') or start a new run in another folder"
         )
-    for name in (*RESERVED_NAMES, *(stage.name for stage in plan.stages)):
-        refuse_foreign_link(run / name)
+    for folder in (run, run / "jobs", run / "superseded"):
+        refuse_foreign_links(folder)
     return plan
 
 

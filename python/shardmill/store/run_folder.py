@@ -210,7 +210,7 @@ class RunFolder:
         return read_frame(files.rejects, kinds, "csv")
 
     def _check_file(self, stage: str, shard: int, path: Path, record: FileRecord) -> None:
-        if not path.exists() or file_digest(path) != record.sha256:
+        if not path.is_file() or file_digest(path) != record.sha256:
             raise UserError(
                 f"{path} does not match its manifest (missing or changed); "
                 f"run: shardmill run {self.path} {stage} --shard {shard} --redo"

@@ -77,11 +77,18 @@ def _read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
         os.close(handle)
 
 
-def refuse_foreign_link(path: Path) -> None:
-    """Raise UserError if a path is a link that another user made: what is written there would land wherever that user wants."""
+def refuse_foreign_links(folder: Path) -> None:
+    """Check that no link in a folder was made by another user: what is written there would land wherever that user wants.
+
+    Raises:
+        UserError: If there is one. Links of this user and of root are their own decision.
+    """
     try:
-        found = os.lstat(path)
-    except OSError:
+        with os.scandir(folder) as entries:
+            links = [entry for entry in entries if entry.is_symlink()]
+            foreign = [entry.path for entry in links if entry.stat(follow_symlinks=False).st_uid not in (os.getuid(), 0)]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
-    if stat.S_ISLNK(found.st_mode) and found.st_uid != os.getuid():
-        raise UserError(f"{path} is a link that another user made to {path.readlink()}; it is not followed: remove it")
+    if foreign:
+        target = Path(foreign[0]).readlink()
+        raise UserError(f"{foreign[0]} is a link that another user made to {target}; it is not followed: remove it")

@@ -22,6 +22,7 @@ NodeName = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.
 JobId = Annotated[str, StringConstraints(pattern=r"^([0-9]{1,18}(_[0-9]{1,18})?)?$")]
 """A job id of SLURM, `12` or `12_3`, or nothing."""
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,128}$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.+!_-]*$", max_length=60)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 """Seconds of a clock or a duration."""

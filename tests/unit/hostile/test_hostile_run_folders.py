@@ -13,7 +13,9 @@ import pytest
 from shardmill.core.planning import redo
 from shardmill.launch.launch_lock import one_launch_at_a_time
 from shardmill.launch.throttle import current_shares
+from shardmill.models.weights import refuse_code
 from shardmill.store.jobs import BadNode, Failure, JobsFolder
+from shardmill.store.layout import generated_image_path
 from shardmill.store.leases import live_blocks, read_leases
 from shardmill.store.manifest import read_manifest
 from shardmill.store.run_folder import RunFolder
@@ -216,3 +218,55 @@ def test_leases_and_locks_that_are_none_are_no_traceback(run: RunFolder, content
         pass
     (jobs.path / "shares.json").write_text(content)
     assert current_shares(jobs) == {}
+
+
+@pytest.mark.parametrize(
+    "value", ["../../secret.png", "/etc/secret.png", "images/../../../secret.png", "a/../b.png", "b.png", ""]
+)
+def test_a_generated_image_is_in_the_run_whatever_a_row_says(tmp_path: Path, value: str) -> None:
+    path = generated_image_path(tmp_path / "run", value)
+    assert Path(path).is_relative_to(tmp_path / "run") and ".." not in path
+    assert generated_image_path(tmp_path / "run", path) == path
+    assert generated_image_path(tmp_path / "run", "images/a.png") == str(tmp_path / "run" / "images" / "a.png")
+
+
+def test_journals_and_parts_that_are_links_or_pipes_are_not_opened(run: RunFolder) -> None:
+    files = run.files(STAGE, 0)
+    files.folder.mkdir()
+    real = files.journal("1700000000000-n1-1-abcdef")
+    real.write_bytes(b"")
+    os.mkfifo(files.journal("1700000000001-n1-1-abcdef"))
+    files.journal("1700000000002-n1-1-abcdef").symlink_to(real)
+    assert files.journals() == [real]
+    ingest = run.files("ingest", 0)
+    ingest.part.unlink()
+    os.mkfifo(ingest.part)
+    with pytest.raises(UserError, match="does not match its manifest"):
+        run.read_part("ingest", 0)
+
+
+def test_a_mark_in_the_jobs_folder_is_not_written_through_a_link(run: RunFolder, tmp_path: Path) -> None:
+    jobs = JobsFolder(run)
+    jobs.mark_healthy("n1", "7_0", 0)
+    assert jobs.is_healthy("n1", "7_0", 0)
+    (mark,) = (jobs.path / "allocations").iterdir()
+    mark.unlink()
+    mark.symlink_to(tmp_path / "made")
+    with pytest.raises(OSError, match="symbolic links"):
+        jobs.mark_healthy("n1", "7_0", 0)
+    assert not (tmp_path / "made").exists()
+
+
+def test_no_text_of_a_plan_makes_a_command_that_a_message_proposes_another(run: RunFolder) -> None:
+    change(run.path / "plan.json", "code_version", value="0.1'; touch y; '")
+    with pytest.raises(UserError, match=r"corrupt: code_version"):
+        _ = RunFolder(run.path).plan
+
+
+def test_code_in_a_folder_of_weights_is_not_run(tmp_path: Path) -> None:
+    refuse_code(str(tmp_path))
+    refuse_code("org/name")
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "mine.py").write_text("")
+    with pytest.raises(UserError, match=r"vae/mine\.py in the folder of weights would be run"):
+        refuse_code(str(tmp_path))

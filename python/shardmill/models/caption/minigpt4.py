@@ -96,7 +96,7 @@ class MiniGpt4Captioner(SettingsModel):
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[transformers]'") from error
         device = device_of(wanted.device)
         dtype = dtype_of(wanted.dtype, torch.float32 if device == "cpu" else "auto")
-        where: dict[str, Any] = {"revision": wanted.revision}
+        where = wanted.hub_options()
         with loading(wanted.model, "MiniGPT-4"):
             # whatever can be wrong is checked before gigabytes are loaded
             vision_config = parts.read_vision_config(wanted.vision_encoder)

@@ -112,7 +112,7 @@ def load_vision_encoder(where: str, projection: torch.nn.Linear, dtype: Any, dev
 def read_vision_config(where: str) -> Blip2Config:
     """The configuration of a BLIP-2 checkpoint. Raises UserError for a model of another type."""
     require_model(where)
-    config = AutoConfig.from_pretrained(where)
+    config = AutoConfig.from_pretrained(where, trust_remote_code=False)
     if not isinstance(config, Blip2Config):
         raise UserError(f"vision_encoder: {where} is a {config.model_type} model; name a BLIP-2 checkpoint")
     return config
@@ -120,7 +120,9 @@ def read_vision_config(where: str) -> Blip2Config:
 
 def load_processor(where: str, config: Blip2Config) -> Any:
     """The image processor of the vision encoder. Raises UserError if its images are not of the vision tower's size."""
-    processor = AutoImageProcessor.from_pretrained(where, backend="pil")  # the original resizes with Pillow too
+    processor = AutoImageProcessor.from_pretrained(
+        where, backend="pil", trust_remote_code=False
+    )  # the original resizes with Pillow too
     made, taken = (processor.size["height"], processor.size["width"]), config.vision_config.image_size
     if made != (taken, taken):
         raise UserError(

@@ -43,7 +43,7 @@ class TransformersCaptioner(SettingsModel):
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
         device = device_of(wanted.device)
         dtype = dtype_of(wanted.dtype, torch.float32 if device == "cpu" else "auto")
-        where: dict[str, Any] = {"revision": wanted.revision, "trust_remote_code": wanted.trust_remote_code}
+        where = wanted.hub_options()
         more = {"attn_implementation": wanted.attn_implementation} if wanted.attn_implementation else {}
         with loading(wanted.model):
             self._processor = AutoProcessor.from_pretrained(wanted.model, **where)

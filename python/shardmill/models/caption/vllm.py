@@ -40,9 +40,7 @@ class VllmCaptioner(VllmModel):
 
         wanted = self.settings
         try:
-            templates = [
-                AutoProcessor.from_pretrained(wanted.model, revision=wanted.revision, trust_remote_code=wanted.trust_remote_code)
-            ]
+            templates = [AutoProcessor.from_pretrained(wanted.model, **wanted.hub_options())]
         except (OSError, ValueError, ImportError):  # some models have a tokenizer and no processor
             templates = []
         self._templates = [*templates, self._tokenizer]

@@ -86,10 +86,11 @@ class GroundingDinoDetector(DinoDetector):
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
         self._dtype = self._prepare(wanted)
+        where = wanted.hub_options()
         with loading(wanted.model):
-            self._processor = AutoImageProcessor.from_pretrained(wanted.model, revision=wanted.revision)
-            tokenizer = AutoTokenizer.from_pretrained(wanted.model, revision=wanted.revision)
-            model = AutoModelForZeroShotObjectDetection.from_pretrained(wanted.model, revision=wanted.revision, dtype=self._dtype)
+            self._processor = AutoImageProcessor.from_pretrained(wanted.model, **where)
+            tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
+            model = AutoModelForZeroShotObjectDetection.from_pretrained(wanted.model, **where, dtype=self._dtype)
             model = model.to(self.device).eval()
         if not hasattr(getattr(model, "model", None), "text_backbone"):
             raise UserError(f"{wanted.model} is not a Grounding DINO model but {type(model).__name__}")

@@ -43,10 +43,11 @@ class OwlDetector(Detector):
         except ImportError as error:
             raise UserError(f"{error}; install what it needs with: pip install 'shardmill[vision]'") from error
         dtype = self._prepare(wanted)
+        where = wanted.hub_options()
         with loading(wanted.model):
-            self._processor = AutoImageProcessor.from_pretrained(wanted.model, revision=wanted.revision)
-            self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, revision=wanted.revision)
-            self._model = AutoModelForZeroShotObjectDetection.from_pretrained(wanted.model, revision=wanted.revision, dtype=dtype)
+            self._processor = AutoImageProcessor.from_pretrained(wanted.model, **where)
+            self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
+            self._model = AutoModelForZeroShotObjectDetection.from_pretrained(wanted.model, **where, dtype=dtype)
             self._model = self._model.to(self.device).eval()
         self._backbone: Any = next(
             (getattr(self._model, name) for name in ("owlvit", "owlv2") if hasattr(self._model, name)), None

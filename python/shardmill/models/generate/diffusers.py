@@ -27,6 +27,7 @@ from shardmill.models.generate.prompt_weights import fragments, plain
 from shardmill.models.generate.store import Format, code_digest, image_digest, image_file, image_problem, save_image, saved_size
 from shardmill.models.loading import device_of
 from shardmill.models.settings import ModelSettings, SettingsModel, read_settings, require_model
+from shardmill.models.weights import refuse_code
 from shardmill.util.errors import ModelDied, UserError
 from shardmill.util.signals import stop_requested
 
@@ -165,6 +166,7 @@ class DiffusersGenerator(SettingsModel):
 
         diffusers: Any = import_module("diffusers")
         wanted = self.settings
+        refuse_code(wanted.model)
         diffusers.utils.logging.disable_progress_bar()
         try:
             config = diffusers.DiffusionPipeline.load_config(wanted.model, revision=wanted.revision)

@@ -84,13 +84,14 @@ class ClipScorer(SettingsModel):
         self.device = device_of(wanted.device)
         self.fills_gpu = self.device != "cpu"
         dtype = dtype_of(wanted.dtype, torch.float16 if self.fills_gpu else torch.float32)
+        where = wanted.hub_options()
         with loading(wanted.model):
-            family = AutoConfig.from_pretrained(wanted.model, revision=wanted.revision).model_type
+            family = AutoConfig.from_pretrained(wanted.model, **where).model_type
             if family not in FAMILIES:
                 raise UserError(f"{wanted.model} is not a CLIP or SigLIP model but of the family {family!r}")
-            self._processor = AutoImageProcessor.from_pretrained(wanted.model, revision=wanted.revision)
-            self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, revision=wanted.revision)
-            self._model = AutoModel.from_pretrained(wanted.model, revision=wanted.revision, dtype=dtype).to(self.device).eval()
+            self._processor = AutoImageProcessor.from_pretrained(wanted.model, **where)
+            self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
+            self._model = AutoModel.from_pretrained(wanted.model, **where, dtype=dtype).to(self.device).eval()
         config = self._model.config
         width = config.projection_dim if family == "clip" else config.vision_config.hidden_size
         self._head = read_head(wanted.aesthetic, width, wanted.aesthetic_relu).to(self.device) if wanted.aesthetic else None

@@ -73,7 +73,7 @@ class TransformersModel(SettingsModel):
         wanted = self.settings
         device = device_of(wanted.device)
         dtype = dtype_of(wanted.dtype, torch.float32 if device == "cpu" else "auto")
-        where: dict[str, Any] = {"revision": wanted.revision, "trust_remote_code": wanted.trust_remote_code}
+        where = wanted.hub_options()
         with loading(wanted.model):
             self._tokenizer = AutoTokenizer.from_pretrained(wanted.model, **where)
             more = {"attn_implementation": wanted.attn_implementation} if wanted.attn_implementation else {}
