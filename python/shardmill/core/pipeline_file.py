@@ -41,7 +41,7 @@ class StageEntry(BaseModel):
     model: str | dict[str, Any] | None = None
     prompt: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
-    attempts: int = Field(default=3, ge=1)
+    attempts: int = Field(default=3, ge=1, le=1_000_000)
     stop_after: int = Field(default=50, ge=0)
     resources: Resources = Resources()
     price: Price | None = None

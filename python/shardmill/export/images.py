@@ -6,9 +6,7 @@ for inside the run's folder, and bytes that are not an image are never passed on
 
 from __future__ import annotations
 
-import io
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,17 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from PIL import Image
-
 from shardmill.export.folder import MAKING
 from shardmill.models.archives import is_member
-from shardmill.models.images import UnreadableImage, decode, read
+from shardmill.models.images import UnreadableImage, decode, format_of, read
 from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.store.run_folder import RunFolder
 from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.atomic import new_attempt, write_durably
 from shardmill.util.errors import UserError
-from shardmill.util.image_formats import known_formats
 
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
 THREADS, MAX_WAITING = 8, 32
@@ -61,7 +56,10 @@ class ExportImages:
         if self.column != GENERATED_IMAGE:
             check_embedded(self.run.plan, [value])
             return os.path.join(self.run.plan.input.image_root, value)
-        inside = PurePosixPath(value)
+        inside = PurePosixPath(os.path.normpath(value))
+        given = GENERATED_IMAGE in self.run.plan.input.copies  # with --start-at: they are in the image folder
+        if given and inside.is_relative_to(self.run.plan.input.image_root):
+            return str(inside)
         if inside.is_absolute() or ".." in inside.parts:
             raise UnreadableImage(f"a generated image outside of the run's folder: {value}")
         return str(self.run.path.resolve() / inside)
@@ -83,10 +81,7 @@ class ExportImages:
 
 def suffix_of(data: bytes) -> str:
     """The usual suffix of an image file, by its content."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data), formats=known_formats()) as image:
-            name = image.format or ""
+    name = format_of(data)
     return SUFFIXES.get(name, name.lower())
 
 

@@ -32,6 +32,8 @@ DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Modes of 16-bit grey images."""
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits of a shade that cameras and scanners give; a file says 16 for most of them."""
+DEEP_COLOUR, BLACK = "RGB;16", 1 << 4
+"""Of colours of 16 bits Pillow keeps the upper 8 alone, of which nothing is left of a range of 12 bits."""
 PNG, PNG_TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 """How a PNG begins, and its chunks of text and of colour profiles."""
 REFUSED = (ValueError, SyntaxError, UnidentifiedImageError)
@@ -60,9 +62,7 @@ def size_of(reference: str) -> tuple[int, int]:
         try:
             return _size(io.BytesIO(read(reference)) if member else Path(reference), reference)
         except REFUSED:
-            if not (data := _without_texts(read(reference))):
-                raise
-            return _size(io.BytesIO(data), reference)
+            return _size(io.BytesIO(_without_texts(read(reference))), reference)
     except Exception as error:
         raise _unreadable(error, reference) from error
 
@@ -129,11 +129,21 @@ def decode(data: bytes, reference: str) -> Image.Image:
         try:
             return _decode(data, reference)
         except REFUSED:
-            if not (bare := _without_texts(data)):
-                raise
-            return _decode(bare, reference)
+            return _decode(_without_texts(data), reference)
     except Exception as error:
         raise _unreadable(error, reference) from error
+
+
+def format_of(data: bytes) -> str:
+    """The format of an image that `decode` has read, as Pillow calls it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=known_formats()) as image:
+                return image.format or ""
+        except REFUSED:
+            with Image.open(io.BytesIO(_without_texts(data)), formats=known_formats()) as image:
+                return image.format or ""
 
 
 def _decode(data: bytes, reference: str) -> Image.Image:
@@ -145,16 +155,19 @@ def _decode(data: bytes, reference: str) -> Image.Image:
                 raise UnreadableImage(f"an animation of {image.n_frames} frames: {reference}")
             if image.mode == "F":
                 raise UnreadableImage(f"numbers without a known range of grey: {reference}")
+            deep_colour = any(DEEP_COLOUR in str(part) for tile in image.tile for part in tile)
             image.load()  # a TIFF is turned by that in some versions of Pillow, which then drop its tag
             turn = UPRIGHT.get(orientation_of(image))
             upright = image if turn is None else image.transpose(turn)
+            if deep_colour and max(band[1] for band in image.convert("RGB").getextrema()) < BLACK:
+                raise UnreadableImage(f"colours of 12 bits or less in 16: {reference}")
             return (_eight_bits(upright) if upright.mode in DEEP else upright).convert("RGB")
 
 
 def _without_texts(data: bytes) -> bytes:
-    """A PNG without texts and colour profiles, at whose size or damage Pillow stops; nothing for other formats."""
+    """A PNG without texts and colour profiles, at whose size or damage Pillow stops; other formats as they are."""
     if not data.startswith(PNG):
-        return b""
+        return data
     kept, at = [PNG], len(PNG)
     while at < len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from shardmill.store.cells import Kind
+from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.util.errors import UserError, did_you_mean, name_list
 from shardmill.util.image_formats import CAPTION_NUMBER, is_image_name
 
@@ -120,7 +121,8 @@ def image_column(columns: Sequence[str], sample: pl.DataFrame, root: Path) -> st
     A column with a usual name goes before others, unless its cells name no files and those of another do.
     """
     named = column_by_name(columns, IMAGE_NAMES)
-    holding = [column for column in columns if _share(sample[column], is_image_name) > MOST]
+    known = [column for column in columns if column != GENERATED_IMAGE]  # its paths start from a run's folder
+    holding = [column for column in known if _share(sample[column], is_image_name) > MOST]
     if named is not None and (named.lower() in SURE_NAMES or named in holding or not holding):
         return named
     existing = [column for column in holding if _share(sample[column].head(FILES_TRIED), lambda cell: _exists(root, cell)) > 0]

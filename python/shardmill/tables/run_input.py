@@ -85,9 +85,8 @@ def _sample(table: Table) -> pl.DataFrame:
 
 
 def _guesses(table: Table, mapping: Mapping[str, str], taken: Collection[str]) -> list[str]:
-    guesses = [
-        f"the column {source!r} is the {target}" for source, target in mapping.items() if target in ROLES and source != target
-    ]
+    found = [(source, target) for source, target in mapping.items() if target in ROLES and source != target]
+    guesses = [f"the {target}s are taken from the column {source!r}" for source, target in found]
     guesses += [
         f"the column {source!r} is carried along as {target!r}, since a stage adds one of its name"
         for source, target in mapping.items()

@@ -25,7 +25,7 @@ _BY_SUFFIX = {
 }
 TABLE_SUFFIXES = frozenset(_BY_SUFFIX)
 _PARQUET = b"PAR1"
-_ZIP, _TAR = b"PK\x03\x04", b"ustar"
+_ZIP, _TAR, _ARROW = b"PK\x03\x04", b"ustar", b"ARROW1"
 _WIDE_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -38,7 +38,10 @@ def sniff_format(path: Path, encoding: str | None) -> str:
     """One of csv (also for a text table of unknown delimiter), tsv, jsonl, json, parquet; UserError for what is not a table."""
     start, compression = _first_bytes(path)
     if start.startswith(_ZIP):
-        raise UserError(f"{path} is compressed (zip). Unpack it first.")
+        spreadsheet = path.suffix.lower() in (".xlsx", ".ods")
+        raise UserError(f"{path} is {'a spreadsheet. Save it as CSV' if spreadsheet else 'compressed (zip). Unpack it first'}.")
+    if start.startswith(_ARROW):
+        raise UserError(f"{path} is an Arrow file. Save the table as Parquet.")
     if _TAR in start[257:263]:
         raise UserError(
             f"{path} is a tar file{' that is compressed: decompress it first' if compression else '. Name it *.tar'}."

@@ -11,7 +11,9 @@ import pytest
 
 from exported import SAMPLES, finish
 from shardmill.core.planning import NewRun, start_run
+from shardmill.export.images import ExportImages
 from shardmill.launch.finish import build_datasets
+from shardmill.models.images import UnreadableImage
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_stage
 from shardmill.util.errors import UserError
@@ -81,6 +83,11 @@ def test_antidote_goes_on_from_the_original_after_any_of_its_steps(
     finish(run)
     build_datasets(run)
     assert not check_stage(run, run.plan.stages[-1].name).problems
+    if "idx" in record:
+        shown = ExportImages(run, "generated_image")
+        assert shown.reference(row["generated_image"]) == f"{tmp_path}/1.jpg"
+        with pytest.raises(UnreadableImage, match="outside of the run"):
+            shown.reference(f"{tmp_path}/../1.jpg")
 
 
 def test_captions_of_anyedit_s_concepts_go_on_to_images(tmp_path: Path) -> None:

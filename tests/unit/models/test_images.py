@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shardmill.models.images import UnreadableImage, open_image, size_of
+from shardmill.models.images import UnreadableImage, format_of, open_image, size_of
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -121,6 +121,7 @@ def test_a_png_with_much_text_or_a_damaged_profile_is_opened(tmp_path: Path, chu
         data = path.read_bytes()
         path.write_bytes(data[:33] + struct.pack(">I", 4) + b"tEXta\0bc" + b"\0\0\0\0" + data[33:])
     image = open_image(str(path))
+    assert format_of(path.read_bytes()) == "PNG"
     assert image.size == size_of(str(path)) == (5, 4) and image.getpixel((0, 0)) == (255, 0, 0)
 
 
@@ -142,3 +143,18 @@ def test_grey_of_any_depth_is_as_bright_as_its_range_says(tmp_path: Path, bits: 
     Image.fromarray(np.array([[0, (1 << bits) - 1]], dtype=np.uint16)).save(tmp_path / "deep.png")
     image = open_image(str(tmp_path / "deep.png"))
     assert [image.getpixel((x, 0))[0] for x in (0, 1)] == [0, expected]
+
+
+@pytest.mark.parametrize(("brightest", "read"), [(4_095, False), (65_535, True)])
+def test_colour_of_12_bits_in_16_is_refused_and_not_taken_for_black(tmp_path: Path, brightest: int, read: bool) -> None:
+    rows = b"".join(b"\0" + struct.pack(">3H", brightest, 0, brightest) * 4 for _ in range(4))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    data = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    if read:
+        assert open_image(str(tmp_path / "a.png")).getpixel((0, 0)) == (255, 0, 255)
+    else:
+        with pytest.raises(UnreadableImage, match="12 bits or less in 16"):
+            open_image(str(tmp_path / "a.png"))

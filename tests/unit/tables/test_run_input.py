@@ -96,7 +96,7 @@ def test_the_image_column_is_found_by_what_it_holds(tmp_path: Path, name: str) -
     records = [{"path": "https://x.org/a", name: f"{number}.jpg#0", "caption": "a dog"} for number in range(3)]
     run, rows, _ = ingested(write(tmp_path / "t.csv", records))
     assert [row["image"] for row in rows] == ["0.jpg", "1.jpg", "2.jpg"]
-    assert f"the column {name!r} is the image" in run.plan.input.notes
+    assert f"the images are taken from the column {name!r}" in run.plan.input.notes
 
 
 def test_of_two_columns_of_images_the_one_whose_files_exist_is_taken(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_parquet_is_known_by_its_content(tmp_path: Path) -> None:
         ("t.data", bytes(257) + b"ustar" + bytes(300), r"Name it \*\.tar"),
         ("t.parquet.gz", gzip.compress(b"PAR1" + bytes(300)), r"Parquet file that is compressed"),
         ("t.csv", b"PK\x03\x04rest", r"compressed \(zip\)"),
+        ("t.xlsx", b"PK\x03\x04rest", r"is a spreadsheet\. Save it as CSV"),
+        ("t.arrow", b"ARROW1\0\0rest", r"Save the table as Parquet"),
         ("t.parquet", b"a,b\n", "not a Parquet file"),
         ("t.csv", b'"a,b\n1,2\n', "header line cannot be read"),
     ],
