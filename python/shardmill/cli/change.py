@@ -204,7 +204,7 @@ def rethreshold(folder: Path, stage: str, settings: Sequence[str]) -> None:
 def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> None:
     """Change the number of shards of a run; finished rows are kept.
 
-    Nothing else may be running on the run meanwhile.
+    It is refused while a launch or a worker is at work on the run, and keeps others out meanwhile.
     """
     from shardmill.store.replan import replan as change
     from shardmill.store.run_folder import RunFolder

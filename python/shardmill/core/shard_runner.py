@@ -17,9 +17,10 @@ from shardmill.core.model_shard import ModelPool, ModelShard, Report
 from shardmill.core.registry import make_stage
 from shardmill.core.stage import Context, ModelStage, Stage, TableStage
 from shardmill.core.user_code import recall_code
+from shardmill.store.at_work import check_not_kept_out
 from shardmill.store.current_plan import CurrentPlan
 from shardmill.store.finish import ConservationError, finish_shard
-from shardmill.store.leases import LeaseOwner, Leases, ShardBusy
+from shardmill.store.leases import LeaseOwner, Leases, ShardBusy, this_process
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.shard import Shard, ShardReopened
@@ -125,7 +126,9 @@ def run_shard(
         return should_stop() or current.has_changed()
 
     with ExitStack() as stack:
-        leases = stack.enter_context(Leases(here.files, replace(owner, attempt=attempt))) if owner else None
+        own = stack.enter_context(Leases(here.files, replace(owner or this_process(), attempt=attempt)))
+        leases = own if owner else None
+        check_not_kept_out(run)
         made: dict[str, Any]
         try:
             if isinstance(stage, TableStage):

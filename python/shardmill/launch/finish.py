@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from shardmill.store.jobs import JobsFolder
 from shardmill.store.layout import begun_shards
 from shardmill.store.no_rows import check_rows
 from shardmill.store.publish import complete_publication
+from shardmill.store.replan import sweep
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import needed_shards
 from shardmill.util.commands import command_line
@@ -37,7 +39,9 @@ def finish(path: Path) -> int:
 
 
 def tidy(run: RunFolder) -> None:
-    """Remove what a worker that was killed between publishing a shard and removing its journal has left."""
+    """Remove what was left by a worker that was killed between publishing a shard and removing its journal, or by a replan."""
+    with suppress(UserError):  # another command is changing the run, and sweeps it
+        sweep(run)
     for stage in [INGEST, *run.stages]:
         for shard in begun_shards(run.folder(stage), run.num_shards):
             complete_publication(run.files(stage, shard), run.superseded / stage)

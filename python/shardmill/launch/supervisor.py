@@ -14,9 +14,12 @@ from typing import Any, Literal, Protocol
 
 from shardmill.launch.assignment import WorkerContext
 from shardmill.launch.worker_process import WorkerProcess, WorkerSpec, describe_exit, journal_bytes
+from shardmill.store.at_work import check_not_kept_out, presence
 from shardmill.store.jobs import Failure, JobsFolder
+from shardmill.store.leases import this_process
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.tasks import Task
+from shardmill.util.atomic import new_attempt
 from shardmill.util.errors import PlanChanged
 from shardmill.util.progress import Progress
 
@@ -90,19 +93,25 @@ class WorkerSupervisor:
         Raises:
             PlanChanged: If another command has changed the plan or opened shards again. All workers have left then.
         """
-        try:
-            while self._assign_tasks():
-                self._poll_workers()
-                self.queue.refresh()
-                if self._outdated is not None:
-                    self._stop_workers()
-                    raise PlanChanged(self._outdated)
-                if self._should_stop():
-                    self._stop_workers()
-                    return True
-            return False
-        finally:
-            self._close_workers()
+        owner = this_process(new_attempt(), self.context.node, self.context.job, self.context.restart)
+        with presence(self.run, owner):
+            check_not_kept_out(self.run)
+            try:
+                return self._work()
+            finally:
+                self._close_workers()
+
+    def _work(self) -> bool:
+        while self._assign_tasks():
+            self._poll_workers()
+            self.queue.refresh()
+            if self._outdated is not None:
+                self._stop_workers()
+                raise PlanChanged(self._outdated)
+            if self._should_stop():
+                self._stop_workers()
+                return True
+        return False
 
     def _assign_tasks(self) -> bool:
         """Give tasks to idle workers, starting workers as needed; False when nothing is left to wait for."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -110,39 +110,57 @@ def _live(found: Iterator[tuple[int, LeaseOwner, float]], me: LeaseOwner) -> dic
     return {block: owner for block, owner, age in found if age < STALE_SECONDS and not owner.is_dead(me)}
 
 
-class Leases:
-    """The leases of one attempt at a shard. Used as a context: they are renewed inside it, and released at its end.
+AnyPresence = TypeVar("AnyPresence", bound="Presence")
 
-    All of them are hard links to one file of the attempt, so that touching it renews them all.
-    """
 
-    def __init__(self, files: ShardFiles, owner: LeaseOwner):
-        self.files, self.owner = files, owner
-        self._file = files.leases_folder / f"{files.stem}.{owner.attempt}.card.tmp"
-        self._leased: set[int] = set()
-        self._inherited: set[int] = set()
+class Presence:
+    """A file that says who is at work. Used as a context: it is touched inside it, and removed at its end."""
+
+    def __init__(self, path: Path, owner: LeaseOwner):
+        self.path, self.owner = path, owner
         self._end = threading.Event()
 
-    def __enter__(self) -> Leases:
-        self.files.leases_folder.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(json.dumps(asdict(self.owner)) + "\n", encoding="utf-8")
+    def __enter__(self: AnyPresence) -> AnyPresence:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(asdict(self.owner)) + "\n", encoding="utf-8")
         threading.Thread(target=self._renew, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._end.set()
+        self.path.unlink(missing_ok=True)
+
+    def _renew(self) -> None:
+        while not self._end.wait(RENEW_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+
+class Leases(Presence):
+    """The leases of one attempt at a shard. Used as a context: they are renewed inside it, and released at its end.
+
+    All of them are hard links to the one file of the attempt, so that touching it renews them all.
+    """
+
+    def __init__(self, files: ShardFiles, owner: LeaseOwner):
+        super().__init__(files.leases_folder / f"{files.stem}.{owner.attempt}.card.tmp", owner)
+        self.files = files
+        self._leased: set[int] = set()
+        self._inherited: set[int] = set()
+
+    def __exit__(self, *error: object) -> None:
         for block in self._leased:
             path = lease_path(self.files, block)
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samefile(path, self._file):
+                if os.path.samefile(path, self.path):
                     path.rename(self._released(block))  # for the worker that takes the block next
-        self._file.unlink(missing_ok=True)
+        super().__exit__(*error)
 
     def take(self, block: int) -> bool:
         """Lease a block, from a dead owner if need be. False when another worker has it, or when the shard is complete."""
         path = lease_path(self.files, block)
         try:
-            taken = link_if_absent(self._file, path) or self._take_over(block, path)
+            taken = link_if_absent(self.path, path) or self._take_over(block, path)
         except FileNotFoundError:  # the worker that completed the shard has removed the folder's files
             return False
         if taken and block not in self._leased:
@@ -163,18 +181,13 @@ class Leases:
     def _take_over(self, block: int, path: Path) -> bool:
         if block in live_blocks(self.files, self.owner):
             return False
-        stale = self._file.with_name(f"{self.files.stem}.{self.owner.attempt}.stale.tmp")
+        stale = self.path.with_name(f"{self.files.stem}.{self.owner.attempt}.stale.tmp")
         with contextlib.suppress(FileNotFoundError):
             os.rename(path, stale)
             stale.unlink()
         self._inherited.add(block)
-        return link_if_absent(self._file, path)
+        return link_if_absent(self.path, path)
 
     def others(self) -> set[int]:
         """The blocks that other workers have leased now."""
         return {block for block in live_blocks(self.files, self.owner) if block not in self._leased}
-
-    def _renew(self) -> None:
-        while not self._end.wait(RENEW_SECONDS):
-            with contextlib.suppress(OSError):
-                os.utime(self._file)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import polars as pl
 
+from shardmill.store.at_work import keeping_workers_out
 from shardmill.store.exclusive import one_change_at_a_time
 from shardmill.store.finish import ShardCounts, seal
 from shardmill.store.frames import read_frame, write_frame
@@ -17,23 +19,44 @@ from shardmill.store.manifest import InputRecord
 from shardmill.store.plan import cut, replace_plan
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.shard import Shard
+from shardmill.store.verify import check_lineage, refuse
 from shardmill.util.atomic import new_attempt, set_aside
 from shardmill.util.errors import UserError
 
 
 @one_change_at_a_time
 def replan(run: RunFolder, *, num_shards: int | None = None, rows_per_shard: int | None = None) -> RunFolder:
-    """Cut a run into another number of shards. Nothing may be running on it.
+    """Cut a run into another number of shards. No worker is let in meanwhile.
 
     New ingest parts and, for every stage, journals with the finished rows are written beside the old files under the new
     names; then the plan changes; then the old files move to `superseded/`. Cut off at any point, it can be run again.
+
+    Raises:
+        UserError: A worker is at work, ingest is not finished, or a shard is of another plan.
     """
+    with keeping_workers_out(run):
+        return _replan(run, num_shards, rows_per_shard)
+
+
+def sweep(run: RunFolder) -> None:
+    """Remove what a replan that was killed, or a worker that did not see it yet, has left of another number of shards."""
+    if any(_of_other_counts(run)):
+        _sweep_alone(run)
+
+
+@one_change_at_a_time
+def _sweep_alone(run: RunFolder) -> None:
+    _swept(run)
+
+
+def _replan(run: RunFolder, num_shards: int | None, rows_per_shard: int | None) -> RunFolder:
     _swept(run)
     shards = cut(run.plan.input.rows, num_shards=num_shards, rows_per_shard=rows_per_shard)
     if shards == run.plan.shards:
         raise UserError(f"{run.path} has {len(shards)} shards already")
     if len(shards) == run.num_shards:
         raise UserError(f"{len(shards)} shards with other bounds would get the names of the old ones; choose another number")
+    refuse(run, check_lineage(run, [INGEST, *run.stages], depth="origin"), allow_missing=True)
     new = RunFolder(run.path)
     new.__dict__["plan"] = run.plan.model_copy(update={"shards": shards})
     for shard in range(run.num_shards):
@@ -50,14 +73,20 @@ def replan(run: RunFolder, *, num_shards: int | None = None, rows_per_shard: int
 
 def _swept(run: RunFolder) -> RunFolder:
     """Move the files of other shard counts away: parts to `superseded/`, what attempts left to nowhere."""
-    for stage in [INGEST, *run.stages]:
-        for path in run.folder(stage).glob("part-*-of-*"):
-            if f"-of-{run.num_shards:05d}." not in path.name:
-                if path.suffix in (".journal", ".tmp"):
-                    path.unlink(missing_ok=True)
-                else:
-                    set_aside(path, run.superseded / stage)
+    for path in _of_other_counts(run):
+        if path.suffix in (".json", f".{run.plan.part_format}", ".csv"):
+            set_aside(path, run.superseded / path.parent.name)
+        else:
+            path.unlink(missing_ok=True)
     return run
+
+
+def _of_other_counts(run: RunFolder) -> Iterator[Path]:
+    """The files of shards, and the leases on them, that are of another number of shards."""
+    for stage in [INGEST, *run.stages]:
+        files = run.files(stage, 0)
+        for folder in (files.folder, files.leases_folder):
+            yield from (path for path in folder.glob("part-*-of-*") if f"-of-{run.num_shards:05d}." not in path.name)
 
 
 def _discard(new: RunFolder, shard: int) -> None:

@@ -1,0 +1,65 @@
+"""Who is at work on a run. `replan` keeps workers out: what they would publish under the old names meanwhile would be lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shardmill.store.exclusive import exclusive
+from shardmill.store.leases import STALE_SECONDS, LeaseOwner, Presence, read_owner, this_process
+from shardmill.store.run_folder import RunFolder
+from shardmill.util.commands import command_line
+from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
+
+REPLANNING = "replanning.json"
+SHOWN = 3
+
+
+def presence(run: RunFolder, owner: LeaseOwner) -> Presence:
+    """The file that says that a process is at work on a run, whichever shards its workers have just now."""
+    return Presence(run.path / "jobs" / "claims" / f"{owner.attempt}.card.tmp", owner)
+
+
+def processes_at_work(run: RunFolder) -> list[LeaseOwner]:
+    """The launches and workers that are at work on a run, as far as can be seen from here; files of dead ones are removed."""
+    me, found = this_process(), {}
+    for path in (run.path / "jobs" / "claims").glob("**/*.card.tmp"):
+        try:
+            owner, age = read_owner(path), time.time() - path.stat().st_mtime
+        except (FileNotFoundError, ValueError, UserError):
+            continue
+        if owner.is_dead(me):
+            path.unlink(missing_ok=True)
+        elif owner.machine == me.machine or age < STALE_SECONDS:  # one of this machine may be suspended
+            found[owner.machine, owner.pid] = owner
+    return list(found.values())
+
+
+@contextmanager
+def keeping_workers_out(run: RunFolder) -> Iterator[None]:
+    """Let no worker start on a run until the block ends. Raises UserError if one is at work."""
+    with exclusive(run.path / "jobs" / REPLANNING, f"another replan of {run.path} is under way"):
+        working = processes_at_work(run)
+        if working:
+            shown = ", ".join(f"process {each.pid}{f' on {each.node}' if each.node else ''}" for each in working[:SHOWN])
+            raise UserError(
+                f"{count_of(len(working), 'process is', 'processes are')} at work on {run.path} ({shown}); wait for the end, or "
+                f"stop them (Ctrl-C, or on a cluster: {command_line('cancel', run.path)}), then replan"
+            )
+        yield
+
+
+def check_not_kept_out(run: RunFolder) -> None:
+    """Raise UserError while a replan keeps workers out. A worker first says that it is there and then looks here."""
+    path = run.path / "jobs" / REPLANNING
+    try:
+        owner = read_owner(path)
+    except (FileNotFoundError, ValueError):
+        return
+    if not owner.is_dead(this_process()):
+        raise UserError(
+            f"{run.path} is being cut into other shards (process {owner.pid}); start again when that has ended, or if it has, "
+            f"remove {path}"
+        )
