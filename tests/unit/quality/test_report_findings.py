@@ -267,7 +267,7 @@ def test_a_planted_fault_comes_first(
     pipeline: str, id: str, plant: Plant, healthy: Callable[[str], tuple[RunFolder, Report]], tmp_path: Path
 ) -> None:
     run, before = healthy(pipeline)
-    assert found(before, id).verdict == "pass", found(before, id).shown
+    assert found(before, id).verdict != "fail", found(before, id).shown
     shutil.copytree(run.path, tmp_path / "run")
     copy = RunFolder(tmp_path / "run")
     plant(copy)
