@@ -42,6 +42,8 @@ class CaptionLists(Table):
         self._lists = numbered
         self.format = table.format
         super().__init__(table.path, [*table.columns, *([NUMBER] if self._numbered else [])], "utf-8")
+        if numbered:
+            self.remarks.append(f"the column {caption!r} has lists: each caption is a row, and {NUMBER} says which of its list")
 
     def digest(self) -> tuple[str, int]:
         found = self._table.digest()
@@ -49,8 +51,7 @@ class CaptionLists(Table):
         return found
 
     def notes(self) -> list[str]:
-        lists = f"the column {self._caption!r} has lists: each caption is a row, and {NUMBER} says which of its list"
-        return [*([lists] if self._lists else []), *self._table.notes()]
+        return [*self.remarks, *self._table.notes()]
 
     def _batches(self) -> Iterator[Batch]:
         rows = 0

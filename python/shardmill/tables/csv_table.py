@@ -45,10 +45,9 @@ class CsvTable(Table):
             self._header = read_header(path, source, layout, has_header, names)
         super().__init__(path, self._header.columns, encoding)
         self._layout = Layout(tuple(self.columns), ord(delimiter), quoted, self._header.trimmed)
-
-    def notes(self) -> list[str]:
-        taken = f"it has no header line: its columns are taken as {', '.join(self.columns)}; otherwise pass --columns or --header"
-        return [*([taken] if self._header.guessed else []), *super().notes()]
+        if self._header.guessed:
+            taken = f"it has no header line: its columns are taken as {', '.join(self.columns)}"
+            self.remarks.append(f"{taken}; otherwise pass --columns or --header")
 
     def _batches(self) -> Iterator[Batch]:
         careful = CarefulParser(self._layout)

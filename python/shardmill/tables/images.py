@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from shardmill.tables.base import UNDECODABLE, BadRecord, Batch, BatchBuilder, Table, raw_text
-from shardmill.util.errors import UserError
+from shardmill.tables.sniff import TABLE_SUFFIXES
+from shardmill.util.compressed import inner_suffix
+from shardmill.util.errors import UserError, name_list
 from shardmill.util.image_formats import image_suffixes
 from shardmill.util.tars import REPLACED, DamagedTar, read_tar
 
@@ -57,6 +59,8 @@ class ImageTable(Table):
         super().__init__(path, ["image", "caption"], "utf-8")
         self._suffixes = image_suffixes()
         first = list(islice(self._pictures(), FIRST))
+        if path.is_dir() and (tables := [each.name for each in path.iterdir() if inner_suffix(each) in TABLE_SUFFIXES]):
+            self.remarks.append(f"it also has {name_list(sorted(tables), 3)}; to read a table, name it as the input")
         if first and all(text is None for _, text in first):
             self.columns = ["image"]
         if not first:

@@ -92,10 +92,8 @@ class ShardedTable(Table):
         if first.format == "pictures" and len({file.parent for file in self._files}) > 1:
             raise UserError(f"{path} matches tar files in several folders; name one folder")
         super().__init__(path, first.columns, "utf-8")  # each file is judged on its own
-
-    def notes(self) -> list[str]:
         names = name_list([file.name for file in self._files], 3)
-        return [f"{len(self._files):,} files as one table: {names}", *self._open(self._files[0]).notes(), *super().notes()]
+        self.remarks += [f"{len(self._files):,} files as one table: {names}", *first.remarks]
 
     def digest(self) -> tuple[str, int]:
         """SHA-256 of the names and digests of the files, and their bytes in all. Those of each stay in `file_digests`."""

@@ -162,8 +162,12 @@ KNOWN: dict[str, tuple[Any, list[tuple[str, str]]]] = {
 @pytest.mark.parametrize("name", KNOWN)
 def test_caption_files_of_known_data_sets_are_read_as_they_are(tmp_path: Path, name: str) -> None:
     content, expected = KNOWN[name]
-    _, rows, rejects = ingested(write(tmp_path / name, content), num_shards=1)
+    path = write(tmp_path / name, content)
+    _, rows, rejects = ingested(path, num_shards=1)
     assert [(row["image"], row["caption"]) for row in rows] == expected and not rejects
+    if "texts" in rows[0]:
+        run, _, _ = ingested(path, pipeline="anyedit-captions")
+        assert run.plan.input.columns["texts"] == "text"
 
 
 def test_a_file_of_boxes_has_no_captions(tmp_path: Path) -> None:

@@ -176,7 +176,10 @@ def test_a_tar_that_is_not_whole_is_refused_with_the_byte(tmp_path: Path) -> Non
 
 
 def test_what_is_passed_over_is_noted_in_the_plan(tmp_path: Path) -> None:
-    for name in ("1.png", "2.heic", "notes.md"):
+    for name in ("1.png", "2.heic", "notes.md", "metadata.csv"):
         (tmp_path / name).write_bytes(png(9))
     run = start_run(tmp_path.with_name("noted"), NewRun(input=tmp_path, pipeline="recaption", settings=NO_ORIGINAL))
-    assert run.plan.input.notes == ["passed over: .heic 1, .md 1"]
+    assert run.plan.input.notes == [
+        "it also has metadata.csv; to read a table, name it as the input",
+        "passed over: .csv 1, .heic 1, .md 1",
+    ]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from shardmill.store.cells import dump_cell
 from shardmill.tables.base import BadRecord, Batch, BatchBuilder, Table
 from shardmill.tables.convert.anyword import read_anyword
-from shardmill.tables.convert.captions import Captioned, Found
+from shardmill.tables.convert.captions import COLUMNS, Captioned, Found
 from shardmill.tables.convert.coco import read_coco
 from shardmill.tables.convert.flickr30k import read_flickr30k
 from shardmill.tables.convert.llava import read_llava
@@ -84,7 +84,7 @@ def _name_of_lines(path: Path) -> str | None:
 
 
 class KnownTable(Table):
-    """A caption file of a known data set as a table: a record for each row that its converter makes, or entry that it cannot use.
+    """A caption file of a known data set as the table that `convert` writes: a record for each row, or entry that it cannot use.
 
     The line of a record is its ordinal, from 1.
     """
@@ -92,20 +92,16 @@ class KnownTable(Table):
     def __init__(self, path: Path, known: KnownFile) -> None:
         self.format = known.name
         self._known = known
-        texts = ["texts"] if known.name == "anyword" else []
-        super().__init__(path, ["image", "caption", *texts, "source", "source_id"], "utf-8")
+        super().__init__(path, COLUMNS, "utf-8")
+        self.remarks.append(f"read as {known.about}")
         if next((found for found in known.read(path) if isinstance(found, Captioned)), None) is None:
             raise UserError(f"{path} looks like {known.about.partition(':')[0]}, but it has no caption of the expected form.")
-
-    def notes(self) -> list[str]:
-        return [f"read as {self._known.about}", *super().notes()]
 
     def _batches(self) -> Iterator[Batch]:
         builder = BatchBuilder(self.columns)
         for row_id, found in enumerate(self._known.read(self.path)):
             if isinstance(found, Captioned):
-                texts = [dump_cell(list(found.texts))] if "texts" in self.columns else []
-                cells = [found.image, found.caption, *texts, self._known.name, found.source_id]
+                cells = [found.image, found.caption, dump_cell(list(found.texts)), self._known.name, found.source_id]
                 builder.add(row_id, row_id + 1, [_utf8(cell) for cell in cells], len(found.caption))
             else:
                 detail = f"{found.entry}{': ' if found.detail else ''}{found.detail}"
