@@ -17,7 +17,7 @@ from fuzz.hostile import LITTLE, damaged, mostly, some_bytes, texts, values
 from fuzz.target import Target, settled
 from shardmill.tables import open_table
 from shardmill.tables.base import LINE, ROW_ID, Table
-from shardmill.tables.csv_layout import MAX_FIELD_LINES
+from shardmill.tables.csv_careful import MAX_FIELD_LINES
 from shardmill.tables.csv_table import CsvTable
 from shardmill.tables.json_table import JsonTable
 from shardmill.tables.jsonl import JsonlTable

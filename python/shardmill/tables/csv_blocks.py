@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from shardmill.tables.base import LINE, ROW_ID, Batch
-from shardmill.tables.csv_layout import MAX_FIELD_LINES, NEWLINE, QUOTE, RETURN, CsvPosition, Layout, Parsed
+from shardmill.tables.csv_careful import MAX_FIELD_LINES, NEWLINE, QUOTE, RETURN, CsvPosition, Layout, Parsed
 
 Positions = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shardmill.tables.base import LINE, ROW_ID, not_utf8
-from shardmill.tables.csv_careful import CarefulParser, IncompleteRecord, MalformedRecord, split_record
-from shardmill.tables.csv_layout import CsvPosition, Layout
+from shardmill.tables.csv_careful import CarefulParser, CsvPosition, IncompleteRecord, Layout, MalformedRecord, split_record
 from shardmill.tables.source import TextSource
 from shardmill.util.errors import UserError, name_list
 from shardmill.util.image_formats import is_image_name

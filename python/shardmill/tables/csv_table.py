@@ -9,9 +9,8 @@ import polars as pl
 
 from shardmill.tables.base import MAX_RECORD, Batch, Table
 from shardmill.tables.csv_blocks import parse_block, well_formed
-from shardmill.tables.csv_careful import CarefulParser
+from shardmill.tables.csv_careful import QUOTE, CarefulParser, CsvPosition, Layout, Parsed
 from shardmill.tables.csv_header import SAMPLE, read_header
-from shardmill.tables.csv_layout import QUOTE, CsvPosition, Layout, Parsed
 from shardmill.tables.source import TextSource
 from shardmill.util.errors import UserError
 

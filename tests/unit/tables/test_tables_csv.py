@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from shardmill.tables import MALFORMED_CSV, UNDECODABLE, WRONG_CELLS, BadRecord, Table, open_table
 from shardmill.tables.csv_blocks import parse_block
-from shardmill.tables.csv_careful import CarefulParser
-from shardmill.tables.csv_layout import CsvPosition, Layout
+from shardmill.tables.csv_careful import CarefulParser, CsvPosition, Layout
 from shardmill.tables.csv_table import CsvTable
 from shardmill.util.errors import UserError
 
