@@ -96,7 +96,7 @@ def _record(place: int, what: Any) -> JournalRecord:
     if what[0] == "kept":
         return JournalRecord((place,), kept={"value": what[1]})
     if what[0] == "reject":
-        return JournalRecord((place, 1), reject={"reason": "r", "detail": what[1]})
+        return JournalRecord((place, 1), reject={"reason": "r", "detail": json.dumps(what[1])})
     return JournalRecord((place,), rows=[{"value": what[1]}])
 
 
