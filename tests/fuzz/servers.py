@@ -30,6 +30,7 @@ from shardmill.models.text.openai import OpenAIModel
 from shardmill.models.text.openai_errors import MAX_RETRY_AFTER, read_error
 from shardmill.models.text.openai_replies import MAX_TOKENS, ErrorReply, MalformedReply, read_reply
 from shardmill.monitor.status import read_status
+from shardmill.quality.gather import gather
 from shardmill.store.manifest import read_manifest
 from shardmill.store.plan import NAME, load_plan
 from shardmill.store.run_folder import RunFolder
@@ -96,7 +97,7 @@ class Hostile(Model):
 
 
 def to_the_end(case: tuple[list[bytes], int], folder: Path) -> None:
-    """Whole answers go through journal, a stop, a resume, part, rejects, manifest and status, and no row is lost."""
+    """Whole answers go through journal, a stop, a resume, part, rejects, manifest, status and report, and no row is lost."""
     Hostile.bodies, stop_at = case
     Hostile.given = 0
     registry.MODELS["text", "hostile"] = f"{__name__}:Hostile"
@@ -117,6 +118,7 @@ def to_the_end(case: tuple[list[bytes], int], folder: Path) -> None:
     assert "\0" not in rejects
     status = read_status(RunFolder(run.path))
     json.dumps(status.to_dict(), allow_nan=False)
+    gather(RunFolder(run.path), rows=3).model_dump_json()
 
 
 class Wire:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 import logging
+import socket
+import ssl
+import subprocess
+import threading
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -334,6 +344,71 @@ def test_an_answer_is_never_rewritten_and_one_with_the_key_is_not_kept(
     server.handler = says(200, completion(f"a dog {SECRET}"))
     reply = replies(client(server), *plain(1))["0"]
     assert (reply.finish, reply.result, reply.problem) == ("error", "", "the answer repeats the API key")
+
+
+async def drip(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    """An answer of which a byte comes now and then, and the end never."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b" ")
+        await asyncio.sleep(0.02)
+
+
+BOMB = gzip.compress(b" " * 60_000_000, 1)
+
+
+async def bomb(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    return web.Response(body=BOMB, headers={"Content-Encoding": "gzip"})
+
+
+def test_an_answer_that_comes_a_byte_at_a_time_is_given_up_in_time(server: FaultyServer) -> None:
+    server.handler = in_turn(drip)
+    assert replies(client(server, timeout_seconds=0.3), *plain(1))["0"].finish == "stop"
+
+
+def test_an_answer_that_swells_when_it_is_unpacked_is_not_kept_in_memory(server: FaultyServer) -> None:
+    server.handler = bomb
+    tracemalloc.start()
+    reply = replies(client(server, tries=1), *plain(1))["0"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert reply.finish == "error" and "more than 4,000,000 bytes" in reply.detail
+    assert peak < 30_000_000
+
+
+def test_a_handshake_that_is_cut_off_is_a_server_that_cannot_be_reached() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def hang_up() -> None:
+        with suppress(OSError):
+            while True:
+                listening.accept()[0].close()
+
+    threading.Thread(target=hang_up, daemon=True).start()
+    address = f"https://127.0.0.1:{listening.getsockname()[1]}/v1"
+    with pytest.raises(UserError, match="no server of m has answered"):
+        replies(OpenAIModel(model="m", base_urls=[address], wait_minutes=0.005), *plain(1))
+    listening.close()
+
+
+@pytest.mark.skipif(not which("openssl"), reason="makes a certificate")
+def test_a_certificate_that_nobody_vouches_for_ends_the_run(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x"]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def shake() -> None:
+        with suppress(OSError):
+            context.wrap_socket(listening.accept()[0], server_side=True)
+
+    threading.Thread(target=shake, daemon=True).start()
+    with pytest.raises(UserError, match="is not trusted here"):
+        replies(OpenAIModel(model="m", base_urls=[f"https://127.0.0.1:{listening.getsockname()[1]}/v1"]), *plain(1))
+    listening.close()
 
 
 def test_a_server_without_tls_is_told_at_once(server: FaultyServer) -> None:
