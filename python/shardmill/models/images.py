@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from pathlib import Path
 
@@ -32,7 +33,7 @@ DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Modes of 16-bit grey images."""
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits of a shade that cameras and scanners give; a file says 16 for most of them."""
-DEEP_COLOUR, BLACK = "RGB;16", 1 << 4
+DEEP_COLOUR, BLACK = re.compile(r"\b(?:RGBA?|LA);16"), 1 << 4
 """Of colours of 16 bits Pillow keeps the upper 8 alone, of which nothing is left of a range of 12 bits."""
 PNG, PNG_TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 """How a PNG begins, and its chunks of text and of colour profiles."""
@@ -155,7 +156,7 @@ def _decode(data: bytes, reference: str) -> Image.Image:
                 raise UnreadableImage(f"an animation of {image.n_frames} frames: {reference}")
             if image.mode == "F":
                 raise UnreadableImage(f"numbers without a known range of grey: {reference}")
-            deep_colour = any(DEEP_COLOUR in str(part) for tile in image.tile for part in tile)
+            deep_colour = any(DEEP_COLOUR.search(str(tile)) for tile in image.tile)
             image.load()  # a TIFF is turned by that in some versions of Pillow, which then drop its tag
             turn = UPRIGHT.get(orientation_of(image))
             upright = image if turn is None else image.transpose(turn)

@@ -146,15 +146,18 @@ def test_grey_of_any_depth_is_as_bright_as_its_range_says(tmp_path: Path, bits: 
 
 
 @pytest.mark.parametrize(("brightest", "read"), [(4_095, False), (65_535, True)])
-def test_colour_of_12_bits_in_16_is_refused_and_not_taken_for_black(tmp_path: Path, brightest: int, read: bool) -> None:
-    rows = b"".join(b"\0" + struct.pack(">3H", brightest, 0, brightest) * 4 for _ in range(4))
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+@pytest.mark.parametrize(("colours", "shades"), [(2, [1, 0, 1]), (4, [1, 1]), (6, [1, 0, 1, 1])])
+def test_colour_of_12_bits_in_16_is_refused_and_not_taken_for_black(
+    tmp_path: Path, colours: int, shades: list[int], brightest: int, read: bool
+) -> None:
+    rows = (b"\0" + b"".join(struct.pack(">H", shade * brightest) for shade in shades) * 4) * 4
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, colours, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     data = b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
     if read:
-        assert open_image(str(tmp_path / "a.png")).getpixel((0, 0)) == (255, 0, 255)
+        assert open_image(str(tmp_path / "a.png")).getpixel((0, 0))[0] == 255
     else:
         with pytest.raises(UnreadableImage, match="12 bits or less in 16"):
             open_image(str(tmp_path / "a.png"))
