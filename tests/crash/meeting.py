@@ -46,6 +46,11 @@ COMMANDS = (
     "rethreshold RUN filter_objects --set filter_objects.present_above=0.65",
     "rethreshold RUN filter_objects --set filter_objects.present_above=0.1",
     "status RUN",
+    "failures RUN",
+    "explain RUN 2",
+    "estimate RUN",
+    "audit RUN --out OUT/audit",
+    "compare RUN RUN",
 )
 STARTS = {"ingested": (), "begun": ("run RUN extract_objects", "run RUN propose_negatives --shard 1"), "whole": (f"{LAUNCH} 1",)}
 SIGNALS = {"": 0, "kill": signal.SIGKILL, "term": signal.SIGTERM, "suspend": signal.SIGSTOP}
@@ -82,7 +87,7 @@ class Meeting:
 def draw(seed: str, commands: Sequence[str] = COMMANDS) -> Meeting:
     """The meeting of a seed: two to four different commands within a quarter of a second."""
     rng = Random(seed)
-    start = rng.choice(sorted(STARTS))
+    start = rng.choice((*STARTS, "whole"))
     chosen = rng.sample(commands, rng.choice((2, 2, 3, 4)))
     visits = [
         Visit(
