@@ -22,6 +22,7 @@ from shardmill.models.generate.embeddings import PromptTooLong, WeightedPrompts
 from shardmill.models.generate.store import image_problem
 from shardmill.models.registry import open_model
 from shardmill.util.errors import ModelDied, UserError
+from shardmill.util.signals import stopping_when
 
 FAMILIES = ["sd3", "sd3-without-t5", "sdxl"]
 SMALL = {"width": 64, "height": 64, "steps": 2, "guidance": 30.0, "max_batch_size": 4, "format": "png"}
@@ -394,6 +395,16 @@ def test_requests_are_taken_lazily_and_in_the_callers_thread(generator: Diffuser
     before = len(taken)
     assert threads == {threading.get_ident()} and len(taken) == before
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("encode-prompts", "write-pictures"))]
+
+
+def test_a_worker_that_is_to_stop_gets_the_images_that_are_generated(generator: DiffusersGenerator, tmp_path: Path) -> None:
+    found: list[str] = []
+    stop = False
+    with stopping_when(lambda: stop):
+        for reply in generator.stream(ask(tmp_path, ["a"] * 60)):
+            found.append(reply.key)
+            stop = True
+    assert 4 <= len(found) <= 12
 
 
 def test_nobody_waits_for_ever_for_others_of_the_same_length(generator: DiffusersGenerator, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from shardmill.models.caption.minigpt4 import WINDOW, MiniGpt4Captioner
 from shardmill.models.contract import CaptionRequest, Reply, Sampling
 from shardmill.models.registry import model_identity, open_model
 from shardmill.util.errors import ModelDied, UserError
+from shardmill.util.signals import stopping_when
 
 PROMPTS = [
     "Describe this image in detail.",
@@ -375,6 +376,16 @@ def test_requests_are_taken_by_the_caller_and_no_further_ahead_than_the_window(
     assert len(taken) <= 21 + WINDOW * 8
     stream.close()
     assert threading.active_count() == before
+
+
+def test_a_worker_that_is_to_stop_gets_the_batch_in_progress_and_no_other(model: MiniGpt4Captioner, images: list[str]) -> None:
+    found: list[str] = []
+    stop = False
+    with stopping_when(lambda: stop):
+        for reply in model.stream(ask(images[number % 6], key=str(number), max_tokens=2) for number in range(100)):
+            found.append(reply.key)
+            stop = True
+    assert len(found) == 8
 
 
 def test_a_batch_too_large_for_the_memory_is_halved(parts: Parts, images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from shardmill.negbench.propose_negatives import ProposeNegatives
 from shardmill.negbench.validate_objects import ValidateObjects
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
+from shardmill.util.signals import stopping_when
 
 SHORT = {
     "type": "object",
@@ -125,6 +126,16 @@ def test_requests_are_taken_no_further_ahead_than_the_window(model: Transformers
     assert taken <= WINDOW * 8
     seen += [reply.key for reply in stream]
     assert sorted(map(int, seen)) == list(range(1, 201))
+
+
+def test_a_worker_that_is_to_stop_gets_the_batch_in_progress_and_no_other(model: TransformersModel) -> None:
+    found: list[str] = []
+    stop = False
+    with stopping_when(lambda: stop):
+        for reply in model.stream(ask(str(number), schema=None, max_tokens=2) for number in range(200)):
+            found.append(reply.key)
+            stop = True
+    assert len(found) == 8
 
 
 def test_rows_end_at_their_own_length_and_stop_strings(model: TransformersModel) -> None:

@@ -19,11 +19,13 @@ from shardmill.core.answers import parse_answer
 from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.shard_runner import run_shard
 from shardmill.models.contract import Reply, Sampling, TextRequest
+from shardmill.models.text import vllm_loop
 from shardmill.models.text.vllm import VllmModel
 from shardmill.negbench.answers import ObjectList
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
+from shardmill.util.signals import stopping_when
 
 SETTINGS: dict[str, Any] = {
     "dtype": "float32",
@@ -106,6 +108,13 @@ def test_a_stream_that_is_closed_early_leaves_nothing_in_the_engine(model: VllmM
     found = replies(model, [ask("after", max_tokens=30)])
     assert list(found) == ["after"]
     assert model._loop.engine.get_num_unfinished_requests() == 0
+
+
+def test_a_worker_that_is_to_stop_does_not_wait_for_an_answer(model: VllmModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_loop, "POLL_SECONDS", 0.001)
+    with stopping_when(lambda: True):
+        assert len(list(model.stream(ask(str(number), schema=None, max_tokens=120) for number in range(50)))) < 50
+    assert list(replies(model, [ask("after", max_tokens=30)])) == ["after"]
 
 
 def test_two_threads_share_one_engine(model: VllmModel) -> None:
