@@ -40,6 +40,7 @@ _MATERIALS = _LISTS.words("materials")
 _DESCRIBING = _MATERIALS | PARTITIVES | TIMES
 _PLACING = IMAGE_WORDS | PLACE_IN_IMAGE | word_set("item object thing product display arrangement")
 _SPORTS_THAT_ARE_BALLS = frozenset({"baseball", "basketball", "football", "volleyball", "cricket", "softball"})
+_KINDS_OF_SHOWS = _SPORTS_THAT_ARE_BALLS | word_set("rock metal country pop jazz folk video horror")
 _PARTITIVE_FORMS = PARTITIVES | {word + "s" for word in PARTITIVES} | {"bunches", "batches", "loaves", "halves", "series"}
 _MODIFYING_PLURALS = frozenset({"sports", "clothes", "arms", "goods", "news", "games", "jeans", "farmers"})
 # "a rainbow colored kite" shows no rainbow.
@@ -151,7 +152,7 @@ def _name(part: Sequence[Word], words: Sequence[Word]) -> str | None:
     # places or pictures it ("hotel room scene"); else nothing does.
     while rest and not _is_thing(rest[-1], words):
         head = rest.pop().text
-        if rest and (rest[-1].text in _SPORTS_THAT_ARE_BALLS or not (rest[-1].listed or singular(head) in _PLACING)):
+        if rest and (rest[-1].text in _KINDS_OF_SHOWS or not (rest[-1].listed or singular(head) in _PLACING)):
             return None
     if not rest or (rest[-1].proper and not rest[-1].listed):
         return None

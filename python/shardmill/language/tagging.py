@@ -50,6 +50,8 @@ _VESSELS = word_set("ball bar bottle bowl box can bale loaf spool cup glass")
 _ALSO_NOUNS = _LISTS.words("also_nouns")
 _SHADES = SHADES | word_set("baby powder forest hunter army steel brick lemon cherry wine hospital")
 _COLORED = word_set("is are was were painted colored coloured in mostly bright light dark")
+_DOERS = ("er", "or", "ist", "man", "woman")
+_DOINGS = _LISTS.words("doings")
 _COLOR_NOUNS = COLORS & _LISTS.words("color_nouns")
 _BEFORE_TO = word_set(
     """
@@ -102,7 +104,7 @@ def tag(tokens: Sequence[Token]) -> list[Word]:
         elif word.kind == NOUN and _is_noun(before) and _is_verb_of(words, index, determiner):
             word.kind, determiner = VERB, ""
         # The general tagger takes most words in -ing for nouns: "people skating" names no thing, "people and buildings" does.
-        elif word.kind == NOUN and word.text.endswith("ing") and not is_thing_in_ing(word.text):
+        elif word.kind == NOUN and word.text.endswith("ing") and (not is_thing_in_ing(word.text) or _is_doing(before, word)):
             word.kind = GERUND
         elif word.kind == GERUND:
             # "a brick building" but "men building a wall", and "a building site" is a compound.
@@ -130,15 +132,25 @@ def _special_kind(words: Sequence[Word], index: int) -> str | None:
     # "a male in a hat", "an adult".
     if word.text in _ALSO_NOUNS and (after is None or after.kind not in (NOUN, ADJECTIVE, GERUND, CONJUNCTION)):
         return NOUN
+    # "an adult and a child", but "a male and female lion".
+    if word.text in _ALSO_NOUNS and [next_word.kind for next_word in words[index + 1 : index + 3]] == [CONJUNCTION, DETERMINER]:
+        return NOUN
     # "light brown" names no lamp, "baby blue" no baby.
     if word.text in _SHADES and after is not None and after.text in COLORS:
         return ADJECTIVE
     if word.text in _COLOR_NOUNS and _is_color(words, index):
         return ADJECTIVE
+    if word.text == "stands" and before == "the":
+        return NOUN
     # "a couple slices": a number.
     if word.text == "couple" and before in ("a", "the", "") and after is not None and after.kind == NOUN and after.many:
         return NUMBER
     return None
+
+
+def _is_doing(before: Word | None, word: Word) -> bool:
+    """Whether somebody does what also names a thing: "a man painting"."""
+    return before is not None and word.text in _DOINGS and (_is_agent(before) or before.text.endswith(_DOERS))
 
 
 def _is_color(words: Sequence[Word], index: int) -> bool:
