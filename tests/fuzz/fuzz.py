@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
-MODULES = ("tables", "cells", "answers", "files", "pictures", "exports", "pages", "servers")
+MODULES = ("tables", "cells", "answers", "files", "pictures", "exports", "pages", "servers", "records")
 ROUND, FIRST = 200, 40
 """Cases of one seed of Hypothesis; random inputs that atheris starts from."""
 

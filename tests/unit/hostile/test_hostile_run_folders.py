@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from fuzz.records import TARGETS
+from fuzz.target import Target
 from shardmill.core.planning import redo
 from shardmill.launch.launch_lock import one_launch_at_a_time
 from shardmill.launch.throttle import current_shares
@@ -270,3 +272,8 @@ def test_code_in_a_folder_of_weights_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "vae" / "mine.py").write_text("")
     with pytest.raises(UserError, match=r"vae/mine\.py in the folder of weights would be run"):
         refuse_code(str(tmp_path))
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_no_value_in_a_record_does_harm(target: Target) -> None:
+    assert target.taken(examples=60), "all cases were refused: what comes behind that is not tried"
