@@ -98,7 +98,9 @@ class Shard:
         """Finish a publication that an attempt has begun; the manifest, if the shard is finished then."""
         return complete_publication(self.files, self.run.superseded / self.stage)
 
-    def records(self, manifest: Manifest, *, rejects: bool = True) -> Iterator[JournalRecord]:
+    def records(
+        self, manifest: Manifest, *, rejects: bool = True, made_from: pl.DataFrame | None = None
+    ) -> Iterator[JournalRecord]:
         """The rows of the finished shard as journal records, in their order.
 
         What the shard cost is divided among them, so that the shard that they go into counts it too.
@@ -106,12 +108,19 @@ class Shard:
         Args:
             manifest: The shard's manifest.
             rejects: Whether to include the rejected rows.
+            made_from: An input part: leave out rows that have other values in it than they were made from. If there are any, the
+                rejected rows are left out too, which do not say what they were made from.
 
         Raises:
             UserError: If its files are not what the manifest says: a corrupt part must not get into a journal.
         """
         part, _ = self.run.read_part(self.stage, self.index)
         adds = self.planned.adds
+        if made_from is not None:
+            shared = [name for name in made_from.columns if name in part.columns and (name in self.keys or name not in adds)]
+            same = part.join(made_from.select(shared).unique(), on=shared, how="semi", nulls_equal=True, maintain_order="left")
+            rejects = rejects and same.height == part.height
+            part = same
         names = [*self.keys, *(name for name in adds if name not in self.keys)]
         count = manifest.rows_in - (0 if rejects else manifest.rejected)
         share = {name: value / max(count, 1) for name, value in manifest.usage.items() if value}
@@ -125,12 +134,14 @@ class Shard:
                 yield JournalRecord(tuple(row.pop(name) for name in self.keys), reject=row, usage=share)
 
     def reopen_stale(self, manifest: Manifest) -> None:
-        """Reopen the shard because its input part has more rows now; its rows are kept and only the new ones will be asked.
+        """Reopen the shard because its input part is another one now: it has more rows, or some were made again.
+
+        Rows that are as they were are kept, and only the others will be asked.
 
         Raises ShardReopened if another worker was faster.
         """
         try:
-            self._reopen(manifest, rejects=True, round=manifest.round)
+            self._reopen(manifest, rejects=True, round=manifest.round, made_from=self.read_input()[0])
         except (UserError, FileNotFoundError):  # its files are not those of the manifest: perhaps another worker's by now
             now = self.manifest()
             if now is None or now.attempt != manifest.attempt:
@@ -147,13 +158,13 @@ class Shard:
             return 0
         return manifest.rejected
 
-    def _reopen(self, manifest: Manifest, *, rejects: bool, round: int) -> None:
+    def _reopen(self, manifest: Manifest, *, rejects: bool, round: int, made_from: pl.DataFrame | None = None) -> None:
         seen, now = published_files(self.files), self.manifest()
         if now is None or now.attempt != manifest.attempt:
             raise ShardReopened
         header = JournalHeader(rows_digest(manifest.fingerprint, manifest.revision), round)
         with closing(Journal(self.files.journal(new_attempt()), header)) as journal:
-            for record in self.records(manifest, rejects=rejects):
+            for record in self.records(manifest, rejects=rejects, made_from=made_from):
                 journal.append(record)
         archive_files(self.files, self.run.superseded / self.stage, seen)
 

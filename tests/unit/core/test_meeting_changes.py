@@ -23,6 +23,7 @@ from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.shard import Shard
 from shardmill.store.tasks import Task, board_of
 from shardmill.store.verify import check_stage
+from shardmill.util.atomic import file_digest
 from shardmill.util.errors import PlanChanged, Stopped, UserError
 from shardmill.util.progress import Progress
 
@@ -272,3 +273,19 @@ def test_a_launch_of_missing_ingest_shards_by_other_means_names_a_command_that_w
     words = shlex.split(str(error.value)[str(error.value).rindex("shardmill ") :])
     assert CliRunner().invoke(cli, words[1:]).exit_code == 0
     assert board_of(run).next() is not None
+
+
+def test_rows_whose_input_was_made_again_with_other_values_are_made_again_too(run: RunFolder) -> None:
+    """As when a shard of the stage before was redone and came out otherwise, while a worker still had the earlier one."""
+    whole(run, FIRST, SECOND)
+    before, manifest = run.manifest(SECOND, 0), run.manifest(FIRST, 0)
+    assert before is not None and manifest is not None
+    part = run.files(FIRST, 0).part
+    part.write_bytes(part.read_bytes().replace(b"dog", b"fox"))
+    record = manifest.part.model_copy(update={"sha256": file_digest(part)})
+    run.files(FIRST, 0).manifest.write_bytes(manifest.model_copy(update={"part": record}).to_bytes())
+    done = run_shard(run, SECOND, 0)
+    rows = run.read_part(SECOND, 0)[0]
+    assert rows.filter(rows["objects"].str.contains("fox")).height and not rows.filter(rows["objects"].str.contains("dog")).height
+    assert 0 < done.elsewhere < done.rows_in
+    assert check_stage(run, SECOND).manifests.keys() == {0, 1}
