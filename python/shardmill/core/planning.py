@@ -15,7 +15,7 @@ from shardmill.core.pipeline import Pipeline
 from shardmill.core.pipeline_file import PipelineFile, StageEntry, load_pipeline, override, plan_stages
 from shardmill.core.registry import default_pipeline, find_pipeline, stage_class
 from shardmill.core.stage import Context, ModelStage
-from shardmill.core.start_at import GivenColumns, start_at
+from shardmill.core.start_at import GivenColumns, possible_starts, start_at
 from shardmill.core.user_code import allowed_code, is_reference, recall_code, remember_code
 from shardmill.store.exclusive import one_change_at_a_time
 from shardmill.store.journal import read_header
@@ -193,7 +193,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
 
 def open_input(new: NewRun, root: Path, *, captioned: bool) -> RunInput:
     """The input of a run, with its columns found."""
-    return open_run_input(
+    found = open_run_input(
         new.input,
         new.reading.model_dump(),
         root,
@@ -205,6 +205,12 @@ def open_input(new: NewRun, root: Path, *, captioned: bool) -> RunInput:
         given=new.given.kinds,
         sources_of=new.given.sources,
     )
+    if new.start_at is None:
+        columns = found.table.columns
+        if starts := possible_starts(new.pipeline_file, _knows(new.pipeline_file).originals, columns):
+            original = f"it has columns that {new.pipeline_file.pipeline}'s original makes"
+            found.guesses.append(f"{original}; to go on from these: --start-at {' or '.join(starts)}")
+    return found
 
 
 def added_columns(pipeline: PipelineFile) -> set[str]:

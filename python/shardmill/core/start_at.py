@@ -79,3 +79,18 @@ def start_at(file: PipelineFile, stage: str, originals: Mapping[str, Sequence[st
         added |= made_here.columns().keys()
     given = GivenColumns(stage, kinds, frozenset(kinds.keys() - needed), originals)
     return file.model_copy(update={"stages": entries}), given
+
+
+def possible_starts(file: PipelineFile, originals: Mapping[str, Sequence[str]], columns: Sequence[str]) -> list[str]:
+    """The later stages that an input with these columns could start at, where it has columns that an original system makes."""
+    made = {name for names in originals.values() for name in names} - {"caption"}
+    if not made & {*columns}:
+        return []
+    found = []
+    for entry in file.stages[1:]:
+        try:
+            start_at(file, entry.stage, originals)[1].sources(columns)
+        except UserError:
+            continue
+        found.append(entry.stage)
+    return found

@@ -56,10 +56,7 @@ class ExportImages:
         if self.column != GENERATED_IMAGE:
             check_embedded(self.run.plan, [value])
             return os.path.join(self.run.plan.input.image_root, value)
-        inside = PurePosixPath(os.path.normpath(value))
-        given = GENERATED_IMAGE in self.run.plan.input.copies  # with --start-at: they are in the image folder
-        if given and inside.is_relative_to(self.run.plan.input.image_root):
-            return str(inside)
+        inside = PurePosixPath(value)
         if inside.is_absolute() or ".." in inside.parts:
             raise UnreadableImage(f"a generated image outside of the run's folder: {value}")
         return str(self.run.path.resolve() / inside)

@@ -23,7 +23,9 @@ from shardmill.util.untrusted import CorruptRecord, Count, Digest, PlainName, Ve
 
 NAME = "plan.json"
 INGEST = "ingest"
-RESERVED_NAMES = (INGEST, "jobs", "datasets", "superseded", "report", "exports", "audit")
+GIVEN_IMAGES = "given_images"
+"""A link in a run that starts behind the generation of images: to the folder in which these are."""
+RESERVED_NAMES = (INGEST, GIVEN_IMAGES, "jobs", "datasets", "superseded", "report", "exports", "audit")
 """Folders of a run that are not those of stages."""
 PartFormat = Literal["csv", "jsonl", "parquet"]
 MAX_BYTES = 500_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,7 @@ from shardmill.store.frames import frame_of, typed, write_frame
 from shardmill.store.image_columns import GENERATED_IMAGE
 from shardmill.store.layout import INGEST_REJECTS, begun_shards
 from shardmill.store.manifest import InputRecord, Manifest
+from shardmill.store.plan import GIVEN_IMAGES
 from shardmill.store.publish import complete_publication
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.tables import Table, open_table
@@ -61,6 +63,9 @@ def ingest(run: RunFolder, report: Report = None) -> list[Manifest]:
     Raises UserError when the input is no longer what the plan says.
     """
     make_folder(run.folder(INGEST))
+    if GENERATED_IMAGE in run.plan.input.copies:
+        with suppress(FileExistsError):
+            (run.path / GIVEN_IMAGES).symlink_to(run.plan.input.image_root, target_is_directory=True)
     finished = _finished_shards(run)
     if all(manifest is not None for manifest in finished):
         return [manifest for manifest in finished if manifest is not None]
@@ -146,13 +151,13 @@ def _pieces(table: Table, run: RunFolder) -> Iterator[_Piece]:
 
 
 def _copied(run: RunFolder, target: str, source: str) -> pl.Expr:
-    """A further column. The path of an image that the input says was generated starts from the image folder, so it is whole."""
+    """A further column. The path of a generated image starts from the run's folder: it leads through the link there."""
     if not source:
         return pl.lit(None, pl.String).alias(target)
     parts = FIELD.split(source)
     cells = [pl.col(part) if at % 2 else pl.lit(part) for at, part in enumerate(parts)] if len(parts) > 1 else [pl.col(source)]
     if target == GENERATED_IMAGE:
-        cells.insert(0, pl.lit(f"{run.plan.input.image_root}/"))
+        cells.insert(0, pl.lit(f"{GIVEN_IMAGES}/"))
     return pl.concat_str(cells).alias(target)
 
 

@@ -79,15 +79,15 @@ def test_antidote_goes_on_from_the_original_after_any_of_its_steps(
     run = planned(tmp_path, "antidote", stage, record)
     assert copies.items() <= run.plan.input.copies.items()
     (row, _) = run.read_part("ingest", 0)[0].to_dicts()
-    assert row.get("generated_image") in (None, f"{tmp_path}/1.jpg")
+    assert row.get("generated_image") in (None, "given_images/1.jpg")
     finish(run)
     build_datasets(run)
     assert not check_stage(run, run.plan.stages[-1].name).problems
     if "idx" in record:
         shown = ExportImages(run, "generated_image")
-        assert shown.reference(row["generated_image"]) == f"{tmp_path}/1.jpg"
+        assert shown.load(row["generated_image"]).width > 0
         with pytest.raises(UnreadableImage, match="outside of the run"):
-            shown.reference(f"{tmp_path}/../1.jpg")
+            shown.reference("given_images/../../1.jpg")
 
 
 def test_captions_of_anyedit_s_concepts_go_on_to_images(tmp_path: Path) -> None:
@@ -106,3 +106,14 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="option_truths"):
         planned(tmp_path, "negbench", "paraphrase_mcq", {"image_path": "1.png", **{f"caption_{at}": "x" for at in range(4)}})
     assert not list(tmp_path.glob("run*"))
+
+
+def test_a_run_that_starts_anew_says_where_its_input_could_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    pl.DataFrame([STEP_3]).write_csv(path)
+    run = start_run(tmp_path / "run", NewRun(input=path, settings=("filter_objects.unverified=keep",)))
+    (note,) = [note for note in run.plan.input.notes if "--start-at" in note]
+    assert "--start-at propose_negatives or filter_objects or validate_objects or caption_negated or create_mcq" in note
+    pl.DataFrame([{"filepath": "1.png", "caption": "A dog."}]).write_csv(path)
+    plain = start_run(tmp_path / "plain", NewRun(input=path, settings=("filter_objects.unverified=keep",)))
+    assert not any("--start-at" in note for note in plain.plan.input.notes)
