@@ -11,7 +11,7 @@ from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import ARTICLES, fold
 from shardmill.language.numbers import has_number
 from shardmill.language.relations import mentions, relation
-from shardmill.language.tagging import ADJECTIVE, ADVERB, DETERMINER, GERUND, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, VERB
+from shardmill.language.word_classes import ADJECTIVE, ADVERB, DETERMINER, GERUND, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, VERB
 from shardmill.language.word_lists import word_lists
 from shardmill.language.word_spans import WordSpan, word_spans
 

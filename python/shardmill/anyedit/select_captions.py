@@ -20,7 +20,8 @@ from shardmill.language.function_words import AUXILIARIES
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.spelling import corrected
-from shardmill.language.tagging import GERUND, VERB, makes_compound, tag
+from shardmill.language.tagging import makes_compound, tag
+from shardmill.language.word_classes import GERUND, VERB
 from shardmill.models.images import UnreadableImage, size_of
 from shardmill.store.cells import as_list
 from shardmill.store.image_columns import GENERATED_IMAGE

@@ -10,7 +10,8 @@ from shardmill.language.caption_text import tokens
 from shardmill.language.function_words import AUXILIARIES
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
-from shardmill.language.tagging import GERUND, NOUN, VERB, tag
+from shardmill.language.tagging import tag
+from shardmill.language.word_classes import GERUND, NOUN, VERB
 from shardmill.language.word_lists import word_lists
 
 _LISTS = word_lists("shardmill.language", "actions.yaml")

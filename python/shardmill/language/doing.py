@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shardmill.language.actions import verb_stem
-from shardmill.language.tagging import DETERMINER, NOUN, NUMBER, POSSESSIVE, PREPOSITION, PRONOUN
+from shardmill.language.word_classes import DETERMINER, NOUN, NUMBER, POSSESSIVE, PREPOSITION, PRONOUN
 from shardmill.language.word_lists import word_lists
 from shardmill.language.word_spans import WordSpan, word_spans
 

@@ -11,18 +11,9 @@ from shardmill.language.nouns import fold, singular
 from shardmill.language.out_of_view import is_out_of_view
 from shardmill.language.polarity import NEGATED, polarity
 from shardmill.language.spelling import corrected
-from shardmill.language.tagging import (
-    ADJECTIVE,
-    DETERMINER,
-    GERUND,
-    NOUN,
-    NUMBER,
-    POSSESSIVE,
-    Word,
-    makes_compound,
-    tag,
-)
+from shardmill.language.tagging import makes_compound, tag
 from shardmill.language.visibility import IMAGE_WORDS, PARTITIVES, PLACE_IN_IMAGE, TIMES, names_visible_thing
+from shardmill.language.word_classes import ADJECTIVE, DETERMINER, GERUND, NOUN, NUMBER, POSSESSIVE, Word
 from shardmill.language.word_lists import word_lists, word_set
 
 _LISTS = word_lists("shardmill.language", "noun_phrases.yaml")

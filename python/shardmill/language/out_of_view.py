@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shardmill.language.nouns import singular
-from shardmill.language.tagging import (
-    ADJECTIVE,
-    DETERMINER,
-    GERUND,
-    MARK,
-    NOUN,
-    NUMBER,
-    PARTICIPLE,
-    POSSESSIVE,
-    VERB,
-    Word,
-    is_human_noun,
-)
+from shardmill.language.word_classes import ADJECTIVE, DETERMINER, GERUND, MARK, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, VERB, Word
+from shardmill.language.word_context import is_human_noun
 from shardmill.language.word_lists import word_lists, word_set
 
 _LISTS = word_lists("shardmill.language", "out_of_view.yaml")

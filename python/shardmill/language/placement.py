@@ -10,7 +10,7 @@ from functools import lru_cache
 from shardmill.language.actions import is_animate
 from shardmill.language.backgrounds import is_background
 from shardmill.language.relations import mentions
-from shardmill.language.tagging import ADJECTIVE, ADVERB, DETERMINER, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, PREPOSITION
+from shardmill.language.word_classes import ADJECTIVE, ADVERB, DETERMINER, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, PREPOSITION
 from shardmill.language.word_lists import word_lists
 from shardmill.language.word_spans import WordSpan, phrase_around, word_spans
 

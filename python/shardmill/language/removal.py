@@ -11,7 +11,8 @@ from shardmill.language.nouns import is_mass, with_article
 from shardmill.language.placement import PlacePhrase, place_phrases
 from shardmill.language.relations import mentions
 from shardmill.language.rewriting import capital
-from shardmill.language.tagging import (
+from shardmill.language.visibility import is_visible
+from shardmill.language.word_classes import (
     ADJECTIVE,
     ADVERB,
     CONJUNCTION,
@@ -25,7 +26,6 @@ from shardmill.language.tagging import (
     PRONOUN,
     VERB,
 )
-from shardmill.language.visibility import is_visible
 from shardmill.language.word_lists import word_set
 from shardmill.language.word_spans import Phrase, WordSpan, phrase_around, word_spans
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from shardmill.language.appearance import COLORS, MATERIALS, SHADES, has_word, words_of
 from shardmill.language.nouns import is_plural, plural, with_article
 from shardmill.language.relations import mentions
-from shardmill.language.tagging import ADJECTIVE, DETERMINER, NOUN, POSSESSIVE
+from shardmill.language.word_classes import ADJECTIVE, DETERMINER, NOUN, POSSESSIVE
 from shardmill.language.word_spans import Phrase, WordSpan, phrase_around, word_spans
 
 _MADE_OF = re.compile(r"\s+(?:made|built|carved|constructed) (?:out )?(?:of|from)\b", re.IGNORECASE)

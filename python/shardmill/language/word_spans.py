@@ -9,7 +9,8 @@ from functools import lru_cache
 
 from shardmill.language.caption_text import tokens
 from shardmill.language.relations import mentions
-from shardmill.language.tagging import ADJECTIVE, DETERMINER, GERUND, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, tag
+from shardmill.language.tagging import tag
+from shardmill.language.word_classes import ADJECTIVE, DETERMINER, GERUND, NOUN, NUMBER, PARTICIPLE, POSSESSIVE
 
 _CACHE = 1 << 12
 _MODIFIERS = (ADJECTIVE, PARTICIPLE, NUMBER, NOUN, GERUND)

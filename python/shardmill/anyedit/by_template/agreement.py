@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from shardmill.language.nouns import fold, is_mass, is_plural, with_article
 from shardmill.language.rewriting import third_person
-from shardmill.language.tagging import ADJECTIVE, ADVERB, CONJUNCTION, DETERMINER, NOUN, NUMBER, PREPOSITION, VERB
+from shardmill.language.word_classes import ADJECTIVE, ADVERB, CONJUNCTION, DETERMINER, NOUN, NUMBER, PREPOSITION, VERB
 from shardmill.language.word_lists import word_lists, word_set
 from shardmill.language.word_spans import WordSpan, word_spans
 

@@ -12,7 +12,7 @@ from shardmill.anyedit.by_template.words import made, words
 from shardmill.language.nouns import fold, is_plural
 from shardmill.language.numbers import Number, numbers_in, written_like
 from shardmill.language.relations import mentions
-from shardmill.language.tagging import ADJECTIVE, GERUND, NOUN, NUMBER, PARTICIPLE
+from shardmill.language.word_classes import ADJECTIVE, GERUND, NOUN, NUMBER, PARTICIPLE
 from shardmill.language.word_lists import word_lists
 from shardmill.language.word_spans import WordSpan, word_spans
 

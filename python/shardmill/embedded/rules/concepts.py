@@ -12,8 +12,8 @@ from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.locatives import locative, place_key
 from shardmill.language.nouns import fold
 from shardmill.language.proper_names import is_common, proper_problem
-from shardmill.language.tagging import is_plain_adjective
 from shardmill.language.visibility import is_known, is_visible
+from shardmill.language.word_classes import is_plain_adjective
 
 EVERYDAY = ("street", "park", "living room", "kitchen", "garden", "office")
 _ON_A_TABLE = frozenset({

@@ -17,7 +17,7 @@ from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.placement import PlacePhrase, place_phrases
 from shardmill.language.relations import mentions
 from shardmill.language.rewriting import core
-from shardmill.language.tagging import GERUND, NOUN, VERB
+from shardmill.language.word_classes import GERUND, NOUN, VERB
 from shardmill.language.word_spans import word_spans
 
 Values = Mapping[str, Any]

@@ -12,7 +12,7 @@ from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import is_mass, is_plural, with_article
 from shardmill.language.relations import mentions
-from shardmill.language.tagging import is_plain_adjective
+from shardmill.language.word_classes import is_plain_adjective
 
 MAX_WORDS = 20
 _NAME = 3

@@ -9,8 +9,8 @@ from typing import Any
 
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
-from shardmill.language.tagging import is_plain_adjective
 from shardmill.language.visibility import is_known, is_visible
+from shardmill.language.word_classes import is_plain_adjective
 from shardmill.language.word_lists import word_set
 
 MAX_WORDS = 4

@@ -112,6 +112,7 @@ def _words(names: Sequence[str], objects: Mapping[str, bool], medium: str) -> di
         "nor": joined(no, "nor"),
         "bare": joined(denied, "or"),
         "is": be(denied[-1]) if denied else "is",
+        "is_no": be(denied[0]) if denied else "is",
         "gone": joined(no, "and"),
         "Gone": capital(joined(no, "and")),
         "is_gone": "are" if len(no) > 1 else be("".join(no)),

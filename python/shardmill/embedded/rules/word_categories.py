@@ -19,7 +19,8 @@ from shardmill.language.noun_phrases import extract_objects
 from shardmill.language.nouns import fold, singular
 from shardmill.language.numbers import numbers_in
 from shardmill.language.relations import mentions
-from shardmill.language.tagging import ADJECTIVE, GERUND, VERB, tag
+from shardmill.language.tagging import tag
+from shardmill.language.word_classes import ADJECTIVE, GERUND, VERB
 
 Finder = Callable[[str], list[str]]
 
