@@ -27,14 +27,14 @@ from shardmill.recaption.join import join_captions
 from shardmill.recaption.perspectives import perspectives
 from shardmill.recaption.validate import check_multitext
 from shardmill.tables import open_table
-from shardmill.tables.convert.anyword import read_anyword
 from shardmill.tables.convert.captions import write_captions
-from shardmill.tables.convert.coco import read_coco
-from shardmill.tables.convert.llava import read_llava
+from shardmill.tables.convert.known import KNOWN
 from shardmill.tables.ranges import merge_ranges
 from shardmill.util.errors import UserError
 
-READERS: list[Callable[[Path], Iterator[Any]]] = [read_coco, read_llava, read_anyword]
+FIELDS = ["id", "image", "image_file", "caption", "conversations", "annotations", "img_name", "captions", "regions", "phrase"]
+FIELDS += ["sentences", "raw", "filename", "dataset_id", "image_id"]
+READERS: list[Callable[[Path], Iterator[Any]]] = [known.read for known in KNOWN.values()]
 NAMES = ["p_0_2.csv", "p_2_4.csv", "p_4_-1.csv", "p_0_2x.csv", "p_٣_٤.csv", "p_9_1.csv", "p_00_02.csv", "_0_1.csv"]
 NAMES += ["p_0_99999999999999999999.csv"]
 YAML_PARTS = [b"- ", b"name: a\n", b"  prompt: Say.\n", b"  max_tokens: 9\n", b"\n", b": ", b"&a ", b"*a"]
@@ -190,7 +190,21 @@ _INDEX = st.one_of(
 _CHANGED = st.sampled_from([COCO, LLAVA, ANYWORD]).map(lambda value: json.dumps(value).encode())
 _ENTRIES = st.lists(
     st.dictionaries(
-        pick(["id", "image", "image_file", "caption", "conversations", "annotations", "img_name", "captions"]),
+        pick(
+            [
+                "id",
+                "image",
+                "image_file",
+                "caption",
+                "conversations",
+                "annotations",
+                "img_name",
+                "captions",
+                "regions",
+                "phrase",
+                "sentences",
+            ]
+        ),
         values(halves=True),
     ),
     max_size=4,
@@ -198,6 +212,7 @@ _ENTRIES = st.lists(
 _CAPTION_FILES = st.one_of(
     damaged(_CHANGED),
     _ENTRIES.map(lambda rows: json.dumps(rows).encode()),
+    _ENTRIES.map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),
     _ENTRIES.map(lambda rows: json.dumps({"images": rows, "annotations": rows, "data_list": rows}).encode()),
     st.dictionaries(LITTLE, values(), max_size=4).map(lambda value: json.dumps(value).encode()),
 )
@@ -272,5 +287,5 @@ TARGETS = [
         ),
         dataset_folder,
     ),
-    Target("caption-files", st.tuples(st.integers(0, 2), _CAPTION_FILES), converted),
+    Target("caption-files", st.tuples(st.integers(0, len(READERS) - 1), _CAPTION_FILES), converted),
 ]
