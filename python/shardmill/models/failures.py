@@ -42,7 +42,7 @@ def logged_cause(log: Path | None = None, start: int = 0) -> str:
         file.seek(max(start, os.path.getsize(path) - TAIL))
         lines = plain(file.read().decode("utf-8", "replace")).splitlines()
     found = [match for line in lines if (match := CAUSE.search(line)) and not any(sign in line for sign in ELSEWHERE)]
-    return f"{found[-1][1].rpartition('.')[2]}: {found[-1][2]}"[:MAX_CAUSE] if found else ""
+    return f"{found[-1][1].rpartition('.')[2]}: {found[-1][2]}"[:MAX_CAUSE].rstrip(". ") if found else ""
 
 
 def is_permanent(cause: str) -> bool:
