@@ -28,6 +28,7 @@ _LONG = 8
 """From this length on, two letters may be wrong."""
 _WORD = re.compile(r"(?<![\w@#'’.-])[A-Za-z]{2,24}(?![\w@'’-]|\.\w)")
 _PAIR = re.compile(r"(?<![\w'’-])([A-Za-z]{3,12}) (?=([a-zA-Z]{3,12})(?![\w'’-]))")
+_CUT_WITHOUT = re.compile(r"\b(with) (?=out (?:an?|the|any|his|her|its|their)\b)", re.IGNORECASE)
 _GLUED_BEFORE = ("a", "an", "the", "of", "on", "in", "with", "and", "to", "at")
 _GLUED_AFTER = ("a", "of", "on", "in", "with", "and", "to", "at", "the", "up")
 _FIXED = _LISTS.mapping("misspellings")
@@ -45,6 +46,7 @@ _ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ers", "ly", "y", "like", "less",
 @lru_cache(maxsize=_TEXTS)
 def corrected(text: str) -> str:
     """The text with its misspelled words corrected; capitals stay. Names, and what no word is near to, are left as they are."""
+    text = _CUT_WITHOUT.sub(r"\1", text)
     return _in_context(_joined(_WORD.sub(_replacement, text)))
 
 
@@ -53,18 +55,29 @@ def correction(word: str) -> str | None:
     """What a word in lower case must be: "womman" is "woman" and "akite" is "a kite". None if it is a word, or may be a name."""
     if word in _FIXED:
         return _FIXED[word]
-    if len(word) < _SHORTEST or is_word(word):
+    if len(word) < _SHORTEST:
         return None
-    return _split(word) or _nearest(word)
+    one = singular(word)
+    if one != word and is_known(one) and word not in general_lexicon() and plural(one) != word:
+        return plural(one)  # "tomatos"
+    if is_word(word):
+        return None
+    near = _nearest(word)
+    if _is_compound(word):
+        return near if near is not None and is_known(near) and _distance(word, near) == 1 else None
+    return _split(word) or near
 
 
 @lru_cache(maxsize=_CACHE)
 def is_word(word: str) -> bool:
-    """Whether English has a word in lower case: in some form, as a name, or made of two words of three letters or more."""
+    """Whether English has a word in lower case: in some form, or as a name."""
     if _has(word) or _has(singular(word)):
         return True
-    if any(word.endswith(end) and (_has(word[: -len(end)]) or _has(word[: -len(end)] + "e")) for end in _ENDINGS):
-        return True
+    return any(word.endswith(end) and (_has(word[: -len(end)]) or _has(word[: -len(end)] + "e")) for end in _ENDINGS)
+
+
+def _is_compound(word: str) -> bool:
+    """Whether a word is made of two of three letters or more: "ballfield"."""
     return any(word[:at] in general_lexicon() and _is_second_part(word[at:]) for at in range(3, len(word) - 2))
 
 
@@ -115,6 +128,12 @@ def _nearest(word: str) -> str | None:
     near = extract(word, list(_by_length(len(word), reach)), scorer=OSA.distance, score_cutoff=reach, limit=20)
     ranked = sorted(((distance, found[0] != word[0], -words[found], found) for found, distance, _ in near))
     return next((found for _, _, _, found in ranked if _begins_alike(word, found)), None)
+
+
+def _distance(word: str, other: str) -> int:
+    from rapidfuzz.distance import OSA
+
+    return OSA.distance(word, other)
 
 
 def _begins_alike(word: str, other: str) -> bool:

@@ -131,6 +131,8 @@ def is_head(words: Sequence[Word], index: int, determiner: str) -> bool:
     if index > 1 and words[index - 2].text == "of":
         return False  # "two cups of coffee stand"
     if word.many:
+        if determiner in SINGULAR_DETERMINERS:
+            return False  # "a dog barks"
         return word.listed and singular(word.text) not in MAYBE_VERBS and not modifier.many  # "long sleeve shirts"
     several = modifier.many or (modifier.text in INVARIANT and determiner not in SINGULAR_DETERMINERS)
     if several or word.text.endswith("s") or not names_thing(word.text) or word.text in FIXED:
