@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from shardmill.antidote.quality_sentences import SENTENCE_RULES
 from shardmill.antidote.question_forms import question_problem
 from shardmill.language.existence_questions import existence_question
 from shardmill.quality.finished_shards import FinishedShards
@@ -102,6 +103,7 @@ QUESTION_RULES = at_stage(
         example=field_of_items("questions", "question").list.drop_nulls().list.join("; "),
         advice="A model that always declines (or never does) gets most of them right.",
     ),
+    *SENTENCE_RULES,
 )
 
 

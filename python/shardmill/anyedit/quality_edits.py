@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.anyedit.instruction_form import plain, quoted
+from shardmill.anyedit.quality_sentences import SENTENCE_RULES
 from shardmill.language.numbers import numbers_in
 from shardmill.language.relations import mentions
 from shardmill.quality.rules import NEVER, QualityRule, Row, RowCheck, at_most, at_stage
@@ -161,7 +162,7 @@ def edit_rules(stage: str) -> list[QualityRule]:
             advice="Captions are about few things: draw more concepts.",
         ),
     ]
-    return at_stage(stage, *kept, *shares)
+    return at_stage(stage, *kept, *SENTENCE_RULES, *shares)
 
 
 def broken_links(row: Row) -> Iterator[str | None]:

@@ -81,7 +81,8 @@ def _from_list(caption: str, words: Sequence[WordSpan], phrase: Phrase) -> str |
     if before == "and" and _ends(words, phrase.after, places=_places_at(caption)):
         return _without_last(caption, words, phrase)
     opens = phrase.first == 0 or words[phrase.first - 1].kind in (PREPOSITION, GERUND, VERB)
-    if after in ("and", ",") and opens and _starts_noun(words, phrase.after + 1):
+    goes_on = after == "and" or (after == "," and any(word.text == "and" for word in words[phrase.after : phrase.after + 8]))
+    if goes_on and opens and _starts_noun(words, phrase.after + 1):
         return caption[: phrase.start] + _with_its_article(caption, words, phrase)
     earlier = words[phrase.first - 2] if phrase.first > 1 else None
     if before == "," and after in (",", "and") and earlier is not None and earlier.kind == NOUN:

@@ -225,7 +225,84 @@ def broken_chain(run: RunFolder) -> None:
     rewrite_cells(run, "chain_instructions", "chain", change)
 
 
+def instructions(*kinds: str, edit_input: str = "{input}", edit: str = "{edit}", output: str, **details: str) -> Plant:
+    """Instructions of these types with other texts; {object} is the edited one."""
+
+    def is_meant(row: Row) -> bool:
+        return not kinds or row["edit_type"] in kinds
+
+    def plant(run: RunFolder) -> None:
+        def changed(details_: Row, row: Row) -> Row:
+            return {**details_, **details} if is_meant(row) else details_
+
+        def filled(pattern: str) -> Callable[[str, Row], str]:
+            def change(value: str, row: Row) -> str:
+                given = json.loads(row["details"])
+                name = given.get("edited_object") or given.get("object") or ""
+                texts = {"input": row["edit_input"], "edit": row["edit"], "object": name}
+                return pattern.format(**texts) if is_meant(row) else value
+
+            return change
+
+        rewrite_cells(run, "judge_instructions", "details", changed)
+        for column, pattern in (("output", output), ("edit", edit), ("edit_input", edit_input)):
+            rewrite_cells(run, "judge_instructions", column, filled(pattern))
+
+    return plant
+
+
+def questions(pattern: str, **fields: str) -> Plant:
+    """All presupposition questions in other words; {object} is what they are about."""
+
+    def change(asked: list[Row], row: Row) -> list[Row]:
+        return [
+            {**each, "question": pattern.format(object=each["object"]), **fields} if each["question"] else each for each in asked
+        ]
+
+    return lambda run: rewrite_cells(run, "judge_questions", "questions", change)
+
+
+LAYOUT = ("movement", "resize", "relation", "rotation_change")
+SENTENCES: list[tuple[str, str, Plant]] = [
+    (
+        "anyedit",
+        "edits.number",
+        instructions(edit_input="Two goats.", edit="Move the goat", output="A goat.", edited_object="goat"),
+    ),
+    (
+        "anyedit",
+        "edits.materials",
+        instructions("material_change", "visual_material_transfer", output="A wooden {object} made of glass."),
+    ),
+    (
+        "anyedit",
+        "edits.lists",
+        instructions("remove", edit_input="A dog sits with a cat on a sofa.", output="A cat and a sofa.", edited_object="dog"),
+    ),
+    (
+        "anyedit",
+        "edits.places",
+        instructions("add", edit="Add a {object} behind the cart", output="A cart, and a {object} next to the cart."),
+    ),
+    (
+        "anyedit",
+        "edits.backgrounds",
+        instructions("background_change", edit_input="A goat on a beach.", output="A goat on a beach in a {object}desert."),
+    ),
+    ("anyedit", "edits.rest", instructions("action_change", edit_input="A dog walks behind a cart.", output="A dog sits.")),
+    ("anyedit", "edits.layout", instructions(*LAYOUT, edit_input="A cup stands on a {object}.", output="{input}")),
+    (
+        "anyedit",
+        "edits.weather",
+        instructions("tune_transfer", edit_input="A cat in a kitchen.", output="A cat in heavy rain.", aspect="weather"),
+    ),
+    ("anyedit", "edits.wording", instructions(output="{input} with a goat nearby.")),
+    ("antidote", "questions.number", questions("What are the {object} like?")),
+    ("antidote", "questions.sense", questions("What is the {object} wearing?", form="what it is wearing")),
+    ("antidote", "questions.wording", questions("Which side of the {object} is the brightest?")),
+]
 PLANTS: list[tuple[str, str, Plant]] = [
+    *SENTENCES,
     ("negbench", "mcq.position", one_position_favoured),
     ("negbench", "mcq.blind.most_frequent_position", one_position_favoured),
     ("negbench", "captions.pattern", one_template),

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 from shardmill.anyedit.by_template.words import made, words
 from shardmill.anyedit.editable import is_afloat, is_movable, is_part, is_resizable
+from shardmill.language.actions import is_animate
+from shardmill.language.appearance import has_word
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold, is_plural, with_article
 from shardmill.language.placement import is_handled, supports
 from shardmill.language.relations import mentions
+from shardmill.language.word_lists import word_set
 
 SMALL = 0.10
 """Largest share of the image that a thing of `relation` may take (AnyEdit)."""
@@ -31,6 +34,8 @@ OVERLAP = 0.3
 """Largest part of the smaller of two boxes that may lie in the other where the two are put in relation."""
 APART = 0.05
 """Centres that differ by less, as a share of the image's side, stand neither left nor right (above nor below) of each other."""
+
+_FLYING = word_set("fly flies flying flown soar soars soaring air sky hover hovers hovering underwater aquarium")
 
 OPPOSITE = {"left": "right", "right": "left", "upper": "down", "down": "upper"}
 
@@ -197,12 +202,13 @@ def _roomy(row: Mapping[str, Any], name: str, box: LayoutBox) -> dict[str, float
         "upper": (box.y0, down),
         "down": (row["height"] - box.y1, down),
     }
-    return {way: space for way, (space, wanted) in free.items() if space >= wanted and way in _ways(name)}
+    return {way: space for way, (space, wanted) in free.items() if space >= wanted and way in _ways(row, name)}
 
 
-def _ways(name: str) -> tuple[str, ...]:
-    """The directions in which a thing can be moved."""
-    return tuple(OPPOSITE) if is_afloat(name) else ("left", "right")
+def _ways(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """The directions in which a thing can be moved; an animal up and down only where it flies."""
+    flies = not is_animate(name) or has_word(row["input"], _FLYING)
+    return tuple(OPPOSITE) if is_afloat(name) and flies else ("left", "right")
 
 
 def _scaled(box: LayoutBox, factor: float) -> list[float]:
@@ -220,7 +226,7 @@ def _free_sides(row: Mapping[str, Any], name: str, box: LayoutBox) -> list[str]:
     """The halves of the image in which a thing's centre is not and could be."""
     x, y = box.centre
     sides = ["left" if x >= row["width"] / 2 else "right", "upper" if y >= row["height"] / 2 else "down"]
-    return [side for side in sides if side in _ways(name)]
+    return [side for side in sides if side in _ways(row, name)]
 
 
 def _held(row: Mapping[str, Any], box: LayoutBox, other: LayoutBox) -> list[str]:
@@ -233,7 +239,7 @@ def _held(row: Mapping[str, Any], box: LayoutBox, other: LayoutBox) -> list[str]
 
 def _free_directions(row: Mapping[str, Any], name: str, box: LayoutBox, other: LayoutBox) -> list[str]:
     """Directions from another thing to which one can be moved: the opposite of those in which it stands clearly."""
-    return [OPPOSITE[way] for way in _held(row, box, other) if OPPOSITE[way] in _ways(name)]
+    return [OPPOSITE[way] for way in _held(row, box, other) if OPPOSITE[way] in _ways(row, name)]
 
 
 def _overlap(box: LayoutBox, other: LayoutBox) -> float:

@@ -107,7 +107,8 @@ def _stand_ins(entry: LexiconEntry) -> list[str]:
         found = [name for group in lists["groups"] if kind in group for name in group]
         if listed := [*found, *lists["instead"].get(kind, [])]:
             return [name for name in dict.fromkeys(listed) if name not in (kind, entry.name)]
-    if entry.category not in lists["by_shape"]:
+    is_class = any(entry.name in other.hypernyms for other in lexicon().entries.values())
+    if is_class or entry.category not in lists["by_shape"]:
         return []
     alike = (other for other in lexicon().entries.values() if other.category == entry.category and other.shape == entry.shape)
     return [other.name for other in alike if other != entry and not set(other.scenes).isdisjoint(entry.scenes)]
