@@ -15,7 +15,7 @@ from shardmill.language.nouns import is_plural, singular
 from shardmill.language.placement import supports
 from shardmill.language.relations import as_worded, mentions
 from shardmill.language.scene_words import is_indoors
-from shardmill.language.tagging import GERUND, NOUN, PARTICIPLE, PREPOSITION, VERB
+from shardmill.language.word_classes import GERUND, NOUN, PARTICIPLE, PREPOSITION, VERB
 from shardmill.language.word_lists import word_lists
 from shardmill.language.word_spans import word_spans
 from shardmill.quality.rules import NEVER, QualityRule, Row, RowCheck, at_most
