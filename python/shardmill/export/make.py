@@ -13,6 +13,7 @@ from shardmill.export.formats import ExportFormat, choose_tables, find_format
 from shardmill.export.options import ExportOptions, Images
 from shardmill.export.rows import TableRows, open_rows
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.verify import refuse_if_changed
 from shardmill.util.errors import UserError
 
 
@@ -85,6 +86,7 @@ def _write(made_as: ExportFormat, sources: Sequence[TableRows], folder: ExportFo
     folder.facts["seed"] = sources[0].run.plan.seed
     try:
         resolve(made_as.write)(sources if made_as.holds_several else sources[0], folder, options)
+        refuse_if_changed(sources[0].run)
         return folder.finish()
     finally:
         folder.left_out.close()

@@ -17,6 +17,7 @@ from shardmill.store.cells import Kind, Kinds, decode
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
+from shardmill.util.errors import UserError
 
 NEAR_DUPLICATE = "near duplicate of an earlier one"
 
@@ -52,7 +53,8 @@ class TableRows:
 
     def manifest(self, stage: str, shard: int) -> Manifest:
         found = self.run.manifest(stage, shard)
-        assert found is not None, "the shards were checked"
+        if found is None:
+            raise UserError(f"{stage} shard {shard} was opened again during the export; export again when it is finished")
         return found
 
     def frames(self, left_out: LeftOutRows, start: int = 0, resumed: bool = False) -> Iterator[tuple[int, pl.DataFrame]]:

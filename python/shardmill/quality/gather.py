@@ -18,6 +18,7 @@ from shardmill.quality.sample import cards_of
 from shardmill.quality.timeline import gpu_hours, spans_of, time_findings, time_section
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.verify import refuse_if_changed
 
 WORST_FIRST = {"fail": 0, "look": 1, "pass": 2}
 
@@ -55,6 +56,7 @@ def gather(run: RunFolder, *, rows: int = 60, seed: int = 0) -> Report:
         findings += part.findings()
         sections += part.sections()
         facts.update(part.facts())
+    refuse_if_changed(run)
     with_examples = [example.row_id for finding in findings if finding.verdict != "pass" for example in finding.examples]
     return Report(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),

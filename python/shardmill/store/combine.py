@@ -15,7 +15,7 @@ from shardmill.store.cells import DTYPES, Kinds
 from shardmill.store.frames import LIST, read_frame, real_lists, write_frame
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import INGEST, RunFolder
-from shardmill.store.verify import check_lineage, refuse
+from shardmill.store.verify import check_lineage, refuse, refuse_if_changed
 from shardmill.util.atomic import discard, make_folder, put_in_place, replacing, sync_file, temporary_name
 from shardmill.util.errors import UserError, did_you_mean
 
@@ -69,7 +69,7 @@ def write_parts(run: RunFolder, stage: str, shards: Sequence[int], path: Path, f
     kinds = run.kinds(stage)
     parts = [run.files(stage, shard).part for shard in shards]
     if format == "parquet":
-        _write_parquet(parts, kinds, path, run.plan.part_format)
+        _write_parquet(run, parts, kinds, path)
         return
     with replacing(path) as target:
         for index, part in enumerate(parts):
@@ -77,6 +77,7 @@ def write_parts(run: RunFolder, stage: str, shards: Sequence[int], path: Path, f
                 _append(part, target, skip_header=format == "csv" and index > 0)
             else:
                 write_frame(read_frame(part, kinds, run.plan.part_format), kinds, target, format, header=index == 0)
+        refuse_if_changed(run)
 
 
 def _append(part: Path, target: IO[bytes], *, skip_header: bool) -> None:
@@ -87,19 +88,20 @@ def _append(part: Path, target: IO[bytes], *, skip_header: bool) -> None:
         shutil.copyfileobj(source, target, 1 << 20)
 
 
-def _write_parquet(parts: Sequence[Path], kinds: Kinds, path: Path, part_format: str) -> None:
+def _write_parquet(run: RunFolder, parts: Sequence[Path], kinds: Kinds, path: Path) -> None:
     """Stream into Parquet; lists become real lists of text. One part is in memory at a time: `pl.concat` would read ahead."""
     make_folder(path.parent)
     temporary = temporary_name(path)
 
     def frames(*_: object) -> Iterator[pl.DataFrame]:
         for part in parts:
-            yield read_frame(part, kinds, part_format).with_columns(real_lists(kinds))
+            yield read_frame(part, kinds, run.plan.part_format).with_columns(real_lists(kinds))
 
     schema = {name: LIST if kind == "list" else DTYPES[kind] for name, kind in kinds.items()}
     try:
         register_io_source(frames, schema=schema).sink_parquet(temporary, row_group_size=ROW_GROUP)
         sync_file(temporary)
+        refuse_if_changed(run)
         put_in_place(temporary, path)
     finally:
         discard(temporary)

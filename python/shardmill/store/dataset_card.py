@@ -13,7 +13,9 @@ from typing import Any
 from shardmill import __version__
 from shardmill.store.manifest import Manifest, totals
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.verify import refuse_if_changed
 from shardmill.util.atomic import file_digest, replacing
+from shardmill.util.errors import UserError
 
 FORMAT = 1
 
@@ -37,8 +39,16 @@ def write_card(
     files: Mapping[Path, int | None],
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
-    """Write `dataset.json`, with what a pipeline has `more` to say; returns its path."""
+    """Write `dataset.json`, with what a pipeline has `more` to say; returns its path.
+
+    Raises UserError, and leaves no card, if another command has changed the plan while the datasets were written.
+    """
     plan = run.plan
+    try:
+        refuse_if_changed(run)
+    except UserError:
+        path.unlink(missing_ok=True)
+        raise
     card = {
         "format": FORMAT,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),

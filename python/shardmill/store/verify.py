@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.manifest import Manifest
+from shardmill.store.plan import load_plan
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.atomic import file_digest
 from shardmill.util.commands import command_line
@@ -188,6 +189,16 @@ def refuse(run: RunFolder, check: LineageCheck, *, allow_missing: bool = False) 
             raise UserError(f"{fault.stage}: shards {numbers(shards)}: {STALE}; bring them up to date: {again}")
         raise UserError(
             f"{fault.stage}: shards {numbers(shards)} of {run.num_shards} are not finished; finish them: {launch_command(run)}"
+        )
+
+
+def refuse_if_changed(run: RunFolder) -> None:
+    """Raise UserError if the plan was changed since the run was opened: what was read of it meanwhile may be of both plans."""
+    now = load_plan(run.path).revision
+    if now != run.plan.revision:
+        raise UserError(
+            f"{run.path} was changed by another command while it was being read (revision {run.plan.revision} of its plan became "
+            f"{now}); run the command again"
         )
 
 

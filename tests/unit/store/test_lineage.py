@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +18,7 @@ from shardmill.api import open_run
 from shardmill.cli.main import cli
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.store.plan import replace_plan
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_lineage, complete_manifests, launch_command, redo_command
 from shardmill.util.errors import UserError
@@ -168,3 +171,30 @@ def test_each_manifest_of_the_chain_is_read_once_and_none_is_kept(run: RunFolder
     chain = ["ingest", FIRST, "propose_negatives", "filter_objects", "validate_objects", "create_mcq", LAST]
     assert check.stages == chain and check.finished == [0, 1, 2]
     assert sorted(looked_at) == sorted((stage, shard) for stage in chain for shard in range(3))
+
+
+@pytest.mark.parametrize(
+    ("reader", "where"),
+    [
+        ("build", "shardmill.negbench.build.write_card"),
+        ("combine", "shardmill.store.combine.write_parts"),
+        ("export", "shardmill.export.make._write"),
+        ("report", "shardmill.quality.gather.flow_of"),
+    ],
+)
+def test_a_plan_that_is_changed_while_data_is_read_is_a_refusal(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, reader: str, where: str
+) -> None:
+    """Rows of both plans may have been read: nothing is written that says it is whole."""
+    original = pkgutil.resolve_name(where.rpartition(".")[0])
+    function = getattr(original, where.rpartition(".")[2])
+
+    def meanwhile(*words: Any, **named: Any) -> Any:
+        replace_plan(run.path, RunFolder(run.path).plan)
+        return function(*words, **named)
+
+    monkeypatch.setattr(where, meanwhile)
+    code, message = shardmill(run, *READERS[reader])
+    assert code and "was changed by another command while it was being read" in message
+    assert not any(run.path.parent.glob("out.csv")) and not (run.path / "datasets" / "dataset.json").exists()
+    assert not (run.path / "exports" / "csv" / "export.json").exists()
