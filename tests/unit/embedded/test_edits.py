@@ -68,6 +68,8 @@ def test_a_new_background_replaces_the_old_one() -> None:
         assert "field" not in answer["output"] and answer["original_background"] == "a field"
     caption = "A man with a bag in a kitchen with a stove."
     assert all(answer["output"] == caption for answer in answers(background_change, caption, "change"))
+    caption = "A girl on a winter walk"
+    assert all("island walk" not in answer["output"] for answer in answers(background_change, caption, "change"))
 
 
 def test_vehicles_come_to_where_they_drive() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from shardmill.embedded.rules.phrases import patterns
 from shardmill.embedded.rules.wording import ended, sentence
-from shardmill.language.appearance import has_word, words_of
+from shardmill.language.appearance import ASPECTS, has_word, words_of
 from shardmill.language.backgrounds import is_background
 from shardmill.language.lexicon import lexicon
 from shardmill.language.noun_phrases import extract_objects
@@ -49,7 +49,8 @@ def tune_transfer(values: Values, rng: random.Random) -> Answer:
 
 def elsewhere(caption: str, preposition: str, place: str) -> tuple[str | None, str | None]:
     """(the caption at another place, the place that it named before); (None, None) where that would not be English."""
-    phrases = [each for each in place_phrases(caption) if each.is_background]
+    when = frozenset().union(*ASPECTS.values())
+    phrases = [each for each in place_phrases(caption) if each.is_background and not has_word(each.noun, when)]
     spans = [_whole(caption, each) for each in phrases]
     named = [mentions(caption, name) for name in extract_objects(caption) if is_background(name)]
     if any(not any(start <= at < end for start, end in spans) for found in named for at, _ in found):
