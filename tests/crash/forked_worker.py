@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
+
+from shardmill.util.exits import user_errors
 
 MAX_SECONDS = 120
 kept_open: set[int] = set()
@@ -89,9 +91,40 @@ def _close(handle: int) -> None:
         return
 
 
+def _apart(finish_ingest: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Reading the input starts Polars' threads, which a process that is to fork its workers must not have."""
+
+    def apart(run: Any) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            code: Any = 1
+            try:
+                with user_errors():
+                    finish_ingest(run)
+                code = 0
+            except SystemExit as end:
+                code = end.code
+            except BaseException:  # noqa: BLE001 (as above)
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code:
+            sys.exit(code)
+
+    return apart
+
+
 def use_forked_workers() -> None:
-    """Have launchers in this process fork their workers."""
+    """Have launchers in this process fork their workers, and finish an ingest in a process of its own."""
+    from shardmill.cli import launcher
     from shardmill.launch import worker_process
+
+    launcher.finish_ingest = _apart(launcher.finish_ingest)
 
     stand_in: Any = type("subprocess", (), {"Popen": ForkedWorker, "PIPE": subprocess.PIPE})
     worker_process.subprocess = stand_in

@@ -116,8 +116,6 @@ class Meetings:
         return faults
 
     def _compare(self, machine: Machine) -> list[str]:
-        # A launch would do this too, but then has Polars' threads when it forks its workers, as only this tester does.
-        machine.wait(machine.start(["run RUN ingest"], machine.box, hurry=True), logged=False)
         last = machine.wait(machine.start(LAST, machine.box, hurry=True), logged=False)
         machine.quiet()
         if last.code:
