@@ -29,7 +29,7 @@ from shardmill.store.allocations import LiveAllocation
 from shardmill.store.jobs import Allocation, ArrayRecord, BadNode, Failure, JobsFolder, Submission
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord
 from shardmill.store.leases import Leases, this_process
-from shardmill.store.run_folder import RunFolder, digest_of
+from shardmill.store.run_folder import RunFolder, rows_digest
 
 STAGE, NEXT = "extract_objects", "propose_negatives"
 MakeRun = Callable[..., RunFolder]
@@ -72,7 +72,7 @@ def write_rows(run: RunFolder, shard: int, rows: int, stage: str = STAGE, age: f
     """The journal of an attempt that finished some rows and last wrote `age` seconds ago."""
     run.folder(stage).mkdir(exist_ok=True)
     path = run.files(stage, shard).journal(f"{int((time.time() - age) * 1000):013d}-n1-1-abcdef")
-    journal = Journal(path, JournalHeader(digest_of(run.fingerprint(stage))))
+    journal = Journal(path, JournalHeader(rows_digest(run.fingerprint(stage), run.stage(stage).revision)))
     for row in range(rows):
         journal.append(JournalRecord((row,), [{}]))
     journal.close()
