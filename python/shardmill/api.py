@@ -188,14 +188,31 @@ def _decoded(frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> pl.DataFrame:
     columns = []
     for name in frame.columns:
         values = frame[name]
-        if kinds.get(name) in ("list", "json"):
-            decoded = [decode(value, kinds[name]) if value is not None else None for value in values]
-            try:
-                values = pl.Series(name, decoded, pl.List(pl.String) if kinds[name] == "list" else None)
-            except (TypeError, pl.exceptions.PolarsError):
-                values = frame[name]
+        if kinds.get(name) == "list":
+            decoded = [decode(value, "list") if value is not None else None for value in values]
+            values = pl.Series(name, decoded, pl.List(pl.String))
+        elif kinds.get(name) == "json":
+            values = _json_values(values)
         columns.append(values)
     return pl.DataFrame(columns)
+
+
+def _json_values(cells: pl.Series) -> pl.Series:
+    """The values of json cells, with the fields of all of them; the cells where that would lose or change any."""
+    try:
+        found = cells.str.json_decode(infer_schema_length=None)
+    except pl.exceptions.PolarsError:
+        return cells
+    pairs = zip(cells, found.to_list(), strict=True)
+    is_whole = all(cell is None or _given(decode(cell, "json")) == _given(value) for cell, value in pairs)
+    return found if is_whole else cells
+
+
+def _given(value: Any) -> Any:
+    """A JSON value without fields that are null."""
+    if isinstance(value, dict):
+        return {name: _given(each) for name, each in value.items() if each is not None}
+    return [_given(each) for each in value] if isinstance(value, list) else value
 
 
 class StageFrames:
