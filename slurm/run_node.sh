@@ -5,7 +5,8 @@
 #
 # Node NODE_NUM (from 0) of NUM_NODES (1 if not given) does all stages on its part of the shards, with a worker for each share of its
 # GPUs, waits for all of them, and exits with 0 only if every shard is finished. Start it on every node with the same RUN on a shared disk.
-# What is finished is skipped, so the same line resumes. Logs are in logs/.
+# What is finished is skipped, so the same line resumes. Logs are in logs/. A stage that learns from the shards of all nodes ends with 1
+# until every node has finished the stage before it: run the line again then.
 #   STAGES="extract_objects propose_negatives"   only these stages
 #   SITE=slurm/sites/mine.yaml                   what a node has, if not 8 GPUs and 64 CPUs
 #   CUDA_VISIBLE_DEVICES=0,1,2,3                 only these GPUs

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
 from shardmill.store.run_folder import RunFolder
 
 CAPTIONS = [
@@ -53,6 +54,33 @@ def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """No test knows the code that another one named, or what the user's own runs have remembered."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
     monkeypatch.setenv("SHARDMILL_CODE", "{}")
+
+
+def run_of_text_stages(folder: Path, table: Path, shards: int, **options: object) -> RunFolder:
+    """A run in which no stage learns from other shards."""
+    stages = "  - {stage: extract_objects, model: rules}\n  - {stage: propose_negatives, model: rules}\n"
+    (folder / "text.yaml").write_text(f"pipeline: negbench\nstages:\n{stages}")
+    return start_run(folder / "text", NewRun(input=table, pipeline=str(folder / "text.yaml"), num_shards=shards, **options))  # type: ignore[arg-type]
+
+
+def run_first_shards(run: RunFolder, count: int = 1) -> None:
+    """Take the first shards of a run through all stages, and the others as far as those learn from them."""
+    for index, stage in enumerate(run.stages):
+        needed = {each for later in run.stages[index:] for shard in range(count) for each in _made_from(run, later, stage, shard)}
+        for shard in sorted(needed):
+            run_shard(run, stage, shard)
+
+
+def _made_from(run: RunFolder, later: str, stage: str, shard: int) -> set[int]:
+    """The shards of a stage that a shard of a later one is made from."""
+    found: set[int] = {shard}
+    while later != stage:
+        above = run.after(later)
+        if above is None or above == "ingest":
+            return set()
+        found = {each for own in found for each in run.needed_by(later, own)}
+        later = above
+    return found
 
 
 @pytest.fixture

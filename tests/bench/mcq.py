@@ -1,4 +1,5 @@
-"""Making questions: rows/s and peak memory of the stage, beside the original way (a loop over rows with parsed cells).
+"""Making questions in the published style: rows/s and peak memory of the stage, beside the original way (a loop over rows with
+parsed cells).
 
 python tests/bench/mcq.py --rows 1000000
 """
@@ -28,9 +29,9 @@ def generate(path: Path, rows: int) -> None:
     names = list(lexicon().entries)
     lists = [json.dumps(rng.sample(names, rng.randint(2, 4))).replace('"', '""') for _ in range(20_000)]
     with open(path, "w", encoding="utf-8") as file:
-        file.write("row_id,positive_objects,negative_objects\n")
+        file.write("row_id,positive_objects,negative_objects,valid_questions\n")
         for row in range(rows):
-            file.write(f'{row},"{rng.choice(lists)}","{rng.choice(lists)}"\n')
+            file.write(f'{row},"{rng.choice(lists)}","{rng.choice(lists)}",[]\n')
 
 
 def stage(path: Path) -> float:
@@ -41,7 +42,7 @@ def stage(path: Path) -> float:
     from shardmill.core.stage import Context
     from shardmill.negbench.create_mcq import CreateMcq
 
-    work = CreateMcq({}, Context(seed=0))
+    work = CreateMcq({"style": "original"}, Context(seed=0))
     started = time.perf_counter()
     reader = pl.scan_csv(path).collect_batches(chunk_size=TABLE_SLICE)
     for index, shard in enumerate(reader):

@@ -58,7 +58,7 @@ def shard(options: str = "") -> str:
     return f"shard INPUT --run RUN --num-shards 2 --set filter_objects.unverified=keep {options}"
 
 
-ALL = "extract_objects propose_negatives filter_objects validate_objects caption_negated create_mcq paraphrase_mcq"
+ALL = "extract_objects propose_negatives draw_questions filter_objects validate_objects caption_negated create_mcq paraphrase_mcq"
 EXTRACTED = (shard(), "run RUN extract_objects")
 WHOLE = (shard(), f"run RUN {ALL}")
 OPERATIONS = {

@@ -113,7 +113,7 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """NegBench up to its image check, at 0.1, with a detector that errs."""
     settings = ["filter_objects.model.miss_rate=0.2", "filter_objects.model.false_alarm_rate=0.2"]
     run = start_run(tmp_path_factory.mktemp("filtered") / "run", NewRun(input=SAMPLES, num_shards=3, settings=settings))
-    return do(run, "extract_objects", "propose_negatives", "filter_objects", "validate_objects")
+    return do(run, "extract_objects", "propose_negatives", "draw_questions", "filter_objects", "validate_objects")
 
 
 def outcome(run: RunFolder) -> dict[str, bytes]:
@@ -133,7 +133,7 @@ def test_other_thresholds_need_no_detector_and_give_the_rows_that_it_would_have_
             settings=["filter_objects.model.miss_rate=0.2", "filter_objects.model.false_alarm_rate=0.2", *other],
         ),
     )
-    do(again, "extract_objects", "propose_negatives", "filter_objects")
+    do(again, "extract_objects", "propose_negatives", "draw_questions", "filter_objects")
     shutil.copytree(filtered.path, tmp_path / "run")
 
     def no_model(*_: object) -> None:

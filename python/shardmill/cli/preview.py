@@ -39,7 +39,8 @@ def preview(what: str, input: Path | None, rows: int | None, out: Path | None, p
     shardmill preview STAGE --input my.csv     one stage, printed here
 
     The page shows each row's image with boxes and, for each stage, the prompts as sent, the raw answers and the result. No run
-    is left behind. Rows have the row_ids and the random choices that they would have in a run on the same table.
+    is left behind. Rows have the row_ids and the random choices that they would have in a run on the same table, but for stages
+    that learn from many rows: here they learn from these few.
     """
     if is_pipeline(what):
         _preview_pipeline(what, input, PIPELINE_ROWS if rows is None else rows, out or Path("preview.html"), options)

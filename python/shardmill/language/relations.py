@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 
 from shardmill.language.lexicon import LexiconEntry, lexicon
@@ -151,3 +151,15 @@ def _longer_names(name: str, spellings: tuple[str, ...]) -> Iterator[str]:
             contains = f" {spelling} " in f" {form} " and form not in spellings
             if contains and entry is not own and not _is_kind(entry.name, fold(name)):
                 yield form
+
+
+def related_pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """All pairs (a, b) of the names, in both orders, that `are_related`: found by what they share, not one by one."""
+    having: dict[str, list[str]] = {}
+    for name in names:
+        for mark in _marks(name)[0]:
+            having.setdefault(mark, []).append(name)
+    for name in names:
+        for other in {other for mark in _marks(name)[1] for other in having.get(mark, ())} - {name}:
+            yield name, other
+            yield other, name

@@ -104,7 +104,7 @@ def probe(run: RunFolder, shard: int | None = None, report: Callable[[str], None
         report: Gets lines of text, which go to standard error if it is not given.
 
     Returns:
-        The stages that were run.
+        The stages that were run: none from the first on that learns from shards which are not there yet.
     """
     shard = typical_shard(run) if shard is None else shard
     if shard is None or stage_rates(run).keys() == set(run.stages):
@@ -113,7 +113,11 @@ def probe(run: RunFolder, shard: int | None = None, report: Callable[[str], None
     models: ModelPool = {}
     ran = [stage for stage in run.stages if not run.is_complete(stage, shard)]
     with stop_signals() as stop:
-        for stage in ran:
+        for place, stage in enumerate(ran):
+            source = run.after(stage) or INGEST
+            if any(run.manifest(source, each) is None for each in run.needed_by(stage, shard)):
+                say(f"{stage} learns from many shards: estimate again when {source} has finished them")
+                return ran[:place]
             label = f"{stage} shard {shard}"
             made = run_shard(run, stage, shard, models=models, report=_FirstEstimate(label, say), should_stop=stop)
             say(f"{label}: {summary(made.rows_in, made.rows_out, made.reasons, made.lines_out)} in {clock(made.seconds)}")

@@ -1,6 +1,9 @@
-"""The answers that NegBench's prompts ask for."""
+"""The answers that NegBench's prompts ask for, and the questions that stages hand on."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -15,3 +18,8 @@ class NewCaption(BaseModel):
     """One sentence."""
 
     caption: str
+
+
+def question_names(questions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The objects that drawn questions are about."""
+    return [name for question in questions for name in question["objects"]]

@@ -220,7 +220,7 @@ def _comment(baseline: Baseline) -> str:
     if not baseline.beats_chance:
         return "no better than chance"
     if baseline.name == OBJECT_PRIOR:
-        return "some objects give the answer away; use create_mcq.negative_draw=matched"
+        return "some objects give the answer away; use draw_questions.draw=pairs and create_mcq.balance=1"
     return "gives the answers away"
 
 

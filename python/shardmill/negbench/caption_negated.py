@@ -1,4 +1,4 @@
-"""Step 5: captions that affirm what the image shows and negate what it does not.
+"""Step 6: captions that affirm what the image shows and negate what it does not.
 
 python -m shardmill.negbench.caption_negated --run RUN --shard-index 3
 """

@@ -1,4 +1,4 @@
-"""Step 3: keep the objects that a detector sees in the image and the negatives that it does not see.
+"""Step 4: keep the objects that a detector sees in the image and the negatives that it does not see.
 
 python -m shardmill.negbench.filter_objects --run RUN --shard-index 3
 """
@@ -14,6 +14,7 @@ from shardmill.core.model_stages import DetectStage, is_detectable, write_detect
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
 from shardmill.models.contract import Detections
+from shardmill.negbench.answers import question_names
 
 
 class FilterOptions(Options):
@@ -29,26 +30,35 @@ class FilterOptions(Options):
 class FilterObjects(DetectStage):
     """Objects and negatives as the image bears them out.
 
-    image (text), objects (list), negatives (list) -> seen_objects (list), unseen_negatives (list), image_checked (bool) and
-    detections (json): {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}} for every name of both lists, boxes in pixels.
+    image (text), objects (list), negatives (list), drawn_questions (json) -> seen_objects (list), unseen_negatives (list),
+    image_checked (bool), detections (json): {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}} for every name of the
+    lists and the questions, boxes in pixels, and confirmed_questions (json): the drawn ones of which the detector sees what is to
+    be there and does not see what is not.
     """
 
     name = "filter_objects"
-    reads = ("image", "objects", "negatives")
-    adds = {"seen_objects": "list", "unseen_negatives": "list", "image_checked": "bool", "detections": "json"}
+    reads = ("image", "objects", "negatives", "drawn_questions")
+    adds = {
+        "seen_objects": "list",
+        "unseen_negatives": "list",
+        "image_checked": "bool",
+        "detections": "json",
+        "confirmed_questions": "json",
+    }
     tolerant = True
     Options = FilterOptions
     options: FilterOptions
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        return [self.detect_call(row["image"], [*row["objects"], *row["negatives"]])] if row["image"] else []
+        names = dict.fromkeys([*row["objects"], *row["negatives"], *question_names(row["drawn_questions"])])
+        return [self.detect_call(row["image"], list(names))] if row["image"] else []
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
         problem = answers[0].problem if answers else "no image"
         if problem is not None:
             if self.options.unverified == "reject":
                 return Reject(problem, answers[0].detail if answers else "the row names no image")
-            return self.outcome(row["objects"], row["negatives"], {}, checked=False)
+            return self.outcome(row["objects"], row["negatives"], {}, row["drawn_questions"], checked=False)
         found: Detections = answers[0].value
         seen = [name for name in row["objects"] if found[name].score >= self.options.present_above]
         unseen = [name for name in row["negatives"] if is_detectable(name) and found[name].score < self.options.absent_below]
@@ -58,11 +68,29 @@ class FilterObjects(DetectStage):
             return Reject(
                 "no negative left", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in row["negatives"])
             )
-        return self.outcome(seen, unseen, found, checked=True)
+        confirmed = [question for question in row["drawn_questions"] if self.is_confirmed(question, found)]
+        return self.outcome(seen, unseen, found, confirmed, checked=True)
 
-    def outcome(self, seen: list[str], unseen: list[str], found: Detections, checked: bool) -> dict[str, Any]:
+    def is_confirmed(self, question: dict[str, Any], found: Detections) -> bool:
+        """Whether the detector sees of a question's objects those that are to be there, and no other."""
+        return all(
+            found[name].score >= self.options.present_above
+            if present
+            else is_detectable(name) and found[name].score < self.options.absent_below
+            for name, present in zip(question["objects"], question["present"], strict=True)
+        )
+
+    def outcome(
+        self, seen: list[str], unseen: list[str], found: Detections, questions: list[dict[str, Any]], checked: bool
+    ) -> dict[str, Any]:
         """The values of the added columns."""
-        return {"seen_objects": seen, "unseen_negatives": unseen, "image_checked": checked, "detections": write_detections(found)}
+        return {
+            "seen_objects": seen,
+            "unseen_negatives": unseen,
+            "image_checked": checked,
+            "detections": write_detections(found),
+            "confirmed_questions": questions,
+        }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Step 7: the options of a question in other words, each object keeping its polarity.
+"""Step 8: the options of a question in other words, each object keeping its polarity.
 
 python -m shardmill.negbench.paraphrase_mcq --run RUN --shard-index 3
 """

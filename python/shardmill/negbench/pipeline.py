@@ -8,7 +8,8 @@ PIPELINE = Pipeline(
     "negbench",
     stages=in_package(
         "shardmill.negbench",
-        "ExtractObjects", "ProposeNegatives", "FilterObjects", "ValidateObjects", "CaptionNegated", "CreateMcq", "ParaphraseMcq",
+        "ExtractObjects", "ProposeNegatives", "DrawQuestions", "FilterObjects", "ValidateObjects", "CaptionNegated", "CreateMcq",
+        "ParaphraseMcq",
     ),
     datasets="shardmill.negbench.build:build",
     exports="shardmill.negbench.exports:export_tables",

@@ -102,7 +102,7 @@ class QuestionQuality(QualityPart):
         doubt = f"; fewer than {ENOUGH:,} questions, so it may be chance" if may_be_chance else ""
         advice = "The questions can be answered without the image. Use create_mcq.style=balanced, and look at the paraphrases."
         if is_prior:
-            advice = "Some objects are nearly always there, or never. Draw negatives with create_mcq.negative_draw=matched."
+            advice = "Some objects are nearly always there, or never. Use draw_questions.draw=pairs and create_mcq.balance=1."
         return QualityFinding(
             id=f"mcq.blind.{baseline.name.replace(' ', '_')}",
             rule=f"A reader who never sees the image does no better than chance: {baseline.name}.",

@@ -1,4 +1,4 @@
-"""Step 4: the lists that captions and questions are made of: only names of visible objects, and no contradiction between them.
+"""Step 5: the lists that captions and questions are made of: only names of visible objects, and no contradiction between them.
 
 python -m shardmill.negbench.validate_objects --run RUN --shard-index 3
 """
@@ -14,20 +14,20 @@ from shardmill.core.stage_main import main
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import distinct, form_problem, negative_problem
-from shardmill.negbench.answers import ObjectList
+from shardmill.negbench.answers import ObjectList, question_names
 
 
 class ValidateObjects(TextStage):
     """Names that are fit to be stated as present or absent.
 
-    caption (text), seen_objects (list), unseen_negatives (list) -> positive_objects (list), negative_objects (list) and
-    dropped_objects (json): {name: reason}. Form, doubles and contradictions are decided by code; the model is asked only for
-    names that the lexicon does not know, all of a row at once.
+    caption (text), seen_objects (list), unseen_negatives (list), confirmed_questions (json) -> positive_objects (list),
+    negative_objects (list), dropped_objects (json): {name: reason}, and valid_questions (json). Form, doubles and contradictions
+    are decided by code; the model is asked only for names that the lexicon does not know, all of a row at once.
     """
 
     name = "validate_objects"
-    reads = ("caption", "seen_objects", "unseen_negatives")
-    adds = {"positive_objects": "list", "negative_objects": "list", "dropped_objects": "json"}
+    reads = ("caption", "seen_objects", "unseen_negatives", "confirmed_questions")
+    adds = {"positive_objects": "list", "negative_objects": "list", "dropped_objects": "json", "valid_questions": "json"}
     prompt = "negbench/validate_objects.md"
     answer = ObjectList
 
@@ -60,14 +60,16 @@ class ValidateObjects(TextStage):
         if not positives or not negatives:
             what = "positive" if not positives else "negative"
             return Reject(f"no valid {what}", "; ".join(f"{name}: {reason}" for name, reason in dropped.items()))
-        return {"positive_objects": positives, "negative_objects": negatives, "dropped_objects": dropped}
+        questions = [each for each in row["confirmed_questions"] if len(sound(each["objects"])) == len(each["objects"])]
+        lists = {"positive_objects": positives, "negative_objects": negatives}
+        return {**lists, "dropped_objects": dropped, "valid_questions": questions}
 
     def doubtful(self, row: Row) -> list[str]:
-        """Well-formed names of both lists that the lexicon does not know."""
+        """Well-formed names of the lists and questions that the lexicon does not know."""
         known = lexicon()
         return [
             name
-            for name in distinct([*row["seen_objects"], *row["unseen_negatives"]])
+            for name in distinct([*row["seen_objects"], *row["unseen_negatives"], *question_names(row["confirmed_questions"])])
             if form_problem(name) is None and known.find(name) is None
         ]
 

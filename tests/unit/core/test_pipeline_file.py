@@ -29,13 +29,14 @@ def test_the_bundled_pipeline_is_a_chain_with_two_ends() -> None:
     assert {name: stage.after for name, stage in stages.items()} == {
         "extract_objects": "ingest",
         "propose_negatives": "extract_objects",
-        "filter_objects": "propose_negatives",
+        "draw_questions": "propose_negatives",
+        "filter_objects": "draw_questions",
         "validate_objects": "filter_objects",
         "caption_negated": "validate_objects",
         "create_mcq": "validate_objects",
         "paraphrase_mcq": "create_mcq",
     }
-    assert [name for name, stage in stages.items() if not stage.model] == ["create_mcq"]
+    assert [name for name, stage in stages.items() if not stage.model] == ["draw_questions", "create_mcq"]
 
 
 def test_settings_change_options_models_and_attempts_and_nothing_else() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from conftest import run_of_text_stages
 from shardmill.core.shard_runner import run_shard
 from shardmill.launch.site import Site
 from shardmill.monitor.estimate import Estimate, estimate, makespan, probe
@@ -174,10 +175,10 @@ def test_an_element_that_outlives_its_time_limit_is_told_and_its_shards_alone_do
     assert any("1:40:00 and its jobs have 1:30:00: they are requeued" in note for note in estimate_of(run, site).notes)
 
 
-def test_a_target_makes_it_a_part_of_the_run(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
+def test_a_target_makes_it_a_part_of_the_run(tmp_path: Path) -> None:
     table = tmp_path / "captions.csv"
     table.write_text("caption\n" + "".join(f"A dog and a cat in room {row}.\n" for row in range(80)))
-    run = make_run(input=table, num_shards=8, target_rows=25)
+    run = run_of_text_stages(tmp_path, table, 8, target_rows=25)
     for stage in run.stages:
         finish(run, stage, 0, 3600.0)
     made = estimate_of(run)
@@ -206,7 +207,14 @@ def test_it_fits_a_terminal_and_json(run: RunFolder) -> None:
     assert json.loads(json.dumps(made.to_dict()))["stages"][0]["gpu_hours"] == 1200
 
 
-def test_a_probe_runs_one_typical_shard_and_nothing_twice(run: RunFolder) -> None:
+def test_a_probe_ends_before_a_stage_that_learns_from_shards_that_are_not_there(run: RunFolder) -> None:
+    lines: list[str] = []
+    assert probe(run, report=lines.append) == ["extract_objects", "propose_negatives"]
+    assert lines[-1].startswith("draw_questions learns from many shards: estimate again when propose_negatives")
+
+
+def test_a_probe_runs_one_typical_shard_and_nothing_twice(run: RunFolder, tmp_path: Path) -> None:
+    run = run_of_text_stages(tmp_path, Path(run.plan.input.path), 8)
     shard = typical_shard(run)
     assert shard is not None
     lines: list[str] = []
@@ -216,7 +224,10 @@ def test_a_probe_runs_one_typical_shard_and_nothing_twice(run: RunFolder) -> Non
     assert probe(run) == []
 
 
-def test_a_probe_keeps_standard_output_for_the_estimate(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_probe_keeps_standard_output_for_the_estimate(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of_text_stages(tmp_path, Path(run.plan.input.path), 8)
     probe(run, shard=3)
     assert all(run.is_complete(stage, 3) for stage in run.stages)
     out, err = capsys.readouterr()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from conftest import run_first_shards
 from scripted_slurm import ScriptedSlurm
 from shardmill.core.shard_runner import run_shard
 from shardmill.monitor.cluster_state import words_for
@@ -416,8 +417,7 @@ def test_a_snapshot_answers_as_the_run_folder_does(run: RunFolder) -> None:
 
 def test_the_target_sets_how_many_shards_count(make_run: MakeRun) -> None:
     run = make_run(target_rows=1)
-    for stage in run.stages:
-        run_shard(run, stage, 0)
+    run_first_shards(run)
     status = read_status(run)
     assert of(status).shards == 1 and status.finished
 

@@ -32,10 +32,12 @@ def questions(style: str, *, rephrased: bool = False) -> list[BlindQuestion]:
 
     positives = [lists(names[:150], names[150:]) for _ in range(ROWS)]
     negatives = [[name for name in lists(names[150:], names[:150]) if name not in taken] for taken in positives]
-    table = pl.DataFrame(
-        {"row_id": range(ROWS), "positive_objects": map(json.dumps, positives), "negative_objects": map(json.dumps, negatives)}
-    )
-    made = CreateMcq({"style": style}, Context(seed=3)).transform(table).filter(pl.col("reject_reason").is_null())
+    drawn = [json.dumps([drawn_question(rng, *lists)]) for lists in zip(positives, negatives, strict=True)]
+    lists_of = {"positive_objects": map(json.dumps, positives), "negative_objects": map(json.dumps, negatives)}
+    table = pl.DataFrame({"row_id": range(ROWS), **lists_of, "valid_questions": drawn})
+    stage = CreateMcq({"style": style, "balance": 0}, Context(seed=3))
+    stage.fitted = stage.fit(table)
+    made = stage.transform(table).filter(pl.col("reject_reason").is_null())
     found = []
     for row in made.iter_rows(named=True):
         truths = tuple(json.loads(row["option_truths"]))
@@ -47,6 +49,18 @@ def questions(style: str, *, rephrased: bool = False) -> list[BlindQuestion]:
             )
         found.append(BlindQuestion(texts, truths, row["correct_answer"], row["row_id"] % 2))
     return found
+
+
+def drawn_question(rng: Random, positives: list[str], negatives: list[str]) -> dict[str, object]:
+    """A question about two objects of the lists, or of the other list where one of them is short."""
+    present = [rng.random() < 0.5, rng.random() < 0.5]
+    pools = {True: rng.sample(positives, len(positives)), False: rng.sample(negatives, len(negatives))}
+    present = [each if pools[each] else not each for each in present]
+    names = []
+    for place, each in enumerate(present):
+        present[place] = each if pools[each] else not each
+        names.append(pools[present[place]].pop())
+    return {"objects": names, "present": present, "counts": [9, 5, 2]}
 
 
 @pytest.mark.parametrize("rephrased", [False, True])

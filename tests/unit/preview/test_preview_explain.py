@@ -48,7 +48,7 @@ def test_a_row_is_followed_through_all_stages(make_run: Callable[..., RunFolder]
         for shard in range(4):
             run_shard(run, stage, shard)
     outcomes = {row_id: {each.stage: each.outcome for each in explain(run, row_id)} for row_id in (0, 7, 11)}
-    assert outcomes[0]["propose_negatives"] == "accepted" and outcomes[0]["filter_objects"] == "waiting"
+    assert outcomes[0]["propose_negatives"] == "accepted" and outcomes[0]["draw_questions"] == "waiting"
     assert outcomes[7]["extract_objects"] == "rejected" and outcomes[7]["propose_negatives"] == "not reached"
     assert outcomes[11]["ingest"] == "rejected"
     found = next(each for each in explain(run, 0) if each.stage == "extract_objects")

@@ -36,7 +36,8 @@ def test_rows_have_the_row_ids_and_random_choices_of_a_real_run(captions_csv: Pa
         for each in found:
             for line in each.rows:
                 line.pop("line", None)  # of the file, and the preview has read another one
-        assert [step.result for step in row.steps] == found
+        alone = found[: next((place for place, each in enumerate(found) if each.stage == "draw_questions"), None)]
+        assert [step.result for step in row.steps][: len(alone)] == alone  # what follows is drawn from all rows
 
 
 def test_the_draw_is_the_seeds_and_not_the_top(captions_csv: Path) -> None:

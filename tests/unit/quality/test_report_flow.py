@@ -81,7 +81,7 @@ def test_rows_are_those_of_the_input_where_a_stage_makes_several_of_one(tmp_path
 
 
 def test_an_unfinished_run_has_a_report_of_its_finished_shards(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", "negbench", 40, stages=3)
+    run = make_run(tmp_path / "run", "negbench", 40, stages=4)
     run_shard(run, "validate_objects", 1)
     report = gather(run)
     complete = found(report, "complete")

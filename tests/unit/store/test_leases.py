@@ -217,7 +217,8 @@ def test_who_finds_everything_held_leaves_nothing_behind(big_run: RunFolder) -> 
 
 def test_a_table_stage_is_one_workers(big_run: RunFolder) -> None:
     for stage in big_run.stages[: big_run.stages.index("create_mcq")]:
-        run_shard(big_run, stage, 0)
+        for shard in range(big_run.num_shards):
+            run_shard(big_run, stage, shard)
     with Leases(big_run.files("create_mcq", 0), holder("other")) as other:
         assert other.take(0)
         big_run.folder("create_mcq").mkdir(exist_ok=True)

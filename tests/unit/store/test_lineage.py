@@ -168,7 +168,7 @@ def test_each_manifest_of_the_chain_is_read_once_and_none_is_kept(run: RunFolder
     manifest = RunFolder.manifest
     monkeypatch.setattr(RunFolder, "manifest", lambda self, *key: (looked_at.append(key), manifest(self, *key))[1])
     check = check_lineage(run, [LAST])
-    chain = ["ingest", FIRST, "propose_negatives", "filter_objects", "validate_objects", "create_mcq", LAST]
+    chain = ["ingest", FIRST, "propose_negatives", "draw_questions", "filter_objects", "validate_objects", "create_mcq", LAST]
     assert check.stages == chain and check.finished == [0, 1, 2]
     assert sorted(looked_at) == sorted((stage, shard) for stage in chain for shard in range(3))
 
