@@ -100,7 +100,8 @@ def stage_statuses(
         source = run.after(stage)
         done = {shard: complete[stage, shard] for shard in range(needed) if (stage, shard) in complete}
         status = found[stage] = StageStatus(stage, needed, done=len(done))
-        blocked = held_back[source] if source else set()
+        broken = held_back[source] if source else set()
+        blocked = {shard for shard in range(needed) if broken and not broken.isdisjoint(run.needed_by(stage, shard))}
         held_back[stage] = _sort(run, jobs, cluster, status, done, blocked) | (blocked - done.keys())
         _add_totals(status, done.values())
         expected[stage] = _expect(status, done, expected[source] if source else _rows_of_plan(run, needed))

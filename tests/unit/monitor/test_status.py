@@ -307,7 +307,7 @@ def test_failed_shards_are_told_and_hold_back_what_reads_from_them(run: RunFolde
     status = read_status(run)
     assert counts(status) == {"failed": 1, "waiting": 3}
     assert of(status).failures == {2: "bad model"}
-    assert [of(status, stage).held_back for stage in run.stages] == [0, 1, 1, 1, 1, 1, 1]
+    assert [of(status, stage).held_back for stage in run.stages] == [0, 1, 4, 4, 4, 4, 4, 4]
     assert exit_code(status) == 1
     assert f"shardmill failures {run.path}" in status.next and f"shardmill retry {run.path}" in status.next
     assert "extract_objects shard 2 failed: bad model" in text_of(status)
@@ -454,7 +454,7 @@ def test_watching_ends_when_nothing_goes_on(run: RunFolder, slurm: ScriptedSlurm
     status = watch(run, 0.1)
     assert not status.live and of(status).open == 4
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if line.endswith("4 queued, 24 waiting; ETA ?")]) == 1
+    assert len([line for line in lines if line.endswith("4 queued, 28 waiting; ETA ?")]) == 1
     assert lines[-1] == f"next: to continue: shardmill launch negbench --run {run.path} --site mine"
 
 
