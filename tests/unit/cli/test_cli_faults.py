@@ -127,7 +127,7 @@ def test_options_of_a_new_run_are_named_as_they_were_typed(refused: EngineReject
     assert line.startswith("shardmill: --set belongs to a new run; ")
     command = line.partition("this run: shardmill ")[2]
     assert "has not finished shard 0" in refused(*shlex.split(command))
-    assert load_plan(run.path).stages[5].options["medium"] == "photo"
+    assert load_plan(run.path).stages[6].options["medium"] == "photo"
     line = refused(*again, "--model", "rules")
     assert "--model belongs to" in line and line.endswith(f"run {run.path} STAGE --redo --set STAGE.model=rules")
     assert "--format belongs to" in refused(*again, "--format", "jsonl")

@@ -22,6 +22,10 @@ ROWS = {"negbench": 240, "antidote": 240, "recaption": 60, "anyedit": 90}
 Plant = Callable[[RunFolder], None]
 
 
+SETTINGS = {"negbench": ("draw_questions.draw=rows", "create_mcq.balance=0", "create_mcq.questions_per_image=2")}
+"""A small sample gives few balanced questions, too few to judge."""
+
+
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[RunFolder, Report]]:
     """A finished run of a pipeline and its report, made once."""
@@ -29,7 +33,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[R
 
     def get(pipeline: str) -> tuple[RunFolder, Report]:
         if pipeline not in made:
-            run = make_run(tmp_path_factory.mktemp(pipeline) / "run", pipeline, ROWS[pipeline])
+            run = make_run(tmp_path_factory.mktemp(pipeline) / "run", pipeline, ROWS[pipeline], *SETTINGS.get(pipeline, ()))
             made[pipeline] = run, gather(run, rows=0)
         return made[pipeline]
 
