@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shardmill.tables.base import LINE, ROW_ID, not_utf8
+from shardmill.tables.columns import CAPTION_NAMES, IMAGE_NAMES
 from shardmill.tables.csv_careful import CarefulParser, CsvPosition, IncompleteRecord, Layout, MalformedRecord, split_record
 from shardmill.tables.source import TextSource
 from shardmill.util.errors import UserError, name_list
@@ -83,7 +84,9 @@ def _first_record(path: Path, data: bytes, start: int, layout: Layout, at_end: b
 
 
 def _is_data(cells: Sequence[str]) -> bool:
-    """Whether a first line is a record: it has a URL, the name of an image, or a cell of many words."""
+    """Whether a first line is a record: no cell is a usual name of a column, and one is a URL, an image's name, or many words."""
+    if {cell.casefold() for cell in cells}.intersection((*CAPTION_NAMES, *IMAGE_NAMES)):
+        return False
     return any(URL.fullmatch(cell) or is_image_name(cell) or len(cell.split()) >= FEWEST_WORDS for cell in cells)
 
 
