@@ -14,6 +14,8 @@ from shardmill.util.errors import UserError
 NUMBER = "caption_number"
 NOT_A_CAPTION = "not a caption"
 TEXTS = pl.List(pl.String)
+FEWEST_LISTS = 0.05
+"""A column has lists of captions if at least this share of its first cells are lists: one among hundreds of texts is an accident."""
 
 
 def one_caption_per_record(table: Table, caption: str | None) -> Table:
@@ -26,14 +28,15 @@ def one_caption_per_record(table: Table, caption: str | None) -> Table:
     wrong = [found for found in read if isinstance(found, str)]
     if wrong and 2 * len(wrong) > len(cells):
         raise UserError(f"{table.path}: the column {caption!r} holds {wrong[0]} and no captions; name another")
-    return CaptionLists(table, caption, numbered=len(read) > len(wrong))
+    lists = sum(isinstance(found, list) for found in read)
+    return CaptionLists(table, caption, numbered=lists > 0 and lists >= FEWEST_LISTS * len(cells.drop_nulls()))
 
 
 class CaptionLists(Table):
     """The records of a table, with a record of its own for each caption of a list, in the order of the list.
 
     `row_id` counts captions then, and the column `caption_number` says which of its record one is, from 0. Where the first
-    records have no lists (`numbered` is false), a record with one is bad.
+    records have hardly any lists (`numbered` is false), a record with one is bad.
     """
 
     def __init__(self, table: Table, caption: str, *, numbered: bool) -> None:
@@ -89,7 +92,7 @@ class CaptionLists(Table):
             if isinstance(found, str):
                 wrong[at] = found
             elif found is not None and not self._lists:
-                wrong[at] = "a list, and the first records have none"
+                wrong[at] = "a list, where the first records have texts"
             elif found is not None:
                 captions[at] = list[str | None](found) or [None]
         return captions, wrong

@@ -174,3 +174,11 @@ def test_a_file_of_boxes_has_no_captions(tmp_path: Path) -> None:
     boxes = {"images": [{"id": 7, "file_name": "7.jpg"}], "annotations": [{"id": 1, "image_id": 7, "bbox": [1, 2, 3, 4]}]}
     with pytest.raises(UserError, match="looks like COCO captions, but it has no caption of the expected form"):
         ingested(write(tmp_path / "instances.json", boxes))
+
+
+def test_one_list_among_many_captions_is_an_accident_and_no_row_is_split(tmp_path: Path) -> None:
+    path = tmp_path / "captions.csv"
+    path.write_text("caption\n" + "A dog on a mat\n" * 99 + "\"['sunglasses', 'handbag']\"\n", encoding="utf-8")
+    _, rows, rejects = ingested(path)
+    assert len(rows) == 99 and "caption_number" not in rows[0]
+    assert [row["reason"] for row in rejects] == ["not a caption"]
