@@ -15,7 +15,7 @@ NUMBER = "caption_number"
 NOT_A_CAPTION = "not a caption"
 TEXTS = pl.List(pl.String)
 FEWEST_LISTS = 0.05
-"""A column has lists of captions if at least this share of its first cells are lists: one among hundreds of texts is an accident."""
+"""A column has lists of captions if at least this share of its first cells are lists; one among many texts is an accident."""
 
 
 def one_caption_per_record(table: Table, caption: str | None) -> Table:

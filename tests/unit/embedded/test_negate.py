@@ -101,6 +101,8 @@ def test_names_and_acronyms_keep_their_capitals() -> None:
         ("A DOG SLEEPS IN BOSTON", "a dog sleeps in Boston"),
         ("a frog , singing on a princess 's christmas tree", "a frog, singing on a princess's Christmas tree"),
         ("kites over a beach ... # sunset - 14600135", "kites over a beach sunset"),
+        ("Freestanding bathtub (listing no. 48813)", "Freestanding bathtub"),
+        ("Freestanding bathtub, no. 48813", "Freestanding bathtub"),
         ("dog_1.jpg on https://example.org", None),
         ("A leafless tree beside a stainless steel sink", "A leafless tree beside a stainless steel sink"),
         ("📷 <b>Sunrise</b> at the beach 🌅 with my dog", "Sunrise at the beach with my dog"),

@@ -34,7 +34,8 @@ _DEBRIS = re.compile(
 )
 # Marks, numbers of pictures and sizes of screens, which a caption reads as well without.
 _CLUTTER = re.compile(
-    r"(?: - )?\b\d{5,}\b|[#©®™*~]|\b(?:hd|4k|1080p?)\b|\bstock (?:photos?|images?|(?=vector))|(?<= )- \d+ of \d+\b|\.{2,}|…|--+",
+    r"\([^()]*\d{5,}[^()]*\)|(?:\b(?:no|nr|id|ref)\b[.:]? ?)?(?: - )?\b\d{5,}\b|"
+    r"[#©®™*~]|\b(?:hd|4k|1080p?)\b|\bstock (?:photos?|images?|(?=vector))|(?<= )- \d+ of \d+\b|\.{2,}|…|--+",
     re.IGNORECASE,
 )
 _BEFORE_MARK = re.compile(r" (?=[,.;:!?](?:\s|$)|['’]s\b)()")
