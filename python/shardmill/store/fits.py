@@ -19,7 +19,16 @@ from pydantic import BaseModel, ConfigDict
 
 from shardmill.store.manifest import FileRecord
 from shardmill.store.plan import Plan, StagePlan, cut
-from shardmill.util.atomic import create_if_absent, file_digest, link_if_absent, make_folder, new_attempt, set_aside, sync_file
+from shardmill.util.atomic import (
+    create_if_absent,
+    file_digest,
+    link_if_absent,
+    make_folder,
+    set_aside,
+    sweep_once,
+    sync_file,
+    temporary_name,
+)
 from shardmill.util.errors import UserError
 from shardmill.util.untrusted import CorruptRecord, Count, Digest, read_model
 
@@ -124,6 +133,7 @@ class FitFiles:
 
     def read_manifest(self) -> FitManifest | None:
         """The record of the fit; None if there is none. Raises UserError when it is corrupt."""
+        sweep_once(self.manifest.parent)
         try:
             return read_model(self.manifest, FitManifest)
         except FileNotFoundError:
@@ -152,16 +162,17 @@ class FitFiles:
     ) -> FitManifest:
         """Publish a fit unless another worker was first; returns the record on disk."""
         make_folder(self.table.parent)
-        staged = self.table.with_name(f"{self.name}.{new_attempt()}.tmp")
+        staged = temporary_name(self.table)
         try:
-            table.write_parquet(staged)
+            with staged.open("wb") as file:  # opened here: a thread of Polars would make it another user's in a shared run
+                table.write_parquet(file)
             sync_file(staged)
             link_if_absent(staged, self.table)
         finally:
             staged.unlink(missing_ok=True)
-        file = FileRecord(name=self.table.name, sha256=file_digest(self.table), bytes=self.table.stat().st_size)
+        made = FileRecord(name=self.table.name, sha256=file_digest(self.table), bytes=self.table.stat().st_size)
         record = FitManifest(
-            block=self.block, rows=rows, inputs=inputs, fingerprint=fingerprint, revision=revision, file=file, facts=facts
+            block=self.block, rows=rows, inputs=inputs, fingerprint=fingerprint, revision=revision, file=made, facts=facts
         )
         create_if_absent(self.manifest, record.to_bytes())
         found = self.read_manifest()

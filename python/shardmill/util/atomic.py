@@ -78,11 +78,16 @@ def write_durably(path: Path, data: bytes) -> None:
 
 def temporary_name(path: Path) -> Path:
     """A unique name beside `path`, to be renamed to it. Those that ended processes left in the folder are removed."""
-    if path.parent not in _swept:
-        _swept.add(path.parent)
-        with contextlib.suppress(OSError):
-            sweep(path.parent)
+    sweep_once(path.parent)
     return path.with_name(f".{path.name}.{_milliseconds()}-{process_mark()}-{secrets.token_hex(3)}.tmp")
+
+
+def sweep_once(folder: Path) -> None:
+    """Sweep a folder, if this process has not yet done so and the folder is there."""
+    if folder not in _swept:
+        _swept.add(folder)
+        with contextlib.suppress(OSError):
+            sweep(folder)
 
 
 def sweep(folder: Path) -> None:
