@@ -98,10 +98,11 @@ class Mill:
             assert (check.missing, check.problems) == ([], {}), stage
 
     def digests(self) -> dict[str, str]:
-        """What the run made: each part, and each dataset file but the card, which has a date and paths."""
+        """What the run made: each part, and of a bundled pipeline each dataset file but the card, which has a date and paths."""
         run = self.fresh()
         parts = [run.files(stage, shard).part for stage in run.stages for shard in range(run.num_shards)]
-        made = [path for path in sorted((run.path / "datasets").rglob("*")) if path.is_file() and path.name != "dataset.json"]
+        files = [] if (self.folder / "pipeline.yaml").exists() else sorted((run.path / "datasets").rglob("*"))
+        made = [path for path in files if path.is_file() and path.name != "dataset.json"]
         return {str(path.relative_to(run.path)): sha256(path.read_bytes()).hexdigest() for path in [*parts, *made]}
 
 
