@@ -89,6 +89,7 @@ def test_negbench_checks_its_images_with_each_detector(folder: Path, tmp_path: P
         assert run.stage("filter_objects").options["present_above"] == MIDDLE[kind]
         do(run, "extract_objects")
         do(run, "propose_negatives")
+        do(run, "draw_questions")
         return run
 
     calm, stopped = start("calm"), start("stopped")
