@@ -38,6 +38,7 @@ def test_the_sample_survives_it_all(cluster: Cluster, tmp_path: Path) -> None:
     mill.break_things(poison=word, slow=0.1)
     mill.cluster.raise_node(lost)
     wait_for_restart(mill, hit)
+    mill.cluster.wait_until(lambda: mill.cluster.state(again) in ("RUNNING", "COMPLETED"), 600, f"{again} has started")
     mill.cluster.requeue(again)
     mill.cluster.wait_for_empty(900)
     run = mill.fresh()
