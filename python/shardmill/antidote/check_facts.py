@@ -65,12 +65,12 @@ class CheckFacts(RowStage):
             names = row["absent"] if present else row["present"]
             found = ", ".join(f"{name} {scores[name]:.3f}" for name in names)
             return Reject("no absent object left" if present else "no object verified", f"scores: {found}")
-        told = (row[self.options.captions] if self.options.captions else None) or ""
+        caption = (row[self.options.captions] if self.options.captions else None) or ""
         return {
             "verified_present": present,
             "verified_absent": absent,
             "dropped_facts": self.dropped(row, scores, {*present, *absent}),
-            "verified_caption": f"A picture of {listed([as_worded(told, name) for name in present])}.",
+            "verified_caption": f"A picture of {listed([as_worded(caption, name) for name in present])}.",
         }
 
     def dropped(self, row: Row, scores: dict[str, float], kept: set[str]) -> dict[str, Any]:

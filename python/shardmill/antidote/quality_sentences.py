@@ -28,10 +28,10 @@ def number_problems(row: Row) -> Iterator[str | None]:
         asked = question[slice(*spans[0])].lower()
         verb = _VERB_BEFORE.search(question[: spans[0][0]])
         many = is_plural(asked) and not is_mass(asked)
-        told = as_worded(row["verified_caption"] or "", name)
-        is_split = each["kind"] == "tpq" and is_plural(told) and not is_plural(asked) and singular(told) == asked
+        worded = as_worded(row["verified_caption"] or "", name)
+        is_split = each["kind"] == "tpq" and is_plural(worded) and not is_plural(asked) and singular(worded) == asked
         disagrees = verb is not None and (verb[1].lower() in _OF_ONE) == many
-        yield f"{told}: {question}" if is_split else question if disagrees else None
+        yield f"{worded}: {question}" if is_split else question if disagrees else None
 
 
 def senseless_questions(row: Row) -> Iterator[str | None]:

@@ -9,8 +9,6 @@ from pathlib import Path
 from shardmill.util.plain_text import plain
 
 OUT_OF_MEMORY = ("out of memory", "OutOfMemoryError", "No available memory", "KV cache", "Free memory on device")
-
-
 TRANSIENT = ("out of memory", "OutOfMemoryError", "Free memory on device")
 """Memory of a GPU may be that of a process that is ending; memory of the machine or of the cache is as it is set."""
 CAUSE = re.compile(r"(?:^|[\s\]])((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)): (\S.*)")

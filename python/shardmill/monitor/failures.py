@@ -14,7 +14,8 @@ from shardmill.monitor.log_files import last_lines
 from shardmill.monitor.snapshot import Snapshot
 from shardmill.store.jobs import Failure, JobsFolder
 from shardmill.store.run_folder import RunFolder
-from shardmill.util.plain_text import plain, ranges
+from shardmill.util.number_ranges import ranges_text
+from shardmill.util.plain_text import plain
 from shardmill.util.words import count_of
 
 TAIL_LINES = 12
@@ -157,8 +158,8 @@ def render(report: FailureReport) -> Lines:
 
 def _cause_lines(cause: Cause) -> list[Text]:
     count = len(cause.shards)
-    which = f": {ranges(cause.quarantined) or 'none'}" if len(cause.quarantined) < count else ""
-    title = f"{cause.stage}: {count_of(count, 'shard')} ({ranges(cause.shards)}), quarantined{which}"
+    which = f": {ranges_text(cause.quarantined) or 'none'}" if len(cause.quarantined) < count else ""
+    title = f"{cause.stage}: {count_of(count, 'shard')} ({ranges_text(cause.shards)}), quarantined{which}"
     return [
         Text(title, style="bold red"),
         Text(f"  {WHAT[cause.kind]} on {', '.join(cause.nodes)}: {cause.message}"),

@@ -128,7 +128,7 @@ def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
 
 
 def exit_code(status: RunStatus) -> int:
-    """For scripts: 0 everything is finished, 1 shards failed and nothing is running, 3 no row came out, 4 it is not finished."""
+    """For scripts: 0 everything is finished, 1 shards failed and nothing is running, 3 no row came out, 4 it is unfinished."""
     if status.finished:
         return NO_ROWS if status.no_rows else FINISHED
     return FAILED if not status.live and any(stage.failed for stage in status.stages) else UNFINISHED

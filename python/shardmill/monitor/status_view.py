@@ -14,7 +14,7 @@ from shardmill.monitor.stage_status import SlowShard, StageStatus
 from shardmill.monitor.status import RunStatus, Seen, read_status
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.console import TextConsole
-from shardmill.util.plain_text import ranges
+from shardmill.util.number_ranges import ranges_text
 from shardmill.util.progress import clock
 from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
@@ -180,7 +180,7 @@ def _slow(slow: SlowShard) -> str:
 def _failure_lines(status: RunStatus, stage: StageStatus) -> list[str]:
     lines = [f"{stage.stage} shard {shard} failed: {message}" for shard, message in list(stage.failures.items())[:MAX_SHOWN]]
     if stage.failed > MAX_SHOWN:
-        lines.append(f"{stage.stage}: {count_of(stage.failed, 'shard')} failed: {ranges(stage.failures)}")
+        lines.append(f"{stage.stage}: {count_of(stage.failed, 'shard')} failed: {ranges_text(stage.failures)}")
     if stage.held_back:
         lines.append(f"{stage.stage}: {count_of(stage.held_back, 'shard')} blocked by failures in an earlier stage")
     return lines

@@ -40,7 +40,7 @@ class ValidateObjects(TextStage):
         doubtful = {fold(name) for name in self.doubtful(row)}
         confirmed = {fold(name) for answer in answers for name in answer.value.objects}
 
-        def sound(names: list[str]) -> list[str]:
+        def usable(names: list[str]) -> list[str]:
             for name in names:
                 problem = form_problem(name)
                 if problem is None and fold(name) in doubtful - confirmed:
@@ -49,9 +49,9 @@ class ValidateObjects(TextStage):
                     dropped[name] = problem
             return distinct(name for name in names if name not in dropped)
 
-        positives = sound(row["seen_objects"])
+        positives = usable(row["seen_objects"])
         negatives = []
-        for name in sound(row["unseen_negatives"]):
+        for name in usable(row["unseen_negatives"]):
             reason = negative_problem(name, positives, row["caption"])
             if reason is None:
                 negatives.append(name)
@@ -60,7 +60,7 @@ class ValidateObjects(TextStage):
         if not positives or not negatives:
             what = "positive" if not positives else "negative"
             return Reject(f"no valid {what}", "; ".join(f"{name}: {reason}" for name, reason in dropped.items()))
-        questions = [each for each in row["confirmed_questions"] if len(sound(each["objects"])) == len(each["objects"])]
+        questions = [each for each in row["confirmed_questions"] if len(usable(each["objects"])) == len(each["objects"])]
         lists = {"positive_objects": positives, "negative_objects": negatives}
         return {**lists, "dropped_objects": dropped, "valid_questions": questions}
 

@@ -21,7 +21,7 @@ OPENING = re.compile(
     re.IGNORECASE,
 )
 WORD = re.compile(r"\w+(?:['’]\w+)*")
-LONGEST_LOOP = 24
+MAX_LOOP_WORDS = 24
 """Words of the longest passage that is looked for in a loop."""
 ECHO = 5
 """Words in a row that a caption and its prompt may not share."""
@@ -58,7 +58,7 @@ def _echoes(words: list[str], prompt: list[str]) -> bool:
 
 def _loops(words: list[str]) -> bool:
     """A passage said three times in a row (four times if it is one or two words), or one thing over and over."""
-    for size in range(1, min(LONGEST_LOOP, len(words) // 3) + 1):
+    for size in range(1, min(MAX_LOOP_WORDS, len(words) // 3) + 1):
         times = 4 if size < 3 else 3
         if any(run >= (times - 1) * size for run in _runs(words, size)):
             return True

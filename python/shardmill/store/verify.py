@@ -85,9 +85,9 @@ def check_lineage(
     source = {stage: run.after(stage) for stage in [INGEST, *run.stages]}
     check = LineageCheck([stage for stage in source if wanted & set(run.downstream(stage))])
     for shard in range(run.num_shards) if shards is None else shards:
-        sound: dict[str | None, Manifest] = {}
+        healthy: dict[str | None, Manifest] = {}
         for stage in check.stages:
-            above = sound.get(source[stage])
+            above = healthy.get(source[stage])
             if above is None and stage != INGEST:
                 continue
             try:
@@ -101,9 +101,9 @@ def check_lineage(
             if what:
                 check.add(StageFault(stage, what), shard)
             elif manifest is not None:
-                sound[stage] = manifest
+                healthy[stage] = manifest
                 note(stage, shard, manifest)
-        if len(sound) == len(check.stages):
+        if len(healthy) == len(check.stages):
             check.finished.append(shard)
     return check
 
@@ -129,8 +129,8 @@ def _rows_fault(run: RunFolder, manifest: Manifest, above: Manifest | None) -> s
 def _file_fault(run: RunFolder, manifest: Manifest, depth: Depth) -> str:
     files = run.files(manifest.stage, manifest.shard)
     for path, record in ((files.part, manifest.part), (files.rejects, manifest.rejects)):
-        sound = path.exists() and path.stat().st_size == record.bytes
-        if not sound or (depth == "digests" and file_digest(path) != record.sha256):
+        unchanged = path.exists() and path.stat().st_size == record.bytes
+        if not unchanged or (depth == "digests" and file_digest(path) != record.sha256):
             return f"{path.suffix[1:] if path == files.part else 'rejects'} file missing or changed"
     return ""
 

@@ -14,7 +14,7 @@ from shardmill.util.errors import UserError
 NUMBER = "caption_number"
 NOT_A_CAPTION = "not a caption"
 TEXTS = pl.List(pl.String)
-FEWEST_LISTS = 0.05
+MIN_LIST_SHARE = 0.05
 """A column has lists of captions if at least this share of its first cells are lists; one among many texts is an accident."""
 
 
@@ -29,7 +29,7 @@ def one_caption_per_record(table: Table, caption: str | None) -> Table:
     if wrong and 2 * len(wrong) > len(cells):
         raise UserError(f"{table.path}: the column {caption!r} holds {wrong[0]} and no captions; name another")
     lists = sum(isinstance(found, list) for found in read)
-    return CaptionLists(table, caption, numbered=lists > 0 and lists >= FEWEST_LISTS * len(cells.drop_nulls()))
+    return CaptionLists(table, caption, numbered=lists > 0 and lists >= MIN_LIST_SHARE * len(cells.drop_nulls()))
 
 
 class CaptionLists(Table):

@@ -19,7 +19,7 @@ QUOTE = ord('"')
 NEWLINE = ord("\n")
 RETURN = ord("\r")
 MAX_FIELD_LINES = 1_000  # a quoted field over more lines than this is an unclosed quote
-BLANK, MOST_BLANKS = ord(" "), 16
+BLANK, MAX_BLANKS = ord(" "), 16
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def split_record(data: bytes, at: int, layout: Layout, at_end: bool, strict: boo
         return _unquoted(data, at, newline).split(delimiter), newline + 1
     cells: list[bytes] = []
     while True:
-        if layout.trimmed and data[at] == BLANK and data[at : at + MOST_BLANKS].lstrip(b" ").startswith(b'"'):
+        if layout.trimmed and data[at] == BLANK and data[at : at + MAX_BLANKS].lstrip(b" ").startswith(b'"'):
             at = data.index(b'"', at)
         if data[at] == QUOTE:
             closing = _closing_quote(data, at + 1, at_end)

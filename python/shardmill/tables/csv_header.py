@@ -18,7 +18,7 @@ SAMPLE = 2**20
 SEPARATOR_LINE = re.compile(rb"[\r\n]*sep=([^\r\n])\r?\n", re.IGNORECASE)
 """With this first line Excel says which delimiter a file has."""
 URL = re.compile(r"https?://\S+", re.IGNORECASE)
-FEWEST_WORDS = 6
+MIN_CAPTION_WORDS = 6
 """A cell of so many words is a caption and no name of a column."""
 RECORDS_SEEN = 200
 
@@ -87,7 +87,7 @@ def _is_data(cells: Sequence[str]) -> bool:
     """Whether a first line is a record: no cell is a usual name of a column, and one is a URL, an image's name, or many words."""
     if {cell.casefold() for cell in cells}.intersection((*CAPTION_NAMES, *IMAGE_NAMES)):
         return False
-    return any(URL.fullmatch(cell) or is_image_name(cell) or len(cell.split()) >= FEWEST_WORDS for cell in cells)
+    return any(URL.fullmatch(cell) or is_image_name(cell) or len(cell.split()) >= MIN_CAPTION_WORDS for cell in cells)
 
 
 def _names_by_content(data: bytes, start: int, at_end: bool, layout: Layout, width: int) -> list[str]:

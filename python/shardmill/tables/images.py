@@ -19,7 +19,7 @@ from shardmill.util.tars import REPLACED, DamagedTar, read_tar
 
 UNREADABLE_TEXT = "unreadable text"
 FIRST = 1_000
-LONGEST_CAPTION = 1 << 20
+MAX_CAPTION_BYTES = 1 << 20
 TEXT, TAR = ".txt", ".tar"
 PART_OF_SAMPLE = re.compile(r"(?:\.[A-Za-z][A-Za-z_-]*)+")
 """What is between the key of a WebDataset sample and the suffix of a picture that belongs to it: `0001.seg.png`."""
@@ -65,8 +65,8 @@ class ImageTable(Table):
             self.columns = ["image"]
         if not first:
             kind = "folder" if path.is_dir() else "tar file"
-            told = "".join(f" ({note})" for note in self.notes())
-            raise NoPictures(f"{path} is a {kind} without pictures{told}; give a table, or a folder with pictures")
+            remarks = "".join(f" ({note})" for note in self.notes())
+            raise NoPictures(f"{path} is a {kind} without pictures{remarks}; give a table, or a folder with pictures")
 
     def _batches(self) -> Iterator[Batch]:
         builder = BatchBuilder(self.columns)
@@ -208,12 +208,12 @@ def _suffix(name: str) -> str:
     return _name_parts(name)[2]
 
 
-def _reader(path: Path, offset: int = 0, size: int = LONGEST_CAPTION) -> Callable[[], bytes]:
+def _reader(path: Path, offset: int = 0, size: int = MAX_CAPTION_BYTES) -> Callable[[], bytes]:
     """What reads the start of a file, or of a part of it."""
 
     def read() -> bytes:
         with path.open("rb") as file:
             file.seek(offset)
-            return file.read(min(size, LONGEST_CAPTION))
+            return file.read(min(size, MAX_CAPTION_BYTES))
 
     return read

@@ -19,7 +19,8 @@ from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.store.tasks import Task
 from shardmill.util.errors import UserError
-from shardmill.util.plain_text import plain, ranges
+from shardmill.util.number_ranges import ranges_text
+from shardmill.util.plain_text import plain
 
 STAGE = "extract_objects"
 
@@ -150,4 +151,4 @@ def test_text_of_a_log_steers_no_terminal(raw: str, shown: str) -> None:
 
 
 def test_numbers_are_told_as_ranges() -> None:
-    assert [ranges(each) for each in ([], [4], [9, 3, 5, 6, 7, 7], [1, 2])] == ["", "4", "3,5-7,9", "1-2"]
+    assert [ranges_text(each) for each in ([], [4], [9, 3, 5, 6, 7, 7], [1, 2])] == ["", "4", "3,5-7,9", "1-2"]

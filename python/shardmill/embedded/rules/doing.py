@@ -31,6 +31,6 @@ def doing(caption: str, agent: str, verb: str, rng: random.Random) -> tuple[str,
 
 
 def _is_held_up(caption: str, end: int) -> bool:
-    """Whether the next thing that is told is what somebody is on: nobody dances on a chair."""
+    """Whether the next thing in the caption is what somebody is on: nobody dances on a chair."""
     place = next((each for each in place_phrases(caption) if each.start >= end), None)
     return place is not None and place.supports and not place.is_background

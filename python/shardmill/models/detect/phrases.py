@@ -17,7 +17,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 MAX_TOKENS = 256
 """As many text tokens as Grounding DINO takes."""
-LONGEST_NAME = 48
+MAX_NAME_LENGTH = 48
 KEPT_BLOCKS = 50_000
 
 Ids = tuple[int, ...]
@@ -65,7 +65,7 @@ class Phrases:
         if text not in self._ids:
             if len(self._ids) > KEPT_BLOCKS:
                 self._ids.clear()
-            self._ids[text] = tuple(self._tokenizer(text[:400], add_special_tokens=False).input_ids[:LONGEST_NAME])
+            self._ids[text] = tuple(self._tokenizer(text[:400], add_special_tokens=False).input_ids[:MAX_NAME_LENGTH])
         return self._ids[text]
 
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 LARGEST, LARGEST_PRODUCT = 3.0, 9.0
 """Above a weight of about 2 images fall apart; a larger number in brackets is a time or a score."""
-LONGEST_NUMBER = 40
+MAX_NUMBER_LENGTH = 40
 NUMBER_AT_END = re.compile(r":[ \t]*([0-9]{1,4}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})[ \t]*\Z")
 BRACKET = re.compile(r"\\?[()]")
 WORD = re.compile(r"\S")
@@ -67,7 +67,7 @@ def _marks(prompt: str) -> list[_Mark]:
 
 def _weighted(prompt: str, first: int, last: int) -> list[_Mark]:
     """The marks at the two ends of the brackets at `first` and `last`; none when they have no weight."""
-    number = NUMBER_AT_END.search(prompt[max(first + 1, last - LONGEST_NUMBER) : last])
+    number = NUMBER_AT_END.search(prompt[max(first + 1, last - MAX_NUMBER_LENGTH) : last])
     if number is None or float(number[1]) > LARGEST:
         return []
     colon = last - len(number[0])

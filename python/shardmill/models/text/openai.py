@@ -50,7 +50,7 @@ FAILED = "server error"
 MAX_FAILED_IN_A_ROW = 50
 """When so many requests in a row fail or are refused, the server or the settings are to blame, and not the rows."""
 MAX_FINISHES = 16
-"""So many unknown values of finish_reason are told and counted one by one."""
+"""So many different unknown values of finish_reason are logged and counted by their names; more are counted together."""
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 """What OpenSSL says of a server that answers a handshake in plain text."""

@@ -1,4 +1,4 @@
-"""The caption files of known data sets: how each is told by its content, and read as a table."""
+"""The caption files of known data sets: how each is recognised by its content, and read as a table."""
 
 from __future__ import annotations
 
