@@ -45,10 +45,10 @@ _shardmill_modules() {
 _shardmill_python() {
   local venv=$1 conda_env=$2 conda_root=$3
   if [[ -n $venv ]]; then
-    [[ -r $venv/bin/activate ]] || { _shardmill_error "VENV: $venv is no venv, as seen from $HOSTNAME"; return; }
+    [[ -r $venv/bin/activate ]] || { _shardmill_error "VENV: $venv is not a venv, as seen from $HOSTNAME"; return; }
     source "$venv/bin/activate" || _shardmill_error "VENV: $venv could not be activated"
   elif [[ -n $conda_env ]]; then
-    [[ -d $conda_env/conda-meta ]] || { _shardmill_error "CONDA_ENV: $conda_env is no conda environment, as seen from $HOSTNAME"; return; }
+    [[ -d $conda_env/conda-meta ]] || { _shardmill_error "CONDA_ENV: $conda_env is not a conda environment, as seen from $HOSTNAME"; return; }
     [[ -r $conda_root/etc/profile.d/conda.sh ]] || { _shardmill_error "CONDA_ROOT: there is no conda in '$conda_root'"; return; }
     source "$conda_root/etc/profile.d/conda.sh" && conda activate "$conda_env" || _shardmill_error "CONDA_ENV: $conda_env could not be activated"
   else

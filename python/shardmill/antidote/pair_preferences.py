@@ -68,7 +68,7 @@ def _fault(row: Row, answer: str) -> str | None:
     if kind == "pope":
         return None if says_yes(answer, name) is not row["hint_is_true"] and says_yes(answer, name) is not None else NOT_RIGHT
     if declines(answer) or SPEAKS_OF_HINT.search(answer):
-        return "the preferred answer is no description"
+        return "the preferred answer is not a description"
     wrong = next((each for each in row["verified_absent"] if affirms(answer, each)), None)
     return None if wrong is None else "the preferred answer names what is not there"
 

@@ -69,7 +69,7 @@ def _form_faults(edit: str, output: str, caption: str) -> Iterator[str]:
     if _SENTENCE_END.search(without_quoted(edit).rstrip()):
         yield "several sentences"
     if not 2 <= len(output.split()) <= len(caption.split()) + MAX_MORE or output.rstrip().endswith("?"):
-        yield "output is no caption"
+        yield "output is not a caption"
     if plain(output) == plain(edit) or (_OF_CAPTION.search(without_quoted(output)) and not _OF_CAPTION.search(caption)):
         yield "output speaks of the edit"
     if plain(output) == plain(caption):

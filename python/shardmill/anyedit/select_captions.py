@@ -107,7 +107,7 @@ class SelectCaptions(RowStage):
         except UnreadableImage as error:
             return Reject("unreadable image", str(error))
         if max(width, height) > self.options.max_aspect * min(width, height):
-            return Reject("picture too narrow", f"{width} x {height}")
+            return Reject("image too narrow", f"{width} x {height}")
         return width, height
 
 

@@ -28,7 +28,7 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
             result = launch_local(run, workers, view=LiveView(run))
             break
         except PlanChanged as change:
-            print_note(f"{change}. This launch goes on by the plan as it is now")
+            print_note(f"{change}. This launch continues with the current plan")
             run = RunFolder(run.path)
     TextConsole().print(final_table(run))
     for line in closing_lines(run):

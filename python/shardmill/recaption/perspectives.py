@@ -93,7 +93,7 @@ def find_perspectives(names: Sequence[str], file: str | None = None) -> list[Per
     for name in names:
         if name not in known:
             own = f"nor is it in the perspectives_file {file}" if file else "write it into a YAML file, set as perspectives_file"
-            raise UserError(f"there is no ready perspective {name!r}, {own}; {did_you_mean(name, known)}")
+            raise UserError(f"there is no bundled perspective {name!r}, {own}; {did_you_mean(name, known)}")
     if len(set(names)) < len(names):
         raise UserError(f"a perspective is named twice: {', '.join(names)}")
     return [known[name] for name in names]

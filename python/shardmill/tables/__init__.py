@@ -105,7 +105,7 @@ def _open_file(
         return ImageTable(path)
     kind = sniff_format(path, encoding)
     if kind not in ("csv", "tsv") and (delimiter or columns or header is not None):
-        raise UserError(f"{path} is no CSV: --separator, --columns and --header have no meaning for it")
+        raise UserError(f"{path} is not a CSV file, so --separator, --columns and --header do not apply to it")
     if kind == "parquet":
         check_survivable(path)
         if is_download_list(path):

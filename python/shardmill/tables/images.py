@@ -181,7 +181,7 @@ class ImageTable(Table):
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
         if found.passed_over[REPLACED]:
-            raise UserError(f"{path} has several members of one name, and rows name pictures by member: unpack it")
+            raise UserError(f"{path} has several members with the same name, and rows name images by member; unpack it")
         self.passed_over.update(found.passed_over)
         samples: dict[str, list[Entry]] = {}
         for member, (offset, size) in found.members.items():

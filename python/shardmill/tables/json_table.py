@@ -85,7 +85,7 @@ def _of_columns(path: Path, entries: Iterator[JsonEntry]) -> Iterator[JsonRecord
             columns[entry.key] = [*entry.value.values()]
         else:
             raise UserError(
-                f"{path}: {entry.key!r} (line {entry.line}) is no column as the others are. Save the table as a list."
+                f"{path}: {entry.key!r} (line {entry.line}) is not a column like the others. Save the table as a list."
             )
     if columns.keys() == {"columns", "index", "data"}:  # `to_json(orient="split")`
         names = columns["columns"]

@@ -61,7 +61,8 @@ class ParquetTable(Table):
         except BROKEN as error:
             raise _unreadable(self.path, error) from None
         if rows != self._rows:  # a batch that Polars cannot decode may end its stream without a word
-            raise UserError(f"{self.path} is damaged: only {rows:,} of its {self._rows:,} records can be read. Get it again.")
+            read = f"only {rows:,} of its {self._rows:,} records can be read"
+            raise UserError(f"{self.path} is damaged: {read}. Copy or download it again.")
 
     def _batch(self, part: pl.DataFrame, rows: int) -> Batch:
         numbers = pl.int_range(rows, rows + part.height, dtype=pl.Int64, eager=True)

@@ -32,7 +32,7 @@ def _check_file(path: str, sha256: str, size: int, *, planned: float, must_exist
         stat = os.stat(path)
     except FileNotFoundError:
         if must_exist:
-            raise UserError(f"{path} was not found, and the pictures are in it; restore it") from None
+            raise UserError(f"{path} was not found, and the images are in it; restore it") from None
         return
     touched = max(stat.st_mtime, stat.st_ctime) >= planned
     same = stat.st_size == size
@@ -40,7 +40,7 @@ def _check_file(path: str, sha256: str, size: int, *, planned: float, must_exist
         same = _digest(path, stat.st_mtime_ns, stat.st_ctime_ns) == sha256
     if not same:
         raise UserError(
-            f"{path} was changed since the run was planned, and rows name the pictures in it by row number; "
+            f"{path} was changed since the run was planned, and rows name the images in it by row number; "
             "restore it, or start a new run with it"
         )
 

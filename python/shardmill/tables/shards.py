@@ -74,7 +74,7 @@ def _in_order(files: Sequence[Path]) -> list[Path]:
         missing = sorted(set(range(int(total))) - indices) if int(total) <= 10**6 else []
         if missing and not (min(indices) == 1 and missing == [0] and int(total) in indices):
             names = [f"{start}{index:0{len(total)}d}-of-{total}{end}" for index in missing]
-            raise UserError(f"{files[0].parent} lacks {name_list(names, 5)}: get the whole data set")
+            raise UserError(f"{files[0].parent} lacks {name_list(names, 5)}; copy or download the whole data set")
     return sorted(files, key=lambda path: [(int(part), "") if part.isdigit() else (0, part) for part in _parts(path)])
 
 

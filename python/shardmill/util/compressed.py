@@ -51,7 +51,7 @@ class ContentReader:
             if self.kind is None:
                 raise
             self.close()
-            raise UserError(f"{self._path} is cut off or damaged ({self.kind}: {error}). Get it again.") from error
+            raise UserError(f"{self._path} is cut off or damaged ({self.kind}: {error}). Copy or download it again.") from error
 
     def close(self) -> None:
         """Close the file."""

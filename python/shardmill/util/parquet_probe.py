@@ -37,7 +37,7 @@ BY_ITSELF = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signa
 def check_survivable(path: Path) -> None:
     """Raises UserError where decoding the file ends the process; what can be caught is left to those who read it."""
     if fault := deadly(path):
-        raise UserError(f"{fault}. Get it again.")
+        raise UserError(f"{fault}. Copy or download it again.")
 
 
 def deadly(path: Path, column: str | None = None, start: int = 0, rows: int = 0) -> str | None:

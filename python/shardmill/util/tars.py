@@ -94,8 +94,8 @@ def _fault(path: Path, at: int, size: int, detail: str) -> str:
     if at == 0:
         return f"{path} is not a plain tar file: {detail}; unpack a compressed one first"
     if at + BLOCK > size:
-        return f"{path} ends at byte {size:,} without the end mark of a tar: it was cut off. Get it again."
-    return f"{path} is damaged at byte {at:,}: {detail}. Get it again."
+        return f"{path} ends at byte {size:,} without the end mark of a tar: it was cut off. Copy or download it again."
+    return f"{path} is damaged at byte {at:,}: {detail}. Copy or download it again."
 
 
 def _next_archive(file: BinaryIO, at: int) -> int | None:

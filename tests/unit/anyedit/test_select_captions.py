@@ -86,7 +86,7 @@ def test_narrow_pictures_are_rejected(tmp_path: Path, width: int, height: int, o
     picture(tmp_path / "a.png", width, height)
     made = selected("A dog on grass", tmp_path, "a.png")
     assert (
-        (made["width"], made["height"]) == (width, height) if out else made == Reject("picture too narrow", f"{width} x {height}")
+        (made["width"], made["height"]) == (width, height) if out else made == Reject("image too narrow", f"{width} x {height}")
     )
     assert isinstance(selected("A dog on grass", tmp_path, "a.png", max_aspect=2.1), dict)
 

@@ -268,7 +268,7 @@ def test_two_captioners_stand_in_one_run_told_apart_by_their_labels(tmp_path: Pa
         (["caption_images.perspectives=[detail]", "merge_captions.texts=[noun]"], "'noun', which no captioner is asked for"),
         (["merge_captions.texts=[qwen/detail]"], "'qwen/detail', which no captioner is asked for"),
         (["check_captions.captioners=[qwen]"], "reads the column 'captions_qwen'"),
-        (["caption_images.perspectives=[detail, nuon]"], "no ready perspective 'nuon', .*did you mean 'noun'"),
+        (["caption_images.perspectives=[detail, nuon]"], "no bundled perspective 'nuon', .*did you mean 'noun'"),
         (["caption_images.perspectives=[mood]"], "'mood', write it into a YAML file, set as perspectives_file; known: "),
         (["caption_images.perspectives_file=/nowhere.yaml"], "perspectives /nowhere.yaml: No such file"),
     ],

@@ -121,5 +121,5 @@ def test_a_job_script_ends_where_its_environment_fails(base: Path) -> None:
         ["bash", "-c", script], env={"PATH": os.environ["PATH"], "HOSTNAME": "here"}, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "is no venv" in done.stderr
+    assert "is not a venv" in done.stderr
     assert done.stdout == ""

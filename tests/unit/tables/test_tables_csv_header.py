@@ -62,7 +62,7 @@ def test_what_is_said_of_a_file_goes_before_what_it_looks_like(tmp_path: Path) -
     with pytest.raises(UserError, match="has 2 cells, but --columns names 3: a, b, c"):
         open_table(path, columns=["a", "b", "c"])
     (tmp_path / "t.jsonl").write_text('{"a": 1}')
-    with pytest.raises(UserError, match="is no CSV"):
+    with pytest.raises(UserError, match="is not a CSV file"):
         open_table(tmp_path / "t.jsonl", header=False)
 
 

@@ -194,7 +194,7 @@ def _utf8(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start:,}); save it as UTF-8.") from None
     if "\0" in text:
-        raise UserError(f"{path} holds NUL bytes: it is no list of names.")
+        raise UserError(f"{path} holds NUL bytes, so it is not a list of names.")
     return text
 
 
