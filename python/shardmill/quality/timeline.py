@@ -16,6 +16,9 @@ from shardmill.store.run_folder import INGEST
 MIN_SLOW_SECONDS = 10.0
 """Nobody waits for a slow shard of fewer seconds."""
 MAX_SPANS = 4_000
+UNUSUAL = ("without ", "finish ")
+"""How the notes of requests begin (`models/contract.py`): a parameter that a server refused, an unknown finish_reason."""
+
 TIME_COLUMNS = (
     *("stage", "shards", "worker-hours", "GPU-hours", "rows/s", "requests", "retries", "prompt tokens", "answer tokens"),
     *("cached share", "tokens/s", "images/s", "cost"),
@@ -99,7 +102,17 @@ def time_section(finished: FinishedShards) -> ReportSection:
     if slow:
         names = ["stage", "shard", "node", "seconds", "times the median"]
         tables.append(FigureTable(id="time.slow", title="Slowest shards", columns=names, rows=slow))
-    return ReportSection(id="time", title="Time and cost", tables=tables, text=_nodes(finished))
+    return ReportSection(id="time", title="Time and cost", tables=tables, text=" ".join(_texts(finished)))
+
+
+def _texts(finished: FinishedShards) -> Iterator[str]:
+    """On which machines the run was made, and what was unusual about requests to models: what a server refused, for example."""
+    yield _nodes(finished)
+    for stage in finished.stages:
+        usage = totals(finished.manifests[stage].values())["usage"]
+        unusual = [f"{name} ({count:,.0f} requests)" for name, count in sorted(usage.items()) if name.startswith(UNUSUAL)]
+        if unusual:
+            yield f"{stage}: {', '.join(unusual)}."
 
 
 def _stage_line(finished: FinishedShards, stage: str) -> TableRow:

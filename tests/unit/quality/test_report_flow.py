@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -151,3 +152,13 @@ def test_quick_shards_are_no_stragglers(run: RunFolder) -> None:
     quick = {shard: manifest.model_copy(update={"seconds": 0.1 + 2 * shard}) for shard, manifest in shards.items()}
     assert slow_shards(quick) == {}
     assert min(span.start for span in spans_of(FinishedShards(run))) == 0
+
+
+def test_what_a_server_refused_is_in_the_report(copy: RunFolder) -> None:
+    for shard in range(2):
+        path = copy.files("caption_negated", shard).manifest
+        manifest = json.loads(path.read_text("utf-8"))
+        manifest["usage"]["without seed"] = 20
+        path.write_text(json.dumps(manifest), "utf-8")
+    section = next(each for each in gather(copy, rows=0).sections if each.id == "time")
+    assert "caption_negated: without seed (40 requests)." in section.text
