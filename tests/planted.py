@@ -77,6 +77,7 @@ def rewrite_cells(run: RunFolder, stage: str, column: str, change: Callable[[Any
 
 
 def lines_of(run: RunFolder, name: str) -> Iterator[Row]:
-    """The lines of a JSONL file of the datasets."""
-    for line in (run.path / "datasets" / name).read_text(encoding="utf-8").splitlines():
+    """The lines of a JSONL file of the datasets; there is no file if there are none."""
+    path = run.path / "datasets" / name
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         yield json.loads(line)

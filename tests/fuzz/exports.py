@@ -90,6 +90,8 @@ def cells(case: tuple[str, list[str], list[str | None], str, ExportOptions], fol
                 json.loads(line)
         elif path.suffix == ".json":
             json.loads(path.read_bytes())
+        elif path.suffix == ".parquet":
+            pl.read_parquet_schema(path)
         else:
             separator = "\t" if path.suffix == ".tsv" else ","
             with open(path, newline="", encoding="utf-8") as file:

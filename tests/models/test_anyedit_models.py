@@ -179,7 +179,8 @@ def test_a_run_that_was_stopped_and_gone_on_with_has_the_same_bytes(run: RunFold
             assert mine.rejects.read_bytes() == calm.rejects.read_bytes()
     build(stopped)
     for name in ("instructions.jsonl", "chains.jsonl"):
-        assert (stopped.path / "datasets" / name).read_bytes() == (run.path / "datasets" / name).read_bytes()
+        mine, calm = ((each.path / "datasets" / name).read_text().replace(str(each.path), "RUN") for each in (stopped, run))
+        assert mine == calm
 
 
 def test_a_pool_of_concepts_is_judged_and_given_backgrounds(tmp_path: Path) -> None:

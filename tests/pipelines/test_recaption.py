@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +91,10 @@ def test_there_is_an_index_for_each_perspective(sample: RunFolder) -> None:
     assert {path.stem for path in folder.iterdir()} == {"detail", "brief", "sentence", "noun", "style", "background", "main"}
     index = json.loads((folder / "noun.json").read_text())
     captions = [each for each in lines(sample, "captions.jsonl") if each["perspective"] == "noun" and each["fault"] is None]
-    assert index == {each["image"]: each["caption"] for each in captions}
+    root = sample.plan.input.image_root
+    assert {os.path.join(root, name): caption for name, caption in index.items()} == {
+        each["image"]: each["caption"] for each in captions
+    }
 
 
 def test_the_lines_are_the_same_for_any_number_of_shards(sample: RunFolder, tmp_path: Path) -> None:
@@ -113,7 +117,7 @@ def test_odd_paths_stay_with_their_own_captions(tmp_path: Path) -> None:
     run = do(start_run(tmp_path / "run", new))
     build_datasets(run)
     made = lines(run, "multicaption.jsonl")
-    assert [line["image"] for line in made] == entries[:-1]
+    assert [line["image"] for line in made] == [str(tmp_path / "pictures" / name) for name in entries[:-1]]
     assert [line["caption"][1] for line in made] == [*THINGS, THINGS[1], THINGS[2]]
     assert json.loads((run.path / "datasets" / "indexes" / "noun.json").read_text())[ODD_NAMES[3]] == THINGS[3]
 
@@ -123,8 +127,9 @@ def test_a_folder_and_tar_shards_are_inputs_too(tmp_path: Path) -> None:
     settings = ["merge_captions.texts=[noun, main]"]
     run = do(start_run(tmp_path / "folder", NewRun(input=tmp_path / "pictures", pipeline="recaption", settings=settings)))
     build_datasets(run)
+    paths = [str(tmp_path / "pictures" / name) for name in ODD_NAMES]
     assert {line["image"]: line["caption"][0] for line in lines(run, "multicaption.jsonl")} == dict(
-        zip(ODD_NAMES, THINGS, strict=True)
+        zip(paths, THINGS, strict=True)
     )
     (tmp_path / "tars").mkdir()
     with tarfile.open(tmp_path / "tars" / "shard-000.tar", "w") as tar:
@@ -171,4 +176,7 @@ def test_a_perspective_added_later_is_in_the_next_files(tmp_path: Path) -> None:
     run = redo(run, "caption_images", ["caption_images.perspectives=[noun, style]", "merge_captions.texts=[style, noun]"])
     build_datasets(do(run))
     made = lines(run, "multicaption.jsonl")
-    assert [line["caption"][1] for line in sorted(made, key=lambda line: ODD_NAMES.index(line["image"]))] == THINGS
+    names = [str(Path(line["image"]).relative_to(tmp_path / "pictures")) for line in made]
+    assert [
+        line["caption"][1] for _, line in sorted(zip(names, made, strict=True), key=lambda pair: ODD_NAMES.index(pair[0]))
+    ] == THINGS

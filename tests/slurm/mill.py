@@ -103,7 +103,11 @@ class Mill:
         parts = [run.files(stage, shard).part for stage in run.stages for shard in range(run.num_shards)]
         files = [] if (self.folder / "pipeline.yaml").exists() else sorted((run.path / "datasets").rglob("*"))
         made = [path for path in files if path.is_file() and path.name != "dataset.json"]
-        return {str(path.relative_to(run.path)): sha256(path.read_bytes()).hexdigest() for path in [*parts, *made]}
+        root = str(run.path).encode()  # datasets name generated images by absolute paths
+        return {
+            str(path.relative_to(run.path)): sha256(path.read_bytes().replace(root, b"RUN")).hexdigest()
+            for path in [*parts, *made]
+        }
 
 
 TWO_STAGES = """

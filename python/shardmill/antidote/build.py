@@ -17,7 +17,8 @@ from shardmill.language.similarity import near_duplicates, near_duplicates_of
 from shardmill.models.embedding import embed
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
-from shardmill.store.image_columns import GENERATED_IMAGE
+from shardmill.store.image_columns import GENERATED_IMAGE, absolute_path
+from shardmill.store.json_lines import settle_json_lines
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
 from shardmill.util.atomic import replacing
@@ -62,7 +63,8 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     verdicts: Counter[str] = Counter()
     with ExitStack() as stack:
         sink = _Sink({name: stack.enter_context(replacing(path)) for name, path in paths.items()})
-        for row in run.rows(QUERIES, shards):
+        for found in run.rows(QUERIES, shards):
+            row = {**found, GENERATED_IMAGE: absolute_path(run, GENERATED_IMAGE, found[GENERATED_IMAGE])}
             sink.put(TABLE, row)
             verdicts.update(f"{each['kind']} {each['verdict']}" for each in row["questions"])
             verdicts.update(f"pope {each['answer']}" for each in row["pope"])
@@ -72,10 +74,10 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
                 sink.put(name, {**_line(row, query), **(repeats or {})})
         for row in run.rows(PAIRS, shards) if PAIRS in stages else ():
             if (row["row_id"], row["query_kind"], row["query_object"], row["query"]) not in duplicates:
-                pair = pair_of(row, row[GENERATED_IMAGE])
+                pair = pair_of(row, str(absolute_path(run, GENERATED_IMAGE, row[GENERATED_IMAGE])))
                 for form, write in FORMS.items():
                     sink.put(f"preferences.{form}.jsonl", write(pair))
-    files: dict[Path, int | None] = {path: sink.counts[name] for name, path in paths.items()}
+    files = settle_json_lines({path: sink.counts[name] for name, path in paths.items()}, {paths[TABLE]: run.kinds(QUERIES)})
     write_card(run, card, shards, missing, files, {"questions": dict(sorted(verdicts.items()))})
     notes = [f"questions: {', '.join(f'{name} {count:,}' for name, count in sorted(verdicts.items()))}"]
     return BuildResult({**files, card: None}, missing, notes)
@@ -126,7 +128,7 @@ def _line(row: Row, query: Query) -> Row:
         "text": query.text,
         "text_hint": query.text_hint,
         "row_id": row["row_id"],
-        "object": query.object,
+        **({"object": query.object} if query.object else {}),
         "hint_is_true": query.hint_is_true,
         "preferred": query.preferred,
         **({"answer": "no" if query.hint_is_true else "yes"} if query.kind == "pope" else {}),

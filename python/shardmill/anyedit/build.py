@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from shardmill.anyedit.counts import EditCounts
-from shardmill.store.cells import csv_line, dump_cell
+from shardmill.store.cells import Kinds, csv_line, dump_cell
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
-from shardmill.store.image_columns import GENERATED_IMAGE
+from shardmill.store.image_columns import GENERATED_IMAGE, INPUT_IMAGE, absolute_path
+from shardmill.store.json_lines import SeenKinds, settle_json_lines
 from shardmill.store.layout import REJECTS
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
@@ -44,6 +45,7 @@ class _Datasets:
     stack: ExitStack
     partial: bool
     files: dict[Path, int | None] = field(default_factory=dict)
+    kinds: dict[Path, Kinds] = field(default_factory=dict)
     counts: EditCounts = field(default_factory=EditCounts)
 
     def open(self, name: str) -> IO[bytes]:
@@ -58,6 +60,16 @@ class _Datasets:
 
     def rows(self, stage: str) -> Iterator[Row]:
         return self.run.rows(stage, self.shards)
+
+    def write_lines(self, name: str, lines: Iterable[Row]) -> None:
+        """Write a file of JSON lines."""
+        file, seen, rows = self.open(name), SeenKinds(), 0
+        for line in lines:
+            file.write((_json(line) + "\n").encode("utf-8"))
+            seen.see(line)
+            rows += 1
+        self.wrote(name, rows)
+        self.kinds[self.path(name)] = seen.all()
 
 
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
@@ -78,11 +90,12 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
         for stage in stages:
             making[stage](made)
         if IMPLICIT in run.stages and JUDGED not in run.stages:
-            made.wrote("implicit.jsonl", _write_lines(made.open("implicit.jsonl"), _implicit(made)))
+            made.write_lines("implicit.jsonl", _implicit(made))
     card = made.path(CARD)
     types = made.counts.by_type()
-    write_card(run, card, shards, missing, made.files, {"edit_types": types} if types else {})
-    return BuildResult({**made.files, card: None}, missing, made.counts.told())
+    files = settle_json_lines(made.files, made.kinds)
+    write_card(run, card, shards, missing, files, {"edit_types": types} if types else {})
+    return BuildResult({**files, card: None}, missing, made.counts.told())
 
 
 def _pool(out: _Datasets) -> None:
@@ -107,7 +120,7 @@ def _captions(out: _Datasets) -> None:
     file.write(csv_line(CAPTION_COLUMNS).encode())
     rows = 0
     for row in out.rows(stage):
-        line = {**row, "caption": row["scene_caption"], "image": row.get(GENERATED_IMAGE)}
+        line = {**row, "caption": row["scene_caption"], "image": image_of(out.run, row)}
         file.write(csv_line(line.get(name) for name in CAPTION_COLUMNS).encode())
         rows += 1
     out.wrote("captions.csv", rows)
@@ -115,21 +128,20 @@ def _captions(out: _Datasets) -> None:
 
 def _instructions(out: _Datasets) -> None:
     """One record for each instruction, implicit ones last."""
-    rows = _write_lines(out.open("instructions.jsonl"), _records(out))
-    out.wrote("instructions.jsonl", rows)
+    out.write_lines("instructions.jsonl", _records(out))
     _count_rejects(out)
 
 
 def _records(out: _Datasets) -> Iterator[Row]:
     for row in out.rows(JUDGED):
-        record = record_of(row)
+        record = record_of(row, image_of(out.run, row))
         out.counts.take(record["edit_type"], record["edit"], (row["row_id"], row["sub_id"]))
         yield record
     if IMPLICIT in out.run.stages:
         yield from _implicit(out)
 
 
-def record_of(row: Row) -> Row:
+def record_of(row: Row, image: str | None = None) -> Row:
     """An instruction with the published fields under their published names, then everything else that the stages found."""
     return {
         "edit": row["edit"],
@@ -138,7 +150,7 @@ def record_of(row: Row) -> Row:
         "output": row["output"],
         "edit_type": row["edit_type"],
         "visual_input": row["visual_input"],
-        "image_file": image_of(row),
+        "image_file": image,
         "edited_file": None,
         "row_id": row["row_id"],
         "sub_id": row["sub_id"],
@@ -151,9 +163,10 @@ def record_of(row: Row) -> Row:
     }
 
 
-def image_of(row: Row) -> str | None:
-    """The image of a row: the generated one (from the run's folder), or that of the input."""
-    return row.get(GENERATED_IMAGE) or row.get("image") or None
+def image_of(run: RunFolder, row: Row) -> str | None:
+    """The absolute path of a row's image: the generated one, or that of the input."""
+    column = GENERATED_IMAGE if row.get(GENERATED_IMAGE) else INPUT_IMAGE
+    return absolute_path(run, column, row.get(column)) or None
 
 
 def _implicit(out: _Datasets) -> Iterator[Row]:
@@ -190,9 +203,9 @@ def _chains(out: _Datasets) -> None:
         for row in out.rows(CHAINS):
             if row["chain"]:
                 turns = [{"turn": number, **turn} for number, turn in enumerate(row["chain"], 1)]
-                yield {"row_id": row["row_id"], "image_file": image_of(row), "input": row["input"], "turns": turns}
+                yield {"row_id": row["row_id"], "image_file": image_of(out.run, row), "input": row["input"], "turns": turns}
 
-    out.wrote("chains.jsonl", _write_lines(out.open("chains.jsonl"), lines()))
+    out.write_lines("chains.jsonl", lines())
 
 
 def _count_rejects(out: _Datasets) -> None:
@@ -209,14 +222,6 @@ def _count_rejects(out: _Datasets) -> None:
             rejects = out.run.read_rejects(stage, shard, manifest, {**keys, **REJECTS})  # type: ignore[dict-item]
             for row_id, sub_id, reason in rejects.select("row_id", "sub_id", "reason").iter_rows():
                 out.counts.reject(drawn[row_id, sub_id], reason)
-
-
-def _write_lines(file: IO[bytes], lines: Iterable[Row]) -> int:
-    rows = 0
-    for line in lines:
-        file.write((_json(line) + "\n").encode("utf-8"))
-        rows += 1
-    return rows
 
 
 def _json(value: Any) -> str:

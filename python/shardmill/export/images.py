@@ -65,7 +65,10 @@ class ExportImages:
         """The absolute path, for a trainer to open. Raises UserError for an image inside an archive."""
         reference = self.reference(value)
         if is_member(reference):
-            raise UserError(f"{value} is inside an archive, which trainers cannot open; copy the images: --images copy")
+            raise UserError(
+                f"{value} is inside an archive, which trainers do not open by this name; "
+                "copy the images with --images copy, or take --format webdataset"
+            )
         return reference
 
     def load(self, value: str | None) -> ExportImage:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.core.registry import pipeline_of, resolve
+from shardmill.models.archives import is_member
 from shardmill.store.default_datasets import build_default
+from shardmill.store.image_columns import image_column, image_reference, image_root
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.layout import begun_shards
 from shardmill.store.no_rows import check_rows
@@ -60,7 +62,29 @@ def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool 
         echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")
     for note in getattr(result, "notes", ()):
         echo(note)
+    if note := image_note(run):
+        echo(note)
     counts = [rows for rows in result.files.values() if rows is not None]
     if counts and not any(counts):
         raise NoRows(f"the datasets of {run.path} have no rows; what became of each row: {command_line('explain', run.path, 0)}")
     return result
+
+
+def image_note(run: RunFolder) -> str | None:
+    """Where a trainer finds the images that the datasets name, or how to get them out of archives; None without images."""
+    last = run.leaves()[0]
+    column = image_column(run, last)
+    if column is None:
+        return None
+    values = (value for shard in range(run.num_shards) if run.is_complete(last, shard)
+              for value in run.read_part(last, shard)[0][column] if value)  # fmt: skip
+    first = next(values, None)
+    if first is None:
+        return None
+    if is_member(image_reference(run, column, first)):
+        exports = [command_line("export", run.path, "--format", *more) for more in (["webdataset"], ["csv", "--images", "copy"])]
+        return (
+            "the images are inside tar or Parquet files, which trainers do not open by these names; "
+            f"with the images: {exports[0]}, or as files: {exports[1]}"
+        )
+    return f"images: absolute paths below {image_root(run)} (image_root in dataset.json)"

@@ -12,16 +12,21 @@ from typing import IO
 
 import polars as pl
 
-from shardmill.negbench.datasets import FILES, ShardParts, object_counts
+from shardmill.negbench.datasets import FILES, NEGFULL, ShardParts, object_counts
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
 from shardmill.store.default_datasets import build_default
+from shardmill.store.image_columns import INPUT_IMAGE, with_absolute_paths
+from shardmill.store.json_lines import settle_json_lines
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
 from shardmill.util.atomic import replacing
 
 CARD = "dataset.json"
 CAPTIONS, QUESTIONS = "caption_negated", "paraphrase_mcq"
+NOTE = (
+    "open_clip trains on negcap.tsv or negfull.tsv; the column caption of negcap.csv is the original caption, not a negated one"
+)
 
 
 def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = False) -> BuildResult:
@@ -42,9 +47,9 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
         paths = {name: partial_name(path, len(shards), len(shards) + len(missing)) for name, path in paths.items()}
     card = paths.pop(CARD)
     counts = _write(run, shards, paths)
-    files: dict[Path, int | None] = {path: counts[name] for name, path in paths.items()}
+    files = settle_json_lines({path: counts[name] for name, path in paths.items()}, {paths["negfull.jsonl"]: NEGFULL})
     write_card(run, card, shards, missing, files)
-    return BuildResult({**files, card: None}, missing)
+    return BuildResult({**files, card: None}, missing, [NOTE])
 
 
 def needed_shards(run: RunFolder) -> list[int]:
@@ -69,7 +74,7 @@ def _write(run: RunFolder, shards: list[int], paths: dict[str, Path]) -> dict[st
     with ExitStack() as stack:
         files: dict[str, IO[bytes]] = {name: stack.enter_context(replacing(path)) for name, path in paths.items()}
         for index, number in enumerate(shards):
-            tables = {stage: _first(run.read_part(stage, number)[0], stage, left) for stage in (CAPTIONS, QUESTIONS)}
+            tables = {stage: _first(_read(run, stage, number), stage, left) for stage in (CAPTIONS, QUESTIONS)}
             shard = ShardParts(tables[CAPTIONS], tables[QUESTIONS], list(run.plan.input.columns))
             for name, write in FILES.items():
                 counts[name] += write(shard, files[name], index == 0)
@@ -87,6 +92,11 @@ def _write(run: RunFolder, shards: list[int], paths: dict[str, Path]) -> dict[st
         objects.write_csv(files["object_counts.csv"])
         counts["object_counts.csv"] = objects.height
     return counts
+
+
+def _read(run: RunFolder, stage: str, shard: int) -> pl.DataFrame:
+    """A part, with the absolute paths of its images."""
+    return with_absolute_paths(run, run.read_part(stage, shard)[0], [INPUT_IMAGE])
 
 
 def _first(table: pl.DataFrame, stage: str, left: dict[str, int | None]) -> pl.DataFrame:

@@ -18,8 +18,11 @@ from shardmill.recaption.caption_images import CaptionImages
 from shardmill.recaption.merge_captions import NO_TEXT
 from shardmill.recaption.names import ORIGINAL, column_of, text_name
 from shardmill.recaption.perspectives import perspectives
+from shardmill.store.cells import Kind
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
+from shardmill.store.image_columns import INPUT_IMAGE, absolute_path
+from shardmill.store.json_lines import settle_json_lines
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
@@ -28,6 +31,10 @@ from shardmill.util.errors import UserError
 
 CAPTIONS, CHECKED, MERGED = CaptionImages.name, "check_captions", "merge_captions"
 CARD, TABLE, LINES = "dataset.json", "captions.jsonl", "multicaption.jsonl"
+COLUMNS: dict[str, Kind] = {
+    "row_id": "int", "image": "text", "captioner": "text", "model": "text", "perspective": "text", "prompt_id": "text",
+    "caption": "text", "finish_reason": "text", "tokens": "int", "fault": "text",
+}  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -56,8 +63,9 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
         written = dict.fromkeys(indexes, 0)
         lines = 0
         for row in run.rows(CHECKED, shards):
+            path = absolute_path(run, INPUT_IMAGE, row["image"])
             for entry in _captions_of(row, judged):
-                table.write(_line(entry))
+                table.write(_line({**entry, "image": path}))
                 lines += 1
                 pair = entry["captioner"], entry["perspective"]
                 verdicts[text_name(*pair), entry["fault"] or "good"] += 1
@@ -73,10 +81,14 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     more: dict[str, Any] = {"captions": _by_text(verdicts)}
     if MERGED in run.stages:
         files[path_of(LINES)], header = _merge(run, shards, path_of(LINES), judged)
-        files[header] = None
+        if files[path_of(LINES)]:
+            files[header] = None
+        else:
+            header.unlink()
         notes.append(f"a line of {LINES} holds {', '.join(run.stage(MERGED).options['texts'])}; check it with: "
                      f"shardmill check-multitext {path_of(LINES)}")  # fmt: skip
     card = path_of(CARD)
+    files = settle_json_lines(files, {path_of(TABLE): COLUMNS})
     write_card(run, card, shards, missing, files, more)
     return BuildResult({**files, card: None}, missing, notes)
 
@@ -115,7 +127,7 @@ def _merge(run: RunFolder, shards: list[int], path: Path, judged: dict[str, Stag
     texts = [slot_of(name, judged) for name in options["texts"]]
     with MultiTextWriter(path, texts) as writer:
         for row in run.rows(MERGED, shards):
-            writer.write(row["image"], row["texts"])
+            writer.write(str(absolute_path(run, INPUT_IMAGE, row["image"])), row["texts"])
             for name, source in zip(options["texts"], row["text_sources"], strict=True):
                 writer.counts.padded[name] += source != name
         writer.decided(options["missing"], options["pad_from"] if options["missing"] == "pad" else [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -13,6 +13,7 @@ from polars.io.plugins import register_io_source
 
 from shardmill.store.cells import DTYPES, Kinds
 from shardmill.store.frames import LIST, read_frame, real_lists, write_frame
+from shardmill.store.image_columns import with_absolute_paths
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.verify import check_lineage, refuse, refuse_if_changed
@@ -64,19 +65,26 @@ def partial_name(out: Path, finished: int, count: int) -> Path:
     return out.with_name(f"{out.stem}.partial-{finished}-of-{count}{out.suffix}")
 
 
-def write_parts(run: RunFolder, stage: str, shards: Sequence[int], path: Path, format: str) -> None:
-    """Write the parts of a stage, which are checked already, as one CSV, JSONL or Parquet file."""
+def write_parts(run: RunFolder, stage: str, shards: Sequence[int], path: Path, format: str, absolute: Sequence[str] = ()) -> None:
+    """Write the parts of a stage, which are checked already, as one CSV, JSONL or Parquet file.
+
+    The image columns that are `absolute` get absolute paths.
+    """
     kinds = run.kinds(stage)
     parts = [run.files(stage, shard).part for shard in shards]
+
+    def read(part: Path) -> pl.DataFrame:
+        return with_absolute_paths(run, read_frame(part, kinds, run.plan.part_format), absolute)
+
     if format == "parquet":
-        _write_parquet(run, parts, kinds, path)
+        _write_parquet(run, parts, read, kinds, path)
         return
     with replacing(path) as target:
         for index, part in enumerate(parts):
-            if format == run.plan.part_format:
+            if format == run.plan.part_format and not absolute:
                 _append(part, target, skip_header=format == "csv" and index > 0)
             else:
-                write_frame(read_frame(part, kinds, run.plan.part_format), kinds, target, format, header=index == 0)
+                write_frame(read(part), kinds, target, format, header=index == 0)
         refuse_if_changed(run)
 
 
@@ -88,14 +96,14 @@ def _append(part: Path, target: IO[bytes], *, skip_header: bool) -> None:
         shutil.copyfileobj(source, target, 1 << 20)
 
 
-def _write_parquet(run: RunFolder, parts: Sequence[Path], kinds: Kinds, path: Path) -> None:
+def _write_parquet(run: RunFolder, parts: Sequence[Path], read: Callable[[Path], pl.DataFrame], kinds: Kinds, path: Path) -> None:
     """Stream into Parquet; lists become real lists of text. One part is in memory at a time: `pl.concat` would read ahead."""
     make_folder(path.parent)
     temporary = temporary_name(path)
 
     def frames(*_: object) -> Iterator[pl.DataFrame]:
         for part in parts:
-            yield read_frame(part, kinds, run.plan.part_format).with_columns(real_lists(kinds))
+            yield read(part).with_columns(real_lists(kinds))
 
     schema = {name: LIST if kind == "list" else DTYPES[kind] for name, kind in kinds.items()}
     try:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from shardmill import __version__
+from shardmill.store.image_columns import image_root
 from shardmill.store.manifest import Manifest, totals
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.verify import refuse_if_changed
@@ -58,6 +59,7 @@ def write_card(
         "plan_revision": plan.revision,
         "target_rows": plan.target_rows,
         "input": {"file": Path(plan.input.path).name, "sha256": plan.input.sha256, "rows": plan.input.rows},
+        "image_root": image_root(run),
         "shards": {"used": len(shards), "missing": list(missing), "of": run.num_shards},
         "stages": [stage_entry(run, stage, shards) for stage in [INGEST, *run.stages]],
         **more,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Sequence
+
+import polars as pl
 
 from shardmill.store.layout import generated_image_path
 from shardmill.store.run_folder import RunFolder
@@ -10,6 +13,7 @@ from shardmill.store.run_folder import RunFolder
 GENERATED_IMAGE = "generated_image"
 """The column whose paths start from the run's folder; those of any other start from the image folder."""
 INPUT_IMAGE = "image"
+URL = "://"
 
 
 def image_columns(run: RunFolder, stage: str) -> list[str]:
@@ -29,4 +33,31 @@ def image_reference(run: RunFolder, column: str, value: str) -> str:
     """What `models.images` opens for a value of an image column."""
     if column == GENERATED_IMAGE:
         return generated_image_path(run.path, value)
-    return str(Path(run.plan.input.image_root) / value)
+    return os.path.join(run.plan.input.image_root, value)
+
+
+def absolute_path(run: RunFolder, column: str, value: str | None) -> str | None:
+    """The absolute path of an image, for a reader in any folder. A missing value and a URL stay as they are."""
+    return value if not value or URL in value else image_reference(run, column, value)
+
+
+def with_absolute_paths(run: RunFolder, frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """A frame whose image columns hold absolute paths."""
+    root = os.path.join(run.plan.input.image_root, "")
+    changed = []
+    for name in columns:
+        value = pl.col(name)
+        if name == GENERATED_IMAGE:
+            path = value.map_elements(lambda each: absolute_path(run, GENERATED_IMAGE, each), return_dtype=pl.String)
+        else:
+            path = pl.concat_str(pl.lit(root), value)
+        stays = (value == "") | value.str.starts_with("/") | value.str.contains(URL, literal=True)
+        changed.append(pl.when(stays).then(value).otherwise(path).alias(name))
+    return frame.with_columns(changed)
+
+
+def image_root(run: RunFolder) -> str:
+    """The folder that the images of a run's datasets lie below: that of the input, or the run where only it made images."""
+    given = INPUT_IMAGE in run.plan.input.mapping.values()
+    made = any(GENERATED_IMAGE in run.kinds(stage) for stage in run.stages)
+    return os.path.abspath(run.path) if made and not given else run.plan.input.image_root

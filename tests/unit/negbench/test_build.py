@@ -24,7 +24,7 @@ from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.errors import UserError
 
 NUM_SHARDS = 4
-ALL_FILES = {*FILES, "object_counts.csv", "dataset.json"}
+ALL_FILES = {*FILES, "negfull.schema.parquet", "object_counts.csv", "dataset.json"}
 WITH_ONE_OBJECT = ["A dog sits quietly.", "A cat sleeps."]
 HOSTILE = [
     'A dog with no "cat" in sight.',
@@ -116,7 +116,7 @@ def test_shards_left_out_on_demand_are_told_by_the_names_and_the_card(run: RunFo
     unfinish(run, "caption_negated", 0)
     result = build(run, allow_missing=True)
     assert result.missing == [0, 2]
-    partial = {f"{Path(name).stem}.partial-2-of-4{Path(name).suffix}" for name in ALL_FILES}
+    partial = {"{0}.partial-2-of-4.{2}".format(*name.partition(".")) for name in ALL_FILES}
     assert {path.name for path in (run.path / "datasets").iterdir()} == partial
     table = pd.read_csv(run.path / "datasets" / "negcap.partial-2-of-4.csv")
     expected = [row for shard in (1, 3) for row in run.read_part("caption_negated", shard)[0]["row_id"]]
