@@ -136,6 +136,12 @@ class ExportFolder:
             os.fsync(file.fileno())
         sync_folder(self.path)
 
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file beside the data."""
+        with replacing(self.path / name) as file:
+            file.write(text.encode("utf-8"))
+        self.files[name] = {"rows": None}
+
     def finish(self) -> dict[str, Any]:
         """Write the record, which makes the export complete."""
         self.left_out.finish(self.path / LEFT_OUT)

@@ -10,7 +10,6 @@ from shardmill.export.options import ExportOptions
 from shardmill.export.parquet import embeds, write_files
 from shardmill.export.prompts import prompts_of
 from shardmill.export.rows import TableRows
-from shardmill.util.atomic import replacing
 
 CARD = "README.md"
 
@@ -26,11 +25,5 @@ def write(sources: Sequence[TableRows], folder: ExportFolder, options: ExportOpt
     prompts = [prompt for stage in stages_of(sources) for prompt in prompts_of(run, stage)]
     for prompt in prompts:
         for name, text in prompt.files.items():
-            _write_text(folder, prompt_path(name), text)
-    _write_text(folder, CARD, card(tables, prompts, folder.left_out.counts))
-
-
-def _write_text(folder: ExportFolder, name: str, text: str) -> None:
-    with replacing(folder.path / name) as file:
-        file.write(text.encode("utf-8"))
-    folder.files[name] = {"rows": None}
+            folder.write_text(prompt_path(name), text)
+    folder.write_text(CARD, card(tables, prompts, folder.left_out.counts))
