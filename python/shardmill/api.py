@@ -31,6 +31,7 @@ from shardmill.tables.data_frames import as_polars
 from shardmill.util.atomic import new_attempt
 from shardmill.util.errors import UserError
 from shardmill.util.progress import ProgressLine
+from shardmill.util.texts import use_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,6 +107,8 @@ def _plan_frame(folder: Path, table: pl.DataFrame, entry: StageEntry, image_root
     part = pl.DataFrame({ROW: pl.Series(range(table.height), dtype=pl.Int64), **cells})
     file = PipelineFile(pipeline=entry.stage, source=entry.source, stages=[entry])
     context = Context(seed, image_root.resolve())
+    use_texts({})
+    texts: dict[str, str] = {}
     plan = Plan(
         pipeline=entry.stage,
         source=entry.source,
@@ -115,7 +118,8 @@ def _plan_frame(folder: Path, table: pl.DataFrame, entry: StageEntry, image_root
             image_root=str(image_root.resolve()),
         ),
         shards=[(0, table.height)],
-        stages=plan_stages(file, kinds, context),
+        stages=plan_stages(file, kinds, context, texts=texts),
+        texts=texts,
         code_version="",
         created="",
     )  # fmt: skip

@@ -6,7 +6,6 @@ python -m shardmill.antidote.ask_descriptions --run RUN --shard-index 3
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from hashlib import sha256
 from random import Random
 from typing import Any
@@ -16,6 +15,7 @@ import yaml
 from shardmill.core.stage import Row, RowStage
 from shardmill.core.stage_main import main
 from shardmill.util.resources import resource_text
+from shardmill.util.texts import cached
 
 WORDINGS = "templates/antidote/descriptions.yaml"
 
@@ -37,7 +37,7 @@ class AskDescriptions(RowStage):
         return {"description": {"question": rng.choice(_wordings())}}
 
 
-@lru_cache(maxsize=1)
+@cached
 def _wordings() -> list[str]:
     return [str(wording) for wording in yaml.safe_load(resource_text(WORDINGS))]
 

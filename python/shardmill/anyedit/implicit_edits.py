@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -17,6 +16,7 @@ from shardmill.language.object_names import form_problem
 from shardmill.language.relations import mentions
 from shardmill.language.word_lists import word_lists
 from shardmill.util.resources import resource_text
+from shardmill.util.texts import cached
 
 _LISTS = word_lists("shardmill.anyedit", "implicit_edits.yaml")
 
@@ -54,7 +54,7 @@ class ImplicitEdits(BaseModel):
     samples: list[ImplicitEdit] = Field(min_length=1, max_length=20)
 
 
-@cache
+@cached
 def seeds() -> tuple[Mapping[str, Any], ...]:
     """The examples that ship with the product."""
     return tuple(yaml.safe_load(resource_text(SEEDS)))
@@ -65,7 +65,7 @@ def seeds_digest() -> str:
     return sha256(resource_text(SEEDS).encode()).hexdigest()
 
 
-@cache
+@cached
 def _seed_keys() -> frozenset[str]:
     return frozenset(key for seed in seeds() for key in keys_of(seed))
 

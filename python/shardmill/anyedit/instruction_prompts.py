@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from hashlib import sha256
 from random import Random
 from typing import Any
@@ -22,6 +21,7 @@ from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.stage import ModelCall
 from shardmill.models.contract import TextRequest
 from shardmill.store.cells import dump_cell
+from shardmill.util.texts import cached
 
 MAX_CHARACTERS = 1_000
 """So much of a caption is shown to the model."""
@@ -82,7 +82,7 @@ def details_of(
     return details
 
 
-@cache
+@cached
 def prompts_digest() -> dict[str, str]:
     """What all templates and schemas put into a stage's fingerprint."""
     templates = "".join(load_template(template_name(kind)).digest for kind in ANSWERS)

@@ -120,12 +120,17 @@ def start(
     """Start a run of `input`; an existing run is checked to be the same, and its ingest is finished."""
     from shardmill.core.planning import start_run
     from shardmill.store.no_rows import check_rows
+    from shardmill.store.plan import NAME, load_plan
     from shardmill.store.run_folder import INGEST
 
+    before = load_plan(folder) if (folder / NAME).exists() else None
     run = start_run(folder, new_run(input, pipeline, options), ingest_progress(), check)
+    if before is not None and before.revision < run.plan.revision:
+        print_note(f"{folder} was planned differently before, and nothing was done yet: its plan is replaced")
     for note in run.plan.input.notes:
         print_note(f"{input}: {note}")
     note_missing_images(run)
+    note_changed_texts(run)
     check_rows(run, [INGEST])
     return run
 
@@ -146,7 +151,16 @@ def resume(folder: Path, pipeline: str) -> RunFolder:
     remember_code(folder, code_of(run.plan))
     if run.plan.pipeline != name:
         raise UserError(f"{run.path} is a run of the pipeline {run.plan.pipeline}, not {name}; use another run folder")
+    note_changed_texts(run)
     return run
+
+
+def note_changed_texts(run: RunFolder) -> None:
+    """Say which prompts and other texts were changed since the run was planned: the run goes on with its own."""
+    from shardmill.core.changed_texts import notes_on_texts
+
+    for note in notes_on_texts(run):
+        print_note(note)
 
 
 def accept_changes(run: RunFolder) -> RunFolder:

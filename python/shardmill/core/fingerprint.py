@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from shardmill.util.resources import PACKAGE, resource_roots
+from shardmill.util.resources import PACKAGE
 
 MACHINERY = (
     "core", "store", "util", "cli", "launch", "monitor", "quality", "pages", "audit", "compare", "export", "previews",
@@ -126,7 +126,10 @@ def _file_of(name: str, root: Path) -> Path | None:
 
 
 def _data_files(tree: ast.AST, path: Path) -> Iterator[Path]:
-    """Data files that a module names: beside it, with its own name and another suffix, or among the resources."""
+    """Data files that a module names: beside it, or with its own name and another suffix.
+
+    Resources are texts of the run: stages that read them have them in their fingerprints.
+    """
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Constant)
@@ -134,7 +137,7 @@ def _data_files(tree: ast.AST, path: Path) -> Iterator[Path]:
             and node.value.endswith(DATA)
             and "\n" not in node.value
         ):
-            candidates = [path.parent / node.value, *(root / node.value for root in resource_roots())]
+            candidates = [path.parent / node.value]
             if node.value in DATA:
                 candidates = [path.with_suffix(node.value)]
             yield from [file for file in candidates if file.is_file()][:1]

@@ -33,6 +33,7 @@ from shardmill.models.contract import (
 from shardmill.store.cells import Kind, dump_cell
 from shardmill.util.errors import UserError, did_you_mean
 from shardmill.util.resources import PACKAGE
+from shardmill.util.texts import text_of
 
 SENTENCE_END = re.compile(r"[.!?][\"'”’)]*(?=\s|$)")
 KINDS: Mapping[Any, Kind] = {str: "text", int: "int", float: "float", bool: "bool"}
@@ -82,7 +83,7 @@ class TextStage(ModelStage):
         own = Path(inspect.getfile(type(self))).parent / self.prompt
         if own.is_relative_to(PACKAGE):
             return load_template(self.prompt.removesuffix(".md"))
-        return self._parse(read_prompt(own), str(own), short)
+        return self._parse(text_of(str(own), lambda: read_prompt(own)), str(own), short)
 
     def _parse(self, text: str, where: str, task: str) -> Template:
         return parse_template(text, where, name=task, task=task, system=_system_for(self.answer))

@@ -20,6 +20,7 @@ from shardmill.store.cells import Kind
 from shardmill.store.plan import Price, Resources, StagePlan
 from shardmill.util.errors import UserError, did_you_mean
 from shardmill.util.resources import resource_names, resource_path
+from shardmill.util.texts import recorded_texts
 from shardmill.util.yaml_text import read_yaml
 
 
@@ -172,11 +173,16 @@ def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
 
 
 def plan_stages(
-    pipeline: PipelineFile, columns: Mapping[str, Kind], context: Context, given: Collection[str] | None = None
+    pipeline: PipelineFile,
+    columns: Mapping[str, Kind],
+    context: Context,
+    given: Collection[str] | None = None,
+    texts: dict[str, str] | None = None,
 ) -> list[StagePlan]:
     """The stages of a run, each checked and with its fingerprint. `given` are the `columns` that the input really has.
 
-    Raises UserError for an unknown stage, option or model, a column that no earlier stage has, or one that two stages add.
+    The texts that shape their rows are added to `texts`. Raises UserError for an unknown stage, option or model, a column that no
+    earlier stage has, or one that two stages add.
     """
     available: dict[str, dict[str, Kind]] = {"ingest": dict(columns)}
     planned: list[StagePlan] = []
@@ -191,7 +197,8 @@ def plan_stages(
         own = entry.thresholds or file.thresholds.model_dump(exclude_none=True)
         thresholds.update(own)
         defaults = {name: value for name, value in thresholds.items() if name in kind.Options.model_fields}
-        stage = entry.make(context, {**defaults, **entry.options})
+        options = {**defaults, **entry.options}
+        stage = entry.make(context, options)
         check_declaration(stage)
         stage.check_plan(made, columns if given is None else given)
         made.append(stage)
@@ -207,14 +214,19 @@ def plan_stages(
             raise UserError(f"stage {entry.stage} needs a {stage.role} model; name one as `model:` in the pipeline file")
         for column in stage.reads:
             if column not in available[after]:
+                where = "the input" if after == "ingest" else after
                 raise UserError(
-                    f"stage {entry.stage} reads the column {column!r}, which {after} does not have; "
+                    f"stage {entry.stage} reads the column {column!r}, which {where} does not have; "
                     f"{did_you_mean(column, available[after])}"
                 )
         adds = stage.columns()
         clash = sorted(adds.keys() & available[after].keys())
         if clash:
             raise UserError(f"stage {entry.stage} adds the column {clash[0]!r}, which {after} already has; rename one of the two")
+        with recorded_texts() as read:
+            fingerprint = entry.make(context, options).fingerprint(spec)
+        if texts is not None:
+            texts.update(read)
         planned.append(
             StagePlan(
                 name=entry.stage,
@@ -232,7 +244,8 @@ def plan_stages(
                 price=entry.price or file.price,
                 thresholds=own,
                 adds=adds,
-                fingerprint=stage.fingerprint(spec),
+                fingerprint=fingerprint,
+                texts=sorted(read),
                 fit_rows=stage.fit_rows,
             )
         )

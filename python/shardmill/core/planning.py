@@ -26,6 +26,7 @@ from shardmill.store.plan import (
     PartFormat,
     Plan,
     StagePlan,
+    compare,
     create_plan,
     cut,
     load_plan,
@@ -35,11 +36,13 @@ from shardmill.store.publish import archive_files, published_files
 from shardmill.store.run_folder import INGEST, RunFolder, rows_digest
 from shardmill.store.selection import Selection
 from shardmill.store.shard import Shard
+from shardmill.store.untouched import is_untouched, replace_untouched
 from shardmill.tables import Table, folder_of
 from shardmill.tables.ingest import ImportProgress, count_records, ingest
 from shardmill.tables.run_input import RunInput, open_run_input
 from shardmill.tables.selection import Drawing
 from shardmill.util.errors import UserError
+from shardmill.util.texts import use_texts
 
 DEFAULT_ROWS_PER_SHARD = 10_000
 MAX_DEFAULT_SHARDS = 10_000
@@ -124,11 +127,21 @@ def start_run(
     plan = make_plan(folder, new, progress)
     check(plan)
     allow_models(stage.model for stage in plan.stages)
-    create_plan(folder, plan)
+    if not replaces_untouched(folder, plan):
+        create_plan(folder, plan)
     remember_code(folder, code_of(load_plan(folder)))
     run = RunFolder(folder)
     ingest(run, progress)
     return run
+
+
+def replaces_untouched(folder: Path, plan: Plan) -> bool:
+    """Whether the plan has replaced another one, of which nothing was done: that of a command which is corrected now."""
+    run = RunFolder(folder)
+    if not (folder / NAME).exists() or not compare(run.plan, plan) or not is_untouched(run):
+        return False
+    replace_untouched(run, plan)
+    return True
 
 
 def code_of(plan: Plan) -> dict[str, str]:
@@ -140,13 +153,15 @@ def code_of(plan: Plan) -> dict[str, str]:
 
 def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], None] | None = None) -> Plan:
     """The plan that `new` asks for. An input whose digest the existing plan has is not counted again."""
+    existing = load_plan(folder) if (folder / NAME).exists() else None
+    use_texts(existing.texts if existing is not None and not is_untouched(RunFolder(folder)) else {})
+    texts: dict[str, str] = {}
     reading = new.reading
     root = (new.image_root or folder_of(new.input)).resolve()
     captioned = reads_captions(new.pipeline_file)
     source = open_input(new, root, captioned=captioned or bool(new.total or new.min_words))
     table, mapping, columns = source.table, source.mapping, source.columns
     sha256, size = table.digest()
-    existing = load_plan(folder) if (folder / NAME).exists() else None
     wanted = Selection(min_words=new.min_words or 1, total=new.total, seed=new.seed) if new.min_words or new.total else None
     known = existing is not None and existing.input.sha256 == sha256 and existing.input.reading == reading
     if existing is not None and known and _same_selection(existing.input.selection, wanted):
@@ -156,7 +171,7 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
         notes = source.notes()
     if rows == 0:
         raise UserError(f"{new.input} has no rows below its header")
-    if existing is not None and new.num_shards is None and new.rows_per_shard is None:
+    if existing is not None and existing.input.rows == rows and new.num_shards is None and new.rows_per_shard is None:
         shards = existing.shards
     elif new.num_shards is not None:
         shards = cut(rows, num_shards=new.num_shards)
@@ -185,7 +200,8 @@ def make_plan(folder: Path, new: NewRun, progress: Callable[[ImportProgress], No
             notes=notes,
             files=table.file_digests,
         ),
-        stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root), [*mapping.values(), *source.copies]),
+        stages=plan_stages(new.pipeline_file, columns, Context(new.seed, root), [*mapping.values(), *source.copies], texts),
+        texts=texts,
         code_version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
@@ -290,17 +306,17 @@ def redo(
     short = run.stage(name).name
     if settings and shards is not None:
         raise UserError("--set changes a whole stage; remove --shard")
-    stage_plans = stages_of_today(run, short, settings) if shards is None else None
+    today = plan_of_today(run, short, settings) if shards is None else None
     kept = []
-    for stage in stage_plans or ():
+    for stage in today.stages if today else ():
         grown = stage.name == short and _only_grew(run, stage)
         if (keep_journals and stage.name == short) or grown:
             kept.append(rows_digest(stage.fingerprint, stage.revision))
         for shard in range(run.num_shards) if grown else ():
             Shard(run, short, shard).keep_rows(rows_digest(stage.fingerprint, stage.revision))
     _set_aside(run, run.downstream(short), shards, kept)
-    if stage_plans is not None:  # after the files: if this is interrupted earlier, nothing on disk contradicts the plan
-        plan = replace_plan(run.path, run.plan.model_copy(update={"stages": stage_plans}))
+    if today is not None:  # after the files: if this is interrupted earlier, nothing on disk contradicts the plan
+        plan = replace_plan(run.path, today)
         remember_code(run.path, code_of(plan))
     renewed = RunFolder(run.path)
     _archive_late(renewed, renewed.downstream(short), shards)
@@ -323,10 +339,10 @@ def accept_code_change(run: RunFolder) -> tuple[RunFolder, list[str]]:
     Raises:
         UserError: If anything else than code and bundled prompts has changed, naming it.
     """
-    today = stages_of_today(run, None, ())
+    today = plan_of_today(run, None, ())
     changed = []
     stages = []
-    for before, now in zip(run.plan.stages, today, strict=True):
+    for before, now in zip(run.plan.stages, today.stages, strict=True):
         if before.fingerprint == now.fingerprint:
             stages.append(before)
             continue
@@ -345,7 +361,7 @@ def accept_code_change(run: RunFolder) -> tuple[RunFolder, list[str]]:
         accepted = [*before.accepted, dict(before.fingerprint)]
         stages.append(now.model_copy(update={"accepted": [each for each in accepted if each != now.fingerprint]}))
     if changed:
-        replace_plan(run.path, run.plan.model_copy(update={"stages": stages, "code_version": __version__}))
+        replace_plan(run.path, today.model_copy(update={"stages": stages, "code_version": __version__}))
     return RunFolder(run.path), changed
 
 
@@ -363,8 +379,8 @@ def _only_grew(run: RunFolder, now: StagePlan) -> bool:
     return bool(changed) and changed <= {"options", *grows} and options <= grows
 
 
-def stages_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -> list[StagePlan]:
-    """The planned stages as code and templates are now, with `settings`.
+def plan_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -> Plan:
+    """The plan with the stages as their code is now, with `settings`, and for `name` and the stages after it with today's texts.
 
     Raises UserError when a stage that is not `name` or after it differs; with None for it, any may.
     """
@@ -385,13 +401,17 @@ def stages_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -
         )
         for stage in plan.stages
     ]
+    redone = [] if name is None else run.downstream(name)
+    renewed_texts = {text for stage in plan.stages if stage.name in redone for text in stage.texts}
+    use_texts({text: content for text, content in plan.texts.items() if text not in renewed_texts})
+    texts: dict[str, str] = {}
     recall_code(run.path)
     _forget_thresholds(plan, entries)
     pipeline = override(PipelineFile(pipeline=plan.pipeline, source=plan.source or plan.pipeline, stages=entries), settings)
     context = Context(plan.seed, Path(plan.input.image_root))
-    renewed = plan_stages(pipeline, plan.input.columns, context, plan.input.mapping.values())
+    given = [*plan.input.mapping.values(), *plan.input.copies]
+    renewed = plan_stages(pipeline, plan.input.columns, context, given, texts)
     allow_models([stage.model for stage in renewed], but=[stage.model for stage in plan.stages])
-    redone = [] if name is None else run.downstream(name)
     for before, now in zip(plan.stages, renewed, strict=True):
         now.revision = plan.revision + 1 if before.name in redone else before.revision
         now.accepted = [] if before.name in redone else before.accepted
@@ -401,7 +421,7 @@ def stages_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -
                 f"stage {before.name}, which {name} does not come before, changed too; do it again first: "
                 f"shardmill run {run.path} {before.name} --redo"
             )
-    return renewed
+    return plan.model_copy(update={"stages": renewed, "texts": texts})
 
 
 def _forget_thresholds(plan: Plan, entries: Sequence[StageEntry]) -> None:

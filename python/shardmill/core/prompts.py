@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from shardmill.models.contract import Sampling
 from shardmill.store.cells import dump_cell
 from shardmill.util.errors import UserError
 from shardmill.util.resources import resource_text
+from shardmill.util.texts import cached
 
 
 def _to_json(value: Any) -> str:
@@ -96,7 +96,7 @@ class Template:
         return Sampling(**self.header.sampling.model_dump())
 
 
-@lru_cache(maxsize=64)
+@cached
 def load_template(name: str) -> Template:
     """The template `templates/<name>.md` that comes with the product. Raises UserError for an unknown or malformed one."""
     return parse_template(resource_text(f"templates/{name}.md"), f"templates/{name}.md", name=name)

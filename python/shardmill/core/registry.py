@@ -19,6 +19,7 @@ from shardmill.core.user_code import allow_code, describe, is_module, is_referen
 from shardmill.util.errors import UserError, did_you_mean
 from shardmill.util.resources import PACKAGE, resource_names
 from shardmill.util.safe_files import is_plain_name
+from shardmill.util.texts import use_texts
 
 if TYPE_CHECKING:
     import click
@@ -126,6 +127,7 @@ def pipeline_of(run: RunFolder) -> Pipeline:
     """The pipeline of a run; one with defaults for everything, if its code is not named by the user's command."""
     plan = run.plan
     recall_code(run.path)
+    use_texts(plan.texts)
     source = plan.source or plan.pipeline
     try:
         return find_pipeline(source)

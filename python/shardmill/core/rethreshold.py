@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from shardmill.core.model_stages import DetectStage, read_detections
-from shardmill.core.planning import redo, stages_of_today
+from shardmill.core.planning import plan_of_today, redo
 from shardmill.core.shard_runner import open_stage, run_shard
 from shardmill.core.stage import Answer, FollowUp, ModelCall, Reject
 from shardmill.store.cells import decode, dump_cell, parse_json_cell
@@ -51,7 +51,7 @@ def rethreshold(run: RunFolder, name: str, settings: Sequence[str]) -> tuple[Run
             f"{short} keeps no detections; rethreshold is for stages that decide by a detector. Change other stages "
             f"with: shardmill run {run.path} {short} --redo --set {short}.OPTION=VALUE"
         )
-    planned = next(stage for stage in stages_of_today(run, short, settings) if stage.name == short)
+    planned = next(stage for stage in plan_of_today(run, short, settings).stages if stage.name == short)
     old = run.stage(short).fingerprint
     changed = [
         field for field in sorted(old.keys() | planned.fingerprint.keys()) if old.get(field) != planned.fingerprint.get(field)

@@ -27,8 +27,9 @@ from shardmill.store.shard import Shard, ShardReopened
 from shardmill.store.verify import redo_command
 from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.atomic import make_folder, new_attempt
-from shardmill.util.errors import Stopped, UserError
+from shardmill.util.errors import FingerprintChanged, Stopped, UserError
 from shardmill.util.progress import Progress
+from shardmill.util.texts import use_texts
 
 __all__ = ["ModelPool", "Progress", "check_fingerprint", "open_stage", "run_shard"]
 
@@ -39,7 +40,7 @@ TABLE_SLICE = 25_000
 def check_fingerprint(run: RunFolder, stage: Stage) -> dict[str, str]:
     """The planned fingerprint of a stage, which must be what its code, template and model are now.
 
-    Raises UserError naming the file or the field that changed since the run was planned.
+    Raises FingerprintChanged naming the file or the field that changed since the run was planned.
     """
     short = stage.name
     planned = run.stage(short)
@@ -47,7 +48,7 @@ def check_fingerprint(run: RunFolder, stage: Stage) -> dict[str, str]:
     again = f"do the stage and all after it again: shardmill run {run.path} {short} --redo"
     if planned.fingerprint.get("code") != now["code"]:
         files = changed_files(planned.sources, stage.sources(planned.model))
-        raise UserError(
+        raise FingerprintChanged(
             f"the code of stage {short} was changed since {run.path} was planned: {', '.join(files[:4])}"
             f"{f' and {len(files) - 4} more files' if len(files) > 4 else ''}; restore it, or {again}, or keep what is finished "
             f"beside rows of the new code: shardmill run {run.path} {short} --accept-code-change"
@@ -55,7 +56,7 @@ def check_fingerprint(run: RunFolder, stage: Stage) -> dict[str, str]:
     for name in sorted(planned.fingerprint.keys() | now.keys()):
         before, after = planned.fingerprint.get(name), now.get(name)
         if before != after:
-            raise UserError(
+            raise FingerprintChanged(
                 f"{name} of stage {short} changed since {run.path} was planned (from {_short(before)} to {_short(after)}); "
                 f"restore it, or {again}"
             )
@@ -67,9 +68,10 @@ def _short(value: str | None) -> str:
 
 
 def open_stage(run: RunFolder, name: str) -> Stage:
-    """The stage of a run with its planned options. Raises UserError for an unknown stage, or one whose code is not named."""
+    """The stage of a run with its planned options and texts. Raises UserError for an unknown stage, or code that is not named."""
     planned = run.stage(name)
     plan = run.plan
+    use_texts(plan.texts)
     context = Context(plan.seed, Path(plan.input.image_root), run.path.resolve(), plan.pipeline)
     recall_code(run.path)
     return make_stage(planned.source or plan.pipeline, planned.name, planned.options, context, planned.prompt)

@@ -135,6 +135,9 @@ class ElementQueue:
             self._mark_healthy()
         if not quarantined:
             return
+        if failure.kind == "changed":  # so it is on every node
+            say(f"{task} is quarantined; do what the message says")
+            return
         if context.job and not self.jobs.is_healthy(context.node, context.job, context.restart):
             earlier = {bad.node for bad in self.jobs.bad_nodes() if bad.job == context.job and bad.node != context.node}
             if not earlier and self._other_nodes():

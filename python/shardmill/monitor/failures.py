@@ -28,13 +28,15 @@ WHAT = {
     "died": "its worker died",
     "error": "the program failed",
     "refused": "refused",
+    "changed": "its stage is not what was planned",
     "stuck": "stopped again and again without progress",
 }
 TO_DO = {
-    "died": "if it was out of memory, give the stage more memory_gb (resources in the pipeline file, stages in the site file)",
+    "died": "if it was out of memory, give the stage more memory_gb (under `stages` in the site file)",
     "error": "read the log; fix the row, the model or the code that it names",
     "refused": "fix what the message names",
-    "stuck": "give the stage more minutes (resources in the pipeline file, stages in the site file)",
+    "changed": "restore what was changed, or do what the message says",
+    "stuck": "give the stage more minutes (under `stages` in the site file)",
 }
 
 

@@ -12,7 +12,7 @@ from shardmill.export.prompts import InstalledPrompt
 from shardmill.export.tables import ExportTable, QuestionAnswer, Row, TextSlots
 from shardmill.recaption import build
 from shardmill.recaption.names import ORIGINAL
-from shardmill.recaption.perspectives import digest_of, perspectives
+from shardmill.recaption.perspectives import READY, digest_of, perspectives
 from shardmill.store.frames import LIST
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
@@ -97,5 +97,5 @@ def prompts(stage: StagePlan) -> dict[str, InstalledPrompt]:
     known = perspectives()
     names = stage.options.get("perspectives") or list(known)
     digests = (digest_of(known[name] for name in names if name in known), digest_of(known.values()))
-    files = {"perspectives.yaml": resource_text("templates/recaption/perspectives.yaml")}
+    files = {"perspectives.yaml": resource_text(READY)}
     return {"perspectives": InstalledPrompt(planned if planned in digests else "", files)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -15,9 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from shardmill.core.model_stages import whole_sentences
 from shardmill.store.cells import dump_cell
 from shardmill.util.errors import UserError, did_you_mean
-from shardmill.util.resources import resource_path
+from shardmill.util.resources import resource_text
+from shardmill.util.texts import cached, text_of
 from shardmill.util.yaml_text import read_yaml
 
+READY = "templates/recaption/perspectives.yaml"
 ITEM_END = re.compile(r"[,;]")
 WORDS_A_TOKEN = 0.6
 """English words that a token is worth, on the safe side: an answer asked to be that short fits."""
@@ -60,26 +61,33 @@ def _nothing(text: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=8)
+@cached
 def perspectives(file: str | None = None) -> dict[str, Perspective]:
     """The ready perspectives by name, in the order of their file, and those of a `file` of one's own, which come first.
 
     Raises UserError for a file that cannot be read.
     """
-    ready = _read(resource_path("templates/recaption/perspectives.yaml"))
+    ready = _parse(resource_text(READY), READY)
     own = _read(Path(file).expanduser()) if file else {}
     return {**own, **{name: each for name, each in ready.items() if name not in own}}
 
 
 def _read(path: Path) -> dict[str, Perspective]:
     try:
-        entries = TypeAdapter(list[Perspective]).validate_python(read_yaml(path.read_text(encoding="utf-8")))
+        return _parse(text_of(str(path.absolute()), lambda: path.read_text(encoding="utf-8")), str(path))
     except OSError as error:
         raise UserError(f"perspectives {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"perspectives {path} is not YAML: {error}") from error
+
+
+def _parse(text: str, path: str) -> dict[str, Perspective]:
+    try:
+        entries = TypeAdapter(list[Perspective]).validate_python(read_yaml(text))
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"perspectives {path}: entry {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise UserError(f"perspectives {path} is not YAML: {' '.join(str(error).split())}") from error
     found = {each.name: each for each in entries}
     if len(found) < len(entries):

@@ -87,12 +87,12 @@ class Allocation(BaseModel):
 
 class Failure(BaseModel):
     """A failed attempt at a shard. `died`: its worker died; `error`: the program failed; `refused`: something has to be fixed;
-    `stuck`: its job was stopped again and again without progress.
+    `changed`: the stage is not what was planned; `stuck`: its job was stopped again and again without progress.
     """
 
     stage: PlainName
     shard: Shard
-    kind: Literal["died", "error", "refused", "stuck"]
+    kind: Literal["died", "error", "refused", "changed", "stuck"]
     message: str
     node: NodeName
     job: JobId = ""
@@ -222,7 +222,7 @@ class JobsFolder:
 
 def attempts_spent(failure: Failure) -> int:
     """Attempts that a failure costs. What the user has to fix is not tried again; an error may be chance once, a death twice."""
-    return {"refused": MAX_FAILURES, "stuck": MAX_FAILURES, "error": 2, "died": 1}[failure.kind]
+    return {"refused": MAX_FAILURES, "changed": MAX_FAILURES, "stuck": MAX_FAILURES, "error": 2, "died": 1}[failure.kind]
 
 
 def _unique() -> str:

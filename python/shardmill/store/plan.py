@@ -121,6 +121,7 @@ class StagePlan(BaseModel):
         stop_after: The stage stops when so many of its first rows are all rejected for one reason; 0 if it never does.
         thresholds: Those of its model: defaults for options of this stage and of those after it.
         fingerprint: All that shapes its rows, by field.
+        texts: The names of the texts that shape its rows: prompts, wordings, patterns. What they say is in the plan's `texts`.
         sources: The digests of the source files behind the field `code`, to name the file that was changed.
         accepted: Earlier fingerprints whose rows the user accepted beside those of today's code.
         fit_rows: About how many rows it is fitted on at once, see `fits`; 0 for a stage that decides about each row by itself.
@@ -144,6 +145,7 @@ class StagePlan(BaseModel):
     thresholds: dict[str, float] = Field(default_factory=dict)
     adds: dict[str, Kind] = Field(default_factory=dict)
     fingerprint: dict[str, str] = Field(default_factory=dict)
+    texts: list[str] = Field(default_factory=list)
     sources: dict[str, str] = Field(default_factory=dict)
     accepted: list[dict[str, str]] = Field(default_factory=list)
     fit_rows: Count = 0
@@ -153,7 +155,8 @@ class StagePlan(BaseModel):
 class Plan(BaseModel):
     """See the module. `shards` holds the row_id range [start, end) of each shard, in order and without gaps.
 
-    `source` is the reference of a pipeline of the user's; empty for one that is found by its name.
+    `source` is the reference of a pipeline of the user's; empty for one that is found by its name. `texts` are the prompts and
+    other texts that shape its rows, by the names of their files: workers read them here, whatever becomes of the files.
     """
 
     format: int = FORMAT
@@ -166,6 +169,7 @@ class Plan(BaseModel):
     part_format: PartFormat = "csv"
     target_rows: Count | None = None
     stages: Annotated[list[StagePlan], Field(max_length=MAX_STAGES)]
+    texts: dict[str, str] = Field(default_factory=dict)
     code_version: Version
     created: str
 

@@ -14,6 +14,10 @@ class NoRows(UserError):
     """A run or a stage of which no row came out. The message has the main reason and what to change; the CLI exits 3."""
 
 
+class FingerprintChanged(UserError):
+    """What a stage is made of, its code say, is not what the run was planned with. It is so on every node."""
+
+
 class PlanChanged(UserError):
     """What a worker was to do is planned otherwise by now, or its input is not there (any more): another command came between.
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from shardmill.util.errors import UserError, did_you_mean
+from shardmill.util.texts import text_of
 
 PACKAGE = Path(__file__).parents[1]
 REPOSITORY = PACKAGE.parents[1]
@@ -32,8 +33,8 @@ def resource_names(folder: str) -> list[str]:
 
 
 def resource_text(relative: str) -> str:
-    """The text of such a file."""
-    return resource_path(relative).read_text(encoding="utf-8")
+    """The text of such a file, or that which the run in use keeps of it."""
+    return text_of(relative, lambda: resource_path(relative).read_text(encoding="utf-8"))
 
 
 def logs_folder() -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from shardmill.cli.main import main
+from shardmill.core.shard_runner import run_shard
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.signals import STOPPING
 
@@ -99,6 +100,7 @@ def test_unknown_names_get_a_suggestion(captions_csv: Path, tmp_path: Path) -> N
 
 def test_a_run_of_other_values_is_refused_and_the_field_is_named(make_run: MakeRun, captions_csv: Path, tmp_path: Path) -> None:
     run = make_run()
+    run_shard(run, "extract_objects", 0)
     plan = (run.path / "plan.json").read_bytes()
 
     def again(*words: object) -> str:

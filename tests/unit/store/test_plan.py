@@ -11,7 +11,10 @@ import pytest
 
 from conftest import CAPTIONS, write_captions
 from shardmill.core.planning import NewRun, default_rows_per_shard, make_plan, start_run
-from shardmill.store.plan import Plan, create_plan, cut, load_plan, replace_plan
+from shardmill.core.shard_runner import run_shard
+from shardmill.store.at_work import presence
+from shardmill.store.leases import this_process
+from shardmill.store.plan import Plan, compare, create_plan, cut, load_plan, replace_plan
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
 
@@ -61,6 +64,7 @@ def test_a_very_large_input_is_cut_into_larger_shards_not_into_more(rows: int, s
 )
 def test_each_value_that_differs_is_named(make_run: MakeRun, options: dict[str, Any], field: str) -> None:
     run = make_run()
+    run_shard(run, "extract_objects", 0)
     plan = (run.path / "plan.json").read_bytes()
     with pytest.raises(UserError, match="was planned differently") as error:
         make_run(**options)
@@ -72,7 +76,7 @@ def test_long_values_are_shown_where_they_begin_to_differ(make_run: MakeRun, tmp
     folders = [tmp_path / ("photos" * 20) / name for name in ("first", "other")]
     for folder in folders:
         folder.mkdir(parents=True)
-    make_run(image_root=folders[0])
+    run_shard(make_run(image_root=folders[0]), "extract_objects", 0)
     with pytest.raises(UserError, match=r'photos/first" in its plan and \.\.\..*photos/other" now'):
         make_run(image_root=folders[1])
 
@@ -90,7 +94,7 @@ def test_another_pipeline_file_is_named_by_what_it_changes(captions_csv: Path, t
         file.write_text(f"pipeline: negbench\nstages:\n{stages}\n")
         return start_run(tmp_path / "run", NewRun(input=captions_csv, pipeline=str(file), num_shards=2))
 
-    start("- {stage: extract_objects, model: rules}\n- {stage: propose_negatives, model: rules}")
+    run_shard(start("- {stage: extract_objects, model: rules}\n- {stage: propose_negatives, model: rules}"), "extract_objects", 0)
     if field:
         with pytest.raises(UserError, match=field):
             start(yaml)
@@ -99,10 +103,33 @@ def test_another_pipeline_file_is_named_by_what_it_changes(captions_csv: Path, t
 
 
 def test_an_input_that_changed_is_named(make_run: MakeRun, captions_csv: Path) -> None:
-    make_run()
+    run_shard(make_run(), "extract_objects", 0)
     write_captions(captions_csv, CAPTIONS * 6)
     with pytest.raises(UserError, match="the input's sha256"):
         make_run()
+
+
+@pytest.mark.parametrize("options", [{"seed": 1}, {"num_shards": 5}, {"settings": ["create_mcq.style=original"]}])
+def test_a_plan_of_which_nothing_is_done_is_replaced(make_run: MakeRun, options: dict[str, Any]) -> None:
+    make_run()
+    asked = make_run("other", **options)
+    replaced = make_run(**options)
+    assert replaced.plan.revision == 2
+    assert not compare(replaced.plan, asked.plan)
+    parts = [{path.name: path.read_bytes() for path in each.folder("ingest").glob("*.csv")} for each in (replaced, asked)]
+    assert parts[0] == parts[1] and len(replaced.complete()) == replaced.num_shards
+
+
+def test_a_plan_of_which_nothing_is_done_may_get_another_input(make_run: MakeRun, captions_csv: Path) -> None:
+    make_run()
+    write_captions(captions_csv, CAPTIONS * 6)
+    assert make_run().plan.input.rows == len(CAPTIONS) * 6
+
+
+def test_a_plan_is_not_replaced_while_a_worker_is_at_work(make_run: MakeRun) -> None:
+    run = make_run()
+    with presence(run, this_process("1")), pytest.raises(UserError, match="at work"):
+        make_run(seed=1)
 
 
 def test_of_many_who_plan_at_once_all_get_one_plan(captions_csv: Path, tmp_path: Path) -> None:

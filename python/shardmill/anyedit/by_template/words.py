@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from hashlib import sha256
 from typing import Any
 
 import yaml
 
 from shardmill.util.resources import resource_text
+from shardmill.util.texts import cached
 
 WORDS = "templates/anyedit/words.yaml"
 
 
-@cache
+@cached
 def words() -> Mapping[str, Any]:
     """The file of words, read once."""
     loaded: dict[str, Any] = yaml.safe_load(resource_text(WORDS))

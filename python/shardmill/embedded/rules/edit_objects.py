@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any
 
 from shardmill.embedded.rules.phrases import capital, patterns
@@ -18,6 +17,7 @@ from shardmill.language.relations import as_worded, mentions, relation
 from shardmill.language.removal import without
 from shardmill.language.rewriting import core, replaced
 from shardmill.language.scene_words import is_indoors, is_outdoors
+from shardmill.util.texts import cached
 
 Values = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -99,7 +99,7 @@ def _is_of_body(name: str) -> bool:
     return entry is not None and entry.category == "body"
 
 
-@cache
+@cached
 def _stand_ins(entry: LexiconEntry) -> list[str]:
     """What the lists let stand for a thing; for a kind of thing that is in none, what may stand for what it is a kind of."""
     lists = patterns("swaps")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import yaml
 
 from shardmill.language.nouns import is_mass, is_plural, plural, with_article
 from shardmill.util.resources import resource_text
+from shardmill.util.texts import cached
 
 _ARTICLES = ("a ", "an ", "the ")
 
 
-@cache
+@cached
 def patterns(name: str) -> Any:
     """The pattern file `templates/rules/NAME.yaml`."""
     return yaml.safe_load(resource_text(f"templates/rules/{name}.yaml"))
