@@ -49,9 +49,9 @@ def build(folder: Path, out: Path | None, allow_missing: bool, likeness: str | N
 @click.option(
     "--images",
     type=click.Choice(["copy", "reference"]),
-    help="copy the images, or only name their files (default: copy for webdataset and hf, else reference)",
+    help="copy the images, or only name their files (default: copy for webdataset, hf and mds, else reference)",
 )
-@click.option("--max-size", default="1GB", show_default=True, help="webdataset, parquet, hf: maximum size of a file")
+@click.option("--max-size", default="1GB", show_default=True, help="webdataset, parquet, hf, mds: maximum size of a file")
 @click.option("--texts", type=click.IntRange(1), help="jsonl: number of texts per image, where the pipeline lets one choose")
 @click.option(
     "--missing",
@@ -87,7 +87,10 @@ def export(
     webdataset   tar shards with the images; resumes after the last finished tar
     llava        conversations
     dpo          preference pairs
+    dpo-parquet  preference pairs for TRL, with the images inside
     coco         bounding boxes
+    coco-captions  captions, for pycocotools
+    mds          shards with the images, for mosaicml-streaming
 
     The first three fit every pipeline. Beside the files, export.json records row counts, digests, and what was left out.
     """

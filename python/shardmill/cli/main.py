@@ -14,6 +14,7 @@ from shardmill.cli.hand_on import build, combine, export
 from shardmill.cli.look import explain, report
 from shardmill.cli.prepare import convert, make_toy_images
 from shardmill.cli.preview import estimate, preview
+from shardmill.cli.push import push
 from shardmill.cli.start import launch, shard
 from shardmill.cli.watch import failures, logs, status
 from shardmill.util.commands import SectionedGroup, print_warning
@@ -81,7 +82,7 @@ for each in (
     *(launch, preview, estimate, shard),
     *(status, failures, logs),
     *(report, explain, audit, compare),
-    *(build, export, combine),
+    *(build, export, push, combine),
     *(retry, run, rethreshold, replan, cancel),
     *(convert, make_toy_images),
     *(doctor, serve, servers),

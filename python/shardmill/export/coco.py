@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from shardmill.core.model_stages import read_detections
@@ -32,10 +33,7 @@ def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> No
     detections, names = source.table.boxes
     name = f"{source.table.name}.json"
     categories: dict[str, int] = {}
-    info = json.dumps({"description": f"{source.run.plan.pipeline}: {source.table.description}", "version": source.digest[:16]})
-    with replacing(folder.path / name) as file, tempfile.TemporaryFile(dir=folder.path) as spool:
-        file.write(f'{{"info": {info}, "licenses": [], "images": '.encode())
-        images, annotations = JsonArray(file), JsonArray(spool)
+    with coco_file(source, folder, name) as (images, annotations, rest):
         for row, (width, height) in rows_with_size(source, folder, options):
             images.add({"id": row["row_id"], "file_name": row[IMAGE_PATH], "width": width, "height": height})
             found = read_detections(row[detections] or {})
@@ -55,18 +53,39 @@ def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> No
                             "score": found[thing].score,
                         }
                     )
+        listed = [{"id": number, "name": thing, "supercategory": "object"} for thing, number in categories.items()]
+        rest["categories"] = listed
+    folder.files[name] = {"rows": images.length, "annotations": annotations.length, "categories": len(categories)}
+
+
+@contextmanager
+def coco_file(source: TableRows, folder: ExportFolder, name: str) -> Iterator[tuple[JsonArray, JsonArray, dict[str, Any]]]:
+    """A file in COCO's form: its images and annotations, to be added one by one, and what else it is to hold."""
+    info = json.dumps({"description": f"{source.run.plan.pipeline}: {source.table.description}", "version": source.digest[:16]})
+    rest: dict[str, Any] = {}
+    with replacing(folder.path / name) as file, tempfile.TemporaryFile(dir=folder.path) as spool:
+        file.write(f'{{"info": {info}, "licenses": [], "images": '.encode())
+        images, annotations = JsonArray(file), JsonArray(spool)
+        yield images, annotations, rest
         images.end()
         annotations.end()
         file.write(b', "annotations": ')
         spool.seek(0)
         shutil.copyfileobj(spool, file, 1 << 20)
-        listed = [{"id": number, "name": thing, "supercategory": "object"} for thing, number in categories.items()]
-        file.write(f', "categories": {json.dumps(listed, ensure_ascii=False)}}}\n'.encode())
-    folder.files[name] = {"rows": images.length, "annotations": annotations.length, "categories": len(categories)}
+        for key, value in rest.items():
+            file.write(f", {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}".encode())
+        file.write(b"}\n")
 
 
 def rows_with_size(source: TableRows, folder: ExportFolder, options: ExportOptions) -> Iterator[tuple[Row, tuple[int, int]]]:
-    """The first row of each image with the image's (width, height), read from its header."""
+    """The first row of each row_id with the (width, height) of its image, read from the image's header."""
+    for frame in with_image_paths(source, folder, options):
+        once = frame.unique("row_id", keep="first", maintain_order=True).select("row_id", IMAGE_PATH, *(source.table.boxes or ()))
+        yield from with_sizes(decode_rows(once, source.kinds), folder)
+
+
+def with_sizes(rows: Iterable[Row], folder: ExportFolder) -> Iterator[tuple[Row, tuple[int, int]]]:
+    """Rows with the (width, height) of their images; those whose image cannot be read are left out and recorded."""
 
     def measure(row: Row) -> tuple[int, int] | UnreadableImage:
         try:
@@ -74,13 +93,11 @@ def rows_with_size(source: TableRows, folder: ExportFolder, options: ExportOptio
         except UnreadableImage as error:
             return error
 
-    for frame in with_image_paths(source, folder, options):
-        once = frame.unique("row_id", keep="first", maintain_order=True).select("row_id", IMAGE_PATH, *(source.table.boxes or ()))
-        for row, size in map_ahead(measure, decode_rows(once, source.kinds)):
-            if isinstance(size, UnreadableImage):
-                folder.left_out.add(NO_IMAGE, row["row_id"], str(size))
-            else:
-                yield row, size
+    for row, size in map_ahead(measure, rows):
+        if isinstance(size, UnreadableImage):
+            folder.left_out.add(NO_IMAGE, row["row_id"], str(size))
+        else:
+            yield row, size
 
 
 def clipped(box: Sequence[float], width: int, height: int) -> list[Any] | None:

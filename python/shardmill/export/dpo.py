@@ -26,7 +26,7 @@ def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> No
         array = JsonArray(file)
         for frame in with_image_paths(source, folder, options):
             for row in decode_rows(frame, source.kinds):
-                line = form(_without_tokens(source.table.pair(row, row[IMAGE_PATH])))
+                line = form(without_tokens(source.table.pair(row, row[IMAGE_PATH])))
                 if as_array:
                     array.add(line)
                 else:
@@ -37,7 +37,8 @@ def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> No
     folder.files[name] = {"rows": rows}
 
 
-def _without_tokens(pair: PreferencePair) -> PreferencePair:
+def without_tokens(pair: PreferencePair) -> PreferencePair:
+    """The pair without image tokens in its texts, of which a conversation must have as many as images."""
     return replace(
         pair,
         question=without_image_token(pair.question),

@@ -77,9 +77,17 @@ BUILT_IN: dict[str, ExportFormat] = {
         "preference pairs", "preference pairs", lambda table: bool(table.image_column and table.pair),
         _writer("dpo:write"), ("images", "form"),
     ),
+    "dpo-parquet": ExportFormat(
+        "preference pairs with TRL's names", "preference pairs", lambda table: bool(table.image_column and table.pair),
+        _writer("dpo_parquet:write"), ("max_size",), copies_images=True,
+    ),
     "coco": ExportFormat(
         "boxes", "images with boxes", lambda table: bool(table.image_column and table.boxes),
         _writer("coco:write"), ("images",),
+    ),
+    "coco-captions": ExportFormat("captions", "images with texts", _has_texts, _writer("coco_captions:write"), ("images",)),
+    "mds": ExportFormat(
+        "shards for mosaicml-streaming", "any table", _any_table, _writer("mds:write"), ("images", "max_size"), copies_images=True
     ),
 }  # fmt: skip
 

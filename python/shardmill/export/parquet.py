@@ -35,12 +35,22 @@ def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> No
 
 def write_files(source: TableRows, folder: ExportFolder, options: ExportOptions, below: str) -> int:
     """Write the files of a table, their names after the prefix `below`; returns the number of rows."""
-    schema = schema_of(source, options)
     make = embed_images if embeds(source, options) else slice_frames
     frames = make(source, folder, options.max_size)
+    return write_frames(frames, schema_of(source, options), folder, f"{below}{source.table.name}", options)
+
+
+def write_frames(
+    frames: Iterator[pl.DataFrame],
+    schema: dict[str, pl.DataType],
+    folder: ExportFolder,
+    stem: str,
+    options: ExportOptions,
+) -> int:
+    """Write frames of one schema into the files `STEM-00000.parquet` and so on; returns the number of rows."""
     number = total = 0
     while (head := next(frames, None)) is not None or not number:
-        name = f"{below}{source.table.name}-{number:05d}.parquet"
+        name = f"{stem}-{number:05d}.parquet"
         rows = _write_file(chain([head] if head is not None else [], frames), schema, folder, name, options)
         folder.files[name] = {"rows": rows}
         number, total = number + 1, total + rows
@@ -106,7 +116,11 @@ def with_images(frame: pl.DataFrame, column: str, cells: list[dict[str, Any] | N
 
 
 def _write_file(
-    frames: Iterator[pl.DataFrame], schema: dict[str, pl.DataType], folder: ExportFolder, name: str, options: ExportOptions
+    frames: Iterator[pl.DataFrame],
+    schema: dict[str, pl.DataType],
+    folder: ExportFolder,
+    name: str,
+    options: ExportOptions,
 ) -> int:
     """Stream frames into one file until it is full; returns its number of rows."""
     rows = 0
@@ -124,7 +138,7 @@ def _write_file(
     path, temporary = folder.path / name, folder.path / MAKING / f"{new_attempt()}.parquet"
     for parent in (path.parent, temporary.parent):
         parent.mkdir(parents=True, exist_ok=True)
-    with_image = any(dtype == IMAGE for dtype in schema.values())
+    with_image = any(dtype in (IMAGE, pl.List(IMAGE)) for dtype in schema.values())
     register_io_source(until_full, schema=schema).sink_parquet(
         temporary, row_group_size=MAX_BATCH_ROWS if with_image else ROW_GROUP
     )
