@@ -160,12 +160,13 @@ def _work(root: Path, stage: str, shard: str, stale: str = "") -> int:
 
     To one that is `stale` all claims of others are those of workers that live no more, though they do.
     """
+    from shardmill.core import fitting
     from shardmill.launch.worker_main import Outbox, do_task
     from shardmill.store import leases as claims
     from shardmill.store.run_folder import RunFolder
 
     logging.disable()
-    claims.MIN_ROWS = 1
+    claims.MIN_ROWS, fitting.WAIT_SECONDS = 1, 0.01
     claims.STALE_SECONDS = -1.0 if stale else claims.STALE_SECONDS
     outbox = Outbox(os.open(os.devnull, os.O_WRONLY))
     while True:
@@ -227,13 +228,13 @@ OWN = {"worker": _work, "tidy": _tidy, "other-answers": _other_answers, "careles
 
 def hurry() -> None:
     """Make all time limits a fraction of a second, so that a process can be suspended for longer than any of them."""
-    from shardmill.core import model_shard
+    from shardmill.core import fitting, model_shard
     from shardmill.launch import supervisor
     from shardmill.store import leases
     from shardmill.util import signals
 
     leases.RENEW_SECONDS, leases.STALE_SECONDS, leases.MIN_ROWS = 0.05, SUSPENDED_SECONDS / 2, 1
-    model_shard.DRAIN_SECONDS = supervisor.POLL_SECONDS = signals.POLL_SECONDS = 0.02
+    model_shard.DRAIN_SECONDS = fitting.WAIT_SECONDS = supervisor.POLL_SECONDS = signals.POLL_SECONDS = 0.02
     signals.GRACE_SECONDS, supervisor.STOP_SECONDS = SUSPENDED_SECONDS / 2, SUSPENDED_SECONDS / 2
 
 
