@@ -27,10 +27,10 @@ SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "nu
 VISION = {"image_size": 64, "patch_size": 16, **SMALL}
 
 
-def tokenizer(start: bool) -> PreTrainedTokenizerFast:
+def tokenizer(start: bool, length: int = LENGTH) -> PreTrainedTokenizerFast:
     """A tokenizer that ends each text, and with `start` begins it, as CLIP's does."""
     made = make_tokenizer(["a photo of a dog"], vocab_size=300)
-    made.padding_side, made.model_max_length = "right", LENGTH
+    made.padding_side, made.model_max_length = "right", length
     made.add_special_tokens({"bos_token": "<|first|>", "eos_token": "<|highest|>"})
     special = [(token, made.convert_tokens_to_ids(token)) for token in ("<|first|>", "<|highest|>")]
     shape = "<|first|> $A <|highest|>" if start else "$A <|highest|>"
@@ -49,11 +49,11 @@ def build_clip(path: Path) -> Path:
     return path
 
 
-def build_siglip(path: Path) -> Path:
-    """A random SigLIP in a folder, saved with its processor."""
-    made = tokenizer(start=False)
+def build_siglip(path: Path, length: int = LENGTH) -> Path:
+    """A random SigLIP, for texts of `length` tokens, in a folder, saved with its processor."""
+    made = tokenizer(start=False, length=length)
     made.model_input_names = ["input_ids"]  # as its checkpoints say: padding is not masked
-    text = {"vocab_size": len(made), "max_position_embeddings": LENGTH, "projection_size": 32, **SMALL}
+    text = {"vocab_size": len(made), "max_position_embeddings": length, "projection_size": 32, **SMALL}
     _save(path, SiglipModel(SiglipConfig(text_config=text, vision_config=VISION)))
     SiglipProcessor(SiglipImageProcessor(size={"height": 64, "width": 64}), made).save_pretrained(path)
     return path
