@@ -227,12 +227,13 @@ class ModelShard:
         return request
 
     def _seed(self, in_flight: InFlightRequest) -> int:
-        """The seed of an attempt. A retry gets other examples than the attempt before it, where its prompt has several sets."""
+        """The seed of an attempt. The attempts take the sets of examples of their prompt in turn, from a drawn one on."""
         drawn = partial(seed_of, self.seed, self.stage.seed_label, in_flight.origin, self.round)
         seed, chat = drawn(in_flight.attempt), getattr(in_flight.call.request, "chat", None)
-        if in_flight.attempt > 1 and isinstance(chat, Prompt) and chat.bundle(seed) == chat.bundle(drawn(in_flight.attempt - 1)):
-            return seed + 1
-        return seed
+        if not isinstance(chat, Prompt):
+            return seed
+        wanted = chat.bundle(drawn(1)) + in_flight.attempt - 1
+        return seed + (wanted - chat.bundle(seed)) % len(chat.template.prefixes)
 
     def _take_replies(self, replies: Iterable[Reply], should_stop: Callable[[], bool], note_progress: Callable[[], None]) -> None:
         """Take all replies; once the worker is to stop, those that the model still hands out within DRAIN_SECONDS."""

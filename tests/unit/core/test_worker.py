@@ -108,6 +108,12 @@ def test_an_answer_of_no_objects_is_asked_again_once_with_other_examples(
     assert all(first != second for first, second in bundles.values())
 
 
+def test_the_attempts_of_a_row_go_through_all_sets_of_examples(run: RunFolder, scripted: type[Scripted]) -> None:
+    behave(scripted, lambda request, answer: Reply(request.key, "{oops"))
+    run_shard(run, "extract_objects", 0)
+    assert scripted.seeds and all({seed % 3 for seed in seeds} == {0, 1, 2} for seeds in scripted.seeds.values())
+
+
 def test_a_malformed_answer_is_asked_again_with_another_seed(run: RunFolder, scripted: type[Scripted]) -> None:
     def once_wrong(request: TextRequest, answer: str) -> Reply:
         return Reply(request.key, answer if len(scripted.seeds[request.key]) > 1 else "{oops")
