@@ -26,6 +26,12 @@ test: $(VENV)/test.stamp
 test-models: $(VENV)-models
 	$(VENV)-models/bin/python -m pytest -n 2 --dist loadfile tests/models
 
+# Every text stage with a small trained model through three backends, ROWS rows of each sample: prints the table of tests/README.md.
+ROWS ?= 60
+.PHONY: test-real
+test-real: $(VENV)-models
+	$(VENV)-models/bin/python tests/real/measure.py --rows $(ROWS)
+
 # The pages in headless Chromium, which is installed if need be (as root on Debian).
 test-browser: $(VENV)/test.stamp
 	$(BIN)/python -m pytest tests/browser

