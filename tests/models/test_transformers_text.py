@@ -69,6 +69,7 @@ def test_short_answers_end_in_form(model: TransformersModel) -> None:
     found = replies(model, *(ask(str(seed), seed=seed, temperature=1.0, max_tokens=200) for seed in range(40)))
     assert {reply.finish for reply in found.values()} == {"stop"}
     assert all(len(json.loads(reply.result, strict=False)["objects"]) <= 4 for reply in found.values())
+    assert all(reply.result.startswith('{"objects": [') for reply in found.values()), "spaced as the examples of prompts are"
 
 
 @pytest.fixture(scope="module")

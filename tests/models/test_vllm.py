@@ -68,6 +68,7 @@ def test_answers_follow_the_schema_and_tell_what_they_cost(model: VllmModel) -> 
     for reply in found.values():
         if reply.finish == "stop":
             assert len(parse_answer(reply.result, ObjectList).objects) <= 4
+            assert reply.result.startswith('{"objects": ['), "spaced as the examples of prompts are"
         assert reply.usage.prompt_tokens > 300 and reply.usage.completion_tokens > 0 and reply.usage.seconds > 0
     assert sum(reply.usage.cached_tokens for reply in found.values()) > 0.5 * sum(r.usage.prompt_tokens for r in found.values())
 

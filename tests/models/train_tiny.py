@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import torch
@@ -35,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from models.tiny import make_tokenizer, sample_text
 from shardmill.core.model_shard import pool_key
 from shardmill.core.planning import NewRun, start_run
+from shardmill.core.prompts import as_json
 from shardmill.core.registry import stage_class
 from shardmill.core.shard_runner import run_shard
 from shardmill.language.existence_questions import listed
@@ -139,7 +139,7 @@ def run_asking(run: RunFolder, stages: list[str], wrap: Callable[[Model], Model]
         run_shard(run, name, 0, models={pool_key("text", run.stage(name).model): tracer} if tracer else {})
         for exchange in [each for several in (tracer.exchanges.values() if tracer else ()) for each in several]:
             task = json.dumps([exchange.sent[0], exchange.sent[-1]])
-            found.setdefault(task, Learned(name, exchange.sent, _compact(json.loads(exchange.raw))))
+            found.setdefault(task, Learned(name, exchange.sent, as_json(json.loads(exchange.raw))))
     return list(found.values())
 
 
@@ -188,11 +188,7 @@ def _mistaken(learned: Learned, place: int) -> Learned:
         return learned
     answer = json.loads(learned.answer)
     wrong = {**answer, "verdict": "vague"} if "verdict" in answer else {**answer, "output": answer["edit"]}
-    return replace(learned, answer=_compact(wrong))
-
-
-def _compact(answer: Any) -> str:
-    return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    return replace(learned, answer=as_json(wrong))
 
 
 def _some(names: list[str], rng: random.Random) -> list[str]:

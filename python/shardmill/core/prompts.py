@@ -17,6 +17,7 @@ templates. A text without a header is the body; without `system`, a system messa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -30,7 +31,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shardmill.models.contract import Sampling
-from shardmill.store.cells import dump_cell
 from shardmill.util.errors import UserError
 from shardmill.util.resources import resource_text
 from shardmill.util.texts import cached
@@ -40,7 +40,16 @@ def _to_json(value: Any) -> str:
     """The filter `tojson`. Jinja's own escapes < and & for HTML, which no language model needs."""
     if isinstance(value, jinja2.Undefined):
         str(value)  # raises UndefinedError, which names the variable
-    return dump_cell(value)
+    return as_json(value)
+
+
+def as_json(value: Any) -> str:
+    """JSON as most texts have it, with a blank behind each comma and colon, for examples and values.
+
+    Without the blanks small models have to go on with tokens that they have rarely seen: SmolLM2-135M, greedy, left the list of
+    objects empty for 22 of 36 prompts, and with them for none.
+    """
+    return json.dumps(value, ensure_ascii=False)
 
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=False, autoescape=False)
@@ -81,7 +90,7 @@ class PromptHeader(BaseModel):
 
 @dataclass(frozen=True)
 class Template:
-    """A parsed template. `digest` covers its whole `text`, `variables` are the names that its body reads."""
+    """A parsed template. `digest` covers its `text` and how examples are written, `variables` are the names that it reads."""
 
     name: str
     header: PromptHeader
@@ -145,7 +154,8 @@ def parse_template(text: str, where: str, *, name: str, task: str = "", system: 
         raise UserError(f"{where}, line {line}: {' '.join(str(error.message).split())}") from error
     except (yaml.YAMLError, jinja2.TemplateError, TypeError, ValueError) as error:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from error
-    return Template(name, header, template, sha256(text.encode()).hexdigest(), prefixes, variables, text)
+    digest = sha256(json.dumps([text, prefixes]).encode()).hexdigest()
+    return Template(name, header, template, digest, prefixes, variables, text)
 
 
 def _split_header(text: str, where: str) -> tuple[str, str]:
@@ -169,7 +179,7 @@ def _prefix(header: PromptHeader, body: jinja2.Template, bundle: list[PromptExam
     messages = [{"role": "system", "content": header.system.strip()}] if header.system.strip() else []
     for example in bundle:
         messages.append({"role": "user", "content": body.render(example.values)})
-        messages.append({"role": "assistant", "content": dump_cell(example.answer)})
+        messages.append({"role": "assistant", "content": as_json(example.answer)})
     return messages
 
 

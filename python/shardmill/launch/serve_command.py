@@ -10,9 +10,11 @@ from typing import Any
 
 from shardmill.core.model_files import load_model_file
 from shardmill.models.settings import read_settings
-from shardmill.models.text.vllm import VllmSettings
+from shardmill.models.text.vllm import CACHE_SIZES, VllmSettings, with_cpu_cache
 from shardmill.util.errors import UserError
 from shardmill.util.resources import resource_names
+
+MEMORY_OPTIONS = tuple("--" + name.replace("_", "-") for name in sorted(CACHE_SIZES))
 
 
 def served_settings(model: str) -> VllmSettings:
@@ -35,6 +37,8 @@ def served_settings(model: str) -> VllmSettings:
 def serve_command(settings: VllmSettings, host: str, port: int, gpus: int, extra: list[str]) -> list[str]:
     """The command that serves a model on `gpus` GPUs (0: on the CPU); `extra` options of vLLM's come last and win."""
     arguments = {"tensor_parallel_size": max(gpus, 1), **settings.engine_args()}
+    if gpus == 0 and not any(option.startswith(MEMORY_OPTIONS) for option in extra):
+        arguments = with_cpu_cache(arguments)
     model = arguments.pop("model")
     arguments.pop("disable_log_stats")  # a server shows its figures at /metrics
     command = [*_vllm(), "serve", str(model), "--host", host, "--port", str(port)]

@@ -41,12 +41,29 @@ NAMES = sorted(path.relative_to(TEMPLATES).with_suffix("").as_posix() for path i
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_set_of_examples_ends_with_an_empty_or_odd_answer(name: str) -> None:
-    """Small models copy the last example."""
+def test_no_example_is_empty_and_the_last_one_of_a_set_is_ordinary(name: str) -> None:
+    """Small models copy the last example, and an empty one wherever it stands."""
     for bundle in load_template(name).header.bundles:
-        last = bundle[-1].answer
-        assert all(value not in ([], "", {}) for value in last.values()), last
-        assert last.get("verdict", "pass") in ("pass", "yes"), last
+        assert all(value not in ([], "", {}) for example in bundle for value in example.answer.values())
+        assert bundle[-1].answer.get("verdict", "pass") in ("pass", "yes"), bundle[-1].answer
+
+
+@pytest.mark.parametrize(
+    ("stage", "asked"),
+    [
+        ("negbench.propose_negatives", {"count": "count"}),
+        ("antidote.parse_captions", {"max_present": "max_present", "absent_count": "absent_count"}),
+        ("anyedit.propose_backgrounds", {"count": "wanted"}),
+    ],
+)
+def test_the_last_example_asks_for_as_many_as_the_stage_does(stage: str, asked: dict[str, str]) -> None:
+    kind = stage_class(*stage.split("."))
+    options = kind.Options()
+    for bundle in load_template(stage.replace(".", "/")).header.bundles:
+        values, answer = bundle[-1].values, bundle[-1].answer
+        assert {name: values[name] for name in asked} == {name: getattr(options, option) for name, option in asked.items()}
+        counted = next(answer[name] for name in ("objects", "absent", "backgrounds") if name in answer)
+        assert len(counted) == values.get("count", values.get("absent_count"))
 
 
 def test_a_seed_picks_one_of_the_bundles() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -221,6 +223,20 @@ def test_the_command_line_has_the_settings_of_the_model_file(monkeypatch: pytest
     assert "--tensor-parallel-size 4" in text and "--max-model-len 4096" in text and "--enable-prefix-caching" in text
     assert '--structured-outputs-config {"backend": "guidance"' in text
     assert command[-2:] == ["--max-num-seqs", "64"]
+
+
+def test_a_server_on_a_cpu_gets_a_cache_that_fits_unless_its_size_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shardmill.launch.serve_command._vllm", lambda: ["vllm"])
+    free = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=6 << 30))
+    monkeypatch.setitem(sys.modules, "psutil", free)  # comes with vLLM
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+
+    def cache(gpus: int, *extra: str) -> str | None:
+        command = serve_command(served_settings("/models/own"), "0.0.0.0", 8000, gpus, [*extra])
+        return dict(itertools.pairwise(command)).get("--kv-cache-memory-bytes")
+
+    assert cache(0) == str(3 << 30)
+    assert cache(0, "--gpu-memory-utilization=0.2") is cache(1) is None
 
 
 def test_a_model_that_vllm_cannot_serve_is_refused() -> None:

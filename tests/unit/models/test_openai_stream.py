@@ -104,3 +104,9 @@ def test_the_form_of_an_answer_is_made_once_for_a_schema_and_never_mistaken_for_
         schema = {"type": "object", "properties": {f"p{number}": {"type": "string"}}, "required": [f"p{number}"]}
         sent = formats.of("json_schema", schema)["response_format"]["json_schema"]["schema"]
         assert list(sent["properties"]) == [f"p{number}"]
+
+
+def test_only_servers_known_to_be_vllms_are_told_how_answers_are_spaced() -> None:
+    schema: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    sent = [ResponseFormats(of_vllm=known).of("json_schema", schema)["response_format"] for known in (True, False)]
+    assert ["x-guidance" in each["json_schema"]["schema"] for each in sent] == [True, False]

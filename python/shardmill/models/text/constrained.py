@@ -13,7 +13,7 @@ import torch
 from llguidance import LLMatcher
 from transformers import LogitsProcessor
 
-from shardmill.models.text.schemas import choices_of, closed_schema
+from shardmill.models.text.schemas import choices_of, closed_schema, guided
 
 
 class Grammars:
@@ -34,8 +34,8 @@ class Grammars:
     def _compile(self, schema: Mapping[str, Any]) -> str:
         if words := choices_of(schema):
             grammar = LLMatcher.grammar_from_regex("|".join(re.escape(word) for word in words))
-        else:  # with flexible white space a small model fills the answer with blanks
-            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults={"whitespace_flexible": False})
+        else:
+            grammar = LLMatcher.grammar_from_json_schema(json.dumps(guided(schema)))
         problem = LLMatcher.validate_grammar(grammar, self._tokenizer)
         if problem:
             raise ValueError(problem)

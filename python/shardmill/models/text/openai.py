@@ -127,7 +127,7 @@ class OpenAIModel(SettingsModel):
         self._pool = EndpointPool(wanted.model, wanted.base_urls, folder, self._key, mode, wanted.wait_minutes, self._session)
         self._requests, self._tokens = RateLimit(wanted.requests_per_minute), RateLimit(wanted.tokens_per_minute)
         self._room = asyncio.Semaphore(wanted.max_in_flight)
-        self._formats = ResponseFormats()
+        self._formats = ResponseFormats(of_vllm=wanted.servers is not None)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
         """See `models.contract.Model`. All streams together have `max_in_flight` requests in flight."""

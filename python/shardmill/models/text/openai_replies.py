@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from shardmill.models.contract import Reply, Usage
 from shardmill.models.text.openai_errors import FILTERED, claimed_status
-from shardmill.models.text.schemas import closed_schema
+from shardmill.models.text.schemas import closed_schema, guided
 from shardmill.util.signals import stop_requested
 
 SchemaMode = Literal["json_schema", "json_object", "none"]
@@ -52,13 +52,14 @@ Received = TypeVar("Received")
 
 
 class ResponseFormats:
-    """The part of a request that asks for the form of its answer.
+    """The part of a request that asks for the form of its answer; of vLLM's own servers also for its blanks.
 
     Schemas are recognised by identity: a stage has few of them and keeps them, and a lookup by content would cost as much as
     making the format anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, of_vllm: bool = False) -> None:
+        self._of_vllm = of_vllm
         self._made: dict[tuple[SchemaMode, int], tuple[Mapping[str, Any], dict[str, Any]]] = {}
 
     def of(self, mode: SchemaMode, schema: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class ResponseFormats:
             if len(self._made) >= MAX_FORMATS:
                 self._made.clear()
             # The schema is kept as well: as long as it lives, no other object can have its id.
-            self._made[key] = schema, {"response_format": _response_format(mode, schema)}
+            self._made[key] = schema, {"response_format": _response_format(mode, guided(schema) if self._of_vllm else schema)}
         return self._made[key][1]
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from shardmill.models.contract import Sampling, TextRequest
 
+GUIDANCE = {"whitespace_flexible": False, "key_separator": ": ", "item_separator": ", "}
+"""How llguidance spaces an answer: as the examples of prompts are. Left free, a small model may fill its answer with blanks."""
+
 
 def choices_of(schema: Mapping[str, Any]) -> list[str]:
     """The words of a schema that is a choice between words; empty for any other schema."""
@@ -38,6 +41,11 @@ def closed_schema(schema: Any) -> Any:
         if closed[name] is None:
             return None
     return {**closed, "additionalProperties": False} if isinstance(fields, Mapping) else closed
+
+
+def guided(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema with a note for llguidance on how answers are spaced."""
+    return {**schema, "x-guidance": GUIDANCE}
 
 
 class ProbePrompt:

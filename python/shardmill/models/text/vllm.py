@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import queue
 import time
@@ -28,7 +27,7 @@ from shardmill.models.failures import (
     startup_remedy,
 )
 from shardmill.models.settings import RemoteCodeSettings, SettingsModel, read_settings, require_model
-from shardmill.models.text.schemas import choices_of, closed_schema, make_probe
+from shardmill.models.text.schemas import choices_of, closed_schema, guided, make_probe
 from shardmill.models.text.settings import TextSettings
 from shardmill.models.text.vllm_loop import EngineLoop, EngineRejection, EngineRequest
 from shardmill.models.text.vllm_plugin import PARENT
@@ -40,7 +39,8 @@ log = logging.getLogger("shardmill")
 
 CACHE_SIZES = {"gpu_memory_utilization", "kv_cache_memory_bytes"}
 """Engine arguments that say how much memory to use."""
-FREE_SHARE = 0.8
+CPU_CACHE_BYTES, CPU_CACHE_SHARE = 8 << 30, 0.5
+"""On a CPU a cache has at most so many bytes, and at most so much of what is free: vLLM would take 90 % of the whole memory."""
 
 
 class VllmSettings(RemoteCodeSettings, TextSettings):
@@ -85,7 +85,7 @@ class VllmSettings(RemoteCodeSettings, TextSettings):
         if self.structured != "none":
             given["structured_outputs_config"] = {
                 "backend": self.structured,
-                "disable_any_whitespace": self.structured != "outlines",
+                "disable_any_whitespace": self.structured == "guidance",  # which is told in the schema where blanks belong
             }
         return {"seed": 0, "enable_prefix_caching": True, "disable_log_stats": True, **given, **self.engine}
 
@@ -201,7 +201,8 @@ class VllmModel(SettingsModel):
             return None
         if choices := choices_of(schema):
             return StructuredOutputsParams(choice=choices)
-        text = json.dumps(closed_schema(schema) or schema)  # an open schema lets a model add fields without end
+        closed = closed_schema(schema) or schema  # an open schema lets a model add fields without end
+        text = json.dumps(guided(closed) if self.settings.structured == "guidance" else closed)
         if text not in self._schemas:
             self._schemas[text] = _schema_problem(text)
         if self._schemas[text]:
@@ -253,17 +254,19 @@ def _build(arguments: dict[str, Any]) -> Any:
     from vllm.v1.engine.llm_engine import LLMEngine
 
     gpus = 0 if current_platform.is_cpu() else current_platform.device_count()
-    if current_platform.is_cpu() and not CACHE_SIZES & arguments.keys() and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        arguments = {**arguments, "gpu_memory_utilization": _free_share()}
+    if current_platform.is_cpu():
+        arguments = with_cpu_cache(arguments)
     return LLMEngine.from_engine_args(EngineArgs(**{"tensor_parallel_size": max(gpus, 1), **arguments}))
 
 
-def _free_share() -> float:
-    """The share of the machine's memory that an engine on a CPU is given: what is free, less some for the rest of the worker."""
+def with_cpu_cache(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Engine arguments for a CPU: with a size of the cache that fits what is free, unless one is given."""
     import psutil
 
-    memory = psutil.virtual_memory()
-    return max(0.01, math.floor(100 * FREE_SHARE * memory.available / memory.total) / 100)
+    if CACHE_SIZES & arguments.keys() or os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        return arguments
+    free = int(CPU_CACHE_SHARE * psutil.virtual_memory().available)
+    return {**arguments, "kv_cache_memory_bytes": min(CPU_CACHE_BYTES, free)}
 
 
 def _startup_error(model: str, error: Exception, logged: int) -> Exception:
