@@ -141,7 +141,7 @@ def _key(row: Row) -> Key:
 def _webdataset(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
     """Members are plain files with plain names, and each sample has its picture, its text and its row."""
     found = set()
-    for name in done.record["files"]:
+    for name in (name for name in done.record["files"] if name.endswith(".tar")):
         with tarfile.open(done.path / name, "r:") as tar:
             members = {member.name: tar.extractfile(member).read() for member in tar if member.isreg()}  # type: ignore[union-attr]
             assert len(members) == len(tar.getmembers()), "two members of a name, or one that is no file"
@@ -151,11 +151,18 @@ def _webdataset(done: Exported, table: ExportTable, options: ExportOptions, rows
                 sample = json.loads(data)
                 row = rows[_key(sample)]
                 own = set() if table.texts is None else {"text" if options.every_text else "texts"}
-                assert all(sample[column] == value for column, value in row.items() if column not in own), (sample, row)
+                assert all(_same(sample[column], value) for column, value in row.items() if column not in own), (sample, row)
                 stem = member.removesuffix(".json")
                 assert any(other.startswith(f"{stem}.") and not other.endswith((".json", ".txt")) for other in members)
                 found.add(_key(sample))
     assert found | left == rows.keys() and not found & left
+
+
+def _same(found: Any, value: Any) -> bool:
+    """Whether a field of a sample is a value: lists and dictionaries are JSON text, and a missing text is empty."""
+    if isinstance(value, (list, dict)):
+        return bool(json.loads(found) == value)
+    return found == value or (value is None and found == "")
 
 
 def _parquet(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
@@ -223,7 +230,7 @@ def _multi_text(done: Exported, table: ExportTable, options: ExportOptions, rows
 
 def _conversations(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
     """One image token in each conversation, at its beginning; no row twice and none lost."""
-    (name,) = done.record["files"]
+    name = f"{table.name}.json"
     found = set()
     for talk in json.loads((done.path / name).read_bytes()):
         row_id, _, sub_id = talk["id"].partition("-")
@@ -235,12 +242,21 @@ def _conversations(done: Exported, table: ExportTable, options: ExportOptions, r
 
 
 def _pairs(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
-    (name,) = done.record["files"]
-    data = (done.path / name).read_bytes()
-    found = json.loads(data) if name.endswith(".json") else [json.loads(line) for line in data.split(b"\n")[:-1]]
+    name = f"{table.name}.{options.form}.jsonl"
+    found = [json.loads(line) for line in (done.path / name).read_bytes().split(b"\n")[:-1]]
     assert len(found) + len(left) == len(rows)
     for pair in found:
-        _at(done, pair["image"] if "image" in pair else pair["images"][0], options)
+        _at(done, pair["images"][0], options)
+
+
+def _messages(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
+    """One image in each conversation, at its beginning; no row lost."""
+    talks = [json.loads(line) for line in (done.path / f"{table.name}.jsonl").read_bytes().split(b"\n")[:-1]]
+    assert len(talks) + len(left) == len(rows)
+    for talk in talks:
+        images = [part["path"] for message in talk["messages"] for part in message["content"] if part["type"] == "image"]
+        assert [talk["messages"][0]["content"][0]["path"]] == images
+        _at(done, images[0], options)
 
 
 def _boxes(done: Exported, table: ExportTable, options: ExportOptions, rows: dict[Key, Row], left: set[Key]) -> None:
@@ -271,7 +287,7 @@ def _plain(done: Exported, table: ExportTable, options: ExportOptions, rows: dic
 
 READ = {
     "csv": _lines, "tsv": _lines, "jsonl": _multi_text, "webdataset": _webdataset, "table": _plain, "parquet": _parquet,
-    "hf": _hf, "llava": _conversations, "dpo": _pairs, "coco": _boxes,
+    "hf": _hf, "llava": _conversations, "axolotl": _messages, "dpo": _pairs, "coco": _boxes,
 }  # fmt: skip
 _OPTIONS = st.builds(
     ExportOptions,
@@ -279,7 +295,7 @@ _OPTIONS = st.builds(
     max_size=st.sampled_from([10_000, 10**9]),
     missing=st.sampled_from(["drop", "pad"]),
     every_text=st.booleans(),
-    form=st.sampled_from(["trl", "swift", "llava"]),
+    form=st.sampled_from(["trl", "swift", "llamafactory"]),
 )
 _FORMAT = st.sampled_from(list(BUILT_IN))
 

@@ -14,10 +14,9 @@ from PIL import Image
 from models.test_vision_pipelines import MIDDLE, captioner, detector, do
 from models.tiny_diffusion import build_sd3
 from models.train_tiny import CAPTIONS, DATA_ANTIDOTE, write_captions
-from shardmill.antidote.build import build
+from shardmill.antidote.build import PAIR_FORMS, build
 from shardmill.antidote.hints import KINDS, queries_of
 from shardmill.core.planning import NewRun, start_run
-from shardmill.export.preference_forms import FORMS
 from shardmill.store.cells import decode
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.resources import resource_text
@@ -147,12 +146,12 @@ def test_every_query_is_about_its_own_picture_and_what_was_verified_of_it(run: R
 
 
 def test_every_file_is_built(run: RunFolder) -> None:
-    named = [f"queries/{kind}_list.jsonl" for kind in KINDS] + [f"preferences.{form}.jsonl" for form in FORMS]
+    named = [f"queries/{kind}_list.jsonl" for kind in KINDS] + [f"preferences.{form}.jsonl" for form in PAIR_FORMS]
     wanted = {*named, "queries/near_duplicates.jsonl", "antidote.jsonl", "dataset.json"}
     made = {path.relative_to(run.path / "datasets").as_posix() for path in (run.path / "datasets").rglob("*.json*")}
     assert made | {"queries/near_duplicates.jsonl"} == wanted  # which is there only if it has lines
     assert len(lines(run, "antidote.jsonl")) == len(rows(run, "ask_descriptions"))
-    assert {len(lines(run, f"preferences.{form}.jsonl")) for form in FORMS} <= {len(rows(run, "pair_preferences"))}
+    assert {len(lines(run, f"preferences.{form}.jsonl")) for form in PAIR_FORMS} <= {len(rows(run, "pair_preferences"))}
 
 
 def test_a_run_that_was_stopped_and_gone_on_with_asks_the_same(run: RunFolder, tmp_path: Path, settings: list[str]) -> None:

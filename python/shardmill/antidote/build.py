@@ -26,6 +26,8 @@ from shardmill.util.errors import UserError
 
 QUERIES, PAIRS = "ask_descriptions", "pair_preferences"
 CARD, TABLE, DUPLICATES = "dataset.json", "antidote.jsonl", "queries/near_duplicates.jsonl"
+PAIR_FORMS = ("swift", "trl")
+"""The forms of preference pairs that need no other file beside them; `shardmill export` has more."""
 LIKENESS, NEIGHBOURS = 0.8, 3
 """A question is a near duplicate if NEIGHBOURS earlier ones have a cosine of at least LIKENESS with it."""
 
@@ -54,7 +56,7 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     shards, missing = choose_shards(run, stages, allow_missing)
     out = out or run.path / "datasets"
     names = [*(f"queries/{kind}_list.jsonl" for kind in KINDS), DUPLICATES, TABLE, CARD]
-    names += [f"preferences.{form}.jsonl" for form in FORMS] if PAIRS in stages else []
+    names += [f"preferences.{form}.jsonl" for form in PAIR_FORMS] if PAIRS in stages else []
     paths = {name: out / name for name in names}
     if missing:
         paths = {name: partial_name(path, len(shards), run.num_shards) for name, path in paths.items()}
@@ -75,8 +77,8 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
         for row in run.rows(PAIRS, shards) if PAIRS in stages else ():
             if (row["row_id"], row["query_kind"], row["query_object"], row["query"]) not in duplicates:
                 pair = pair_of(row, str(absolute_path(run, GENERATED_IMAGE, row[GENERATED_IMAGE])))
-                for form, write in FORMS.items():
-                    sink.put(f"preferences.{form}.jsonl", write(pair))
+                for form in PAIR_FORMS:
+                    sink.put(f"preferences.{form}.jsonl", FORMS[form](pair))
     files = settle_json_lines({path: sink.counts[name] for name, path in paths.items()}, {paths[TABLE]: run.kinds(QUERIES)})
     write_card(run, card, shards, missing, files, {"questions": dict(sorted(verdicts.items()))})
     notes = [f"questions: {', '.join(f'{name} {count:,}' for name, count in sorted(verdicts.items()))}"]

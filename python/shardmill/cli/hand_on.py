@@ -62,7 +62,7 @@ def build(folder: Path, out: Path | None, allow_missing: bool, likeness: str | N
 )
 @click.option("--every-text", is_flag=True, help="webdataset: one sample per text, rather than only the first text of an image")
 @click.option(
-    "--form", type=click.Choice(["trl", "swift", "llava"]), default="trl", show_default=True, help="dpo: for which trainer"
+    "--form", type=click.Choice(["trl", "swift", "llamafactory"]), default="trl", show_default=True, help="dpo: for which trainer"
 )
 @click.option("--allow-missing", is_flag=True, help="use the shards that are finished; the folder's name and record say so")
 @code_option
@@ -85,14 +85,15 @@ def export(
     csv, tsv     open_clip: filepath and title, one line per text
     jsonl        Holistic-CLIP: a fixed number of texts per image, and a header
     webdataset   tar shards with the images; resumes after the last finished tar
-    llava        conversations
+    llava        conversations, for LLaVA, LLaMA-Factory and ms-swift
+    axolotl      conversations, for axolotl
     dpo          preference pairs
     dpo-parquet  preference pairs for TRL, with the images inside
     coco         bounding boxes
     coco-captions  captions, for pycocotools
     mds          shards with the images, for mosaicml-streaming
 
-    The first three fit every pipeline. Beside the files, export.json records row counts, digests, and what was left out.
+    The first three fit every pipeline; without --format, those that a pipeline has of its own are listed too. Beside the files, export.json records row counts, digests, and what was left out.
     """
     from shardmill.export.formats import describe_tables
     from shardmill.export.make import export as make_export
@@ -104,10 +105,10 @@ def export(
 
     run = RunFolder(folder)
     if format is None:
-        echo(describe_tables(export_tables(run)))
+        echo(describe_tables(run, export_tables(run)))
         print_next("export", folder, "--format", "parquet")
         return
-    refuse_unused_options(format)
+    refuse_unused_options(run, format)
     check_rows(run)
     progress, rows = step_progress("exporting"), run.plan.input.rows
     done = make_export(
@@ -122,6 +123,8 @@ def export(
     )
     for name, file in done.record["files"].items():
         echo(f"{done.path / name}" + (f": {count_of(file['rows'], 'row')}" if file["rows"] is not None else ""))
+    if "image_root" in done.record:
+        echo(f"paths of images start from {done.path}: start the trainer there, or name it as its image folder")
     for table, shards in done.record["shards"].items():
         if shards["missing"]:
             print_warning(f"{table}: {count_of(len(shards['missing']), 'unfinished shard')} left out")
@@ -131,13 +134,14 @@ def export(
         echo(f"nothing to do: it is exported already; to export it again, remove {done.path}")
 
 
-def refuse_unused_options(format: str) -> None:
+def refuse_unused_options(run: Any, format: str) -> None:
     """Raise UserError for an option on the command line that a format does not use."""
     from shardmill.export.formats import find_format
 
+    made_as = find_format(format, run)
     source_of = click.get_current_context().get_parameter_source
     for name in ("images", "max_size", "texts", "missing", "every_text", "form"):
-        if source_of(name) is ParameterSource.COMMANDLINE and name not in find_format(format).options:
+        if source_of(name) is ParameterSource.COMMANDLINE and name not in made_as.options:
             option = f"--{name.replace('_', '-')}"
             raise UserError(f"--format {format} does not use {option}; leave it out")
 

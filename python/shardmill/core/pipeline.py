@@ -34,6 +34,7 @@ class Pipeline:
         datasets: `build(run, out, *, allow_missing, ...) -> BuildResult` writes the datasets of a finished run. Default: the last
             stage as CSV, JSONL and Parquet.
         exports: `(run) -> list[ExportTable]`: the tables that `shardmill export` offers. Default: the last stage.
+        formats: `{name: ExportFormat}`: formats of an export that only this pipeline's tables fit. Default: none.
         quality: `(finished, seed) -> PipelineQuality`: what the report measures and which rules it checks. Default: lengths,
             duplicates, frequent values and samples of every column.
         audit: `(run) -> list[AuditOutput]`: what people check by hand. Default: every column that the last stage adds.
@@ -52,6 +53,7 @@ class Pipeline:
     stages: Sequence[type[Stage] | str]
     datasets: Lazy = None
     exports: Lazy = None
+    formats: Lazy = None
     quality: Lazy = None
     audit: Lazy = None
     compare: Lazy = None

@@ -1,13 +1,13 @@
-"""Preference pairs: rows for TRL, ms-swift or LLaVA-like trainers."""
+"""Preference pairs: rows for TRL, ms-swift or LLaMA-Factory."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 
+from shardmill.export.dataset_info import write_dataset_info
 from shardmill.export.folder import ExportFolder
 from shardmill.export.image_paths import IMAGE_PATH, with_image_paths
-from shardmill.export.json_array import JsonArray
 from shardmill.export.llava import without_image_token
 from shardmill.export.options import ExportOptions
 from shardmill.export.preference_forms import FORMS, PreferencePair
@@ -16,25 +16,21 @@ from shardmill.util.atomic import replacing
 
 
 def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> None:
-    """`pairs.FORM.jsonl`, or `pairs.llava.json` as one array. Pairs of questions that are near duplicates are left out."""
+    """`pairs.FORM.jsonl`. Pairs of questions that are near duplicates are left out."""
     assert source.table.pair is not None
-    as_array = options.form == "llava"
-    name = f"{source.table.name}.{options.form}.{'json' if as_array else 'jsonl'}"
+    name = f"{source.table.name}.{options.form}.jsonl"
     form = FORMS[options.form]
     rows = 0
     with replacing(folder.path / name) as file:
-        array = JsonArray(file)
         for frame in with_image_paths(source, folder, options):
             for row in decode_rows(frame, source.kinds):
                 line = form(without_tokens(source.table.pair(row, row[IMAGE_PATH])))
-                if as_array:
-                    array.add(line)
-                else:
-                    file.write((json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
+                file.write((json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
                 rows += 1
-        if as_array:
-            array.end()
     folder.files[name] = {"rows": rows}
+    if options.form == "llamafactory":
+        columns = {"messages": "conversations", **{name: name for name in ("chosen", "rejected", "images")}}
+        write_dataset_info(folder, source.table.name, name, columns, ranking=True)
 
 
 def without_tokens(pair: PreferencePair) -> PreferencePair:

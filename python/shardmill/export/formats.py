@@ -1,4 +1,6 @@
-"""The formats of an export. Another package adds one as an `ExportFormat` in the entry-point group `shardmill.exports`."""
+"""The formats of an export. A pipeline has some of its own (`Pipeline.formats`); another package adds one as an `ExportFormat` in
+the entry-point group `shardmill.exports`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from shardmill.core.registry import pipeline_of, resolve
 from shardmill.export.tables import ExportTable, export_tables
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError, did_you_mean
@@ -42,6 +45,10 @@ def _has_texts(table: ExportTable) -> bool:
     return bool(table.image_column) and table.texts is not None
 
 
+def _has_answers(table: ExportTable) -> bool:
+    return bool(table.image_column) and table.conversation is not None
+
+
 def _any_table(table: ExportTable) -> bool:
     return True
 
@@ -69,9 +76,9 @@ BUILT_IN: dict[str, ExportFormat] = {
         "a folder for datasets.load_dataset", "any table", _any_table,
         _writer("hf:write"), ("images", "max_size"), holds_several=True, copies_images=True,
     ),
-    "llava": ExportFormat(
-        "conversations", "questions with answers", lambda table: bool(table.image_column and table.conversation),
-        _writer("llava:write"), ("images",),
+    "llava": ExportFormat("conversations", "questions with answers", _has_answers, _writer("llava:write"), ("images",)),
+    "axolotl": ExportFormat(
+        "conversations for axolotl", "questions with answers", _has_answers, _writer("axolotl:write"), ("images",)
     ),
     "dpo": ExportFormat(
         "preference pairs", "preference pairs", lambda table: bool(table.image_column and table.pair),
@@ -92,10 +99,16 @@ BUILT_IN: dict[str, ExportFormat] = {
 }  # fmt: skip
 
 
+def export_formats(run: RunFolder) -> dict[str, ExportFormat]:
+    """All formats by name: those of Shardmill, of the run's pipeline, and of other installed packages."""
+    known = {**BUILT_IN, **(resolve(pipeline_of(run).formats) or {})}
+    return {**known, **{name: format for name, format in installed_formats().items() if name not in known}}
+
+
 @cache
-def export_formats() -> dict[str, ExportFormat]:
-    """All formats by name, those of other installed packages after those of Shardmill."""
-    return {**BUILT_IN, **{entry.name: _load(entry) for entry in entry_points(group=GROUP) if entry.name not in BUILT_IN}}
+def installed_formats() -> dict[str, ExportFormat]:
+    """The formats of other installed packages."""
+    return {entry.name: _load(entry) for entry in entry_points(group=GROUP)}
 
 
 def _load(entry: Any) -> ExportFormat:
@@ -108,9 +121,9 @@ def _load(entry: Any) -> ExportFormat:
     return found
 
 
-def find_format(name: str) -> ExportFormat:
+def find_format(name: str, run: RunFolder) -> ExportFormat:
     """The format of a name. Raises UserError with a hint if there is none."""
-    formats = export_formats()
+    formats = export_formats(run)
     if name not in formats:
         raise UserError(f"there is no format {name!r}; {did_you_mean(name, formats)}")
     return formats[name]
@@ -118,9 +131,9 @@ def find_format(name: str) -> ExportFormat:
 
 def choose_tables(run: RunFolder, format: str, what: Sequence[str] = ()) -> list[ExportTable]:
     """The tables of these names, or the first that the format fits. Raises UserError that lists the tables of the run."""
-    found = find_format(format)
+    found = find_format(format, run)
     tables = {table.name: table for table in export_tables(run)}
-    known = describe_tables(tables.values())
+    known = describe_tables(run, tables.values())
     for name in what:
         if name not in tables:
             raise UserError(f"the {run.plan.pipeline} run {run.path} has no table {name!r} to export; {known}")
@@ -132,9 +145,9 @@ def choose_tables(run: RunFolder, format: str, what: Sequence[str] = ()) -> list
     return chosen
 
 
-def describe_tables(tables: Iterable[ExportTable]) -> str:
+def describe_tables(run: RunFolder, tables: Iterable[ExportTable]) -> str:
     """The tables and the formats of each: `it has captions (csv, tsv); questions (llava)`."""
-    formats = export_formats()
+    formats = export_formats(run)
     return "it has " + "; ".join(
         f"{table.name} ({', '.join(name for name, format in formats.items() if format.fits(table))})" for table in tables
     )

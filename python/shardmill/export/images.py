@@ -27,6 +27,8 @@ SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "g
 THREADS, MAX_WAITING = 8, 32
 """Threads that read images, and how many images may wait in memory."""
 ROWS_PER_FOLDER = 10_000
+IMAGES = "images"
+"""The folder of copied images in an export."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -91,7 +93,7 @@ def copied_path(row_id: int, suffix: str) -> str:
     >>> copied_path(12_345, "jpg")
     'images/00001/000000012345.jpg'
     """
-    return f"images/{row_id // ROWS_PER_FOLDER:05d}/{row_id:012d}.{suffix}"
+    return f"{IMAGES}/{row_id // ROWS_PER_FOLDER:05d}/{row_id:012d}.{suffix}"
 
 
 def copy_image(image: ExportImage, row_id: int, folder: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from shardmill.core.registry import resolve
 from shardmill.export.folder import LEFT_OUT, ExportFolder, identity_of
 from shardmill.export.formats import ExportFormat, choose_tables, find_format
+from shardmill.export.images import IMAGES
 from shardmill.export.options import ExportOptions, Images
 from shardmill.export.rows import TableRows, open_rows
 from shardmill.store.run_folder import RunFolder
@@ -60,7 +61,7 @@ def export(
     Raises:
         UserError: Shards are unfinished, or the run does not have what is asked for, or the format cannot hold it.
     """
-    made_as = find_format(format)
+    made_as = find_format(format, run)
     tables = choose_tables(run, format, what)
     if len(tables) > 1 and not made_as.holds_several:
         raise UserError(f"{format} holds one table; export them one by one, or as hf")
@@ -87,6 +88,8 @@ def _write(made_as: ExportFormat, sources: Sequence[TableRows], folder: ExportFo
     try:
         resolve(made_as.write)(sources if made_as.holds_several else sources[0], folder, options)
         refuse_if_changed(sources[0].run)
+        if (folder.path / IMAGES).is_dir():
+            folder.facts["image_root"] = "."
         return folder.finish()
     finally:
         folder.left_out.close()

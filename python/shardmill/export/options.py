@@ -32,7 +32,7 @@ class ExportOptions:
     texts: int | None = None
     missing: Literal["drop", "pad"] = "drop"
     every_text: bool = False
-    form: Literal["trl", "swift", "llava"] = "trl"
+    form: Literal["trl", "swift", "llamafactory"] = "trl"
 
     def named(self, *names: str) -> dict[str, Any]:
         """The values of the options of these names."""

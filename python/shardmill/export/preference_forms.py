@@ -1,4 +1,4 @@
-"""Preference pairs as rows for TRL, ms-swift and LLaVA-like trainers."""
+"""Preference pairs as rows for TRL, ms-swift and LLaMA-Factory."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def _assistant_message(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"type": "text", "text": text}]}
 
 
-def llava_row(pair: PreferencePair) -> dict[str, Any]:
-    """LLaVA's conversation with a second, rejected answer."""
-    question = {"from": "human", "value": f"<image>\n{pair.question}"}
+def llamafactory_row(pair: PreferencePair) -> dict[str, Any]:
+    """LLaMA-Factory's ranking row in its ShareGPT format."""
     return {
         "id": pair.id,
-        "image": pair.image,
-        "conversations": [question, {"from": "gpt", "value": pair.preferred}],
-        "rejected_conversations": [question, {"from": "gpt", "value": pair.rejected}],
+        "conversations": [{"from": "human", "value": f"<image>\n{pair.question}"}],
+        "chosen": {"from": "gpt", "value": pair.preferred},
+        "rejected": {"from": "gpt", "value": pair.rejected},
+        "images": [pair.image],
     }
 
 
 FORMS: Mapping[str, Callable[[PreferencePair], dict[str, Any]]] = MappingProxyType(
-    {"swift": swift_row, "trl": trl_row, "llava": llava_row}
+    {"swift": swift_row, "trl": trl_row, "llamafactory": llamafactory_row}
 )
 """The forms by the name of `--form`."""

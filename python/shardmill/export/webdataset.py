@@ -38,7 +38,7 @@ Position = tuple[int, int]
 def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> None:
     """`WHAT-000000.tar` and so on, none larger than `max_size` unless one image is, `sizes.json`, and a card."""
     start = resume(folder)
-    suffix = folder.progress[0]["suffix"] if start else None
+    suffix = folder.progress[0].get("suffix") if start else None
     tar: TarShard | None = None
     try:
         for position, row, image in read_samples(source, folder, start, "text" if options.every_text else "texts"):

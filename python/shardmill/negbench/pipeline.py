@@ -13,6 +13,7 @@ PIPELINE = Pipeline(
     ),
     datasets="shardmill.negbench.build:build",
     exports="shardmill.negbench.exports:export_tables",
+    formats="shardmill.negbench.evaluation_export:FORMATS",
     quality="shardmill.negbench.quality:NegbenchQuality",
     audit="shardmill.negbench.audit:audit_outputs",
     compare="shardmill.negbench.compare:MEASURES",

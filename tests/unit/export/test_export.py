@@ -28,17 +28,17 @@ from shardmill.util.errors import UserError
 EXPECTED = {
     "negbench": {
         "captions": "csv tsv jsonl webdataset table parquet hf coco",
-        "questions": "webdataset table parquet hf llava coco",
+        "questions": "webdataset table parquet hf llava axolotl coco",
         "full": "csv tsv webdataset table parquet hf coco",
     },
     "antidote": {
-        "pairs": "webdataset table parquet hf llava dpo",
+        "pairs": "webdataset table parquet hf llava axolotl dpo",
         "pictures": "csv tsv webdataset table parquet hf coco",
         "queries": "webdataset table parquet hf coco",
     },
     "recaption": {
-        "texts": "csv tsv jsonl webdataset table parquet hf llava",
-        "captions": "csv tsv webdataset table parquet hf llava",
+        "texts": "csv tsv jsonl webdataset table parquet hf llava axolotl",
+        "captions": "csv tsv webdataset table parquet hf llava axolotl",
     },
     "anyedit": {
         "instructions": "webdataset table parquet hf",

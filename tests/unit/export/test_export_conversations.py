@@ -92,17 +92,15 @@ def test_trl_rows_are_conversational_preferences_that_datasets_reads(tmp_path: P
     assert data.num_rows == parts(antidote(), "pair_preferences").height
 
 
-def test_swift_and_llava_pairs_say_the_same(tmp_path: Path) -> None:
+def test_swift_and_llamafactory_pairs_say_the_same(tmp_path: Path) -> None:
     swift = json_lines(export(antidote(), "dpo", tmp_path / "swift", form="swift").path / "pairs.swift.jsonl")
-    folder = export(antidote(), "dpo", tmp_path / "llava", form="llava").path
-    llava = json.loads((folder / "pairs.llava.json").read_text(encoding="utf-8"))
-    assert len(swift) == len(llava) > 10
-    for one, other in zip(swift, llava, strict=True):
-        check_llava(other, folder)
+    ranked = json_lines(export(antidote(), "dpo", tmp_path / "ranked", form="llamafactory").path / "pairs.llamafactory.jsonl")
+    assert len(swift) == len(ranked) > 10
+    for one, other in zip(swift, ranked, strict=True):
         assert one["query"] == other["conversations"][0]["value"]
-        assert one["response"] == other["conversations"][1]["value"]
-        assert one["rejected_response"] == other["rejected_conversations"][1]["value"]
-        assert one["images"] == [other["image"]] and Path(other["image"]).is_file()
+        assert one["response"] == other["chosen"]["value"]
+        assert one["rejected_response"] == other["rejected"]["value"]
+        assert one["images"] == other["images"] and Path(other["images"][0]).is_file()
 
 
 def test_pairs_are_those_of_the_build_without_near_duplicates(tmp_path: Path) -> None:

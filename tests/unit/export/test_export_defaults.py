@@ -16,7 +16,7 @@ from shardmill.core.planning import NewRun, start_run
 from shardmill.core.stage import RowStage
 from shardmill.core.user_code import allow_object
 from shardmill.export import formats
-from shardmill.export.formats import BUILT_IN, ExportFormat, export_formats
+from shardmill.export.formats import BUILT_IN, ExportFormat, installed_formats
 from shardmill.export.tables import export_tables
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
@@ -106,10 +106,10 @@ def test_a_format_of_another_package_is_found_and_one_that_is_none_is_named(
 
     run = own_run(tmp_path, SplitWords)
     monkeypatch.setattr(formats, "entry_points", lambda group: [Entry()])
-    export_formats.cache_clear()
+    installed_formats.cache_clear()
     assert (export(run, "count", tmp_path / "out").path / "n.txt").read_text() == "8"
     monkeypatch.setattr(formats, "entry_points", lambda group: [Broken()])
-    export_formats.cache_clear()
+    installed_formats.cache_clear()
     with pytest.raises(UserError, match=r"count \(other:COUNT\) is a int, not an ExportFormat"):
         export(run, "count", tmp_path / "again")
-    export_formats.cache_clear()
+    installed_formats.cache_clear()
