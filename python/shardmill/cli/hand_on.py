@@ -93,7 +93,8 @@ def export(
     coco-captions  captions, for pycocotools
     mds          shards with the images, for mosaicml-streaming
 
-    The first three fit every pipeline; without --format, those that a pipeline has of its own are listed too. Beside the files, export.json records row counts, digests, and what was left out.
+    The first three fit every pipeline; without --format, those that a pipeline has of its own are listed too.
+    Beside the files, export.json records row counts, digests, and what was left out.
     """
     from shardmill.export.formats import describe_tables
     from shardmill.export.make import export as make_export

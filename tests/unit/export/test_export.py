@@ -177,7 +177,7 @@ def test_what_cannot_be_is_told_in_one_line(arguments: list[str], told: str, tmp
 
 def test_without_a_format_the_command_says_what_there_is() -> None:
     result = CliRunner().invoke(cli, ["export", str(antidote().path)])
-    assert result.output.startswith("it has pairs (webdataset, table, parquet, hf, llava, dpo); pictures (csv,")
+    assert result.output.startswith("it has pairs (webdataset, table, parquet, hf, llava, axolotl, dpo); pictures (csv,")
 
 
 def test_the_command_prints_files_with_rows_and_doing_it_again_does_nothing(run: RunFolder) -> None:
