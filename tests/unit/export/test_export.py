@@ -27,24 +27,24 @@ from shardmill.util.errors import UserError
 
 EXPECTED = {
     "negbench": {
-        "captions": "csv tsv jsonl webdataset table parquet hf coco",
-        "questions": "webdataset table parquet hf llava axolotl coco",
-        "full": "csv tsv webdataset table parquet hf coco",
+        "captions": "csv tsv jsonl webdataset table parquet hf coco coco-captions mds",
+        "questions": "webdataset table parquet hf llava axolotl coco mds",
+        "full": "csv tsv webdataset table parquet hf coco coco-captions mds",
     },
     "antidote": {
-        "pairs": "webdataset table parquet hf llava axolotl dpo",
-        "pictures": "csv tsv webdataset table parquet hf coco",
-        "queries": "webdataset table parquet hf coco",
+        "pairs": "webdataset table parquet hf llava axolotl dpo dpo-parquet mds",
+        "pictures": "csv tsv webdataset table parquet hf coco coco-captions mds",
+        "queries": "webdataset table parquet hf coco mds",
     },
     "recaption": {
-        "texts": "csv tsv jsonl webdataset table parquet hf llava axolotl",
-        "captions": "csv tsv webdataset table parquet hf llava axolotl",
+        "texts": "csv tsv jsonl webdataset table parquet hf llava axolotl coco-captions mds",
+        "captions": "csv tsv webdataset table parquet hf llava axolotl coco-captions mds",
     },
     "anyedit": {
-        "instructions": "webdataset table parquet hf",
-        "captions": "csv tsv webdataset table parquet hf coco",
-        "chains": "webdataset table parquet hf",
-        "implicit": "table parquet hf",
+        "instructions": "webdataset table parquet hf mds",
+        "captions": "csv tsv webdataset table parquet hf coco coco-captions mds",
+        "chains": "webdataset table parquet hf mds",
+        "implicit": "table parquet hf mds",
     },
 }
 RUNS = {"negbench": negbench, "antidote": antidote, "recaption": recaption, "anyedit": anyedit}
@@ -177,7 +177,9 @@ def test_what_cannot_be_is_told_in_one_line(arguments: list[str], told: str, tmp
 
 def test_without_a_format_the_command_says_what_there_is() -> None:
     result = CliRunner().invoke(cli, ["export", str(antidote().path)])
-    assert result.output.startswith("it has pairs (webdataset, table, parquet, hf, llava, axolotl, dpo); pictures (csv,")
+    assert result.output.startswith(
+        "it has pairs (webdataset, table, parquet, hf, llava, axolotl, dpo, dpo-parquet, mds); pictures (csv,"
+    )
 
 
 def test_the_command_prints_files_with_rows_and_doing_it_again_does_nothing(run: RunFolder) -> None:
