@@ -297,7 +297,7 @@ _OPTIONS = st.builds(
     every_text=st.booleans(),
     form=st.sampled_from(["trl", "swift", "llamafactory"]),
 )
-_FORMAT = st.sampled_from(list(BUILT_IN))
+_FORMAT = st.sampled_from(list(READ))
 
 TARGETS = [
     Target(

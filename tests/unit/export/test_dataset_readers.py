@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import polars as pl
 import pytest
@@ -70,6 +71,17 @@ def test_polars_reads_each_file_of_lines_and_loses_no_field(built: Path) -> None
             wanted = [record.get(name) for record in records]
             read = table[name].to_list()
             assert [as_read(value, got) for value, got in zip(wanted, read, strict=True)] == read, (path.name, name)
+
+
+def test_pandas_and_duckdb_read_each_file(built: Path) -> None:
+    for path in [*built.rglob("*.jsonl"), *built.rglob("*.tsv"), *built.rglob("*.csv")]:
+        if path.suffix == ".jsonl":
+            frame, table = pd.read_json(path, lines=True), duckdb.read_json(str(path))
+        else:
+            frame = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
+            table = duckdb.read_csv(str(path))
+        assert table.columns == list(frame.columns)
+        assert len(table.fetchall()) == len(frame) > 0
 
 
 def as_read(value: object, got: object) -> object:
