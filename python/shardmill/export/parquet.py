@@ -75,10 +75,10 @@ def dtype_of(kind: Kind) -> pl.DataType:
     return LIST if kind == "list" else DTYPES[kind]
 
 
-def typed_frames(source: TableRows, folder: ExportFolder) -> Iterator[pl.DataFrame]:
-    """The rows of each shard with real lists; images stay as the run names them."""
+def typed_frames(source: TableRows, folder: ExportFolder, embedded: str | None = None) -> Iterator[pl.DataFrame]:
+    """The rows of each shard with real lists, and absolute paths of images but those of the column `embedded`."""
     for _, frame in source.frames(folder.left_out):
-        yield frame.select(list(source.kinds)).with_columns(real_lists(source.kinds))
+        yield source.absolute(frame.select(list(source.kinds)), embedded).with_columns(real_lists(source.kinds))
 
 
 def slice_frames(source: TableRows, folder: ExportFolder, max_size: int) -> Iterator[pl.DataFrame]:
@@ -92,7 +92,7 @@ def embed_images(source: TableRows, folder: ExportFolder, max_size: int) -> Iter
     """The rows with their images, in batches of about `max_size` bytes at most. Rows without one are left out and recorded."""
     column = str(source.table.image_column)
     images = ExportImages(source.run, column)
-    for frame in typed_frames(source, folder):
+    for frame in typed_frames(source, folder, column):
         keys, at = row_keys(frame), 0
         cells: list[dict[str, Any] | None] = []
         waiting = 0

@@ -10,11 +10,11 @@ from shardmill.util.atomic import replacing
 
 
 def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> None:
-    """`WHAT.csv`; images stay as the run names them."""
+    """`WHAT.csv`; images are named by absolute paths."""
     name = f"{source.table.name}.csv"
     rows, header = 0, True
     with replacing(folder.path / name) as file:
         for _, frame in source.frames(folder.left_out):
-            write_frame(frame.select(list(source.kinds)), source.kinds, file, "csv", header=header)
+            write_frame(source.absolute(frame.select(list(source.kinds))), source.kinds, file, "csv", header=header)
             rows, header = rows + frame.height, False
     folder.files[name] = {"rows": rows}

@@ -14,6 +14,7 @@ import polars as pl
 from shardmill.export.folder import LeftOutRows
 from shardmill.export.tables import ExportTable, Row
 from shardmill.store.cells import Kind, Kinds, decode
+from shardmill.store.image_columns import path_columns, with_absolute_paths
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
@@ -50,6 +51,11 @@ class TableRows:
         parts = {stage: [self.manifest(stage, shard).part.sha256 for shard in self.shards] for stage in self.table.stages}
         plan = self.run.plan
         return sha256(json.dumps([plan.pipeline, plan.seed, plan.target_rows, parts], sort_keys=True).encode()).hexdigest()
+
+    def absolute(self, frame: pl.DataFrame, but: str | None = None) -> pl.DataFrame:
+        """Rows whose image columns hold absolute paths, except the column `but`."""
+        named = path_columns(self.run, self.table.stages[0])
+        return with_absolute_paths(self.run, frame, [name for name in named if name in frame.columns and name != but])
 
     def manifest(self, stage: str, shard: int) -> Manifest:
         found = self.run.manifest(stage, shard)

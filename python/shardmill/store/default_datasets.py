@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shardmill.store.combine import SUFFIXES, partial_name, write_parts
 from shardmill.store.dataset_card import BuildResult, write_card
-from shardmill.store.image_columns import image_columns
+from shardmill.store.image_columns import path_columns
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
 
@@ -35,7 +35,7 @@ def build_default(run: RunFolder, out: Path | None = None, *, allow_missing: boo
         lines = sum(manifest.lines_out for manifest in manifests)
         for suffix, format in SUFFIXES.items():
             path = _named(out / f"{stage}{suffix}", len(shards), run.num_shards)
-            write_parts(run, stage, shards, path, format, image_columns(run, stage))
+            write_parts(run, stage, shards, path, format, path_columns(run, stage))
             files[path] = lines
     card = _named(out / CARD, len(shards), run.num_shards)
     write_card(run, card, shards, missing, files)

@@ -36,6 +36,12 @@ def image_reference(run: RunFolder, column: str, value: str) -> str:
     return os.path.join(run.plan.input.image_root, value)
 
 
+def path_columns(run: RunFolder, stage: str) -> list[str]:
+    """The image columns of a stage's rows but other columns of the input, which may hold anything: `has_image` is not a path."""
+    known = image_columns(run, stage)
+    return [name for name in known if name in (GENERATED_IMAGE, INPUT_IMAGE) or name not in run.plan.input.columns]
+
+
 def absolute_path(run: RunFolder, column: str, value: str | None) -> str | None:
     """The absolute path of an image, for a reader in any folder. A missing value and a URL stay as they are."""
     return value if not value or URL in value else image_reference(run, column, value)

@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from exported import SAMPLES, antidote, anyedit, finish, json_lines, negbench, recaption, sample_rows, write_table
+from exported import SAMPLES, antidote, anyedit, export, finish, json_lines, negbench, recaption, sample_rows, write_table
 from shardmill.core.planning import NewRun, start_run
 from shardmill.launch.finish import build_datasets
 from shardmill.store.default_datasets import build_default
-from shardmill.store.image_columns import with_absolute_paths
+from shardmill.store.image_columns import path_columns, with_absolute_paths
 from shardmill.store.json_lines import SeenKinds, schema_path, settle_json_lines
 from shardmill.store.run_folder import RunFolder
 
@@ -116,6 +116,20 @@ def test_rows_of_any_stage_name_images_by_absolute_paths(tmp_path: Path) -> None
     for path in (tmp_path / "out").glob("*.parquet"):
         for name in pl.read_parquet(path)["generated_image"].drop_nulls():
             assert Path(name).is_absolute() and Path(name).is_file()
+
+
+@pytest.mark.parametrize("format", ["table", "parquet"])
+def test_tables_that_only_name_images_name_them_by_absolute_paths(tmp_path: Path, format: str) -> None:
+    done = export(negbench(), format, tmp_path / "out", images="reference" if format == "parquet" else None)
+    (name,) = done.record["files"]
+    frame = pl.read_csv(done.path / name) if format == "table" else pl.read_parquet(done.path / name)
+    assert all(Path(image).is_absolute() and Path(image).is_file() for image in frame["image"])
+
+
+def test_a_column_of_the_input_that_only_sounds_like_images_stays(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "captions.csv", ["caption", "has_image"], [["A dog on a lawn beside a red ball.", "yes"]])
+    run = finish(start_run(tmp_path / "run", NewRun(input=table, pipeline="antidote")), ["parse_captions"])
+    assert "has_image" in run.kinds("parse_captions") and "has_image" not in path_columns(run, "parse_captions")
 
 
 def test_images_inside_tars_come_with_the_export_that_gets_them_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
