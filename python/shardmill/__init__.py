@@ -12,7 +12,7 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from shardmill.api import Run, StageFrames, open_run, run_stage
-    from shardmill.core.model_stages import CaptionStage, DetectStage, GenerateStage, ScoreStage, TextStage
+    from shardmill.core.model_stages import CaptionStage, DetectStage, EditStage, GenerateStage, ScoreStage, TextStage
     from shardmill.core.pipeline import Pipeline
     from shardmill.core.stage import Answer, Context, FittedStage, FollowUp, ModelCall, Options, Reject, Row, RowStage  # isort: skip
     from shardmill.core.stage import Stage, TableStage
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "shardmill.api": ("Run", "StageFrames", "open_run", "run_stage"),
-    "shardmill.core.model_stages": ("CaptionStage", "DetectStage", "GenerateStage", "ScoreStage", "TextStage"),
+    "shardmill.core.model_stages": ("CaptionStage", "DetectStage", "EditStage", "GenerateStage", "ScoreStage", "TextStage"),
     "shardmill.core.pipeline": ("Pipeline",),
     "shardmill.core.stage": (
         "Answer", "Context", "FittedStage", "FollowUp", "ModelCall", "Options", "Reject", "Row", "RowStage", "Stage",
@@ -41,8 +41,8 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Answer", "CaptionStage", "Context", "DetectStage", "ExportTable", "FittedStage", "FollowUp", "GenerateStage", "Model",
-    "ModelCall", "Options", "Pipeline", "QualityRule", "QuestionAnswer", "Reject", "Reply", "Row", "RowStage", "Run",
+    "Answer", "CaptionStage", "Context", "DetectStage", "EditStage", "ExportTable", "FittedStage", "FollowUp", "GenerateStage",
+    "Model", "ModelCall", "Options", "Pipeline", "QualityRule", "QuestionAnswer", "Reject", "Reply", "Row", "RowStage", "Run",
     "RunFolder", "Sampling", "ScoreStage", "Stage", "StageFrames", "TableStage", "TextSlots", "TextStage", "Usage", "UserError",
     "open_run", "preview", "run_stage",
 ]  # fmt: skip

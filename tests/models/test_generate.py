@@ -17,8 +17,9 @@ from PIL import Image
 
 from models.tiny_diffusion import build_sd1, build_sd3, build_sdxl
 from shardmill.models.contract import GeneratedImage, GenerateRequest, Reply
-from shardmill.models.generate.diffusers import WINDOW, DiffusersGenerator
+from shardmill.models.generate.diffusers import DiffusersGenerator
 from shardmill.models.generate.embeddings import PromptTooLong, WeightedPrompts
+from shardmill.models.generate.pipeline_model import WINDOW
 from shardmill.models.generate.store import image_problem
 from shardmill.models.registry import open_model
 from shardmill.util.errors import ModelDied, UserError

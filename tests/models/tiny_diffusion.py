@@ -15,6 +15,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -120,6 +121,23 @@ def build_sd1(path: Path) -> Path:
     return path
 
 
+def build_pix2pix(path: Path) -> Path:
+    """A random InstructPix2Pix in the folder `path`."""
+    torch.manual_seed(0)
+    tokenizer = clip_tokenizer()
+    StableDiffusionInstructPix2PixPipeline(
+        unet=_unet(CLIP_WIDTH, in_channels=8),
+        scheduler=DDIMScheduler(),
+        vae=_vae(4),
+        text_encoder=CLIPTextModel(_clip_config(tokenizer)).eval(),
+        tokenizer=tokenizer,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(path)
+    return path
+
+
 def _clip_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
@@ -158,12 +176,11 @@ def _unet(width_of_text: int, **more: object) -> UNet2DConditionModel:
         block_out_channels=(32, 64),
         layers_per_block=1,
         sample_size=32,
-        in_channels=4,
         out_channels=4,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         attention_head_dim=(2, 4),
         use_linear_projection=True,
         cross_attention_dim=width_of_text,
-        **more,
+        **{"in_channels": 4, **more},
     )

@@ -17,7 +17,7 @@ from shardmill.anyedit.counts import EditCounts
 from shardmill.store.cells import Kinds, csv_line, dump_cell
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
-from shardmill.store.image_columns import GENERATED_IMAGE, INPUT_IMAGE, absolute_path
+from shardmill.store.image_columns import EDITED_IMAGE, GENERATED_IMAGE, INPUT_IMAGE, absolute_path
 from shardmill.store.json_lines import SeenKinds, settle_json_lines
 from shardmill.store.layout import REJECTS
 from shardmill.store.run_folder import RunFolder
@@ -25,9 +25,9 @@ from shardmill.store.verify import choose_shards
 from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 
-CONCEPTS, CAPTIONS, DRAWN, WRITTEN, JUDGED, CHAINS, IMPLICIT = (
-    "propose_backgrounds", "write_captions", "draw_edits", "write_instructions", "judge_instructions", "chain_instructions",
-    "write_implicit",
+CONCEPTS, CAPTIONS, DRAWN, WRITTEN, JUDGED, EDITED, CHAINS, IMPLICIT = (
+    "propose_backgrounds", "write_captions", "draw_edits", "write_instructions", "judge_instructions", "check_edits",
+    "chain_instructions", "write_implicit",
 )  # fmt: skip
 CARD = "dataset.json"
 IMPLICIT_TYPE = "implicit_change"
@@ -79,7 +79,7 @@ def build(run: RunFolder, out: Path | None = None, *, allow_missing: bool = Fals
     """
     making = {CONCEPTS: _pool, CAPTIONS: _captions, JUDGED: _instructions, CHAINS: _chains}
     stages = [stage for stage in making if stage in run.stages]
-    needed = [*stages, *(stage for stage in (IMPLICIT,) if stage in run.stages)]
+    needed = [*stages, *(stage for stage in (EDITED, IMPLICIT) if stage in run.stages)]
     if not needed:
         raise UserError(
             f"the run {run.path} does not have any of the stages {', '.join(making)}, which the datasets are made from"
@@ -133,15 +133,24 @@ def _instructions(out: _Datasets) -> None:
 
 
 def _records(out: _Datasets) -> Iterator[Row]:
-    for row in out.rows(JUDGED):
-        record = record_of(row, image_of(out.run, row))
+    for row, edited in _edited_rows(out):
+        record = record_of(row, image_of(out.run, row), edited)
         out.counts.take(record["edit_type"], record["edit"], (row["row_id"], row["sub_id"]))
         yield record
     if IMPLICIT in out.run.stages:
         yield from _implicit(out)
 
 
-def record_of(row: Row, image: str | None = None) -> Row:
+def _edited_rows(out: _Datasets) -> Iterator[tuple[Row, str | None]]:
+    """Each instruction with the absolute path of its edited image, if the run made one that passed its check."""
+    for shard in out.shards:
+        checked = out.run.rows(EDITED, [shard]) if EDITED in out.run.stages else ()
+        images = {(row["row_id"], row["sub_id"]): absolute_path(out.run, EDITED_IMAGE, row[EDITED_IMAGE]) for row in checked}
+        for row in out.run.rows(JUDGED, [shard]):
+            yield row, images.get((row["row_id"], row["sub_id"]))
+
+
+def record_of(row: Row, image: str | None = None, edited: str | None = None) -> Row:
     """An instruction with the published fields under their published names, then everything else that the stages found."""
     return {
         "edit": row["edit"],
@@ -151,7 +160,7 @@ def record_of(row: Row, image: str | None = None) -> Row:
         "edit_type": row["edit_type"],
         "visual_input": row["visual_input"],
         "image_file": image,
-        "edited_file": None,
+        "edited_file": edited,
         "row_id": row["row_id"],
         "sub_id": row["sub_id"],
         **{name: value for name, value in row["details"].items() if name != "edited_object"},

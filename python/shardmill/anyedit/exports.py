@@ -11,16 +11,20 @@ from shardmill.anyedit.instruction_prompts import prompts_digest, template_name
 from shardmill.core.prompts import load_template
 from shardmill.export.prompts import InstalledPrompt, installed_file
 from shardmill.export.tables import ExportTable
-from shardmill.store.image_columns import GENERATED_IMAGE, INPUT_IMAGE
+from shardmill.store.image_columns import EDITED_IMAGE, GENERATED_IMAGE, INPUT_IMAGE
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
 
 BOXES = ("detections", "input_objects")
+EDITED = "check_edits"
 
 
 def export_tables(run: RunFolder) -> list[ExportTable]:
     """Edit instructions, captions with their images, chains of edits, implicit edits, and concepts."""
     found = []
+    if EDITED in run.stages:
+        text = pl.concat_list("output")
+        found.append(ExportTable("edits", "edits with the images before and after", (EDITED,), EDITED_IMAGE, texts=text))
     for stage in ("judge_instructions", "write_instructions"):
         if stage in run.stages:
             found.append(ExportTable("instructions", "edit instructions", (stage,), image_column_of(run, stage)))

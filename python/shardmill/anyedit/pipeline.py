@@ -14,6 +14,8 @@ PIPELINE = Pipeline(
         ),
         "shardmill.anyedit.generate_images:GenerateSceneImages",
         "shardmill.anyedit.ground_objects:GroundInputObjects",
+        "shardmill.anyedit.edit_images:EditImages",
+        "shardmill.anyedit.check_edits:CheckEdits",
         "shardmill.anyedit.score_images:ScoreImages",
     ),
     datasets="shardmill.anyedit.build:build",

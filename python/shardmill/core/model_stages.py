@@ -1,4 +1,4 @@
-"""Stages that call a model of one role: text, detect, generate, caption, score."""
+"""Stages that call a model of one role: text, detect, generate, edit, caption, score."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from shardmill.models.contract import (
     DetectionResult,
     Detections,
     DetectRequest,
+    EditRequest,
     GeneratedImage,
     GenerateRequest,
     Reply,
@@ -217,6 +218,17 @@ class GenerateStage(ModelStage):
     @property
     def _images(self) -> Path:
         return Path(self.name) / "images"
+
+
+class EditStage(GenerateStage):
+    """A stage that calls an image editor. Edited images go into the stage's folder `images`; a value is a `GeneratedImage`."""
+
+    role = "edit"
+
+    def edit_call(self, image: str, instruction: str, *, before: str = "", after: str = "", kind: str = "") -> ModelCall:
+        """Edit an image as an instruction says; see `EditRequest` for what else may be known of the edit."""
+        folder = str(self.context.run_folder / self._images)
+        return ModelCall(EditRequest(str(self.context.image_root / image), instruction, before, after, kind, folder))
 
 
 class CaptionStage(ModelStage):

@@ -21,7 +21,7 @@ from shardmill.core.seeding import rng_of
 from shardmill.models.contract import Finish, Reply, Request
 from shardmill.models.registry import model_class, model_identity
 from shardmill.store.cells import Kind, dump_cell
-from shardmill.store.image_columns import GENERATED_IMAGE
+from shardmill.store.image_columns import RUN_IMAGES
 from shardmill.store.layout import generated_image_path
 from shardmill.store.plan import RESERVED_NAMES
 from shardmill.util.errors import UserError, did_you_mean
@@ -57,8 +57,8 @@ class Context:
     prompt: str | None = None
 
     def image_path(self, column: str, value: str) -> str:
-        """The path of a row's image: that of a generated one starts from the run's folder, any other from the image folder."""
-        return generated_image_path(self.run_folder, value) if column == GENERATED_IMAGE else str(self.image_root / value)
+        """The path of a row's image: one that the run made starts from its folder, any other from the image folder."""
+        return generated_image_path(self.run_folder, value) if column in RUN_IMAGES else str(self.image_root / value)
 
 
 @dataclass(frozen=True, slots=True)

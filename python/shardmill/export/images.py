@@ -17,7 +17,7 @@ from typing import TypeVar
 from shardmill.export.folder import MAKING
 from shardmill.models.archives import is_member
 from shardmill.models.images import UnreadableImage, decode, format_of, read
-from shardmill.store.image_columns import GENERATED_IMAGE
+from shardmill.store.image_columns import RUN_IMAGES
 from shardmill.store.run_folder import RunFolder
 from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.atomic import new_attempt, write_durably
@@ -55,7 +55,7 @@ class ExportImages:
         """What `models.images` opens, absolute: as the run itself resolves it. Raises UnreadableImage."""
         if not value:
             raise UnreadableImage("the row names no image")
-        if self.column != GENERATED_IMAGE:
+        if self.column not in RUN_IMAGES:
             check_embedded(self.run.plan, [value])
             return os.path.join(self.run.plan.input.image_root, value)
         inside = PurePosixPath(value)

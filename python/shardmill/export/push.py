@@ -26,6 +26,7 @@ TOKENS = "https://huggingface.co/settings/tokens"
 ATTEMPTS, FIRST_WAIT = 4, 2.0
 """The library retries the upload of a file by itself; these are for the calls that it does not retry."""
 PASSING = (408, 425, 429, 500, 502, 503, 504)
+REPOSITORY = re.compile(r"[\w-]{1,96}/\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 NUMBERED = re.compile(r"(data/.+)-\d{5}\.parquet")
 
 Result = TypeVar("Result")
@@ -114,17 +115,11 @@ def _commit(
 def _open(name: str) -> _Repository:
     try:
         from huggingface_hub import HfApi, constants
-        from huggingface_hub.errors import HFValidationError
-        from huggingface_hub.utils._validators import validate_repo_id
         from huggingface_hub.utils.tqdm import disable_progress_bars
     except ImportError as error:
         raise UserError(f"{error}; install what it needs with: pip install 'shardmill[hub]'") from error
-    if name.count("/") != 1:
+    if not REPOSITORY.fullmatch(name) or ".." in name or "--" in name:
         raise UserError(f"{name!r} is not a repository of the Hub; name it USER/NAME")
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise UserError(f"{name!r} is not a repository of the Hub: {error}") from None
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise UserError(f"the Hub wants a token: make one with write access at {TOKENS} and set it as {TOKEN}")

@@ -36,8 +36,8 @@ class Usage:
 class Reply:
     """The answer to the request of the same key.
 
-    `result` is text for a text model and a captioner, `Detections` for a detector, `GeneratedImage` for a generator, and `Scores`
-    for a scorer.
+    `result` is text for a text model and a captioner, `Detections` for a detector, `GeneratedImage` for a generator and an
+    editor, and `Scores` for a scorer.
 
     For "error" and "unusable", `problem` says in a short stable phrase what happened and `detail` in full.
     """
@@ -108,6 +108,24 @@ class GenerateRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class EditRequest:
+    """Edit the image at the path `image` as `instruction` says, into a file in `folder`.
+
+    `before` and `after` are the captions of both images and `kind` is the type of the edit, such as "add": for editors that read
+    them. Each may be empty.
+    """
+
+    image: str
+    instruction: str
+    before: str = ""
+    after: str = ""
+    kind: str = ""
+    folder: str = "."
+    key: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CaptionRequest:
     """Answer `prompt` about the image at the path `image`. Prompts about one image come one after another: it is read once.
 
@@ -132,7 +150,7 @@ class ScoreRequest:
     seed: int = 0
 
 
-Request = TextRequest | DetectRequest | GenerateRequest | CaptionRequest | ScoreRequest
+Request = TextRequest | DetectRequest | GenerateRequest | EditRequest | CaptionRequest | ScoreRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from typing import Any
 from shardmill.models.contract import Model
 from shardmill.util.errors import ModelDied, UserError, did_you_mean
 
-ROLES = ("text", "detect", "generate", "caption", "score")
+ROLES = ("text", "detect", "generate", "edit", "caption", "score")
 ENTRY_POINTS = "shardmill.models"
-DEFAULT_MODELS = {"text": "rules", "detect": "scene", "generate": "scene", "caption": "scene", "score": "scene"}
+DEFAULT_MODELS = {"text": "rules", **dict.fromkeys(ROLES[1:], "scene")}
 """By role, the kind that needs neither weights nor a GPU: for stages that no model is named for."""
 MODELS = {
     ("text", "rules"): "shardmill.embedded.rules.engine:RulesModel",
@@ -34,6 +34,8 @@ MODELS = {
     ("detect", "groundingdino"): "shardmill.models.detect.groundingdino_py:GroundingDinoPyDetector",
     ("generate", "scene"): "shardmill.embedded.scene.generator:SceneGenerator",
     ("generate", "diffusers"): "shardmill.models.generate.diffusers:DiffusersGenerator",
+    ("edit", "scene"): "shardmill.embedded.scene.editor:SceneEditor",
+    ("edit", "diffusers"): "shardmill.models.edit.diffusers:DiffusersEditor",
     ("caption", "scene"): "shardmill.embedded.scene.captioner:SceneCaptioner",
     ("caption", "transformers"): "shardmill.models.caption.transformers:TransformersCaptioner",
     ("caption", "vllm"): "shardmill.models.caption.vllm:VllmCaptioner",

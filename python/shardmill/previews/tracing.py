@@ -14,6 +14,7 @@ from shardmill.core.stage import ModelStage
 from shardmill.models.contract import (
     CaptionRequest,
     DetectRequest,
+    EditRequest,
     GeneratedImage,
     Model,
     Reply,
@@ -64,6 +65,8 @@ def _request_messages(request: Request) -> list[dict[str, str]]:
         return request.chat.messages(request.seed)
     if isinstance(request, DetectRequest):
         return [{"role": "image", "content": request.image}, {"role": "names", "content": ", ".join(request.names)}]
+    if isinstance(request, EditRequest):
+        return [{"role": "image", "content": request.image}, {"role": "instruction", "content": request.instruction}]
     if isinstance(request, CaptionRequest):
         return [{"role": "image", "content": request.image}, {"role": "user", "content": request.prompt}]
     if isinstance(request, ScoreRequest):

@@ -23,7 +23,7 @@ TIME_COLUMNS = (
     *("stage", "shards", "worker-hours", "GPU-hours", "rows/s", "requests", "retries", "prompt tokens", "answer tokens"),
     *("cached share", "tokens/s", "images/s", "cost"),
 )
-IMAGE_ROLES = ("detect", "generate", "caption", "score")
+IMAGE_ROLES = ("detect", "generate", "edit", "caption", "score")
 
 
 def spans_of(finished: FinishedShards) -> list[ShardSpan]:

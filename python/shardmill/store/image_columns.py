@@ -10,8 +10,9 @@ import polars as pl
 from shardmill.store.layout import generated_image_path
 from shardmill.store.run_folder import RunFolder
 
-GENERATED_IMAGE = "generated_image"
-"""The column whose paths start from the run's folder; those of any other start from the image folder."""
+GENERATED_IMAGE, EDITED_IMAGE = "generated_image", "edited_image"
+RUN_IMAGES = (GENERATED_IMAGE, EDITED_IMAGE)
+"""The columns whose paths start from the run's folder; those of any other start from the image folder."""
 INPUT_IMAGE = "image"
 URL = "://"
 
@@ -31,7 +32,7 @@ def image_column(run: RunFolder, stage: str) -> str | None:
 
 def image_reference(run: RunFolder, column: str, value: str) -> str:
     """What `models.images` opens for a value of an image column."""
-    if column == GENERATED_IMAGE:
+    if column in RUN_IMAGES:
         return generated_image_path(run.path, value)
     return os.path.join(run.plan.input.image_root, value)
 
@@ -53,7 +54,7 @@ def with_absolute_paths(run: RunFolder, frame: pl.DataFrame, columns: Sequence[s
     changed = []
     for name in columns:
         value = pl.col(name)
-        if name == GENERATED_IMAGE:
+        if name in RUN_IMAGES:
             path = value.map_elements(lambda each: absolute_path(run, GENERATED_IMAGE, each), return_dtype=pl.String)
         else:
             path = pl.concat_str(pl.lit(root), value)

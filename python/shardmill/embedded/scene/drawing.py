@@ -88,9 +88,9 @@ def draw_scene(objects: Objects, seed: int, size: tuple[int, int] = (320, 240), 
     _background(draw, size, Random(f"background {seed}"), scene)
     boxes = layout(objects, seed, size)
     for name, box in boxes:
-        _thing(draw, name, box)
+        paint_thing(draw, name, box)
     image = image.reduce(SCALE)
-    _labels(ImageDraw.Draw(image), boxes, size)
+    paint_labels(ImageDraw.Draw(image), boxes, size)
     return image
 
 
@@ -103,7 +103,8 @@ def _background(draw: ImageDraw.ImageDraw, size: tuple[int, int], rng: Random, s
     draw.rectangle((edge + SCALE, horizon, width - edge - 1 - SCALE, height - edge - 1 - SCALE), fill=below)
 
 
-def _thing(draw: ImageDraw.ImageDraw, name: str, box: Box) -> None:
+def paint_thing(draw: ImageDraw.ImageDraw, name: str, box: Box) -> None:
+    """Draw an object of the lexicon in its box, which is in pixels of the final image, on one that is SCALE times as large."""
     entry = lexicon().entries[name]
     inks: dict[str, Color] = {**INKS, "b": body_color(name)}
     x0, y0, side = box[0] * SCALE, box[1] * SCALE, (box[2] - box[0]) * SCALE
@@ -143,7 +144,13 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=9)
 
 
-def _labels(draw: ImageDraw.ImageDraw, boxes: list[tuple[str, Box]], size: tuple[int, int]) -> None:
+def text_width(name: str) -> float:
+    """How wide the label of an object is, in pixels."""
+    return float(_font().getlength(name))
+
+
+def paint_labels(draw: ImageDraw.ImageDraw, boxes: Sequence[tuple[str, Box]], size: tuple[int, int]) -> None:
+    """Write the name of each object below its box."""
     for name, (x0, _, x1, y1) in boxes:
         width = draw.textlength(name, font=_font())
         left = min(max((x0 + x1 - width) / 2, FRAME + 2), size[0] - FRAME - 2 - width)

@@ -1,0 +1,1 @@
+"""Image editors: the images of a pipeline, changed as an instruction says."""
