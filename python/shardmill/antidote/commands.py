@@ -16,10 +16,11 @@ from shardmill.util.terminal import echo
 @click.argument("answers", type=FILE)
 @json_option
 def cpbench(answers: Path, as_json: bool) -> None:
-    """Score a model's answers to CP-Bench questions: does it decline false presuppositions?
+    """Score a model's answers to CP-Bench.
 
-    ANSWERS is a JSON lines file with `tag` (cpq, tpq) and `verdict` (accept, reject), or `answer` and `object`. An answer that
-    declines counts as reject. The score is 0.6 × share of CPQs rejected + 0.2 × share of TPQs accepted + 0.2 × accuracy.
+    Does it decline false presuppositions? ANSWERS is a JSON lines file with `tag` (cpq, tpq) and `verdict` (accept, reject),
+    or `answer` and `object`. An answer that declines counts as reject. The score is 0.6 × share of CPQs rejected + 0.2 ×
+    share of TPQs accepted + 0.2 × accuracy.
     """
     from shardmill.antidote.cpbench import read_answers, score
 

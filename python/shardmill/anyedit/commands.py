@@ -16,7 +16,9 @@ from shardmill.util.words import count_of
 
 @group(PREPARE)
 def concepts() -> None:
-    """Build a pool of concepts, and draw from it what is to be captioned and edited (pipeline anyedit).
+    """Build and draw from a pool of concepts.
+
+    What is drawn is captioned and edited by the pipeline anyedit.
 
     \b
     shardmill concepts build classes.json backgrounds.json --out POOL

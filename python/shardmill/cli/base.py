@@ -47,6 +47,16 @@ set_option = click.option(
     help="change an option of a stage, or its STAGE.model=NAME, STAGE.prompt=FILE, STAGE.attempts=N; may be repeated",
 )
 
+INPUT_SECTIONS = {
+    "Models and options": ("--model", "--set", "--servers", "--code", "--seed"),
+    "Shards": ("--num-shards", "--rows-per-shard", "--format", "--target-rows", "--total", "--start-at"),
+    "Reading the input": (
+        "--caption-column", "--image-column", "--list-column", "--image-root", "--min-words", "--columns", "--header",
+        "--separator", "--quoting", "--encoding",
+    ),
+}  # fmt: skip
+"""The headings of `INPUT_OPTIONS` in the help."""
+
 INPUT_OPTIONS = (
     set_option,
     click.option(

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 )
 @code_option
 def retry(folder: Path, stage: str | None, rejects: bool, again: bool) -> None:
-    """Try failed shards again once the cause is fixed, or the rejected rows of a stage.
+    """Try failed shards or rejected rows again.
 
-    Failed shards get all their attempts back. With --rejects, finished shards of STAGE are opened again for their rejected rows;
-    accepted rows are kept, in this and in all later stages.
+    Fix the cause first. Failed shards get all their attempts back. With --rejects, finished shards of STAGE are opened again
+    for their rejected rows; accepted rows are kept, in this and in all later stages.
     """
     from shardmill.core.permissions import is_permitted_site
     from shardmill.core.user_code import recall_code
@@ -110,17 +110,20 @@ def run(
     settings: Sequence[str],
     accept_code_change: bool,
 ) -> None:
-    """Run one or more stages in this process, as a job on the cluster does, or redo a stage.
+    """Run stages in this process, or redo them.
 
-    Stages that use the same model load it once. The stage `ingest` cuts the input into shards again. For a bundled pipeline,
-    python -m shardmill.PIPELINE.STAGE --run RUN --shard-index N does the same.
+    A job on the cluster does the same. Stages that use the same model load it once. The stage `ingest` cuts the input into
+    shards again. For a bundled pipeline, python -m shardmill.PIPELINE.STAGE --run RUN --shard-index N does the same.
     """
     from shardmill.core.planning import redo as redo_stage
     from shardmill.core.shard_runner import ModelPool, check_fingerprint, open_stage
     from shardmill.core.stage_main import run_with_progress
+    from shardmill.store.at_work import presence
+    from shardmill.store.leases import this_process
     from shardmill.store.no_rows import check_rows
     from shardmill.store.run_folder import INGEST, RunFolder
     from shardmill.tables.ingest import ingest
+    from shardmill.util.atomic import new_attempt
     from shardmill.util.exits import stop_signals
 
     opened = RunFolder(folder)
@@ -142,7 +145,7 @@ def run(
             echo(f"{count_of(opened.num_shards, 'shard')} in {opened.folder(INGEST)}")
             check_rows(opened, [INGEST])
             continue
-        with stop_signals() as stop:
+        with stop_signals() as stop, presence(opened, this_process(new_attempt())):
             for index in shards or range(opened.num_shards):
                 run_with_progress(opened, stage, index, models, stop)
         check_rows(opened, [opened.stage(stage).name])
@@ -179,7 +182,7 @@ def check_first(run: RunFolder, stages: Sequence[str]) -> None:
 )
 @code_option
 def rethreshold(folder: Path, stage: str, settings: Sequence[str]) -> None:
-    """Apply other thresholds to stored detections, without running the detector again.
+    """Apply other thresholds to detections.
 
     STAGE is one that uses a detector. Scores and boxes were stored for every row, so this needs no GPU. What the stages after it
     made is archived; `shardmill launch` makes it again.
@@ -202,9 +205,9 @@ def rethreshold(folder: Path, stage: str, settings: Sequence[str]) -> None:
 @click.option("--rows-per-shard", type=click.IntRange(1), help="or the new number of rows per shard")
 @code_option
 def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> None:
-    """Change the number of shards of a run; finished rows are kept.
+    """Change the number of shards of a run.
 
-    It is refused while a launch or a worker is at work on the run, and keeps others out meanwhile.
+    Finished rows are kept. It is refused while a launch or a worker is at work on the run, and keeps others out meanwhile.
     """
     from shardmill.store.replan import replan as change
     from shardmill.store.run_folder import RunFolder
@@ -222,9 +225,9 @@ def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> 
 @run_argument
 @code_option
 def cancel(folder: Path) -> None:
-    """Cancel all jobs of a run on the cluster, running and waiting.
+    """Cancel all jobs of a run on the cluster.
 
-    What is finished is kept; launch again to resume.
+    Those that wait are cancelled too. What is finished is kept; launch again to resume.
     """
     from shardmill.launch import slurm
     from shardmill.store.jobs import JobsFolder

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 def audit(
     folder: Path, rows: int, seed: int, out: Path | None, allow_missing: bool, sheets: Sequence[Path], as_json: bool
 ) -> None:
-    """Check a sample of rows by hand, and get the error rates of the whole run.
+    """Check a sample of rows by hand.
+
+    The error rates of the whole run follow from it.
 
     \b
     shardmill audit RUN
@@ -104,10 +106,11 @@ def _read_sheets(run: RunFolder, target: Path, sheets: Sequence[Path], as_json: 
 @json_option
 @code_option
 def compare(a: Path, b: Path, rows: int, seed: int, out: Path | None, as_json: bool) -> None:
-    """Show what differs between two runs of one pipeline: plans, yields, balances, objects, rows.
+    """Show what differs between two runs.
 
-    Rows are matched by row_id if the input is the same, for any two numbers of shards, and compared column by column. What is not
-    finished in both is left out and listed. A chi-square test decides whether a difference is beyond chance.
+    Both are of one pipeline; plans, yields, balances, objects and rows are compared. Rows are matched by row_id if the input
+    is the same, for any two numbers of shards, and compared column by column. What is not finished in both is left out and
+    listed. A chi-square test decides whether a difference is beyond chance.
     """
     from shardmill.compare.runs import compare as compare_runs
     from shardmill.compare.view import page_of, render_comparison

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from shardmill.cli.base import code_option
-from shardmill.util.commands import CLUSTER, FOLDER, command, command_line, json_option
+from shardmill.util.commands import CLUSTER, FOLDER, command, command_line, group, json_option, print_next
 from shardmill.util.errors import UserError
 from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
@@ -22,7 +22,7 @@ from shardmill.util.words import count_of
 @code_option
 @click.pass_context
 def doctor(ctx: click.Context, site: str | None, folder: Path | None, as_json: bool) -> None:
-    """Check that this machine, or a site, has everything that a run needs.
+    """Check what a run needs of a machine or site.
 
     Each line that is not ok comes with a remedy. Exit code 1 if a check fails.
     """
@@ -38,6 +38,29 @@ def doctor(ctx: click.Context, site: str | None, folder: Path | None, as_json: b
     ctx.exit(int(any(check.verdict == "fail" for check in checks)))
 
 
+@group(CLUSTER)
+def site() -> None:
+    """Describe your cluster in a site file."""
+
+
+@site.command("new")
+@click.argument("name")
+@click.option("--folder", type=FOLDER, default=Path(), help="where to write it (default: the current folder)")
+def new_site_file(name: str, folder: Path) -> None:
+    """Write a site file to fill in.
+
+    NAME.yaml says where jobs go and what a node has, NAME.env which Python environment they use. Every entry is explained there.
+    """
+    from shardmill.launch.site import new_site
+    from shardmill.util.safe_files import is_plain_name
+
+    if not is_plain_name(name):
+        raise UserError(f"{name!r} cannot be the name of a site; use letters, digits, underscores and hyphens")
+    for path in new_site(name, folder):
+        echo(f"{path}: fill it in")
+    print_next("doctor", "--site", folder / f"{name}.yaml")
+
+
 @command(CLUSTER, context_settings={"ignore_unknown_options": True})
 @click.argument("model")
 @click.option("--servers", type=FOLDER, required=True, help="the shared folder in which the server is announced to workers")
@@ -46,11 +69,11 @@ def doctor(ctx: click.Context, site: str | None, folder: Path | None, as_json: b
 @click.option("--start-minutes", type=float, default=30, show_default=True, help="how long loading the model may take")
 @click.argument("extra", nargs=-1, type=click.UNPROCESSED, metavar="[-- VLLM OPTIONS]")
 def serve(model: str, servers: Path, host: str | None, port: int | None, start_minutes: float, extra: tuple[str, ...]) -> None:
-    """Serve a model with vLLM on this node's GPUs, for workers on all nodes.
+    """Serve a model with vLLM on this node.
 
-    MODEL is a name in slurm/models. The server is announced in the folder for as long as it answers. Workers that were given the
-    folder wait for a server, share several, and survive a restart. The command runs until it is stopped; a server that exits or
-    no longer answers is restarted.
+    It uses the node's GPUs and answers workers on all nodes. MODEL is a name in slurm/models. The server is announced in the
+    folder for as long as it answers. Workers that were given the folder wait for a server, share several, and survive a
+    restart. The command runs until it is stopped; a server that exits or no longer answers is restarted.
     """
     import os
     import signal
@@ -99,7 +122,10 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
 @command(CLUSTER)
 @click.argument("announced", type=FOLDER, metavar="FOLDER")
 def servers(announced: Path) -> None:
-    """List the servers that are announced in a folder, with their models and their load."""
+    """List the servers announced in a folder.
+
+    Each is shown with its model and its load.
+    """
     from rich.table import Table
 
     from shardmill.launch.serve import load_of

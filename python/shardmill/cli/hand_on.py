@@ -28,9 +28,9 @@ from shardmill.util.words import count_of
 )
 @code_option
 def build(folder: Path, out: Path | None, allow_missing: bool, likeness: str | None) -> None:
-    """Write the datasets of a finished run, such as questions or preference pairs.
+    """Write the datasets of a finished run.
 
-    `shardmill launch` does this at its end, too.
+    They are questions, captions, preference pairs and the like. `shardmill launch` does this at its end, too.
     """
     from shardmill.launch.finish import build_datasets
     from shardmill.store.run_folder import RunFolder
@@ -76,7 +76,7 @@ def export(
     max_size: str,
     **options: Any,
 ) -> None:
-    """Write a finished run in a format that trainers read.
+    """Write a run in a format that trainers read.
 
     \b
     table        all columns as CSV, with lists as JSON
@@ -161,9 +161,10 @@ def refuse_unused_options(run: Any, format: str) -> None:
 @click.option("--allow-missing", is_flag=True, help="write what is finished; the name of the file says so")
 @code_option
 def combine(folder: Path | None, stage: str | None, ranges: Sequence[Path], out: Path, allow_missing: bool) -> None:
-    """Merge the shards of one stage into one file, checked against their manifests.
+    """Merge the shards of a stage into one file.
 
-    A stage with missing, damaged or mixed shards is refused (exit code 2), with the command that fixes it.
+    They are checked against their manifests. A stage with missing, damaged or mixed shards is refused (exit code 2), with the
+    command that fixes it.
     """
     from shardmill.store.combine import combine as combine_stage
     from shardmill.store.manifest import summary

@@ -22,6 +22,7 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
     from shardmill.util.console import TextConsole
     from shardmill.util.errors import PlanChanged
 
+    repair_shards(run)
     while True:
         finish_ingest(run)
         try:
@@ -47,6 +48,14 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
     return 0
 
 
+def repair_shards(run: RunFolder) -> None:
+    """Open the finished shards again of which a file is gone or corrupt, and say which; usually there is none."""
+    from shardmill.store.repair import repair
+
+    for found in repair(run):
+        print_note(found)
+
+
 def finish_ingest(run: RunFolder) -> None:
     """Cut the shards of the input that are missing, as after an `ingest --redo` that was killed; usually none is."""
     from shardmill.cli.base import ingest_progress
@@ -69,6 +78,7 @@ def launch_on_cluster(
 
     with one_launch_at_a_time(JobsFolder(run)):
         if not dry_run:
+            repair_shards(run)
             finish_ingest(run)
         plan = plan_launch(run, load_site(site), max_parallel=max_parallel, group=shards_per_node)
         TextConsole().print(describe(plan))

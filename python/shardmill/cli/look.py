@@ -29,9 +29,10 @@ COLOURS = {"fail": "red", "look": "yellow", "pass": "green"}
 @click.option("--brief", is_flag=True, help="print only the rules that did not pass, and where the page is")
 @code_option
 def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, brief: bool) -> None:
-    """Check whether the data is fit to train on: quality rules, figures and sample rows, on one page.
+    """Check whether the data is fit to train on.
 
-    The page is a single file that needs no network and no server. Unfinished runs can be reported too.
+    Quality rules, figures and sample rows, on one page. The page is a single file that needs no network and no server.
+    Unfinished runs can be reported too.
     """
     from shardmill.quality.gather import gather
     from shardmill.quality.page import write_report
@@ -80,9 +81,9 @@ def print_finding(finding: QualityFinding) -> None:
 @json_option
 @code_option
 def explain(folder: Path, row_id: int, as_json: bool) -> None:
-    """Trace one row through all stages: what each added to it, or why it was rejected.
+    """Trace one row through all stages.
 
-    Rows are numbered from 0, in the order of the input.
+    It shows what each stage added to the row, or why it was rejected. Rows are numbered from 0, in the order of the input.
     """
     from shardmill.store.run_folder import RunFolder
     from shardmill.store.trace import explain as trace_row

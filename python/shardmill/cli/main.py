@@ -9,7 +9,7 @@ import click
 from shardmill import __version__
 from shardmill.cli.change import cancel, replan, rethreshold, retry, run
 from shardmill.cli.check import audit, compare
-from shardmill.cli.cluster import doctor, serve, servers
+from shardmill.cli.cluster import doctor, serve, servers, site
 from shardmill.cli.hand_on import build, combine, export
 from shardmill.cli.look import explain, report
 from shardmill.cli.prepare import convert, make_toy_images
@@ -85,7 +85,7 @@ for each in (
     *(build, export, push, combine),
     *(retry, run, rethreshold, replan, cancel),
     *(convert, make_toy_images),
-    *(doctor, serve, servers),
+    *(doctor, site, serve, servers),
 ):  # the order of the help: rarely used commands last in their section
     cli.add_command(each)
 

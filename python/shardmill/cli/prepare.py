@@ -33,10 +33,11 @@ class Converters(SectionedGroup):
 
 @click.group(cls=Converters, section=PREPARE)
 def convert() -> None:
-    """Convert caption files of known datasets to a table that a run can start from.
+    """Convert caption files to a table.
 
-    `launch` reads these files directly; convert one to look at its rows first. The table has the columns image, caption, texts,
-    source, source_id. Entries that cannot be used are listed in a *.rejects.csv beside it, with the reason.
+    The files are those of known datasets, the table is one that a run can start from. `launch` reads these files directly;
+    convert one to look at its rows first. The table has the columns image, caption, texts, source, source_id. Entries that
+    cannot be used are listed in a *.rejects.csv beside it, with the reason.
     """
 
 
@@ -78,10 +79,11 @@ def write_table(found: Iterable[Any], name: str, source: Path, out: Path) -> Non
 def make_toy_images(
     input: Path, out: Path, rows: int | None, seed: int, caption_column: str | None, encoding: str | None
 ) -> None:
-    """Draw simple images for captions, to try a pipeline without photos and without a GPU.
+    """Draw simple images for captions.
 
-    About one in eight of the objects that a caption names is left out of its image on purpose, and up to two others are added,
-    so that the detector has something to reject. The other columns of INPUT are kept.
+    They are for trying a pipeline without photos and without a GPU. About one in eight of the objects that a caption names is
+    left out of its image on purpose, and up to two others are added, so that the detector has something to reject. The other
+    columns of INPUT are kept.
     """
     from shardmill.core.registry import default_pipeline
     from shardmill.embedded.toy_images import make_toy_images as draw_images

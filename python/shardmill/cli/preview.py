@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from shardmill.cli.base import code_option, input_options, new_run, run_argument
+from shardmill.cli.base import INPUT_SECTIONS, code_option, input_options, new_run, run_argument
 from shardmill.util.commands import FILE, START, command, command_line, json_option, print_next
 from shardmill.util.errors import UserError
 from shardmill.util.terminal import echo
@@ -17,7 +17,7 @@ from shardmill.util.words import count_of
 PIPELINE_ROWS, STAGE_ROWS = 8, 5
 
 
-@command(START)
+@command(START, options={"Preview": ("--input", "-n", "--out", "--pipeline"), **INPUT_SECTIONS})
 @click.argument("what", metavar="PIPELINE|STAGE")
 @click.option("--input", "input", type=FILE, help="a table; not needed for a pipeline with a bundled sample")
 @click.option(
@@ -31,7 +31,7 @@ PIPELINE_ROWS, STAGE_ROWS = 8, 5
 @input_options
 @code_option
 def preview(what: str, input: Path | None, rows: int | None, out: Path | None, pipeline: str, **options: Any) -> None:
-    """Try a pipeline, or one of its stages, on a few rows.
+    """Try a pipeline or a stage on a few rows.
 
     \b
     shardmill preview PIPELINE                 all stages on a sample, as a page
@@ -114,7 +114,7 @@ def _preview_stage(stage: str, input: Path, rows: int, pipeline: str, options: d
 @json_option
 @code_option
 def estimate(folder: Path, site: str | None, max_parallel: int | None, probe: bool, as_json: bool) -> None:
-    """Estimate the GPU-hours, wall time and disk space of a whole run.
+    """Estimate a run's GPU-hours, time and space.
 
     The estimate is made from the shards that are finished. If there is none, one shard is run here through all stages first; its
     results are kept.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from shardmill.cli.base import code_option, ingest_progress, input_options, new_run, note_missing_images
+from shardmill.cli.base import INPUT_SECTIONS, code_option, ingest_progress, input_options, new_run, note_missing_images
 from shardmill.cli.launcher import launch_here, launch_on_cluster
 from shardmill.util.commands import FILE, FOLDER, START, command, command_line, print_next, print_note
 from shardmill.util.errors import UserError
@@ -27,7 +27,14 @@ accept_code_option = click.option(
 )
 
 
-@command(START)
+LAUNCH_SECTIONS = {
+    "Run": ("--input", "--run", "--redo", "--accept-code-change", "--build"),
+    "Where it runs": ("--workers", "--site", "--max-parallel", "--shards-per-node", "--dry-run"),
+    **INPUT_SECTIONS,
+}
+
+
+@command(START, options=LAUNCH_SECTIONS)
 @click.argument("pipeline")
 @click.option("--input", "input", type=FILE, help="the table to start from; not needed to resume a run")
 @click.option("--run", "folder", type=FOLDER, required=True, help="the run folder; a run that exists is resumed")
@@ -64,7 +71,9 @@ def launch(
     build: bool,
     **options: Any,
 ) -> None:
-    """Run all stages of a pipeline over all unfinished shards, then build the datasets.
+    """Run a pipeline and build its datasets.
+
+    All stages run over all unfinished shards.
 
     PIPELINE is the name of a pipeline or of a bundled pipeline file, a pipeline file of your own (my.yaml), or a Pipeline in
     your own code (file.py:OBJECT).
@@ -196,14 +205,16 @@ def advice_for(name: str, folder: Path, options: dict[str, Any]) -> str:
     return "name its table with --input, and a new folder with --run"
 
 
-@command(START)
+@command(START, options={"Run": ("--run", "--pipeline"), **INPUT_SECTIONS})
 @click.argument("input", type=FILE)
 @click.option("--run", "folder", type=FOLDER, required=True, help="the run folder to make")
 @click.option("--pipeline", default="", help="as for `shardmill launch` (default: see `shardmill --help`)")
 @input_options
 @code_option
 def shard(input: Path, folder: Path, pipeline: str, **options: Any) -> None:
-    """Plan a run and cut its input into shards, without running any stage.
+    """Plan a run and cut its input into shards.
+
+    No stage is run.
 
     INPUT is a table (CSV, TSV, JSON, JSON lines, Parquet), or a folder or tar file of images. `shardmill launch` does this too;
     do it on its own to estimate the run first, or to run its stages by hand.

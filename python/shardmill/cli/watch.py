@@ -25,10 +25,10 @@ from shardmill.util.terminal import echo
 @code_option
 @click.pass_context
 def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_json: bool) -> None:
-    """Show the progress of a run: shards, rows, rates, rejections and GPU-hours of each stage.
+    """Show how far a run is.
 
-    On a cluster also what SLURM says of its jobs. Progress is read from the run's files: it is right for any number of workers
-    on any machine, and while SLURM does not answer.
+    Shards, rows, rates, rejections and GPU-hours of each stage; on a cluster also what SLURM says of its jobs. Progress is
+    read from the run's files: it is right for any number of workers on any machine, and while SLURM does not answer.
     """
     from shardmill.monitor.status import exit_code, read_status
     from shardmill.monitor.status_view import render_status
@@ -54,7 +54,10 @@ def status(ctx: click.Context, folder: Path, watch: bool, seconds: float, as_jso
 @json_option
 @code_option
 def failures(folder: Path, as_json: bool) -> None:
-    """Show which shards failed and why, grouped by cause, and which nodes are avoided."""
+    """Show which shards failed, and why.
+
+    They are grouped by cause; nodes that are avoided are listed too.
+    """
     from shardmill.monitor.failures import read_failures, render
     from shardmill.store.run_folder import RunFolder
     from shardmill.util.console import TextConsole
@@ -74,7 +77,7 @@ def failures(folder: Path, as_json: bool) -> None:
 @click.option("--path", "only_path", is_flag=True, help="print the paths of the logs instead")
 @code_option
 def logs(folder: Path, stage: str, shard: int | None, lines: int | None, only_path: bool) -> None:
-    """Print the latest log of a stage, or of one of its shards."""
+    """Print the log of a stage or of a shard."""
     from shardmill.monitor.log_files import latest_text, logs_of
     from shardmill.store.run_folder import RunFolder
 

@@ -9,8 +9,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from shardmill.store.plan import Plan, Resources, StagePlan
+from shardmill.util.commands import command_line
 from shardmill.util.errors import UserError, did_you_mean
-from shardmill.util.resources import resource_path
+from shardmill.util.resources import resource_names, resource_path, resource_text
 from shardmill.util.yaml_text import read_yaml
 
 
@@ -95,12 +96,12 @@ class Site(Queue):
 
 def load_site(name: str) -> Site:
     """A site by the path of its file, or by name from `slurm/sites/`. Raises UserError naming the file and the entry."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else resource_path(f"slurm/sites/{name}.yaml")
+    path = site_path(name)
     try:
         values = read_yaml(path.read_text(encoding="utf-8")) or {}
         site = Site.model_validate(values)
     except FileNotFoundError:
-        raise UserError(f"the site file {path} was not found; copy slurm/sites/example.yaml and fill it in") from None
+        raise UserError(f"the site file {path} was not found; make one: shardmill site new {path.stem}") from None
     except ValidationError as error:
         raise UserError(f"{path}: {_first_error(error, Site)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -110,6 +111,44 @@ def load_site(name: str) -> Site:
     site.name = site.name or path.stem
     site._reference = name if name == path.stem else str(path.resolve())  # noqa: SLF001 (set once, when the file is read)
     return site
+
+
+def site_path(name: str) -> Path:
+    """The file of a site: the path itself, or that of a name, in the current folder or in `slurm/sites/`."""
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    here = Path(f"{name}.yaml")
+    if here.is_file():
+        return here
+    if name not in resource_names("slurm/sites"):
+        raise UserError(
+            f"there is no site {name!r}; {did_you_mean(name, resource_names('slurm/sites'))}; to describe yours: "
+            f"{command_line('site', 'new', name)}"
+        )
+    return resource_path(f"slurm/sites/{name}.yaml")
+
+
+def new_site(name: str, folder: Path) -> list[Path]:
+    """Write a site file to fill in, and beside it the file of its jobs' environment; returns their paths.
+
+    Raises:
+        UserError: If one of them is there already, or the folder cannot be written to.
+    """
+    site, environment = folder / f"{name}.yaml", folder / f"{name}.env"
+    text = resource_text("slurm/sites/example.yaml")
+    head = f"# What your cluster is like. Fill it in, check it with\n#   {command_line('doctor', '--site', site)}\n"
+    body = text[text.index("# Everything but") :].replace("../../env/cluster.env", environment.name)
+    contents = {site: head + body, environment: resource_text("env/cluster.example.env")}
+    for path in contents:
+        if path.exists():
+            raise UserError(f"{path} is there already; edit it, or choose another name")
+    for path, content in contents.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    return list(contents)
 
 
 def _first_error(error: ValidationError, model: type[BaseModel]) -> str:

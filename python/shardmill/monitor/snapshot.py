@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from shardmill.store.layout import ATTEMPT
-from shardmill.store.leases import LeaseOwner, live_blocks, this_process
+from shardmill.store.leases import LeaseOwner, live_blocks, read_owner, this_process
 from shardmill.store.manifest import Manifest, read_manifest
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.errors import UserError
+from shardmill.util.processes import is_running
 
 OF_SHARD = re.compile(r"part-(\d+)-of-(\d+)(\.json|\.[^/]+\.journal|\.block-\d+\.claim)")
 
@@ -47,13 +51,16 @@ class Writing:
 class _Listing:
     manifests: dict[int, Manifest] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     journals: dict[int, list[os.DirEntry[str]]] = field(default_factory=dict)
-    finished: float = 0.0
 
 
 @dataclass(frozen=True)
 class Snapshot(RunFolder):
-    """A run folder that is read once. A damaged manifest counts as none, and is listed in `damaged`."""
+    """A run folder that is read once.
+
+    A damaged manifest counts as none, as does one whose part or rejects are gone; they are listed in `damaged` and `missing`.
+    """
 
     memory: Memory = field(default_factory=Memory, compare=False)
 
@@ -65,20 +72,19 @@ class Snapshot(RunFolder):
         return [path for stage in [INGEST, *self.stages] for path in self._listed(stage).damaged]
 
     @property
-    def last_progress(self) -> float:
-        """When a shard was last finished, or a journal last written to."""
-        stages = [INGEST, *self.stages]
-        written = [state.written for stage in stages for state in self.writing(stage).values()]
-        return max([self._listed(stage).finished for stage in stages] + written)
+    def missing(self) -> list[str]:
+        return [path for stage in [INGEST, *self.stages] for path in self._listed(stage).missing]
 
     def writing(self, stage: str) -> dict[int, Writing]:
-        """The journals of each shard of a stage."""
+        """The journals of each shard of a stage. Those of workers that have died are not written any more."""
         found = {}
+        owners = self._owners(stage)
         for shard, entries in self._listed(stage).journals.items():
             found[shard] = state = Writing()
             for entry in entries:
                 try:
-                    state.written = max(state.written, entry.stat().st_mtime)
+                    written = 0.0 if has_died(entry.name, owners) else entry.stat().st_mtime
+                    state.written = max(state.written, written)
                     state.rows += max(self._lines(entry.path) - 1, 0)
                 except FileNotFoundError:
                     continue
@@ -96,6 +102,16 @@ class Snapshot(RunFolder):
                 found[shard] = list(owners.values())
         return found
 
+    def _owners(self, stage: str) -> dict[str, LeaseOwner]:
+        """Who has said to be at work on the stage, by attempt; the dead as well."""
+        found = {}
+        for entry in _entries(self.path / "jobs" / "claims" / stage):
+            if entry.name.endswith(".card.tmp"):
+                with suppress(FileNotFoundError, ValueError, UserError):
+                    owner = read_owner(Path(entry.path))
+                    found[owner.attempt] = owner
+        return found
+
     @cached_property
     def _listings(self) -> dict[str, _Listing]:
         return {}
@@ -103,12 +119,20 @@ class Snapshot(RunFolder):
     def _listed(self, stage: str) -> _Listing:
         if stage not in self._listings:
             self._listings[stage] = listing = _Listing()
-            for entry in _entries(self.folder(stage)):
+            entries = _entries(self.folder(stage))
+            for entry in entries:
                 match = self._match(entry.name)
                 if match is not None and match[3] == ".json":
                     self._note_manifest(listing, int(match[1]), entry)
                 elif match is not None:
                     listing.journals.setdefault(int(match[1]), []).append(entry)
+            names = {entry.name for entry in entries}
+            for shard in sorted(listing.manifests):
+                files = self.files(stage, shard)
+                gone = [path for path in (files.part, files.rejects) if path.name not in names and not path.exists()]
+                if gone:
+                    del listing.manifests[shard]
+                    listing.missing += map(str, gone)
         return self._listings[stage]
 
     def _match(self, name: str) -> re.Match[str] | None:
@@ -133,7 +157,6 @@ class Snapshot(RunFolder):
             listing.damaged.append(entry.path)
         if known[1] is not None:
             listing.manifests[shard] = known[1]
-            listing.finished = max(listing.finished, stat.st_mtime)
 
     def _lines(self, path: str) -> int:
         """The whole lines of a file that only grows."""
@@ -145,6 +168,17 @@ class Snapshot(RunFolder):
                 end += len(block)
         self.memory.lines[path] = (end, lines)
         return lines
+
+
+def has_died(journal: str, owners: Mapping[str, LeaseOwner]) -> bool:
+    """Whether the process that wrote a journal is known to have ended: by what it said of itself, or by the journal's name."""
+    match = ATTEMPT.search(journal)
+    if match is None:
+        return False
+    if match[1] in owners:
+        return owners[match[1]].is_dead(this_process())
+    host, _, pid = match[1].partition("-")[2].rpartition("-")[0].rpartition("-")
+    return host == socket.gethostname().split(".")[0] and pid.isdigit() and not is_running(int(pid))
 
 
 def begun(name: str) -> float:

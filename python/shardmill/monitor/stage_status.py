@@ -38,7 +38,8 @@ class StageStatus:
     """One stage. Every shard is one of done, running, queued, failed, waiting, and these add up to `shards`.
 
     queued: a live job will start it, `queued_why` counts the reasons; failed: quarantined; waiting: the rest. Of the waiting,
-    `open` had a job that ended without finishing them, and `held_back` cannot start since the stage before failed them.
+    `open` had a job that ended without finishing them (`open_why` counts how), `held_back` cannot start since the stage before
+    failed them.
     rows_running: finished rows of unfinished shards; rows_left: expected, None while not even the stage before is known.
     rows_per_second: of one worker; workers: those at work now; eta_seconds: with these, None where nothing is known.
     gpu_hours, cpu_hours: allocated so far, or worked where nothing was allocated; `_left`: expected, None if no rate is known.
@@ -54,6 +55,7 @@ class StageStatus:
     failed: int = 0
     waiting: int = 0
     open: int = 0
+    open_why: dict[str, int] = field(default_factory=dict)
     held_back: int = 0
     rows_in: int = 0
     rows_out: int = 0
@@ -143,7 +145,9 @@ def _sort(
         else:
             status.waiting += 1
             status.held_back += shard in blocked
-            status.open += shard not in blocked and element is not None and element.state == "ended"
+            if shard not in blocked and element is not None and element.state == "ended":
+                status.open += 1
+                status.open_why[element.words] = status.open_why.get(element.words, 0) + 1
     del at_elements[""]
     status.workers = max(len(workers), sum(min(count, cluster.workers[job]) for job, count in at_elements.items()))
     status.slowest, status.behind = _slow(done, running, owners_of)

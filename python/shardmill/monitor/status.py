@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -12,10 +11,11 @@ from shardmill.launch import slurm
 from shardmill.monitor.cluster_state import ClusterState, read_cluster
 from shardmill.monitor.run_summary import closing_lines
 from shardmill.monitor.snapshot import Memory, Snapshot
-from shardmill.monitor.stage_status import ALIVE_SECONDS, StageStatus, stage_statuses
+from shardmill.monitor.stage_status import StageStatus, stage_statuses
+from shardmill.store.at_work import is_at_work
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.no_rows import no_rows
-from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.run_folder import RunFolder
 from shardmill.store.tasks import needed_shards
 from shardmill.util.plain_text import plain
 
@@ -56,7 +56,8 @@ class RunStatus:
     finished: every needed shard is finished; live: something runs, or will without being launched again.
     goodput: accepted rows of the last stages per allocated GPU-hour (`goodput_per` says GPU-hour; CPU-hour in a run without
     GPUs). eta_seconds: None where nothing is known. bad_nodes: the nodes that are avoided, and why. damaged: manifests that
-    cannot be read. cluster: None for a run that was never launched on one. closing: what became of all rows, once finished.
+    cannot be read; missing: files that finished shards have no more. cluster: None for a run that was never launched on one.
+    closing: what became of all rows, once finished.
     no_rows: why no row came out of a finished run, and what to do; empty for any other.
     """
 
@@ -78,6 +79,7 @@ class RunStatus:
     cluster: ClusterStatus | None
     bad_nodes: dict[str, str]
     damaged: list[str]
+    missing: list[str]
     closing: list[str]
     no_rows: str = ""
     next: str = ""
@@ -107,7 +109,7 @@ def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
         rows=now.plan.input.rows,
         stages=stages,
         finished=finished,
-        live=bool(cluster.finish and cluster.finish.live) or (not finished and _is_live(now, cluster, stages)),
+        live=bool(cluster.finish and cluster.finish.live) if finished else _is_live(now, cluster, stages),
         eta_seconds=_eta(stages),
         gpu_hours=gpu_hours,
         gpu_hours_left=_sum_known([stage.gpu_hours_left for stage in stages]),
@@ -120,6 +122,7 @@ def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
         cluster=_cluster_status(cluster) if cluster.launched else None,
         bad_nodes={bad.node: plain(bad.reason) for bad in jobs.bad_nodes()},
         damaged=now.damaged,
+        missing=now.missing,
         closing=closing_lines(now) if finished else [],
         no_rows=no_rows(now, complete) if finished else "",
     )
@@ -135,12 +138,11 @@ def exit_code(status: RunStatus) -> int:
 
 
 def _is_live(run: Snapshot, cluster: ClusterState, stages: list[StageStatus]) -> bool:
-    """Whether a worker is running or will be. Between two shards there is a moment in which no file says so."""
-    if cluster.live or any(stage.running for stage in stages):
-        return True
-    recent = time.time() - run.last_progress < ALIVE_SECONDS
-    begun = any(stage.done for stage in stages if stage.stage != INGEST)
-    return recent and begun and not cluster.answered and not any(stage.failed for stage in stages)
+    """Whether a worker is running or will be. The job that builds the datasets makes no shard, so it does not count.
+
+    Between two shards only the launch itself has a file that says so.
+    """
+    return any(element.live for element in cluster.elements.values()) or any(stage.running for stage in stages) or is_at_work(run)
 
 
 def _eta(stages: list[StageStatus]) -> float | None:
@@ -195,7 +197,8 @@ def _next_step(status: RunStatus) -> str:
     if status.live:
         why = f"; what failed: shardmill failures {status.run}" if failed else ""
         stop = f"; to stop: shardmill cancel {status.run}" if status.cluster is not None else ""
-        return f"running; to watch: shardmill status {status.run} --watch{stop}{why}"
+        left = f"; to submit again what ended jobs have left: {again}" if any(stage.open for stage in status.stages) else ""
+        return f"running; to watch: shardmill status {status.run} --watch{stop}{why}{left}"
     if failed:
         retry = f"shardmill retry {status.run}" if status.cluster is not None else again
         return f"see what failed: shardmill failures {status.run}; fix the cause, then: {retry}"

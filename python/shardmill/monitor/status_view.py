@@ -105,10 +105,12 @@ def _lines(status: RunStatus) -> list[str]:
     lines += [line for stage in status.stages if (line := _slow_line(stage))]
     for stage in status.stages:
         lines += _failure_lines(status, stage)
-        if stage.open and not status.live:
-            lines.append(f"{stage.stage}: {count_of(stage.open, 'shard')} left unfinished by jobs that have ended")
+        if stage.open:
+            how = ", ".join(f"{words} {count:,}" for words, count in stage.open_why.items())
+            lines.append(f"{stage.stage}: {count_of(stage.open, 'shard')} left unfinished by jobs that have ended ({how})")
     lines += [f"node {node} is avoided: {reason}" for node, reason in status.bad_nodes.items()]
-    lines += [f"{path} is corrupt and counts as missing; delete it and launch again" for path in status.damaged]
+    lines += [f"{path} is corrupt and counts as missing; launch again to make its shard again" for path in status.damaged]
+    lines += [f"{path} is missing; launch again to make its shard again" for path in status.missing]
     return lines
 
 

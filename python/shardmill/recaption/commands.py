@@ -48,11 +48,12 @@ MAX_WARNINGS = 5
 @click.option("--scratch", type=FOLDER, help="folder for temporary files, as large as the inputs (default: that of --out)")
 @json_option
 def join_captions(original: Path, indexes: Sequence[str], out: Path, as_json: bool, **options: Any) -> None:
-    """Join caption files to the rows of a table: one line with several texts per image.
+    """Join caption files to the rows of a table.
 
-    ORIGINAL is JSON lines with image and caption, or any table. Each of its rows becomes one line {"image", "caption": [texts]},
-    in the same order. Images match by path; different spellings of one path are equal. Memory use does not grow with the files.
-    Missing, repeated and damaged captions are counted and reported, and a header beside --out names the text at each position.
+    The result has one line with several texts for each image. ORIGINAL is JSON lines with image and caption, or any table.
+    Each of its rows becomes one line {"image", "caption": [texts]}, in the same order. Images match by path; different
+    spellings of one path are equal. Memory use does not grow with the files. Missing, repeated and damaged captions are
+    counted and reported, and a header beside --out names the text at each position.
     """
     from shardmill.recaption.join import JoinProgress
     from shardmill.recaption.join import join_captions as join
@@ -87,11 +88,11 @@ def join_captions(original: Path, indexes: Sequence[str], out: Path, as_json: bo
 @json_option
 @click.pass_context
 def check_multitext(ctx: click.Context, file: Path, images: Path | None, m: int | None, as_json: bool) -> None:
-    """Check that a file with several texts per image is fit for training.
+    """Check a file with several texts per image.
 
-    Unfit is a line that is not JSON, that has an empty text or not exactly M texts, or whose image does not exist; and a file
-    that is not the one that its header describes. Also reported are repeated images and texts, control characters, and lengths
-    in CLIP tokens (CLIP reads 77). Exit code 1 if the file is unfit, 2 if it cannot be read.
+    Is it fit for training? Unfit is a line that is not JSON, that has an empty text or not exactly M texts, or whose image
+    does not exist; and a file that is not the one that its header describes. Also reported are repeated images and texts,
+    control characters, and lengths in CLIP tokens (CLIP reads 77). Exit code 1 if the file is unfit, 2 if it cannot be read.
     """
     from shardmill.recaption.validate import check_multitext as check
     from shardmill.util.progress import step_progress

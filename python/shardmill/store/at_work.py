@@ -22,6 +22,19 @@ def presence(run: RunFolder, owner: LeaseOwner) -> Presence:
     return Presence(run.path / "jobs" / "claims" / f"{owner.attempt}.card.tmp", owner)
 
 
+def is_at_work(run: RunFolder) -> bool:
+    """Whether a launch or a worker that is no job of SLURM is at work on a run."""
+    me = this_process()
+    for path in (run.path / "jobs" / "claims").glob("**/*.card.tmp"):
+        try:
+            owner, age = read_owner(path), time.time() - path.stat().st_mtime
+        except (FileNotFoundError, ValueError, UserError):
+            continue
+        if not owner.job and not owner.is_dead(me) and (owner.machine == me.machine or age < STALE_SECONDS):
+            return True
+    return False
+
+
 def processes_at_work(run: RunFolder) -> list[LeaseOwner]:
     """The launches and workers that are at work on a run, as far as can be seen from here; files of dead ones are removed."""
     me, found = this_process(), {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,33 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path)
 
 
+OptionSections = Mapping[str, Sequence[str]]
+"""Headings for options, in order, and the first names of those below each."""
+
+
 class SectionedCommand(click.Command):
     """A command that `--help` lists under a heading.
 
     Args:
         section: One of `SECTIONS`.
+        options: Headings for its options; those that are under none come last.
     """
 
-    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, section: str, options: OptionSections | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.section = section
+        self.option_sections = options or {}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings."""
+        options = {param.opts[0]: param for param in self.get_params(ctx) if param.get_help_record(ctx) is not None}
+        listed = {name for names in self.option_sections.values() for name in names}
+        rest = {"Options": [name for name in options if name not in listed]}
+        for heading, names in {**self.option_sections, **rest}.items():
+            rows = [record for name in names if name in options and (record := options[name].get_help_record(ctx))]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
 
 
 class SectionedGroup(click.Group):

@@ -36,6 +36,11 @@ def has_ended(where: str, pid: int, started: str) -> bool:
     return now != started and not (now == "" and _is_hidden(pid))
 
 
+def is_running(pid: int) -> bool:
+    """Whether this machine has a process of that number."""
+    return process_start(pid) != "" or _is_hidden(pid)
+
+
 def _is_hidden(pid: int) -> bool:
     """Whether a process without an entry in /proc exists: a mount with `hidepid` shows no processes of other users."""
     try:

@@ -44,6 +44,21 @@ def test_every_command_is_in_a_section_and_the_sections_are_in_order() -> None:
     assert headings == list(SECTIONS)
 
 
+def test_the_first_lines_are_short_enough_to_be_read_at_a_glance() -> None:
+    short = {path: command.get_short_help_str(limit=1000) for path, command in ALL.items() if len(path) == 1}
+    assert {path: text for path, text in short.items() if len(text) > 45} == {}
+
+
+def test_options_are_listed_under_headings_none_of_which_is_misspelt() -> None:
+    shown = CliRunner().invoke(cli, ["launch", "--help"]).output
+    headings = ["Run:", "Where it runs:", "Models and options:", "Shards:", "Reading the input:", "Options:"]
+    assert [line for line in shown.splitlines() if line in headings] == headings
+    assert shown.partition("\nOptions:\n")[2].split()[:2] == ["-h,", "--help"]
+    for command in ALL.values():
+        listed = {name for names in getattr(command, "option_sections", {}).values() for name in names}
+        assert listed <= {param.opts[0] for param in command.params}
+
+
 def test_every_option_and_every_command_says_what_it_is_for() -> None:
     for path, command in ALL.items():
         assert command.help, path

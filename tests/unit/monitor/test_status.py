@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from rich.console import Console
 
 from conftest import run_first_shards
 from scripted_slurm import ScriptedSlurm
+from shardmill.cli.launcher import launch_here
 from shardmill.core.shard_runner import run_shard
 from shardmill.monitor.cluster_state import words_for
 from shardmill.monitor.snapshot import Snapshot
@@ -27,6 +30,7 @@ from shardmill.monitor.stage_status import StageStatus
 from shardmill.monitor.status import RunStatus, Seen, exit_code, read_status
 from shardmill.monitor.status_view import render_status, watch
 from shardmill.store.allocations import LiveAllocation
+from shardmill.store.at_work import presence
 from shardmill.store.jobs import Allocation, ArrayRecord, BadNode, Failure, JobsFolder, Submission
 from shardmill.store.journal import Journal, JournalHeader, JournalRecord
 from shardmill.store.leases import Leases, this_process
@@ -69,10 +73,10 @@ def quarantine(run: RunFolder, shard: int, stage: str = STAGE, message: str = "n
     JobsFolder(run).note_failure(Failure(stage=stage, shard=shard, kind="refused", message=message, node="n1", log="/l/x.log"))
 
 
-def write_rows(run: RunFolder, shard: int, rows: int, stage: str = STAGE, age: float = 0.0) -> Path:
+def write_rows(run: RunFolder, shard: int, rows: int, stage: str = STAGE, age: float = 0.0, attempt: str = "") -> Path:
     """The journal of an attempt that finished some rows and last wrote `age` seconds ago."""
     run.folder(stage).mkdir(exist_ok=True)
-    path = run.files(stage, shard).journal(f"{int((time.time() - age) * 1000):013d}-n1-1-abcdef")
+    path = run.files(stage, shard).journal(attempt or f"{int((time.time() - age) * 1000):013d}-n1-1-abcdef")
     journal = Journal(path, JournalHeader(rows_digest(run.fingerprint(stage), run.stage(stage).revision)))
     for row in range(rows):
         journal.append(JournalRecord((row,), [{}]))
@@ -244,15 +248,6 @@ def test_jobs_of_another_user_are_not_taken_for_ended(run: RunFolder, slurm: Scr
     assert status.cluster is not None and "the jobs belong to another user (uid 65534)" in status.cluster.note
 
 
-def test_between_two_shards_a_local_run_goes_on(run: RunFolder) -> None:
-    run_shard(run, STAGE, 0)
-    assert read_status(run).live
-    for stage in ("ingest", STAGE):
-        for path in run.folder(stage).iterdir():
-            os.utime(path, (time.time() - 600,) * 2)
-    assert not read_status(run).live
-
-
 def test_a_run_that_was_never_submitted_asks_no_slurm(run: RunFolder, slurm: ScriptedSlurm) -> None:
     assert read_status(run).cluster is None
     assert slurm.calls("squeue") == 0
@@ -395,6 +390,72 @@ def test_bad_nodes_and_damaged_manifests_are_named(run: RunFolder) -> None:
     assert status.bad_nodes == {"n7": "no GPU [bold]"}
     assert status.damaged == [str(path)] and counts(status) == {"waiting": 4}
     assert "node n7 is avoided: no GPU [bold]" in text_of(status) and str(path) in text_of(status, 500)
+
+
+def finish(run: RunFolder) -> None:
+    for stage in run.stages:
+        for shard in range(run.num_shards):
+            run_shard(run, stage, shard)
+
+
+@pytest.mark.parametrize("what", ["part", "rejects"])
+def test_a_finished_run_of_which_a_file_is_gone_is_not_finished(run: RunFolder, what: str) -> None:
+    finish(run)
+    (run.path / "datasets").mkdir()
+    path: Path = getattr(run.files(STAGE, 2), what)
+    path.unlink()
+    status = read_status(run)
+    assert not status.finished and not status.live and of(status).done == 3
+    assert status.missing == [str(path)] and f"{path} is missing" in text_of(status)
+    assert "shardmill launch negbench" in status.next
+
+
+def test_a_launch_makes_the_shard_again_of_which_a_file_is_gone(run: RunFolder) -> None:
+    finish(run)
+    part, content = run.files(STAGE, 2).part, run.files(STAGE, 2).part.read_bytes()
+    part.unlink()
+    cut = run.files("ingest", 1).part
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[:-3])
+    run.files(NEXT, 0).manifest.write_text("{")
+    assert launch_here(run, workers=1, build=False) == 0
+    assert (part.read_bytes(), cut.read_bytes()) == (content, whole)
+    assert read_status(run).finished
+
+
+def test_a_launch_that_was_killed_does_not_go_on(run: RunFolder) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    host = socket.gethostname().split(".")[0]
+    write_rows(run, 0, 5, attempt=f"{time.time_ns() // 1_000_000:013d}-{host}-{ended.pid}-abcdef")
+    status = read_status(run)
+    assert counts(status) == {"waiting": 4} and of(status).rows_running == 5
+    assert not status.live and status.next.startswith("to continue: ")
+    write_rows(run, 1, 5, attempt=f"{time.time_ns() // 1_000_000:013d}-{host}-{os.getpid()}-abcdef")
+    assert counts(read_status(run)) == {"running": 1, "waiting": 3}
+
+
+def test_between_two_shards_a_run_goes_on_while_its_launch_lives(run: RunFolder) -> None:
+    run_shard(run, STAGE, 0)
+    assert not read_status(run).live
+    with presence(run, this_process("1")):
+        assert read_status(run).live
+    dead = replace(this_process("2"), pid=2**30, started="1")
+    card = run.path / "jobs" / "claims" / "2.card.tmp"
+    card.write_text(json.dumps(asdict(dead)))
+    assert not read_status(run).live
+
+
+def test_cancelled_array_tasks_are_told_although_the_job_at_the_end_is_queued(run: RunFolder, slurm: ScriptedSlurm) -> None:
+    submit(run, array("7", [[0, 1], [2, 3]]), finish="8")
+    slurm.squeue("7_0|RUNNING|n1|None", "7_1|CANCELLED||None", "8|PENDING||Dependency")
+    status = read_status(run)
+    assert status.live and of(status).open == 2
+    assert "2 shards left unfinished by jobs that have ended (was cancelled 2)" in text_of(status)
+    assert "to submit again what ended jobs have left: shardmill launch" in status.next
+    slurm.squeue("7_0|CANCELLED|n1|None", "7_1|CANCELLED||None", "8|PENDING||Dependency")
+    status = read_status(run)
+    assert not status.live and status.next.startswith("to continue: ")
 
 
 def test_a_shard_that_was_made_again_is_seen_by_a_long_look(run: RunFolder) -> None:
