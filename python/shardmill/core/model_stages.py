@@ -14,7 +14,7 @@ from typing import Any, ClassVar, get_args, get_origin
 
 from pydantic import BaseModel
 
-from shardmill.core.answers import parse_answer
+from shardmill.core.answers import parse_answer, whole_items
 from shardmill.core.prompts import Prompt, Template, is_prompt_file, load_template, parse_template, read_prompt
 from shardmill.core.stage import Answer, Check, FollowUp, ModelCall, ModelStage, Reject, Row, Stage
 from shardmill.models.contract import (
@@ -119,7 +119,9 @@ class TextStage(ModelStage):
             values: The variables of the prompt.
         """
         request = TextRequest(Prompt(self.template, values), self.template.sampling, schema_of(self.answer))
-        return ModelCall(request, check, share, check_retries=check_retries)
+        fields = [field.annotation for field in self.answer.model_fields.values()]
+        whole = whole_items if fields == [list[str]] else None
+        return ModelCall(request, check, share, whole=whole, check_retries=check_retries)
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         return [self.text_call(**{name: row[name] for name in self.reads})]

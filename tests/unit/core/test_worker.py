@@ -129,7 +129,7 @@ def test_a_malformed_answer_is_asked_again_with_another_seed(run: RunFolder, scr
     ("reply", "reason", "attempts"),
     [
         (lambda request, answer: Reply(request.key, "I cannot help with that, I am a model. " * 9), "malformed answer", 3),
-        (lambda request, answer: Reply(request.key, answer, "length"), "cut by the token limit", 3),
+        (lambda request, answer: Reply(request.key, '{"objects": ["a do', "length"), "cut by the token limit", 3),
         (lambda request, answer: Reply(request.key, None, "error", "engine failed", "no memory"), "engine failed", 3),
         (lambda request, answer: Reply(request.key, None, "unusable", "too long", "9,000 tokens"), "too long", 1),
     ],
@@ -145,6 +145,14 @@ def test_what_stays_wrong_is_rejected_with_reason_raw_text_and_attempts(
     assert set(scripted.asked.values()) <= {attempts, 2 * attempts}
     if reason == "malformed answer":
         assert row["raw"].startswith("I cannot help")
+
+
+def test_the_whole_items_of_a_list_that_was_cut_are_used(run: RunFolder, scripted: type[Scripted]) -> None:
+    """A model that repeats itself until it is stopped has given its answer before."""
+    behave(scripted, lambda request, answer: Reply(request.key, answer.removesuffix("]}") + ', "a do', "length"))
+    manifest = run_shard(run, "extract_objects", 0)
+    assert manifest.usage["requests"] == manifest.rows_in
+    assert manifest.rows_out > 0 and set(manifest.reasons) <= {"no object"}
 
 
 def test_a_killed_attempt_is_gone_on_with_from_its_journal(run: RunFolder, scripted: type[Scripted]) -> None:
