@@ -7,6 +7,7 @@ from pathlib import Path
 from shardmill.store.combine import SUFFIXES, partial_name, write_parts
 from shardmill.store.dataset_card import BuildResult, write_card
 from shardmill.store.image_columns import path_columns
+from shardmill.store.json_lines import settle_json_lines
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import choose_shards
 
@@ -38,6 +39,7 @@ def build_default(run: RunFolder, out: Path | None = None, *, allow_missing: boo
             write_parts(run, stage, shards, path, format, path_columns(run, stage))
             files[path] = lines
     card = _named(out / CARD, len(shards), run.num_shards)
+    files = settle_json_lines(files, {})  # the Parquet files have the types
     write_card(run, card, shards, missing, files)
     return BuildResult({**files, card: None}, missing)
 
