@@ -110,6 +110,17 @@ def anyedit() -> RunFolder:
     return finish(start_run(source / "run", NewRun(input=table, pipeline="anyedit", num_shards=2)))
 
 
+@cache
+def edited() -> RunFolder:
+    """Edits with the images after them, where the scene editor can make them."""
+    source = _home() / "edited"
+    source.mkdir()
+    lines = (SAMPLES / "anyedit.csv").read_text(encoding="utf-8").splitlines()
+    table = write_table(source / "pairs.csv", lines[0].split(","), [line.split(",") for line in lines[1:13]])
+    settings = ("draw_edits.types=[add, remove, replace, color_alter, style_change, visual_bbox]",)
+    return finish(start_run(source / "run", NewRun(input=table, pipeline="anyedit-edited", num_shards=2, settings=settings)))
+
+
 def selected(folder: Path, rows: list[list[str]], num_shards: int = 4) -> RunFolder:
     """An AnyEdit run of one stage without a model: cheap rows, as many as wanted."""
     folder.mkdir(parents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from shardmill.anyedit import pix2pix_export, tool_export
 from shardmill.anyedit.by_template.words import WORDS
 from shardmill.anyedit.implicit_edits import SEEDS
 from shardmill.anyedit.instruction_answers import ANSWERS
@@ -16,6 +17,8 @@ from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
 
 BOXES = ("detections", "input_objects")
+FORMATS = {"instructpix2pix": pix2pix_export.FORMAT, "anyedit-tools": tool_export.FORMAT}
+"""Formats that only these tables fit."""
 EDITED = "check_edits"
 
 

@@ -20,7 +20,7 @@ PIPELINE = Pipeline(
     ),
     datasets="shardmill.anyedit.build:build",
     exports="shardmill.anyedit.exports:export_tables",
-    formats="shardmill.anyedit.tool_export:FORMATS",
+    formats="shardmill.anyedit.exports:FORMATS",
     quality="shardmill.anyedit.quality:AnyeditQuality",
     audit="shardmill.anyedit.audit:audit_outputs",
     compare="shardmill.anyedit.compare:MEASURES",

@@ -62,9 +62,7 @@ def fits(table: ExportTable) -> bool:
     return table.name == TABLE and bool(table.image_column)
 
 
-FORMATS = {
-    "anyedit-tools": ExportFormat(
-        "AnyEdit's editing tools: a file for each type of edit", "instructions about images", fits, write, ("images",),
-        copies_images=True,
-    )
-}  # fmt: skip
+FORMAT = ExportFormat(
+    "AnyEdit's editing tools: a file for each type of edit", "instructions about images", fits, write, ("images",),
+    copies_images=True,
+)  # fmt: skip

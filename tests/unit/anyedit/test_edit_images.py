@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from exported import SAMPLES, export, finish, parts, write_table
+from exported import edited, export, parts
 from shardmill.anyedit.build import build
 from shardmill.anyedit.check_edits import LOST, NOT_THERE, STILL_THERE, CheckEdits
 from shardmill.anyedit.edit_images import NO_IMAGE, SECOND_IMAGE, EditImages
-from shardmill.core.planning import NewRun, start_run
 from shardmill.core.stage import Answer, Context, ModelCall, Reject
 from shardmill.embedded.scene import detect_objects
 from shardmill.models.contract import DetectionResult, EditRequest
@@ -87,13 +86,9 @@ def test_other_objects_may_be_lost_where_that_is_allowed() -> None:
     assert check("remove", DOG, {}, keep_others=False) is None
 
 
-@pytest.fixture(scope="module")
-def edited(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    folder = tmp_path_factory.mktemp("edited")
-    lines = (SAMPLES / "anyedit.csv").read_text(encoding="utf-8").splitlines()
-    table = write_table(folder / "pairs.csv", lines[0].split(","), [line.split(",") for line in lines[1:13]])
-    settings = ("draw_edits.types=[add, remove, replace, color_alter, style_change, visual_bbox]",)
-    return finish(start_run(folder / "run", NewRun(input=table, pipeline="anyedit-edited", num_shards=2, settings=settings)))
+@pytest.fixture(name="edited")
+def made() -> RunFolder:
+    return edited()
 
 
 def test_the_pipeline_makes_images_that_the_detector_has_seen_and_says_why_others_are_not(edited: RunFolder) -> None:
