@@ -17,7 +17,7 @@ from shardmill.launch.gpus import share_of, visible_gpus
 from shardmill.launch.supervisor import End, WorkerSupervisor
 from shardmill.launch.worker_process import WorkerSpec
 from shardmill.store.jobs import Failure, JobsFolder
-from shardmill.store.plan import Plan
+from shardmill.store.plan import Plan, StagePlan
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.store.tasks import Task, TaskBoard, board_of
@@ -53,30 +53,43 @@ class LaunchResult:
 
 
 class BoardQueue:
-    """The task queue of a launch that does all stages of all shards: a task board, of which nobody else takes tasks."""
+    """The task queue of a launch that does all stages of all shards: a task board, of which nobody else takes tasks.
+
+    A worker stays with the stages of a model on GPUs, and with those that need none, as long as there is a task of them.
+    """
 
     retry_seconds = 0.0
 
-    def __init__(self, run: RunFolder, board: TaskBoard, view: LaunchView, result: LaunchResult):
-        self.run, self.board, self.view, self.result = run, board, view, result
+    def __init__(self, run: RunFolder, board: TaskBoard, view: LaunchView, result: LaunchResult, workers: int):
+        self.run, self.board, self.view, self.result, self.workers = run, board, view, result, workers
         self.finished = False
+        self._loaded: dict[int, StagePlan] = {}
 
     def next_task(self, worker: int, last: Task | None, in_progress: Collection[Task]) -> Task | None:
-        task = self.board.next(self._with_the_model_of(last))
+        if last is None:
+            self._loaded.pop(worker, None)  # another process than before
+        loaded = self._loaded.get(worker)
+        task = self.board.next(self._beside(loaded) if loaded is not None and loaded.resources.gpus_per_worker else ())
         self.finished = task is None
-        if task is not None:
-            self.board.start(task)
-        return task
+        return None if task is None else self._start(worker, task)
 
     def next_ahead(self, worker: int, in_progress: Collection[Task]) -> Task | None:
-        return None  # another worker may be idle, or about to be
+        """A task with the loaded model, if there is one left for each other worker too: it may be idle soon."""
+        loaded = self._loaded.get(worker)
+        ready = self.board.ready(self._beside(loaded), self.workers) if loaded is not None else []
+        return self._start(worker, ready[0]) if len(ready) == self.workers else None
 
-    def _with_the_model_of(self, last: Task | None) -> list[str]:
-        """The stages that need no other model on the GPU than the one that a worker has loaded."""
-        if last is None:
-            return []
-        loaded = self.run.stage(last.stage)
-        return [stage.name for stage in self.run.plan.stages if loaded.resources.gpus_per_worker and stage.model == loaded.model]
+    def _start(self, worker: int, task: Task) -> Task:
+        self.board.start(task)
+        planned = self.run.stage(task.stage)
+        if planned.role is not None:
+            self._loaded[worker] = planned
+        return task
+
+    def _beside(self, loaded: StagePlan) -> list[str]:
+        """The stages that need no other model than that of a stage."""
+        same = (loaded.role, loaded.model)
+        return [each.name for each in self.run.plan.stages if each.role is None or (each.role, each.model) == same]
 
     def progress(self, task: Task, progress: Progress) -> None:
         self.view.progress(task, progress)
@@ -124,7 +137,7 @@ def launch_local(run: RunFolder, workers: int, *, view: LaunchView | None = None
     jobs, stop = JobsFolder(run), StopFlag()
     for stage in board.stages:
         jobs.forget_failures(stage)
-    queue = BoardQueue(run, board, view, result)
+    queue = BoardQueue(run, board, view, result, len(specs))
     with view.showing(board):
         try:
             stopped = WorkerSupervisor(run, queue, specs, WorkerContext(socket.gethostname()), stop).supervise()

@@ -165,7 +165,6 @@ class WorkerSupervisor:
         """If the model has all of a worker's only task, let it have the next one, so that it does not run dry in between."""
         worker = self.workers[number]
         if not self._stopping and len(worker.tasks) == 1 and worker.asked_all >= worker.tasks.keys():
-            worker.asked_all.clear()
             task = self.queue.next_ahead(number, self._in_progress())
             if task is not None:
                 worker.take(task)

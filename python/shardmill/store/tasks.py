@@ -120,18 +120,21 @@ class TaskBoard:
         return [Task(self.after[task.stage], shard) for shard in shards]
 
     def next(self, prefer: Collection[str] = ()) -> Task | None:
-        """The ready task to start now: of the earliest shard the deepest stage, so that results come early.
+        """The ready task to start now: one of the stages in `prefer`, else of any."""
+        return next((task for stages in (prefer, self.after) for task in self.ready(stages)), None)
 
-        One of the stages in `prefer` if any of these is ready.
-        """
-        needed = self.needed
-        for stages in ([stage for stage in self._deepest_first if stage in prefer], self._deepest_first):
-            for shard in range(self._first_open(stages), needed):
-                for stage in stages:
-                    task = Task(stage, shard)
-                    if self._is_open(task) and self._has_input(task):
-                        return task
-        return None
+    def ready(self, stages: Collection[str], count: int = 1) -> list[Task]:
+        """The first tasks of these stages that can be started: of the earliest shard the deepest stage: results come early."""
+        order = [stage for stage in self._deepest_first if stage in stages]
+        found: list[Task] = []
+        for shard in range(self._first_open(order), self.needed):
+            for stage in order:
+                task = Task(stage, shard)
+                if self._is_open(task) and self._has_input(task):
+                    found.append(task)
+                    if len(found) == count:
+                        return found
+        return found
 
     def _first_open(self, stages: Collection[str]) -> int:
         """The first shard that one of the stages may still be started on. A shard once passed is not considered again."""
