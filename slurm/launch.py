@@ -3,7 +3,7 @@
 
     python slurm/launch.py negbench --input captions.csv --run data/runs/first --site slurm/sites/mine.yaml
 
-It submits one job array per stage with submitit and returns. Launching again submits what is neither finished nor in the queue.
+It submits one job array per stage or phase and returns. Launching again submits what is neither finished nor in the queue.
 """
 
 import sys

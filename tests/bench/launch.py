@@ -42,7 +42,7 @@ def main() -> None:
         run = start_run(folder / "run", NewRun(input=table, num_shards=shards, settings=("filter_objects.unverified=keep",)))
         site = Site(name="bench", partition="main", memory_gb_per_node=64, sbatch={"hold": True})
         moments = [time.perf_counter()]
-        plan = plan_launch(run, site, group=1)
+        plan = plan_launch(run, site, group=1, by_stage=True)
         planned = time.perf_counter() - moments[0]
         submission = submit(plan, lambda line: moments.append(time.perf_counter()), build=False)
         took = moments[-1] - moments[0]

@@ -38,12 +38,12 @@ MANIFEST = Manifest(
     part=FILE, rejects=FILE, input=InputRecord(stage="ingest", sha256="ab"), fingerprint={"code": "ab"}, usage={"requests": 3.0},
     job={"SLURM_JOB_ID": "7"},
 )  # fmt: skip
-ARRAY = ArrayRecord(job="7", stage="first", elements=[[0], [1]], workers=1, gpus=0, cpus=1, minutes=5, chained_to=["6"])
+ARRAY = ArrayRecord(job="7", stages=["first"], elements=[[0], [1]], workers=1, gpus=0, cpus=1, minutes=5, chained_to=["6"])
 RECORDS = {
     "submissions": Submission(site="mine", arrays=[ARRAY], finish="9", max_parallel=2),
     "failures/first": Failure(stage="first", shard=0, kind="died", message="gone", node="n1", job="7_0", log="/x.log"),
     "nodes": BadNode(node="n1", reason="no GPU", stage="first", job="7_0"),
-    "allocations": Allocation(stage="first", job="7_0", node="n1", gpus=1, cpus=8, started=1.0, ended=2.0),
+    "allocations": Allocation(stages=["first"], job="7_0", node="n1", gpus=1, cpus=8, started=1.0, ended=2.0),
 }
 ODD = [*PATHS, "-rf", "a b", "a,b", "", ".", "..", -1, 10**400, 1e308, True, None, [], {}, [[]], "[" * 900, "x" * 5_000, "\ud800"]
 NUMBERS = [float("inf"), float("nan"), 2**63, -(2**63), 0.5]
@@ -126,7 +126,7 @@ def owners(case: Edits, folder: Path) -> None:
 
 def job_files(case: Edits, folder: Path) -> None:
     """A job file is the one that was submitted, or is refused."""
-    job = JobFile(elements=(Assignment("run", "first", (0, 1), "logs"),), code={"mine:A": ""})
+    job = JobFile(elements=(Assignment("run", ("first",), (0, 1), "logs"),), code={"mine:A": ""})
     path = job.write(folder)
     path.write_bytes(changed(job.to_bytes().decode(), case))
     assert read_job_file(path, job.digest) == job

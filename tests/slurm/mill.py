@@ -76,7 +76,7 @@ class Mill:
 
     def element(self, stage: str, index: int = 0, launch: int = -1) -> str:
         """The job id of an element of a stage in the latest (or another) launch."""
-        arrays = [array for array in self.jobs.submissions()[launch].arrays if array.stage == stage]
+        arrays = [array for array in self.jobs.submissions()[launch].arrays if stage in array.stages]
         return arrays[0].ids()[index]
 
     def rows_done(self, stage: str, shard: int) -> int:

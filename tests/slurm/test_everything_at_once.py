@@ -1,6 +1,6 @@
 """The whole pipeline on the sample while the cluster misbehaves: a node lost, requeues, a time limit, a poisoned shard.
 
-Two nodes, eight workers of one GPU each, an array for each stage.
+Two nodes, eight workers of one GPU each, an array for each stage; test_phases has one for each phase.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def test_the_sample_survives_it_all(cluster: Cluster, tmp_path: Path) -> None:
     word = mill.run.read_part("ingest", POISONED)[0]["caption"][3]
     assert word
     mill.break_things(poison=word, slow=3)
-    mill.launch(stages={stage: {"gpus_per_worker": 1} for stage in mill.run.stages})
+    mill.launch("--no-phases", stages={stage: {"gpus_per_worker": 1} for stage in mill.run.stages})
     assert [len(array.elements) for array in mill.jobs.submissions()[0].arrays] == [2] * len(mill.run.stages)
     wait_for_rows(mill, "extract_objects", range(8))
     timed_out, requeued = mill.element("extract_objects", 0), mill.element("extract_objects", 1)

@@ -22,13 +22,13 @@ def mill(cluster: Cluster, tmp_path: Path) -> Iterator[Mill]:
 def test_launching_while_jobs_run_doubles_nothing_and_afterwards_there_is_nothing_to_do(mill: Mill) -> None:
     check_a_refused_launch_changes_nothing(mill)
     mill.break_things(slow=1)
-    mill.launch()
+    mill.launch("--phases")
     mill.cluster.wait_until(lambda: mill.rows_done("extract_objects", 0), 180, "work is under way")
     before = {each.id for each in mill.cluster.squeue()}
     said = mill.launch()
     assert "already in the queue" in said and "not submitted again" in said
     assert {each.id for each in mill.cluster.squeue()} <= before
-    assert [len(each.arrays) for each in mill.jobs.submissions()] == [0, 2]
+    assert [len(each.arrays) for each in mill.jobs.submissions()] == [0, 1]
     mill.break_things()
     mill.wait_complete()
     mill.cluster.wait_for_empty(180)
@@ -38,12 +38,12 @@ def test_launching_while_jobs_run_doubles_nothing_and_afterwards_there_is_nothin
 
 def test_what_follows_jobs_under_way_is_submitted_behind_them(mill: Mill) -> None:
     mill.break_things(slow=1)
-    mill.launch()
+    mill.launch("--no-phases")
     mill.cluster.wait_until(lambda: mill.rows_done("extract_objects", 0), 180, "work is under way")
     mill.cluster.cancel(mill.element("propose_negatives").partition("_")[0])
     mill.launch()
     arrays = mill.jobs.submissions()[1].arrays
-    assert [array.stage for array in arrays] == ["propose_negatives"]
+    assert [array.stages for array in arrays] == [["propose_negatives"]]
     assert mill.element("extract_objects", launch=0) in arrays[0].depends
     mill.break_things()
     mill.wait_complete()
@@ -53,7 +53,7 @@ def test_what_follows_jobs_under_way_is_submitted_behind_them(mill: Mill) -> Non
 def test_arrays_are_cut_and_one_limit_of_nodes_holds_over_all_of_them(cluster: Cluster, tmp_path: Path) -> None:
     mill = new_mill(cluster, tmp_path, rows=50, shards=5)
     mill.break_things(slow=0.3)
-    mill.launch("--shards-per-node", "1", "--max-parallel", "3", max_array_size=2)
+    mill.launch("--no-phases", "--shards-per-node", "1", "--max-parallel", "3", max_array_size=2)
     submission = mill.jobs.submissions()[0]
     assert [len(array.elements) for array in submission.arrays] == [2, 2, 1, 2, 2, 1]
     running: list[int] = []
@@ -67,7 +67,8 @@ def test_arrays_are_cut_and_one_limit_of_nodes_holds_over_all_of_them(cluster: C
 
 
 def test_a_dry_run_prints_the_job_scripts_and_submits_nothing(mill: Mill) -> None:
-    said = mill.launch("--dry-run")
+    assert "stage by stage (--no-phases): 2, 2 and 4" in mill.launch("--dry-run", "--phases")
+    said = mill.launch("--dry-run", "--no-phases")
     assert said.count("#SBATCH --array=") == 0  # one element each: plain jobs
     assert said.count("#SBATCH --signal=USR2@60") == 2
     assert "afterok:<job of extract_objects>" in said

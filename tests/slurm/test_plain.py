@@ -30,6 +30,15 @@ def test_a_stage_as_a_plain_job_array(cluster: Cluster, tmp_path: Path) -> None:
     assert arrays == {"0", "1"}
 
 
+def test_several_stages_as_one_plain_job_array(cluster: Cluster, tmp_path: Path) -> None:
+    mill = new_mill(cluster, tmp_path, rows=100, shards=5)
+    sbatch = ["sbatch", "--parsable", f"--output={tmp_path}/%A_%a.out", "--ntasks-per-node=2", "--cpus-per-task=1", "--array=0-1"]
+    cluster.run(*sbatch, "slurm/stage.sbatch", mill.run.path, *mill.run.stages, cwd=ROOT)
+    cluster.wait_for_empty(120)
+    assert mill.is_complete(), "".join(path.read_text() for path in tmp_path.glob("*.out"))
+    assert mill.digests() == local_digests(mill)
+
+
 def test_a_stage_before_its_input_fails_and_says_what_to_run_first(cluster: Cluster, tmp_path: Path) -> None:
     mill = new_mill(cluster, tmp_path)
     sbatch = ["sbatch", "--parsable", f"--output={tmp_path}/%A_%a.out", "--ntasks-per-node=1", "--array=0-0"]

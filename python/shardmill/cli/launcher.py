@@ -65,14 +65,24 @@ def finish_ingest(run: RunFolder) -> None:
 
 
 def launch_on_cluster(
-    run: RunFolder, site: str, max_parallel: int | None, shards_per_node: int | None, dry_run: bool, build: bool
+    run: RunFolder,
+    site: str,
+    max_parallel: int | None,
+    shards_per_node: int | None,
+    dry_run: bool,
+    build: bool,
+    phases: bool | None = None,
 ) -> None:
-    """Submit every shard that is neither finished nor in the queue, or only print what would be submitted."""
+    """Submit every shard that is neither finished nor in the queue, or only print what would be submitted.
+
+    Without `phases` each stage has arrays of its own; as in the last launch if that is None.
+    """
     from shardmill.launch.cluster_plan import plan_launch
     from shardmill.launch.launch_lock import one_launch_at_a_time
     from shardmill.launch.site import load_site
     from shardmill.launch.submit import submit
     from shardmill.monitor.launch_view import describe, scripts
+    from shardmill.monitor.rates import shard_minutes, stage_rates
     from shardmill.store.jobs import JobsFolder
     from shardmill.util.console import TextConsole
 
@@ -80,8 +90,16 @@ def launch_on_cluster(
         if not dry_run:
             repair_shards(run)
             finish_ingest(run)
-        plan = plan_launch(run, load_site(site), max_parallel=max_parallel, group=shards_per_node)
-        TextConsole().print(describe(plan))
+        rates = stage_rates(run)
+        plan = plan_launch(
+            run,
+            load_site(site),
+            max_parallel=max_parallel,
+            group=shards_per_node,
+            by_stage=None if phases is None else not phases,
+            minutes=shard_minutes(run, rates),
+        )
+        TextConsole().print(describe(plan, rates))
         if dry_run:
             for text in scripts(plan):
                 echo(text)

@@ -48,6 +48,12 @@ LAUNCH_SECTIONS = {
     type=click.IntRange(1),
     help="on a cluster: shards per array element (default: as many as a node has workers)",
 )
+@click.option(
+    "--phases/--no-phases",
+    default=None,
+    help="on a cluster: stages that share a model share their jobs, or each stage has jobs of its own (default: --no-phases, or "
+    "as in the launch before)",
+)
 @click.option("--dry-run", is_flag=True, help="on a cluster: print the plan and the job scripts, submit nothing")
 @click.option("--redo", metavar="STAGE", help="first archive what this stage and all after it made, then make it again")
 @accept_code_option
@@ -65,6 +71,7 @@ def launch(
     workers: int,
     max_parallel: int | None,
     shards_per_node: int | None,
+    phases: bool | None,
     dry_run: bool,
     redo: str | None,
     accept_code_change: bool,
@@ -83,12 +90,14 @@ def launch(
     """
     from shardmill.core.planning import redo as redo_stage
 
-    if site == "local" and (dry_run or max_parallel or shards_per_node):
-        raise UserError("--dry-run, --max-parallel and --shards-per-node are for a cluster; name its site file with --site")
+    if site == "local" and (dry_run or max_parallel or shards_per_node or phases is not None):
+        raise UserError(
+            "--dry-run, --max-parallel, --shards-per-node and --no-phases are for a cluster; name its site file with --site"
+        )
     if accept_code_change:
         accept_changes(resume(folder, pipeline))
     if input is not None:
-        run = start(folder, pipeline, input, options, lambda plan: check_place(plan, site, workers))
+        run = start(folder, pipeline, input, options, lambda plan: check_place(plan, site, workers, phases))
     else:
         refuse_new_run_options(ctx, folder, options, redo)
         run = resume(folder, pipeline)
@@ -97,7 +106,7 @@ def launch(
     if site == "local":
         ctx.exit(launch_here(run, workers, build))
     allow_site(run, site)
-    launch_on_cluster(run, site, max_parallel, shards_per_node, dry_run, build)
+    launch_on_cluster(run, site, max_parallel, shards_per_node, dry_run, build, phases)
 
 
 def allow_site(run: RunFolder, site: str) -> None:
@@ -111,16 +120,20 @@ def allow_site(run: RunFolder, site: str) -> None:
     remember_code(run.path, code_of(run.plan))
 
 
-def check_place(plan: Plan, site: str, workers: int) -> None:
+def check_place(plan: Plan, site: str, workers: int, phases: bool | None) -> None:
     """Raises UserError if this machine or the site has not what the plan needs: before there is a folder with a plan for it."""
     if site == "local":
         from shardmill.launch.local import gpu_shares
 
         gpu_shares(plan, workers)
     else:
+        from shardmill.launch.cluster_plan import each_stage_alone
+        from shardmill.launch.phases import phases_of
         from shardmill.launch.site import load_site
 
-        load_site(site).check(plan)
+        cluster = load_site(site)
+        cluster.check(plan)
+        phases_of(plan.stages, cluster.resources, by_stage=each_stage_alone([], None if phases is None else not phases))
 
 
 def start(

@@ -23,6 +23,9 @@ from shardmill.util.resources import resource_names, resource_path
 from shardmill.util.texts import recorded_texts
 from shardmill.util.yaml_text import read_yaml
 
+TABLE_MINUTES = 2
+"""What is planned for a shard of a stage without a model, which makes tens of thousands of rows a second."""
+
 
 class StageEntry(BaseModel):
     """One stage in a pipeline file; see `slurm/pipelines/`.
@@ -172,6 +175,12 @@ def override(pipeline: PipelineFile, settings: Sequence[str]) -> PipelineFile:
     return changed
 
 
+def _resources(file: ModelFile, entry: StageEntry) -> Resources:
+    """What a worker of a stage is given: as its model's file says, where the pipeline file does not say otherwise."""
+    planned = {} if entry.kind.role else {"minutes": TABLE_MINUTES}
+    return Resources.model_validate({**planned, **file.resources, **entry.resources.model_dump(exclude_unset=True)})
+
+
 def plan_stages(
     pipeline: PipelineFile,
     columns: Mapping[str, Kind],
@@ -240,7 +249,7 @@ def plan_stages(
                 options=stage.options.model_dump(mode="json"),
                 attempts=entry.attempts,
                 stop_after=entry.stop_after,
-                resources=Resources.model_validate({**file.resources, **entry.resources.model_dump(exclude_unset=True)}),
+                resources=_resources(file, entry),
                 price=entry.price or file.price,
                 thresholds=own,
                 adds=adds,

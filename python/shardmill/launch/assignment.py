@@ -18,13 +18,14 @@ from shardmill.util.signals import STOPPING
 
 @dataclass(frozen=True)
 class Assignment:
-    """These shards of this stage, and how its node is to be checked.
+    """These shards in these stages, and how the node is to be checked.
 
-    If the element is `chained` to the stage before, shards without input failed there; else that stage was not run yet.
+    If the element is `chained` to what it reads from, shards without input failed there; else that was not run yet. If it
+    `helps`, it also does shards of other elements in its stages, as far as its own shards are made from these.
     """
 
     run: str
-    stage: str
+    stages: tuple[str, ...]
     shards: tuple[int, ...]
     logs: str
     gpus_per_worker: int = 0
@@ -33,6 +34,7 @@ class Assignment:
     health_check: tuple[str, ...] = ()
     partition: str | None = None
     chained: bool = True
+    helps: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,26 +70,33 @@ def worker_context(gpus_per_worker: int) -> WorkerContext:
     return WorkerContext(node, slurm.job_id() or "", int(env.get("SLURM_RESTART_COUNT") or 0), number, workers, tuple(gpus))
 
 
-def array_task_assignment(run_path: str, stage: str) -> Assignment:
+def array_task_assignment(run_path: str, *stages: str) -> Assignment:
     """What a task of a plain `sbatch --array` job does: array task k of n gets the k-th of n equal parts of all shards.
 
     Raises:
-        UserError: If the array's numbers have gaps.
+        UserError: If the array's numbers have gaps, or the stages ask for different numbers of GPUs.
     """
     run = RunFolder(Path(run_path).resolve())
-    planned = run.stage(stage)
+    named = {run.stage(stage).name for stage in stages}
+    planned = [stage for stage in run.plan.stages if stage.name in named]
     env = os.environ
     first = int(env.get("SLURM_ARRAY_TASK_MIN", "0"))
     index = int(env.get("SLURM_ARRAY_TASK_ID", first)) - first
     count = int(env.get("SLURM_ARRAY_TASK_MAX", first)) - first + 1
     if not 0 <= index < count:
         raise UserError(f"element {index} of {count}: number the array tasks from 0 on, without gaps")
+    gpus = {stage.resources.gpus_per_worker for stage in planned} - {0}
+    if len(gpus) > 1:
+        raise UserError(
+            f"the stages {', '.join(stage.name for stage in planned)} ask for {' and '.join(map(str, sorted(gpus)))} GPUs for a "
+            f"worker; give each number of GPUs an array of its own"
+        )
     return Assignment(
         run=str(run.path),
-        stage=planned.name,
+        stages=tuple(stage.name for stage in planned),
         shards=tuple(part(run.num_shards, index, count)),
         logs=str(TaskLogs(run).folder),
-        gpus_per_worker=planned.resources.gpus_per_worker,
+        gpus_per_worker=max(gpus, default=0),
         cpus=int(env.get("SLURM_CPUS_ON_NODE", "0")),
         partition=env.get("SLURM_JOB_PARTITION"),
         chained=False,

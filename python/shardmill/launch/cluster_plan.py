@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from shardmill.launch import slurm
 from shardmill.launch.elements import ElementArray, arrays_of, groups, limit, minutes_of
 from shardmill.launch.environment import check_environment
+from shardmill.launch.phases import Phase, phases_of, resources_of
 from shardmill.launch.site import Site
 from shardmill.launch.throttle import current_shares
-from shardmill.store.jobs import JobsFolder
+from shardmill.store.jobs import JobsFolder, Submission
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
@@ -27,6 +29,8 @@ class ClusterPlan:
     site: Site
     group: int
     max_parallel: int | None
+    by_stage: bool = False
+    phases: list[Phase] = field(default_factory=list)
     arrays: list[ElementArray] = field(default_factory=list)
     lowered: dict[str, int] = field(default_factory=dict)
     live: dict[str, slurm.Job] = field(default_factory=dict)
@@ -39,18 +43,32 @@ class ClusterPlan:
         """What the names of this run's jobs begin with."""
         return TaskLogs(self.run).folder.name
 
-    def resources(self, stage: str) -> Resources:
-        return self.site.resources(self.run.stage(stage))
+    def resources(self, phase: Phase) -> Resources:
+        """What a worker of a phase is given."""
+        return phase_resources(self.run, self.site, phase)
 
     def workers(self, array: ElementArray) -> int:
         """Workers of an array on one node: as many as fit, but no more than an element has shards."""
-        return min(self.site.workers_per_node(self.resources(array.stage)), array.longest)
+        return min(self.site.workers_per_node(self.resources(array.stages)), array.longest)
 
     def minutes(self, array: ElementArray) -> int:
-        return minutes_of(array.longest, self.workers(array), self.resources(array.stage).minutes, self.site.max_minutes)
+        return minutes_of(array.longest, self.workers(array), self.resources(array.stages).minutes, self.site.max_minutes)
 
 
-def plan_launch(run: RunFolder, site: Site, *, max_parallel: int | None = None, group: int | None = None) -> ClusterPlan:
+def phase_resources(run: RunFolder, site: Site, phase: Phase) -> Resources:
+    """What a worker of a phase is given on a site."""
+    return resources_of(site.resources(run.stage(stage)) for stage in phase)
+
+
+def plan_launch(
+    run: RunFolder,
+    site: Site,
+    *,
+    max_parallel: int | None = None,
+    group: int | None = None,
+    by_stage: bool | None = None,
+    minutes: Mapping[str, float] | None = None,
+) -> ClusterPlan:
     """Plan the arrays for everything that is not finished, not in the queue and not quarantined.
 
     Args:
@@ -58,9 +76,12 @@ def plan_launch(run: RunFolder, site: Site, *, max_parallel: int | None = None, 
         site: The cluster.
         max_parallel: The most nodes at once; the site's limit if not given.
         group: Shards of an element; that of the last launch, or `default_group`, if not given.
+        by_stage: Whether each stage has arrays of its own; see `each_stage_alone` if not given.
+        minutes: What a shard of a stage takes, where that was measured.
 
     Raises:
-        UserError: If the site does not fit the run, SLURM does not answer, or jobs of the run are in the queue unrecorded.
+        UserError: If the site does not fit the run, stages of one phase ask for different GPUs, SLURM does not answer, or jobs of
+            the run are in the queue unrecorded.
     """
     site.check(run.plan)
     if site.environment is not None:
@@ -68,8 +89,10 @@ def plan_launch(run: RunFolder, site: Site, *, max_parallel: int | None = None, 
     jobs = JobsFolder(run)
     submissions = jobs.submissions()
     limit_of_nodes = max_parallel or site.max_parallel
-    group = group or (submissions[-1].group if submissions else 0) or default_group(run, site)
-    plan = ClusterPlan(run, site, group, limit_of_nodes, bad_nodes=_nodes_to_avoid(jobs, site))
+    by_stage = each_stage_alone(submissions, by_stage)
+    phases = phases_of(run.plan.stages, site.resources, minutes, by_stage=by_stage)
+    group = group or (submissions[-1].group if submissions else 0) or default_group(run, site, phases)
+    plan = ClusterPlan(run, site, group, limit_of_nodes, by_stage, phases, bad_nodes=_nodes_to_avoid(jobs, site))
     records = [record for submission in submissions for record in submission.arrays]
     queue = slurm.queue([record.job for record in records])
     unknown = slurm.named(plan.job_name) - {record.job for record in records} - {each.finish for each in submissions}
@@ -83,13 +106,14 @@ def plan_launch(run: RunFolder, site: Site, *, max_parallel: int | None = None, 
     for record in records:
         for job, shards in zip(record.ids(), record.elements, strict=True):
             if job in plan.live:
-                for shard in shards:
-                    in_queue.setdefault((record.stage, shard), []).append(job)
+                for task in product(record.stages, shards):
+                    in_queue.setdefault(task, []).append(job)
     needed = needed_shards(run)
     after = {stage.name: stage.after for stage in run.plan.stages}
     plan.quarantined = {stage: shards for stage in after if (shards := sorted(jobs.quarantined(stage)))}
     state = _states(run, after, plan.quarantined, needed)
     plan.arrays = arrays_of(
+        phases,
         after,
         groups(needed, group),
         lambda stage, shard: state[stage, shard] == "open",
@@ -104,6 +128,11 @@ def plan_launch(run: RunFolder, site: Site, *, max_parallel: int | None = None, 
     return plan
 
 
+def each_stage_alone(submissions: Sequence[Submission], asked: bool | None = None) -> bool:
+    """Whether each stage has arrays of its own: as asked for, else as in the last launch, else it has."""
+    return asked if asked is not None else not submissions or submissions[-1].by_stage
+
+
 def _nodes_to_avoid(jobs: JobsFolder, site: Site) -> list[str]:
     """The bad nodes, unless no other would be left: a job that excludes every node would wait for ever."""
     bad = {node.node for node in jobs.bad_nodes()}
@@ -111,11 +140,11 @@ def _nodes_to_avoid(jobs: JobsFolder, site: Site) -> list[str]:
     return sorted(bad) if all(slurm.nodes(partition) - bad for partition in partitions) else []
 
 
-def default_group(run: RunFolder, site: Site) -> int:
-    """Shards of an element: `shards_per_task` for each worker of the stage that has the most workers on a node."""
+def default_group(run: RunFolder, site: Site, phases: Sequence[Phase]) -> int:
+    """Shards of an element: `shards_per_task` for each worker of the phase that has the most workers on a node."""
     sizes = []
-    for stage in run.plan.stages:
-        resources = site.resources(stage)
+    for phase in phases:
+        resources = phase_resources(run, site, phase)
         sizes.append(site.workers_per_node(resources) * resources.shards_per_task)
     return max(sizes)
 

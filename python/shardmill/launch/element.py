@@ -65,7 +65,7 @@ class Element:
 
     def _worker_spec(self, index: int, environment: Mapping[str, str]) -> WorkerSpec:
         work, context = self.work, self.context
-        log = Path(work.logs) / f"{work.stage}-{context.job or context.node}-{context.number + index}.log"
+        log = Path(work.logs) / f"{work.stages[0]}-{context.job or context.node}-{context.number + index}.log"
         gpus = share_of(context.gpus, index, work.gpus_per_worker)
         own = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if work.gpus_per_worker else {}
         return WorkerSpec({**environment, **own}, log, lease={**self._lease, "log": str(log)})
@@ -107,13 +107,13 @@ class Element:
                 self._open_run()
             except BadNodeError as problem:
                 return self._leave_node(str(problem))
-        # A chained element's missing shards failed before it, so the next stage may continue with those that are finished.
+        # A chained element's missing shards failed before it, so the next phase may continue with those that are finished.
         return int(bool(self.queue.unfinished()) and not self.work.chained)
 
     def _allocation(self) -> Allocation:
         context = self.context
         return Allocation(
-            stage=self.work.stage, job=context.job, restart=context.restart, node=context.node,
+            stages=list(self.work.stages), job=context.job, restart=context.restart, node=context.node,
             gpus=self.work.gpus_per_worker * context.workers, cpus=self.work.cpus, started=time.time(),
         )  # fmt: skip
 
@@ -121,15 +121,16 @@ class Element:
         """A signal came and the worker has saved its rows: queue the job again, if SLURM does not do so by itself."""
         say("stopped by a signal; what is finished is saved")
         context = self.context
-        if not (self.signals.requeue and self._leads and self.queue.open_shards()):
+        left = self.queue.left()
+        if not (self.signals.requeue and self._leads and left):
             return EXIT_RESUMABLE
         latest = range(context.restart + 1)[-MAX_FRUITLESS:]
-        if len(latest) < MAX_FRUITLESS or self.jobs.made_progress(context.job, latest):
+        if len(latest) < MAX_FRUITLESS or not left.ready or self.jobs.made_progress(context.job, latest):
             return self._requeue(())
         message = f"its job was stopped {MAX_FRUITLESS} times before a row was finished; give the stage more minutes"
-        for shard in self.queue.open_shards():
+        for task in left.ready:
             self.jobs.note_failure(
-                Failure(stage=self.work.stage, shard=shard, kind="stuck", message=message, node=context.node, job=context.job,
+                Failure(stage=task.stage, shard=task.shard, kind="stuck", message=message, node=context.node, job=context.job,
                         restart=context.restart, log=str(self.log))
             )  # fmt: skip
         say(message)
@@ -140,7 +141,7 @@ class Element:
         context = self.context
         say(f"node {context.node}: {reason}")
         self.jobs.note_bad_node(
-            BadNode(node=context.node, reason=reason, stage=self.work.stage, job=context.job, restart=context.restart)
+            BadNode(node=context.node, reason=reason, stage=self.work.stages[0], job=context.job, restart=context.restart)
         )
         if not context.job or not self._other_nodes():
             return 1

@@ -41,14 +41,14 @@ def run_element(work: Assignment) -> int:
     element = Element(work, worker_context(work.gpus_per_worker), signals)
     element.log.parent.mkdir(parents=True, exist_ok=True)
     context = element.context
-    write_to(element.log, f"worker {context.number} of {context.workers} for {work.stage}, node {context.node}")
+    write_to(element.log, f"worker {context.number} of {context.workers} for {', '.join(work.stages)}, node {context.node}")
     return element.run_shards()
 
 
 def main(argv: Sequence[str]) -> int:
     """The command of a job script.
 
-    `--job-file FILE DIGEST` does what a launch has submitted; `RUN STAGE` is a worker in a plain `sbatch --array` job.
+    `--job-file FILE DIGEST` does what a launch has submitted; `RUN STAGE …` is a worker in a plain `sbatch --array` job.
     """
     with user_errors():
         if argv[:1] == [JOB_FILE]:

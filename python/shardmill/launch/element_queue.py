@@ -1,8 +1,11 @@
-"""The task queue of an element: its shards in one stage, shared with the other workers of its node through what is on disk."""
+"""The task queue of an element: its shards in the stages of a phase, shared with other workers through what is on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 
 from shardmill.launch.assignment import Assignment, WorkerContext
 from shardmill.launch.supervisor import End
@@ -13,15 +16,37 @@ from shardmill.store.tasks import Task, needed_shards
 from shardmill.util.progress import Progress, ProgressLine
 from shardmill.util.terminal import echo
 
+RETRY_SECONDS = 2.0
+MAX_SHARE_OF_LOOKING = 0.05
+"""How much of its time a waiting worker may read the run folder, which may have thousands of unfinished shards."""
+
 
 class BadNodeError(Exception):
     """Nothing succeeds on this node, and there are others."""
 
 
-class ElementQueue:
-    """Shards with the most rows first; where no shard is free, one of which rows are.
+@dataclass
+class _Left:
+    """The tasks of an element that can still be done, in the order of the stages.
 
-    Which shards are done, and which rows are whose, is read from the run folder each time: workers share nothing else.
+    ready: those with all input there; waiting: those whose input is being made in this phase; helpful: ready tasks of other
+    elements, from which waiting ones are made.
+    """
+
+    ready: list[Task] = field(default_factory=list)
+    waiting: list[Task] = field(default_factory=list)
+    helpful: list[Task] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.ready or self.waiting)
+
+
+class ElementQueue:
+    """Stage by stage the shards with the most rows first; where no shard is free, one of which rows are.
+
+    An element whose shards are made from those of other elements in the same phase does these too, rather than wait for them with
+    its model loaded. Which shards are done, and which rows are whose, is read from the run folder each time: workers share
+    nothing else.
 
     Args:
         run: The run.
@@ -31,7 +56,7 @@ class ElementQueue:
         other_nodes: Returns the nodes that the element could move to.
     """
 
-    retry_seconds = 2.0
+    retry_seconds = RETRY_SECONDS
 
     def __init__(
         self, run: RunFolder, work: Assignment, context: WorkerContext, owner: LeaseOwner, other_nodes: Callable[[], set[str]]
@@ -39,75 +64,116 @@ class ElementQueue:
         self.run, self.work, self.context, self.owner = run, work, context, owner
         self.finished = False
         self.jobs = JobsFolder(run)
-        self.done: set[int] = set()
-        source = run.after(work.stage)
-        assert source is not None
-        self._source = source
+        self.done: set[Task] = set()
+        self._after = {stage: run.stage(stage).after for stage in work.stages}
+        self._made_from: dict[Task, list[Task]] = {}
         self._other_nodes = other_nodes
-        self._exhausted: dict[int, frozenset[int]] = {}
+        self._exhausted: dict[Task, frozenset[int]] = {}
         self._healthy = False
-        self._inputs: set[int] = set()
+        self._there: set[Task] = set()
         self._lines: dict[Task, ProgressLine] = {}
 
     def next_task(self, worker: int, last: Task | None, in_progress: Collection[Task]) -> Task | None:
-        left = self.open_shards()
+        started = time.monotonic()
+        left = self.left()
         self.finished = not left
-        return self._choose(worker, left, in_progress) if left else None
+        self.retry_seconds = max(RETRY_SECONDS, (time.monotonic() - started) / MAX_SHARE_OF_LOOKING)
+        return self._choose(worker, left.ready, in_progress) or self._choose(worker, left.helpful, in_progress)
 
     def next_ahead(self, worker: int, in_progress: Collection[Task]) -> Task | None:
-        own = {task.shard for task in in_progress}
-        left = [shard for shard in self.open_shards() if shard not in own]
-        return self._choose(worker, left, in_progress) if left else None
+        left = self.left()
+        helping = all(task.shard not in self.work.shards for task in in_progress)
+        ready = [task for task in [*left.ready, *(left.helpful if helping else ())] if task not in in_progress]
+        return self._choose(worker, ready, in_progress)
 
-    def open_shards(self) -> list[int]:
-        """The shards that can be worked on, those with the most rows first."""
-        stage = self.work.stage
-        self.done |= {shard for shard in self.work.shards if shard not in self.done and self.run.is_complete(stage, shard)}
-        quarantined = self.jobs.quarantined(stage)
-        rows = {
-            shard: above.lines_out
-            for shard in self.needed()
-            if shard not in self.done
-            and shard not in quarantined
-            and (above := self.run.manifest(self._source, shard)) is not None
-            and self._has_input(shard)
-        }
-        return sorted(rows, key=lambda shard: -rows[shard])
+    def left(self) -> _Left:
+        """What can still be done, as the run folder says now."""
+        found, possible, own = _Left(), set[Task](), set(self.work.shards)
+        for stage, shards in self._open_shards().items():
+            ready = []
+            for shard in shards:
+                task = Task(stage, shard)
+                missing = [each for each in self._inputs(task) if not self._is_there(each)]
+                if not missing:
+                    ready.append(task)
+                elif not possible.issuperset(missing):
+                    continue
+                elif shard in own:
+                    found.waiting.append(task)
+                possible.add(task)
+            ready.sort(key=lambda task: -self._rows(task))
+            found.ready += [task for task in ready if task.shard in own]
+            found.helpful += [task for task in ready if task.shard not in own]
+        return found
 
-    def _has_input(self, shard: int) -> bool:
-        """Whether the other shards that it is made from are finished too."""
-        others = (each for each in self.run.needed_by(self.work.stage, shard) if each != shard)
-        return all(self._input_done(each) for each in others)
+    def _open_shards(self) -> dict[str, list[int]]:
+        """The unfinished shards of each stage: the element's own, and others in these stages that they are made from."""
+        own = self.needed()
+        others: dict[str, set[int]] = {stage: set() for stage in self._after}
+        found: dict[str, list[int]] = {}
+        for stage in reversed(self._after):
+            quarantined = self.jobs.quarantined(stage)
+            shards = [*own, *sorted(others[stage].difference(self.work.shards))]
+            found[stage] = [shard for shard in shards if shard not in quarantined and not self._is_done(Task(stage, shard))]
+            if self.work.helps and self._after[stage] in others:
+                inputs = (self._inputs(Task(stage, shard)) for shard in found[stage])
+                others[self._after[stage]].update(each.shard for tasks in inputs for each in tasks)
+        return dict(reversed(found.items()))
 
-    def _input_done(self, shard: int) -> bool:
-        if shard not in self._inputs and self.run.manifest(self._source, shard) is not None:
-            self._inputs.add(shard)
-        return shard in self._inputs
+    def _inputs(self, task: Task) -> list[Task]:
+        """The tasks of the stage before that a task is made from."""
+        if task not in self._made_from:
+            source = self._after[task.stage]
+            self._made_from[task] = [Task(source, shard) for shard in self.run.needed_by(*task)]
+        return self._made_from[task]
+
+    def _is_done(self, task: Task) -> bool:
+        """Whether a task of the phase is complete. One whose input is to be made again is not."""
+        if task in self.done:
+            return True
+        above = Task(self._after[task.stage], task.shard)
+        if (above.stage not in self._after or self._is_done(above)) and self.run.is_complete(*task):
+            self.done.add(task)
+        return task in self.done
+
+    def _is_there(self, task: Task) -> bool:
+        """Whether a task from which others are made is finished."""
+        if task.stage in self._after:
+            return self._is_done(task)
+        if task not in self._there and self.run.manifest(*task) is not None:
+            self._there.add(task)
+        return task in self._there
+
+    def _rows(self, task: Task) -> int:
+        """The rows that a task reads."""
+        above = self.run.manifest(self._after[task.stage], task.shard)
+        return above.lines_out if above is not None else 0
 
     def needed(self) -> list[int]:
         """The shards of the element, but for those after the run's target is reached."""
         needed = needed_shards(self.run)
         return [shard for shard in self.work.shards if shard < needed]
 
-    def _choose(self, worker: int, left: Sequence[int], in_progress: Collection[Task]) -> Task | None:
-        """A shard that nobody works on, else one with rows that nobody has; None when all rows that are left are others'.
-
-        Each worker starts at a different shard: two that choose at the same moment see the same leases.
-        """
-        first = self.context.number + worker
-        order = [left[(first + index) % len(left)] for index in range(len(left))]
-        found = live_blocks_of([self.run.files(self.work.stage, shard) for shard in order], self.owner)
-        live = {shard: frozenset(taken) for shard, taken in zip(order, found, strict=True)}
-        ours = {task.shard for task in in_progress}  # a worker that is loading its model has no lease yet
-        for shard in order:
-            if not live[shard] and shard not in ours:
-                return Task(self.work.stage, shard)
-        for shard in order:
-            above = self.run.manifest(self._source, shard)
-            free = len(blocks(above.lines_out)) - len(live[shard]) if above is not None else 0
-            if free > 0 and self._exhausted.get(shard) != live[shard]:
-                return Task(self.work.stage, shard)
+    def _choose(self, worker: int, ready: Sequence[Task], in_progress: Collection[Task]) -> Task | None:
+        """A task that nobody works on, else one with rows that nobody has; None when all rows that are left are others'."""
+        live: dict[Task, frozenset[int]] = {}
+        for tasks in self._by_stage(worker, ready):
+            found = live_blocks_of([self.run.files(*task) for task in tasks], self.owner)
+            live.update((task, frozenset(taken)) for task, taken in zip(tasks, found, strict=True))
+            for task in tasks:
+                if not live[task] and task not in in_progress:  # a worker that is loading its model has no lease yet
+                    return task
+        for task, taken in live.items():
+            if len(blocks(self._rows(task))) > len(taken) and self._exhausted.get(task) != taken:
+                return task
         return None
+
+    def _by_stage(self, worker: int, tasks: Sequence[Task]) -> Iterator[list[Task]]:
+        """The tasks of each stage. Each worker starts at another one: two that choose at the same moment see the same leases."""
+        for _, group in groupby(tasks, key=lambda task: task.stage):
+            each = list(group)
+            first = (self.context.number + worker) % len(each)
+            yield each[first:] + each[:first]
 
     def progress(self, task: Task, progress: Progress) -> None:
         if progress.rows > progress.resumed:
@@ -120,7 +186,7 @@ class ElementQueue:
             self._mark_healthy()
         elif end == "busy":
             # No use in trying again until the leases on it have changed.
-            self._exhausted[task.shard] = frozenset(live_blocks(self.run.files(*task), self.owner))
+            self._exhausted[task] = frozenset(live_blocks(self.run.files(*task), self.owner))
 
     def failed(self, failure: Failure, quarantined: bool) -> None:
         """Decide what is to blame for a shard that failed too often: the node, if nothing has succeeded on it, or the shard.
@@ -153,31 +219,35 @@ class ElementQueue:
             self._healthy = True
             self.jobs.mark_healthy(self.context.node, self.context.job, self.context.restart)
 
-    def unfinished(self) -> list[int]:
-        """The needed shards that nobody has given up and that are not done: their input is missing. Says so in the log."""
-        quarantined = self.jobs.quarantined(self.work.stage)
-        if quarantined:
-            say(f"quarantined shards: {sorted(quarantined)[:8]}")
-        known = self.done | quarantined.keys() | self._failed_before()
-        missing = [shard for shard in self.needed() if shard not in known]
-        if missing:
-            say(f"{self._source} has not finished the shards {missing[:8]}; run that stage first")
+    def unfinished(self) -> list[Task]:
+        """The element's tasks that nobody has given up and that are not done: their input is missing. Says so in the log."""
+        missing: list[Task] = []
+        for stage, source in self._after.items():
+            quarantined = self.jobs.quarantined(stage)
+            if quarantined:
+                say(f"{stage}: quarantined shards: {sorted(quarantined)[:8]}")
+            known = quarantined.keys() | self._failed_before(stage)
+            left = [shard for shard in self.needed() if shard not in known and not self._is_done(Task(stage, shard))]
+            if left and not any(task.stage == source for task in missing):
+                say(f"{source} has not finished the shards {left[:8]}; run that stage first")
+            missing += [Task(stage, shard) for shard in left]
         return missing
 
-    def _failed_before(self) -> set[int]:
-        """The shards that cannot be done because one that they are made from was quarantined in a stage before this one."""
-        broken: set[int] = set()
-        stage = self.work.stage
-        while (source := self.run.after(stage)) is not None:
-            broken |= self.jobs.quarantined(source).keys() if source != INGEST else set()
-            stage = source
-        return {shard for shard in self.work.shards if not broken.isdisjoint(self._made_from(shard))}
+    def _failed_before(self, stage: str) -> set[int]:
+        """The shards that cannot be done because one that they are made from was quarantined in a stage before."""
+        broken: set[Task] = set()
+        source: str | None = stage
+        while source is not None and (source := self.run.after(source)) not in (None, INGEST):
+            broken |= {Task(source, shard) for shard in self.jobs.quarantined(source)}
+        return {shard for shard in self.work.shards if broken and not broken.isdisjoint(self._origins(stage, shard))}
 
-    def _made_from(self, shard: int) -> set[int]:
-        """The shards of any earlier stage that a shard is made from."""
-        found, stage = {shard}, self.work.stage
+    def _origins(self, stage: str, shard: int) -> set[Task]:
+        """The tasks of all earlier stages that a shard is made from."""
+        found: set[Task] = set()
+        shards = {shard}
         while (source := self.run.after(stage)) is not None:
-            found = {each for shard in found for each in self.run.needed_by(stage, shard)}
+            shards = {each for shard in shards for each in self.run.needed_by(stage, shard)}
+            found |= {Task(source, each) for each in shards}
             stage = source
         return found
 

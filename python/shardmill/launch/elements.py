@@ -1,13 +1,16 @@
-"""Which job arrays a run needs: elements of shards, chained stage by stage, under one limit of nodes. Pure: nothing is submitted.
+"""Which job arrays a run needs: elements of shards, chained phase by phase, under one limit of nodes. Pure: nothing is submitted.
 
-An element is one node's worth of work: a fixed group of shards, the same group in every stage, so that element k of one array
-can wait for element k of another (`aftercorr`). Elements that need the same stages and wait for the same older jobs share arrays.
+An element is one node's worth of work: a fixed group of shards, the same group in every phase, so that element k of one array
+can wait for element k of another (`aftercorr`). Elements that need the same phases and wait for the same older jobs share arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+
+from shardmill.launch.phases import Phase, phase_name
 
 Live = Mapping[tuple[str, int], Sequence[str]]
 """For each (stage, shard) that has a live job from an earlier launch: the ids of that job."""
@@ -15,30 +18,39 @@ Live = Mapping[tuple[str, int], Sequence[str]]
 IsOpen = Callable[[str, int], bool]
 """Whether a shard needs work in a stage."""
 
-Inputs = Callable[[str, int], Collection[int]]
+
+class Shards(Hashable, Collection[int], Protocol):
+    """A range or a tuple of shards."""
+
+
+Inputs = Callable[[str, int], Shards]
 """The shards of the stage before that a shard of a stage is made from."""
 
 
-def own_shard(stage: str, shard: int) -> Collection[int]:
+def own_shard(stage: str, shard: int) -> tuple[int, ...]:
     """The inputs of a stage that decides about each row by itself."""
     return (shard,)
 
 
 @dataclass(eq=False)
 class ElementArray:
-    """An array to submit. Element k works on the shards `elements[k]`; it starts after element k of the array `after`, if
-    there is one, after all of the arrays `after_all`, after the old jobs `waits_for`, and after all of the array `chained_to`,
+    """An array to submit. Element k takes the shards `elements[k]` through all `stages`; it starts after element k of each of the
+    arrays `after`, after all of the arrays `after_all`, after the old jobs `waits_for`, and after all of the array `chained_to`,
     which keeps the limit of nodes.
     """
 
-    stage: str
+    stages: Phase
     elements: list[list[int]]
-    after: ElementArray | None = None
+    after: tuple[ElementArray, ...] = ()
     after_all: tuple[ElementArray, ...] = ()
     waits_for: tuple[str, ...] = ()
     chained_to: ElementArray | str | None = None
     parallel: int = 0
     job: str = ""
+
+    @property
+    def name(self) -> str:
+        return phase_name(self.stages)
 
     @property
     def shards(self) -> int:
@@ -52,11 +64,11 @@ class ElementArray:
 
 @dataclass
 class _Chain:
-    """Elements that need the same stages and wait for the same old jobs."""
+    """Elements that need the same phases and wait for the same old jobs."""
 
-    stages: tuple[str, ...]
+    phases: tuple[Phase, ...]
     waits: tuple[tuple[str, ...], ...]
-    elements: list[dict[str, list[int]]] = field(default_factory=list)
+    elements: list[dict[Phase, list[int]]] = field(default_factory=list)
 
 
 def groups(num_shards: int, size: int) -> list[range]:
@@ -65,6 +77,7 @@ def groups(num_shards: int, size: int) -> list[range]:
 
 
 def arrays_of(
+    phases: Sequence[Phase],
     after: Mapping[str, str],
     shard_groups: Sequence[Collection[int]],
     is_open: IsOpen,
@@ -74,25 +87,48 @@ def arrays_of(
 ) -> list[ElementArray]:
     """The arrays for all open shards, none longer than `largest`, in an order in which they can be submitted.
 
-    `after` names the stage that each stage reads from, in pipeline order. A shard with a `live` job in a stage is left to it. A
-    stage whose shards are made from several shards of the stage before waits for whole arrays of it.
+    `after` names the stage that each stage reads from. A shard with a `live` job in a stage is left to it. A phase with a stage
+    whose shards are made from several shards of the stage before waits for whole arrays of the phases before it.
     """
     arrays: list[ElementArray] = []
-    for chain in _chains(after, shard_groups, is_open, live, inputs):
+    for chain in _chains(phases, after, shard_groups, is_open, live, inputs):
         for start in range(0, len(chain.elements), largest):
             window = chain.elements[start : start + largest]
             made: dict[str, ElementArray] = {}
-            for stage, waits in zip(chain.stages, chain.waits, strict=True):
-                made[stage] = ElementArray(stage, [element[stage] for element in window], made.get(after[stage]), waits_for=waits)
-            arrays += made.values()
+            for phase, waits in zip(chain.phases, chain.waits, strict=True):
+                array = ElementArray(phase, [element[phase] for element in window], _sources(phase, after, made), waits_for=waits)
+                made.update(dict.fromkeys(phase, array))
+                arrays.append(array)
     for array in arrays:
-        needed = {each for shard in _all_shards(array) for each in inputs(array.stage, shard)}
-        if any(len(inputs(array.stage, shard)) > 1 for shard in _all_shards(array)):
-            array.after = None
-            sources = (each for each in arrays if each.stage == after[array.stage])
-            array.after_all = tuple(each for each in sources if not needed.isdisjoint(_all_shards(each)))
-    order = list(after)
-    return sorted(arrays, key=lambda array: order.index(array.stage))
+        shards = _all_shards(array)
+        if any(len(inputs(stage, shard)) > 1 for stage in array.stages for shard in shards):
+            needed = inputs_outside(array.stages, after, shards, inputs)
+            array.after = ()
+            array.after_all = tuple(each for each in arrays if each is not array and _makes(each, needed))
+    return sorted(arrays, key=lambda array: phases.index(array.stages))
+
+
+def _sources(phase: Phase, after: Mapping[str, str], made: Mapping[str, ElementArray]) -> tuple[ElementArray, ...]:
+    """The arrays of the stages that a phase reads from."""
+    return tuple(dict.fromkeys(made[after[stage]] for stage in phase if after[stage] in made))
+
+
+def _makes(array: ElementArray, needed: Mapping[str, Collection[int]]) -> bool:
+    """Whether an array makes some of what is needed, by stage."""
+    shards = set(_all_shards(array))
+    return any(not shards.isdisjoint(needed.get(stage, ())) for stage in array.stages)
+
+
+def inputs_outside(phase: Phase, after: Mapping[str, str], shards: Iterable[int], inputs: Inputs) -> dict[str, set[int]]:
+    """The shards of each stage before a phase from which the phase makes its own `shards`.
+
+    Where a stage of the phase is made from several shards of another one, those are made in the phase too.
+    """
+    wanted: dict[str, set[int]] = {stage: set(shards) for stage in phase}
+    for stage in reversed(phase):
+        here = {inputs(stage, shard) for shard in wanted[stage]}
+        wanted.setdefault(after[stage], set()).update(*here)
+    return {stage: found for stage, found in wanted.items() if stage not in phase}
 
 
 def _all_shards(array: ElementArray) -> list[int]:
@@ -100,22 +136,32 @@ def _all_shards(array: ElementArray) -> list[int]:
 
 
 def _chains(
-    after: Mapping[str, str], shard_groups: Sequence[Collection[int]], is_open: IsOpen, live: Live, inputs: Inputs
+    phases: Sequence[Phase],
+    after: Mapping[str, str],
+    shard_groups: Sequence[Collection[int]],
+    is_open: IsOpen,
+    live: Live,
+    inputs: Inputs,
 ) -> list[_Chain]:
-    chains: dict[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]], _Chain] = {}
+    chains: dict[tuple[tuple[Phase, ...], tuple[tuple[str, ...], ...]], _Chain] = {}
     for group in shard_groups:
-        todo: dict[str, list[int]] = {}
+        todo: dict[Phase, list[int]] = {}
         waits: list[tuple[str, ...]] = []
-        for stage, source in after.items():
-            shards = [shard for shard in group if is_open(stage, shard) and (stage, shard) not in live]
+        for phase in phases:
+            shards = [shard for shard in group if any(is_open(stage, shard) and (stage, shard) not in live for stage in phase)]
             if shards:
-                todo[stage] = shards
-                needed = {each for shard in group for each in inputs(stage, shard)}
-                waits.append(tuple(sorted({job for each in needed for job in live.get((source, each), ())})))
+                todo[phase] = shards
+                waits.append(_live_jobs(phase, after, shards, live, inputs) if live else ())
         if todo:
             key = (tuple(todo), tuple(waits))
             chains.setdefault(key, _Chain(*key)).elements.append(todo)
     return list(chains.values())
+
+
+def _live_jobs(phase: Phase, after: Mapping[str, str], shards: Sequence[int], live: Live, inputs: Inputs) -> tuple[str, ...]:
+    """The live jobs that an element waits for: those of its own shards in the phase, and of what these are made from."""
+    needed = {**inputs_outside(phase, after, shards, inputs), **dict.fromkeys(phase, shards)}
+    return tuple(sorted({job for stage, each in needed.items() for shard in each for job in live.get((stage, shard), ())}))
 
 
 def limit(arrays: Sequence[ElementArray], live: Mapping[str, int], max_nodes: int | None) -> dict[str, int]:

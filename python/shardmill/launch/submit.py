@@ -1,4 +1,4 @@
-"""Launching on a SLURM cluster: one job array per stage, chained element by element, and a last job that builds.
+"""Launching on a SLURM cluster: one job array per phase, chained element by element, and a last job that builds.
 
 submitit writes the job scripts; what a job is to do is a JSON file (`launch.job_file`), so that no job reads a pickle.
 
@@ -25,6 +25,7 @@ from shardmill.launch.element_job import JOB_FILE
 from shardmill.launch.elements import ElementArray
 from shardmill.launch.environment import setup_lines
 from shardmill.launch.job_file import FinishWork, JobFile
+from shardmill.launch.phases import Phase
 from shardmill.launch.site import Queue, Site
 from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
@@ -42,16 +43,17 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
     """Submit the arrays of a plan and the job that builds at the end. Raises UserError when `sbatch` refuses one."""
     jobs = JobsFolder(plan.run)
     earlier = jobs.submissions()
-    submission = Submission(site=plan.site.reference, group=plan.group, max_parallel=plan.max_parallel)
+    submission = Submission(site=plan.site.reference, group=plan.group, max_parallel=plan.max_parallel, by_stage=plan.by_stage)
     path = jobs.add_submission(submission)
     with outside_of_jobs():
         for job, share in plan.lowered.items():
             slurm.set_parallel(job, share)
         for array in plan.arrays:
-            array.job = _sbatch(plan, f"the array of {array.stage}", job_file(plan, array), script(plan, array))
+            array.job = _sbatch(plan, f"the array of {array.name}", job_file(plan, array), script(plan, array))
             submission.arrays.append(_record(plan, array))
             jobs.update_submission(path, submission)
-            say(f"{array.stage}: job {array.job}, {count_of(len(array.elements), 'element')}, {count_of(array.shards, 'shard')}")
+            counts = f"{count_of(len(array.elements), 'element')}, {count_of(array.shards, 'shard')}"
+            say(f"{', '.join(array.stages)}: job {array.job}, {counts}")
         if build:
             old = [each.finish for each in earlier if each.finish]
             slurm.cancel(job for job in slurm.queue(old) if job in old)
@@ -62,10 +64,10 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
 
 
 def _record(plan: ClusterPlan, array: ElementArray) -> ArrayRecord:
-    resources, workers = plan.resources(array.stage), plan.workers(array)
+    resources, workers = plan.resources(array.stages), plan.workers(array)
     return ArrayRecord(
         job=array.job,
-        stage=array.stage,
+        stages=list(array.stages),
         elements=array.elements,
         workers=workers,
         gpus=resources.gpus_per_worker * workers,
@@ -79,14 +81,14 @@ def _record(plan: ClusterPlan, array: ElementArray) -> ArrayRecord:
 
 def job_of(array: ElementArray | str) -> str:
     """The job id of an array, submitted now or before."""
-    return array if isinstance(array, str) else array.job or f"<job of {array.stage}>"
+    return array if isinstance(array, str) else array.job or f"<job of {array.name}>"
 
 
 def dependency(array: ElementArray) -> str | None:
     """What the array waits for, as an option of sbatch. SLURM removes a job whose condition cannot come true any more."""
     parts = []
-    if array.after is not None:
-        parts.append(f"{'aftercorr' if len(array.elements) > 1 else 'afterok'}:{job_of(array.after)}")
+    if array.after:
+        parts.append(("aftercorr:" if len(array.elements) > 1 else "afterok:") + ":".join(map(job_of, array.after)))
     if array.after_all:
         parts.append("afterok:" + ":".join(map(job_of, array.after_all)))
     if array.waits_for:
@@ -98,10 +100,10 @@ def dependency(array: ElementArray) -> str | None:
 
 def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
     """The sbatch parameters of an array, by submitit's names."""
-    site, resources, workers = plan.site, plan.resources(array.stage), plan.workers(array)
+    site, resources, workers = plan.site, plan.resources(array.stages), plan.workers(array)
     gpus = resources.gpus_per_worker * workers
     options: dict[str, Any] = {
-        "job_name": f"{plan.job_name}.{array.stage}",
+        "job_name": f"{plan.job_name}.{array.name}",
         "ntasks_per_node": workers,
         "cpus_per_task": resources.cpus_per_worker,
         "mem": f"{round(resources.memory_gb * workers * 1024)}M",
@@ -110,7 +112,7 @@ def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
         "array_parallelism": array.parallel,
         "srun_args": srun_options(resources.cpus_per_worker),
         "dependency": dependency(array),
-        "additional_parameters": {"nice": nice(plan.run, array.stage)},
+        "additional_parameters": {"nice": nice(plan, array.stages)},
     }
     if gpus:
         options["gres"] = ":".join(filter(None, ["gpu", site.gpu_type, str(gpus)]))
@@ -119,9 +121,9 @@ def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
     return {**options, **common, "additional_parameters": extra}
 
 
-def nice(run: RunFolder, stage: str) -> int:
-    """Lower the priority of earlier stages, or a shard would wait in each stage until all others are through the one before."""
-    return NICE_STEP * (len(run.stages) - 1 - run.stages.index(stage))
+def nice(plan: ClusterPlan, phase: Phase) -> int:
+    """Lower the priority of earlier phases, or a shard would wait in each phase until all others are through the one before."""
+    return NICE_STEP * (len(plan.phases) - 1 - plan.phases.index(phase))
 
 
 def srun_options(cpus: int) -> list[str]:
@@ -150,11 +152,11 @@ def _common(plan: ClusterPlan, gpu: bool) -> dict[str, Any]:
 
 
 def assignment(plan: ClusterPlan, array: ElementArray, shards: list[int]) -> Assignment:
-    """The assignment of the worker supervisors of an element: the run, the stage and the shards."""
-    resources, site = plan.resources(array.stage), plan.site
+    """The assignment of the worker supervisors of an element: the run, the stages and the shards."""
+    resources, site = plan.resources(array.stages), plan.site
     return Assignment(
         run=str(plan.run.path.resolve()),
-        stage=array.stage,
+        stages=array.stages,
         shards=tuple(shards),
         logs=str(TaskLogs(plan.run).folder.resolve()),
         gpus_per_worker=resources.gpus_per_worker,

@@ -10,9 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Literal
 
 from shardmill.launch import slurm
+from shardmill.launch.phases import phase_name
 from shardmill.store.jobs import Allocation, JobsFolder
 from shardmill.util.errors import UserError
 
@@ -60,7 +62,7 @@ class ElementState:
     """An element of an array, or the job that builds the datasets: its state, and why. `since`: when it got its node."""
 
     job: str
-    stage: str
+    phase: str
     state: JobState
     words: str = ""
     node: str = ""
@@ -141,19 +143,19 @@ def read_cluster(jobs: JobsFolder, unfinished: Mapping[str, set[int]], ended: di
             array.job
             for array in arrays
             for job, shards in zip(array.ids(), array.elements, strict=True)
-            if job not in queue and job not in past and unfinished.get(array.stage, set()) & set(shards)
+            if job not in queue and job not in past and any(unfinished.get(stage, set()) & set(shards) for stage in array.stages)
         }
         past.update(slurm.history(forgotten) or {})
     for array in arrays:
-        state.per_worker[array.stage] = (array.gpus / array.workers, array.cpus / array.workers)
+        state.per_worker.update(dict.fromkeys(array.stages, (array.gpus / array.workers, array.cpus / array.workers)))
         for job, shards in zip(array.ids(), array.elements, strict=True):
-            element = _element(job, array.stage, queue.get(job), past.get(job), latest.get(job), state.answered)
+            element = _element(job, phase_name(array.stages), queue.get(job), past.get(job), latest.get(job), state.answered)
             state.elements[job] = element
             state.workers[job] = array.workers
-            for shard in shards:
-                earlier = state.shards.get((array.stage, shard))
+            for task in product(array.stages, shards):
+                earlier = state.shards.get(task)
                 if earlier is None or element.live or not earlier.live:
-                    state.shards[array.stage, shard] = element
+                    state.shards[task] = element
     if finish:
         state.finish = _element(finish, "build", queue.get(finish), past.get(finish), None, state.answered)
     return state
@@ -189,27 +191,27 @@ def _latest(allocations: list[Allocation]) -> dict[str, Allocation]:
 
 
 def _element(
-    job: str, stage: str, queued: slurm.Job | None, past: slurm.Job | None, allocation: Allocation | None, answered: bool
+    job: str, phase: str, queued: slurm.Job | None, past: slurm.Job | None, allocation: Allocation | None, answered: bool
 ) -> ElementState:
     since = allocation.started if allocation else None
     if queued is not None and queued.running:
         where = queued.node or (allocation.node if allocation else "")
-        return ElementState(job, stage, "running", f"running on {where}" if where else "running", where, since)
+        return ElementState(job, phase, "running", f"running on {where}" if where else "running", where, since)
     if queued is not None and queued.reason == slurm.NEVER:
-        return ElementState(job, stage, "ended", "could never start, since a job that it depends on failed")
+        return ElementState(job, phase, "ended", "could never start, since a job that it depends on failed")
     if queued is not None and queued.state in slurm.BETWEEN:
-        return ElementState(job, stage, "queued", f"{ENDS[queued.state]}, to be requeued")
+        return ElementState(job, phase, "queued", f"{ENDS[queued.state]}, to be requeued")
     if queued is not None and queued.waiting:
-        return ElementState(job, stage, "queued", words_for(queued.reason))
+        return ElementState(job, phase, "queued", words_for(queued.reason))
     last = queued or past
     if answered:
         how = last.state if last is not None else allocation.outcome if allocation is not None else ""
-        return ElementState(job, stage, "ended", ENDS.get(how, "ended"), allocation.node if allocation else "")
+        return ElementState(job, phase, "ended", ENDS.get(how, "ended"), allocation.node if allocation else "")
     if allocation is not None and not allocation.outcome and time.time() - (allocation.ended or 0) < ALLOCATION_SECONDS:
-        return ElementState(job, stage, "running", f"running on {allocation.node}", allocation.node, since)
+        return ElementState(job, phase, "running", f"running on {allocation.node}", allocation.node, since)
     if allocation is not None and allocation.outcome in ("done", "failed"):
-        return ElementState(job, stage, "ended", ENDS[allocation.outcome], allocation.node)
-    return ElementState(job, stage, "unknown", "SLURM was not asked")
+        return ElementState(job, phase, "ended", ENDS[allocation.outcome], allocation.node)
+    return ElementState(job, phase, "unknown", "SLURM was not asked")
 
 
 def words_for(reason: str) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.launch.cluster_plan import default_group
+from shardmill.launch.cluster_plan import default_group, each_stage_alone, phase_resources
 from shardmill.launch.elements import groups, minutes_of
+from shardmill.launch.phases import Phase, phases_of
 from shardmill.launch.site import Site
-from shardmill.monitor.rates import StageRate, expected_rows, expected_shards, stage_rates, typical_shard
+from shardmill.monitor.rates import StageRate, expected_rows, expected_shards, shard_minutes, stage_rates, typical_shard
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.manifest import summary
 from shardmill.store.plan import Resources
@@ -153,31 +154,46 @@ class _Layout:
     shards: int
     elements: list[int]
     limit: int | None
+    phases: Sequence[Phase]
+
+    def phase(self, stage: str) -> Phase:
+        """The phase of a stage."""
+        return next(phase for phase in self.phases if stage in phase)
 
     def resources(self, stage: str) -> Resources:
-        planned = self.run.stage(stage)
-        return self.site.resources(planned) if self.site else planned.resources
+        """What the workers have that do a stage."""
+        return phase_resources(self.run, self.site, self.phase(stage)) if self.site else self.run.stage(stage).resources
 
     def workers(self, stage: str) -> int:
         """Workers of a stage on one node: as many as fit, but no more than an element has shards."""
         return min(self.site.workers_per_node(self.resources(stage)), max(self.elements)) if self.site else 1
 
+    def startup(self, stage: str, rate: StageRate) -> float:
+        """Seconds that a worker takes to load the model of a stage: none where an earlier stage of the phase has loaded it."""
+        first = next((each for each in self.phase(stage) if self.run.stage(each).role), stage)
+        return rate.startup or 0.0 if first == stage else 0.0
+
     def seconds(self, stage: str, rate: StageRate, per_row: float, rows: float) -> list[float]:
         """How long each element takes: its shards in turns over the workers, each of which loads its model once."""
         shard, workers = per_row * rows / self.shards, self.workers(stage)
-        return [(rate.startup or 0.0) + -(-count // workers) * shard for count in self.elements]
+        return [self.startup(stage, rate) + -(-count // workers) * shard for count in self.elements]
 
 
 def estimate(
-    run: RunFolder, site: Site | None, rates: Mapping[str, StageRate], max_parallel: int | None, group: int | None = None
+    run: RunFolder,
+    site: Site | None,
+    rates: Mapping[str, StageRate],
+    max_parallel: int | None,
+    group: int | None = None,
+    phases: Sequence[Phase] | None = None,
 ) -> Estimate:
     """The estimate for the whole run on nodes of `site`; without one, for one worker on this machine.
 
-    `max_parallel` and `group` (shards of an element) are those of `shardmill launch`, with the same defaults.
+    `max_parallel`, `group` (shards of an element) and `phases` are those of `shardmill launch`, with the same defaults.
     """
     shards = expected_shards(run, rates)
     rows = expected_rows(run, rates, shards)
-    layout = _layout(run, site, shards, max_parallel, group)
+    layout = _layout(run, site, shards, max_parallel, group, phases or _phases(run, site, rates))
     stages = [_stage(layout, stage, rates[stage], rows[stage]) for stage in run.stages if stage in rates]
     hours, nodes, gpu_hours = _whole(layout, rates, rows, lambda rate: rate.seconds_per_row)
     low: tuple[float | None, ...] = (None, None, None)
@@ -204,23 +220,34 @@ def estimate(
     return made
 
 
-def _layout(run: RunFolder, site: Site | None, shards: int, max_parallel: int | None, group: int | None) -> _Layout:
+def _phases(run: RunFolder, site: Site | None, rates: Mapping[str, StageRate]) -> list[Phase]:
+    """The phases of a launch like the last one; of one that is not on a cluster, each stage."""
+    by_stage = site is None or each_stage_alone(JobsFolder(run).submissions())
+    resources = site.resources if site else lambda stage: stage.resources
+    return phases_of(run.plan.stages, resources, shard_minutes(run, rates), by_stage=by_stage)
+
+
+def _layout(
+    run: RunFolder, site: Site | None, shards: int, max_parallel: int | None, group: int | None, phases: Sequence[Phase]
+) -> _Layout:
     if site is None:
-        return _Layout(run, None, shards, [shards], 1)
+        return _Layout(run, None, shards, [shards], 1, phases)
     submissions = JobsFolder(run).submissions()
-    group = group or (submissions[-1].group if submissions else 0) or default_group(run, site)
-    return _Layout(run, site, shards, [len(each) for each in groups(shards, group)], max_parallel or site.max_parallel)
+    group = group or (submissions[-1].group if submissions else 0) or default_group(run, site, phases)
+    elements = [len(each) for each in groups(shards, group)]
+    return _Layout(run, site, shards, elements, max_parallel or site.max_parallel, phases)
 
 
 def _stage(layout: _Layout, stage: str, rate: StageRate, rows: int) -> StageEstimate:
     resources, workers, price = layout.resources(stage), layout.workers(stage), layout.run.stage(stage).price
     usage = {name: value * rows for name, value in rate.usage.items()}
     seconds = layout.seconds(stage, rate, rate.seconds_per_row, rows)
-    loading = (rate.startup or 0.0) * sum(min(workers, shards) for shards in layout.elements)
+    loading = layout.startup(stage, rate) * sum(min(workers, shards) for shards in layout.elements)
     hours, low, high = ((per_row * rows + loading) / 3600 for per_row in (rate.seconds_per_row, rate.fast, rate.slow))
     limit = None
     if layout.site:
-        limit = minutes_of(layout.elements[0], workers, resources.minutes, layout.site.max_minutes)
+        own = layout.site.resources(layout.run.stage(stage)).minutes
+        limit = minutes_of(layout.elements[0], workers, own, layout.site.max_minutes)
     gpu_hours = sum(seconds) / 3600 * workers * resources.gpus_per_worker
     return StageEstimate(
         stage=stage, measured_shards=rate.shards, measured_rows=rate.rows, rows=rows,
@@ -246,18 +273,30 @@ def _whole(
     layout: _Layout, rates: Mapping[str, StageRate], rows: Mapping[str, int], per_row: Callable[[StageRate], float]
 ) -> tuple[float, int, float]:
     """Wall time in hours, the most nodes at once, and GPU-hours allocated, with the seconds per row that `per_row` picks."""
-    seconds = {stage: layout.seconds(stage, rate, per_row(rate), rows[stage]) for stage, rate in rates.items()}
-    gpus = {stage: layout.workers(stage) * layout.resources(stage).gpus_per_worker for stage in rates}
-    wall, nodes = makespan(_measured_after(layout.run, rates), seconds, layout.limit)
-    return wall / 3600, nodes, sum(sum(seconds[stage]) * gpus[stage] for stage in rates) / 3600
+    seconds: dict[str, list[float]] = {}
+    gpu_seconds = 0.0
+    for phase in layout.phases:
+        each = [layout.seconds(stage, rates[stage], per_row(rates[stage]), rows[stage]) for stage in phase if stage in rates]
+        if each:
+            seconds[phase[0]] = [sum(times) for times in zip(*each, strict=True)]
+            gpus = layout.workers(phase[0]) * layout.resources(phase[0]).gpus_per_worker
+            gpu_seconds += sum(seconds[phase[0]]) * gpus
+    wall, nodes = makespan(_measured_after(layout, seconds), seconds, layout.limit)
+    return wall / 3600, nodes, gpu_seconds / 3600
 
 
-def _measured_after(run: RunFolder, rates: Mapping[str, StageRate]) -> dict[str, str]:
-    """The measured stages in pipeline order, each with the nearest stage above it that is measured too, or ingest."""
+def _measured_after(layout: _Layout, measured: Collection[str]) -> dict[str, str]:
+    """The measured phases by their first stages, each with the last measured phase that it comes after, or ingest."""
     above: dict[str, str] = {INGEST: INGEST}
-    for stage in run.plan.stages:
-        above[stage.name] = stage.name if stage.name in rates else above[stage.after]
-    return {stage.name: above[stage.after] for stage in run.plan.stages if stage.name in rates}
+    order = [INGEST, *(phase[0] for phase in layout.phases)]
+    found: dict[str, str] = {}
+    for phase in layout.phases:
+        sources = [layout.run.stage(stage).after for stage in phase]
+        latest = max((above[source] for source in sources if source not in phase), key=order.index)
+        if phase[0] in measured:
+            found[phase[0]] = latest
+        above.update(dict.fromkeys(phase, phase[0] if phase[0] in measured else latest))
+    return found
 
 
 def makespan(after: Mapping[str, str], seconds: Mapping[str, Sequence[float]], limit: int | None) -> tuple[float, int]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shardmill.monitor.cluster_state import ElementState, read_cluster
-from shardmill.store.jobs import JobsFolder
+from shardmill.store.jobs import ArrayRecord, JobsFolder
 from shardmill.store.leases import read_leases
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
@@ -30,6 +30,7 @@ def logs_of(run: RunFolder, stage: str, shard: int | None = None) -> list[Path]:
     logs = TaskLogs(run)
     if shard is None:
         found = set(logs.folder.glob(f"{stage}-*.log"))
+        found |= {path for array in _arrays(run, stage) for job in array.ids() for path in _element_logs(logs.folder, array, job)}
     else:
         run.files(stage, shard)
         found = {path for path in (logs.log(Task(stage, shard)), *_noted(run, stage, shard)) if path.is_file()}
@@ -53,12 +54,23 @@ def _noted(run: RunFolder, stage: str, shard: int) -> Iterator[Path]:
 
 def _worker_logs(run: RunFolder, folder: Path, stage: str, shard: int) -> Iterator[Path]:
     """The logs of the workers that may have worked on a shard: of its elements, or of all workers where nothing was submitted."""
-    arrays = [array for submission in JobsFolder(run).submissions() for array in submission.arrays if array.stage == stage]
-    pairs = [pair for array in arrays for pair in zip(array.ids(), array.elements, strict=True)]
-    for job in (job for job, shards in pairs if shard in shards):
-        yield from folder.glob(f"{stage}-{job}-*.log")
+    arrays = _arrays(run, stage)
+    for array in arrays:
+        for job, shards in zip(array.ids(), array.elements, strict=True):
+            if shard in shards:
+                yield from _element_logs(folder, array, job)
     if not arrays:
         yield from (path for path in folder.glob(f"{stage}-*.log") if not LOCAL.fullmatch(path.name))
+
+
+def _arrays(run: RunFolder, stage: str) -> list[ArrayRecord]:
+    """The arrays that were submitted for a stage."""
+    return [array for submission in JobsFolder(run).submissions() for array in submission.arrays if stage in array.stages]
+
+
+def _element_logs(folder: Path, array: ArrayRecord, job: str) -> Iterator[Path]:
+    """The logs of the workers of an element. They are named after the first stage of its phase."""
+    return folder.glob(f"{array.stages[0]}-{job}-*.log")
 
 
 def _mentions(path: Path, stage: str, shard: int) -> bool:

@@ -91,7 +91,7 @@ def _timed(finished: Sequence[Manifest]) -> list[Manifest]:
 def _startup(timed: Sequence[Manifest]) -> tuple[float | None, set[int]]:
     """Seconds that a worker's first shard takes on top of what its later ones take per row, and which shards were first ones.
 
-    On a cluster a job is one stage, so the shards of a worker are those of its SLURM task. Elsewhere manifests do not say.
+    On a cluster the shards of a worker are those of its SLURM task. Elsewhere manifests do not say.
     """
     workers: dict[tuple[str | None, ...], list[Manifest]] = defaultdict(list)
     for made in timed:
@@ -117,6 +117,12 @@ def expected_rows(run: RunFolder, rates: Mapping[str, StageRate], shards: int) -
     for stage in run.plan.stages:
         flow[stage.name] = flow[stage.after] * (rates[stage.name].passed if stage.name in rates else 1.0)
     return {stage.name: round(flow[stage.after]) for stage in run.plan.stages}
+
+
+def shard_minutes(run: RunFolder, rates: Mapping[str, StageRate]) -> dict[str, float]:
+    """The minutes that a worker takes for a shard of each measured stage."""
+    rows = expected_rows(run, rates, run.num_shards)
+    return {stage: rate.seconds_per_row * rows[stage] / run.num_shards / 60 for stage, rate in rates.items()}
 
 
 def expected_shards(run: RunFolder, rates: Mapping[str, StageRate]) -> int:

@@ -98,25 +98,33 @@ def stage_statuses(
     found: dict[str, StageStatus] = {}
     expected: dict[str, list[float]] = {}
     held_back: dict[str, set[int]] = {}
+    worked = _seconds_by_stage(complete)
     for stage in [INGEST, *run.stages]:
         source = run.after(stage)
         done = {shard: complete[stage, shard] for shard in range(needed) if (stage, shard) in complete}
         status = found[stage] = StageStatus(stage, needed, done=len(done))
         broken = held_back[source] if source else set()
         blocked = {shard for shard in range(needed) if broken and not broken.isdisjoint(run.needed_by(stage, shard))}
-        held_back[stage] = _sort(run, jobs, cluster, status, done, blocked) | (blocked - done.keys())
+        startable = {shard for shard in range(needed) if source is None or (source, shard) in complete}
+        held_back[stage] = _sort(run, jobs, cluster, status, done, blocked, startable) | (blocked - done.keys())
         _add_totals(status, done.values())
         expected[stage] = _expect(status, done, expected[source] if source else _rows_of_plan(run, needed))
         _add_eta(status, found[source] if source else None)
-        _add_hours(run, cluster, status, done.values())
+        _add_hours(run, cluster, status, done.values(), worked)
         _add_cost(run, status)
     return list(found.values())
 
 
 def _sort(
-    run: Snapshot, jobs: JobsFolder, cluster: ClusterState, status: StageStatus, done: Mapping[int, Manifest], blocked: set[int]
+    run: Snapshot,
+    jobs: JobsFolder,
+    cluster: ClusterState,
+    status: StageStatus,
+    done: Mapping[int, Manifest],
+    blocked: set[int],
+    startable: set[int],
 ) -> set[int]:
-    """Give each open shard of a stage its state; returns those that failed."""
+    """Give each open shard of a stage its state; returns those that failed. `startable` are those with input."""
     stage = status.stage
     writing, owners_of = run.writing(stage), run.lease_owners(stage)
     quarantined = {} if stage == INGEST else jobs.quarantined(stage)
@@ -130,7 +138,8 @@ def _sort(
         status.rows_running += journals.rows
         owners = [owner for owner in owners_of.get(shard, ()) if not owner.job or cluster.may_run(owner.job)]
         element = cluster.shards.get((stage, shard))
-        at_elements[element.job if element is not None and element.state == "running" and shard not in quarantined else ""] += 1
+        works = element is not None and element.state == "running" and shard in startable and shard not in quarantined
+        at_elements[element.job if element is not None and works else ""] += 1
         if shard in quarantined:
             status.failed += 1
             status.failures[shard] = plain(quarantined[shard].message)
@@ -224,15 +233,25 @@ def _add_eta(status: StageStatus, source: StageStatus | None) -> None:
         status.eta_seconds = max(own / status.workers, before)
 
 
-def _add_hours(run: Snapshot, cluster: ClusterState, status: StageStatus, manifests: Iterable[Manifest]) -> None:
+def _seconds_by_stage(complete: Mapping[tuple[str, int], Manifest]) -> dict[str, float]:
+    """The seconds of work in each stage's finished shards."""
+    found: dict[str, float] = {}
+    for (stage, _), made in complete.items():
+        found[stage] = found.get(stage, 0.0) + made.seconds
+    return found
+
+
+def _add_hours(
+    run: Snapshot, cluster: ClusterState, status: StageStatus, manifests: Iterable[Manifest], worked: Mapping[str, float]
+) -> None:
     """Hours allocated to jobs, and hours of work outside of jobs; for what is left, the work at the rate so far."""
     gpus, cpus = _per_worker(run, cluster, status.stage)
-    worked = sum(made.seconds for made in manifests if "SLURM_JOB_ID" not in made.job) / 3600
-    status.gpu_hours, status.cpu_hours = worked * gpus, worked * cpus
+    outside = sum(made.seconds for made in manifests if "SLURM_JOB_ID" not in made.job) / 3600
+    status.gpu_hours, status.cpu_hours = outside * gpus, outside * cpus
     for allocation in cluster.allocations:
-        if allocation.stage == status.stage:
-            status.gpu_hours += allocation.hours * allocation.gpus
-            status.cpu_hours += allocation.hours * allocation.cpus
+        share = allocation.share_of(status.stage, worked)
+        status.gpu_hours += share * allocation.hours * allocation.gpus
+        status.cpu_hours += share * allocation.hours * allocation.cpus
     left = status.seconds_left
     if left is not None:
         status.gpu_hours_left, status.cpu_hours_left = left / 3600 * gpus, left / 3600 * cpus

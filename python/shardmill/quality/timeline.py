@@ -89,7 +89,9 @@ def gpu_hours(finished: FinishedShards, stage: str) -> float:
         for manifest in finished.manifests[stage].values()
         if "SLURM_JOB_ID" not in manifest.job
     )
-    allocated = sum(each.hours * each.gpus for each in JobsFolder(finished.run).allocations() if each.stage == stage)
+    seconds = {name: sum(made.seconds for made in shards.values()) for name, shards in finished.manifests.items()}
+    allocations = JobsFolder(finished.run).allocations()
+    allocated = sum(each.hours * each.gpus * each.share_of(stage, seconds) for each in allocations)
     return worked / 3600 + allocated
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from shardmill.store.plan import MAX_SHARDS
+from shardmill.store.plan import MAX_SHARDS, MAX_STAGES
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.tasks import Task
 from shardmill.util.atomic import create_if_absent, new_attempt, replacing
@@ -37,10 +37,10 @@ def now() -> str:
 
 
 class ArrayRecord(BaseModel):
-    """A submitted job array: element k works on the shards `elements[k]` of `stage` with `workers` workers on one node."""
+    """A submitted job array: element k takes the shards `elements[k]` through `stages` with `workers` workers on one node."""
 
     job: JobId
-    stage: PlainName
+    stages: Annotated[list[PlainName], Field(min_length=1, max_length=MAX_STAGES)]
     elements: Annotated[list[list[Shard]], Field(min_length=1, max_length=MAX_SHARDS)]
     workers: Count
     gpus: Count
@@ -56,20 +56,24 @@ class ArrayRecord(BaseModel):
 
 
 class Submission(BaseModel):
-    """One `shardmill launch`: its arrays in the order of the pipeline, and the job that builds the datasets at the end."""
+    """One `shardmill launch`: its arrays in the order of the pipeline, and the job that builds the datasets at the end.
+
+    `by_stage` if each stage had arrays of its own.
+    """
 
     created: str = Field(default_factory=now)
     site: str
     group: int = Field(default=0, ge=0, le=MAX_SHARDS)
     max_parallel: int | None = Field(default=None, ge=1, le=MAX_SHARDS)
+    by_stage: bool = False
     arrays: list[ArrayRecord] = Field(default_factory=list)
     finish: JobId | None = None
 
 
 class Allocation(BaseModel):
-    """A node that one element has. It lasts until `ended`, or until the file was last touched."""
+    """A node that one element has for `stages`. It lasts until `ended`, or until the file was last touched."""
 
-    stage: PlainName
+    stages: Annotated[list[PlainName], Field(min_length=1, max_length=MAX_STAGES)]
     job: JobId
     restart: Count = 0
     node: NodeName
@@ -83,6 +87,13 @@ class Allocation(BaseModel):
     def hours(self) -> float:
         """How long it lasted."""
         return ((self.ended or self.started) - self.started) / 3600
+
+    def share_of(self, stage: str, worked: Mapping[str, float]) -> float:
+        """A stage's share of it, by the seconds of work in each of its stages; all is the first one's before any is done."""
+        if stage not in self.stages:
+            return 0.0
+        total = sum(worked.get(each, 0.0) for each in self.stages)
+        return worked.get(stage, 0.0) / total if total else float(stage == self.stages[0])
 
 
 class Failure(BaseModel):

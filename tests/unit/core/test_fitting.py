@@ -176,14 +176,15 @@ def test_an_array_of_a_fitted_stage_waits_for_whole_arrays() -> None:
         return range(4) if stage == "b" else range(shard, shard + 1)
 
     after = {"a": "ingest", "b": "a", "c": "b"}
-    arrays = arrays_of(after, groups(4, 2), lambda stage, shard: True, {}, 100, inputs)
-    by_stage = {array.stage: array for array in arrays}
-    assert by_stage["b"].after is None
+    stages = [(stage,) for stage in after]
+    arrays = arrays_of(stages, after, groups(4, 2), lambda stage, shard: True, {}, 100, inputs)
+    by_stage = {array.name: array for array in arrays}
+    assert by_stage["b"].after == ()
     assert by_stage["b"].after_all == (by_stage["a"],)
-    assert by_stage["c"].after is by_stage["b"]
+    assert by_stage["c"].after == (by_stage["b"],)
     live = {("a", 0): ["7_0"], ("a", 1): ["7_0"]}
-    arrays = arrays_of(after, groups(4, 2), lambda stage, shard: True, live, 100, inputs)
-    assert all(array.waits_for == ("7_0",) for array in arrays if array.stage == "b")
+    arrays = arrays_of(stages, after, groups(4, 2), lambda stage, shard: True, live, 100, inputs)
+    assert all(array.waits_for == ("7_0",) for array in arrays if array.name == "b")
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 7, 40])

@@ -20,7 +20,7 @@ STAGE = "extract_objects"
 
 
 def failure_of(run: RunFolder, kind: str, message: str = "refused") -> tuple[ElementQueue, Failure]:
-    work = Assignment(str(run.path), STAGE, (0, 1), str(run.path / "logs"))
+    work = Assignment(str(run.path), (STAGE,), (0, 1), str(run.path / "logs"))
     queue = ElementQueue(run, work, WorkerContext("n1", job="12"), this_process(), lambda: {"n2"})
     failure = Failure(stage=STAGE, shard=0, kind=kind, message=message, node="n1", job="12")  # type: ignore[arg-type]
     JobsFolder(run).note_failure(failure)

@@ -28,7 +28,8 @@ STAGE = "extract_objects"
 @pytest.fixture
 def plan(make_run: Callable[..., RunFolder]) -> ClusterPlan:
     site = Site(name="here", memory_gb_per_node=64, health_check=["true", "a b"], scratch="/scratch/$USER")
-    return ClusterPlan(make_run(), site, group=1, max_parallel=None, arrays=[ElementArray(STAGE, [[0], [1, 2]])])
+    arrays = [ElementArray((STAGE,), [[0], [1, 2]])]
+    return ClusterPlan(make_run(), site, group=1, max_parallel=None, phases=[(STAGE,)], arrays=arrays)
 
 
 def test_the_code_that_the_launching_command_named_travels_with_its_jobs(
@@ -46,7 +47,7 @@ def test_an_element_does_its_own_work_and_may_load_what_its_launch_named_and_not
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     seen: list[tuple[tuple[int, ...], dict[str, str]]] = []
     monkeypatch.setattr(element_job, "run_element", lambda work: seen.append((work.shards, allowed_code())) or 0)
-    works = tuple(Assignment(str(tmp_path), STAGE, (shard,), str(tmp_path), health_check=("a", "b")) for shard in range(3))
+    works = tuple(Assignment(str(tmp_path), (STAGE,), (shard,), str(tmp_path), health_check=("a", "b")) for shard in range(3))
     job = JobFile(elements=works, code=code)
     path = job.write(tmp_path)
     assert read_job_file(path, job.digest) == job
@@ -60,7 +61,7 @@ def test_the_job_at_the_end_may_load_the_same_code(tmp_path: Path) -> None:
 
 
 def test_a_job_file_that_somebody_changed_is_refused(tmp_path: Path) -> None:
-    job = JobFile(elements=(Assignment("run", STAGE, (0,), "logs"),))
+    job = JobFile(elements=(Assignment("run", (STAGE,), (0,), "logs"),))
     path = job.write(tmp_path)
     path.write_bytes(path.read_bytes().replace(b'"health_check":[]', b'"health_check":["touch","/tmp/x"]'))
     with pytest.raises(UserError, match="was changed since this job was submitted; cancel the job and launch again"):

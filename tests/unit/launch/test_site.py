@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shardmill.launch.cluster_plan import default_group
+from shardmill.launch.phases import phases_of
 from shardmill.launch.site import Site, load_site
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import RunFolder
@@ -75,11 +76,16 @@ def test_the_queue_of_cpu_jobs_differs_only_where_it_says_so() -> None:
     assert site.queue(gpu=False).account == "lab"
 
 
-def test_an_element_has_as_many_shards_as_the_stage_with_the_most_workers_takes(make_run: Callable[..., RunFolder]) -> None:
+def test_an_element_has_as_many_shards_as_the_phase_with_the_most_workers_takes(make_run: Callable[..., RunFolder]) -> None:
     run = make_run()
-    assert default_group(run, Site()) == 8
-    assert default_group(run, Site(cpu_workers_per_node=4, stages={"caption_negated": {"gpus_per_worker": 4}})) == 4
-    assert default_group(run, Site(stages={"extract_objects": {"shards_per_task": 3}})) == 24
+
+    def group(**site: object) -> int:
+        made = Site.model_validate(site)
+        return default_group(run, made, phases_of(run.plan.stages, made.resources))
+
+    assert group() == 8
+    assert group(cpu_workers_per_node=4, stages={"caption_negated": {"gpus_per_worker": 4}}) == 4
+    assert group(stages={"propose_negatives": {"shards_per_task": 3}}) == 24
 
 
 def test_a_site_is_found_again_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from shardmill.store.jobs import ArrayRecord
 
 def array(job: str, stage: str, count: int, chained_to: str | None = None) -> ArrayRecord:
     return ArrayRecord(
-        job=job, stage=stage, elements=[[shard] for shard in range(count)], workers=8, gpus=8, cpus=8, minutes=60,
+        job=job, stages=[stage], elements=[[shard] for shard in range(count)], workers=8, gpus=8, cpus=8, minutes=60,
         chained_to=[chained_to] if chained_to else [],
     )  # fmt: skip
 

@@ -48,7 +48,7 @@ def write(path: Path, text: str, age: float = 0) -> Path:
 
 
 def submit(run: RunFolder, *elements: list[int]) -> None:
-    array = ArrayRecord(job="7", stage=STAGE, elements=list(elements), workers=2, gpus=0, cpus=2, minutes=5)
+    array = ArrayRecord(job="7", stages=[STAGE], elements=list(elements), workers=2, gpus=0, cpus=2, minutes=5)
     JobsFolder(run).add_submission(Submission(site="mine", arrays=[array]))
 
 

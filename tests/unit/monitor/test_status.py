@@ -56,14 +56,14 @@ def submit(run: RunFolder, *arrays: ArrayRecord, finish: str | None = None) -> N
 
 def array(job: str, elements: list[list[int]], stage: str = STAGE, **values: Any) -> ArrayRecord:
     asked = {"workers": 2, "gpus": 0, "cpus": 4, "minutes": 5, **values}
-    return ArrayRecord(job=job, stage=stage, elements=elements, **asked)
+    return ArrayRecord(job=job, stages=[stage], elements=elements, **asked)
 
 
 def held(run: RunFolder, job: str, seconds: float, stage: str = STAGE, outcome: str = "done", **values: Any) -> None:
     """A node that was held for some time until now."""
     now = time.time()
     details: dict[str, Any] = {"node": "n1", "gpus": 0, "cpus": 4, "started": now - seconds, "ended": now, **values}
-    allocation = Allocation(stage=stage, job=job, outcome=outcome, **details)
+    allocation = Allocation(stages=[stage], job=job, outcome=outcome, **details)
     path = JobsFolder(run).allocation_file(job, allocation.restart)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(allocation.model_dump_json())
@@ -220,7 +220,7 @@ def test_a_silent_slurm_is_named_and_the_files_tell(run: RunFolder, slurm: Scrip
     submit(run, array("7", [[0], [1], [2, 3]]))
     run_shard(run, STAGE, 0)
     slurm.down()
-    node = Allocation(stage=STAGE, job="7_1", node="n2", gpus=0, cpus=4, started=time.time() - 60)
+    node = Allocation(stages=[STAGE], job="7_1", node="n2", gpus=0, cpus=4, started=time.time() - 60)
     with LiveAllocation(JobsFolder(run), node):
         status = read_status(run)
     assert counts(status) == {"done": 1, "queued": 1, "waiting": 2}

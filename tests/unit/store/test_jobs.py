@@ -95,7 +95,7 @@ def test_a_finished_shard_is_not_quarantined_and_forgetting_gives_attempts_back(
 
 def test_a_held_node_lasts_until_it_is_let_go_or_was_last_seen(jobs: JobsFolder) -> None:
     begun = time.time() - 100
-    allocation = Allocation(stage=STAGE, job="7_0", node="n1", gpus=8, cpus=8, started=begun)
+    allocation = Allocation(stages=[STAGE], job="7_0", node="n1", gpus=8, cpus=8, started=begun)
     with LiveAllocation(jobs, allocation) as held:
         seen = jobs.allocations()[0]
         assert seen.outcome == ""
@@ -107,7 +107,7 @@ def test_a_held_node_lasts_until_it_is_let_go_or_was_last_seen(jobs: JobsFolder)
 def test_launches_are_kept_in_order(jobs: JobsFolder) -> None:
     first = jobs.add_submission(Submission(site="a"))
     jobs.add_submission(Submission(site="b"))
-    array = ArrayRecord(job="5", stage=STAGE, elements=[[0, 1], [2]], workers=2, gpus=0, cpus=2, minutes=5)
+    array = ArrayRecord(job="5", stages=[STAGE], elements=[[0, 1], [2]], workers=2, gpus=0, cpus=2, minutes=5)
     jobs.update_submission(first, Submission(site="a", arrays=[array]))
     assert [each.site for each in jobs.submissions()] == ["a", "b"]
     assert jobs.submissions()[0].arrays[0].ids() == ["5_0", "5_1"]
@@ -124,7 +124,7 @@ def test_two_launches_at_once_are_refused_and_a_dead_one_holds_nobody_up(jobs: J
 
 
 def test_an_array_of_one_is_a_plain_job() -> None:
-    assert ArrayRecord(job="5", stage=STAGE, elements=[[0]], workers=1, gpus=0, cpus=1, minutes=5).ids() == ["5"]
+    assert ArrayRecord(job="5", stages=[STAGE], elements=[[0]], workers=1, gpus=0, cpus=1, minutes=5).ids() == ["5"]
 
 
 def test_a_damaged_record_is_named(jobs: JobsFolder) -> None:
