@@ -59,13 +59,19 @@ def _phrase_size(words: list[Word], index: int, before: list[Word], phrases: dic
     return 1
 
 
+def _may_do(word: Word) -> bool:
+    """Whether a word names one who may do something: nobody reads "street parking meters" as what a street does."""
+    entry = lexicon().exact(word.text)
+    return word.kind == PRONOUN or (word.kind == NOUN and (entry is None or entry.category in ("person", "animal")))
+
+
 def _reads_as_clause(run: list[Word], before: list[Word]) -> bool:
     """Whether words that the lexicon has as one name are a subject and its verb here.
 
     "a bus stops" is no bus stop, and a man washing machines has no washing machine.
     """
     previous = before[-1] if before else None
-    if run[0].text.endswith("ing") and previous and (previous.kind in (NOUN, PRONOUN) or previous.text in ("is", "are")):
+    if run[0].text.endswith("ing") and previous and (_may_do(previous) or previous.text in ("is", "are")):
         return True
     last = run[-1].text
     single = previous is not None and previous.text in SINGULAR_DETERMINERS

@@ -32,10 +32,16 @@ _DESCRIBING = _MATERIALS | PARTITIVES | TIMES
 _PLACING = IMAGE_WORDS | PLACE_IN_IMAGE | word_set("item object thing product display arrangement")
 _SPORTS_THAT_ARE_BALLS = frozenset({"baseball", "basketball", "football", "volleyball", "cricket", "softball"})
 _KINDS_OF_SHOWS = _SPORTS_THAT_ARE_BALLS | word_set("rock metal country pop jazz folk video horror")
+# Of what stands before these nothing is in view: "table tennis", "rainbow colors", "a leopard print".
+_SWALLOWING = word_set(
+    "tennis hockey polo soccer golf rugby wrestling boxing racing fishing boarding color colour print stripe theme shape design"
+)
 _PARTITIVE_FORMS = PARTITIVES | {word + "s" for word in PARTITIVES} | {"bunches", "batches", "loaves", "halves", "series"}
 _MODIFYING_PLURALS = frozenset({"sports", "clothes", "arms", "goods", "news", "games", "jeans", "farmers"})
-# "a rainbow colored kite" shows no rainbow.
-_LOOKING = word_set("colored coloured shaped sized themed styled style inspired flavored flavoured")
+# "a rainbow colored kite" shows no rainbow, "a wheelchair accessible beach" no wheelchair.
+_LOOKING = word_set(
+    "colored coloured shaped sized themed styled style inspired flavored flavoured accessible friendly powered proof linked"
+)
 _FINISHED = word_set(
     "paneled panelled floored tiled framed trimmed topped sided covered lined walled coated plated finished clad cased"
 )
@@ -89,7 +95,7 @@ def _is_counter(words: Sequence[Word], end: int) -> bool:
     after, following = words[end].text, words[end + 1].text if end + 1 < len(words) else ""
     if after in _LOOKING:
         return following not in ("like", "as")  # "a cake shaped like a heart" is a cake
-    return after == "of" and words[end - 1].text.rpartition(" ")[2] in _PARTITIVE_FORMS
+    return after == "of" and words[end - 1].text in _PARTITIVE_FORMS
 
 
 def _is_finish(noun: Word, after: Word) -> bool:
@@ -143,6 +149,8 @@ def _name(part: Sequence[Word], words: Sequence[Word]) -> str | None:
     # places or pictures it ("hotel room scene"); else nothing does.
     while rest and not _is_thing(rest[-1], words):
         head = rest.pop().text
+        if singular(head) in _SWALLOWING:
+            return None
         if rest and (rest[-1].text in _KINDS_OF_SHOWS or not (rest[-1].listed or singular(head) in _PLACING)):
             return None
     if not rest or (rest[-1].proper and not rest[-1].listed):

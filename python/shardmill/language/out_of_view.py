@@ -40,6 +40,7 @@ def is_out_of_view(words: Sequence[Word], start: int, end: int) -> bool:
         or (before == "by" and _is_maker(words, first, end))
         or (before == "from" and _is_far(words, first))
         or (before == "for" and _is_for_whom(words, first, end))
+        or _is_for_many(words, start, end)
         or _is_writing(words, first)
         or _is_idiom(words, end)
     )
@@ -102,6 +103,8 @@ def _is_maker(words: Sequence[Word], first: int, end: int) -> bool:
     head = singular(words[end - 1].text.rpartition(" ")[2])
     if head in _MAKERS:
         return True
+    if is_human_noun(head) and words[first].kind == NOUN and first > 1 and words[first - 2].text in ("is", "are"):
+        return True  # "the ceramic piece on the table is by person"
     return is_human_noun(head) and any(word.text.rpartition(" ")[2] in _WORKS for word in words[max(0, first - 5) : first - 1])
 
 
@@ -116,6 +119,13 @@ def _is_for_whom(words: Sequence[Word], first: int, end: int) -> bool:
         return False
     head = words[end - 1]
     return head.many and is_human_noun(head.text) and words[first].kind not in (DETERMINER, NUMBER)
+
+
+def _is_for_many(words: Sequence[Word], start: int, end: int) -> bool:
+    """Whether one thing is for people of a kind: "a men's room" shows no man."""
+    head = words[end - 1]
+    one = start > 0 and words[start - 1].text in ("a", "an")
+    return one and head.many and is_human_noun(head.text) and end < len(words) and words[end].kind == POSSESSIVE
 
 
 def _is_writing(words: Sequence[Word], first: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shardmill.language.appearance import COLORS, HUMANS, SHADES
+from shardmill.language.general_english import general_lexicon
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import INVARIANT, PLURAL_ONLY, singular
 from shardmill.language.visibility import names_thing
@@ -38,6 +39,8 @@ _SHADES = SHADES | word_set("baby powder forest hunter army steel brick lemon ch
 _COLORED = word_set("is are was were painted colored coloured in mostly bright light dark")
 _DOERS = ("er", "or", "ist", "man", "woman")
 _DOINGS = _LISTS.words("doings")
+_MODALS = frozenset({"can", "could", "will", "would", "should", "might", "must"})
+_WISHES = frozenset({"love", "need", "want", "hate"})
 _COLOR_NOUNS = COLORS & _LISTS.words("color_nouns")
 _BEFORE_TO = word_set(
     """
@@ -64,16 +67,49 @@ def special_kind(words: Sequence[Word], index: int) -> str | None:
         return ADJECTIVE
     if word.text == "stands" and before == "the":
         return NOUN
+    if _is_tin(words, index):
+        return NOUN
+    if _is_verb_here(words, index) or _is_misspelled_verb(words, index):
+        return VERB
     # "a couple slices": a number.
     if word.text == "couple" and before in ("a", "the", "") and after is not None and after.kind == NOUN and after.many:
         return NUMBER
     return None
 
 
+def _is_tin(words: Sequence[Word], index: int) -> bool:
+    """Whether a can is one: "a spray can on a shelf", where nothing follows that anybody could do."""
+    after = words[index + 1] if index + 1 < len(words) else None
+    starts = index > 1 and words[index - 2].kind in (DETERMINER, ADJECTIVE, NUMBER)
+    ends = after is None or after.kind in (PREPOSITION, MARK, CONJUNCTION)
+    return words[index].text == "can" and starts and words[index - 1].kind == NOUN and ends and not _is_agent(words[index - 1])
+
+
+def _is_verb_here(words: Sequence[Word], index: int) -> bool:
+    """Whether a word that is a noun elsewhere is a verb: "they can ski", "trees that light up", "fans love motorcycles"."""
+    word, before = words[index], words[index - 1] if index else None
+    after = words[index + 1] if index + 1 < len(words) else None
+    if before is None or word.kind != NOUN or " " in word.text:
+        return False
+    if word.text in MAYBE_VERBS and before.kind == VERB and before.text in _MODALS:
+        return True
+    if word.text in MAYBE_VERBS and before.text in ("that", "which", "who") and index > 1 and words[index - 2].kind == NOUN:
+        return words[index - 2].many and not is_noun(after)
+    wanted = after is not None and (after.kind == DETERMINER or (after.kind == NOUN and after.many))
+    return word.text in _WISHES and is_noun(before) and wanted
+
+
 def is_verb_of(words: Sequence[Word], index: int, determiner: str) -> bool:
     """Whether a word after a noun is what that noun does: "a dog watches", "two men and a boy row"."""
     after = words[index + 1] if index + 1 < len(words) else None
     return _is_shared_verb(words, index) or _is_predicate(words[index - 1], words[index], after, determiner)
+
+
+def _is_misspelled_verb(words: Sequence[Word], index: int) -> bool:
+    """Whether an apostrophe stands in a verb: "a bird fly's over the lake"."""
+    kinds = [word.kind for word in words[index + 1 : index + 3]]
+    apart = kinds[:1] == [POSSESSIVE] and kinds[1:] in ([PREPOSITION], [DETERMINER], [ADVERB])
+    return apart and index > 0 and words[index].text in MAYBE_VERBS and _is_agent(words[index - 1])
 
 
 def is_doing(before: Word | None, word: Word) -> bool:
@@ -113,6 +149,8 @@ def _is_predicate(subject: Word, word: Word, after: Word | None, determiner: str
     if word.text != stem and word.text not in PLURAL_ONLY:  # it ends in -s: a plural noun, or a verb in the third person
         if determiner in SINGULAR_DETERMINERS:
             return not subject.many  # "a man ties": no noun phrase has both "a" and a plural head
+        if _is_verb_alone(word.text) and _is_agent(subject) and not subject.many:
+            return True  # "football player readies"
         if stem not in MAYBE_VERBS or (subject.many and determiner != "of"):
             return False  # "dogs toys", "kitchen knives"
         if determiner and determiner not in _PLURAL_DETERMINERS and not determiner[0].isdigit():
@@ -122,6 +160,11 @@ def _is_predicate(subject: Word, word: Word, after: Word | None, determiner: str
     # Without -s it agrees with several things alone: "two men walk" against "sports car".
     takes_object = after is not None and after.kind == DETERMINER
     return several and subject.text not in _PLURAL_MODIFIERS and (word.text in MAYBE_VERBS or takes_object)
+
+
+def _is_verb_alone(word: str) -> bool:
+    """Whether general English has a word in -s as a verb, and no such thing can be seen."""
+    return general_lexicon().get(word) == "VBZ" and not names_thing(word)
 
 
 def is_head(words: Sequence[Word], index: int, determiner: str) -> bool:

@@ -16,6 +16,7 @@ from shardmill.core.stage import FittedStage, Options
 from shardmill.core.stage_main import main
 from shardmill.language.relations import related_pairs
 from shardmill.negbench.canonical_names import canonical_names
+from shardmill.negbench.implied import implied_pairs
 from shardmill.negbench.question_pairs import MIN_ROWS_OF_NAME, SMALL_BLOCK, Occurrences, PairDrawing
 from shardmill.store.frames import LIST
 
@@ -42,21 +43,21 @@ class DrawOptions(Options):
 class DrawQuestions(FittedStage):
     """Pairs of objects to ask about, drawn from all captions of a block.
 
-    caption (text), objects (list) -> drawn_questions (json): [{"objects": [x, y], "present": [bool, bool], "counts": [captions
-    with x, with y, with both]}], of which a row may have none. `question_pairs` says how they are drawn. Names are canonical
-    ones: the same name stands for an object where it is there and where it is not.
+    image (text), caption (text), objects (list) -> drawn_questions (json): [{"objects": [x, y], "present": [bool, bool],
+    "counts": [captions with x, with y, with both]}], of which a row may have none. `question_pairs` says how they are drawn.
+    Names are canonical: the same name stands for an object where it is there and where it is not. What any caption of an image
+    names is never taken to be absent from it.
     """
 
     name = "draw_questions"
-    reads = ("caption", "objects")
+    reads = ("image", "caption", "objects")
     adds = {"drawn_questions": "json"}
     Options = DrawOptions
     options: DrawOptions
 
     def fit(self, table: pl.DataFrame) -> pl.DataFrame:
         names, seen = occurrences(table)
-        captions = table["caption"].fill_null("").to_list()
-        drawing = PairDrawing(seen, captions, seed_of(self.context.seed, self.seed_label, "pairs"))
+        drawing = PairDrawing(seen, captions_of_images(table), seed_of(self.context.seed, self.seed_label, "pairs"))
         drawn = drawing.draw(self.options.per_image)
         if self.options.draw == "rows" or (self.options.draw == "auto" and drawn.height < MIN_SHARE * table.height):
             drawn = drawing.draw_by_row(self.options.per_image)
@@ -84,6 +85,19 @@ class DrawQuestions(FittedStage):
         return cells.select("row_id", reject_reason=pl.lit(None, pl.String), drawn_questions=text.replace("null", "[]"))
 
 
+def image_numbers(table: pl.DataFrame) -> pl.Series:
+    """For each row the number of its image; a row that names none has one of its own."""
+    own = pl.int_range(pl.len()).cast(pl.String)
+    key = pl.when(pl.col("image").fill_null("") == "").then(own).otherwise(pl.concat_str(pl.lit("/"), "image"))
+    return table.select(image=key.rank("dense").cast(pl.Int64) - 1)["image"]
+
+
+def captions_of_images(table: pl.DataFrame) -> list[str]:
+    """For each row all captions of its image, a line each."""
+    texts = table.select(image=image_numbers(table), caption=pl.col("caption").fill_null(""))
+    return texts.select(pl.col("caption").str.join("\n").over("image"))["caption"].to_list()
+
+
 def occurrences(table: pl.DataFrame) -> tuple[list[str], Occurrences]:
     """The canonical names of a table's objects, and where each occurs. Names that occur once are left out of a large table."""
     lists = table.select(name=pl.col("objects").str.json_decode(LIST)).with_row_index("row")
@@ -98,9 +112,14 @@ def occurrences(table: pl.DataFrame) -> tuple[list[str], Occurrences]:
     numbers = pl.DataFrame({"name": names, "number": range(len(names))}, schema={"name": pl.String, "number": pl.Int64})
     found = found.join(numbers, on="name").select(pl.col("row").cast(pl.Int64), "number").sort("row", "number")
     number_of = dict(zip(names, range(len(names)), strict=True))
-    related = {number_of[one] * len(names) + number_of[other] for one, other in related_pairs(names)}
+    related = {number_of[one] * len(names) + number_of[other] for one, other in (*related_pairs(names), *implied_pairs(names))}
     return names, Occurrences(
-        names, table.height, found["row"].to_numpy(), found["number"].to_numpy(), np.array(sorted(related), np.int64)
+        names=names,
+        rows=table.height,
+        row=found["row"].to_numpy(),
+        name=found["number"].to_numpy(),
+        image=image_numbers(table).to_numpy(),
+        related=np.array(sorted(related), np.int64),
     )
 
 

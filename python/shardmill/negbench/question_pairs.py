@@ -38,8 +38,11 @@ named.
 """
 WEIGHT = 0.5
 """Pairs are drawn by this power of their count: 0 would ask about all alike, 1 mostly about the commonest."""
+MIN_IMAGES_OF_NAME = 2
+"""Who has seen all questions but those of one image would know that a name which occurs there alone is absent elsewhere."""
 TRIES = 40
-BATCHES = 20
+PASSES, BATCHES = 3, 20
+"""A question that finds its row taken by another looks again."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,16 @@ class Occurrences:
         rows: How many rows the block has.
         row: For each occurrence the position of its row in the block, ascending.
         name: For each occurrence the number of its name; no name twice in a row.
-        related: Pairs of numbers, as `first * len(names) + second`, of which one is a kind or part of the other, sorted.
+        image: For each row the number of its image: what one caption of an image leaves unsaid, another may say.
+        related: Pairs of numbers, as `first * len(names) + second`, of which one is a kind or part of the other or comes
+            with it, sorted.
     """
 
     names: Sequence[str]
     rows: int
     row: Ints
     name: Ints
+    image: Ints
     related: Ints
 
     @cached_property
@@ -81,6 +87,16 @@ class Occurrences:
         """Each occurrence as one number, sorted."""
         return np.sort(self.row * len(self.names) + self.name)
 
+    @cached_property
+    def _image_keys(self) -> Ints:
+        """The names of each image, as one number each, sorted."""
+        return np.unique(self.image[self.row] * len(self.names) + self.name)
+
+    @cached_property
+    def images(self) -> Ints:
+        """In how many images each name occurs."""
+        return np.bincount(self._image_keys % max(len(self.names), 1), minlength=len(self.names))
+
     def row_of(self, name: Ints, draw: NDArray[np.float64]) -> Ints:
         """A row of each name, by uniform draws."""
         starts, rows = self._by_name
@@ -89,6 +105,10 @@ class Occurrences:
     def occurs(self, row: Ints, name: Ints) -> Flags:
         """Whether each name occurs in the row beside it."""
         return in_sorted(self._keys, row * len(self.names) + name)
+
+    def occurs_in_image(self, row: Ints, name: Ints) -> Flags:
+        """Whether any caption of the row's image has each name."""
+        return in_sorted(self._image_keys, self.image[row] * len(self.names) + name)
 
     def objects_of(self, row: Ints) -> tuple[Ints, Ints]:
         """All names of the rows, and for each of them which of `row` it belongs to."""
@@ -143,7 +163,7 @@ class PairDrawing:
 
     Args:
         seen: The objects of its rows.
-        captions: The captions of its rows.
+        captions: For each row all captions of its image.
         seed: Of all draws.
     """
 
@@ -167,17 +187,25 @@ class PairDrawing:
         `x` is the more frequent name. A row gets at most `per_row` questions, about different objects.
         """
         room = Room(per_row, len(self.seen.names), self.seen.rows)
-        pairs, made = self._order(), []
+        pairs = self._order()
+        x, y = self.pairs.first[pairs], self.pairs.second[pairs]
         cells = (self.random.random(len(pairs)) * 4).astype(np.int64)
-        for batch, cell in zip(np.array_split(pairs, BATCHES), np.array_split(cells, BATCHES), strict=True):
-            x, y = self.pairs.first[batch], self.pairs.second[batch]
-            rows = np.stack([self._find_rows(batch, each, room) for each in range(4)])
-            numbers = room.take(rows, cell, x, y)
-            kept = numbers >= 0
-            chosen = rows[cell, np.arange(len(cell))]
-            counts = self.seen.count[x], self.seen.count[y], self.pairs.count[batch]
-            made.append(_frame(*(values[kept] for values in (chosen, numbers, x, y, cell, *counts))))
-        return pl.concat(made)
+        rows = np.full(len(pairs), -1)
+        for some in np.array_split(np.arange(len(pairs)), BATCHES):
+            # A pair whose rows are all taken is not asked about, in whichever cell: else both would be there less often
+            found = self._find_rows(pairs[some], BOTH, room)
+            rows[some] = room.take(found, x[some], y[some], only=cells[some] == BOTH)
+        able = rows >= 0
+        rows[cells != BOTH] = -1
+        for _ in range(PASSES):
+            for cell in (FIRST, SECOND, NEITHER):
+                left = np.flatnonzero((rows < 0) & able & (cells == cell))
+                for some in np.array_split(left, BATCHES):
+                    rows[some] = room.take(self._find_rows(pairs[some], cell, room), x[some], y[some])
+        kept = np.flatnonzero(rows >= 0)
+        numbers = _numbered(rows[kept], self.random)
+        counts = self.seen.count[x], self.seen.count[y], self.pairs.count[pairs]
+        return _frame(rows[kept], numbers, *(values[kept] for values in (x, y, cells, *counts)))
 
     def draw_by_row(self, per_row: int) -> pl.DataFrame:
         """The same for each row by itself: its own objects, and absent ones that are drawn by how often other rows have them.
@@ -212,7 +240,8 @@ class PairDrawing:
         size, occurrences = len(self.seen.names), self.seen.name
         for name in occurrences[(self.random.random(TRIES) * len(occurrences)).astype(np.int64)].tolist():
             related = in_sorted(self.seen.related, np.array(taken, np.int64) * size + name).any()
-            if name not in taken and not related and not self._mentioned(row, name):
+            said = self.seen.occurs_in_image(np.array([row]), np.array([name])).any()
+            if name not in taken and not related and not said and not self._mentioned(row, name):
                 taken.append(name)
                 yield name
 
@@ -224,7 +253,9 @@ class PairDrawing:
         """
         first, second, count = self.pairs.first, self.pairs.second, self.pairs.count
         every = np.arange(len(count))
-        usable = np.flatnonzero((np.stack([self._find_rows(every, cell) for cell in range(4)]) >= 0).all(axis=0))
+        spread = self.seen.images >= (MIN_IMAGES_OF_NAME if self.seen.rows >= SMALL_BLOCK else 1)
+        found = (np.stack([self._find_rows(every, cell) for cell in range(4)]) >= 0).all(axis=0)
+        usable = np.flatnonzero(found & spread[first] & spread[second])
         drawn = np.repeat(usable, count[usable])
         # Efraimidis & Spirakis 2006: the largest u^(1/w) come first in a draw by weight without replacement
         keys = np.log(self.random.random(len(drawn))) * count[drawn] ** (1 - WEIGHT)
@@ -276,8 +307,10 @@ class PairDrawing:
         """Whether a cell holds in each row, and what is absent there might be present."""
         good = np.ones(len(row), bool)
         for name, present in ((x, cell in (BOTH, FIRST)), (y, cell in (BOTH, SECOND))):
-            good &= self.seen.occurs(row, name) == present
-            if not present:
+            if present:
+                good &= self.seen.occurs(row, name)
+            else:
+                good &= ~self.seen.occurs_in_image(row, name)
                 good[good] = self._plausible(row[good], name[good])
         return good
 
@@ -300,7 +333,7 @@ class PairDrawing:
         return good
 
     def _mentioned(self, row: int, name: int) -> bool:
-        """Whether a caption names an object that was not extracted from it."""
+        """Whether a caption of the row's image names an object that was not extracted from it."""
         return bool(mentions(self.captions[row], self.seen.names[name]))
 
 
@@ -319,22 +352,26 @@ class Room:
         keys = zip((row * self._names + x).tolist(), (row * self._names + y).tolist(), strict=True)
         return free & np.fromiter((one not in asked and other not in asked for one, other in keys), bool, len(row))
 
-    def take(self, rows: Ints, cells: Ints, x: Ints, y: Ints) -> Ints:
-        """The number that each question gets in the row of its cell; -1 for one that is dropped.
+    def take(self, rows: Ints, x: Ints, y: Ints, only: Flags | None = None) -> Ints:
+        """The row of each question about x and y; -1 where none was found, or it is full by now. `only` these are taken."""
+        taken = np.full(len(rows), -1)
+        for index in np.flatnonzero(rows >= 0):
+            one = slice(index, index + 1)
+            if self.has(rows[one], x[one], y[one])[0]:
+                taken[index] = rows[index]
+                if only is None or only[index]:
+                    self._used[rows[index]] += 1
+                    self._asked.update((rows[index] * self._names + np.array([x[index], y[index]])).tolist())
+        return taken
 
-        `rows` has a row for each of the four cells. A question is dropped if any of them is not found or full by now: to look at
-        the row of its own cell alone would drop most where rows are rare, which is where both objects are there.
-        """
-        numbers = np.full(len(cells), -1)
-        for index in range(len(cells)):
-            four, both = rows[:, index], np.array([x[index], y[index]])
-            if four.min() < 0 or not self.has(four, *np.repeat(both, 4).reshape(2, 4)).all():
-                continue
-            row = int(four[cells[index]])
-            numbers[index] = self._used[row]
-            self._used[row] += 1
-            self._asked.update((row * self._names + both).tolist())
-        return numbers
+
+def _numbered(rows: Ints, random: np.random.Generator) -> Ints:
+    """For each question its number among those of its row, in an order that says nothing of how it was drawn."""
+    order = np.lexsort((random.random(len(rows)), rows))
+    starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
+    numbers = np.empty(len(rows), np.int64)
+    numbers[order] = np.arange(len(rows)) - np.repeat(starts, np.diff(np.append(starts, len(rows))))
+    return numbers
 
 
 def _frame(row: Ints, number: Ints, x: Ints, y: Ints, cell: Ints, x_count: Ints, y_count: Ints, pair_count: Ints) -> pl.DataFrame:

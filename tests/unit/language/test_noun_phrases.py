@@ -237,3 +237,28 @@ def test_what_the_caption_denies_is_known_to_be_absent(caption: str, present: li
 )
 def test_words_are_read_by_what_stands_around_them(caption: str, objects: list[str]) -> None:
     assert extract_objects(caption) == objects
+
+
+@pytest.mark.parametrize(
+    ("caption", "objects"),
+    [
+        ("Two old street parking meters by a wall", ["parking meter", "wall"]),
+        ("a lamp in the parking lot of a school", ["lamp", "parking lot", "school"]),
+        ("the roof of the house is red", ["roof", "house"]),
+        ("a spray can on a shelf", ["spray can", "shelf"]),
+        ("they climb a hill so they can ski down it", ["hill"]),
+        ("lanterns that light up the square by night", ["lantern", "square"]),
+        ("a sparrow fly's over the lake", ["sparrow", "lake"]),
+        ("nurses around the world love bicycles", ["nurse", "bicycle"]),
+        ("children playing table tennis in a gym", ["child", "gym"]),
+        ("a plate with a leopard print", ["plate"]),
+        ("flags in the order of rainbow colors", ["flag"]),
+        ("a wheelchair accessible beach", ["beach"]),
+        ("a men's room with three sinks", ["room", "sink"]),
+        ("the bowl on the table is by person", ["bowl", "table"]),
+        ("a chain linked fence around a pond", ["chain linked fence", "pond"]),
+        ("a youth with a trophy", ["youth", "trophy"]),
+    ],
+)
+def test_what_captions_of_photos_name_is_read_as_they_mean_it(caption: str, objects: list[str]) -> None:
+    assert extract_objects(caption) == objects

@@ -12,6 +12,7 @@ import pytest
 from shardmill.core.stage import Context
 from shardmill.negbench.canonical_names import canonical_names
 from shardmill.negbench.draw_questions import DrawQuestions
+from shardmill.negbench.implied import implied_pairs
 
 SCENES = {
     "kitchen": ["oven", "pot", "spoon", "bowl", "kettle", "apron", "sink", "refrigerator", "plate", "cup"],
@@ -36,6 +37,7 @@ def captions(count: int) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "row_id": range(100, 100 + count),
+            "image": pl.Series([None] * count, dtype=pl.String),
             "caption": ["a photo of " + " and ".join(f"a {name}" for name in names) for names in lists],
             "objects": [json.dumps(names) for names in lists],
         }
@@ -48,6 +50,10 @@ def questions(table: pl.DataFrame, **options: object) -> list[tuple[int, dict]]:
     made = stage.transform(table)
     assert made["row_id"].to_list() == table["row_id"].to_list()
     return [(row_id, each) for row_id, cell in made.select("row_id", "drawn_questions").iter_rows() for each in json.loads(cell)]
+
+
+def asked_about(table: pl.DataFrame) -> set[str]:
+    return {name for _, each in questions(table, per_image=8) for name in each["objects"]}
 
 
 @pytest.mark.parametrize("draw", ["pairs", "rows"])
@@ -78,12 +84,44 @@ def test_the_cell_does_not_depend_on_what_is_known_of_the_pair() -> None:
     assert max(together.values()) < 0.28 * together.total()
 
 
+def test_what_one_caption_of_an_image_names_is_not_absent_from_it() -> None:
+    table = captions(1_500).with_columns(image=(pl.int_range(pl.len()) // 3).cast(pl.String))
+    there: defaultdict[int, set[str]] = defaultdict(set)
+    for row in table.to_dicts():
+        there[row["row_id"] - 100 - (row["row_id"] - 100) % 3] |= set(json.loads(row["objects"]))
+    made = questions(table)
+    assert made
+    for row_id, each in made:
+        at = row_id - 100
+        assert [name in there[at - at % 3] for name in each["objects"]] == each["present"]
+
+
+def test_a_name_of_a_single_image_is_not_asked_about() -> None:
+    table = captions(600).with_columns(image=pl.int_range(pl.len()).cast(pl.String))
+    lists = [json.loads(objects) for objects in table["objects"]]
+    home = [at for at, names in enumerate(lists) if "boat" in names][:8]
+    for at in home:
+        lists[at].append("yacht club")
+    alone = table.with_columns(objects=pl.Series(map(json.dumps, lists)))
+    of_one = pl.col("row_id").is_in([100 + at for at in home])
+    apart = alone.with_columns(image=pl.when(of_one).then(pl.lit("x")).otherwise("image"))
+    assert "yacht club" in asked_about(alone)
+    assert "yacht club" not in asked_about(apart)
+
+
 def test_what_is_absent_goes_with_something_that_is_there() -> None:
     table = captions(1_500)
     objects = {row["row_id"]: json.loads(row["objects"]) for row in table.to_dicts()}
     home = {name: scene for scene, names in SCENES.items() for name in names}
     for row_id, each in questions(table):
         assert {home[name] for name in each["objects"]} == {home[objects[row_id][0]]}
+
+
+def test_what_comes_with_something_is_not_said_to_be_absent() -> None:
+    pairs = set(implied_pairs(["skateboarder", "skateboard", "kitchen", "bathroom", "firefighter", "man", "woman", "dog"]))
+    assert {("skateboarder", "skateboard"), ("skateboard", "skateboarder"), ("bathroom", "kitchen")} <= pairs
+    assert ("firefighter", "man") in pairs
+    assert not pairs & {("man", "woman"), ("dog", "kitchen"), ("man", "skateboard")}
 
 
 def test_a_small_or_repetitive_input_gets_questions_row_by_row() -> None:
