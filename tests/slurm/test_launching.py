@@ -70,7 +70,7 @@ def test_a_dry_run_prints_the_job_scripts_and_submits_nothing(mill: Mill) -> Non
     assert "stage by stage (--no-phases): 2, 2 and 4" in mill.launch("--dry-run", "--phases")
     said = mill.launch("--dry-run", "--no-phases")
     assert said.count("#SBATCH --array=") == 0  # one element each: plain jobs
-    assert said.count("#SBATCH --signal=USR2@60") == 2
+    assert said.count("#SBATCH --signal=B:USR2@60") == 2
     assert "afterok:<job of extract_objects>" in said
     assert mill.cluster.squeue("--states=all", f"--name={mill.run.path.name}") == []
     assert mill.jobs.submissions() == []

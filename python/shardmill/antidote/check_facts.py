@@ -47,6 +47,7 @@ class CheckFacts(RowStage):
     """
 
     name = "check_facts"
+    input_kinds = {"present": "list", "absent": "list"}
     adds = {"verified_present": "list", "verified_absent": "list", "dropped_facts": "json", "verified_caption": "text"}
     Options = FactOptions
     options: FactOptions

@@ -70,6 +70,8 @@ class SelectCaptions(RowStage):
         super().__init__(options, context)
         columns = (self.options.captions, self.options.images, self.options.texts)
         self.reads = tuple(name for name in columns if name)
+        self.optional = tuple(filter(None, [self.options.texts]))
+        self.input_kinds = dict.fromkeys(self.optional, "list")
 
     def decide(self, row: Row, rng: Random) -> dict[str, Any] | Reject:
         caption = corrected(clean(row[self.options.captions] or ""))

@@ -47,8 +47,10 @@ class ShardmillGroup(SectionedGroup):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from shardmill.core.registry import default_pipeline, pipeline_names
+        from shardmill.util.resources import resource_names
 
-        names = [f"{name} (default)" if name == default_pipeline() else name for name in pipeline_names()]
+        known = sorted({*pipeline_names(), *resource_names("slurm/pipelines")})
+        names = [f"{name} (default)" if name == default_pipeline() else name for name in known]
         formatter.write_paragraph()
         formatter.write_text(f"Pipelines: {', '.join(names)}. Help on one command: shardmill COMMAND --help")
 

@@ -28,7 +28,9 @@ from shardmill.util.words import count_of
 @click.option("--allow-missing", is_flag=True, help="use the shards that are finished; the card says so")
 @code_option
 def push(folder: Path, repository: str, format: str, what: tuple[str, ...], public: bool, allow_missing: bool) -> None:
-    """Upload a finished run to the Hugging Face Hub as a dataset.
+    """Upload a run to the Hugging Face Hub.
+
+    It becomes a dataset there.
 
     The token is read from the environment variable HF_TOKEN and needs write access. The dataset's card goes with it. All files
     become visible at once; an interrupted upload continues when the command is run again.

@@ -15,7 +15,7 @@ from shardmill.core.pipeline import Pipeline
 from shardmill.core.pipeline_file import PipelineFile, StageEntry, load_pipeline, override, plan_stages
 from shardmill.core.registry import default_pipeline, find_pipeline, stage_class
 from shardmill.core.stage import Context, ModelStage
-from shardmill.core.start_at import GivenColumns, possible_starts, start_at
+from shardmill.core.start_at import GivenColumns, inputs_of, possible_starts, start_at
 from shardmill.core.user_code import allowed_code, is_reference, recall_code, remember_code
 from shardmill.store.exclusive import one_change_at_a_time
 from shardmill.store.journal import read_header
@@ -101,6 +101,7 @@ class NewRun:
             object.__setattr__(self, "given", given)
         chosen = use_models(file, self.models, self.servers)
         object.__setattr__(self, "pipeline_file", override(chosen, self.settings))
+        object.__setattr__(self, "given", inputs_of(self.pipeline_file, self.given))
 
     @property
     def reading(self) -> InputReading:

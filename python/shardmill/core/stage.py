@@ -123,6 +123,7 @@ class Stage(ABC):
         name: What the stage is called: in commands, and as the folder of its files.
         reads: The columns that it reads.
         optional: Columns of `reads` that may be missing or empty; without any that is required, a run needs no captions.
+        input_kinds: The kinds of columns of `reads` that may come from the input and are not text, or are optional.
         adds: The columns that it adds, and the kind of each: "text", "int", "float", "bool", "list" (of text) or "json".
         role: Which kind of model it calls; None for a stage without a model.
         Options: The class of its options.
@@ -130,7 +131,8 @@ class Stage(ABC):
 
     name: str
     reads: tuple[str, ...]
-    optional: ClassVar[tuple[str, ...]] = ()
+    optional: tuple[str, ...] = ()
+    input_kinds: Mapping[str, Kind] = {}
     adds: ClassVar[Mapping[str, Kind]]
     role: ClassVar[str | None] = None
     Options: ClassVar[type[Options]] = Options

@@ -17,7 +17,7 @@ class GivenColumns:
     """The columns that stages would have made which are left out, as far as those that are kept read them.
 
     Attributes:
-        start: The first stage that is kept; empty where all are.
+        start: The first stage that is kept; empty where all are, which read the columns from the input.
         kinds: Their kinds.
         optional: Those of them that may be missing.
         originals: Other names for them; see `Pipeline.originals`.
@@ -43,9 +43,25 @@ class GivenColumns:
             found[name] = source or ""
         if missing:
             raise UserError(
-                f"to start at {self.start} the input needs the column {', and '.join(missing)}; it has {name_list(columns)}"
+                f"{f'to start at {self.start} ' if self.start else ''}the input needs the column {', and '.join(missing)}; "
+                f"it has {name_list(columns)}"
             )
         return found
+
+
+def inputs_of(file: PipelineFile, given: GivenColumns) -> GivenColumns:
+    """`given`, and the columns of the input whose kinds the stages declare: lists, and such as may be missing."""
+    kinds: dict[str, Kind] = {}
+    needed: set[str] = set()
+    added: set[str] = {*given.kinds}
+    for entry in file.stages:
+        stage = entry.make(Context())
+        read = {*stage.reads} - added
+        kinds |= {name: kind for name, kind in stage.input_kinds.items() if name in read}
+        needed |= read - {*stage.optional}
+        added |= stage.columns().keys()
+    optional = given.optional | (kinds.keys() - needed)
+    return GivenColumns(given.start, {**kinds, **given.kinds}, optional, given.originals)
 
 
 def fields_of(source: str) -> list[str]:

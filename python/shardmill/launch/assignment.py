@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shardmill.launch import slurm
 from shardmill.launch.gpus import share_of, visible_gpus
+from shardmill.launch.time_warning import has_come
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
@@ -122,6 +123,8 @@ class JobSignals:
 
     def __call__(self) -> bool:
         """Whether the job is to stop."""
+        if has_come():
+            self.received.add(signal.SIGUSR2)
         return bool(self.received)
 
     @property

@@ -27,6 +27,7 @@ from shardmill.launch.environment import setup_lines
 from shardmill.launch.job_file import FinishWork, JobFile
 from shardmill.launch.phases import Phase
 from shardmill.launch.site import Queue, Site
+from shardmill.launch.time_warning import catching
 from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
@@ -185,7 +186,7 @@ def _script(plan: ClusterPlan, job: JobFile, options: dict[str, Any], elements: 
     file = _job_files(plan.run) / f"{job.digest}.json"
     command = f"{job_python(plan.site)} -u -m shardmill.launch.element_job {JOB_FILE} {shlex.quote(str(file))} {job.digest}"
     text: str = _make_sbatch_string(command=command, folder=_slurm_logs(plan.run), map_count=elements, **options)
-    return text
+    return catching(text)
 
 
 def _job_files(run: RunFolder) -> Path:

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shardmill.launch import slurm
+from shardmill.launch.elements import minutes_of
 from shardmill.launch.environment import check_environment
 from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.site import Queue, Site
@@ -32,6 +33,8 @@ CORE = ("polars", "pandas", "pydantic", "submitit")
 EXTRAS = {"vllm": ("vllm",), "vision": ("torch", "transformers", "diffusers", "groundingdino-py")}
 LOW_DISK = 20 << 30
 JOB_SECONDS = 60.0
+START_SECONDS = 120
+"""What a job may need until it works: SLURM may signal a minute early, and imports from a cold network disk take another."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,8 @@ def _run(path: Path, site: Site | None) -> Iterator[Check]:
     yield _writable("run folder", path)
     if (path / "plan.json").exists():
         yield from _models(RunFolder(path))
+        if site is not None:
+            yield from _time_limits(RunFolder(path), site)
     if site is not None and slurm.available():
         yield _tiny_job(path, site)
     home = os.environ.get("HF_HOME")
@@ -193,6 +198,21 @@ def _run(path: Path, site: Site | None) -> Iterator[Check]:
         there = Path(home).is_dir()
         free = f", {shutil.disk_usage(home).free >> 30} GB free" if there else ""
         yield Check("HF_HOME", "ok" if there else "fail", f"{home}{free}", "make it, or name another")
+
+
+def _time_limits(run: RunFolder, site: Site) -> Iterator[Check]:
+    """Whether the jobs of each stage have time to start before they are told to stop."""
+    short = []
+    for stage in run.plan.stages:
+        resources = site.resources(stage)
+        minutes = minutes_of(1, site.workers_per_node(resources), resources.minutes, site.max_minutes)
+        if minutes * 60 < site.signal_seconds + START_SECONDS:
+            short.append(f"{stage.name} ({count_of(minutes, 'minute')})")
+    detail = f"jobs save their rows {site.signal_seconds} s before their limit, and may need {START_SECONDS} s to start"
+    yield Check(
+        "time limits", "warn" if short else "ok", detail + (f"; too short: {', '.join(short)}" if short else ""),
+        "raise `minutes` of these stages under `stages` in the site file, or lower `signal_seconds`",
+    )  # fmt: skip
 
 
 def _models(run: RunFolder) -> Iterator[Check]:

@@ -35,6 +35,8 @@ class GenerateImages(GenerateStage):
     def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
         super().__init__(options, context)
         self.reads = tuple(filter(None, (self.options.prompt, self.options.negative)))
+        self.optional = tuple(filter(None, [self.options.negative]))
+        self.input_kinds = dict.fromkeys(self.optional, "text")
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         negative = row[self.options.negative] if self.options.negative else ""

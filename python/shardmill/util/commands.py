@@ -44,7 +44,7 @@ class SectionedCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under their headings."""
-        options = {param.opts[0]: param for param in self.get_params(ctx) if param.get_help_record(ctx) is not None}
+        options = {param.opts[0]: param for param in self.get_params(ctx) if isinstance(param, click.Option)}
         listed = {name for names in self.option_sections.values() for name in names}
         rest = {"Options": [name for name in options if name not in listed]}
         for heading, names in {**self.option_sections, **rest}.items():

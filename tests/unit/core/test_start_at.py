@@ -18,6 +18,27 @@ from shardmill.store.run_folder import RunFolder
 from shardmill.store.verify import check_stage
 from shardmill.util.errors import UserError
 
+
+def test_columns_that_may_be_empty_need_not_be_there_and_lists_are_known(tmp_path: Path) -> None:
+    table = tmp_path / "captions.csv"
+    pl.DataFrame({"image": ["a.png"], "caption": ["A dog on a red sofa."]}).write_csv(table)
+    run = start_run(tmp_path / "without", NewRun(input=table, pipeline="anyedit-captions"))
+    assert run.read_part("ingest", 0)[0]["texts"].to_list() == ["[]"]
+    pl.DataFrame({"image": ["a.png"], "caption": ["A sign."], "texts": ['["STOP"]']}).write_csv(table)
+    run = start_run(tmp_path / "with", NewRun(input=table, pipeline="anyedit-captions"))
+    assert next(run.rows("ingest", [0]))["texts"] == ["STOP"]
+
+
+def test_columns_that_must_be_there_are_named(tmp_path: Path) -> None:
+    table = tmp_path / "captions.csv"
+    pl.DataFrame({"prompt": ["a dog"], "present": ['["dog"]']}).write_csv(table)
+    with pytest.raises(UserError, match=r"the input needs the column absent; it has prompt, present"):
+        start_run(tmp_path / "run", NewRun(input=table, pipeline="antidote-pictures"))
+    pl.DataFrame({"prompt": ["a dog"], "present": ["['dog']"], "absent": ['["cat"]']}).write_csv(table)
+    run = start_run(tmp_path / "run", NewRun(input=table, pipeline="antidote-pictures"))
+    assert next(run.rows("ingest", [0]))["present"] == ["dog"]
+
+
 STEP_1 = {
     "filepath": "images/0001.png",
     "caption": "A seagull makes off with some french fries.",
