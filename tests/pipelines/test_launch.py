@@ -20,7 +20,7 @@ from shardmill.negbench.build import build
 from shardmill.store.manifest import Manifest
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import Task, TaskBoard
-from shardmill.util.resources import logs_folder
+from shardmill.util.resources import REPOSITORY
 
 UNVERIFIED = "filter_objects.unverified=keep"
 
@@ -145,7 +145,7 @@ def test_a_shard_that_fails_holds_back_only_what_learns_from_it(tmp_path: Path) 
 def test_each_task_has_a_log(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     launch_local(run, 2)
-    folder = next(path for path in logs_folder().glob(f"{run.path.name}-*") if (path / "create_mcq-00003.log").exists())
+    folder = next(path for path in (REPOSITORY / "logs").glob(f"{run.path.name}-*") if (path / "create_mcq-00003.log").exists())
     assert "create_mcq shard 3" in (folder / "create_mcq-00003.log").read_text()
 
 

@@ -91,7 +91,7 @@ def serve(model: str, servers: Path, host: str | None, port: int | None, start_m
     settings = served_settings(model)
     name = host or os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     gpus = len(visible_gpus())
-    log = logs_folder() / f"serve-{name}-{os.getpid()}.log"
+    log = (logs_folder() or servers.resolve()) / f"serve-{name}-{os.getpid()}.log"
     stop = StopFlag(patient=True)
     bind = "127.0.0.1" if name in ("127.0.0.1", "localhost") else "0.0.0.0"
     supervisor = ServerSupervisor(

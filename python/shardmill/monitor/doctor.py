@@ -19,9 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from shardmill.launch import slurm
+from shardmill.launch.cluster_plan import phase_resources
 from shardmill.launch.elements import minutes_of
 from shardmill.launch.environment import check_environment
 from shardmill.launch.gpus import visible_gpus
+from shardmill.launch.phases import phase_name, phases_of
 from shardmill.launch.site import Queue, Site
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.atomic import link_if_absent
@@ -49,7 +51,9 @@ class Check:
 
 def examine(site: Site | None, run: Path | None) -> list[Check]:
     """All checks: of this machine, of a site if one is given, of a run folder if one is given."""
-    checks = [*_python(), _gpus(), _writable("logs", logs_folder())]
+    checks = [*_python(), _gpus()]
+    if (logs := logs_folder()) is not None:
+        checks.append(_writable("logs", logs))
     if site is not None:
         checks += _site(site)
     if run is not None:
@@ -201,13 +205,12 @@ def _run(path: Path, site: Site | None) -> Iterator[Check]:
 
 
 def _time_limits(run: RunFolder, site: Site) -> Iterator[Check]:
-    """Whether the jobs of each stage have time to start before they are told to stop."""
+    """Whether the jobs of each phase have time to start before they are told to stop."""
     short = []
-    for stage in run.plan.stages:
-        resources = site.resources(stage)
-        minutes = minutes_of(1, site.workers_per_node(resources), resources.minutes, site.max_minutes)
+    for phase in phases_of(run.plan.stages, site.resources):
+        minutes = minutes_of(1, 1, phase_resources(run, site, phase).minutes, site.max_minutes)
         if minutes * 60 < site.signal_seconds + START_SECONDS:
-            short.append(f"{stage.name} ({count_of(minutes, 'minute')})")
+            short.append(f"{phase_name(phase)} ({count_of(minutes, 'minute')})")
     detail = f"jobs save their rows {site.signal_seconds} s before their limit, and may need {START_SECONDS} s to start"
     yield Check(
         "time limits", "warn" if short else "ok", detail + (f"; too short: {', '.join(short)}" if short else ""),

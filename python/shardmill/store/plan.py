@@ -25,7 +25,7 @@ NAME = "plan.json"
 INGEST = "ingest"
 GIVEN_IMAGES = "given_images"
 """A link in a run that starts behind the generation of images: to the folder in which these are."""
-RESERVED_NAMES = (INGEST, GIVEN_IMAGES, "jobs", "datasets", "superseded", "report", "exports", "audit")
+RESERVED_NAMES = (INGEST, GIVEN_IMAGES, "jobs", "datasets", "superseded", "report", "exports", "audit", "logs")
 """Folders of a run that are not those of stages."""
 PartFormat = Literal["csv", "jsonl", "parquet"]
 MAX_BYTES = 500_000_000

@@ -16,7 +16,7 @@ class TaskLogs:
     def __init__(self, run: RunFolder, folder: Path | None = None):
         plan = run.plan
         identity = sha256(f"{run.path.resolve()} {plan.input.sha256} {plan.created}".encode()).hexdigest()
-        self.folder = folder or logs_folder() / f"{run.path.resolve().name}-{identity[:6]}"
+        self.folder = folder or (logs_folder() or run.path.resolve() / "logs") / f"{run.path.resolve().name}-{identity[:6]}"
 
     @property
     def startup(self) -> Path:

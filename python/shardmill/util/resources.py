@@ -37,10 +37,9 @@ def resource_text(relative: str) -> str:
     return text_of(relative, lambda: resource_path(relative).read_text(encoding="utf-8"))
 
 
-def logs_folder() -> Path:
-    """Where task logs go: the repository's `logs/`, or `logs/` in the current folder for an installed package."""
-    root = REPOSITORY if (REPOSITORY / "pyproject.toml").is_file() else Path.cwd()
-    return root / "logs"
+def logs_folder() -> Path | None:
+    """The repository's `logs/`; None for an installed package, which has its logs beside what they are of."""
+    return REPOSITORY / "logs" if (REPOSITORY / "pyproject.toml").is_file() else None
 
 
 def command_name() -> str:
