@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shardmill.monitor.cluster_state import ElementState, read_cluster
-from shardmill.store.jobs import ArrayRecord, JobsFolder
+from shardmill.store.jobs import JobsFolder
 from shardmill.store.leases import read_leases
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
@@ -30,13 +30,12 @@ def logs_of(run: RunFolder, stage: str, shard: int | None = None) -> list[Path]:
     logs = TaskLogs(run)
     if shard is None:
         found = set(logs.folder.glob(f"{stage}-*.log"))
-        found |= {path for array in _arrays(run, stage) for job in array.ids() for path in _element_logs(logs.folder, array, job)}
     else:
         run.files(stage, shard)
         found = {path for path in (logs.log(Task(stage, shard)), *_noted(run, stage, shard)) if path.is_file()}
-        found |= {
-            path for path in _worker_logs(run, logs.folder, stage, shard) if path not in found and _mentions(path, stage, shard)
-        }
+    found |= {
+        path for path in _worker_logs(run, logs.folder, stage, shard) if path not in found and _mentions(path, stage, shard)
+    }
     if not found:
         raise UserError(_why_none(run, stage, shard))
     return sorted(found, key=lambda path: path.stat().st_mtime)
@@ -52,28 +51,20 @@ def _noted(run: RunFolder, stage: str, shard: int) -> Iterator[Path]:
     return (Path(path) for path in noted if path)
 
 
-def _worker_logs(run: RunFolder, folder: Path, stage: str, shard: int) -> Iterator[Path]:
-    """The logs of the workers that may have worked on a shard: of its elements, or of all workers where nothing was submitted."""
-    arrays = _arrays(run, stage)
+def _worker_logs(run: RunFolder, folder: Path, stage: str, shard: int | None) -> Iterator[Path]:
+    """The logs of the workers that may have worked on a shard, or on any: of its elements, or of all workers where nothing was
+    submitted. They are named after the first stage that a worker does.
+    """
+    arrays = [array for submission in JobsFolder(run).submissions() for array in submission.arrays if stage in array.stages]
     for array in arrays:
         for job, shards in zip(array.ids(), array.elements, strict=True):
-            if shard in shards:
-                yield from _element_logs(folder, array, job)
+            if shard is None or shard in shards:
+                yield from folder.glob(f"{array.stages[0]}-{job}-*.log")
     if not arrays:
-        yield from (path for path in folder.glob(f"{stage}-*.log") if not LOCAL.fullmatch(path.name))
+        yield from (path for path in folder.glob("*.log") if not LOCAL.fullmatch(path.name))
 
 
-def _arrays(run: RunFolder, stage: str) -> list[ArrayRecord]:
-    """The arrays that were submitted for a stage."""
-    return [array for submission in JobsFolder(run).submissions() for array in submission.arrays if stage in array.stages]
-
-
-def _element_logs(folder: Path, array: ArrayRecord, job: str) -> Iterator[Path]:
-    """The logs of the workers of an element. They are named after the first stage of its phase."""
-    return folder.glob(f"{array.stages[0]}-{job}-*.log")
-
-
-def _mentions(path: Path, stage: str, shard: int) -> bool:
+def _mentions(path: Path, stage: str, shard: int | None) -> bool:
     return any(True for _ in _parts(path, stage, shard))
 
 
@@ -105,12 +96,13 @@ def excerpt(path: Path, stage: str, shard: int) -> str:
     return "".join(_parts(path, stage, shard))
 
 
-def _parts(path: Path, stage: str, shard: int) -> Iterator[str]:
-    wanted, inside = f"{stage} shard {shard}", False
+def _parts(path: Path, stage: str, shard: int | None) -> Iterator[str]:
+    """The lines of a log about a shard of a stage, or about any."""
+    wanted, inside = f"{stage} shard ", False
     with open(path, encoding="utf-8", errors="replace", newline="\n") as lines:
         for line in lines:
             if line.startswith("=== ") and (header := HEADER.fullmatch(line)):
-                inside = header["what"] == wanted
+                inside = header["what"].startswith(wanted) if shard is None else header["what"] == f"{wanted}{shard}"
             if inside:
                 yield line
 

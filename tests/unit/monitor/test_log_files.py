@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -47,8 +47,8 @@ def write(path: Path, text: str, age: float = 0) -> Path:
     return path
 
 
-def submit(run: RunFolder, *elements: list[int]) -> None:
-    array = ArrayRecord(job="7", stages=[STAGE], elements=list(elements), workers=2, gpus=0, cpus=2, minutes=5)
+def submit(run: RunFolder, *elements: list[int], stages: Sequence[str] = (STAGE,)) -> None:
+    array = ArrayRecord(job="7", stages=list(stages), elements=list(elements), workers=2, gpus=0, cpus=2, minutes=5)
     JobsFolder(run).add_submission(Submission(site="mine", arrays=[array]))
 
 
@@ -101,6 +101,18 @@ def test_slots_that_left_no_record_are_found_by_what_their_logs_say(run: RunFold
     write(folder / f"{STAGE}-7_1-0.log", part(2, "not for shard 1"))
     assert logs_of(run, STAGE, 1) == [mine]
     assert latest_text(run, STAGE, 1) == part(1, "one").rstrip("\n")
+
+
+@pytest.mark.parametrize("submitted", [True, False])
+def test_the_log_of_a_worker_of_several_stages_is_found_for_each_of_them(run: RunFolder, submitted: bool) -> None:
+    if submitted:
+        submit(run, [0, 1], stages=(STAGE, "propose_negatives"))
+    name = f"{STAGE}-7_0-0.log" if not submitted else f"{STAGE}-7-0.log"
+    log = write(TaskLogs(run).folder / name, part(1, "one") + header("propose_negatives shard 1") + "two\n")
+    assert logs_of(run, "propose_negatives", 1) == logs_of(run, "propose_negatives") == [log]
+    assert latest_text(run, "propose_negatives", 1).endswith("two")
+    with pytest.raises(UserError, match="no log"):
+        logs_of(run, "filter_objects")
 
 
 def test_slots_of_plain_jobs_and_of_nodes_by_number_are_found(run: RunFolder) -> None:

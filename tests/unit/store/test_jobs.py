@@ -132,3 +132,10 @@ def test_a_damaged_record_is_named(jobs: JobsFolder) -> None:
     path.write_text("{")
     with pytest.raises(UserError, match=r"0000\.json is damaged"):
         jobs.submissions()
+
+
+def test_an_allocation_for_several_stages_is_shared_out_by_their_work() -> None:
+    both = Allocation(stages=["a", "b"], job="7", node="n1", gpus=8, cpus=8, started=0, ended=3600)
+    worked = {"a": 30.0, "b": 10.0, "c": 60.0}
+    assert [both.share_of(stage, worked) for stage in "abc"] == [0.75, 0.25, 0.0]
+    assert [both.share_of(stage, {}) for stage in "ab"] == [1.0, 0.0]
