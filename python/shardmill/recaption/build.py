@@ -21,7 +21,7 @@ from shardmill.recaption.perspectives import perspectives
 from shardmill.store.cells import Kind
 from shardmill.store.combine import partial_name
 from shardmill.store.dataset_card import BuildResult, write_card
-from shardmill.store.image_columns import INPUT_IMAGE, absolute_path
+from shardmill.store.image_columns import INPUT_IMAGE, absolute_path, image_root
 from shardmill.store.json_lines import settle_json_lines
 from shardmill.store.plan import StagePlan
 from shardmill.store.run_folder import RunFolder
@@ -125,7 +125,7 @@ def _merge(run: RunFolder, shards: list[int], path: Path, judged: dict[str, Stag
     """Write the multi-text lines and their header; returns the number of lines and the header's path."""
     options = run.stage(MERGED).options
     texts = [slot_of(name, judged) for name in options["texts"]]
-    with MultiTextWriter(path, texts) as writer:
+    with MultiTextWriter(path, texts, details={"image_root": image_root(run)}) as writer:
         for row in run.rows(MERGED, shards):
             writer.write(str(absolute_path(run, INPUT_IMAGE, row["image"])), row["texts"])
             for name, source in zip(options["texts"], row["text_sources"], strict=True):

@@ -136,7 +136,7 @@ def check_multitext(
     elif header:
         verdict.m, verdict.m_from = header.m, "the header"
     tokens = tokens or clip_tokens()
-    known = KnownImages(images) if images else None
+    known = KnownImages(images, verdict.header.details.get("image_root") if verdict.header else None) if images else None
     key = known.key if known else ImageKeys()
     hashes, numbers, digest = array("q"), array("q"), sha256()
     size, done = path.stat().st_size, 0
@@ -179,11 +179,14 @@ def image_hash(image: str) -> int:
 
 
 class KnownImages:
-    """The images that there are: files below a folder, or those that a table (or a tar file) names."""
+    """The images that there are: files below a folder, or those that a table (or a tar file) names.
 
-    def __init__(self, source: Path) -> None:
+    The names in a table start from `root`, or else from the table's folder.
+    """
+
+    def __init__(self, source: Path, root: str | None = None) -> None:
         self._folder = source if source.is_dir() else None
-        self.key = ImageKeys(self._folder)
+        self.key = ImageKeys(self._folder or Path(root or source.absolute().parent))
         self._tars: dict[str, set[str]] = {}
         self.listed: Hashes | None = None
         if self._folder is None:

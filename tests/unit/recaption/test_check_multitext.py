@@ -142,6 +142,16 @@ def test_images_are_looked_for_in_a_table(tmp_path: Path, name: str, content: st
     assert check_multitext(path, images=tmp_path / name).findings[UNKNOWN].lines == [3]
 
 
+def test_absolute_paths_are_the_images_that_a_table_names_from_its_folder_or_from_the_image_root(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("image,caption\nc.jpg,y\n")
+    path = write(tmp_path / "m.jsonl", [line(str(tmp_path / "c.jpg"), "x"), line(str(tmp_path / "d.jpg"), "x")])
+    assert check_multitext(path, images=tmp_path / "table.csv").findings[UNKNOWN].lines == [2]
+    with MultiTextWriter(path, [TextSlot(name="one")], details={"image_root": "/photos"}) as writer:
+        writer.write("/photos/c.jpg", ["x"])
+        writer.write("/other/c.jpg", ["x"])
+    assert check_multitext(path, images=tmp_path / "table.csv").findings[UNKNOWN].lines == [2]
+
+
 def test_m_comes_from_the_option_the_header_or_the_first_line(tmp_path: Path) -> None:
     path = write(tmp_path / "m.jsonl", [line("a", "x", "y"), line("b", "x", "y")])
     assert check_multitext(path).m_from == "the first line"
