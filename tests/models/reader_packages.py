@@ -40,7 +40,11 @@ def swift_preprocessor() -> Any:
     """What ms-swift puts a local file through: `AutoPreprocessor`."""
     for name in ("swift", "swift.dataset", "swift.dataset.preprocessor"):
         open_package(name)
-    open_package("swift.template").history_to_messages = import_module("swift.template.utils").history_to_messages  # type: ignore[attr-defined]
+    template: Any = open_package("swift.template")
+    template.history_to_messages = import_module("swift.template.utils").history_to_messages
+    template.MaxLengthError = type("MaxLengthError", (ValueError,), {})  # raised by templates, which are not opened
+    samples: Any = open_package("swift.dataset.utils")
+    samples.sample_dataset = None  # called if only a sample is wanted
     return import_module("swift.dataset.preprocessor.core").AutoPreprocessor()
 
 

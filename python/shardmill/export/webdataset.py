@@ -4,8 +4,8 @@ Keys come from row_ids. A finished tar is recorded in the export's progress with
 that an interrupted export resumes there, and its tars are the same as without the interruption.
 
 Hugging Face `datasets` and the Hub's viewer take the fields from the first five samples, and fail on others. So all samples have
-the same members: all images have the suffix of the first (readers go by their content), and in KEY.json lists and dictionaries
-are JSON text, as in CSV, and a missing text is empty.
+the same members: all images have the suffix of the first, or jpg (readers go by their content), and in KEY.json lists and
+dictionaries are JSON text, as in CSV, and a missing text is empty.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from shardmill.store.cells import Kinds
 TEXTS = "exported\ntexts"
 """A temporary column of texts. No run has a column of this name: ingest refuses names with a line break."""
 SIZES, CARD = "sizes.json", "README.md"
+READ_SUFFIXES = ("jpg", "png", "webp")
+"""Those by which open_clip finds an image; it leaves out other samples without a word."""
 Position = tuple[int, int]
 """A shard and the number of a row in it."""
 
@@ -45,7 +47,7 @@ def write(source: TableRows, folder: ExportFolder, options: ExportOptions) -> No
             if isinstance(image, UnreadableImage):
                 folder.left_out.add(NO_IMAGE, row["row_id"], str(image), row.get("sub_id"))
                 continue
-            suffix = suffix or image.suffix
+            suffix = suffix or (image.suffix if image.suffix in READ_SUFFIXES else READ_SUFFIXES[0])
             row_samples = samples_of(row, replace(image, suffix=suffix), options.every_text)
             if not row_samples:
                 folder.left_out.add(NO_TEXT, row["row_id"], "", row.get("sub_id"))

@@ -67,6 +67,15 @@ def test_images_of_several_formats_are_one_field(tmp_path: Path) -> None:
     assert [sample["webp"].format for sample in read] == ["WEBP", "PNG", "JPEG", "WEBP"]
 
 
+def test_an_image_of_a_format_that_open_clip_does_not_look_for_has_a_suffix_that_it_does(tmp_path: Path) -> None:
+    rows = sample_rows(1)
+    with Image.open(SAMPLES / rows[0][0]) as image:
+        image.convert("RGB").save(tmp_path / "a.tif")
+    rows[0][0] = str(tmp_path / "a.tif")
+    done = export(selected(tmp_path / "it", rows, 1), "webdataset", tmp_path / "out")
+    assert [sample["jpg"].format for sample in epoch(done.path)] == ["TIFF"]
+
+
 def test_an_image_without_a_text_is_left_out_and_named(tmp_path: Path) -> None:
     shutil.copytree(recaption().path, tmp_path / "run")
     run = RunFolder(tmp_path / "run")
