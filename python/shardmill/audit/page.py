@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shardmill.audit.sample import SHEET, AuditSample, SampledRow
-from shardmill.audit.sheet import COLUMNS, VERDICTS, sheet_rows
+from shardmill.audit.sheet import COLUMNS, sheet_rows
 from shardmill.pages.cards import Card
 from shardmill.pages.gallery import views
 from shardmill.pages.html import render
+from shardmill.pages.label_studio import VERDICTS
 from shardmill.util.atomic import replacing
 
 

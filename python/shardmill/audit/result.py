@@ -228,7 +228,7 @@ def _variance(
 
 def _annotators(sheets: Sequence[Sheet]) -> list[str]:
     """A name for each sheet: its annotator, with the file where two have the same name."""
-    if len({sheet.path.resolve() for sheet in sheets}) < len(sheets):
+    if len({(sheet.path.resolve(), sheet.annotator) for sheet in sheets}) < len(sheets):
         raise UserError("the same sheet was given twice; agreement is between the sheets of different annotators")
     counts = Counter(sheet.annotator for sheet in sheets)
     return [sheet.annotator if counts[sheet.annotator] == 1 else f"{sheet.annotator} ({sheet.path})" for sheet in sheets]

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.audit.sample import AuditSample, SampledStatement
+from shardmill.pages.label_studio import VERDICTS
 from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError, did_you_mean
 
 COLUMNS = ("row_id", "sub_id", "claim_id", "claim", "kind", "image", "verdict", "annotator", "note")
-RIGHT, WRONG, UNCLEAR = "right", "wrong", "unclear"
-VERDICTS = (RIGHT, WRONG, UNCLEAR)
+RIGHT, WRONG, UNCLEAR = VERDICTS
 FORMULA_START = re.compile(r"['=+\-@＝＋－＠\t\r\n]")
 """First characters that make a spreadsheet take a cell for a formula (OWASP, "CSV injection"), and the guard itself."""
 CLAIM_ID = re.compile(r"(s[0-9a-f]{10})-[0-9]{4,}-[0-9]{2,}")
@@ -111,7 +111,7 @@ def read_sheet(path: Path, sample: AuditSample) -> Sheet:
     for number, line in _read_lines(path):
         claim_id, verdict = unguard(line["claim_id"]).strip(), _parse_verdict(path, number, line["verdict"])
         if claim_id not in known:
-            raise UserError(f"{path}, line {number}: {_explain_unknown(claim_id, sample)}")
+            raise UserError(f"{path}, line {number}: {explain_unknown(claim_id, sample)}")
         if claim_id in lines_of:
             raise UserError(
                 f"{path}, line {number}: statement {claim_id} is also in line {lines_of[claim_id]}; delete one of the two"
@@ -125,7 +125,8 @@ def read_sheet(path: Path, sample: AuditSample) -> Sheet:
     return Sheet(path, " and ".join(names) or path.stem, ticks)
 
 
-def _explain_unknown(claim_id: str, sample: AuditSample) -> str:
+def explain_unknown(claim_id: str, sample: AuditSample) -> str:
+    """Why a statement is not of this sample."""
     found = CLAIM_ID.fullmatch(claim_id)
     if found and found[1] != sample.id:
         return f"statement {claim_id} is from sample {found[1]}, but this folder has {sample.id}; name the other with --out"

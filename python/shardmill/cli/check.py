@@ -29,13 +29,21 @@ if TYPE_CHECKING:
     "sheets",
     type=FILE,
     multiple=True,
-    metavar="SHEET.csv",
-    help="a ticked sheet: print the error rates; repeat it for each annotator",
+    metavar="FILE",
+    help="a ticked sheet, or a JSON export of Label Studio: print the error rates; repeat it for each annotator",
 )
+@click.option("--label-studio", is_flag=True, help="also write the statements as tasks for Label Studio")
 @click.option("--json", "as_json", is_flag=True, help="with --read: print JSON, for scripts")
 @code_option
 def audit(
-    folder: Path, rows: int, seed: int, out: Path | None, allow_missing: bool, sheets: Sequence[Path], as_json: bool
+    folder: Path,
+    rows: int,
+    seed: int,
+    out: Path | None,
+    allow_missing: bool,
+    sheets: Sequence[Path],
+    label_studio: bool,
+    as_json: bool,
 ) -> None:
     """Check a sample of rows by hand.
 
@@ -76,11 +84,17 @@ def audit(
         unfinished = f"{len(sample.missing_shards)} of {count_of(run.num_shards, 'shard')}"
         print_note(f"the sample leaves out {unfinished}, not finished yet")
     echo(f"tick them on {target / PAGE} (opens from disk) or in {target / SHEET}")
+    if label_studio:
+        from shardmill.audit.label_studio import INTERFACE, write_tasks
+
+        tasks = write_tasks(sample, drawn, target)
+        echo(f"or in Label Studio: import {tasks} into a project with the labelling interface {target / INTERFACE}")
     again = command_line("audit", folder, *(("--out", out) if out else ()), "--read", "SHEET.csv")
     echo(f"then run, with one --read for each annotator: {again}")
 
 
 def _read_sheets(run: RunFolder, target: Path, sheets: Sequence[Path], as_json: bool) -> None:
+    from shardmill.audit.label_studio import is_label_studio, read_annotations
     from shardmill.audit.result import save_result, summarize_sheets
     from shardmill.audit.sample import changed_stages, load_sample
     from shardmill.audit.sheet import read_sheet
@@ -88,7 +102,12 @@ def _read_sheets(run: RunFolder, target: Path, sheets: Sequence[Path], as_json: 
     from shardmill.util.console import TextConsole
 
     sample = load_sample(run, target)
-    result = summarize_sheets(sample, [read_sheet(path, sample) for path in sheets], changed_stages(run, sample))
+    read = [
+        sheet
+        for path in sheets
+        for sheet in (read_annotations(path, sample) if is_label_studio(path) else [read_sheet(path, sample)])
+    ]
+    result = summarize_sheets(sample, read, changed_stages(run, sample))
     path = save_result(result, target)
     if as_json:
         echo(result.model_dump_json(indent=1))

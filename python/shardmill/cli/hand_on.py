@@ -92,6 +92,8 @@ def export(
     coco         bounding boxes
     coco-captions  captions, for pycocotools
     mds          shards with the images, for mosaicml-streaming
+    label-studio, fiftyone
+                 rows with images and boxes, to look at and tick
 
     The first three fit every pipeline; without --format, those that a pipeline has of its own are listed too.
     Beside the files, export.json records row counts, digests, and what was left out.

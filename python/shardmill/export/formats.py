@@ -41,6 +41,10 @@ class ExportFormat:
     copies_images: bool = False
 
 
+def _has_image(table: ExportTable) -> bool:
+    return bool(table.image_column)
+
+
 def _has_texts(table: ExportTable) -> bool:
     return bool(table.image_column) and table.texts is not None
 
@@ -93,6 +97,10 @@ BUILT_IN: dict[str, ExportFormat] = {
         _writer("coco:write"), ("images",),
     ),
     "coco-captions": ExportFormat("captions", "images with texts", _has_texts, _writer("coco_captions:write"), ("images",)),
+    "label-studio": ExportFormat(
+        "tasks to look at and tick in Label Studio", "images", _has_image, _writer("label_studio:write"), ("images",)
+    ),
+    "fiftyone": ExportFormat("samples to look at in FiftyOne", "images", _has_image, _writer("fiftyone:write"), ("images",)),
     "mds": ExportFormat(
         "shards for mosaicml-streaming", "any table", _any_table, _writer("mds:write"), ("images", "max_size"), copies_images=True
     ),
