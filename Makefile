@@ -15,6 +15,12 @@ demo: $(VENV)/core.stamp
 	$(LAUNCH) recaption --input data/samples/captions.csv --run $(RUN)-recaption --num-shards 4 --workers 2
 	$(LAUNCH) anyedit --input data/samples/anyedit.csv --run $(RUN)-anyedit --num-shards 4 --workers 2
 	@for run in $(RUN) $(RUN)-antidote $(RUN)-recaption $(RUN)-anyedit; do $(REPORT) $$run --brief || exit 1; done
+	@printf '%s\n' '' \
+	  'Look at the data:    open $(RUN)/report/report.html in a browser (the other runs have one, too)' \
+	  'Follow one row:      $(BIN)/shardmill explain $(RUN) 42' \
+	  'See the prompts:     $(BIN)/shardmill preview negbench' \
+	  'Use your own table:  $(BIN)/shardmill launch negbench --input captions.csv --run data/runs/first' \
+	  'Read on:             README.md; all commands: $(BIN)/shardmill --help'
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/slurm --ignore tests/models --ignore tests/browser

@@ -9,10 +9,11 @@ from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.commands import command_line
 from shardmill.util.errors import NoRows
 
+NEW_RUN = "in another run folder"
 FIXES = {
-    "empty caption": "name the column of captions with --caption-column, in a new run",
-    "no image": "name the column of images with --image-column, in a new run",
-    "unreadable image": "say with --image-root, in a new run, where the paths of images start",
+    "empty caption": f"name the column of captions with --caption-column, {NEW_RUN}",
+    "no image": f"name the column of images with --image-column, {NEW_RUN}",
+    "unreadable image": f"say with --image-root where the paths of images start, {NEW_RUN}",
     "cut by the token limit": "raise max_tokens in the model's `sampling`",
     "malformed answer": "use a larger model, or one whose engine constrains answers to a schema",
     "prompt too long": "raise max_model_len of the model, or shorten the prompt",
@@ -61,6 +62,7 @@ def _reason(run: RunFolder, stage: str, made: list[Manifest]) -> str:
     rejected = f"{stage} rejected all of its {sums['rows_in']:,} rows: {counted(reasons)}" if reasons else f"{stage} got no row"
     start = made[0].shard if made else 0
     file = run.files(stage, start).rejects
-    again = "" if stage == INGEST else f", then: {command_line('run', run.path, stage, '--redo')}"
-    fix = FIXES.get(main, "change its model, prompt or options") + again
+    fix = FIXES.get(main, "change its model, prompt or options")
+    if stage != INGEST and not fix.endswith(NEW_RUN):
+        fix += f", then: {command_line('run', run.path, stage, '--redo')}"
     return f"no row came out of {run.path}: {rejected}. To fix it: {fix}. Each row's detail is in {file}"

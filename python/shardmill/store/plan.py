@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from shardmill.store.cells import Kind
 from shardmill.store.selection import Selection
 from shardmill.util.atomic import create_if_absent, link_if_absent, make_folder, replacing
+from shardmill.util.commands import command_line
 from shardmill.util.errors import UserError
 from shardmill.util.safe_files import refuse_foreign_links
 from shardmill.util.untrusted import CorruptRecord, Count, Digest, PlainName, Version, read_model
@@ -263,17 +265,37 @@ def create_plan(run: Path, plan: Plan) -> Plan:
     current = load_plan(run)
     difference = compare(current, plan)
     if difference:
-        raise UserError(f"{run} was planned differently: {difference}; {_remedy(run, difference)}")
+        raise UserError(f"{run} was planned differently: {difference}; {_remedy(run, difference, current, plan)}")
     return current
 
 
-def _remedy(run: Path, difference: str) -> str:
+def _remedy(run: Path, difference: str, old: Plan, new: Plan) -> str:
+    """What to do about the first difference: a command for this run where there is one."""
+    if difference.startswith(("the number of shards", "the row ranges")):
+        return f"to cut this run anew: {command_line('replan', run, '--num-shards', len(new.shards))}; or use another run folder"
+    match = re.search(r" of stage (\S+?)[:,;]? ", f"{difference} ")
+    pairs = zip(old.stages, new.stages, strict=False)
+    before, after = next(((one, other) for one, other in pairs if match and one.name == match[1]), (None, None))
+    if before is None or after is None:
+        return "use another run folder"
+    again = ["run", run, before.name, "--redo"]
     if difference.startswith("code of stage"):
-        return (
-            f"keep what is finished: shardmill launch PIPELINE --run {run} --accept-code-change, "
-            f"or do the stage and all after it again: shardmill run {run} STAGE --redo"
-        )
-    return "use another run folder, or shardmill replan / --redo STAGE"
+        keep = command_line("launch", old.pipeline, "--run", run, "--accept-code-change")
+        return f"keep what is finished: {keep}; or do the stage and all after it again: {command_line(*again)}"
+    settings = [word for setting in _settings(before, after) for word in ("--set", f"{before.name}.{setting}")]
+    change = command_line(*again, *settings)
+    return f"to change the stage in this run, and do all after it again: {change}; or use another run folder"
+
+
+def _settings(before: StagePlan, after: StagePlan) -> list[str]:
+    """What turns one planned stage into the other, as `--set` takes it."""
+    changes = {name: value for name, value in after.options.items() if before.options.get(name) != value}
+    if before.model != after.model:
+        changes["model"] = after.model.get("kind")
+        changes |= {f"model.{name}": value for name, value in after.model.items() if name != "kind"}
+    if before.attempts != after.attempts:
+        changes["attempts"] = after.attempts
+    return [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in changes.items()]
 
 
 def compare(old: Plan, new: Plan) -> str:
