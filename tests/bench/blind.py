@@ -17,6 +17,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import click
@@ -27,9 +28,11 @@ from rich.table import Table
 from scipy.sparse import hstack
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
 from shardmill.core.planning import NewRun, start_run
@@ -132,7 +135,29 @@ class Features:
         self.numbers = np.array(rows, float)
         self.lengths = np.array([[len(question.texts[question.option(cell)]) for cell in CELLS] for question in questions], float)
         self.places = np.array([[question.option(cell) for cell in CELLS] for question in questions], float)
+        self.beside = np.array([self._beside(question, known) for question in questions], float)
         self.names = np.array([f"x_{q.x.replace(' ', '_')} y_{q.y.replace(' ', '_')} {q.x} {q.y}" for q in questions])
+
+    @cached_property
+    def _of_image(self) -> dict[str, set[str]]:
+        """The objects that the questions about each image are about."""
+        found: dict[str, set[str]] = {}
+        for question in self.questions:
+            found.setdefault(question.image, set()).update((question.x, question.y))
+        return found
+
+    def _beside(self, question: Question, known: Captions) -> list[float]:
+        others = self._of_image[question.image] - {question.x, question.y}
+        row: list[float] = [len(others)]
+        for name in (question.x, question.y):
+            lifts = [
+                math.log(
+                    (known.together(name, other) + 0.5) * known.total / ((known.count(name) + 0.5) * (known.count(other) + 0.5))
+                )
+                for other in others
+            ]
+            row += [max(lifts, default=0.0), sum(lifts) / max(len(lifts), 1)]
+        return row
 
     def prior(self, train: NDArray[np.int64]) -> Floats:
         """For each question how often X and Y, and the pair, were there in the training questions, with one count added."""
@@ -270,6 +295,27 @@ def small_network(features: Features, train: NDArray[np.int64], test: NDArray[np
     return _to_cells(features, test, model.predict_proba(matrix(_option_texts(features, test)[0]))[:, 1])
 
 
+def beside_questions(features: Features, train: NDArray[np.int64], test: NDArray[np.int64]) -> Answers:
+    """Boosted trees over how often captions name X and Y with the objects of the other questions about the image."""
+    matrix = np.hstack([features.beside, features.numbers[:, :5]])
+    trees = HistGradientBoostingClassifier(max_iter=60, learning_rate=0.06, max_leaf_nodes=12, min_samples_leaf=40)
+    return trees.fit(matrix[train], features.cells[train]).predict(matrix[test])
+
+
+def nearest_questions(features: Features, train: NDArray[np.int64], test: NDArray[np.int64]) -> Answers:
+    """What the 15 questions with the most similar names say most often."""
+    matrix = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4)).fit_transform(features.names)
+    return KNeighborsClassifier(15, metric="cosine").fit(matrix[train], features.cells[train]).predict(matrix[test])
+
+
+def bayes(features: Features, train: NDArray[np.int64], test: NDArray[np.int64]) -> Answers:
+    """Naive Bayes over one to three words of the option."""
+    words = CountVectorizer(ngram_range=(1, 3), min_df=2)
+    texts, right = _option_texts(features, train)
+    model = MultinomialNB().fit(words.fit_transform(texts), right)
+    return _to_cells(features, test, model.predict_proba(words.transform(_option_texts(features, test)[0]))[:, 1])
+
+
 READERS: dict[str, Reader] = {
     "commonest cell in training": commonest,
     "more common word is there": more_common_is_there,
@@ -285,6 +331,9 @@ READERS: dict[str, Reader] = {
     "boosted trees, frequency and prior": boosted(False),
     "boosted trees, all features": boosted(True),
     "small network, letters and words": small_network,
+    "boosted trees, other questions of the image": beside_questions,
+    "nearest questions, names": nearest_questions,
+    "naive Bayes, words of options": bayes,
 }
 
 

@@ -31,10 +31,11 @@ _MATERIALS = _LISTS.words("materials")
 _DESCRIBING = _MATERIALS | PARTITIVES | TIMES
 _PLACING = IMAGE_WORDS | PLACE_IN_IMAGE | word_set("item object thing product display arrangement")
 _SPORTS_THAT_ARE_BALLS = frozenset({"baseball", "basketball", "football", "volleyball", "cricket", "softball"})
-_KINDS_OF_SHOWS = _SPORTS_THAT_ARE_BALLS | word_set("rock metal country pop jazz folk video horror")
+_KINDS_OF_SHOWS = _SPORTS_THAT_ARE_BALLS | word_set("rock metal country pop jazz folk video horror tv television")
 # Of what stands before these nothing is in view: "table tennis", "rainbow colors", "a leopard print".
 _SWALLOWING = word_set(
-    "tennis hockey polo soccer golf rugby wrestling boxing racing fishing boarding color colour print stripe theme shape design"
+    "tennis hockey polo soccer golf rugby wrestling boxing racing fishing boarding color colour print stripe theme shape design",
+    "service attraction",
 )
 _PARTITIVE_FORMS = PARTITIVES | {word + "s" for word in PARTITIVES} | {"bunches", "batches", "loaves", "halves", "series"}
 _MODIFYING_PLURALS = frozenset({"sports", "clothes", "arms", "goods", "news", "games", "jeans", "farmers"})

@@ -70,6 +70,8 @@ def _is_camera(words: Sequence[Word], first: int, end: int) -> bool:
     before = _text(words, first - 1)
     if before == "of":
         return _text(words, first - 2) == "front"
+    if before == "on" and words[first].kind == DETERMINER:
+        return False  # "photographs on their camera"
     return before in _TOWARDS_CAMERA and not (before == "to" and _text(words, first - 2) in _BESIDE)
 
 

@@ -93,6 +93,8 @@ def _is_verb_here(words: Sequence[Word], index: int) -> bool:
         return False
     if word.text in MAYBE_VERBS and before.kind == VERB and before.text in _MODALS:
         return True
+    if word.text in MAYBE_VERBS and before.kind == ADVERB and before.text.endswith("ly") and index > 1:
+        return words[index - 2].kind == NOUN and words[index - 2].many and not is_noun(after)  # "riders slowly hurdle down"
     if word.text in MAYBE_VERBS and before.text in ("that", "which", "who") and index > 1 and words[index - 2].kind == NOUN:
         return words[index - 2].many and not is_noun(after)
     wanted = after is not None and (after.kind == DETERMINER or (after.kind == NOUN and after.many))

@@ -258,6 +258,9 @@ def test_words_are_read_by_what_stands_around_them(caption: str, objects: list[s
         ("the bowl on the table is by person", ["bowl", "table"]),
         ("a chain linked fence around a pond", ["chain linked fence", "pond"]),
         ("a youth with a trophy", ["youth", "trophy"]),
+        ("skiers dangerously hurdle down a slope", ["skier", "slope"]),
+        ("a singer during a tv program", ["singer"]),
+        ("a bride at the church service", ["bride"]),
     ],
 )
 def test_what_captions_of_photos_name_is_read_as_they_mean_it(caption: str, objects: list[str]) -> None:
