@@ -29,19 +29,24 @@ _WORD = re.compile("[\\w'\u2019-]+")
 _DEBRIS = re.compile(
     r"https?:|www\.|\.(?:jpe?g|png|gif|com|org|net)\b|[|@{}\[\]<>=\\]|"
     r"\b(?:royalty|shutterstock|getty|alamy|free download|clip ?art|"
-    r"pinterest|image \d+|photo \d+|\d+ of \d+|prices?|coupon)\b|(?<!for )(?<!on )\bsale\b(?! -)",
+    r"pinterest|image \d+|photo \d+|\d+ of \d+|prices?(?! tags?\b)|coupon)\b|"
+    r"(?<!for )(?<!on )(?<!bake )(?<!yard )(?<!garage )\bsale\b(?! -| signs?\b| posters?\b)",
     re.IGNORECASE,
 )
 # Marks, numbers of pictures and sizes of screens, which a caption reads as well without.
 _CLUTTER = re.compile(
     r"\([^()]*\d{5,}[^()]*\)|(?:\b(?:no|nr|id|ref)\b[.:]? ?)?(?: - )?\b\d{5,}\b|"
-    r"[#©®™*~]|\b(?:hd|4k|1080p?)\b|\bstock (?:photos?|images?|(?=vector))|(?<= )- \d+ of \d+\b|\.{2,}|…|--+",
+    r"[#©®™*~]|\b(?:hd|4k|1080p?)\b|"
+    r"\broyalty(?: ?-)? free\b(?: stock (?:photo|image|illustration)s?)?|"
+    r"\bstock (?:photos?|images?|(?=vector))|(?<= )- \d+ of \d+\b|\.{2,}|…|--+",
     re.IGNORECASE,
 )
 _BEFORE_MARK = re.compile(r" (?=[,.;:!?](?:\s|$)|['’]s\b)()")
 _SHOUTED = 0.5
 """A caption with a larger share of capitals than this is written in capitals."""
-_DECORATION = re.compile("</?\\w+>|[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
+_PLAIN = 0.8
+"""A caption with a smaller share of letters and blanks than this is no sentence."""
+_DECORATION = re.compile("<3|</?\\w+>|[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 _NEGATION = re.compile("\\b(?:no|not|none|never|nor|neither|without|nothing)\\b|n['\u2019]t\\b", re.IGNORECASE)
 _CLOSED = DETERMINERS | PREPOSITIONS | JOINS | PRONOUNS | ADVERBS | {"and", "or", "of"}
 # Openers of captions that are plain words; what is not known to be one keeps its capital, for it may be a name.
@@ -72,7 +77,7 @@ def usable(caption: str) -> str | None:
     if text.islower():
         text = capitalized(text)
     plain = sum(letter.isascii() and (letter.isalpha() or letter == " ") for letter in text)
-    if plain < 0.85 * len(text):
+    if plain < _PLAIN * len(text):
         return None
     return text
 
