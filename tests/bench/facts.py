@@ -22,7 +22,7 @@ from shardmill.models.contract import DetectRequest
 from shardmill.models.registry import open_model
 from shardmill.store.cells import parse_json_cell, parse_list
 
-STAGES = ("parse_captions", "judge_captions", "generate_images", "ground_objects", "check_facts")
+STAGES = ("parse_captions", "judge_captions", "draw_objects", "generate_images", "ground_objects", "check_facts")
 PIPELINE = "pipeline: antidote\nstages:\n" + "".join(
     f"  - {{stage: {stage}{model}}}\n"
     for stage, model in zip(STAGES, (", model: rules", ", model: rules", ", model: scene", ", model: scene", ""), strict=True)

@@ -110,7 +110,7 @@ def test_a_changed_prompt_paints_anew_and_keeps_the_other_pictures(run: RunFolde
     shutil.copytree(run.path, tmp_path / "run")
     copy = redo(RunFolder(tmp_path / "run"), "parse_captions", ["parse_captions.absent_count=2"])
     before = {path.name for path in (copy.path / "generate_images" / "images").rglob("*.png")}
-    for stage in ("parse_captions", "judge_captions", "generate_images"):
+    for stage in ("parse_captions", "judge_captions", "draw_objects", "generate_images"):
         for shard in range(3):
             run_shard(copy, stage, shard)
     rows = [row for shard in range(3) for row in copy.read_part("generate_images", shard)[0].iter_rows(named=True)]
@@ -136,7 +136,8 @@ def test_without_the_last_stages_there_are_queries_and_no_pairs(tmp_path: Path) 
     new = NewRun(input=SAMPLE, pipeline=str(tmp_path / "queries.yaml"), num_shards=2, total=12)
     run = start_run(tmp_path / "run", new)
     for stage in run.stages:
-        run_shard(run, stage, 0)
+        for shard in range(2 if stage in ("parse_captions", "judge_captions") else 1):  # what draw_objects learns from
+            run_shard(run, stage, shard)
     with pytest.raises(UserError, match="not finished"):
         build(run)
     result = build(run, allow_missing=True)

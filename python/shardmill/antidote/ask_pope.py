@@ -6,13 +6,14 @@ python -m shardmill.antidote.ask_pope --run RUN --shard-index 3
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from shardmill.core.model_stages import TextStage, prompt_value
-from shardmill.core.stage import Answer, ModelCall, Options, Row
+from shardmill.core.stage import Answer, Context, ModelCall, Options, Row
 from shardmill.core.stage_main import main
 from shardmill.language.existence_questions import existence_question
 from shardmill.language.lexicon import lexicon
@@ -30,6 +31,9 @@ class PopeOptions(Options):
         description="also ask about absent objects: random, popular, or co-occurring ones (adversarial)",
     )
     absent_per_image: int = Field(2, ge=1, description="number of questions about absent objects, if there are enough")
+    objects: Literal["drawn", "random"] = Field(
+        "drawn", description="drawn: those of draw_objects, whose names do not tell the answer; random: any of the verified lists"
+    )
     grammar: Literal["rule", "model"] = Field(
         "rule", description="what sets articles and plurals; rules correct the model's errors"
     )
@@ -44,17 +48,37 @@ class Existence(BaseModel):
 class AskPope(TextStage):
     """Questions whether a thing is in the picture, as POPE asks (Li et al., 2023); by default only about things that are.
 
-    verified_present, verified_absent (list) -> pope (json): [{"object", "question", "answer": "yes" or "no", "draw"}].
+    verified_present, verified_absent, drawn_present, drawn_absent (list) -> pope (json): [{"object", "question", "answer": "yes"
+    or "no", "draw"}].
     """
 
     name = "ask_pope"
-    reads = ("verified_present", "verified_absent")
+    optional = ("drawn_present", "drawn_absent")
     adds = {"pope": "json"}
     prompt = "antidote/ask_pope.md"
     answer = Existence
     tolerant = True
     Options = PopeOptions
     options: PopeOptions
+
+    def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
+        super().__init__(options, context)
+        drawn = ("drawn_present", "drawn_absent") if self.is_drawn else ()
+        self.reads = ("verified_present", "verified_absent", *drawn)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether only drawn objects are asked about: where no absent ones are, all answers are the same anyway."""
+        return self.options.objects == "drawn" and self.options.absent != "none"
+
+    def candidates(self, row: Row, which: str) -> list[str]:
+        """The objects that may be asked about."""
+        names: list[str] = row[f"verified_{which}"]
+        drawn = row.get(f"drawn_{which}") if self.is_drawn else None
+        if drawn is not None:
+            return [name for name in drawn if name in names]
+        rng = Random(f"{self.context.seed} {self.seed_label} {row['row_id']} {which}")
+        return rng.sample(names, len(names))
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if self.options.grammar == "rule":
@@ -72,11 +96,12 @@ class AskPope(TextStage):
 
     def chosen(self, row: Row) -> list[tuple[str, str, str]]:
         """The objects to ask about, each with the right answer and how it was drawn."""
-        rng = Random(f"{self.context.seed} {self.seed_label} {row['row_id']}")
-        present = rng.sample(row["verified_present"], min(self.options.per_image, len(row["verified_present"])))
-        found = [(name, "yes", "present") for name in present]
+        there, missing = self.candidates(row, "present"), self.candidates(row, "absent")
+        if self.is_drawn:  # as many of each as both have
+            there, missing = there[: len(missing)], missing[: len(there)]
+        found = [(name, "yes", "present") for name in there[: self.options.per_image]]
         if self.options.absent != "none":
-            absent = rng.sample(row["verified_absent"], len(row["verified_absent"]))
+            absent = missing
             if self.options.absent == "popular":
                 absent.sort(key=_scenes_of, reverse=True)
             elif self.options.absent == "adversarial":

@@ -5,6 +5,7 @@ python -m shardmill.antidote.ask_presuppositions --run RUN --shard-index 3
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from pydantic import Field
 from shardmill.antidote.question_answers import QuestionPair
 from shardmill.antidote.question_forms import object_problem, question_problem, shared_forms
 from shardmill.core.model_stages import TextStage, prompt_value
-from shardmill.core.stage import Answer, ModelCall, Options, Row
+from shardmill.core.stage import Answer, Context, ModelCall, Options, Row
 from shardmill.core.stage_main import main
 from shardmill.language.object_names import distinct
 
@@ -24,28 +25,35 @@ class AskOptions(Options):
     pairs: int = Field(
         1, ge=1, description="question pairs per image, each about two further objects; fewer when a list is shorter"
     )
-    objects: Literal["random", "first"] = Field(
-        "random", description="random: any objects of the lists; first: from the start, where the most likely are"
+    objects: Literal["drawn", "random", "first"] = Field(
+        "drawn",
+        description="drawn: those of draw_objects, whose names do not tell the kind of question; random: any of the verified "
+        "lists; first: from their start, where the most likely are",
     )
 
 
 class AskPresuppositions(TextStage):
     """Pairs of questions: a CPQ asks about an absent object as if it were there, a TPQ asks the same of a present one.
 
-    verified_caption (text), verified_present (list), verified_absent (list) -> asked (json): [{"kind": "cpq" or "tpq", "object",
-    "question", "form", "pair"}]; where a pair did not come out, its questions are null and "problem" says why. Both questions of
-    a pair have the same form, so that the form tells nothing about the kind.
+    verified_caption (text), verified_present, verified_absent, drawn_present, drawn_absent (list) -> asked (json): [{"kind":
+    "cpq" or "tpq", "object", "question", "form", "pair"}]; where a pair did not come out, its questions are null and "problem"
+    says why. Both questions of a pair have the same form, so that the form tells nothing about the kind.
     (Wu et al., Antidote, CVPR 2025, section 3.2, with the prompt's rules checked by code.)
     """
 
     name = "ask_presuppositions"
-    reads = ("verified_caption", "verified_present", "verified_absent")
+    optional = ("drawn_present", "drawn_absent")
     adds = {"asked": "json"}
     prompt = "antidote/ask_presuppositions.md"
     answer = QuestionPair
     tolerant = True
     Options = AskOptions
     options: AskOptions
+
+    def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
+        super().__init__(options, context)
+        drawn = ("drawn_present", "drawn_absent") if self.options.objects == "drawn" else ()
+        self.reads = ("verified_caption", "verified_present", "verified_absent", *drawn)
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         return [self.pair_call(row, present, absent, rng) for present, absent in self.draws(row, rng)]
@@ -81,9 +89,13 @@ class AskPresuppositions(TextStage):
     def draws(self, row: Row, rng: Random) -> list[tuple[str, str]]:
         """(present, absent) of each pair, no object twice."""
         lists = []
-        for column in ("verified_present", "verified_absent"):
-            names = [name for name in distinct(row[column]) if object_problem(name) is None]
-            lists.append(rng.sample(names, len(names)) if self.options.objects == "random" else names)
+        for which in ("present", "absent"):
+            names = [name for name in distinct(row[f"verified_{which}"]) if object_problem(name) is None]
+            drawn = row.get(f"drawn_{which}") if self.options.objects == "drawn" else None
+            if drawn is not None:
+                lists.append([name for name in drawn if name in names])
+            else:
+                lists.append(names if self.options.objects == "first" else rng.sample(names, len(names)))
         return list(zip(*lists, strict=False))[: self.options.pairs]
 
 

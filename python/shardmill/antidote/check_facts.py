@@ -27,6 +27,9 @@ class FactOptions(Options):
         0.35, ge=0, le=1, description="minimum score of a present object (a detector's model file sets it)"
     )
     absent_below: float = Field(0.25, ge=0, le=1, description="an object below this score is absent")
+    absent: tuple[str, ...] = Field(
+        ("absent", "drawn_absent"), description="the list columns with the names of what should not be there"
+    )
     captions: str = Field(
         "scene_caption", description="the column with the text that says whether there is a dog or there are dogs; empty: none"
     )
@@ -41,48 +44,50 @@ class FactOptions(Options):
 class CheckFacts(RowStage):
     """The objects that are in the picture for sure, and those that are not for sure.
 
-    present, absent (list), detections (json), scene_caption (text) -> verified_present, verified_absent (list), dropped_facts
-    (json): {name: {"list", "score", "reason"}}, verified_caption (text), a sentence that names the verified objects, in the
-    number of the scene's caption, and nothing else.
+    present, absent, drawn_absent (list), detections (json), scene_caption (text) -> verified_present, verified_absent (list),
+    dropped_facts (json): {name: {"list", "score", "reason"}}, verified_caption (text), a sentence naming the verified objects,
+    in the number of the scene's caption, and nothing else.
     """
 
     name = "check_facts"
-    input_kinds = {"present": "list", "absent": "list"}
+    optional = ("drawn_absent",)
     adds = {"verified_present": "list", "verified_absent": "list", "dropped_facts": "json", "verified_caption": "text"}
     Options = FactOptions
     options: FactOptions
 
     def __init__(self, options: Mapping[str, Any] | None = None, context: Context | None = None):
         super().__init__(options, context)
-        self.reads = ("present", "absent", "detections", *filter(None, [self.options.captions]))
+        self.reads = ("present", *self.options.absent, "detections", *filter(None, [self.options.captions]))
 
     def decide(self, row: Row, rng: Random) -> dict[str, Any] | Reject:
-        scores = dict.fromkeys([*row["present"], *row["absent"]], 0.0)  # a name without a letter or digit was not searched for
+        names = {"present": row["present"], "absent": [name for column in self.options.absent for name in row.get(column) or ()]}
+        scores = dict.fromkeys(
+            [*names["present"], *names["absent"]], 0.0
+        )  # a name without a letter or digit was not searched for
         scores |= {name: found.score for name, found in read_detections(row["detections"]).items()}
-        fit = {which: [name for name in once(row[which]) if form_problem(name) is None] for which in ("present", "absent")}
+        fit = {which: [name for name in once(listed_as) if form_problem(name) is None] for which, listed_as in names.items()}
         present = [name for name in fit["present"] if scores[name] >= self.options.present_above]
         absent = [name for name in fit["absent"] if scores[name] < self.options.absent_below]
         if not present or not absent:
-            names = row["absent"] if present else row["present"]
-            found = ", ".join(f"{name} {scores[name]:.3f}" for name in names)
+            found = ", ".join(f"{name} {scores[name]:.3f}" for name in names["absent" if present else "present"])
             return Reject("no absent object left" if present else "no object verified", f"scores: {found}")
         caption = (row[self.options.captions] if self.options.captions else None) or ""
         return {
             "verified_present": present,
             "verified_absent": absent,
-            "dropped_facts": self.dropped(row, scores, {*present, *absent}),
+            "dropped_facts": self.dropped(names, scores, {*present, *absent}),
             "verified_caption": f"A picture of {listed([as_worded(caption, name) for name in present])}.",
         }
 
-    def dropped(self, row: Row, scores: dict[str, float], kept: set[str]) -> dict[str, Any]:
+    def dropped(self, names: dict[str, list[str]], scores: dict[str, float], kept: set[str]) -> dict[str, Any]:
         """What was taken off the lists and why."""
         found = {}
-        for which in ("present", "absent"):
-            for name in row[which]:
+        for which, listed_as in names.items():
+            for name in listed_as:
                 if name not in kept:
                     doubtful = self.options.absent_below <= scores[name] < self.options.present_above
                     reason = "in doubt" if doubtful else "not seen" if which == "present" else "seen"
-                    reason = form_problem(name) or (reason if name in once(row[which]) else "named twice")
+                    reason = form_problem(name) or (reason if name in once(listed_as) else "named twice")
                     found[name] = {"list": which, "score": scores[name], "reason": reason}
         return found
 

@@ -14,15 +14,18 @@ from shardmill.stages.ground_objects import GroundObjects, GroundOptions
 class FactListOptions(GroundOptions):
     """Options of `ground_objects` with the columns of this pipeline."""
 
-    objects: tuple[str, ...] = Field(("present", "absent"), description="the list columns with the names to detect")
+    objects: tuple[str, ...] = Field(
+        ("present", "absent", "drawn_absent"), description="the list columns with the names to detect"
+    )
 
 
 class GroundFactLists(GroundObjects):
     """What a detector finds of the objects that should be there and of those that should not.
 
-    generated_image (text), present, absent (list) -> detections (json); see `GroundObjects`.
+    generated_image (text), present, absent, drawn_absent (list) -> detections (json); see `GroundObjects`.
     """
 
+    optional = ("drawn_absent",)
     Options = FactListOptions
 
 

@@ -7,7 +7,7 @@ from shardmill.core.pipeline import Pipeline, in_package
 PIPELINE = Pipeline(
     "antidote",
     stages=(
-        *in_package("shardmill.antidote", "ParseCaptions", "JudgeCaptions"),
+        *in_package("shardmill.antidote", "ParseCaptions", "JudgeCaptions", "DrawObjects"),
         "shardmill.antidote.generate_images:GenerateWeightedImages",
         "shardmill.antidote.ground_objects:GroundFactLists",
         *in_package(

@@ -27,6 +27,12 @@ FORMS = ("affirmation_first", "negation_first")
 class NegatedCaptionOptions(Options):
     """Options of `caption_negated`."""
 
+    negatives: Literal["drawn", "all"] = Field(
+        "drawn",
+        description="drawn: objects that other captions name, as often as they do; proposed ones only where none is left. "
+        "all: any, though who knows what captions name can then tell what is missing",
+    )
+
     per_image: int = Field(
         3, ge=1, description="captions per image, each with another negative; fewer when there are fewer negatives"
     )
@@ -43,14 +49,15 @@ class NegatedCaptionOptions(Options):
 class CaptionNegated(TextStage):
     """Negated captions of an image, one per negative.
 
-    caption (text), objects (list), seen_objects (list), positive_objects (list), negative_objects (list) -> negative_captions
+    caption (text), objects, drawn_negatives, seen_objects, positive_objects, negative_objects (list) -> negative_captions
     (list) and negation_details (json): for each caption {"object", "form", "cue", "template"}. Every caption passes the polarity
     checker: positives affirmed, the negative inside the scope of a negation cue, no other object added, and none named that the
     detector did not see.
     """
 
     name = "caption_negated"
-    reads = ("caption", "objects", "seen_objects", "positive_objects", "negative_objects")
+    reads = ("caption", "objects", "drawn_negatives", "seen_objects", "positive_objects", "negative_objects")
+    optional = ("drawn_negatives",)
     adds = {"negative_captions": "list", "negation_details": "json"}
     prompt = "negbench/caption_negated.md"
     answer = NewCaption
@@ -92,6 +99,9 @@ class CaptionNegated(TextStage):
         What the caption denies already is no news in it; questions alone use that.
         """
         negatives = [name for name in row["negative_objects"] if not is_denied(name, row["caption"])]
+        if self.options.negatives == "drawn":
+            drawn = {fold(name) for name in row.get("drawn_negatives") or []}
+            negatives = [name for name in negatives if fold(name) in drawn] or negatives
         chosen = rng.sample(negatives, min(self.options.per_image, len(negatives)))
         return [(negative, rng.choice(FORMS)) for negative in chosen]
 

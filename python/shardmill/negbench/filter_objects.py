@@ -13,6 +13,7 @@ from pydantic import Field
 from shardmill.core.model_stages import DetectStage, is_detectable, write_detections
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
+from shardmill.language.object_names import distinct
 from shardmill.models.contract import Detections
 from shardmill.negbench.answers import question_names
 
@@ -30,14 +31,15 @@ class FilterOptions(Options):
 class FilterObjects(DetectStage):
     """Objects and negatives as the image bears them out.
 
-    image (text), objects (list), negatives (list), drawn_questions (json) -> seen_objects (list), unseen_negatives (list),
+    image (text), objects, negatives, drawn_negatives (list), drawn_questions (json) -> seen_objects, unseen_negatives (list),
     image_checked (bool), detections (json): {name: {"score": float, "boxes": [[x0, y0, x1, y1], ...]}} for every name of the
     lists and the questions, boxes in pixels, and confirmed_questions (json): the drawn ones of which the detector sees what is to
     be there and does not see what is not.
     """
 
     name = "filter_objects"
-    reads = ("image", "objects", "negatives", "drawn_questions")
+    reads = ("image", "objects", "negatives", "drawn_negatives", "drawn_questions")
+    optional = ("drawn_negatives",)
     adds = {
         "seen_objects": "list",
         "unseen_negatives": "list",
@@ -50,7 +52,7 @@ class FilterObjects(DetectStage):
     options: FilterOptions
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
-        names = dict.fromkeys([*row["objects"], *row["negatives"], *question_names(row["drawn_questions"])])
+        names = dict.fromkeys([*row["objects"], *negatives_of(row), *question_names(row["drawn_questions"])])
         return [self.detect_call(row["image"], list(names))] if row["image"] else []
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
@@ -58,15 +60,15 @@ class FilterObjects(DetectStage):
         if problem is not None:
             if self.options.unverified == "reject":
                 return Reject(problem, answers[0].detail if answers else "the row names no image")
-            return self.outcome(row["objects"], row["negatives"], {}, row["drawn_questions"], checked=False)
+            return self.outcome(row["objects"], negatives_of(row), {}, row["drawn_questions"], checked=False)
         found: Detections = answers[0].value
         seen = [name for name in row["objects"] if found[name].score >= self.options.present_above]
-        unseen = [name for name in row["negatives"] if is_detectable(name) and found[name].score < self.options.absent_below]
+        unseen = [name for name in negatives_of(row) if is_detectable(name) and found[name].score < self.options.absent_below]
         if not seen:
             return Reject("no object seen", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in row["objects"]))
         if not unseen:
             return Reject(
-                "no negative left", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in row["negatives"])
+                "no negative left", "scores: " + ", ".join(f"{name} {found[name].score:.3f}" for name in negatives_of(row))
             )
         confirmed = [question for question in row["drawn_questions"] if self.is_confirmed(question, found)]
         return self.outcome(seen, unseen, found, confirmed, checked=True)
@@ -91,6 +93,11 @@ class FilterObjects(DetectStage):
             "detections": write_detections(found),
             "confirmed_questions": questions,
         }
+
+
+def negatives_of(row: Row) -> list[str]:
+    """The negatives of a row: those that were proposed, then those that were drawn, each object once."""
+    return distinct([*row["negatives"], *(row.get("drawn_negatives") or [])])
 
 
 if __name__ == "__main__":

@@ -9,33 +9,14 @@ drawn independently, not dealt out in fours: who had seen three cells of a pair 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from shardmill.language.relations import mentions
-
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+from shardmill.stages.occurrences import SMALL_BLOCK, CoOccurrence, Flags, Ints, in_sorted
 
 BOTH, FIRST, SECOND, NEITHER = range(4)
-MIN_ROWS_OF_NAME = 2
-SMALL_BLOCK = 500
-"""In a block of fewer rows a name that occurs once is used too, or there would be no questions."""
-MIN_LIFT = 1.0
-"""An object is plausible beside another if they occur together at least as often as two random ones."""
-MIN_FIT = -0.5
-"""And the row's objects together must not speak against it: the sum of the logarithms of their lifts, each moved towards 1 by a
-count.
-"""
-IMPLIED_SHARE, IMPLIED_ROWS, IMPLIED_LIFT = 0.3, 3, 4.0
-"""An object comes with another if so many of its captions name both, and many more than by chance: it may be there without being
-named.
-"""
 WEIGHT = 0.5
 """Pairs are drawn by this power of their count: 0 would ask about all alike, 1 mostly about the commonest."""
 MIN_IMAGES_OF_NAME = 2
@@ -45,141 +26,17 @@ PASSES, BATCHES = 3, 20
 """A question that finds its row taken by another looks again."""
 
 
-@dataclass(frozen=True)
-class Occurrences:
-    """The rows of a block and the objects in them, as numbers.
-
-    Attributes:
-        names: The canonical names, by number.
-        rows: How many rows the block has.
-        row: For each occurrence the position of its row in the block, ascending.
-        name: For each occurrence the number of its name; no name twice in a row.
-        image: For each row the number of its image: what one caption of an image leaves unsaid, another may say.
-        related: Pairs of numbers, as `first * len(names) + second`, of which one is a kind or part of the other or comes
-            with it, sorted.
-    """
-
-    names: Sequence[str]
-    rows: int
-    row: Ints
-    name: Ints
-    image: Ints
-    related: Ints
-
-    @cached_property
-    def count(self) -> Ints:
-        """In how many rows each name occurs."""
-        return np.bincount(self.name, minlength=len(self.names))
-
-    @cached_property
-    def _by_name(self) -> tuple[Ints, Ints]:
-        """Where the rows of each name begin in the list of rows ordered by name, and that list."""
-        order = np.argsort(self.name, kind="stable")
-        return np.concatenate([[0], np.cumsum(self.count)]), self.row[order]
-
-    @cached_property
-    def _by_row(self) -> Ints:
-        """Where the names of each row begin in `name`."""
-        return np.concatenate([[0], np.cumsum(np.bincount(self.row, minlength=self.rows))])
-
-    @cached_property
-    def _keys(self) -> Ints:
-        """Each occurrence as one number, sorted."""
-        return np.sort(self.row * len(self.names) + self.name)
-
-    @cached_property
-    def _image_keys(self) -> Ints:
-        """The names of each image, as one number each, sorted."""
-        return np.unique(self.image[self.row] * len(self.names) + self.name)
-
-    @cached_property
-    def images(self) -> Ints:
-        """In how many images each name occurs."""
-        return np.bincount(self._image_keys % max(len(self.names), 1), minlength=len(self.names))
-
-    def row_of(self, name: Ints, draw: NDArray[np.float64]) -> Ints:
-        """A row of each name, by uniform draws."""
-        starts, rows = self._by_name
-        return rows[starts[name] + (draw * self.count[name]).astype(np.int64)]
-
-    def occurs(self, row: Ints, name: Ints) -> Flags:
-        """Whether each name occurs in the row beside it."""
-        return in_sorted(self._keys, row * len(self.names) + name)
-
-    def occurs_in_image(self, row: Ints, name: Ints) -> Flags:
-        """Whether any caption of the row's image has each name."""
-        return in_sorted(self._image_keys, self.image[row] * len(self.names) + name)
-
-    def objects_of(self, row: Ints) -> tuple[Ints, Ints]:
-        """All names of the rows, and for each of them which of `row` it belongs to."""
-        starts = self._by_row
-        sizes = starts[row + 1] - starts[row]
-        owner = np.repeat(np.arange(len(row)), sizes)
-        offsets = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return self.name[np.repeat(starts[row], sizes) + offsets], owner
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """The pairs of names that occur together in a block: `first` is the more frequent one.
-
-    Attributes:
-        count: In how many rows they do.
-        row: These rows, pair after pair.
-    """
-
-    first: Ints
-    second: Ints
-    count: Ints
-    row: Ints
-
-    @cached_property
-    def start(self) -> Ints:
-        """Where the rows of each pair begin in `row`."""
-        return np.cumsum(self.count) - self.count
-
-    @classmethod
-    def of(cls, seen: Occurrences) -> Pairs:
-        """All pairs, related ones left out."""
-        table = pl.DataFrame({"row": seen.row, "name": seen.name})
-        both = table.join(table, on="row", suffix="_other").filter(pl.col("name") < pl.col("name_other"))
-        both = both.filter(~in_sorted(seen.related, (both["name"] * len(seen.names) + both["name_other"]).to_numpy()))
-        both = both.sort("name", "name_other", "row")
-        found = both.group_by("name", "name_other", maintain_order=True).len()
-        one, other, count = (found[name].to_numpy().astype(np.int64) for name in ("name", "name_other", "len"))
-        swap = seen.count[other] > seen.count[one]
-        return cls(np.where(swap, other, one), np.where(swap, one, other), count, both["row"].to_numpy())
-
-
-def in_sorted(values: Ints, wanted: Ints) -> Flags:
-    """Which of the wanted numbers are among sorted values."""
-    if not len(values):
-        return np.zeros(len(wanted), bool)
-    return values[np.minimum(np.searchsorted(values, wanted), len(values) - 1)] == wanted
-
-
 class PairDrawing:
     """Draws questions about a block.
 
     Args:
-        seen: The objects of its rows.
-        captions: For each row all captions of its image.
+        beside: How its objects go together.
         seed: Of all draws.
     """
 
-    def __init__(self, seen: Occurrences, captions: Sequence[str], seed: int):
-        self.seen, self.captions = seen, captions
+    def __init__(self, beside: CoOccurrence, seed: int):
+        self.beside, self.seen, self.pairs = beside, beside.seen, beside.pairs
         self.random = np.random.Generator(np.random.PCG64(seed))
-        self.pairs = Pairs.of(seen)
-        self._together = self._both_ways(self.pairs)
-        self._mentions: dict[tuple[int, int], bool] = {}
-
-    def _both_ways(self, pairs: Pairs) -> tuple[Ints, Ints]:
-        """The pairs in both orders as sorted numbers, and their counts."""
-        size = len(self.seen.names)
-        keys = np.concatenate([pairs.first * size + pairs.second, pairs.second * size + pairs.first])
-        order = np.argsort(keys)
-        return keys[order], np.concatenate([pairs.count, pairs.count])[order]
 
     def draw(self, per_row: int) -> pl.DataFrame:
         """The questions: row (its position), number (in its row), x and y (names), cell, counts of both and of the pair.
@@ -241,7 +98,7 @@ class PairDrawing:
         for name in occurrences[(self.random.random(TRIES) * len(occurrences)).astype(np.int64)].tolist():
             related = in_sorted(self.seen.related, np.array(taken, np.int64) * size + name).any()
             said = self.seen.occurs_in_image(np.array([row]), np.array([name])).any()
-            if name not in taken and not related and not said and not self._mentioned(row, name):
+            if name not in taken and not related and not said and not self.beside.is_mentioned(row, name):
                 taken.append(name)
                 yield name
 
@@ -291,17 +148,9 @@ class PairDrawing:
             return self.pairs.row[self.pairs.start[pair] + (draw * self.pairs.count[pair]).astype(np.int64)]
         x, y = self.pairs.first[pair], self.pairs.second[pair]
         if cell == NEITHER:
-            beside, found = self._companion(np.where(self.random.random(len(x)) < 0.5, x, y))
+            beside, found = self.beside.companion(np.where(self.random.random(len(x)) < 0.5, x, y), self.random.random(len(x)))
             return np.where(found, self.seen.row_of(beside, draw), -1)
         return self.seen.row_of(x if cell == FIRST else y, draw)
-
-    def _companion(self, name: Ints) -> tuple[Ints, Flags]:
-        """For each name one that it occurs with, each as likely as any other; and whether there is one."""
-        keys, _ = self._together
-        size = len(self.seen.names)
-        start, end = np.searchsorted(keys, name * size), np.searchsorted(keys, (name + 1) * size)
-        place = start + (self.random.random(len(name)) * (end - start)).astype(np.int64)
-        return keys[np.minimum(place, len(keys) - 1)] % size, end > start
 
     def _holds(self, row: Ints, x: Ints, y: Ints, cell: int) -> Flags:
         """Whether a cell holds in each row, and what is absent there might be present."""
@@ -311,30 +160,8 @@ class PairDrawing:
                 good &= self.seen.occurs(row, name)
             else:
                 good &= ~self.seen.occurs_in_image(row, name)
-                good[good] = self._plausible(row[good], name[good])
+                good[good] = self.beside.plausible(row[good], name[good])
         return good
-
-    def _plausible(self, row: Ints, name: Ints) -> Flags:
-        """Whether each name could be in its row and is not: it goes with an object of it, and none names, is or implies it."""
-        size, rows = len(self.seen.names), self.seen.rows
-        objects, owner = self.seen.objects_of(row)
-        keys, counts = self._together
-        wanted = objects * size + name[owner]
-        place = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-        together = np.where(keys[place] == wanted, counts[place], 0)
-        by_chance = self.seen.count[objects] * self.seen.count[name[owner]] / rows
-        lift = together / by_chance
-        implied = (together >= IMPLIED_ROWS) & (together >= IMPLIED_SHARE * self.seen.count[objects]) & (lift >= IMPLIED_LIFT)
-        spoiled = implied | in_sorted(self.seen.related, wanted)
-        fits = np.bincount(owner, lift >= MIN_LIFT, minlength=len(row)) > 0
-        fits &= np.bincount(owner, np.log((together + 1) / (by_chance + 1)), minlength=len(row)) >= MIN_FIT
-        good = fits & (np.bincount(owner, spoiled, minlength=len(row)) == 0)
-        good[good] = [not self._mentioned(int(at), int(each)) for at, each in zip(row[good], name[good], strict=True)]
-        return good
-
-    def _mentioned(self, row: int, name: int) -> bool:
-        """Whether a caption of the row's image names an object that was not extracted from it."""
-        return bool(mentions(self.captions[row], self.seen.names[name]))
 
 
 class Room:

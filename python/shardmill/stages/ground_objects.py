@@ -39,7 +39,7 @@ class GroundObjects(DetectStage):
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         image = row[self.options.images]
-        listed = dict.fromkeys(name for column in self.options.objects for name in row[column] or ())
+        listed = dict.fromkeys(name for column in self.options.objects for name in row.get(column) or ())
         names = [name for name in listed if is_detectable(name)]
         if not image or not names:
             return []

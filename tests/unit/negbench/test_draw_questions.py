@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from shardmill.core.stage import Context
-from shardmill.negbench.canonical_names import canonical_names
+from shardmill.language.canonical_names import canonical_names
+from shardmill.language.implied import implied_pairs
 from shardmill.negbench.draw_questions import DrawQuestions
-from shardmill.negbench.implied import implied_pairs
 
 SCENES = {
     "kitchen": ["oven", "pot", "spoon", "bowl", "kettle", "apron", "sink", "refrigerator", "plate", "cup"],

@@ -9,7 +9,7 @@ from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem
 from shardmill.language.word_lists import word_lists
 
-ALWAYS_THERE = word_lists("shardmill.negbench", "canonical_names.yaml").words("always_there")
+ALWAYS_THERE = word_lists("shardmill.language", "canonical_names.yaml").words("always_there")
 """What is in nearly every picture whether it is named or not; no question is about it."""
 
 

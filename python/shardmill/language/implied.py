@@ -8,7 +8,7 @@ from itertools import permutations
 from shardmill.language.lexicon import lexicon
 from shardmill.language.word_lists import word_lists
 
-_LISTS = word_lists("shardmill.negbench", "canonical_names.yaml")
+_LISTS = word_lists("shardmill.language", "canonical_names.yaml")
 _ROOMS = frozenset(_LISTS.phrases("rooms"))
 _TOLD_APART = _LISTS.words("told_apart")
 _COMES_WITH = _LISTS.table("comes_with")
