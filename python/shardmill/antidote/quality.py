@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from shardmill.antidote.quality_preferences import LENGTH_RULE, PAIRS, PREFERRED, REJECTED, OpeningWords
 from shardmill.antidote.quality_questions import (
     KINDS,
     POPE,
@@ -15,7 +16,9 @@ from shardmill.antidote.quality_questions import (
     Separability,
     pope_rules,
     pope_section,
+    pope_tells,
     presupposition_texts,
+    question_tells,
     questions_section,
 )
 from shardmill.pages.cards import TextView
@@ -27,29 +30,11 @@ from shardmill.quality.inputs import input_rules
 from shardmill.quality.measured_sections import CategoryBars, MeasuredSection, NumberHistogram
 from shardmill.quality.object_lists import ObjectFrequencies, common_object_rule, object_rules
 from shardmill.quality.parts import PipelineQuality
-from shardmill.quality.rules import QualityRule, Row, at_most, word_count
+from shardmill.quality.rules import Row
 from shardmill.quality.texts import Texts, TextsSection
 
-FACTS, PAIRS = "check_facts", "pair_preferences"
+FACTS = "check_facts"
 PRESENT, ABSENT = "verified_present", "verified_absent"
-PREFERRED, REJECTED = word_count("response"), word_count("rejected_response")
-
-LENGTH_RULE = QualityRule(
-    "preferences.length",
-    "The preferred answer cannot be told by its length.",
-    at_most(0.75, 0.95),
-    ("response", "rejected_response"),
-    pl.when(PREFERRED > REJECTED)
-    .then(pl.lit("preferred is longer"))
-    .when(PREFERRED < REJECTED)
-    .then(pl.lit("preferred is shorter")),
-    stage=PAIRS,
-    counts="commonest",
-    per_line=True,
-    example=pl.format("preferred: {} / rejected: {}", pl.col("response"), pl.col("rejected_response")),
-    advice="Training on the pairs teaches longer (or shorter) answers. Mix kinds of questions, or remove pairs of very unequal "
-    "length.",
-)
 
 
 class AntidoteQuality(PipelineQuality):
@@ -63,13 +48,13 @@ class AntidoteQuality(PipelineQuality):
             self._add_facts()
         if finished.has(QUESTIONS):
             texts += [presupposition_texts(finished, kind, seed) for kind in KINDS]
-            self.parts += [questions_section(finished), Separability(finished, seed)]
+            self.parts += [questions_section(finished), Separability(finished, seed), *question_tells(finished, seed)]
         if finished.has(POPE):
-            self.parts.append(pope_section(finished))
+            self.parts += [pope_section(finished), *pope_tells(finished, seed)]
         if finished.has("ask_descriptions"):
             texts.append(_descriptions(finished, seed))
         if finished.has(PAIRS):
-            self.parts.append(_preferences(finished))
+            self.parts += [_preferences(finished), OpeningWords(finished, seed)]
         self.rules += [*QUESTION_RULES, *pope_rules(finished.run), LENGTH_RULE]
         self.parts += [*texts, TextsSection(texts)]
 

@@ -10,10 +10,12 @@ from shardmill.antidote.quality_sentences import SENTENCE_RULES
 from shardmill.antidote.question_forms import question_problem
 from shardmill.language.existence_questions import existence_question
 from shardmill.quality.finished_shards import FinishedShards
+from shardmill.quality.frequency_tell import MIN_CAPTIONS, FrequencyTell
 from shardmill.quality.judging import example, percent
 from shardmill.quality.measured_sections import CategoryBars, CrossTable, MeasuredSection
 from shardmill.quality.model import QualityFinding, RowExample, Verdict
-from shardmill.quality.parts import SampledRows
+from shardmill.quality.one_sided import OneSidedNames
+from shardmill.quality.parts import QualityPart, SampledRows
 from shardmill.quality.rules import NEVER, QualityRule, Row, at_least, at_most, at_stage, field_of_items, items_of
 from shardmill.quality.separable import LabelledText, separability
 from shardmill.quality.text_patterns import skeleton
@@ -172,6 +174,37 @@ def pope_section(finished: FinishedShards) -> MeasuredSection:
     draw, answer = field_of_items("pope", "draw"), field_of_items("pope", "answer")
     table = CrossTable("pope.draws", "By how objects were drawn", "draw", draw, answer, {"yes": "yes", "no": "no"})
     return MeasuredSection(finished, POPE, "pope", "POPE questions", [table], {"POPE questions": draw.list.len()})
+
+
+def question_tells(finished: FinishedShards, seed: int) -> list[QualityPart]:
+    """Whether the names of objects tell CPQs from TPQs."""
+    item = pl.element().struct
+    sides = [
+        items_of("questions", "kind", "verdict", "object").list.eval(
+            pl.when((item.field("kind") == kind) & (item.field("verdict") == "pass")).then(item.field("object"))
+        )
+        for kind in ("tpq", "cpq")
+    ]
+    return _tells(finished, QUESTIONS, "questions", "presupposition questions", sides, seed)
+
+
+def pope_tells(finished: FinishedShards, seed: int) -> list[QualityPart]:
+    """Whether the names of objects tell the answers of POPE questions, if absent objects are asked about at all."""
+    if finished.run.stage(POPE).options.get("absent", "none") == "none":
+        return []
+    item = pl.element().struct
+    sides = [
+        items_of("pope", "answer", "object").list.eval(pl.when(item.field("answer") == answer).then(item.field("object")))
+        for answer in ("yes", "no")
+    ]
+    return _tells(finished, POPE, "pope", "POPE questions", sides, seed)
+
+
+def _tells(finished: FinishedShards, stage: str, id: str, plural: str, sides: list[pl.Expr], seed: int) -> list[QualityPart]:
+    return [
+        FrequencyTell(finished, stage, id, plural, sides[0], sides[1], "present", seed),
+        OneSidedNames(finished, stage, id, plural, sides[0], sides[1], MIN_CAPTIONS),
+    ]
 
 
 def presupposition_texts(finished: FinishedShards, kind: str, seed: int) -> Texts:

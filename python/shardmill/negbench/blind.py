@@ -14,6 +14,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
@@ -25,6 +26,8 @@ from rich.table import Table
 
 from shardmill.language.named_objects import named_objects
 from shardmill.language.polarity import AFFIRMED, NEGATED, polarity
+from shardmill.negbench.blind_knowledge import OPTIONS, BlindQuestion, Truth, common_are_there, frequency_features
+from shardmill.quality.caption_knowledge import CaptionKnowledge
 from shardmill.quality.significance import MeasuredShare
 from shardmill.quality.text_patterns import BUCKETS, TOKEN, hashed_features, masked
 from shardmill.store.cells import parse_json_cell
@@ -32,25 +35,18 @@ from shardmill.util.console import TextConsole
 from shardmill.util.errors import UserError
 from shardmill.util.terminal import echo
 
-OPTIONS = range(4)
 CHANCE = 0.25
 TOLERANCE = 0.03
 EPOCHS = 5
 LEARNING_RATE, RATE_DECAY = 0.5, 0.6
 OBJECT_PRIOR = "object prior"
+FREQUENCY = "frequency and co-occurrence"
+COMMON = "common objects are there"
+WITH_OBJECTS = "words and objects"
+KNOW_OBJECTS = frozenset({OBJECT_PRIOR, FREQUENCY, COMMON, WITH_OBJECTS})
+"""Readers that go by which objects are named rather than by how."""
 
-Truth = dict[str, bool]
-"""What an option claims: the objects that it names, and whether it says that they are present."""
-
-
-@dataclass(frozen=True)
-class BlindQuestion:
-    """Four texts, what each claims, and the index of the right one. `half` (0 or 1) splits the set for baselines that learn."""
-
-    texts: tuple[str, ...]
-    truths: tuple[Truth, ...]
-    answer: int
-    half: int
+OptionFeatures = Callable[[BlindQuestion], list[NDArray[np.int64]]]
 
 
 @dataclass(frozen=True)
@@ -100,8 +96,13 @@ def claims_of(texts: Sequence[str]) -> tuple[Truth, ...]:
     return tuple({name: way == AFFIRMED for name, way in own.items() if way in (AFFIRMED, NEGATED)} for own in polarities)
 
 
-def blind_baselines(questions: Sequence[BlindQuestion]) -> list[Baseline]:
-    """All baselines over the questions. Those that learn are trained on one half and tested on the other."""
+def blind_baselines(questions: Sequence[BlindQuestion], known: CaptionKnowledge | None = None) -> list[Baseline]:
+    """All baselines over the questions. Those that learn are trained on one half and tested on the other.
+
+    Args:
+        questions: The questions.
+        known: What readers know of the captions; without it, those that know how often objects are named are left out.
+    """
     test = [question for question in questions if question.half]
     train = [question for question in questions if not question.half]
     position = Counter(question.answer for question in train).most_common(1)[0][0] if train else 0
@@ -112,8 +113,13 @@ def blind_baselines(questions: Sequence[BlindQuestion]) -> list[Baseline]:
         _baseline("odd one out", questions, odd_one_out),
     ]
     if train and test:
-        results.append(_baseline("bag of words", test, BagOfWords(train).answer))
+        results.append(_baseline("bag of words", test, LinearReader(train, words_without_objects).answer))
+        results.append(_baseline(WITH_OBJECTS, test, LinearReader(train, words_with_objects).answer))
         results.append(_baseline(OBJECT_PRIOR, test, ObjectPrior(train).answer))
+        if known is not None:
+            results.append(_baseline(FREQUENCY, test, LinearReader(train, partial(frequency_features, known=known)).answer))
+    if known is not None:
+        results.append(_baseline(COMMON, questions, partial(common_are_there, known=known)))
     return results
 
 
@@ -144,19 +150,22 @@ def agreement(first: Truth, second: Truth) -> int:
     return sum(1 if first[name] == second[name] else -1 for name in first.keys() & second.keys())
 
 
-class BagOfWords:
-    """Logistic regression over the hashed words and word pairs of an option, trained to recognize right options.
+class LinearReader:
+    """Logistic regression over hashed features of options, trained to recognize right ones.
 
-    In word pairs all objects are masked: pairs such as "no dog" would measure the object prior, which is a baseline of its own.
+    Args:
+        train: Questions with their answers.
+        features: The features of each option of a question.
     """
 
-    def __init__(self, train: Sequence[BlindQuestion]):
+    def __init__(self, train: Sequence[BlindQuestion], features: OptionFeatures):
         self._weights: NDArray[np.float64] = np.zeros(BUCKETS)
-        known = [(_options(question), question.answer) for question in train]
+        self._features = features
+        known = [(features(question), question.answer) for question in train]
         rate = LEARNING_RATE
         for _ in range(EPOCHS):
-            for features, answer in known:
-                self._learn(features, answer, rate)
+            for options, answer in known:
+                self._learn(options, answer, rate)
             rate *= RATE_DECAY
 
     def _learn(self, features: list[NDArray[np.int64]], answer: int, rate: float) -> None:
@@ -170,18 +179,23 @@ class BagOfWords:
 
     def answer(self, question: BlindQuestion) -> int:
         """The option with the highest score."""
-        return int(np.argmax([self._weights[buckets].sum() for buckets in _options(question)]))
+        return int(np.argmax([self._weights[buckets].sum() for buckets in self._features(question)]))
 
 
-def _options(question: BlindQuestion) -> list[NDArray[np.int64]]:
+def words_without_objects(question: BlindQuestion) -> list[NDArray[np.int64]]:
+    """The words and word pairs of each option. In pairs all objects are masked: "no dog" would measure the object prior."""
     names = sorted({name for truth in question.truths for name in truth})
-    return [_features(text, names) for text in question.texts]
+    return [_words_and_pairs(text, masked(text, names)) for text in question.texts]
 
 
-def _features(text: str, names: Sequence[str]) -> NDArray[np.int64]:
-    words = set(TOKEN.findall(text.lower()))
-    pairs = {f"{first} {second}" for first, second in pairwise(TOKEN.findall(masked(text, names).lower()))}
-    return hashed_features(words | pairs)
+def words_with_objects(question: BlindQuestion) -> list[NDArray[np.int64]]:
+    """The words and word pairs of each option as they are."""
+    return [_words_and_pairs(text, text) for text in question.texts]
+
+
+def _words_and_pairs(text: str, paired: str) -> NDArray[np.int64]:
+    pairs = {f"{first} {second}" for first, second in pairwise(TOKEN.findall(paired.lower()))}
+    return hashed_features({*TOKEN.findall(text.lower()), *pairs})
 
 
 class ObjectPrior:
@@ -219,7 +233,7 @@ def table_of(baselines: Sequence[Baseline]) -> Table:
 def _comment(baseline: Baseline) -> str:
     if not baseline.beats_chance:
         return "no better than chance"
-    if baseline.name == OBJECT_PRIOR:
+    if baseline.name in KNOW_OBJECTS:
         return "some objects give the answer away; use draw_questions.draw=pairs and create_mcq.balance=1"
     return "gives the answers away"
 

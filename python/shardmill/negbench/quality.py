@@ -6,20 +6,21 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from shardmill.language.lexicon import lexicon
 from shardmill.language.relations import mentions
+from shardmill.negbench.quality_plausible import PlausibleNegatives
 from shardmill.negbench.quality_questions import QuestionQuality
 from shardmill.negbench.quality_rules import CAPTIONS, CUES, FORMS, LISTS, RULES, checked_rule
+from shardmill.negbench.quality_sentences import caption_sentence_rules
 from shardmill.pages.cards import TextView
 from shardmill.quality.finished_shards import FinishedShards
+from shardmill.quality.frequency_tell import MIN_CAPTIONS, FrequencyTell
 from shardmill.quality.grounding import GroundingClaims, GroundingScores, grounding_rules
 from shardmill.quality.inputs import input_rules
-from shardmill.quality.judging import example, judged
 from shardmill.quality.measured_sections import CategoryBars, MeasuredSection
-from shardmill.quality.model import QualityFinding, RowExample
 from shardmill.quality.object_lists import ObjectFrequencies
-from shardmill.quality.parts import PipelineQuality, SampledRows, lists
-from shardmill.quality.rules import CHECKED_ROWS, Row, at_least
+from shardmill.quality.one_sided import OneSidedNames
+from shardmill.quality.parts import PipelineQuality, lists
+from shardmill.quality.rules import Row, field_of_items
 from shardmill.quality.text_patterns import skeleton, words
 from shardmill.quality.texts import Texts, TextsSection
 
@@ -29,19 +30,26 @@ class NegbenchQuality(PipelineQuality):
 
     def __init__(self, finished: FinishedShards, seed: int) -> None:
         super().__init__(finished, seed)
-        self.rules = [*input_rules(finished.run, "caption", "image"), *RULES]
+        self.rules = [*input_rules(finished.run, "caption", "image"), *RULES, *caption_sentence_rules(LISTS, CAPTIONS)]
         texts: list[Texts] = []
         if finished.has("filter_objects"):
             self._add_grounding()
         if finished.has(LISTS):
             self.parts += [
-                PlausibleNegatives(finished, seed),
+                PlausibleNegatives(finished, LISTS, seed),
                 ObjectFrequencies(finished, LISTS, "positive_objects", "objects that are there"),
                 ObjectFrequencies(finished, LISTS, "negative_objects", "objects that are not there"),
             ]
         if finished.has(CAPTIONS):
             texts.append(_caption_texts(finished, seed))
-            self.parts += [_negations(finished), texts[-1]]
+            missing = field_of_items("negation_details", "object")
+            sides = lists("positive_objects"), missing
+            self.parts += [
+                _negations(finished),
+                texts[-1],
+                FrequencyTell(finished, CAPTIONS, "captions", "negated captions", *sides, "objects", seed),
+                OneSidedNames(finished, CAPTIONS, "captions", "negated captions", *sides, MIN_CAPTIONS),
+            ]
         if finished.has("create_mcq"):
             questions = QuestionQuality(finished, seed)
             texts.append(questions.texts)
@@ -117,46 +125,3 @@ def around_negation(text: str, row: Row) -> str:
         for start, end in mentions(text, detail["object"])[:1]:
             return " ".join([*words(skeleton(text[:start]))[-3:], "_", *words(skeleton(text[end:]))[:2]])
     return skeleton(text)
-
-
-class PlausibleNegatives(SampledRows):
-    """Whether negatives share a scene of the lexicon with a positive, beside the negatives of the row before, which do so only by
-    chance. Names without a scene in the lexicon are not counted.
-    """
-
-    def __init__(self, finished: FinishedShards, seed: int) -> None:
-        columns = ("positive_objects", "negative_objects")
-        super().__init__(finished, LISTS, columns, CHECKED_ROWS, seed, "plausible")
-
-    def findings(self) -> list[QualityFinding]:
-        fitting = known = 0
-        by_chance = 0.0
-        strange: list[RowExample] = []
-        others: list[set[str]] = []
-        for row in self.rows:
-            scenes = _scenes(row["positive_objects"] or [])
-            negatives = {name: own for name in row["negative_objects"] or [] if (own := _scenes([name]))}
-            misfits = [name for name, own in negatives.items() if scenes and not own & scenes]
-            known += len(negatives) if scenes else 0
-            fitting += len(negatives) - len(misfits) if scenes else 0
-            strange += [example(row["row_id"], f"{name}, with {', '.join(row['positive_objects'])}") for name in misfits]
-            if scenes and others:
-                by_chance += sum(bool(own & scenes) for own in others) / len(others)
-            others = list(negatives.values())
-        chance = by_chance / max(len(self.rows) - 1, 1)
-        finding = judged(
-            "negatives.plausible",
-            "Negatives fit the scene.",
-            at_least(0.5, 0.2),
-            fitting,
-            known,
-            advice="Random nouns are useless negatives: nobody expects them, so denying them teaches nothing. Only names that "
-            "the lexicon knows a scene of are counted.",
-            examples=strange,
-            detail=f"negatives of other rows would fit {100 * chance:.0f} %",
-        )
-        return [finding] if known else []
-
-
-def _scenes(names: list[str]) -> set[str]:
-    return {scene for name in names if (entry := lexicon().find(name)) is not None for scene in entry.scenes}

@@ -10,14 +10,18 @@ from zlib import crc32
 import polars as pl
 
 from shardmill.language.polarity import check_polarity
-from shardmill.negbench.blind import CHANCE, OBJECT_PRIOR, TOLERANCE, Baseline, BlindQuestion, blind_baselines
+from shardmill.negbench.blind import CHANCE, KNOW_OBJECTS, TOLERANCE, Baseline, blind_baselines
+from shardmill.negbench.blind_knowledge import BlindQuestion
 from shardmill.negbench.mcq_forms import plain
+from shardmill.negbench.quality_sentences import option_sentence_rules
 from shardmill.pages.charts import Chart, ChartSeries, FigureTable, Mark, TableRow
+from shardmill.quality.caption_knowledge import CaptionKnowledge, sampled_captions
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import example, percent
 from shardmill.quality.measured_sections import CategoryBars, CrossTable, MeasuredSection
 from shardmill.quality.measures import ValueTally
 from shardmill.quality.model import QualityFinding, ReportSection, Verdict
+from shardmill.quality.one_sided import OneSidedNames
 from shardmill.quality.parts import ColumnReading, QualityPart, SampledRows
 from shardmill.quality.rules import NEVER, QualityRule, Row, at_least, at_most, at_stage
 from shardmill.quality.significance import uniform_p
@@ -27,10 +31,10 @@ from shardmill.quality.texts import Texts
 OPTIONS = range(4)
 LETTERS = "ABCD"
 POSITIONS = {str(index): letter for index, letter in enumerate(LETTERS)}
-BLIND_QUESTIONS = 30_000
+BLIND_QUESTIONS = 20_000
 """Questions that blind readers try: enough for half a point, few enough to keep in memory."""
-ENOUGH, MIN_QUESTIONS = 2_000, 50
-"""Questions that settle what a blind reader can do, and so few that nothing fails by them: there are six readers."""
+ENOUGH, MIN_QUESTIONS = 2_000, 100
+"""Questions that settle what a blind reader can do, and so few that nothing is said of it."""
 MAX_BLIND, MAX_POSITION, MIN_P = 0.28, 0.32, 0.001
 
 
@@ -48,14 +52,16 @@ class QuestionQuality(QualityPart):
         self._stage, self._columns = _options(finished)
         columns = (*self._columns, "option_truths", "correct_answer")
         self._sample = SampledRows(finished, self._stage, columns, BLIND_QUESTIONS, seed, "questions")
+        self._captions = sampled_captions(finished, "objects", seed)
         self._positions = ValueTally()
         style = finished.run.stage("create_mcq").options.get("style", "balanced")
         self.rules = question_rules(self._stage, self._columns, style)
         self.texts = _true_options(finished, self._stage, self._columns, seed)
-        self.parts: list[QualityPart] = [_section(finished, self._stage), self.texts]
+        self.parts: list[QualityPart] = [_section(finished, self._stage), self.texts, _sides(finished, self._stage)]
 
     def readings(self) -> list[ColumnReading]:
-        return [*self._sample.readings(), ColumnReading(self._stage, ("correct_answer",), self._add_batch)]
+        known = self._captions.readings() if self._captions else []
+        return [*self._sample.readings(), *known, ColumnReading(self._stage, ("correct_answer",), self._add_batch)]
 
     def _add_batch(self, frame: pl.DataFrame) -> None:
         self._positions.add_values(frame["correct_answer"])
@@ -64,10 +70,28 @@ class QuestionQuality(QualityPart):
     def baselines(self) -> list[Baseline]:
         """Blind readers on a sample of the questions."""
         rows = [row for row in self._sample.rows if is_whole(row, self._columns)]
-        return blind_baselines([_blind_question(row, self._columns) for row in rows]) if rows else []
+        captions = [row["objects"] or [] for row in self._captions.rows] if self._captions else []
+        known = CaptionKnowledge(captions) if captions else None
+        return blind_baselines([_blind_question(row, self._columns) for row in rows], known) if rows else []
 
     def findings(self) -> list[QualityFinding]:
-        return [self._position(), *map(self._blind, self.baselines)] if self._positions.total else []
+        if not self._positions.total:
+            return []
+        few = self._positions.total < MIN_QUESTIONS
+        return [self._position(), *([self._too_few()] if few else map(self._blind, self.baselines))]
+
+    def _too_few(self) -> QualityFinding:
+        """That nothing can be said of blind readers yet."""
+        return QualityFinding(
+            id="mcq.blind",
+            rule="Readers who never see the image do no better than chance.",
+            verdict="look",
+            value=None,
+            shown=f"too few to judge: {self._positions.total:,} questions, and {MIN_QUESTIONS:,} are needed",
+            threshold=f"at most {percent(MAX_BLIND)}",
+            n=self._positions.total,
+            means="Whether words give the answers away shows only in more questions: make them of more captions.",
+        )
 
     def _position(self) -> QualityFinding:
         total, tally = self._positions.total, dict(self._positions.most_common())
@@ -92,17 +116,15 @@ class QuestionQuality(QualityPart):
         )
 
     def _blind(self, baseline: Baseline) -> QualityFinding:
-        """The verdict on a blind reader; one that seems to do well is not cleared by few questions."""
-        right, is_prior = baseline.right, baseline.name == OBJECT_PRIOR
-        is_certain = baseline.beats_chance and right.n >= MIN_QUESTIONS
+        """The verdict on a blind reader: one that is surely too good fails; one that seems so is not cleared by few questions."""
+        right = baseline.right
         verdict: Verdict = "pass"
-        if right.value > CHANCE + TOLERANCE:
-            verdict = "fail" if is_certain and not is_prior else "look"
-        may_be_chance = verdict == "look" and not is_certain and right.n < ENOUGH
-        doubt = f"; fewer than {ENOUGH:,} questions, so it may be chance" if may_be_chance else ""
+        if right.value > MAX_BLIND:
+            verdict = "fail" if right.low > MAX_BLIND else "look"
+        doubt = f"; fewer than {ENOUGH:,} questions, so it may be chance" if verdict == "look" and right.n < ENOUGH else ""
         advice = "The questions can be answered without the image. Use create_mcq.style=balanced, and look at the paraphrases."
-        if is_prior:
-            advice = "Some objects are nearly always there, or never. Use draw_questions.draw=pairs and create_mcq.balance=1."
+        if baseline.name in KNOW_OBJECTS:
+            advice = "Objects give the answer away. Use create_mcq.style=balanced with draw_questions.draw=pairs and balance=1."
         return QualityFinding(
             id=f"mcq.blind.{baseline.name.replace(' ', '_')}",
             rule=f"A reader who never sees the image does no better than chance: {baseline.name}.",
@@ -159,7 +181,8 @@ def question_rules(stage: str, columns: list[str], style: str) -> list[QualityRu
 
     texts = pl.concat_str(columns, separator=" | ")
     whole = (*columns, "option_truths", "correct_answer")
-    return at_stage(
+    sentences = option_sentence_rules(stage, columns)
+    return sentences + at_stage(
         stage,
         QualityRule(
             "mcq.one_true",
@@ -233,6 +256,17 @@ def _blind_question(row: Row, columns: list[str]) -> BlindQuestion:
     texts = tuple(row[name] for name in columns)
     half = crc32(str(row["row_id"]).encode()) & 1
     return BlindQuestion(texts, tuple(row["option_truths"]), row["correct_answer"], half)
+
+
+def _sides(finished: FinishedShards, stage: str) -> OneSidedNames:
+    """Names that the questions have only where they are there, or only where they are not."""
+    objects = pl.col("mcq_objects").str.json_decode(pl.List(pl.Struct({"name": pl.String, "present": pl.Boolean})))
+    item = pl.element().struct
+
+    def named(present: bool) -> pl.Expr:
+        return objects.list.eval(pl.when(item.field("present") == present).then(item.field("name")))
+
+    return OneSidedNames(finished, stage, "mcq", "questions", named(True), named(False))
 
 
 def _section(finished: FinishedShards, stage: str) -> MeasuredSection:

@@ -60,13 +60,20 @@ def judged(
     advice: str,
     examples: Sequence[RowExample] = (),
     detail: str = "",
+    enough: int = 0,
 ) -> QualityFinding:
-    """The finding on a share of `found` among `n` things; `detail` is appended to the figure."""
+    """The finding on a share of `found` among `n` things; `detail` is appended to the figure.
+
+    Fewer than `enough` things fail nothing: the finding then says that they are too few to judge.
+    """
     shown = f"{percent(found / n)} ({found:,} of {n:,})" if n else "nothing to measure yet"
+    verdict = verdict_on(limits, found, n)
+    if 0 < n < enough and verdict != "pass":
+        verdict, detail = "look", "too few to judge" + (f"; {detail}" if detail else "")
     return QualityFinding(
         id=id,
         rule=meaning,
-        verdict=verdict_on(limits, found, n),
+        verdict=verdict,
         value=round(found / n, 6) if n else None,
         shown=f"{shown}: {detail}" if detail and n else shown,
         threshold=threshold_text(limits),

@@ -135,7 +135,17 @@ class _Counted:
     def finding_of(self, found: int, n: int, examples: Sequence[RowExample], detail: str = "") -> QualityFinding:
         """The verdict on a share."""
         rule = self.rule
-        return judged(rule.id, rule.meaning, rule.limits, found, n, advice=rule.advice, examples=examples, detail=detail)
+        return judged(
+            rule.id,
+            rule.meaning,
+            rule.limits,
+            found,
+            n,
+            advice=rule.advice,
+            examples=examples,
+            detail=detail,
+            enough=rule.enough,
+        )
 
 
 class _TrueShare(_Counted):
@@ -225,7 +235,8 @@ class _Problems:
                 if problem is not None and len(examples) < MAX_EXAMPLES:
                     examples.append(example(row["row_id"], problem, row.get("sub_id")))
         found = counts[rule.limits.is_least]
-        return judged(rule.id, rule.meaning, rule.limits, found, counts.total(), advice=rule.advice, examples=examples)
+        n = counts.total()
+        return judged(rule.id, rule.meaning, rule.limits, found, n, advice=rule.advice, examples=examples, enough=rule.enough)
 
 
 def copy_examples(repeats: Repeats) -> list[RowExample]:

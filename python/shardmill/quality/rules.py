@@ -72,6 +72,7 @@ class QualityRule:
         example: The text that shows a line among the examples; if not given, the columns.
         per_line: Whether the share is one of lines rather than of things.
         max_rows: How many sampled rows a RowCheck is run on, at most 10,000; fewer if it is slow.
+        enough: How many things settle a verdict: fewer fail nothing, and are said to be too few.
     """
 
     id: str
@@ -85,6 +86,7 @@ class QualityRule:
     example: pl.Expr | None = None
     per_line: bool = False
     max_rows: int = CHECKED_ROWS
+    enough: int = 0
 
 
 def at_stage(stage: str, *rules: QualityRule) -> list[QualityRule]:

@@ -12,8 +12,10 @@ import pytest
 from shardmill.core.stage import Context
 from shardmill.embedded.rules.rephrase import paraphrase
 from shardmill.language.lexicon import lexicon
-from shardmill.negbench.blind import BlindQuestion, blind_baselines, claims_of, odd_one_out, read_questions
+from shardmill.negbench.blind import KNOW_OBJECTS, blind_baselines, claims_of, odd_one_out, read_questions
+from shardmill.negbench.blind_knowledge import BlindQuestion
 from shardmill.negbench.create_mcq import CreateMcq
+from shardmill.quality.caption_knowledge import CaptionKnowledge
 from shardmill.quality.significance import wilson_interval
 from shardmill.quality.text_patterns import masked
 from shardmill.util.errors import UserError
@@ -68,7 +70,7 @@ def test_balanced_questions_give_nothing_away(rephrased: bool) -> None:
     asked = questions("balanced", rephrased=rephrased)
     assert len(asked) >= 2_000
     for baseline in blind_baselines(asked):
-        if baseline.name != "object prior":
+        if baseline.name not in KNOW_OBJECTS:
             spread = (baseline.right.high - baseline.right.low) / 2
             assert abs(baseline.right.value - 0.25) <= max(0.03, spread), baseline
 
@@ -153,3 +155,20 @@ def test_a_table_that_holds_no_questions_is_named(tmp_path: Path) -> None:
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"x\.csv, question 0"):
         read_questions(path)
+
+
+def test_readers_that_know_objects_find_that_common_ones_are_always_there() -> None:
+    rng = Random(1)
+    common, rare = ["dog", "cat", "car", "tree", "boat"], ["anvil", "sextant", "zeppelin", "harp", "loom"]
+    asked = []
+    for number in range(800):
+        names = rng.sample(common + rare, 2)
+        cells = [dict(zip(names, claims, strict=True)) for claims in ((True, True), (True, False), (False, True), (False, False))]
+        rng.shuffle(cells)
+        texts = tuple(", ".join(f"{'a' if there else 'no'} {name}" for name, there in cell.items()) for cell in cells)
+        answer = cells.index({name: name in common for name in names})
+        asked.append(BlindQuestion(texts, tuple(cells), answer, number % 2))
+    known = CaptionKnowledge([[name] for name in common] * 50 + [[name] for name in rare])
+    right = {each.name: each.right.value for each in blind_baselines(asked, known)}
+    assert right.keys() >= KNOW_OBJECTS
+    assert all(right[name] > 0.9 for name in KNOW_OBJECTS)

@@ -14,6 +14,11 @@ import pytest
 
 from planted import Row, make_run, rewrite, rewrite_cells
 from shardmill.core.planning import NewRun, start_run
+from shardmill.language.nouns import plural
+from shardmill.negbench import quality as negbench_quality
+from shardmill.negbench.blind_knowledge import BlindQuestion, common_are_there
+from shardmill.quality import frequency_tell
+from shardmill.quality.caption_knowledge import CaptionKnowledge
 from shardmill.quality.gather import gather
 from shardmill.quality.model import QualityFinding, Report
 from shardmill.store.run_folder import RunFolder
@@ -266,6 +271,72 @@ def questions(pattern: str, **fields: str) -> Plant:
     return lambda run: rewrite_cells(run, "judge_questions", "questions", change)
 
 
+def negated(pattern: str) -> Plant:
+    """All negated captions in other words: {caption}, {objects}, {object} is what is missing, {many} of it."""
+
+    def change(captions: list[str], row: Row) -> list[str]:
+        objects = " and ".join(json.loads(row["positive_objects"]))
+        details = json.loads(row["negation_details"])
+        given = {"caption": row["caption"].strip("."), "objects": objects}
+        return [pattern.format(**given, object=each["object"], many=plural(each["object"])) for each in details]
+
+    return lambda run: rewrite_cells(run, "caption_negated", "negative_captions", change)
+
+
+def options(pattern: str) -> Plant:
+    """The true options in other words; {one} and {other} are their objects, {many} is the plural of the first."""
+
+    def change(frame: pl.DataFrame) -> pl.DataFrame:
+        rows = []
+        for row in frame.iter_rows(named=True):
+            one, other = (each["name"] for each in json.loads(row["mcq_objects"]))
+            text = pattern.format(one=one, other=other, many=plural(one))
+            rows.append({**row, f"paraphrase_{row['correct_answer']}": text})
+        return pl.DataFrame(rows, schema=frame.schema)
+
+    return lambda run: rewrite(run, "paraphrase_mcq", change)
+
+
+def lists(caption: str | None = None, **columns: list[str]) -> Plant:
+    """Every third row has these lists of objects, and this caption."""
+
+    def plant(run: RunFolder) -> None:
+        for name, value in columns.items():
+            rewrite_cells(run, "validate_objects", name, lambda old, row, value=value: old if row["row_id"] % 3 else value)
+        if caption is not None:
+            rewrite_cells(run, "validate_objects", "caption", lambda old, row: old if row["row_id"] % 3 else caption)
+
+    return plant
+
+
+def common_is_true(run: RunFolder) -> None:
+    """The right answer is the one that says of common objects that they are there."""
+    known = CaptionKnowledge(row["objects"] for row in run.rows("extract_objects", range(run.num_shards)))
+
+    def change(answer: int, row: Row) -> int:
+        texts = tuple(row[f"paraphrase_{index}"] for index in range(4))
+        return common_are_there(BlindQuestion(texts, tuple(json.loads(row["option_truths"])), answer, 0), known)
+
+    rewrite_cells(run, "paraphrase_mcq", "correct_answer", change)
+
+
+def names_on_one_side(run: RunFolder) -> None:
+    objects = [{"name": "dog", "present": True}, {"name": "cat", "present": False}]
+    rewrite_cells(run, "paraphrase_mcq", "mcq_objects", lambda old, row: objects)
+
+
+def negatives_of_elsewhere(run: RunFolder) -> None:
+    """Boats are at sea and lamps on desks, but what is missing at sea is a lamp."""
+    pairs = [["boat", "sea"], ["desk", "lamp"]]
+    rewrite_cells(run, "extract_objects", "objects", lambda old, row: pairs[row["row_id"] % 2])
+    rewrite_cells(run, "validate_objects", "positive_objects", lambda old, row: pairs[row["row_id"] % 2])
+    rewrite_cells(run, "validate_objects", "negative_objects", lambda old, row: pairs[1 - row["row_id"] % 2])
+
+
+def one_opening(run: RunFolder) -> None:
+    rewrite_cells(run, "pair_preferences", "response", lambda text, row: f"Looking closely, {text}")
+
+
 LAYOUT = ("movement", "resize", "relation", "rotation_change")
 SENTENCES: list[tuple[str, str, Plant]] = [
     (
@@ -301,6 +372,14 @@ SENTENCES: list[tuple[str, str, Plant]] = [
         instructions("tune_transfer", edit_input="A cat in a kitchen.", output="A cat in heavy rain.", aspect="weather"),
     ),
     ("anyedit", "edits.wording", instructions(output="{input} with a goat nearby.")),
+    ("negbench", "captions.replaced", negated("A picture of {objects}, but no {object}.")),
+    ("negbench", "captions.spelling", negated("{caption}, seen by a womman, but no {object}.")),
+    ("negbench", "captions.number", negated("{caption}. There is no {many} here.")),
+    ("negbench", "captions.wording", negated("{caption}, minus a {object}.")),
+    ("negbench", "mcq.number", options("There is no {many} beside the {other}.")),
+    ("negbench", "mcq.wording", options("There are a {one} and a {other} to see.")),
+    ("negbench", "objects.denied", lists("A kitchen missing a stove.", positive_objects=["kitchen", "stove"])),
+    ("negbench", "objects.spelling", lists(positive_objects=["womman", "suitcas"])),
     ("antidote", "questions.number", questions("What are the {object} like?")),
     ("antidote", "questions.sense", questions("What is the {object} wearing?", form="what it is wearing")),
     ("antidote", "questions.wording", questions("Which side of the {object} is the brightest?")),
@@ -309,6 +388,10 @@ PLANTS: list[tuple[str, str, Plant]] = [
     *SENTENCES,
     ("negbench", "mcq.position", one_position_favoured),
     ("negbench", "mcq.blind.most_frequent_position", one_position_favoured),
+    ("negbench", "mcq.blind.common_objects_are_there", common_is_true),
+    ("negbench", "mcq.blind.frequency_and_co-occurrence", common_is_true),
+    ("negbench", "mcq.sides", names_on_one_side),
+    ("negbench", "negatives.plausible", negatives_of_elsewhere),
     ("negbench", "captions.pattern", one_template),
     ("negbench", "captions.cues", one_cue),
     ("negbench", "captions.forms", one_cue),
@@ -326,6 +409,7 @@ PLANTS: list[tuple[str, str, Plant]] = [
     ("antidote", "questions.facts", cpq_about_what_is_there),
     ("antidote", "questions.kinds", only_cpqs),
     ("antidote", "pictures.readable", images_deleted),
+    ("antidote", "preferences.opening", one_opening),
     ("recaption", "captions.script", captions_replaced("Собака бежит по берегу моря за красным мячом.")),
     ("recaption", "captions.sound", captions_replaced("I'm sorry, I cannot see the image.")),
     ("recaption", "text.detail.copies", captions_replaced("A photo of something.", every=2)),
@@ -348,7 +432,7 @@ def test_a_planted_fault_comes_first(
     pipeline: str, id: str, plant: Plant, healthy: Callable[[str], tuple[RunFolder, Report]], tmp_path: Path
 ) -> None:
     run, before = healthy(pipeline)
-    assert found(before, id).verdict != "fail", found(before, id).shown
+    assert not [each.shown for each in before.findings if each.id == id and each.verdict == "fail"]
     shutil.copytree(run.path, tmp_path / "run")
     copy = RunFolder(tmp_path / "run")
     plant(copy)
@@ -359,6 +443,43 @@ def test_a_planted_fault_comes_first(
     verdicts = [each.verdict for each in report.findings]
     assert verdicts == sorted(verdicts, key=["fail", "look", "pass"].index)
     assert report.facts["verdict"].startswith(f"{verdicts.count('fail')} failed")
+
+
+FROM_OTHERS, FROM_NOWHERE = [["lamp", "desk"], ["boat", "sea"]], [["airship", "zeppelin"]] * 2
+
+
+@pytest.mark.parametrize(("missing", "verdict"), [(FROM_OTHERS, "pass"), (FROM_NOWHERE, "fail")])
+def test_what_is_missing_must_not_be_rarer_than_what_is_there(
+    missing: list[list[str]],
+    verdict: str,
+    healthy: Callable[[str], tuple[RunFolder, Report]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, before = healthy("negbench")
+    assert "too few to judge" in found(before, "captions.frequency").shown
+    for module in (frequency_tell, negbench_quality):
+        monkeypatch.setattr(module, "MIN_CAPTIONS", 100)
+    shutil.copytree(run.path, tmp_path / "run")
+    copy = RunFolder(tmp_path / "run")
+    there = [["boat", "sea"], ["desk", "lamp"]]
+
+    def denied(details: list[Row], row: Row) -> list[Row]:
+        names = missing[row["row_id"] % 2]
+        return [{**each, "object": names[(row["row_id"] // 2 + at) % 2]} for at, each in enumerate(details)]
+
+    rewrite_cells(copy, "extract_objects", "objects", lambda old, row: there[row["row_id"] % 2])
+    rewrite_cells(copy, "caption_negated", "positive_objects", lambda old, row: there[row["row_id"] % 2])
+    rewrite_cells(copy, "caption_negated", "negation_details", denied)
+    report = gather(copy, rows=0)
+    assert found(report, "captions.frequency").verdict == verdict
+    assert found(report, "captions.sides").verdict == verdict
+
+
+def test_few_questions_are_not_said_to_be_blind(tmp_path: Path) -> None:
+    few = found(gather(make_run(tmp_path / "run", "negbench", 30, *SETTINGS["negbench"]), rows=0), "mcq.blind")
+    assert (few.verdict, few.value) == ("look", None)
+    assert few.shown.startswith("too few to judge")
 
 
 def test_the_published_style_of_questions_leaks(tmp_path: Path) -> None:
