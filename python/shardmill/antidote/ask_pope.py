@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from shardmill.antidote.draw_objects import drawn_names
 from shardmill.core.model_stages import TextStage, prompt_value
 from shardmill.core.stage import Answer, Context, ModelCall, Options, Row
 from shardmill.core.stage_main import main
@@ -54,6 +55,7 @@ class AskPope(TextStage):
 
     name = "ask_pope"
     optional = ("drawn_present", "drawn_absent")
+    input_kinds = dict.fromkeys(optional, "list")
     adds = {"pope": "json"}
     prompt = "antidote/ask_pope.md"
     answer = Existence
@@ -71,10 +73,10 @@ class AskPope(TextStage):
         """Whether only drawn objects are asked about: where no absent ones are, all answers are the same anyway."""
         return self.options.objects == "drawn" and self.options.absent != "none"
 
-    def candidates(self, row: Row, which: str) -> list[str]:
+    def candidates(self, row: Row, which: Literal["present", "absent"]) -> list[str]:
         """The objects that may be asked about."""
         names: list[str] = row[f"verified_{which}"]
-        drawn = row.get(f"drawn_{which}") if self.is_drawn else None
+        drawn = drawn_names(row, which) if self.is_drawn else None
         if drawn is not None:
             return [name for name in drawn if name in names]
         rng = Random(f"{self.context.seed} {self.seed_label} {row['row_id']} {which}")
@@ -97,7 +99,7 @@ class AskPope(TextStage):
     def chosen(self, row: Row) -> list[tuple[str, str, str]]:
         """The objects to ask about, each with the right answer and how it was drawn."""
         there, missing = self.candidates(row, "present"), self.candidates(row, "absent")
-        if self.is_drawn:  # as many of each as both have
+        if self.is_drawn and drawn_names(row, "present") is not None:  # as many of each as both have
             there, missing = there[: len(missing)], missing[: len(there)]
         found = [(name, "yes", "present") for name in there[: self.options.per_image]]
         if self.options.absent != "none":

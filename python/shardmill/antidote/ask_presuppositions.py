@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from shardmill.antidote.draw_objects import drawn_names
 from shardmill.antidote.question_answers import QuestionPair
 from shardmill.antidote.question_forms import object_problem, question_problem, shared_forms
 from shardmill.core.model_stages import TextStage, prompt_value
@@ -43,6 +44,7 @@ class AskPresuppositions(TextStage):
 
     name = "ask_presuppositions"
     optional = ("drawn_present", "drawn_absent")
+    input_kinds = dict.fromkeys(optional, "list")
     adds = {"asked": "json"}
     prompt = "antidote/ask_presuppositions.md"
     answer = QuestionPair
@@ -89,9 +91,10 @@ class AskPresuppositions(TextStage):
     def draws(self, row: Row, rng: Random) -> list[tuple[str, str]]:
         """(present, absent) of each pair, no object twice."""
         lists = []
-        for which in ("present", "absent"):
+        sides: tuple[Literal["present", "absent"], ...] = ("present", "absent")
+        for which in sides:
             names = [name for name in distinct(row[f"verified_{which}"]) if object_problem(name) is None]
-            drawn = row.get(f"drawn_{which}") if self.options.objects == "drawn" else None
+            drawn = drawn_names(row, which) if self.options.objects == "drawn" else None
             if drawn is not None:
                 lists.append([name for name in drawn if name in names])
             else:

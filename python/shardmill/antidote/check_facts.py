@@ -51,6 +51,7 @@ class CheckFacts(RowStage):
 
     name = "check_facts"
     optional = ("drawn_absent",)
+    input_kinds = dict.fromkeys(("present", "absent", "drawn_absent"), "list")
     adds = {"verified_present": "list", "verified_absent": "list", "dropped_facts": "json", "verified_caption": "text"}
     Options = FactOptions
     options: FactOptions

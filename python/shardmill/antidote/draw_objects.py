@@ -5,12 +5,14 @@ python -m shardmill.antidote.draw_objects --run RUN --shard-index 3
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import polars as pl
 from pydantic import Field
 
 from shardmill.core.seeding import seed_of
-from shardmill.core.stage import FittedStage, Options
+from shardmill.core.stage import FittedStage, Options, Row
 from shardmill.core.stage_main import main
 from shardmill.language.nouns import fold
 from shardmill.stages.matched_absents import AbsentDrawing, matched_weights
@@ -78,7 +80,9 @@ class DrawObjects(FittedStage):
             )
             cells = cells.join(lists, on="row_id", how="left", maintain_order="left")
         named = [_as_named(*each) for each in cells.select(pl.col("present").str.json_decode(LIST), "drawn_present").iter_rows()]
-        cells = cells.with_columns(pl.Series("drawn_present", named, LIST))
+        # No pair is asked about without an absent one; but a row with two empty lists would look like one of another system
+        drawn = pl.when(pl.col("drawn_absent").is_null()).then(pl.col("present").str.json_decode(LIST))
+        cells = cells.with_columns(drawn_present=drawn.otherwise(pl.Series(named, dtype=LIST)))
         texts = [
             pl.struct(v=pl.col(name).fill_null([]))
             .struct.json_encode()
@@ -101,6 +105,14 @@ def own_lists(table: pl.DataFrame) -> pl.DataFrame:
     return drawn.with_columns(
         name=pl.when("present").then(pl.col("name").map_elements(fold, return_dtype=pl.String)).otherwise("name")
     )
+
+
+def drawn_names(row: Row, which: Literal["present", "absent"]) -> list[str] | None:
+    """The objects of a row that are drawn as present or absent; None if the row comes from elsewhere and none were drawn."""
+    if not (row.get("drawn_present") or row.get("drawn_absent")):
+        return None
+    names: list[str] = row[f"drawn_{which}"]
+    return names
 
 
 def _as_named(names: list[str], drawn: list[str] | None) -> list[str]:

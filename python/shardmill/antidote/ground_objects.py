@@ -26,6 +26,7 @@ class GroundFactLists(GroundObjects):
     """
 
     optional = ("drawn_absent",)
+    input_kinds = dict.fromkeys(("present", "absent", "drawn_absent"), "list")
     Options = FactListOptions
 
 

@@ -222,7 +222,7 @@ def plan_stages(
         if stage.role and not spec:
             raise UserError(f"stage {entry.stage} needs a {stage.role} model; name one as `model:` in the pipeline file")
         for column in stage.reads:
-            if column not in available[after] and column not in stage.optional:
+            if column not in available[after]:
                 where = "the input" if after == "ingest" else after
                 raise UserError(
                     f"stage {entry.stage} reads the column {column!r}, which {where} does not have; "
@@ -241,7 +241,7 @@ def plan_stages(
                 name=entry.stage,
                 source=entry.source,
                 role=stage.role,
-                reads=[column for column in stage.reads if column in available[after]],
+                reads=list(stage.reads),
                 after=after,
                 prompt=entry.prompt,
                 sources=stage.sources(spec),

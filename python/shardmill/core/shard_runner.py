@@ -74,9 +74,7 @@ def open_stage(run: RunFolder, name: str) -> Stage:
     use_texts(plan.texts)
     context = Context(plan.seed, Path(plan.input.image_root), run.path.resolve(), plan.pipeline)
     recall_code(run.path)
-    stage = make_stage(planned.source or plan.pipeline, planned.name, planned.options, context, planned.prompt)
-    stage.reads = tuple(column for column in stage.reads if column in planned.reads or column not in stage.optional)
-    return stage
+    return make_stage(planned.source or plan.pipeline, planned.name, planned.options, context, planned.prompt)
 
 
 def run_shard(

@@ -58,6 +58,7 @@ class CaptionNegated(TextStage):
     name = "caption_negated"
     reads = ("caption", "objects", "drawn_negatives", "seen_objects", "positive_objects", "negative_objects")
     optional = ("drawn_negatives",)
+    input_kinds = {"drawn_negatives": "list"}
     adds = {"negative_captions": "list", "negation_details": "json"}
     prompt = "negbench/caption_negated.md"
     answer = NewCaption

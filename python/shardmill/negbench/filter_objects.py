@@ -40,6 +40,7 @@ class FilterObjects(DetectStage):
     name = "filter_objects"
     reads = ("image", "objects", "negatives", "drawn_negatives", "drawn_questions")
     optional = ("drawn_negatives",)
+    input_kinds = {"drawn_negatives": "list"}
     adds = {
         "seen_objects": "list",
         "unseen_negatives": "list",
