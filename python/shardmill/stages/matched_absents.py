@@ -128,9 +128,8 @@ def matched_weights(present: tuple[Ints, Ints], absent: tuple[Ints, Ints], rows:
         count: In how many rows each name is.
     """
     group = np.round(2 * np.log2(np.maximum(count, 1))).astype(np.int64)
-    both = np.zeros((2, rows), bool)
-    both[0, present[0]] = both[1, absent[0]] = True
-    sides = [tuple(values[both.all(axis=0)[side[0]]] for values in side) for side in (present, absent)]
+    both = (np.bincount(present[0], minlength=rows) > 0) & (np.bincount(absent[0], minlength=rows) > 0)
+    sides = [(row[both[row]], name[both[row]]) for row, name in (present, absent)]
     weights = np.ones(len(count)), np.ones(len(count))
     for _ in range(ROUNDS):
         picked = []
