@@ -21,7 +21,7 @@ from shardmill.export.formats import BUILT_IN
 from shardmill.models.registry import MODELS
 
 MAX_README_LINES = 200
-OURS = ("env/cluster.env", "slurm/sites/mine.yaml", "data/runs", "data/toy", "data/pool", "data/servers", "data/negcap-hf")
+OURS = ("env/cluster.env", "slurm/sites/mine.", "data/runs", "data/toy", "data/pool", "data/servers", "data/negcap-hf")
 """Paths below the repository that a user makes."""
 FOLDERS = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
 
