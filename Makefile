@@ -46,6 +46,12 @@ test-browser: $(VENV)/test.stamp
 test-slurm: $(VENV)/test.stamp $(VENV)-models
 	$(BIN)/python -m pytest -n 4 --dist load --maxschedchunk 1 tests/slurm
 
+# What models learn from the data: paints pictures, runs NegBench, trains and tests. Half an hour on two cores; see tests/README.md.
+TEACH ?= data/runs/teach
+.PHONY: teach
+teach: $(VENV)-models
+	PYTHONPATH=python:tests $(VENV)-models/bin/python -m teach --folder $(TEACH)
+
 # Does nothing when it is as it should be.
 .PHONY: crash $(VENV)-models
 $(VENV)-models:

@@ -81,8 +81,10 @@ def _entries(objects: Objects) -> list[tuple[LexiconEntry, int]]:
     return found
 
 
-def draw_scene(objects: Objects, seed: int, size: tuple[int, int] = (320, 240), scene: str | None = None) -> Image.Image:
-    """An image of the objects in the boxes of `layout`, each with its name below; `scene` and `seed` choose the background."""
+def draw_scene(
+    objects: Objects, seed: int, size: tuple[int, int] = (320, 240), scene: str | None = None, labels: bool = True
+) -> Image.Image:
+    """An image of the objects in the boxes of `layout`, with their names below; `scene` and `seed` choose the background."""
     image = Image.new("RGB", (size[0] * SCALE, size[1] * SCALE), MAT)
     draw = ImageDraw.Draw(image)
     _background(draw, size, Random(f"background {seed}"), scene)
@@ -90,7 +92,8 @@ def draw_scene(objects: Objects, seed: int, size: tuple[int, int] = (320, 240), 
     for name, box in boxes:
         paint_thing(draw, name, box)
     image = image.reduce(SCALE)
-    paint_labels(ImageDraw.Draw(image), boxes, size)
+    if labels:
+        paint_labels(ImageDraw.Draw(image), boxes, size)
     return image
 
 
