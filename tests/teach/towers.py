@@ -19,6 +19,8 @@ from teach.words import MAX_WORDS, split_words
 WIDTH = 96
 LEVELS = 16
 """Of each channel of a colour; so many tell the objects of `scene` apart."""
+SPAN = 5
+"""Words that a convolution sees at once."""
 
 
 class Towers(nn.Module, ABC):
@@ -46,7 +48,7 @@ class Towers(nn.Module, ABC):
 
 
 class SmallTowers(Towers):
-    """A bag of colours and a transformer of two layers over words.
+    """A bag of colours, and two convolutions over words.
 
     What is tested is what texts teach, so the tower of the pictures is as cheap as can be: it sees how much there is of each
     colour. That suffices, since `scene` draws each kind of object in a colour of its own.
@@ -64,9 +66,8 @@ class SmallTowers(Towers):
             nn.Dropout(0.1), nn.Linear(len(self.used), 2 * WIDTH), nn.LayerNorm(2 * WIDTH), nn.ReLU(), nn.Linear(2 * WIDTH, WIDTH)
         )
         self.words = nn.Embedding(len(words) + 2, WIDTH, padding_idx=0)
-        self.positions = nn.Parameter(torch.randn(MAX_WORDS, WIDTH))
-        layer = nn.TransformerEncoderLayer(WIDTH, 4, 2 * WIDTH, dropout=0.1, batch_first=True, norm_first=True)
-        self.transformer = nn.TransformerEncoder(layer, 2, nn.LayerNorm(WIDTH), enable_nested_tensor=False)
+        self.dropout = nn.Dropout(0.1)
+        self.neighbors = nn.ModuleList(nn.Conv1d(WIDTH, WIDTH, SPAN, padding=SPAN // 2) for _ in range(2))
         self.text_head = nn.Linear(WIDTH, WIDTH)
         self.log_scale = nn.Parameter(torch.tensor(np.log(1 / 0.07)))
 
@@ -88,8 +89,11 @@ class SmallTowers(Towers):
         length = int((tokens > 0).sum(1).max())
         tokens = tokens[:, :length]
         padding = tokens == 0
-        states = self.transformer(self.words(tokens) + self.positions[:length], src_key_padding_mask=padding)
-        mean = (states * ~padding[..., None]).sum(1) / (~padding).sum(1, keepdim=True)
+        states = self.dropout(self.words(tokens)).transpose(1, 2)
+        for layer in self.neighbors:
+            states = (states + functional.relu(layer(states))) * ~padding[:, None]
+        states = states.transpose(1, 2)
+        mean = states.sum(1) / (~padding).sum(1, keepdim=True)
         return functional.normalize(self.text_head(mean), dim=1)
 
     def scale(self) -> Tensor:
