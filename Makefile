@@ -46,7 +46,7 @@ test-browser: $(VENV)/test.stamp
 test-slurm: $(VENV)/test.stamp $(VENV)-models
 	$(BIN)/python -m pytest -n 4 --dist load --maxschedchunk 1 tests/slurm
 
-# What models learn from the data: paints pictures, runs NegBench, trains and tests. Half an hour on two cores; see tests/README.md.
+# What a model learns from the data: draws pictures, runs NegBench, trains and tests, in eight minutes of CPU time; see tests/README.md.
 TEACH ?= data/runs/teach
 .PHONY: teach
 teach: $(VENV)-models

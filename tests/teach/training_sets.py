@@ -45,9 +45,9 @@ class TrainingSet:
 
 def make_training_sets(folder: Path, pictures: Sequence[Picture]) -> dict[str, TrainingSet]:
     """Run the pipeline over the pictures in a folder; all kinds have the same captions and equally many questions."""
-    number = {picture.file: position for position, picture in enumerate(pictures)}
+    number = {Path(picture.file).name: position for position, picture in enumerate(pictures)}
     datasets = {name: run_pipeline(folder, name) for name in RUNS}
-    captions = [(number[picture.file], picture.caption) for picture in pictures]
+    captions = [(position, picture.caption) for position, picture in enumerate(pictures)]
     negated = read_negated(datasets["balanced"], number)
     questions = _equally_many({name: read_questions(path, number) for name, path in datasets.items()})
     return {
@@ -71,18 +71,17 @@ def run_pipeline(folder: Path, name: str) -> Path:
 def read_questions(datasets: Path, number: Mapping[str, int]) -> list[Question]:
     """The questions of a run, as they come out of it: paraphrased."""
     with (datasets / "negmcq.csv").open(newline="", encoding="utf-8") as file:
-        return [
-            Question(
-                number[row["image_path"]], tuple(row[f"caption_{option}"] for option in range(4)), int(row["correct_answer"])
-            )
-            for row in csv.DictReader(file)
-        ]
+        rows = list(csv.DictReader(file))
+    pictures = [number[Path(row["image_path"]).name] for row in rows]
+    options = [tuple(row[f"caption_{option}"] for option in range(4)) for row in rows]
+    answers = [int(row["correct_answer"]) for row in rows]
+    return [Question(*each) for each in zip(pictures, options, answers, strict=True)]
 
 
 def read_negated(datasets: Path, number: Mapping[str, int]) -> list[tuple[int, str]]:
     """Each negated caption of a run with its picture."""
     with (datasets / "negcap.tsv").open(newline="", encoding="utf-8") as file:
-        return [(number[row["filepath"]], row["title"]) for row in csv.DictReader(file, delimiter="\t")]
+        return [(number[Path(row["filepath"]).name], row["title"]) for row in csv.DictReader(file, delimiter="\t")]
 
 
 def _equally_many(questions: Mapping[str, Sequence[Question]]) -> dict[str, list[Question]]:
