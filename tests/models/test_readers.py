@@ -112,6 +112,17 @@ def test_trl_collates_preference_pairs_with_their_images(tmp_path: Path, process
     assert seen == parts(antidote(), "pair_preferences").height
 
 
+def test_trl_collates_pairs_whose_images_are_inside_the_file(tmp_path: Path, processor: Any) -> None:
+    from datasets import load_dataset
+    from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
+
+    folder = export(antidote(), "dpo-parquet", tmp_path / "out").path
+    rows = load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+    batch = DataCollatorForVisionPreference(processor)([rows[number] for number in range(8)])
+    assert batch["pixel_values"].shape[0] == 16 == batch["input_ids"].shape[0]
+    assert len(rows) == parts(antidote(), "pair_preferences").height
+
+
 def test_swift_keeps_the_rejected_answer_of_each_pair(tmp_path: Path) -> None:
     path = export(antidote(), "dpo", tmp_path / "out", form="swift").path / "pairs.swift.jsonl"
     rows = swift_preprocessor()(loaded(path), strict=True, enable_auto_mapping=True, load_from_cache_file=False)

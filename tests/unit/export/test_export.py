@@ -27,23 +27,23 @@ from shardmill.util.errors import UserError
 
 EXPECTED = {
     "negbench": {
-        "captions": "csv tsv jsonl webdataset table parquet hf coco coco-captions mds",
-        "questions": "webdataset table parquet hf llava axolotl coco mds",
-        "full": "csv tsv webdataset table parquet hf coco coco-captions mds",
+        "captions": "csv tsv jsonl webdataset table parquet hf coco coco-captions label-studio fiftyone mds",
+        "questions": "webdataset table parquet hf llava axolotl coco label-studio fiftyone mds",
+        "full": "csv tsv webdataset table parquet hf coco coco-captions label-studio fiftyone mds",
     },
     "antidote": {
-        "pairs": "webdataset table parquet hf llava axolotl dpo dpo-parquet mds",
-        "pictures": "csv tsv webdataset table parquet hf coco coco-captions mds",
-        "queries": "webdataset table parquet hf coco mds",
+        "pairs": "webdataset table parquet hf llava axolotl dpo dpo-parquet label-studio fiftyone mds",
+        "pictures": "csv tsv webdataset table parquet hf coco coco-captions label-studio fiftyone mds",
+        "queries": "webdataset table parquet hf coco label-studio fiftyone mds",
     },
     "recaption": {
-        "texts": "csv tsv jsonl webdataset table parquet hf llava axolotl coco-captions mds",
-        "captions": "csv tsv webdataset table parquet hf llava axolotl coco-captions mds",
+        "texts": "csv tsv jsonl webdataset table parquet hf llava axolotl coco-captions label-studio fiftyone mds",
+        "captions": "csv tsv webdataset table parquet hf llava axolotl coco-captions label-studio fiftyone mds",
     },
     "anyedit": {
-        "instructions": "webdataset table parquet hf mds",
-        "captions": "csv tsv webdataset table parquet hf coco coco-captions mds",
-        "chains": "webdataset table parquet hf mds",
+        "instructions": "webdataset table parquet hf label-studio fiftyone mds",
+        "captions": "csv tsv webdataset table parquet hf coco coco-captions label-studio fiftyone mds",
+        "chains": "webdataset table parquet hf label-studio fiftyone mds",
         "implicit": "table parquet hf mds",
     },
 }
@@ -178,7 +178,8 @@ def test_what_cannot_be_is_told_in_one_line(arguments: list[str], told: str, tmp
 def test_without_a_format_the_command_says_what_there_is() -> None:
     result = CliRunner().invoke(cli, ["export", str(antidote().path)])
     assert result.output.startswith(
-        "it has pairs (webdataset, table, parquet, hf, llava, axolotl, dpo, dpo-parquet, mds); pictures (csv,"
+        "it has pairs (webdataset, table, parquet, hf, llava, axolotl, dpo, dpo-parquet, label-studio, fiftyone, mds); pictures ("
+        "csv,"
     )
 
 

@@ -60,6 +60,10 @@ def test_the_last_stage_is_exported_with_the_text_that_was_added_last(tmp_path: 
         "table",
         "parquet",
         "hf",
+        "coco-captions",
+        "label-studio",
+        "fiftyone",
+        "mds",
     }
     done = export(run, "csv", tmp_path / "out")
     titles = pd.read_csv(done.path / "shout.csv")["title"].tolist()
