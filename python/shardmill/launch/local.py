@@ -24,6 +24,7 @@ from shardmill.store.tasks import Task, TaskBoard, board_of
 from shardmill.util.errors import Stopped, UserError
 from shardmill.util.progress import Progress
 from shardmill.util.signals import StopFlag
+from shardmill.util.words import count_of
 
 
 class LaunchView:
@@ -171,5 +172,8 @@ def gpu_shares(plan: Plan, workers: int) -> list[tuple[str, ...]]:
         return [()] * workers
     gpus = visible_gpus()
     if len(gpus) < each:
-        raise UserError(f"a worker of this pipeline needs {each} GPUs and this machine shows {len(gpus)}; see: shardmill doctor")
+        raise UserError(
+            f"a worker of this pipeline needs {count_of(each, 'GPU')} and this machine has {len(gpus)}; choose another model "
+            "(--model), or launch on a cluster (--site); to see what this machine has: shardmill doctor"
+        )
     return [share_of(gpus, number, each) for number in range(min(workers, len(gpus) // each))]

@@ -101,7 +101,9 @@ def load_site(name: str) -> Site:
         values = read_yaml(path.read_text(encoding="utf-8")) or {}
         site = Site.model_validate(values)
     except FileNotFoundError:
-        raise UserError(f"the site file {path} was not found; make one: shardmill site new {path.stem}") from None
+        folder = () if path.parent == Path() else ("--folder", path.parent)
+        make = command_line("site", "new", path.stem, *folder)
+        raise UserError(f"the site file {path} was not found; make one: {make}") from None
     except ValidationError as error:
         raise UserError(f"{path}: {_first_error(error, Site)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

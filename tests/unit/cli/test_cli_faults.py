@@ -184,5 +184,5 @@ def test_a_run_that_cannot_be_carried_out_here_leaves_no_plan_behind(
     command = ("launch", "negbench", "--input", captions_csv, "--run", tmp_path / "run", "--num-shards", "1")
     assert "the site file" in refused(*command, "--site", tmp_path / "none.yaml")
     assert not (tmp_path / "run").exists()
-    assert "needs 1 GPUs and this machine shows 0" in refused(*command, "--model", "owlvit-base")
+    assert "needs 1 GPU and this machine has 0" in refused(*command, "--model", "owlvit-base")
     assert not (tmp_path / "run").exists()
