@@ -114,6 +114,7 @@ def test_commands_for_a_run_that_is_another(refused: EngineRejected, make_run: M
     run = make_run()
     assert "--input" in refused("launch", "negbench", "--run", run.path, "--seed", 1)
     assert "no pipeline 'negbanch'; did you mean 'negbench'" in refused("launch", "negbanch", "--run", run.path)
+    run_shard(run, "extract_objects", 0)
     plan = run.path / "plan.json"
     plan.write_text(plan.read_text().replace('"pipeline": "negbench"', '"pipeline": "antidote"'))
     assert "is a run of the pipeline antidote, not negbench" in refused("launch", "negbench", "--run", run.path)

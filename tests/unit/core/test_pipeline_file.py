@@ -90,7 +90,7 @@ def test_a_setting_that_cannot_be_is_refused_by_name(setting: str, fault: str) -
     [
         ("- {stage: extract_object, model: rules}", "did you mean 'extract_objects'"),
         ("- {stage: extract_objects}", "extract_objects needs a text model"),
-        ("- {stage: propose_negatives, model: rules}", "reads the column 'objects', which ingest does not have"),
+        ("- {stage: propose_negatives, model: rules}", "reads the column 'objects', which the input does not have"),
         ("- {stage: extract_objects, model: rules, after: ingst}", "did you mean 'ingest'"),
         ("- {stage: extract_objects, model: rules, after: extract_objects}", "is not a stage before it"),
         (

@@ -60,5 +60,5 @@ def test_a_column_of_the_input_that_a_sample_has_itself_is_kept_beside_it(
     with tarfile.open(done.path / "captions-000000.tar") as tar:
         files = [tar.extractfile(member) for member in tar if member.name.endswith(".json")]
         samples = [json.loads(file.read()) for file in files if file]
-    assert [sample[aside] for sample in samples] == [list(lists) or "own"] * 3
+    assert [sample[aside] for sample in samples] == [json.dumps(lists) if lists else "own"] * 3
     assert not any(sample[name] == sample[aside] for sample in samples)

@@ -167,7 +167,7 @@ def test_caption_files_of_known_data_sets_are_read_as_they_are(tmp_path: Path, n
     assert [(row["image"], row["caption"]) for row in rows] == expected and not rejects
     if "texts" in rows[0]:
         run, _, _ = ingested(path, pipeline="anyedit-captions")
-        assert run.plan.input.columns["texts"] == "text"
+        assert run.plan.input.columns["texts"] == "list"
 
 
 def test_a_file_of_boxes_has_no_captions(tmp_path: Path) -> None:

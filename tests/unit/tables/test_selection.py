@@ -8,6 +8,7 @@ import pytest
 
 from conftest import write_captions
 from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.errors import UserError
 
@@ -67,5 +68,6 @@ def test_starting_again_with_another_selection_is_refused(tmp_path: Path) -> Non
     new = NewRun(input=source, num_shards=3, total=50)
     run = start_run(tmp_path / "run", new)
     assert taken(start_run(tmp_path / "run", new)) == taken(run)
+    run_shard(run, "extract_objects", 0)
     with pytest.raises(UserError, match="selection of records"):
         start_run(tmp_path / "run", NewRun(input=source, num_shards=3, total=60))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
 from shardmill.tables import open_table
 from shardmill.util.errors import UserError
 
@@ -71,6 +72,7 @@ def test_a_run_keeps_how_its_input_is_read(tmp_path: Path) -> None:
     new = NewRun(input=tmp_path / "cc.txt", separator=":", header=False, columns=("url", "caption"), num_shards=2)
     run = start_run(tmp_path / "run", new)
     assert [run.read_part("ingest", shard)[0]["caption"].to_list() for shard in (0, 1)] == [["a red bus"], ["a dog"]]
+    run_shard(run, "extract_objects", 0)
     with pytest.raises(UserError, match="how the input is read"):
         start_run(
             tmp_path / "run",

@@ -169,7 +169,7 @@ def test_a_tar_that_is_not_whole_is_refused_with_the_byte(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"b\.tar is damaged at byte 4,096"):
         images(tmp_path / "b.tar")
     (tmp_path / "b.tar").write_bytes(tar.read_bytes() * 2)
-    with pytest.raises(UserError, match="several members of one name"):
+    with pytest.raises(UserError, match="several members with the same name"):
         images(tmp_path / "b.tar")
     (tmp_path / "b.tar").write_bytes(tar.read_bytes() + write_tar(tmp_path / "c.tar", {"x.png": png(7)}).read_bytes())
     assert len(images(tmp_path / "b.tar")) == 11 and open_image(f"{tmp_path}/b.tar::x.png").width == 7
