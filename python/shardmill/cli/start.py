@@ -29,7 +29,7 @@ accept_code_option = click.option(
 
 LAUNCH_SECTIONS = {
     "Run": ("--input", "--run", "--redo", "--accept-code-change", "--build"),
-    "Where it runs": ("--workers", "--site", "--max-parallel", "--shards-per-node", "--dry-run"),
+    "Where it runs": ("--workers", "--site", "--max-parallel", "--shards-per-node", "--phases", "--dry-run"),
     **INPUT_SECTIONS,
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from shardmill.core.registry import pipeline_of, resolve
 from shardmill.models.archives import is_member
+from shardmill.store.at_work import remove_dead
 from shardmill.store.default_datasets import build_default
 from shardmill.store.image_columns import image_column, image_reference, image_root
 from shardmill.store.jobs import JobsFolder
@@ -44,6 +45,7 @@ def tidy(run: RunFolder) -> None:
     """Remove what was left by a worker that was killed between publishing a shard and removing its journal, or by a replan."""
     with suppress(UserError):  # another command is changing the run, and sweeps it
         sweep(run)
+    remove_dead(run)
     for stage in [INGEST, *run.stages]:
         for shard in begun_shards(run.folder(stage), run.num_shards):
             complete_publication(run.files(stage, shard), run.superseded / stage)

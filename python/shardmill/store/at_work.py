@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from shardmill.store.exclusive import exclusive
 from shardmill.store.leases import STALE_SECONDS, LeaseOwner, Presence, read_owner, this_process
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.atomic import sweep, temporary_name
 from shardmill.util.commands import command_line
 from shardmill.util.errors import UserError
 from shardmill.util.words import count_of
 
 REPLANNING = "replanning.json"
+FOLDER = Path("jobs", "claims")
+CARDS = "**/*.card.*tmp"
+"""Those of processes, and in the folder of each stage those of attempts at its shards."""
 SHOWN = 3
 
 
 def presence(run: RunFolder, owner: LeaseOwner) -> Presence:
     """The file that says that a process is at work on a run, whichever shards its workers have just now."""
-    return Presence(run.path / "jobs" / "claims" / f"{owner.attempt}.card.tmp", owner)
+    return Presence(temporary_name(run.path / FOLDER / "at-work.card"), owner)
+
+
+def remove_dead(run: RunFolder) -> None:
+    """Remove the files of processes that were killed, or could not write theirs."""
+    with suppress(FileNotFoundError):
+        sweep(run.path / FOLDER)
 
 
 def is_at_work(run: RunFolder) -> bool:
     """Whether a launch or a worker that is no job of SLURM is at work on a run."""
     me = this_process()
-    for path in (run.path / "jobs" / "claims").glob("**/*.card.tmp"):
+    for path in (run.path / FOLDER).glob(CARDS):
         try:
             owner, age = read_owner(path), time.time() - path.stat().st_mtime
         except (FileNotFoundError, ValueError, UserError):
@@ -38,7 +49,7 @@ def is_at_work(run: RunFolder) -> bool:
 def processes_at_work(run: RunFolder) -> list[LeaseOwner]:
     """The launches and workers that are at work on a run, as far as can be seen from here; files of dead ones are removed."""
     me, found = this_process(), {}
-    for path in (run.path / "jobs" / "claims").glob("**/*.card.tmp"):
+    for path in (run.path / FOLDER).glob(CARDS):
         try:
             owner, age = read_owner(path), time.time() - path.stat().st_mtime
         except (FileNotFoundError, ValueError, UserError):
