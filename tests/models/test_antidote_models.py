@@ -146,12 +146,14 @@ def test_every_query_is_about_its_own_picture_and_what_was_verified_of_it(run: R
 
 
 def test_every_file_is_built(run: RunFolder) -> None:
-    named = [f"queries/{kind}_list.jsonl" for kind in KINDS] + [f"preferences.{form}.jsonl" for form in PAIR_FORMS]
-    wanted = {*named, "queries/near_duplicates.jsonl", "antidote.jsonl", "dataset.json"}
+    pairs = len(rows(run, "pair_preferences"))
+    preferences = [f"preferences.{form}.jsonl" for form in PAIR_FORMS if pairs]  # files without lines are not written
+    named = [f"queries/{kind}_list.jsonl" for kind in KINDS]
+    wanted = {*named, *preferences, "queries/near_duplicates.jsonl", "antidote.jsonl", "dataset.json"}
     made = {path.relative_to(run.path / "datasets").as_posix() for path in (run.path / "datasets").rglob("*.json*")}
     assert made | {"queries/near_duplicates.jsonl"} == wanted  # which is there only if it has lines
     assert len(lines(run, "antidote.jsonl")) == len(rows(run, "ask_descriptions"))
-    assert {len(lines(run, f"preferences.{form}.jsonl")) for form in PAIR_FORMS} <= {len(rows(run, "pair_preferences"))}
+    assert {len(lines(run, name)) for name in preferences} <= {pairs}
 
 
 def test_a_run_that_was_stopped_and_gone_on_with_asks_the_same(run: RunFolder, tmp_path: Path, settings: list[str]) -> None:

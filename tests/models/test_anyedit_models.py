@@ -151,7 +151,7 @@ def test_instructions_and_chains_have_the_picture_of_their_own_row(run: RunFolde
     assert len(records) == len(rows(run, "judge_instructions"))
     for record in [*records, *lines(run, "chains.jsonl")]:
         own = painted[record["row_id"]]
-        assert record["image_file"] == own["generated_image"] and (run.path / record["image_file"]).is_file()
+        assert record["image_file"] == str(run.path.resolve() / own["generated_image"]) and Path(record["image_file"]).is_file()
         if record.get("edit_type") != "textual_change":
             assert record["input"] == own["scene_caption"]
 
