@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from shardmill.launch import slurm
-from shardmill.launch.elements import ElementArray, arrays_of, groups, limit, minutes_of
+from shardmill.launch.elements import ElementArray, arrays_of, groups, limit
 from shardmill.launch.environment import check_environment
 from shardmill.launch.phases import Phase, phases_of, resources_of
 from shardmill.launch.site import Site
@@ -52,7 +52,7 @@ class ClusterPlan:
         return min(self.site.workers_per_node(self.resources(array.stages)), array.longest)
 
     def minutes(self, array: ElementArray) -> int:
-        return minutes_of(array.longest, self.workers(array), self.resources(array.stages).minutes, self.site.max_minutes)
+        return self.site.time_limit(array.longest, self.workers(array), self.resources(array.stages).minutes)
 
 
 def phase_resources(run: RunFolder, site: Site, phase: Phase) -> Resources:

@@ -107,6 +107,10 @@ class Element:
                 self._open_run()
             except BadNodeError as problem:
                 return self._leave_node(str(problem))
+        return self._finished()
+
+    def _finished(self) -> int:
+        """The exit code where nothing is left to do."""
         # A chained element's missing shards failed before it, so the next phase may continue with those that are finished.
         return int(bool(self.queue.unfinished()) and not self.work.chained)
 
@@ -122,8 +126,12 @@ class Element:
         say("stopped by a signal; what is finished is saved")
         context = self.context
         left = self.queue.left()
-        if not (self.signals.requeue and self._leads and left):
+        if not left:  # the signal came after the last shard: what waits for this job has its input
+            return self._finished()
+        if not (self.signals.requeue and context.job):
             return EXIT_RESUMABLE
+        if not self._leads:  # the first task has the job queued again, or finds that the others have finished what was left
+            return 0
         latest = range(context.restart + 1)[-MAX_FRUITLESS:]
         if len(latest) < MAX_FRUITLESS or not left.ready or self.jobs.made_progress(context.job, latest):
             return self._requeue(())

@@ -197,8 +197,3 @@ def limit(arrays: Sequence[ElementArray], live: Mapping[str, int], max_nodes: in
             more = min(spare, len(array.elements) - 1)
             array.parallel, spare = 1 + more, spare - more
     return lowered
-
-
-def minutes_of(shards: int, workers: int, minutes: float, max_minutes: int) -> int:
-    """The time limit of an element: its shards in turns over its workers. One that needs longer is requeued at the limit."""
-    return max(1, min(round(minutes * -(-shards // workers)), max_minutes))

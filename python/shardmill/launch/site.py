@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ class Queue(BaseModel):
     constraint: str | None = None
     reservation: str | None = None
     exclude: str | None = None
+
+
+START_SECONDS = 120
+"""What a job may need until it works: SLURM may signal a minute early, and imports from a cold network disk take another."""
 
 
 class Site(Queue):
@@ -80,6 +85,14 @@ class Site(Queue):
         if limits[scarce] == 0:
             raise UserError(f"a worker with {resources} does not fit on a node of the site {self.name}: too few {scarce}")
         return limits[scarce]
+
+    def time_limit(self, shards: int, workers: int, minutes: float) -> int:
+        """The minutes of an element: its shards in turns over its workers, and the time to start and to stop at the signal.
+
+        One that needs longer is requeued at the limit.
+        """
+        spare = (self.signal_seconds + START_SECONDS) / 60
+        return max(1, min(math.ceil(minutes * -(-shards // workers) + spare), self.max_minutes))
 
     def check(self, plan: Plan) -> None:
         """Raises UserError for resources of a stage that the plan does not have, that are misspelt or that do not fit."""

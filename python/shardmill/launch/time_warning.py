@@ -16,7 +16,8 @@ export {VARIABLE}="$(mktemp -d)/came"
 trap ': >"${VARIABLE}"' USR1 USR2"""
 WAIT = f"""\
 step=$!
-until wait "$step"; code=$?; ! kill -0 "$step" 2>/dev/null; do :; done
+until [ -s "${VARIABLE}.code" ] || ! kill -0 "$step" 2>/dev/null; do wait "$step" || :; done
+code=$(cat "${VARIABLE}.code") || code=1
 rm -rf "${{{VARIABLE}%/came}}"
 exit "$code\""""
 
@@ -32,4 +33,6 @@ def catching(script: str) -> str:
     lines = re.sub(r"(?m)^(#SBATCH --signal=)(?![RB]+:)", r"\1B:", script).rstrip("\n").split("\n")
     first = next(index for index, line in enumerate(lines) if index > 0 and line and not line.startswith("#"))
     step = next(index for index, line in enumerate(lines) if line.startswith("srun "))
-    return "\n".join([*lines[:first], CATCH, *lines[first:step], f"{lines[step]} &", WAIT, *lines[step + 1 :], ""])
+    # The step writes down its exit code: `wait` gives a wrong one where the signal and the end of the step meet.
+    in_background = ["{ code=0", f"{lines[step]} || code=$?", f'echo "$code" >"${VARIABLE}.code"', "} &"]
+    return "\n".join([*lines[:first], CATCH, *lines[first:step], *in_background, WAIT, *lines[step + 1 :], ""])

@@ -20,11 +20,10 @@ from rich.text import Text
 
 from shardmill.launch import slurm
 from shardmill.launch.cluster_plan import phase_resources
-from shardmill.launch.elements import minutes_of
 from shardmill.launch.environment import check_environment
 from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.phases import phase_name, phases_of
-from shardmill.launch.site import Queue, Site
+from shardmill.launch.site import START_SECONDS, Queue, Site
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.atomic import link_if_absent
 from shardmill.util.errors import UserError
@@ -35,8 +34,6 @@ CORE = ("polars", "pandas", "pydantic", "submitit")
 EXTRAS = {"vllm": ("vllm",), "vision": ("torch", "transformers", "diffusers", "groundingdino-py")}
 LOW_DISK = 20 << 30
 JOB_SECONDS = 60.0
-START_SECONDS = 120
-"""What a job may need until it works: SLURM may signal a minute early, and imports from a cold network disk take another."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +205,7 @@ def _time_limits(run: RunFolder, site: Site) -> Iterator[Check]:
     """Whether the jobs of each phase have time to start before they are told to stop."""
     short = []
     for phase in phases_of(run.plan.stages, site.resources):
-        minutes = minutes_of(1, 1, phase_resources(run, site, phase).minutes, site.max_minutes)
+        minutes = site.time_limit(1, 1, phase_resources(run, site, phase).minutes)
         if minutes * 60 < site.signal_seconds + START_SECONDS:
             short.append(f"{phase_name(phase)} ({count_of(minutes, 'minute')})")
     detail = f"jobs save their rows {site.signal_seconds} s before their limit, and may need {START_SECONDS} s to start"

@@ -11,7 +11,7 @@ from typing import Any
 
 from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.cluster_plan import default_group, each_stage_alone, phase_resources
-from shardmill.launch.elements import groups, minutes_of
+from shardmill.launch.elements import groups
 from shardmill.launch.phases import Phase, phases_of
 from shardmill.launch.site import Site
 from shardmill.monitor.rates import StageRate, expected_rows, expected_shards, shard_minutes, stage_rates, typical_shard
@@ -247,7 +247,7 @@ def _stage(layout: _Layout, stage: str, rate: StageRate, rows: int) -> StageEsti
     limit = None
     if layout.site:
         own = layout.site.resources(layout.run.stage(stage)).minutes
-        limit = minutes_of(layout.elements[0], workers, own, layout.site.max_minutes)
+        limit = layout.site.time_limit(layout.elements[0], workers, own)
     gpu_hours = sum(seconds) / 3600 * workers * resources.gpus_per_worker
     return StageEstimate(
         stage=stage, measured_shards=rate.shards, measured_rows=rate.rows, rows=rows,

@@ -85,7 +85,7 @@ def test_a_launch_leaves_no_script_and_no_pickle_that_others_could_change(
     assert [array.job for array in submission.arrays] == ["101"] and submission.finish == "102"
     array, end = (text for text in slurm.scripts())
     command = shlex.split(next(line for line in array.splitlines() if line.startswith("srun")))
-    path, digest = command[-3:-1]
+    path, digest = command[-4:-2]
     assert read_job_file(Path(path), digest) == job_file(plan, plan.arrays[0])
     assert "--array=0-1%" in array and "--array" not in end and "_submit" not in array + end
     written = {file.suffix for file in plan.run.path.rglob("jobs/**/*") if file.is_file()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shardmill.launch.elements import ElementArray, arrays_of, groups, limit, minutes_of
+from shardmill.launch.elements import ElementArray, arrays_of, groups, limit
 
 AFTER = {"a": "ingest", "b": "a", "c": "b", "d": "b"}
 
@@ -96,10 +96,3 @@ def test_live_arrays_of_an_earlier_launch_count_and_are_lowered_when_they_leave_
     assert arrays[0].parallel == 3
     assert limit(arrays, {"7": 1, "8": 1}, 2) == {}
     assert (arrays[0].parallel, arrays[0].chained_to) == (1, "7")
-
-
-def test_a_time_limit_covers_the_turns_of_the_workers_up_to_what_the_partition_takes() -> None:
-    assert minutes_of(8, 8, 60, 1440) == 60
-    assert minutes_of(8, 2, 60, 1440) == 240
-    assert minutes_of(8, 1, 600, 1440) == 1440
-    assert minutes_of(1, 8, 0.2, 1440) == 1

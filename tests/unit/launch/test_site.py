@@ -9,7 +9,7 @@ import pytest
 
 from shardmill.launch.cluster_plan import default_group
 from shardmill.launch.phases import phases_of
-from shardmill.launch.site import Site, load_site
+from shardmill.launch.site import START_SECONDS, Site, load_site
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
@@ -98,3 +98,12 @@ def test_a_site_is_found_again_from_any_folder(tmp_path: Path, monkeypatch: pyte
 def test_an_environment_is_relative_to_the_site_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("environment: ../cluster.env")
     assert load_site(str(tmp_path / "mine.yaml")).environment == tmp_path.parent / "cluster.env"
+
+
+def test_a_time_limit_covers_the_turns_of_the_workers_and_the_time_to_start_and_stop() -> None:
+    site = Site(name="here", signal_seconds=180, max_minutes=1440)
+    assert START_SECONDS + site.signal_seconds == 300
+    assert site.time_limit(8, 8, 60) == 65
+    assert site.time_limit(8, 2, 60) == 245
+    assert site.time_limit(8, 1, 600) == 1440
+    assert site.time_limit(1, 8, 0.2) == 6

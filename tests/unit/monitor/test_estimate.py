@@ -167,7 +167,7 @@ def test_an_element_that_outlives_its_time_limit_is_told_and_its_shards_alone_do
     finish(run, FIRST, 0, 3000.0)
     site = Site(name="mine", cpu_workers_per_node=4, max_minutes=90)
     stage = estimate_of(run, site).stages[0]
-    assert (stage.minutes_per_element, stage.minutes_limit) == (50, 60)
+    assert (stage.minutes_per_element, stage.minutes_limit) == (50, 64)
     assert not any("requeued" in note for note in estimate_of(run, site).notes)
     JobsFolder(run).add_submission(Submission(site="mine", group=8))  # two turns of 50 minutes, and the site allows 90
     stage = estimate_of(run, site).stages[0]
