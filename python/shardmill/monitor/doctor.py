@@ -202,7 +202,7 @@ def _run(path: Path, site: Site | None) -> Iterator[Check]:
 
 
 def _time_limits(run: RunFolder, site: Site) -> Iterator[Check]:
-    """Whether the jobs of each phase have time to start before they are told to stop."""
+    """Whether the jobs of each phase have time to start before the signal to stop."""
     short = []
     for phase in phases_of(run.plan.stages, site.resources):
         minutes = site.time_limit(1, 1, phase_resources(run, site, phase).minutes)

@@ -169,7 +169,7 @@ def caption_sentence_rules(lists: str, captions: str) -> list[QualityRule]:
                 0.005,
                 0.02,
                 disagreeing_captions,
-                "“There is no dogs” is no English: the text model does not know the number of its nouns.",
+                "A sentence such as “There is no dogs” is not English: the text model does not know the number of its nouns.",
             ),
             _rule(
                 "captions.wording",
@@ -205,7 +205,7 @@ def option_sentence_rules(stage: str, columns: list[str]) -> list[QualityRule]:
             disagreeing,
             max_rows=CHECKED,
             enough=ENOUGH,
-            advice="“There is no dogs” is no English: the text model does not know the number of its nouns.",
+            advice="A sentence such as “There is no dogs” is not English: the text model does not know the number of its nouns.",
         ),
         QualityRule(
             "mcq.wording",

@@ -8,7 +8,7 @@ from shardmill.quality.caption_knowledge import CaptionKnowledge, sampled_captio
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import example, percent, verdict_on
 from shardmill.quality.model import QualityFinding, RowExample
-from shardmill.quality.parts import ColumnReading, QualityPart
+from shardmill.quality.parts import ColumnReading, QualityPart, columns_of
 from shardmill.quality.rules import at_most
 from shardmill.quality.sampling import RowSample, keys_in
 from shardmill.quality.significance import wilson_interval
@@ -53,8 +53,7 @@ class FrequencyTell(QualityPart):
         self._column = captions
 
     def readings(self) -> list[ColumnReading]:
-        columns = {name for each in self._sides.values() for name in each.meta.root_names()}
-        own = ColumnReading(self._stage, sorted(columns), self._add_batch)
+        own = ColumnReading(self._stage, columns_of(self._sides.values()), self._add_batch)
         return [own, *(self._captions.readings() if self._captions else [])]
 
     def _add_batch(self, frame: pl.DataFrame) -> None:

@@ -12,7 +12,7 @@ from shardmill.pages.charts import Chart, FigureTable, Mark, TableRow, bars_char
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.measures import Histogram, ValueTally, histogram_chart
 from shardmill.quality.model import ReportSection
-from shardmill.quality.parts import ColumnReading, QualityPart, with_lists
+from shardmill.quality.parts import ColumnReading, QualityPart, columns_of, with_lists
 
 MAX_BARS = 30
 
@@ -155,7 +155,7 @@ class MeasuredSection(QualityPart):
         self._facts = dict(facts or {})
         self._sums = dict.fromkeys(self._facts, 0)
         expressions = [*self._facts.values(), *(each for figure in figures for each in figure.expressions)]
-        self._columns = sorted({name for each in expressions for name in each.meta.root_names()})
+        self._columns = columns_of(expressions)
 
     def readings(self) -> list[ColumnReading]:
         return [ColumnReading(self._stage, self._columns, self._add_batch)]

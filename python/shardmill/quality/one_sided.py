@@ -8,7 +8,7 @@ from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import example, judged
 from shardmill.quality.measures import ValueTally
 from shardmill.quality.model import QualityFinding, RowExample
-from shardmill.quality.parts import ColumnReading, QualityPart
+from shardmill.quality.parts import ColumnReading, QualityPart, columns_of
 from shardmill.quality.rules import Limits, at_most
 from shardmill.quality.sampling import RowSample, keys_in
 
@@ -51,8 +51,7 @@ class OneSidedNames(QualityPart):
         self._sample = RowSample(SAMPLED_ROWS, tuple(self._sides), 0, id)
 
     def readings(self) -> list[ColumnReading]:
-        columns = {name for each in self._sides.values() for name in each.meta.root_names()}
-        return [ColumnReading(self._stage, sorted(columns), self._add_batch)]
+        return [ColumnReading(self._stage, columns_of(self._sides.values()), self._add_batch)]
 
     def _add_batch(self, frame: pl.DataFrame) -> None:
         self._lines += frame.height

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,11 @@ class ColumnReading:
     stage: str
     columns: Sequence[str]
     add_batch: Callable[[pl.DataFrame], None]
+
+
+def columns_of(expressions: Iterable[pl.Expr]) -> list[str]:
+    """The columns that expressions are computed from."""
+    return sorted({name for each in expressions for name in each.meta.root_names()})
 
 
 class QualityPart:

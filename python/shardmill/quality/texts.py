@@ -14,7 +14,7 @@ from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.judging import example, judged
 from shardmill.quality.measures import Histogram, histogram_chart
 from shardmill.quality.model import QualityFinding, ReportSection
-from shardmill.quality.parts import ColumnReading, QualityPart, decoded
+from shardmill.quality.parts import ColumnReading, QualityPart, columns_of, decoded
 from shardmill.quality.repeats import Repeats
 from shardmill.quality.rule_checks import copy_examples
 from shardmill.quality.rules import Limits, Row, at_most
@@ -70,8 +70,7 @@ class Texts(QualityPart):
         self._sample = RowSample(VARIED_TEXTS, tuple(self._expressions), seed, id)
 
     def readings(self) -> list[ColumnReading]:
-        columns = {name for each in self._expressions.values() for name in each.meta.root_names()}
-        return [ColumnReading(self._stage, sorted(columns), self._add_batch)]
+        return [ColumnReading(self._stage, columns_of(self._expressions.values()), self._add_batch)]
 
     def lines(self, frame: pl.DataFrame) -> pl.DataFrame:
         """A line for each text of a batch."""

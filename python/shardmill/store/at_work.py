@@ -35,30 +35,28 @@ def remove_dead(run: RunFolder) -> None:
 
 def is_at_work(run: RunFolder) -> bool:
     """Whether a launch or a worker that is no job of SLURM is at work on a run."""
-    me = this_process()
-    for path in (run.path / FOLDER).glob(CARDS):
-        try:
-            owner, age = read_owner(path), time.time() - path.stat().st_mtime
-        except (FileNotFoundError, ValueError, UserError):
-            continue
-        if not owner.job and not owner.is_dead(me) and (owner.machine == me.machine or age < STALE_SECONDS):
-            return True
-    return False
+    return any(live and not owner.job for _, owner, live in _owners(run))
 
 
 def processes_at_work(run: RunFolder) -> list[LeaseOwner]:
     """The launches and workers that are at work on a run, as far as can be seen from here; files of dead ones are removed."""
     me, found = this_process(), {}
-    for path in (run.path / FOLDER).glob(CARDS):
-        try:
-            owner, age = read_owner(path), time.time() - path.stat().st_mtime
-        except (FileNotFoundError, ValueError, UserError):
-            continue
-        if owner.is_dead(me):
-            path.unlink(missing_ok=True)
-        elif owner.machine == me.machine or age < STALE_SECONDS:  # one of this machine may be suspended
+    for path, owner, live in _owners(run):
+        if live:
             found[owner.machine, owner.pid] = owner
+        elif owner.is_dead(me):
+            path.unlink(missing_ok=True)
     return list(found.values())
+
+
+def _owners(run: RunFolder) -> Iterator[tuple[Path, LeaseOwner, bool]]:
+    """Each file, who wrote it, and whether that process is at work, as far as can be seen from here."""
+    me = this_process()
+    for path in (run.path / FOLDER).glob(CARDS):
+        with suppress(FileNotFoundError, ValueError, UserError):
+            owner, age = read_owner(path), time.time() - path.stat().st_mtime
+            recent = owner.machine == me.machine or age < STALE_SECONDS  # one of this machine may be suspended
+            yield path, owner, recent and not owner.is_dead(me)
 
 
 @contextmanager

@@ -69,18 +69,13 @@ def finish_before(run: RunFolder, stage: str) -> None:
             run_shard(run, name, shard)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["launch", "negbench", "--run", "RUN", "--set", "propose_negatives.count=2"],
-    ],
-    ids=" ".join,
-)
-def test_what_a_command_advises_for_a_run_works(make_run: MakeRun, words: list[str]) -> None:
+def test_what_a_launch_advises_for_an_option_of_a_run_works(make_run: MakeRun) -> None:
     run = make_run()
     for shard in range(run.num_shards):
         run_shard(run, "extract_objects", shard)
-    follow(advised(shardmill(*(run.path if word == "RUN" else word for word in words)))[-1])
+    refused = shardmill("launch", "negbench", "--run", run.path, "--set", "propose_negatives.count=2")
+    follow(advised(refused)[-1])
+    assert RunFolder(run.path).stage("propose_negatives").options["count"] == 2
 
 
 def test_an_unknown_site_is_described_by_the_advised_command(

@@ -85,7 +85,7 @@ class VllmSettings(RemoteCodeSettings, TextSettings):
         if self.structured != "none":
             given["structured_outputs_config"] = {
                 "backend": self.structured,
-                "disable_any_whitespace": self.structured == "guidance",  # which is told in the schema where blanks belong
+                "disable_any_whitespace": self.structured == "guidance",  # its schema says where blanks belong
             }
         return {"seed": 0, "enable_prefix_caching": True, "disable_log_stats": True, **given, **self.engine}
 
