@@ -11,6 +11,7 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    DiffusionPipeline,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     SD3Transformer2DModel,
@@ -106,27 +107,19 @@ def build_sdxl(path: Path) -> Path:
 
 def build_sd1(path: Path) -> Path:
     """A random Stable Diffusion 1 in the folder `path`: a pipeline that reads its prompts itself."""
-    torch.manual_seed(0)
-    tokenizer = clip_tokenizer()
-    StableDiffusionPipeline(
-        unet=_unet(CLIP_WIDTH),
-        scheduler=DDIMScheduler(),
-        vae=_vae(4),
-        text_encoder=CLIPTextModel(_clip_config(tokenizer)).eval(),
-        tokenizer=tokenizer,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(path)
-    return path
+    return _build_with_clip(StableDiffusionPipeline, path)
 
 
 def build_pix2pix(path: Path) -> Path:
     """A random InstructPix2Pix in the folder `path`."""
+    return _build_with_clip(StableDiffusionInstructPix2PixPipeline, path, in_channels=8)
+
+
+def _build_with_clip(pipeline: type[DiffusionPipeline], path: Path, **unet: int) -> Path:
     torch.manual_seed(0)
     tokenizer = clip_tokenizer()
-    StableDiffusionInstructPix2PixPipeline(
-        unet=_unet(CLIP_WIDTH, in_channels=8),
+    pipeline(
+        unet=_unet(CLIP_WIDTH, **unet),
         scheduler=DDIMScheduler(),
         vae=_vae(4),
         text_encoder=CLIPTextModel(_clip_config(tokenizer)).eval(),
