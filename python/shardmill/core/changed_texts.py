@@ -8,6 +8,7 @@ from shardmill.store.run_folder import RunFolder
 from shardmill.util.commands import command_line
 from shardmill.util.errors import UserError
 from shardmill.util.resources import resource_path
+from shardmill.util.safe_files import read_untrusted
 
 
 def changed_texts(run: RunFolder) -> dict[str, str]:
@@ -23,7 +24,7 @@ def changed_texts(run: RunFolder) -> dict[str, str]:
 def _text_now(name: str) -> str | None:
     try:
         path = Path(name) if Path(name).is_absolute() else resource_path(name)
-        return path.read_text(encoding="utf-8")
+        return read_untrusted(path.resolve()).decode("utf-8")  # the plan names it: it may be a pipe or a device
     except (OSError, UserError, UnicodeDecodeError):
         return None
 

@@ -91,3 +91,12 @@ def test_lists_of_words_and_wordings_are_kept_too(templates: Path) -> None:
     assert words() == {"mine": [1]}
     use_texts({})
     assert words() != {"mine": [1]}
+
+
+def test_a_plan_that_names_a_device_as_a_text_does_not_have_it_read(make_run: Callable[..., RunFolder]) -> None:
+    run = make_run()
+    plan = run.plan
+    first = plan.stages[0].model_copy(update={"texts": ["/dev/zero"]})
+    hostile = plan.model_copy(update={"stages": [first], "texts": {"/dev/zero": "x"}})
+    run.path.joinpath("plan.json").write_text(hostile.model_dump_json(), encoding="utf-8")
+    assert changed_texts(RunFolder(run.path)) == {"/dev/zero": "extract_objects"}
