@@ -38,7 +38,7 @@ def is_run(block: Block) -> bool:
 def check_command_line(words: list[str]) -> None:
     """Raises click.UsageError if `shardmill` would refuse these words before it did anything."""
     command: click.Command = cli
-    context = click.Context(cli, info_name="shardmill")
+    context = click.Context(cli, info_name="shardmill", **cli.context_settings)  # click keeps the --help it makes
     rest = words
     while isinstance(command, click.Group):
         if not rest or rest[0].startswith("--"):  # a group that is only mentioned, or its help
