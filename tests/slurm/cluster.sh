@@ -169,11 +169,15 @@ start_database() {
         || { show_log mariadb.log; die "MariaDB does not answer"; }
 }
 
+start_dbd() { # SECONDS
+    [ -n "$(dbd_pid)" ] || slurmdbd </dev/null >>"$DIR/log/slurmdbd.out" 2>&1 || return 1
+    until_ok "$1" sacctmgr -n show cluster
+}
+
 start_accounting() {
     start_database
-    if [ -z "$(dbd_pid)" ]; then
-        slurmdbd </dev/null >>"$DIR/log/slurmdbd.out" 2>&1 || { show_log slurmdbd.log; die "slurmdbd did not start"; }
-        until_ok "$WAIT" sacctmgr -n show cluster || { show_log slurmdbd.log; die "slurmdbd does not answer"; }
+    if [ -z "$(dbd_pid)" ]; then  # now and then a database that has only just started gives slurmdbd no result, and it ends
+        start_dbd 20 || start_dbd "$WAIT" || { show_log slurmdbd.log; die "slurmdbd does not answer"; }
     fi
     [ -n "$(sacctmgr -n -P show cluster test format=cluster)" ] || sacctmgr -i -Q add cluster test >/dev/null || die "sacctmgr add cluster failed"
 }
