@@ -48,7 +48,7 @@ def main() -> None:
     made: dict[str, Figures] = {}
     digests = []
     with start_cluster() as cluster, tempfile.TemporaryDirectory() as folder:
-        for name, options in (("phases", ["--phases"]), ("stage by stage", ["--no-phases"])):
+        for name, options in (("phases", []), ("stage by stage", ["--no-phases"])):
             (Path(folder) / name).mkdir()
             mill = sample_mill(cluster, Path(folder) / name, SHARDS)
             mill.break_things(load=asked.load, loads=str(mill.folder / "loads"))

@@ -1,4 +1,4 @@
-"""Whole pipelines on their samples, undisturbed: an array for each stage. NegBench: test_everything_at_once and test_phases."""
+"""Whole pipelines on their samples, undisturbed, with an array for each phase. NegBench: test_phases, test_everything_at_once."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def mill(cluster: Cluster, tmp_path: Path) -> Iterator[Mill]:
 def test_launching_while_jobs_run_doubles_nothing_and_afterwards_there_is_nothing_to_do(mill: Mill) -> None:
     check_a_refused_launch_changes_nothing(mill)
     mill.break_things(slow=1)
-    mill.launch("--phases")
+    mill.launch()
     mill.cluster.wait_until(lambda: mill.rows_done("extract_objects", 0), 180, "work is under way")
     before = {each.id for each in mill.cluster.squeue()}
     said = mill.launch()
@@ -67,7 +67,7 @@ def test_arrays_are_cut_and_one_limit_of_nodes_holds_over_all_of_them(cluster: C
 
 
 def test_a_dry_run_prints_the_job_scripts_and_submits_nothing(mill: Mill) -> None:
-    assert "stage by stage (--no-phases): 2, 2 and 4" in " ".join(mill.launch("--dry-run", "--phases").split())
+    assert "stage by stage (--no-phases): 2, 2 and 4" in " ".join(mill.launch("--dry-run").split())
     said = mill.launch("--dry-run", "--no-phases")
     assert said.count("#SBATCH --array=") == 0  # one element each: plain jobs
     assert said.count("#SBATCH --signal=B:USR2@60") == 2

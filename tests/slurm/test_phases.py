@@ -32,7 +32,7 @@ def mill(cluster: Cluster, tmp_path: Path) -> Iterator[Mill]:
 
 def launch(mill: Mill, *options: str) -> str:
     stages = {stage: {"gpus_per_worker": 1, "minutes": 20} for stage in ON_GPUS}
-    return mill.launch("--phases", "--shards-per-node", "2", *options, stages=stages)
+    return mill.launch("--shards-per-node", "2", *options, stages=stages)
 
 
 def loads(mill: Mill) -> list[str]:
@@ -102,7 +102,7 @@ def test_a_vllm_engine_is_loaded_once_for_all_stages_of_a_phase(cluster: Cluster
     mill = Mill(cluster, tmp_path, start_run(tmp_path / "run", new))
     (tmp_path / "cluster.env").write_text(f"BASE_DIR={tmp_path}\nVENV={MODELS_VENV}\n")
     cluster.env |= {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    mill.launch("--phases", "--no-build", cpu_workers_per_node=1, environment=str(tmp_path / "cluster.env"))
+    mill.launch("--no-build", cpu_workers_per_node=1, environment=str(tmp_path / "cluster.env"))
     assert [array.stages for array in mill.jobs.submissions()[0].arrays] == PHASES[:1]
     mill.wait_complete(600)
     mill.check_conservation()

@@ -113,7 +113,7 @@ def plan_launch(
     plan.quarantined = {stage: shards for stage in after if (shards := sorted(jobs.quarantined(stage)))}
     state = _states(run, after, plan.quarantined, needed)
     plan.arrays = arrays_of(
-        phases,
+        _open_phases(phases, state),
         after,
         groups(needed, group),
         lambda stage, shard: state[stage, shard] == "open",
@@ -129,8 +129,8 @@ def plan_launch(
 
 
 def each_stage_alone(submissions: Sequence[Submission], asked: bool | None = None) -> bool:
-    """Whether each stage has arrays of its own: as asked for, else as in the last launch, else it has."""
-    return asked if asked is not None else not submissions or submissions[-1].by_stage
+    """Whether each stage has arrays of its own: as asked for, else as in the last launch, else it has not."""
+    return asked if asked is not None else bool(submissions) and submissions[-1].by_stage
 
 
 def _nodes_to_avoid(jobs: JobsFolder, site: Site) -> list[str]:
@@ -147,6 +147,13 @@ def default_group(run: RunFolder, site: Site, phases: Sequence[Phase]) -> int:
         resources = phase_resources(run, site, phase)
         sizes.append(site.workers_per_node(resources) * resources.shards_per_task)
     return max(sizes)
+
+
+def _open_phases(phases: Sequence[Phase], state: Mapping[tuple[str, int], str]) -> list[Phase]:
+    """The phases without the stages that have nothing to do: the others may need no GPUs, and less time."""
+    unfinished = {stage for (stage, _), value in state.items() if value == "open"}
+    found = [tuple(stage for stage in phase if stage in unfinished) for phase in phases]
+    return [phase for phase in found if phase]
 
 
 def _states(

@@ -90,14 +90,34 @@ def phases_of(
 def _next_phase(
     left: Sequence[StagePlan], done: Collection[str], resources: ResourcesOf, minutes: Mapping[str, float]
 ) -> list[StagePlan]:
-    """All stages that can follow those that are done on workers of one kind."""
+    """All stages that can follow those that are done on workers of one kind.
+
+    Where workers of several kinds could be next, those come first after which no stage needs their model again: the others may be
+    waiting for these, and do more at once then.
+    """
+    beginnings = [stage for stage in left if stage.after in done]
+    possible = [_phase_from(first, left, done, resources, minutes) for first in beginnings]
+    return next((phase for phase in possible if _is_last_of_its_model(phase, left)), possible[0])
+
+
+def _is_last_of_its_model(phase: Sequence[StagePlan], left: Sequence[StagePlan]) -> bool:
+    """Whether no stage outside of a phase has its model."""
+    models = [(stage.role, stage.model) for stage in phase if stage.role is not None]
+    return not any((stage.role, stage.model) in models for stage in left if stage not in phase)
+
+
+def _phase_from(
+    first: StagePlan, left: Sequence[StagePlan], done: Collection[str], resources: ResourcesOf, minutes: Mapping[str, float]
+) -> list[StagePlan]:
+    """The phase on workers of the kind that a stage needs."""
     members = _Members()
-    for stage in left:
+    for stage in [first, *(stage for stage in left if stage is not first)]:
         if stage.after in done or stage.after in members.names:
             needed = resources(stage)
             if members.accepts(stage, needed, minutes[stage.name]):
                 members.add(stage, needed, minutes[stage.name])
-    return _without_tail(members.stages) if members.user is not None else members.stages
+    stages = sorted(members.stages, key=left.index)
+    return _without_tail(stages) if members.user is not None else stages
 
 
 def _without_tail(stages: Sequence[StagePlan]) -> list[StagePlan]:

@@ -122,9 +122,10 @@ def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
     return {**options, **common, "additional_parameters": extra}
 
 
-def nice(plan: ClusterPlan, phase: Phase) -> int:
+def nice(plan: ClusterPlan, stages: Phase) -> int:
     """Lower the priority of earlier phases, or a shard would wait in each phase until all others are through the one before."""
-    return NICE_STEP * (len(plan.phases) - 1 - plan.phases.index(phase))
+    position = next(index for index, phase in enumerate(plan.phases) if stages[0] in phase)
+    return NICE_STEP * (len(plan.phases) - 1 - position)
 
 
 def srun_options(cpus: int) -> list[str]:

@@ -68,6 +68,13 @@ def test_stages_of_two_branches_share_the_phases_of_their_models() -> None:
     assert phases(stage("a", "ingest", "x"), stage("b", "a", "y"), stage("c", "b", "x")) == [("a",), ("b",), ("c",)]
 
 
+def test_workers_that_others_wait_for_come_first() -> None:
+    branches = (stage("a", "ingest", "x"), stage("b", "ingest", "y"), stage("c", "b", "x"))
+    assert phases(*branches) == [("b",), ("a", "c")]
+    slow = (stage("a", "ingest", "x", gpus=1), stage("table", "ingest", minutes=30), stage("c", "table", "x", gpus=1))
+    assert phases(*slow) == [("table",), ("a", "c")]
+
+
 def test_stages_of_one_model_on_different_gpus_are_one_clear_line() -> None:
     with pytest.raises(UserError, match=r"the stages a and b share a phase.* 4 and 2 GPUs for a worker; give both the same"):
         phases(stage("a", "ingest", "llm", gpus=4), stage("b", "a", "llm", gpus=2))

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from scripted_slurm import ScriptedSlurm
+from shardmill.core.planning import NewRun, start_run
+from shardmill.core.shard_runner import run_shard
 from shardmill.launch.cluster_plan import plan_launch
 from shardmill.launch.site import Site
+from shardmill.launch.submit import nice, parameters
 from shardmill.monitor.launch_view import describe
 from shardmill.store.jobs import JobsFolder, Submission
 from shardmill.store.run_folder import RunFolder
@@ -50,7 +53,22 @@ def test_a_stage_of_minutes_without_a_gpu_is_shown_with_workers_of_its_own(run: 
     assert "create_mcq needs no GPU" in text and "workers without GPUs" in text
 
 
+def test_stages_that_are_done_get_nothing(captions_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ScriptedSlurm(tmp_path / "bin", monkeypatch)
+    run = start_run(tmp_path / "run", NewRun(input=captions_csv, pipeline="recaption", num_shards=2))
+    for shard in range(2):
+        run_shard(run, "caption_images", shard)
+    site = Site(name="mine", max_array_size=1000, stages={"caption_images": {"gpus_per_worker": 1, "minutes": 600}})
+    plan = plan_launch(run, site)
+    assert [phase[0] for phase in plan.phases] == ["caption_images"]
+    (array,) = plan.arrays
+    assert array.stages == ("check_captions", "merge_captions")
+    assert (plan.workers(array), plan.minutes(array), nice(plan, array.stages)) == (2, 8, 0)
+    assert "gres" not in parameters(plan, array)
+
+
 def test_a_launch_is_stage_by_stage_if_asked_or_if_the_last_one_was(run: RunFolder) -> None:
+    assert "the whole run: 3 arrays" in shown(run, by_stage=None)
     alone = "the whole run: 8 arrays, 16 nodes allocated, 32 model loads; in phases (--phases): 3, 6 and 20\n"
     assert alone in shown(run, by_stage=True)
     JobsFolder(run).add_submission(Submission(site="mine", by_stage=True))
