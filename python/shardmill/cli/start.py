@@ -51,8 +51,8 @@ LAUNCH_SECTIONS = {
 @click.option(
     "--phases/--no-phases",
     default=None,
-    help="on a cluster: stages that share a model share their jobs, or each stage has jobs of its own (default: --phases, or as in "
-    "the launch before)",
+    help="on a cluster: stages that share a model share their jobs, or each stage has jobs of its own (default: --phases, or as "
+    "in the launch before)",
 )
 @click.option("--dry-run", is_flag=True, help="on a cluster: print the plan and the job scripts, submit nothing")
 @click.option("--redo", metavar="STAGE", help="first archive what this stage and all after it made, then make it again")
