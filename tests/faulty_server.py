@@ -84,7 +84,7 @@ class FaultyServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _start(self) -> None:
-        app = web.Application()
+        app = web.Application(client_max_size=64 << 20)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)

@@ -13,12 +13,16 @@ from shardmill.models.registry import DEFAULT_MODELS
 from shardmill.util.errors import UserError
 
 SERVED_SETTINGS = ("model", "revision", "sampling", "system_role", "chat_template_kwargs")
+SERVED_IMAGE_SETTINGS = ("max_pixels", "square", "max_tiles")
+INTERNVL_TILE = 448
+"""The side of a tile in pixels, of the models that have the setting `max_tiles` in vLLM."""
 
 
 def use_models(pipeline: PipelineFile, models: Sequence[str], servers: Path | None = None) -> PipelineFile:
     """The pipeline with each of `models` (model files, or references to classes of the user's) in all stages of its role.
 
-    With `servers`, the folder in which servers announce themselves, vLLM models are called there instead of loaded by workers.
+    With `servers`, the folder in which servers announce themselves, vLLM models (language models and captioners) are called there
+    instead of loaded by workers.
     Raises UserError for a model that no stage uses.
     """
     changed = pipeline.model_copy(deep=True)
@@ -48,11 +52,15 @@ def _role_of(model: str | dict[str, Any], name: str) -> str:
 
 def _served_by(servers: Path, entry: StageEntry) -> StageEntry:
     """The entry with its vLLM model called over HTTP instead of loaded."""
-    if entry.kind.role != "text" or entry.model is None:
+    role = entry.kind.role
+    if role not in ("text", "caption") or entry.model is None:
         return entry
-    file = find_model(entry.model, "text")
+    file = find_model(entry.model, role)
     if file.spec.get("kind") != "vllm":
         return entry
-    kept = {name: file.spec[name] for name in SERVED_SETTINGS if name in file.spec}
+    names = SERVED_SETTINGS if role == "text" else (*SERVED_SETTINGS, *SERVED_IMAGE_SETTINGS)
+    kept = {name: file.spec[name] for name in names if name in file.spec}
+    if "max_tiles" in kept:
+        kept["tile_size"] = INTERNVL_TILE
     asking = entry.with_model({"kind": "openai", "servers": str(servers.resolve()), **kept})
     return asking.model_copy(update={"price": entry.price or file.price})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shardmill.core.model_files import load_model_file
+from shardmill.models.caption.vllm import VllmCaptionSettings
 from shardmill.models.settings import read_settings
 from shardmill.models.text.vllm import CACHE_SIZES, VllmSettings, with_cpu_cache
 from shardmill.util.errors import UserError
@@ -28,10 +29,12 @@ def served_settings(model: str) -> VllmSettings:
     """
     if not model.endswith((".yaml", ".yml")) and model not in resource_names("slurm/models"):
         return read_settings(VllmSettings, {"model": model})
-    spec = load_model_file(model).spec
+    file = load_model_file(model)
+    spec = file.spec
     if spec.get("kind") != "vllm":
         raise UserError(f"the backend of {model} is {spec.get('kind')}; only models with `kind: vllm` can be served")
-    return read_settings(VllmSettings, {name: value for name, value in spec.items() if name != "kind"})
+    settings = VllmCaptionSettings if file.role == "caption" else VllmSettings
+    return read_settings(settings, {name: value for name, value in spec.items() if name != "kind"})
 
 
 def serve_command(settings: VllmSettings, host: str, port: int, gpus: int, extra: list[str]) -> list[str]:
@@ -39,6 +42,8 @@ def serve_command(settings: VllmSettings, host: str, port: int, gpus: int, extra
     arguments = {"tensor_parallel_size": max(gpus, 1), **settings.engine_args()}
     if gpus == 0 and not any(option.startswith(MEMORY_OPTIONS) for option in extra):
         arguments = with_cpu_cache(arguments)
+    if isinstance(settings, VllmCaptionSettings) and (processor := _processor_arguments(settings)):
+        arguments["mm_processor_kwargs"] = {**processor, **arguments.get("mm_processor_kwargs", {})}
     model = arguments.pop("model")
     arguments.pop("disable_log_stats")  # a server shows its figures at /metrics
     command = [*_vllm(), "serve", str(model), "--host", host, "--port", str(port)]
@@ -49,6 +54,17 @@ def serve_command(settings: VllmSettings, host: str, port: int, gpus: int, extra
     for name, value in arguments.items():
         command += _option(name, value)
     return [*command, *extra]
+
+
+def _processor_arguments(settings: VllmCaptionSettings) -> dict[str, Any]:
+    """How the server prepares images, which depends on the type of its model. Raises UserError for `max_tiles` without tiles."""
+    from transformers import PretrainedConfig
+
+    try:
+        config, _ = PretrainedConfig.get_config_dict(settings.model, revision=settings.revision)
+    except (OSError, ValueError) as error:
+        raise UserError(f"the configuration of {settings.model} cannot be read: {' '.join(str(error).split())[:600]}") from error
+    return settings.processor_arguments(str(config.get("model_type", "")))
 
 
 def _option(name: str, value: Any) -> list[str]:

@@ -61,8 +61,8 @@ class Chat(Protocol):
     def values(self) -> Mapping[str, Any]:
         """The variable values of the prompt."""
 
-    def messages(self, seed: int) -> list[dict[str, str]]:
-        """Chat messages `{"role", "content"}`; the seed chooses the few-shot bundle."""
+    def messages(self, seed: int) -> list[dict[str, Any]]:
+        """Chat messages `{"role", "content"}`; the seed chooses the few-shot bundle. A content is a text, or OpenAI's parts."""
 
 
 @dataclass(frozen=True, slots=True)

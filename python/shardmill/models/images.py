@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shardmill.models.archives import MemberNotFound, is_member, read_member
 from shardmill.util.image_formats import known_formats
@@ -41,6 +42,10 @@ REFUSED = (ValueError, SyntaxError, UnidentifiedImageError)
 """What Pillow raises for these chunks: for their size, and for their damage."""
 
 
+MEAN_COLOR = (122, 116, 104)
+"""The mean colour of the images that CLIP was trained on: LLaVA-1.5 pads with it."""
+
+
 class UnreadableImage(ValueError):
     """The file does not exist, is not an image, or is corrupt; the message says which."""
 
@@ -52,6 +57,21 @@ def open_image(reference: str) -> Image.Image:
     images are converted; an animation is refused, since nobody said which of its frames is meant.
     """
     return decode(read(reference), reference)
+
+
+def fit_pixels(image: Image.Image, max_pixels: int) -> Image.Image:
+    """The image, scaled down to at most so many pixels."""
+    if image.width * image.height <= max_pixels:
+        return image
+    scale = math.sqrt(max_pixels / (image.width * image.height))
+    size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
+
+
+def pad_to_square(image: Image.Image) -> Image.Image:
+    """The image in the middle of a square of the mean colour."""
+    side = max(image.size)
+    return image if image.width == image.height else ImageOps.pad(image, (side, side), color=MEAN_COLOR)
 
 
 def size_of(reference: str) -> tuple[int, int]:

@@ -28,6 +28,7 @@ MODELS = {
     ("text", "openai"): "shardmill.models.text.openai:OpenAIModel",
     ("text", "transformers"): "shardmill.models.text.transformers:TransformersModel",
     ("detect", "scene"): "shardmill.embedded.scene.detector:SceneDetector",
+    ("detect", "openai"): "shardmill.models.detect.openai:OpenAIDetector",
     ("detect", "owlvit"): "shardmill.models.detect.owl:OwlDetector",
     ("detect", "owlv2"): "shardmill.models.detect.owl:OwlDetector",
     ("detect", "grounding-dino"): "shardmill.models.detect.grounding_dino:GroundingDinoDetector",
@@ -37,10 +38,12 @@ MODELS = {
     ("edit", "scene"): "shardmill.embedded.scene.editor:SceneEditor",
     ("edit", "diffusers"): "shardmill.models.edit.diffusers:DiffusersEditor",
     ("caption", "scene"): "shardmill.embedded.scene.captioner:SceneCaptioner",
+    ("caption", "openai"): "shardmill.models.caption.openai:OpenAICaptioner",
     ("caption", "transformers"): "shardmill.models.caption.transformers:TransformersCaptioner",
     ("caption", "vllm"): "shardmill.models.caption.vllm:VllmCaptioner",
     ("caption", "minigpt4"): "shardmill.models.caption.minigpt4:MiniGpt4Captioner",
     ("score", "scene"): "shardmill.embedded.scene.scorer:SceneScorer",
+    ("score", "openai"): "shardmill.models.score.openai:OpenAIScorer",
     ("score", "clip"): "shardmill.models.score.clip:ClipScorer",
 }
 

@@ -108,6 +108,21 @@ def test_servers_are_asked_for_the_same_model_without_a_gpu(tmp_path: Path) -> N
     assert asked.resources.gpus_per_worker == 0
 
 
+def test_a_captioner_is_asked_of_servers_with_images_of_the_size_that_its_model_file_has(tmp_path: Path) -> None:
+    asked = stages(use_models(load_pipeline("recaption"), ["internvl2-8b"], tmp_path))["caption_images"]
+    assert asked.model == {
+        "kind": "openai",
+        "servers": str(tmp_path),
+        "model": "OpenGVLab/InternVL2-8B",
+        "max_tiles": 6,
+        "tile_size": 448,
+    }
+    assert asked.resources.gpus_per_worker == 0
+    model_identity("caption", asked.model)
+    qwen = stages(use_models(load_pipeline("recaption"), ["qwen2-vl-7b"], tmp_path))["caption_images"].model
+    assert qwen["max_pixels"] == 1_003_520 and "tile_size" not in qwen
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [

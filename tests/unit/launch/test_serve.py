@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -223,6 +224,15 @@ def test_the_command_line_has_the_settings_of_the_model_file(monkeypatch: pytest
     assert "--tensor-parallel-size 4" in text and "--max-model-len 4096" in text and "--enable-prefix-caching" in text
     assert '--structured-outputs-config {"backend": "guidance"' in text
     assert command[-2:] == ["--max-num-seqs", "64"]
+
+
+def test_a_captioner_is_served_with_one_image_a_request_and_its_tiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("shardmill.launch.serve_command._vllm", lambda: ["vllm"])
+    configs = SimpleNamespace(get_config_dict=lambda model, revision: ({"model_type": "internvl_chat"}, {}))
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(PretrainedConfig=configs))
+    command = dict(itertools.pairwise(serve_command(served_settings("internvl2-8b"), "0.0.0.0", 8000, 1, [])))
+    assert json.loads(command["--limit-mm-per-prompt"]) == {"image": 1}
+    assert json.loads(command["--mm-processor-kwargs"]) == {"max_dynamic_patch": 6}
 
 
 def test_a_server_on_a_cpu_gets_a_cache_that_fits_unless_its_size_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import BaseModel, Field
 
-from shardmill.models.images import open_image
+from shardmill.models.images import fit_pixels, open_image, pad_to_square
 from shardmill.util.errors import UserError
 
-MEAN_COLOR = (122, 116, 104)
-"""The mean colour of the images that CLIP was trained on: LLaVA-1.5 pads with it."""
 TILES: dict[str, dict[str, Any]] = {
     "internvl_chat": {"max_dynamic_patch": "{}"},
     "internvl": {"crop_to_patches": True, "max_patches": "{}"},
@@ -39,14 +36,9 @@ class ImageSettings(BaseModel):
     def load_image(self, reference: str) -> Image.Image:
         """The image of a reference, scaled and padded as the settings say. Raises UnreadableImage."""
         image = open_image(reference)
-        if self.max_pixels and image.width * image.height > self.max_pixels:
-            scale = math.sqrt(self.max_pixels / (image.width * image.height))
-            size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
-            image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
-        if self.square and image.width != image.height:
-            side = max(image.size)
-            image = ImageOps.pad(image, (side, side), color=MEAN_COLOR)
-        return image
+        if self.max_pixels:
+            image = fit_pixels(image, self.max_pixels)
+        return pad_to_square(image) if self.square else image
 
     def processor_arguments(self, model_type: str, budget: int | None = None) -> dict[str, Any]:
         """The arguments of the image processor of a model; with a `budget`, for so many tiles at most where there are tiles.

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -23,7 +23,7 @@ from pydantic import Field
 from shardmill.models.contract import Reply, Request, TextRequest
 from shardmill.models.settings import SettingsModel, read_settings
 from shardmill.models.text.key_redaction import is_secret, redact
-from shardmill.models.text.openai_endpoints import Endpoint, EndpointPool, RateLimit, backoff, read_key
+from shardmill.models.text.openai_endpoints import Endpoint, EndpointPool, RateLimit, backoff, estimated_tokens, read_key
 from shardmill.models.text.openai_errors import REFUSED, ServerError, read_error
 from shardmill.models.text.openai_replies import (
     WEAKER,
@@ -84,6 +84,15 @@ class OpenAISettings(TextSettings):
 
 
 @dataclass(frozen=True)
+class PreparedRequest:
+    """A request and the body to send. Requests `about` the same image go to the same server where they can."""
+
+    request: TextRequest
+    body: dict[str, Any]
+    about: str = ""
+
+
+@dataclass(frozen=True)
 class _Retry:
     """A try without a reply. It `counts` against the request, unless the server was unreachable or too busy."""
 
@@ -94,11 +103,12 @@ class _Retry:
 class OpenAIModel(SettingsModel):
     """A client of one model on one or several servers. Several threads may stream at the same time."""
 
-    Settings = OpenAISettings
+    Settings: ClassVar[type[OpenAISettings]] = OpenAISettings
+    settings: OpenAISettings
     many_streams = True
 
     def __init__(self, **settings: Any):
-        self.settings = read_settings(OpenAISettings, settings)
+        self.settings = read_settings(self.Settings, settings)
         if bool(self.settings.base_urls) == bool(self.settings.servers):
             raise UserError("an openai model needs base_urls, or servers: a folder; one of the two")
         for url in self.settings.base_urls:
@@ -131,15 +141,19 @@ class OpenAIModel(SettingsModel):
 
     def stream(self, requests: Iterable[Request]) -> Iterator[Reply]:
         """See `models.contract.Model`. All streams together have `max_in_flight` requests in flight."""
-        stream = ReplyStream(self._loop, self._answer, 2 * self.settings.max_in_flight)
-        yield from stream.replies(map(self._with_body, requests))
+        yield from self.replies_to(map(self._prepare, requests))
 
-    def _with_body(self, request: Request) -> tuple[TextRequest, dict[str, Any]]:
+    def _prepare(self, request: Request) -> PreparedRequest:
         """A request and its body; made in the caller's thread, since rendering a prompt would block the event loop."""
         assert isinstance(request, TextRequest)
-        return request, self._body(request)
+        return PreparedRequest(request, self.body(request))
 
-    def _body(self, request: TextRequest) -> dict[str, Any]:
+    def replies_to(self, requests: Iterable[PreparedRequest | Reply]) -> Iterator[Reply]:
+        """Replies to requests as they come; what is a reply already, since it can never be sent, is one of them."""
+        yield from ReplyStream(self._loop, self._answer, 2 * self.settings.max_in_flight).replies(requests)
+
+    def body(self, request: TextRequest) -> dict[str, Any]:
+        """The body of a request, before it is fitted to a server."""
         sampling = self.settings.sampling_of(request)
         body: dict[str, Any] = {
             "model": self.settings.model,
@@ -155,13 +169,15 @@ class OpenAIModel(SettingsModel):
             body["chat_template_kwargs"] = self.settings.chat_template_kwargs
         return {name: value for name, value in body.items() if name not in self.settings.omit}
 
-    async def _answer(self, prepared: tuple[TextRequest, dict[str, Any]]) -> Reply:
+    async def _answer(self, prepared: PreparedRequest | Reply) -> Reply:
+        if isinstance(prepared, Reply):
+            return prepared
         async with self._room:
             if self._answering == 0:
                 self._pool.reset_patience()
             self._answering += 1
             try:
-                reply = await self._try_until_answered(*prepared)
+                reply = await self._try_until_answered(prepared)
             finally:
                 self._answering -= 1
         self._failed_in_a_row = self._failed_in_a_row + 1 if reply.problem in (FAILED, REFUSED) else 0
@@ -173,11 +189,12 @@ class OpenAIModel(SettingsModel):
             )
         return reply
 
-    async def _try_until_answered(self, request: TextRequest, body: dict[str, Any]) -> Reply:
+    async def _try_until_answered(self, prepared: PreparedRequest) -> Reply:
         """Send a request until it is answered, or has failed as often as it may."""
+        request, body = prepared.request, prepared.body
         failed, retry, busy_since = 0, _Retry(""), 0.0
         while failed < self.settings.tries:
-            endpoint = await self._pool.acquire_endpoint()
+            endpoint = await self._pool.acquire_endpoint(prepared.about)
             try:
                 if endpoint.mode_of(request.schema) == "json_schema":
                     await self._probe_once(endpoint)
@@ -200,7 +217,7 @@ class OpenAIModel(SettingsModel):
 
     async def _send(self, endpoint: Endpoint, request: TextRequest, body: dict[str, Any]) -> Reply | _Retry:
         """Send a request once."""
-        estimate = sum(len(message["content"]) for message in body["messages"]) / 4 + body["max_tokens"]  # ~4 letters a token
+        estimate = estimated_tokens(body)
         await self._requests.acquire(1)
         await self._tokens.acquire(estimate)
         started, used = time.monotonic(), 0.0
@@ -333,7 +350,7 @@ class OpenAIModel(SettingsModel):
     async def _probe(self, endpoint: Endpoint) -> None:
         secret, request = make_probe()
         try:
-            outcome = await self._send(endpoint, request, self._body(request))
+            outcome = await self._send(endpoint, request, self.body(request))
         except UserError:
             endpoint.probe = None
             raise

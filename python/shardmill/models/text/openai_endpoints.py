@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
@@ -30,6 +31,10 @@ WARNING_SECONDS = 60.0
 FAILURES_UNTIL_DOWN = 3
 BURST_SECONDS = 10
 """How many seconds' worth of a rate limit may be used at once."""
+IMAGE_TOKENS = 1_000
+"""What an image of a megapixel takes, about, at most providers."""
+MAX_DETOUR = 4
+"""So many requests more than another server has, one may have in flight before it gets no more about the images that it knows."""
 HEALTH_CHECK = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
 
 
@@ -76,6 +81,14 @@ def announced_key(server: AnnouncedServer) -> str | None:
 def backoff(attempt: int) -> float:
     """Seconds to wait after a failed attempt (the first is 1): exponential with full jitter, so that clients spread out."""
     return random.uniform(0, min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(attempt, 30)))
+
+
+def estimated_tokens(body: Mapping[str, Any]) -> float:
+    """About how many tokens a request and its answer will take: about 4 letters a token, and so many for an image."""
+    contents = [message["content"] for message in body["messages"]]
+    parts = [part for content in contents if not isinstance(content, str) for part in content]
+    texts = [content for content in contents if isinstance(content, str)] + [part.get("text", "") for part in parts]
+    return sum(map(len, texts)) / 4 + IMAGE_TOKENS * sum("image_url" in part for part in parts) + float(body["max_tokens"])
 
 
 class RateLimit:
@@ -156,6 +169,15 @@ class Endpoint:
         return {"headers": headers, "proxy": self.proxy, "allow_redirects": False}
 
 
+def _choose(ready: list[Endpoint], about: str) -> Endpoint:
+    """The server for a request, by rendezvous hashing: when a server comes or goes, only its share moves."""
+    idlest = min(ready, key=lambda endpoint: endpoint.in_flight)
+    if not about or len(ready) == 1:
+        return idlest
+    home = max(ready, key=lambda endpoint: blake2b(f"{endpoint.url} {about}".encode("utf-8", "surrogateescape")).digest())
+    return home if home.in_flight <= idlest.in_flight + MAX_DETOUR else idlest
+
+
 def proxy_of(url: str) -> str | None:
     """The proxy that the environment names for a provider (https). The cluster's own servers (http) are reached without one."""
     scheme, _, rest = url.partition("://")
@@ -195,8 +217,12 @@ class EndpointPool:
         self._left_out: set[str] = set()
         self._recoveries: set[asyncio.Task[None]] = set()
 
-    async def acquire_endpoint(self) -> Endpoint:
+    async def acquire_endpoint(self, about: str = "") -> Endpoint:
         """The ready server with the fewest requests in flight; waits while none is ready.
+
+        Args:
+            about: What the request is about, such as an image: requests about the same go to the same server, unless it has
+                many more in flight than another, since its cache knows their beginning.
 
         Raises:
             UserError: If none has replied for `wait_minutes`.
@@ -206,7 +232,7 @@ class EndpointPool:
             now = time.monotonic()
             ready = [endpoint for endpoint in self.endpoints.values() if not endpoint.down and endpoint.paused_until <= now]
             if ready:
-                chosen = min(ready, key=lambda endpoint: endpoint.in_flight)
+                chosen = _choose(ready, about)
                 chosen.in_flight += 1
                 return chosen
             if self._none_ready_since is None:

@@ -34,7 +34,7 @@ class TextSettings(ModelSettings):
         """The sampling of a request with this model's overrides."""
         return replace(request.sampling, **self.sampling.model_dump(exclude_none=True))
 
-    def messages_of(self, request: TextRequest) -> list[dict[str, str]]:
+    def messages_of(self, request: TextRequest) -> list[dict[str, Any]]:
         """The chat of a request, the system text put before the first user turn for a model that knows no system role."""
         messages = request.chat.messages(request.seed)
         if self.system_role or not messages or messages[0]["role"] != "system":
