@@ -14,7 +14,7 @@ class ScriptedSlurm:
         self.folder = folder
         folder.mkdir()
         for name in ("sbatch", "scontrol", "scancel"):
-            self._program(name, "exit 1")
+            self.program(name, "exit 1")
         self.squeue()
         monkeypatch.setenv("PATH", str(folder))
 
@@ -29,7 +29,7 @@ class ScriptedSlurm:
     def sbatch(self) -> None:
         """Jobs are accepted, and get the numbers from 101 on."""
         count = f"$(/bin/cat '{self.folder}/sbatch.calls' | /usr/bin/wc -l)"
-        self._program("sbatch", f"number=$((100 + {count}))\n/bin/cat >'{self.folder}'/$number.sh\necho $number")
+        self.program("sbatch", f"number=$((100 + {count}))\n/bin/cat >'{self.folder}'/$number.sh\necho $number")
 
     def scripts(self) -> list[str]:
         """The job scripts that were submitted, in their order."""
@@ -37,7 +37,7 @@ class ScriptedSlurm:
 
     def down(self) -> None:
         """The controller does not answer."""
-        self._program("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1")
+        self.program("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1")
 
     def calls(self, name: str) -> int:
         """How often a program was run."""
@@ -47,9 +47,10 @@ class ScriptedSlurm:
     def _prints(self, name: str, lines: tuple[str, ...]) -> None:
         answer = self.folder / f"{name}.txt"
         answer.write_text("".join(f"{line}\n" for line in lines))
-        self._program(name, f"exec /bin/cat '{answer}'")
+        self.program(name, f"exec /bin/cat '{answer}'")
 
-    def _program(self, name: str, script: str) -> None:
+    def program(self, name: str, script: str) -> None:
+        """A program that runs these lines of sh."""
         path = self.folder / name
         fresh = path.with_suffix(".new")
         fresh.write_text(f"#!/bin/sh\necho called >>'{path}.calls'\n{script}\n")

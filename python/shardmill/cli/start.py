@@ -127,12 +127,12 @@ def check_place(plan: Plan, site: str, workers: int, phases: bool | None) -> Non
 
         gpu_shares(plan, workers)
     else:
-        from shardmill.launch.cluster_plan import each_stage_alone
+        from shardmill.launch.cluster_plan import check_site, each_stage_alone
         from shardmill.launch.phases import phases_of
         from shardmill.launch.site import load_site
 
         cluster = load_site(site)
-        cluster.check(plan)
+        check_site(cluster, plan)
         phases_of(plan.stages, cluster.resources, by_stage=each_stage_alone([], None if phases is None else not phases))
 
 

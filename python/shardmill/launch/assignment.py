@@ -34,6 +34,7 @@ class Assignment:
     scratch: str | None = None
     health_check: tuple[str, ...] = ()
     partition: str | None = None
+    exclude: str = ""
     chained: bool = True
     helps: bool = True
 

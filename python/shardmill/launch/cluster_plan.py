@@ -9,11 +9,12 @@ from itertools import product
 from shardmill.launch import slurm
 from shardmill.launch.elements import ElementArray, arrays_of, groups, limit
 from shardmill.launch.environment import check_environment
+from shardmill.launch.job_settings import JobSettings
 from shardmill.launch.phases import Phase, phases_of, resources_of
 from shardmill.launch.site import Site
 from shardmill.launch.throttle import current_shares
 from shardmill.store.jobs import JobsFolder, Submission
-from shardmill.store.plan import Resources
+from shardmill.store.plan import Plan, Resources
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.store.tasks import needed_shards
@@ -37,6 +38,7 @@ class ClusterPlan:
     quarantined: dict[str, list[int]] = field(default_factory=dict)
     bad_nodes: list[str] = field(default_factory=list)
     complete: bool = False
+    _outside: dict[tuple[str, str | None], str] = field(default_factory=dict)
 
     @property
     def job_name(self) -> str:
@@ -49,15 +51,40 @@ class ClusterPlan:
 
     def workers(self, array: ElementArray) -> int:
         """Workers of an array on one node: as many as fit, but no more than an element has shards."""
-        return min(self.site.workers_per_node(self.resources(array.stages)), array.longest)
+        return min(workers_per_node(self.run, self.site, array.stages), array.longest)
+
+    def jobs(self, array: ElementArray) -> JobSettings:
+        """The site's settings of the jobs of an array."""
+        return phase_jobs(self.run, self.site, array.stages)
+
+    def excluded(self, jobs: JobSettings) -> str:
+        """The nodes that jobs of these settings must not get, as an expression: also those that their `nodelist` leaves out.
+
+        With `--nodelist` itself a job would get all of these nodes, not one of them.
+        """
+        key = (jobs.nodelist or "", jobs.partition)
+        if jobs.nodelist and key not in self._outside:
+            self._outside[key] = slurm.nodes_outside(*key)
+        return ",".join(filter(None, [jobs.exclude, self._outside.get(key), *self.bad_nodes]))
 
     def minutes(self, array: ElementArray) -> int:
-        return self.site.time_limit(array.longest, self.workers(array), self.resources(array.stages).minutes)
+        return self.jobs(array).time_limit(array.longest, self.workers(array), self.resources(array.stages).minutes)
 
 
 def phase_resources(run: RunFolder, site: Site, phase: Phase) -> Resources:
     """What a worker of a phase is given on a site."""
     return resources_of(site.resources(run.stage(stage)) for stage in phase)
+
+
+def phase_jobs(run: RunFolder, site: Site, phase: Phase) -> JobSettings:
+    """The settings of the jobs of a phase on a site."""
+    roles = (role for stage in phase if (role := run.stage(stage).role))
+    return site.jobs(bool(phase_resources(run, site, phase).gpus_per_worker), next(roles, None))
+
+
+def workers_per_node(run: RunFolder, site: Site, phase: Phase) -> int:
+    """How many workers of a phase fit on a node. Raises UserError if none does."""
+    return phase_jobs(run, site, phase).workers_per_node(phase_resources(run, site, phase), site.name)
 
 
 def plan_launch(
@@ -83,9 +110,7 @@ def plan_launch(
         UserError: If the site does not fit the run, stages of one phase ask for different GPUs, SLURM does not answer, or jobs of
             the run are in the queue unrecorded.
     """
-    site.check(run.plan)
-    if site.environment is not None:
-        check_environment(site.environment)
+    check_site(site, run.plan)
     jobs = JobsFolder(run)
     submissions = jobs.submissions()
     limit_of_nodes = max_parallel or site.max_parallel
@@ -128,6 +153,13 @@ def plan_launch(
     return plan
 
 
+def check_site(site: Site, plan: Plan) -> None:
+    """Check what is known before there is a run folder. Raises UserError if a file of the site is faulty, or does not fit."""
+    site.check(plan)
+    if site.environment is not None:
+        check_environment(site.environment)
+
+
 def each_stage_alone(submissions: Sequence[Submission], asked: bool | None = None) -> bool:
     """Whether each stage has arrays of its own: as asked for, else as in the last launch, else it has not."""
     return asked if asked is not None else bool(submissions) and submissions[-1].by_stage
@@ -136,17 +168,13 @@ def each_stage_alone(submissions: Sequence[Submission], asked: bool | None = Non
 def _nodes_to_avoid(jobs: JobsFolder, site: Site) -> list[str]:
     """The bad nodes, unless no other would be left: a job that excludes every node would wait for ever."""
     bad = {node.node for node in jobs.bad_nodes()}
-    partitions = {site.queue(gpu).partition for gpu in (True, False)} if bad else set()
+    partitions = {settings.partition for settings in site.kinds().values()} if bad else set()
     return sorted(bad) if all(slurm.nodes(partition) - bad for partition in partitions) else []
 
 
 def default_group(run: RunFolder, site: Site, phases: Sequence[Phase]) -> int:
     """Shards of an element: `shards_per_task` for each worker of the phase that has the most workers on a node."""
-    sizes = []
-    for phase in phases:
-        resources = phase_resources(run, site, phase)
-        sizes.append(site.workers_per_node(resources) * resources.shards_per_task)
-    return max(sizes)
+    return max(workers_per_node(run, site, phase) * phase_resources(run, site, phase).shards_per_task for phase in phases)
 
 
 def _open_phases(phases: Sequence[Phase], state: Mapping[tuple[str, int], str]) -> list[Phase]:

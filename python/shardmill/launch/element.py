@@ -153,16 +153,16 @@ class Element:
         )
         if not context.job or not self._other_nodes():
             return 1
-        return self._requeue({bad.node for bad in self.jobs.bad_nodes()})
+        return self._requeue({*filter(None, [self.work.exclude]), *(bad.node for bad in self.jobs.bad_nodes())})
 
     def _other_nodes(self) -> set[str]:
         """The nodes that the element could move to."""
         try:
-            nodes = slurm.nodes(self.work.partition)
+            nodes, excluded = slurm.nodes(self.work.partition), slurm.hostnames(self.work.exclude)
         except UserError as error:
             say(f"which other nodes there are is not known ({error})")
             return set()
-        return nodes - {bad.node for bad in self.jobs.bad_nodes()} - {self.context.node}
+        return nodes - excluded - {bad.node for bad in self.jobs.bad_nodes()} - {self.context.node}
 
     def _requeue(self, exclude: Collection[str]) -> int:
         # `scontrol requeue` has SLURM signal this very process, which still has to exclude nodes and close its records.

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from shardmill.launch.assignment import Assignment, JobSignals, WorkerContext, part
-from shardmill.launch.cluster_plan import phase_resources
+from shardmill.launch.cluster_plan import phase_resources, workers_per_node
 from shardmill.launch.element import Element
 from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.phases import Phase, phases_of
@@ -62,7 +62,7 @@ def run_node(
 def _run_phase(run: RunFolder, phase: Phase, shards: range, node: int, site: Site, signals: JobSignals) -> int:
     """Do the stages of a phase; returns the exit code of an element."""
     resources = phase_resources(run, site, phase)
-    workers = min(site.workers_per_node(resources), max(1, len(shards)))
+    workers = min(workers_per_node(run, site, phase), max(1, len(shards)))
     work = Assignment(
         run=str(run.path), stages=phase, shards=tuple(shards), logs=str(TaskLogs(run).folder),
         gpus_per_worker=resources.gpus_per_worker, scratch=site.scratch, health_check=tuple(site.health_check),

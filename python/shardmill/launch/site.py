@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
+from shardmill.launch.entry_errors import first_error
+from shardmill.launch.job_settings import GPU_ENTRIES, JobChanges, JobSettings, changed
+from shardmill.models.registry import ROLES
 from shardmill.store.plan import Plan, Resources, StagePlan
 from shardmill.util.commands import command_line
 from shardmill.util.errors import UserError, did_you_mean
@@ -16,83 +18,55 @@ from shardmill.util.resources import resource_names, resource_path, resource_tex
 from shardmill.util.yaml_text import read_yaml
 
 
-class Queue(BaseModel):
-    """Where jobs are sent: the `sbatch` options of the same names."""
-
-    model_config = ConfigDict(extra="forbid")
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    reservation: str | None = None
-    exclude: str | None = None
-
-
-START_SECONDS = 120
-"""What a job may need until it works: SLURM may signal a minute early, and imports from a cold network disk take another."""
-
-
-class Site(Queue):
-    """One cluster. `cpu` is the queue of jobs without a GPU, for all that differs there; `stages` changes resources by stage."""
+class Site(JobSettings):
+    """One cluster. Its own settings are those of jobs with GPUs; `roles` changes them for the models of a role, `cpu` for jobs
+    without GPUs, and `stages` changes the resources of single stages.
+    """
 
     name: str = ""
-    cpu: Queue = Queue()
-    gpus_per_node: int = Field(default=8, ge=0)
-    gpu_type: str | None = None
-    cpus_per_node: int = Field(default=64, ge=1)
-    memory_gb_per_node: int = Field(default=512, ge=1)
-    cpu_workers_per_node: int = Field(default=8, ge=1)
-    exclusive: bool = False
-    max_minutes: int = Field(default=24 * 60, ge=1)
+    cpu: JobChanges = JobChanges()
+    roles: dict[str, JobChanges] = Field(default_factory=dict)
     max_array_size: int | None = Field(default=None, ge=2)
     max_parallel: int | None = Field(default=None, ge=1)
-    signal_seconds: int = Field(default=90, ge=5)
     environment: Path | None = None
     scratch: str | None = None
     health_check: list[str] = Field(default_factory=list)
-    sbatch: dict[str, Any] = Field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     _reference: str = PrivateAttr("")
+
+    @model_validator(mode="after")
+    def _check_kinds(self) -> Site:
+        for role in self.roles:
+            if role not in ROLES:
+                raise ValueError(f"roles: there is no role {role!r}; {did_you_mean(role, ROLES)}")
+        if useless := [name for name in GPU_ENTRIES if name in self.cpu.model_fields_set]:
+            raise ValueError(f"cpu.{useless[0]} has no use: jobs without GPUs ask for none; remove it")
+        for name, changes in {"cpu": self.cpu, **{f"roles.{role}": self.roles[role] for role in self.roles}}.items():
+            try:
+                changed(self, changes)
+            except ValidationError as error:
+                raise ValueError(f"{name}: {first_error(error, JobSettings)}") from None
+        return self
 
     @property
     def reference(self) -> str:
         """The value of `--site` that means this site in any folder."""
         return self._reference or self.name
 
-    def queue(self, gpu: bool) -> Queue:
-        """The queue of a job that needs a GPU, or of one that does not."""
-        own = {name: getattr(self, name) for name in Queue.model_fields}
-        return Queue(**own) if gpu else Queue(**{**own, **self.cpu.model_dump(exclude_none=True)})
+    def jobs(self, gpu: bool, role: str | None = None) -> JobSettings:
+        """The settings of jobs with GPUs, for a model of `role`, or of jobs without."""
+        return changed(self, self.roles.get(role or "") if gpu else self.cpu)
+
+    def kinds(self) -> dict[str, JobSettings]:
+        """The settings of each kind of jobs that the site file tells apart."""
+        found = {"GPU jobs": self.jobs(gpu=True)} if self.gpus_per_node else {}
+        found |= {f"GPU jobs of {role} models": self.jobs(True, role) for role in self.roles}
+        return {**found, "CPU jobs": self.jobs(gpu=False)}
 
     def resources(self, stage: StagePlan) -> Resources:
         """What a worker of a stage gets here: the resources of the pipeline file with this site's changes."""
         return Resources.model_validate({**stage.resources.model_dump(), **self.stages.get(stage.name, {})})
-
-    def workers_per_node(self, resources: Resources) -> int:
-        """How many workers of a stage fit on one node: one for each share of its GPUs, or for CPU stages as the site allows.
-
-        Raises:
-            UserError: If not even one fits.
-        """
-        gpus = resources.gpus_per_worker
-        limits = {
-            "GPUs": self.gpus_per_node // gpus if gpus else self.cpu_workers_per_node,
-            "CPUs": self.cpus_per_node // resources.cpus_per_worker,
-            "memory": int(self.memory_gb_per_node // resources.memory_gb),
-        }
-        scarce = min(limits, key=lambda name: limits[name])
-        if limits[scarce] == 0:
-            raise UserError(f"a worker with {resources} does not fit on a node of the site {self.name}: too few {scarce}")
-        return limits[scarce]
-
-    def time_limit(self, shards: int, workers: int, minutes: float) -> int:
-        """The minutes of an element: its shards in turns over its workers, and the time to start and to stop at the signal.
-
-        One that needs longer is requeued at the limit.
-        """
-        spare = (self.signal_seconds + START_SECONDS) / 60
-        return max(1, min(math.ceil(minutes * -(-shards // workers) + spare), self.max_minutes))
 
     def check(self, plan: Plan) -> None:
         """Raises UserError for resources of a stage that the plan does not have, that are misspelt or that do not fit."""
@@ -102,9 +76,10 @@ class Site(Queue):
                 raise UserError(f"site {self.name}: stages: no stage {name!r} in this run; {did_you_mean(name, known)}")
         for stage in plan.stages:
             try:
-                self.workers_per_node(self.resources(stage))
+                resources = self.resources(stage)
             except ValidationError as error:
-                raise UserError(f"site {self.name}: stages: {stage.name}: {_first_error(error, Resources)}") from None
+                raise UserError(f"site {self.name}: stages: {stage.name}: {first_error(error, Resources)}") from None
+            self.jobs(bool(resources.gpus_per_worker), stage.role).workers_per_node(resources, self.name)
 
 
 def load_site(name: str) -> Site:
@@ -118,7 +93,7 @@ def load_site(name: str) -> Site:
         make = command_line("site", "new", path.stem, *folder)
         raise UserError(f"the site file {path} was not found; make one: {make}") from None
     except ValidationError as error:
-        raise UserError(f"{path}: {_first_error(error, Site)}") from None
+        raise UserError(f"{path}: {first_error(error, Site)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if site.environment is not None and not site.environment.is_absolute():
@@ -164,12 +139,3 @@ def new_site(name: str, folder: Path) -> list[Path]:
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}") from None
     return list(contents)
-
-
-def _first_error(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first validation error in words, with a hint for a mistyped name."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        return f"there is no entry {where!r}; {did_you_mean(str(first['loc'][-1]), model.model_fields)}"
-    return f"{where}: {first['msg']}"

@@ -146,6 +146,39 @@ def nodes(partition: str | None = None) -> set[str]:
     return {node for node, state in (line.split("|") for line in lines) if state.rstrip("~#!%@^-") in USABLE}
 
 
+def hostnames(expression: str) -> set[str]:
+    """The nodes that an expression such as `n[1-3],m7` means."""
+    return set(command("scontrol", "show", "hostnames", expression).split()) if expression else set()
+
+
+def nodes_outside(expression: str, partition: str | None) -> str:
+    """The nodes of a partition that an expression leaves out, as an expression; empty if there are none."""
+    where = ["-p", partition] if partition else []
+    others = set(command("sinfo", "-h", "-N", *where, "-o", "%N").split()) - hostnames(expression)
+    return command("scontrol", "show", "hostlist", ",".join(sorted(others))).strip() if others else ""
+
+
+_JOB = re.compile(r"(\d+)(?:;\S+)?")
+
+
+def submit(script: str, *options: str, timeout: float = TIMEOUT_SECONDS) -> str:
+    """Submit a job script; returns the job's id. The script goes to sbatch by a pipe: nobody can change it on its way.
+
+    A site's own sbatch may print more than the line that `--parsable` asks for: the id is on the only line that has nothing else.
+
+    Raises:
+        UserError: If sbatch refuses it, or does not say which job it is.
+    """
+    printed = command("sbatch", "--parsable", *options, timeout=timeout, send=script)
+    found = [match[1] for line in printed.splitlines() if (match := _JOB.fullmatch(line.strip()))]
+    if len(found) != 1:
+        raise UserError(
+            f"sbatch --parsable did not print the id of a job but {printed.strip()[:200]!r}; the job may be in the queue: look "
+            "with squeue, and cancel it before you launch again"
+        )
+    return found[0]
+
+
 def cancel(jobs: Iterable[str]) -> None:
     """Cancel jobs or single elements. It is no error if they have ended already."""
     ids = list(jobs)

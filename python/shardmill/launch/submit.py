@@ -25,10 +25,12 @@ from shardmill.launch.element_job import JOB_FILE
 from shardmill.launch.elements import ElementArray
 from shardmill.launch.environment import setup_lines
 from shardmill.launch.job_file import FinishWork, JobFile
+from shardmill.launch.job_settings import JobSettings
 from shardmill.launch.phases import Phase
-from shardmill.launch.site import Queue, Site
+from shardmill.launch.site import Site
 from shardmill.launch.time_warning import catching
 from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
+from shardmill.store.plan import Resources
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
@@ -37,6 +39,7 @@ from shardmill.util.words import count_of
 NICE_STEP = 10
 SBATCH_SECONDS = 300
 FINISH_MINUTES = 120
+FINISH_CPUS = 4
 FINISH_MEMORY_GB = 16
 
 
@@ -101,25 +104,19 @@ def dependency(array: ElementArray) -> str | None:
 
 def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
     """The sbatch parameters of an array, by submitit's names."""
-    site, resources, workers = plan.site, plan.resources(array.stages), plan.workers(array)
-    gpus = resources.gpus_per_worker * workers
+    resources, workers = plan.resources(array.stages), plan.workers(array)
     options: dict[str, Any] = {
         "job_name": f"{plan.job_name}.{array.name}",
         "ntasks_per_node": workers,
         "cpus_per_task": resources.cpus_per_worker,
-        "mem": f"{round(resources.memory_gb * workers * 1024)}M",
         "time": plan.minutes(array),
-        "signal_delay_s": site.signal_seconds,
         "array_parallelism": array.parallel,
         "srun_args": srun_options(resources.cpus_per_worker),
         "dependency": dependency(array),
-        "additional_parameters": {"nice": nice(plan, array.stages)},
     }
-    if gpus:
-        options["gres"] = ":".join(filter(None, ["gpu", site.gpu_type, str(gpus)]))
-    common = _common(plan, gpu=bool(gpus))
-    extra = {**options["additional_parameters"], **common["additional_parameters"]}
-    return {**options, **common, "additional_parameters": extra}
+    jobs = plan.jobs(array)
+    common = _common(plan, jobs, resources, workers)
+    return {**options, **common, "additional_parameters": {"nice": nice(plan, array.stages), **common["additional_parameters"]}}
 
 
 def nice(plan: ClusterPlan, stages: Phase) -> int:
@@ -135,21 +132,16 @@ def srun_options(cpus: int) -> list[str]:
     return ["--cpus-per-task", str(cpus), "--kill-on-bad-exit=0", "--wait=0"]
 
 
-def _common(plan: ClusterPlan, gpu: bool) -> dict[str, Any]:
-    site = plan.site
-    queue = site.queue(gpu)
-    extra: dict[str, Any] = {"requeue": True, "kill_on_invalid_dep": "yes", **site.sbatch}
-    if queue.reservation:
-        extra["reservation"] = queue.reservation
+def _common(plan: ClusterPlan, jobs: JobSettings, resources: Resources, workers: int) -> dict[str, Any]:
+    """What all jobs have, and what they ask for."""
     return {
-        **{name: getattr(queue, name) for name in Queue.model_fields if name not in ("reservation", "exclude")},
-        "exclude": ",".join(filter(None, [queue.exclude, *plan.bad_nodes])) or None,
-        "exclusive": site.exclusive or None,
+        "exclude": plan.excluded(jobs) or None,
         "nodes": 1,
-        "setup": setup_lines(site) or None,
+        "setup": setup_lines(plan.site) or None,
+        "signal_delay_s": jobs.signal_seconds,
         "stderr_to_stdout": True,
         "wckey": None,
-        "additional_parameters": extra,
+        "additional_parameters": {"requeue": True, "kill_on_invalid_dep": "yes", **jobs.request(resources, workers)},
     }
 
 
@@ -165,7 +157,8 @@ def assignment(plan: ClusterPlan, array: ElementArray, shards: list[int]) -> Ass
         cpus=resources.cpus_per_worker * plan.workers(array),
         scratch=site.scratch,
         health_check=tuple(site.health_check),
-        partition=site.queue(bool(resources.gpus_per_worker)).partition,
+        partition=plan.jobs(array).partition,
+        exclude=plan.excluded(plan.jobs(array)),
     )
 
 
@@ -205,34 +198,32 @@ def job_python(site: Site) -> str:
 
 
 def _sbatch(plan: ClusterPlan, what: str, job: JobFile, text: str) -> str:
-    """Submit a job script; returns the job's id. The script goes to sbatch by a pipe: nobody can change it on its way.
-
-    Raises:
-        UserError: If sbatch refuses it.
-    """
+    """Submit a job script; returns the job's id. Raises UserError if sbatch refuses it."""
     _slurm_logs(plan.run).mkdir(parents=True, exist_ok=True)
     job.write(_job_files(plan.run))
     try:
-        answer = slurm.command("sbatch", "--parsable", timeout=SBATCH_SECONDS, send=text)
+        return slurm.submit(text, timeout=SBATCH_SECONDS)
     except UserError as error:
         raise UserError(
             f"sbatch refused {what}: {error}; what was submitted before it stays submitted; fix that and launch again"
         ) from None
-    return answer.strip().partition(";")[0]
 
 
 def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Submission]) -> str:
     live = {job.partition("_")[0] for job in plan.live}
     waited = [array.job for array in submission.arrays]
     waited += [array.job for each in earlier for array in each.arrays if array.job in live]
+    jobs = plan.site.jobs(gpu=False)
+    resources = Resources(
+        cpus_per_worker=min(FINISH_CPUS, jobs.cpus_per_node), memory_gb=min(FINISH_MEMORY_GB, jobs.memory_gb_per_node)
+    )
     options = {
         "job_name": f"{plan.job_name}.build",
         "ntasks_per_node": 1,
-        "cpus_per_task": min(4, plan.site.cpus_per_node),
-        "mem": f"{min(FINISH_MEMORY_GB, plan.site.memory_gb_per_node)}G",
-        "time": min(FINISH_MINUTES, plan.site.max_minutes),
+        "cpus_per_task": resources.cpus_per_worker,
+        "time": min(FINISH_MINUTES, jobs.max_minutes),
         "dependency": "afterany:" + ":".join(waited) if waited else None,
-        **_common(plan, gpu=False),
+        **_common(plan, jobs, resources, workers=1),
     }
     log = TaskLogs(plan.run).folder.resolve() / "build.log"
     job = JobFile(finish=FinishWork(str(plan.run.path.resolve()), str(log)), code=allowed_code())

@@ -19,11 +19,13 @@ from rich.table import Table
 from rich.text import Text
 
 from shardmill.launch import slurm
-from shardmill.launch.cluster_plan import phase_resources
+from shardmill.launch.cluster_plan import phase_jobs, phase_resources
 from shardmill.launch.environment import check_environment
 from shardmill.launch.gpus import visible_gpus
+from shardmill.launch.job_settings import START_SECONDS, JobSettings, as_options
 from shardmill.launch.phases import phase_name, phases_of
-from shardmill.launch.site import START_SECONDS, Queue, Site
+from shardmill.launch.site import Site
+from shardmill.store.plan import Resources
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.atomic import link_if_absent
 from shardmill.util.errors import UserError
@@ -148,15 +150,14 @@ def _site(site: Site) -> Iterator[Check]:
         )
     accounting = "enabled" if shutil.which("sacct") and slurm.history(["1"]) is not None else "missing: not needed"
     yield Check("accounting", "ok", accounting)
-    for gpu in (True, False) if site.gpus_per_node else (False,):
-        yield from _partition(site, gpu)
+    for kind, jobs in site.kinds().items():
+        yield from _partition(kind, jobs)
 
 
-def _partition(site: Site, gpu: bool) -> Iterator[Check]:
-    queue = site.queue(gpu)
-    name = f"partition {queue.partition or '(default)'} for {'GPU' if gpu else 'CPU'} jobs"
+def _partition(kind: str, jobs: JobSettings) -> Iterator[Check]:
+    name = f"partition {jobs.partition or '(default)'} for {kind}"
     try:
-        nodes = slurm.nodes(queue.partition)
+        nodes = slurm.nodes(jobs.partition)
     except UserError as error:
         yield Check(name, "fail", str(error), "see: sinfo")
         return
@@ -167,23 +168,23 @@ def _partition(site: Site, gpu: bool) -> Iterator[Check]:
         return
     yield Check(name, "ok", f"{count_of(len(nodes), 'node')} up")
     try:
-        slurm.command("sbatch", "--test-only", *_options(site, queue, gpu), "--wrap", "true")
+        slurm.command("sbatch", "--test-only", *_whole_node(jobs, "GPU" in kind), "--wrap", "true")
         yield Check(f"{name}: a whole node", "ok", "sbatch accepts such a job")
     except UserError as error:
-        remedy = (
-            "correct account, qos, constraint, gpus_per_node, cpus_per_node, memory_gb_per_node or max_minutes in the site file"
-        )
+        wrong = "account, qos, constraint, gpu_request, gpus_per_node, cpus_per_node, memory_gb_per_node or max_minutes"
+        remedy = f"correct {wrong} in the site file"
         yield Check(f"{name}: a whole node", "fail", str(error), remedy)
 
 
-def _options(site: Site, queue: Queue, gpu: bool) -> list[str]:
+def _whole_node(jobs: JobSettings, gpu: bool) -> list[str]:
     """A job that takes all that the site says a node has."""
-    options = [f"--{key}={value}" for key, value in queue.model_dump(exclude_none=True).items()]
-    options += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={site.cpus_per_node}", f"--mem={site.memory_gb_per_node}G"]
-    options.append(f"--time={site.max_minutes}")
-    if gpu:
-        options.append("--gres=" + ":".join(filter(None, ["gpu", site.gpu_type, str(site.gpus_per_node)])))
-    return options
+    resources = Resources(
+        gpus_per_worker=jobs.gpus_per_node if gpu else 0,
+        cpus_per_worker=jobs.cpus_per_node,
+        memory_gb=jobs.memory_gb_per_node,
+    )
+    options = ["--nodes=1", "--ntasks=1", f"--cpus-per-task={jobs.cpus_per_node}", f"--time={jobs.max_minutes}"]
+    return [*options, *as_options(jobs.request(resources, workers=1))]
 
 
 def _run(path: Path, site: Site | None) -> Iterator[Check]:
@@ -205,8 +206,9 @@ def _time_limits(run: RunFolder, site: Site) -> Iterator[Check]:
     """Whether the jobs of each phase have time to start before the signal to stop."""
     short = []
     for phase in phases_of(run.plan.stages, site.resources):
-        minutes = site.time_limit(1, 1, phase_resources(run, site, phase).minutes)
-        if minutes * 60 < site.signal_seconds + START_SECONDS:
+        jobs = phase_jobs(run, site, phase)
+        minutes = jobs.time_limit(1, 1, phase_resources(run, site, phase).minutes)
+        if minutes * 60 < jobs.signal_seconds + START_SECONDS:
             short.append(f"{phase_name(phase)} ({count_of(minutes, 'minute')})")
     detail = f"jobs save their rows {site.signal_seconds} s before their limit, and may need {START_SECONDS} s to start"
     yield Check(
@@ -235,14 +237,10 @@ def _tiny_job(path: Path, site: Site) -> Check:
     """Whether a compute node can write into the run folder: a tiny job tries."""
     name = "write from a node"
     target = path.resolve() / f".doctor-{os.getpid()}-{time.time_ns()}"
-    queue = site.queue(gpu=False).model_dump(exclude_none=True)
-    options = [f"--{key}={value}" for key, value in queue.items()]
-    script = f"echo written > {shlex.quote(str(target))}"
+    options = as_options(site.jobs(gpu=False).request(Resources(memory_gb=0.1), workers=1))
+    script = f"#!/bin/sh\necho written > {shlex.quote(str(target))}\n"
     try:
-        printed = slurm.command(
-            "sbatch", "--parsable", "--time=1", "--ntasks=1", "--mem=100M", "--output=/dev/null", *options, "--wrap", script
-        )
-        job = printed.strip().partition(";")[0]
+        job = slurm.submit(script, "--time=1", "--ntasks=1", "--output=/dev/null", *options)
         deadline = time.monotonic() + JOB_SECONDS
         while time.monotonic() < deadline and not target.exists():
             time.sleep(1)

@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.launch.cluster_plan import default_group, each_stage_alone, phase_resources
+from shardmill.launch.cluster_plan import default_group, each_stage_alone, phase_jobs, phase_resources, workers_per_node
 from shardmill.launch.elements import groups
 from shardmill.launch.phases import Phase, phases_of
 from shardmill.launch.site import Site
@@ -166,7 +166,7 @@ class _Layout:
 
     def workers(self, stage: str) -> int:
         """Workers of a stage on one node: as many as fit, but no more than an element has shards."""
-        return min(self.site.workers_per_node(self.resources(stage)), max(self.elements)) if self.site else 1
+        return min(workers_per_node(self.run, self.site, self.phase(stage)), max(self.elements)) if self.site else 1
 
     def startup(self, stage: str, rate: StageRate) -> float:
         """Seconds that a worker takes to load the model of a stage: none where an earlier stage of the phase has loaded it."""
@@ -247,7 +247,8 @@ def _stage(layout: _Layout, stage: str, rate: StageRate, rows: int) -> StageEsti
     limit = None
     if layout.site:
         own = layout.site.resources(layout.run.stage(stage)).minutes
-        limit = layout.site.time_limit(layout.elements[0], workers, own)
+        jobs = phase_jobs(layout.run, layout.site, layout.phase(stage))
+        limit = jobs.time_limit(layout.elements[0], workers, own)
     gpu_hours = sum(seconds) / 3600 * workers * resources.gpus_per_worker
     return StageEstimate(
         stage=stage, measured_shards=rate.shards, measured_rows=rate.rows, rows=rows,

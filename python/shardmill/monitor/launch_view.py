@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from shardmill.launch.cluster_plan import ClusterPlan
+from shardmill.launch.cluster_plan import ClusterPlan, workers_per_node
 from shardmill.launch.elements import groups
 from shardmill.launch.phases import Phase, phase_name, phases_of
 from shardmill.launch.submit import job_of, script
@@ -80,7 +80,7 @@ def _cost(plan: ClusterPlan, phases: Sequence[Phase]) -> tuple[int, int]:
     loads = 0
     for phase in phases:
         if any(plan.run.stage(stage).role for stage in phase):
-            workers = plan.site.workers_per_node(plan.resources(phase))
+            workers = workers_per_node(plan.run, plan.site, phase)
             loads += sum(min(workers, shards) for shards in elements)
     return len(phases) * len(elements), loads
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from shardmill.launch.cluster_plan import default_group
+from shardmill.launch.job_settings import START_SECONDS
 from shardmill.launch.phases import phases_of
-from shardmill.launch.site import START_SECONDS, Site, load_site
+from shardmill.launch.site import Site, load_site
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
@@ -72,8 +73,8 @@ def test_a_site_changes_resources_by_stage(make_run: Callable[..., RunFolder]) -
 
 def test_the_queue_of_cpu_jobs_differs_only_where_it_says_so() -> None:
     site = Site.model_validate({"partition": "gpu", "account": "lab", "cpu": {"partition": "cpu"}})
-    assert (site.queue(gpu=True).partition, site.queue(gpu=False).partition) == ("gpu", "cpu")
-    assert site.queue(gpu=False).account == "lab"
+    assert (site.jobs(gpu=True).partition, site.jobs(gpu=False).partition) == ("gpu", "cpu")
+    assert site.jobs(gpu=False).account == "lab"
 
 
 def test_an_element_has_as_many_shards_as_the_phase_with_the_most_workers_takes(make_run: Callable[..., RunFolder]) -> None:
