@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from shardmill.antidote.build import build
-from shardmill.core.planning import NewRun, redo, start_run
+from shardmill.core.plan_changes import redo
+from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.launch.finish import build_datasets
 from shardmill.store.run_folder import RunFolder

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from shardmill.core.planning import NewRun, redo, start_run
+from shardmill.core.plan_changes import redo
+from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.embedded.scene import draw_scene
 from shardmill.export.multi_text_format import read_header

@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 from shardmill.core import model_shard as shard_work
-from shardmill.core.planning import NewRun, redo, start_run
+from shardmill.core.plan_changes import redo
+from shardmill.core.planning import NewRun, start_run
 from shardmill.core.rethreshold import rethreshold
 from shardmill.core.shard_runner import run_shard
 from shardmill.store.journal import read_records

@@ -115,7 +115,7 @@ def run(
     A job on the cluster does the same. Stages that use the same model load it once. The stage `ingest` cuts the input into
     shards again. For a bundled pipeline, python -m shardmill.PIPELINE.STAGE --run RUN --shard-index N does the same.
     """
-    from shardmill.core.planning import redo as redo_stage
+    from shardmill.core.plan_changes import redo as redo_stage
     from shardmill.core.shard_runner import ModelPool, check_fingerprint, open_stage
     from shardmill.core.stage_main import run_with_progress
     from shardmill.store.at_work import presence

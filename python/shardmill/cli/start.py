@@ -88,7 +88,7 @@ def launch(
     To resume a run after a crash, a kill or a full disk, run the same command again. On a cluster it submits job arrays and
     returns; shards that are already in the queue are not submitted again.
     """
-    from shardmill.core.planning import redo as redo_stage
+    from shardmill.core.plan_changes import redo as redo_stage
 
     if site == "local" and (dry_run or max_parallel or shards_per_node or phases is not None):
         raise UserError(
@@ -187,7 +187,7 @@ def note_changed_texts(run: RunFolder) -> None:
 
 def accept_changes(run: RunFolder) -> RunFolder:
     """Continue with the present code beside rows of earlier code, and say which stages changed."""
-    from shardmill.core.planning import accept_code_change
+    from shardmill.core.plan_changes import accept_code_change
 
     run, stages = accept_code_change(run)
     if stages:

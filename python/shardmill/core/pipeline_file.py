@@ -201,39 +201,19 @@ def plan_stages(
     for entry in pipeline.stages:
         if entry.stage in available:
             raise UserError(f"stage {entry.stage} is in the pipeline twice; remove one, or label it: {entry.stage}-b")
-        kind = entry.kind
-        file = find_model(entry.model, kind.role) if kind.role else ModelFile(role="", spec={})
-        own = entry.thresholds or file.thresholds.model_dump(exclude_none=True)
+        model = _model_of(entry)
+        own = entry.thresholds or model.thresholds.model_dump(exclude_none=True)
         thresholds.update(own)
-        defaults = {name: value for name, value in thresholds.items() if name in kind.Options.model_fields}
+        defaults = {name: value for name, value in thresholds.items() if name in entry.kind.Options.model_fields}
         options = {**defaults, **entry.options}
         stage = entry.make(context, options)
         check_declaration(stage)
         stage.check_plan(made, columns if given is None else given)
         made.append(stage)
         after = entry.after or previous
-        if after not in available:
-            raise UserError(
-                f"stage {entry.stage} reads from {after!r}, which is not a stage before it; {did_you_mean(after, available)}"
-            )
-        if stage.role is None and entry.model is not None:
-            raise UserError(f"stage {entry.stage} uses no model; remove its `model:`")
-        spec = file.spec
-        if stage.role and not spec:
-            raise UserError(f"stage {entry.stage} needs a {stage.role} model; name one as `model:` in the pipeline file")
-        for column in stage.reads:
-            if column not in available[after]:
-                where = "the input" if after == "ingest" else after
-                raise UserError(
-                    f"stage {entry.stage} reads the column {column!r}, which {where} does not have; "
-                    f"{did_you_mean(column, available[after])}"
-                )
-        adds = stage.columns()
-        clash = sorted(adds.keys() & available[after].keys())
-        if clash:
-            raise UserError(f"stage {entry.stage} adds the column {clash[0]!r}, which {after} already has; rename one of the two")
+        _check_columns(entry, stage, after, available)
         with recorded_texts() as read:
-            fingerprint = entry.make(context, options).fingerprint(spec)
+            fingerprint = entry.make(context, options).fingerprint(model.spec)
         if texts is not None:
             texts.update(read)
         planned.append(
@@ -244,20 +224,50 @@ def plan_stages(
                 reads=list(stage.reads),
                 after=after,
                 prompt=entry.prompt,
-                sources=stage.sources(spec),
-                model=spec,
+                sources=stage.sources(model.spec),
+                model=model.spec,
                 options=stage.options.model_dump(mode="json"),
                 attempts=entry.attempts,
                 stop_after=entry.stop_after,
-                resources=_resources(file, entry),
-                price=entry.price or file.price,
+                resources=_resources(model, entry),
+                price=entry.price or model.price,
                 thresholds=own,
-                adds=adds,
+                adds=stage.columns(),
                 fingerprint=fingerprint,
                 texts=sorted(read),
                 fit_rows=stage.fit_rows,
             )
         )
-        available[entry.stage] = {**available[after], **adds}
+        available[entry.stage] = {**available[after], **stage.columns()}
         previous = entry.stage
     return planned
+
+
+def _model_of(entry: StageEntry) -> ModelFile:
+    """The model of a stage; an empty one for a stage that needs none."""
+    role = entry.kind.role
+    if role is None:
+        if entry.model is not None:
+            raise UserError(f"stage {entry.stage} uses no model; remove its `model:`")
+        return ModelFile(role="", spec={})
+    file = find_model(entry.model, role)
+    if not file.spec:
+        raise UserError(f"stage {entry.stage} needs a {role} model; name one as `model:` in the pipeline file")
+    return file
+
+
+def _check_columns(entry: StageEntry, stage: Stage, after: str, available: Mapping[str, Mapping[str, Kind]]) -> None:
+    """Raises UserError unless `after` is an earlier stage that has the columns that `stage` reads, and not those that it adds."""
+    if after not in available:
+        raise UserError(
+            f"stage {entry.stage} reads from {after!r}, which is not a stage before it; {did_you_mean(after, available)}"
+        )
+    for column in stage.reads:
+        if column not in available[after]:
+            where = "the input" if after == "ingest" else after
+            raise UserError(
+                f"stage {entry.stage} reads the column {column!r}, which {where} does not have; "
+                f"{did_you_mean(column, available[after])}"
+            )
+    if clash := sorted(stage.columns().keys() & available[after].keys()):
+        raise UserError(f"stage {entry.stage} adds the column {clash[0]!r}, which {after} already has; rename one of the two")

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from shardmill.core.model_stages import DetectStage, read_detections
-from shardmill.core.planning import plan_of_today, redo
+from shardmill.core.plan_changes import plan_of_today, redo
 from shardmill.core.shard_runner import open_stage, run_shard
 from shardmill.core.stage import Answer, FollowUp, ModelCall, Reject
 from shardmill.store.cells import decode, dump_cell, parse_json_cell

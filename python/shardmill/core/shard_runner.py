@@ -134,11 +134,7 @@ def run_shard(
         made: dict[str, Any]
         try:
             if isinstance(stage, TableStage):
-                fits = fits_of_shard(here, stage, owner, stop_early)
-                if leases is not None and not leases.take(0):
-                    raise ShardBusy("another worker is working on it")
-                transformed = [_transformed(stage, rows, stop_early) for rows in in_blocks(stage, table, fits)]
-                made = {"transformed": pl.concat(transformed), "fits": {fit.block: fit.digest for fit in fits}}
+                made = _transform(here, stage, table, owner, leases, stop_early)
             else:
                 assert isinstance(stage, ModelStage)
                 work = ModelShard(here, stage, table, attempt, leases)
@@ -152,6 +148,22 @@ def run_shard(
             current.check()
             raise
         return _publish(here, table, current, attempt, started, made)
+
+
+def _transform(
+    shard: Shard,
+    stage: TableStage,
+    table: pl.DataFrame,
+    owner: LeaseOwner | None,
+    leases: Leases | None,
+    stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """The rows of a table stage, and the fits that they were made with."""
+    fits = fits_of_shard(shard, stage, owner, stop)
+    if leases is not None and not leases.take(0):
+        raise ShardBusy("another worker is working on it")
+    transformed = [_transformed(stage, rows, stop) for rows in in_blocks(stage, table, fits)]
+    return {"transformed": pl.concat(transformed), "fits": {fit.block: fit.digest for fit in fits}}
 
 
 def _finished(shard: Shard) -> Manifest | None:

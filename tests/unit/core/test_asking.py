@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 from conftest import write_captions
-from shardmill.core.planning import NewRun, redo, start_run
+from shardmill.core.plan_changes import redo
+from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import run_shard
 from shardmill.core.stage import Answer, FollowUp, Row
 from shardmill.models import registry

@@ -9,7 +9,8 @@ import pytest
 
 from conftest import CAPTIONS, write_captions
 from shardmill.core.pipeline import Pipeline
-from shardmill.core.planning import NewRun, redo, start_run
+from shardmill.core.plan_changes import redo
+from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import run_shard
 from shardmill.core.stage import FittedStage
 from shardmill.core.user_code import allow_code

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from shardmill.cli.main import cli
-from shardmill.core.planning import accept_code_change, redo
+from shardmill.core.plan_changes import accept_code_change, redo
 from shardmill.core.shard_runner import run_shard
 from shardmill.launch.local import LaunchView, launch_local
 from shardmill.launch.worker_main import Outbox, do_task
@@ -98,16 +98,16 @@ def test_a_redo_archives_what_was_published_while_it_moved_files(
     run: RunFolder, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker looked at the plan just before it was replaced: only the redo can see its part."""
-    from shardmill.core import planning
+    from shardmill.core import plan_changes
 
-    replace_plan, old = planning.replace_plan, RunFolder(run.path)
+    replace_plan, old = plan_changes.replace_plan, RunFolder(run.path)
     assert old.plan.revision == 1
 
     def meanwhile(*words: object) -> object:
         run_shard(old, FIRST, 0)
         return replace_plan(*words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(planning, "replace_plan", meanwhile)
+    monkeypatch.setattr(plan_changes, "replace_plan", meanwhile)
     redo(run, FIRST, FEWER)
     monkeypatch.undo()
     assert RunFolder(run.path).manifest(FIRST, 0) is None

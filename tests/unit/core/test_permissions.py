@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shardmill.core.permissions import allow_named, check_model, is_permitted_site
-from shardmill.core.planning import redo
+from shardmill.core.plan_changes import redo
 from shardmill.core.shard_runner import run_shard
 from shardmill.core.user_code import allowed_code, recall_code
 from shardmill.models.settings import read_settings

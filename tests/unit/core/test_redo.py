@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from shardmill.cli.main import cli
-from shardmill.core.planning import redo
+from shardmill.core.plan_changes import redo
 from shardmill.core.shard_runner import run_shard
 from shardmill.store.combine import combine
 from shardmill.store.replan import replan
@@ -118,7 +118,7 @@ def test_a_redo_cut_off_at_any_point_leaves_nothing_that_stands_on_something_gon
     for after in range(8):
         calls = iter(range(100))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("shardmill.core.planning.archive_files", cutting_off(after, calls))
+            patch.setattr("shardmill.core.plan_changes.archive_files", cutting_off(after, calls))
             with pytest.raises(KeyboardInterrupt):
                 redo(run, "extract_objects", ["extract_objects.max_objects=2"])
         run = RunFolder(run.path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shardmill.core.planning import redo
+from shardmill.core.plan_changes import redo
 from shardmill.core.shard_runner import run_shard
 from shardmill.core.stage import Reject
 from shardmill.negbench.extract_objects import ExtractObjects

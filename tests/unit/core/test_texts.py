@@ -11,7 +11,7 @@ import pytest
 from shardmill.antidote.ask_descriptions import AskDescriptions
 from shardmill.anyedit.by_template.words import words
 from shardmill.core.changed_texts import changed_texts, notes_on_texts
-from shardmill.core.planning import redo
+from shardmill.core.plan_changes import redo
 from shardmill.core.shard_runner import open_stage, run_shard
 from shardmill.core.stage import Context
 from shardmill.store.run_folder import RunFolder

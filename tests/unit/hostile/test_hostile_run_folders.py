@@ -12,7 +12,7 @@ import pytest
 
 from fuzz.records import TARGETS
 from fuzz.target import Target
-from shardmill.core.planning import redo
+from shardmill.core.plan_changes import redo
 from shardmill.launch.launch_lock import one_launch_at_a_time
 from shardmill.launch.throttle import current_shares
 from shardmill.models.weights import refuse_code

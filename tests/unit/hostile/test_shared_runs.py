@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from conftest import CAPTIONS, write_captions
-from shardmill.core.planning import NewRun, redo, start_run
+from shardmill.core.plan_changes import redo
+from shardmill.core.planning import NewRun, start_run
 from shardmill.core.shard_runner import run_shard
 from shardmill.export.make import export
 from shardmill.launch.finish import build_datasets

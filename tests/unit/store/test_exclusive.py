@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shardmill.core.planning import redo
+from shardmill.core.plan_changes import redo
 from shardmill.core.shard_runner import run_shard
 from shardmill.store import exclusive as exclusive_module
 from shardmill.store.exclusive import exclusive
