@@ -113,6 +113,10 @@ def _apart(finish_ingest: Callable[[Any], None]) -> Callable[[Any], None]:
                 sys.stderr.flush()
                 os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code < 0:  # a signal that was meant for a worker; a launcher would have got it itself
+            if -code != signal.SIGKILL:
+                signal.signal(-code, signal.SIG_DFL)
+            os.kill(os.getpid(), -code)
         if code:
             sys.exit(code)
 

@@ -143,9 +143,14 @@ class Machine:
         pid, name = started
         code = self._order({"wait": pid})["code"]
         if code == -signal.SIGALRM:
-            raise Hung((self.folder / f"{name}.out").read_text(errors="replace"))
+            raise Hung(self._told(name))
         log = read_log(self.folder / f"{name}.log") if logged else []
-        return Ended(code, (self.folder / f"{name}.out").read_text(errors="replace"), log)
+        return Ended(code, self._told(name), log)
+
+    def _told(self, name: str) -> str:
+        """What a command printed; nothing if it was killed before it could open the file."""
+        path = self.folder / f"{name}.out"
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def _order(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._zygote.stdin and self._zygote.stdout

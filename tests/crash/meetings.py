@@ -30,6 +30,8 @@ from crash.compare import differences, result_of
 from crash.machine import JITTER, Disturbance, Ended, Hung, Machine, memory_folder
 from crash.meeting import COMBINE, COMMANDS, LAUNCH, SIGNALS, STARTS, Meeting, Visit, draw, fault_of, kind_of
 from crash.operations import SUSPENDED_SECONDS, write_pictured_input
+from shardmill.export.folder import LOCK
+from shardmill.store.fits import FOLDER as FITS
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.util.atomic import file_digest
@@ -112,7 +114,8 @@ class Meetings:
                 path = record.parent / name
                 if not path.exists() or file_digest(path) != file["sha256"]:
                     faults.append(f"{path.relative_to(out)} is not what the export's record says")
-            faults += [f"{left.relative_to(out)} is left over" for left in record.parent.rglob(".*")]
+            left = [path for path in record.parent.rglob(".*") if path.name != LOCK]
+            faults += [f"{path.relative_to(out)} is left over" for path in left]
         return faults
 
     def _compare(self, machine: Machine) -> list[str]:
@@ -149,8 +152,15 @@ def _run_calmly(machine: Machine, commands: Sequence[str]) -> None:
 
 
 def _result(run: Path) -> dict[str, Any]:
-    """The files of a run that a launch makes, without what only counts attempts."""
-    return {path: _uncounted(value) for path, value in result_of(run).items() if not path.startswith("jobs/")}
+    """The files of a run that a launch makes, without what only counts attempts.
+
+    A fit that outlives a replan was made from parts of the earlier number of shards, and says so.
+    """
+    found = {path: _uncounted(value) for path, value in result_of(run).items() if not path.startswith("jobs/")}
+    for path, record in found.items():
+        if Path(path).parent.name == FITS and isinstance(record, dict):
+            record.pop("inputs", None)
+    return found
 
 
 def _uncounted(value: Any) -> Any:
