@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shardmill.util.commands import FOLDER, print_note
+from shardmill.util.commands import FILE, FOLDER, print_note
 
 if TYPE_CHECKING:
     from shardmill.core.planning import NewRun
@@ -150,6 +150,24 @@ shards_option = click.option(
     callback=_shard_numbers,
     help="which shards, counted from 0: 3, or 0-7, or 1,4-6; may be repeated (default: all)",
 )
+
+
+def budget_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what a run may cost."""
+    limit = click.option(
+        "--max-cost",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="AMOUNT",
+        help="begin no row that would bring the cost of requests above this, over all launches of the run (inf: no limit); "
+        "finished rows are kept, and the exit code is 5",
+    )
+    prices = click.option(
+        "--prices",
+        type=FILE,
+        help="YAML with prices per million tokens, instead of those of model files; a line is "
+        "MODEL: {prompt: 0.15, cached_prompt: 0.075, completion: 0.60}",
+    )
+    return limit(prices(command))
 
 
 def input_options(command: Callable[..., Any]) -> Callable[..., Any]:

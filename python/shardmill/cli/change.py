@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shardmill.cli.base import code_option, ingest_progress, run_argument, shards_option
+from shardmill.cli.base import budget_options, code_option, ingest_progress, run_argument, shards_option
 from shardmill.cli.launcher import launch_on_cluster
 from shardmill.cli.start import accept_changes, accept_code_option
 from shardmill.util.commands import CHANGE, command, command_line, print_next
@@ -101,6 +101,7 @@ def reopen_rejects(run: RunFolder, stage: str | None) -> None:
     help="with --redo: change an option of this stage or of a later one; may be repeated",
 )
 @accept_code_option
+@budget_options
 @code_option
 def run(
     folder: Path,
@@ -109,6 +110,8 @@ def run(
     redo: bool,
     settings: Sequence[str],
     accept_code_change: bool,
+    max_cost: float | None,
+    prices: Path | None,
 ) -> None:
     """Run stages in this process, or redo them.
 
@@ -122,6 +125,7 @@ def run(
     from shardmill.store.leases import this_process
     from shardmill.store.no_rows import check_rows
     from shardmill.store.run_folder import INGEST, RunFolder
+    from shardmill.store.spending import set_budget
     from shardmill.tables.ingest import ingest
     from shardmill.util.atomic import new_attempt
     from shardmill.util.exits import stop_signals
@@ -138,6 +142,8 @@ def run(
         opened = redo_stage(opened, stages[0], settings, shards or None)
     if accept_code_change:
         opened = accept_changes(opened)
+    if max_cost is not None or prices is not None:
+        set_budget(opened, max_cost, prices)
     models: ModelPool = {}
     for stage in stages:
         if stage == INGEST:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from shardmill.cli.base import INPUT_SECTIONS, code_option, ingest_progress, input_options, new_run, note_missing_images
+from shardmill.cli.base import (
+    INPUT_SECTIONS,
+    budget_options,
+    code_option,
+    ingest_progress,
+    input_options,
+    new_run,
+    note_missing_images,
+)
 from shardmill.cli.launcher import launch_here, launch_on_cluster
 from shardmill.util.commands import FILE, FOLDER, START, command, command_line, print_next, print_note
 from shardmill.util.errors import UserError
@@ -28,7 +36,7 @@ accept_code_option = click.option(
 
 
 LAUNCH_SECTIONS = {
-    "Run": ("--input", "--run", "--redo", "--accept-code-change", "--build"),
+    "Run": ("--input", "--run", "--redo", "--accept-code-change", "--build", "--max-cost", "--prices"),
     "Where it runs": ("--workers", "--site", "--max-parallel", "--shards-per-node", "--phases", "--dry-run"),
     **INPUT_SECTIONS,
 }
@@ -58,6 +66,7 @@ LAUNCH_SECTIONS = {
 @click.option("--redo", metavar="STAGE", help="first archive what this stage and all after it made, then make it again")
 @accept_code_option
 @click.option("--build/--no-build", default=True, help="build the datasets at the end", show_default=True)
+@budget_options
 @input_options
 @code_option
 @click.pass_context
@@ -76,6 +85,8 @@ def launch(
     redo: str | None,
     accept_code_change: bool,
     build: bool,
+    max_cost: float | None,
+    prices: Path | None,
     **options: Any,
 ) -> None:
     """Run a pipeline and build its datasets.
@@ -89,6 +100,7 @@ def launch(
     returns; shards that are already in the queue are not submitted again.
     """
     from shardmill.core.plan_changes import redo as redo_stage
+    from shardmill.store.spending import set_budget
 
     if site == "local" and (dry_run or max_parallel or shards_per_node or phases is not None):
         raise UserError(
@@ -97,12 +109,16 @@ def launch(
     if accept_code_change:
         accept_changes(resume(folder, pipeline))
     if input is not None:
-        run = start(folder, pipeline, input, options, lambda plan: check_place(plan, site, workers, phases))
+        run = start(
+            folder, pipeline, input, options, lambda plan: check_launch(folder, plan, site, workers, phases, max_cost, prices)
+        )
     else:
         refuse_new_run_options(ctx, folder, options, redo)
         run = resume(folder, pipeline)
     if redo:
         run = redo_stage(run, redo, options["settings"] if input is None else ())
+    if max_cost is not None or prices is not None:
+        set_budget(run, max_cost, prices)
     if site == "local":
         ctx.exit(launch_here(run, workers, build))
     allow_site(run, site)
@@ -118,6 +134,18 @@ def allow_site(run: RunFolder, site: str) -> None:
 
     permissions.allow_site(load_site(site).reference)
     remember_code(run.path, code_of(run.plan))
+
+
+def check_launch(
+    folder: Path, plan: Plan, site: str, workers: int, phases: bool | None, max_cost: float | None, prices: Path | None
+) -> None:
+    """Raises UserError for what cannot be launched or paid for as planned."""
+    from shardmill.store.run_folder import RunFolder
+    from shardmill.store.spending import changed_budget, read_budget
+
+    check_place(plan, site, workers, phases)
+    if max_cost is not None or prices is not None:
+        changed_budget(read_budget(RunFolder(folder)), plan, max_cost, prices)
 
 
 def check_place(plan: Plan, site: str, workers: int, phases: bool | None) -> None:

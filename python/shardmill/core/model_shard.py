@@ -27,6 +27,7 @@ from shardmill.store.cells import Kind, check_cells, decode
 from shardmill.store.journal import Journal, JournalHeader, JournalReader, JournalRecord, read_header, read_kept
 from shardmill.store.leases import Leases, ShardBusy, blocks
 from shardmill.store.shard import Shard
+from shardmill.store.spending import Meter
 from shardmill.util.errors import Stopped, UserError
 from shardmill.util.progress import Progress
 from shardmill.util.signals import stopping_when
@@ -68,6 +69,7 @@ class ModelShard:
         self.reader = JournalReader(shard.digests)
         self.kept = read_kept(journals, shard.digests) if stage.extendable else {}
         self.round = max((header.round for path in journals if (header := read_header(path))), default=0)
+        self.meter = Meter(shard.run, shard.planned)
         self.own_journal = self.files.journal(attempt)
         self.journal = Journal(self.own_journal, JournalHeader(shard.digest, self.round))
         self.in_flight: dict[str, InFlightRequest] = {}
@@ -78,6 +80,7 @@ class ModelShard:
         self.errors: list[tuple[tuple[int, ...], Exception]] = []
         self.trusted = False
         self.commits: dict[str, str] = {}
+        self.over_budget = False
         self.first_rejects = FirstRejects(shard, self.planned.stop_after)
 
     def finish_rows(
@@ -89,7 +92,8 @@ class ModelShard:
     ) -> None:
         """Finish every row into the journal. The model is loaded only if a row needs a call.
 
-        With leases, only rows that no other worker has leased; raises ShardBusy if some of those are left then.
+        With leases, only rows that no other worker has leased; raises ShardBusy if some of those are left then. Raises
+        BudgetSpent if rows are left that the budget of the run does not cover; all that were begun are finished then.
         """
         self._add_finished(self._earlier)
         resumed, total = len(self.done), self.table.height
@@ -97,14 +101,15 @@ class ModelShard:
         def note_progress() -> None:
             report(Progress(len(self.done), total, resumed, self.rejected))
 
-        with closing(self.journal), stopping_when(should_stop):
-            requests = self._requests(should_stop)
+        rows = self._unfinished_rows()
+        with closing(self.journal), closing(self.meter), stopping_when(should_stop):
+            requests = self._requests(rows, should_stop)
             while (first := next(requests, None)) is not None:
                 model = self._model(models)
                 if model.many_streams:
                     requests = _then(requests, all_requested)
                 self._take_replies(model.stream(_chain(first, requests)), should_stop, note_progress)
-                requests = self._requests(should_stop, rows=False)
+                requests = self._requests(rows, should_stop)
             if should_stop() and len(self.done) < total:
                 raise Stopped(f"{len(self.done):,} of {total:,} rows are in the journal")
             if self.in_flight:
@@ -118,6 +123,8 @@ class ModelShard:
         if len(self.done) < total:
             if not self.own_rows:
                 self.own_journal.unlink(missing_ok=True)
+            if self.over_budget:
+                raise self.meter.budget_spent()
             raise ShardBusy(f"{total - len(self.done):,} of {total:,} rows are leased by other workers")
 
     def _read_others(self) -> None:
@@ -138,13 +145,18 @@ class ModelShard:
         self.commits = loaded_commits(self.stage.role, self.planned.model)
         return models[name]
 
-    def _requests(self, should_stop: Callable[[], bool], rows: bool = True) -> Iterator[Any]:
-        """Requests for the model: retries first, then the calls of the next row."""
-        pending = self._unfinished_rows() if rows else iter(())
+    def _requests(self, rows: Iterator[dict[str, Any]], should_stop: Callable[[], bool]) -> Iterator[Any]:
+        """Requests for the model: retries first, then the calls of the next row, as long as the budget covers it.
+
+        What the rows in progress cost less than expected pays for further rows: then there are requests again later.
+        """
         while not should_stop():
             while self.again:
                 yield self._request(self.again.popleft())
-            row = next(pending, None)
+            if not self.meter.may_begin_row():
+                self.over_budget = not self.meter.in_progress
+                return
+            row = next(rows, None)
             if row is None:
                 return
             for key in self._open_row(row):
@@ -199,6 +211,7 @@ class ModelShard:
             origin = self._start_call(pending, index, call)
             if origin is not None:
                 opened.append(origin)
+        self.meter.begin_row()
         if pending.missing == 0:
             self._close_row(pending)
         return opened
@@ -251,7 +264,9 @@ class ModelShard:
         in_flight = self.in_flight.get(reply.key)
         if in_flight is None:
             raise UserError(f"the model gave a reply to {reply.key!r} that was answered already or never sent")
-        in_flight.usage.update(usage_of(reply, in_flight.attempt))
+        cost = usage_of(reply, in_flight.attempt)
+        in_flight.usage.update(cost)
+        self.meter.pay(cost)
         answer = self._judge(in_flight, reply)
         may_retry = reply.finish != "unusable" and not in_flight.is_given_up and in_flight.attempt < self.planned.attempts
         if answer.problem is not None and may_retry:
@@ -307,6 +322,7 @@ class ModelShard:
         problems = [answer for answer in answers if answer.problem is not None]
         if answers and len(problems) == len(answers) and not self.stage.tolerant:
             first = problems[0]
+            self.meter.finish_row()
             self._finish(pending.key, Reject(first.problem or "", first.detail), first.raw, first.attempts, pending.usage)
             return
         try:
@@ -319,8 +335,10 @@ class ModelShard:
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001 (as above)
+            self.meter.finish_row()
             self._note_error(pending.key, error)
             return
+        self.meter.finish_row()
         raw = "\n".join(answer.raw for answer in answers if answer.raw)
         self._finish(pending.key, outcome, raw, max((answer.attempts for answer in answers), default=0), pending.usage)
 

@@ -26,8 +26,8 @@ from shardmill.store.allocations import LiveAllocation
 from shardmill.store.jobs import Allocation, BadNode, Failure, JobsFolder
 from shardmill.store.leases import this_process
 from shardmill.store.run_folder import RunFolder
-from shardmill.util.errors import PlanChanged, UserError
-from shardmill.util.exits import EXIT_RESUMABLE
+from shardmill.util.errors import BudgetSpent, PlanChanged, UserError
+from shardmill.util.exits import EXIT_BUDGET, EXIT_RESUMABLE
 
 MAX_FRUITLESS = 3
 """A job that was stopped so often without finishing a row is not queued again: its time limit is too short."""
@@ -105,6 +105,9 @@ class Element:
             except PlanChanged as change:
                 say(str(change))
                 self._open_run()
+            except BudgetSpent as spent:
+                say(str(spent))
+                return EXIT_BUDGET
             except BadNodeError as problem:
                 return self._leave_node(str(problem))
         return self._finished()

@@ -23,7 +23,7 @@ from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
 from shardmill.util.errors import UserError
-from shardmill.util.exits import EXIT_RESUMABLE, user_errors
+from shardmill.util.exits import EXIT_BUDGET, EXIT_RESUMABLE, user_errors
 from shardmill.util.terminal import echo
 from shardmill.util.words import count_of
 
@@ -47,15 +47,16 @@ def run_node(
     planned = [stage for stage in run.plan.stages if stage.name in named]
     failed = False
     for phase in phases_of(planned, site.resources, by_stage=by_stage):
-        failed |= bool(_run_phase(run, phase, shards, node, site, signals))
+        code = _run_phase(run, phase, shards, node, site, signals)
+        failed |= bool(code)
         for stage in phase:
             quarantined = sorted(JobsFolder(run).quarantined(stage).keys() & set(shards))
             failed |= bool(quarantined)
             done = sum(run.is_complete(stage, shard) for shard in shards)
             addition = f"; quarantined: {quarantined}" if quarantined else ""
             echo(f"node {node}: {stage}: {done} of {count_of(len(shards), 'shard')} finished{addition}", err=True)
-        if signals():
-            return EXIT_RESUMABLE
+        if signals() or code == EXIT_BUDGET:
+            return EXIT_RESUMABLE if signals() else EXIT_BUDGET
     return int(failed)
 
 

@@ -20,7 +20,7 @@ from shardmill.store.leases import this_process
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.tasks import Task
 from shardmill.util.atomic import new_attempt
-from shardmill.util.errors import PlanChanged
+from shardmill.util.errors import BudgetSpent, PlanChanged
 from shardmill.util.progress import Progress
 
 POLL_SECONDS = 0.25
@@ -84,6 +84,7 @@ class WorkerSupervisor:
         self._should_stop = should_stop
         self._stopping = False
         self._outdated: str | None = None
+        self._spent: str | None = None
         self._retry_at = 0.0
         self._selector = selectors.DefaultSelector()
 
@@ -92,6 +93,7 @@ class WorkerSupervisor:
 
         Raises:
             PlanChanged: If another command has changed the plan or opened shards again. All workers have left then.
+            BudgetSpent: If the run has cost what it may. All workers have finished what was paid for then.
         """
         owner = this_process(new_attempt(), self.context.node, self.context.job, self.context.restart)
         with presence(self.run, owner):
@@ -111,10 +113,17 @@ class WorkerSupervisor:
             if self._should_stop():
                 self._stop_workers()
                 return True
+        if self._spent is not None:
+            raise BudgetSpent(self._spent)
         return False
 
     def _assign_tasks(self) -> bool:
-        """Give tasks to idle workers, starting workers as needed; False when nothing is left to wait for."""
+        """Give tasks to idle workers, starting workers as needed; False when nothing is left to wait for.
+
+        Once the budget is spent, workers get no more tasks, and what they have in progress is waited for.
+        """
+        if self._spent is not None:
+            return bool(self._in_progress())
         if time.monotonic() >= self._retry_at:
             for number in self._idle():
                 last = self.workers[number].last if number in self.workers else None
@@ -164,7 +173,7 @@ class WorkerSupervisor:
     def _look_ahead(self, number: int) -> None:
         """If the model has all of a worker's only task, let it have the next one, so that it does not run dry in between."""
         worker = self.workers[number]
-        if not self._stopping and len(worker.tasks) == 1 and worker.asked_all >= worker.tasks.keys():
+        if not self._stopping and self._spent is None and len(worker.tasks) == 1 and worker.asked_all >= worker.tasks.keys():
             task = self.queue.next_ahead(number, self._in_progress())
             if task is not None:
                 worker.take(task)
@@ -180,6 +189,9 @@ class WorkerSupervisor:
             self.queue.ended(task, "done" if end == "done" else "busy")
         elif end == "outdated":
             self._outdated = message
+            self.queue.ended(task, "returned")
+        elif end == "spent":
+            self._spent = message
             self.queue.ended(task, "returned")
         elif end == "stopped" or self._stopping:
             self.queue.ended(task, "returned")

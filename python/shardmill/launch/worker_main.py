@@ -28,7 +28,7 @@ from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.store.leases import ShardBusy, this_process
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.disk_errors import disk_problem, is_transient
-from shardmill.util.errors import FingerprintChanged, ModelDied, PlanChanged, Stopped, UserError
+from shardmill.util.errors import BudgetSpent, FingerprintChanged, ModelDied, PlanChanged, Stopped, UserError
 from shardmill.util.exits import EXIT_DIED, end_with_children
 from shardmill.util.progress import Progress
 from shardmill.util.signals import POLL_SECONDS, StopFlag, end_in_time
@@ -110,8 +110,8 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
 
     Returns:
         `end`, with a `message`: done, busy (other workers have the rows that are left), stopped, outdated (the plan was changed),
-        refused (the user can fix it), changed (the stage is not what was planned), error, or died (the model died, and this
-        process ends with it).
+        spent (the run has cost what it may), refused (the user can fix it), changed (the stage is not what was planned), error,
+        or died (the model died, and this process ends with it).
     """
     stage, shard = task["stage"], task["shard"]
     try:
@@ -140,6 +140,9 @@ def do_task(run: RunFolder, task: dict[str, Any], models: ModelPool, outbox: Out
     except ModelDied as died:
         logging.error("%s", died)
         return {"end": "died", "message": str(died)}
+    except BudgetSpent as spent:
+        logging.info("%s", spent)
+        return {"end": "spent", "message": str(spent)}
     except FingerprintChanged as change:
         logging.error("%s", change)
         return {"end": "changed", "message": str(change)}

@@ -19,6 +19,7 @@ from shardmill.store.jobs import JobsFolder
 from shardmill.store.manifest import summary
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import INGEST, RunFolder
+from shardmill.store.spending import read_budget
 from shardmill.util.exits import stop_signals
 from shardmill.util.progress import Progress, ProgressLine, clock
 from shardmill.util.terminal import echo
@@ -239,7 +240,11 @@ def _layout(
 
 
 def _stage(layout: _Layout, stage: str, rate: StageRate, rows: int) -> StageEstimate:
-    resources, workers, price = layout.resources(stage), layout.workers(stage), layout.run.stage(stage).price
+    resources, workers, price = (
+        layout.resources(stage),
+        layout.workers(stage),
+        read_budget(layout.run).price_of(layout.run.stage(stage)),
+    )
     usage = {name: value * rows for name, value in rate.usage.items()}
     seconds = layout.seconds(stage, rate, rate.seconds_per_row, rows)
     loading = layout.startup(stage, rate) * sum(min(workers, shards) for shards in layout.elements)

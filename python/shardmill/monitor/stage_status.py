@@ -15,6 +15,7 @@ from shardmill.store.jobs import JobsFolder
 from shardmill.store.leases import LeaseOwner
 from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST
+from shardmill.store.spending import Budget, read_budget
 from shardmill.util.plain_text import plain
 
 ALIVE_SECONDS = 120.0
@@ -98,7 +99,7 @@ def stage_statuses(
     found: dict[str, StageStatus] = {}
     expected: dict[str, list[float]] = {}
     held_back: dict[str, set[int]] = {}
-    worked = _seconds_by_stage(complete)
+    worked, budget = _seconds_by_stage(complete), read_budget(run)
     for stage in [INGEST, *run.stages]:
         source = run.after(stage)
         done = {shard: complete[stage, shard] for shard in range(needed) if (stage, shard) in complete}
@@ -111,7 +112,7 @@ def stage_statuses(
         expected[stage] = _expect(status, done, expected[source] if source else _rows_of_plan(run, needed))
         _add_eta(status, found[source] if source else None)
         _add_hours(run, cluster, status, done.values(), worked)
-        _add_cost(run, status)
+        _add_cost(run, status, budget)
     return list(found.values())
 
 
@@ -257,9 +258,9 @@ def _add_hours(
         status.gpu_hours_left, status.cpu_hours_left = left / 3600 * gpus, left / 3600 * cpus
 
 
-def _add_cost(run: Snapshot, status: StageStatus) -> None:
+def _add_cost(run: Snapshot, status: StageStatus, budget: Budget) -> None:
     """What the tokens and GPUs cost, and what those of the rows that are left will, at the cost per row so far."""
-    price = None if status.stage == INGEST else run.stage(status.stage).price
+    price = None if status.stage == INGEST else budget.price_of(run.stage(status.stage))
     if price is None:
         return
     tokens = price.of(status.usage)

@@ -16,6 +16,7 @@ from shardmill.store.at_work import is_at_work
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.no_rows import no_rows
 from shardmill.store.run_folder import RunFolder
+from shardmill.store.spending import read_budget, spent_on
 from shardmill.store.tasks import needed_shards
 from shardmill.util.plain_text import plain
 
@@ -57,6 +58,8 @@ class RunStatus:
     goodput: accepted rows of the last stages per allocated GPU-hour (`goodput_per` says GPU-hour; CPU-hour in a run without
     GPUs). eta_seconds: None where nothing is known. bad_nodes: the nodes that are avoided, and why. damaged: manifests that
     cannot be read; missing: files that finished shards have no more. cluster: None for a run that was never launched on one.
+    spent: what all requests have cost so far, also those of unfinished shards and of rows made again; None for nothing. max_cost:
+    the budget, None without one.
     closing: what became of all rows, once finished.
     no_rows: why no row came out of a finished run, and what to do; empty for any other.
     """
@@ -74,6 +77,8 @@ class RunStatus:
     cpu_hours_left: float | None
     cost: float | None
     cost_left: float | None
+    spent: float | None
+    max_cost: float | None
     goodput: float | None
     goodput_per: str
     cluster: ClusterStatus | None
@@ -117,6 +122,8 @@ def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
         cpu_hours_left=_sum_known([stage.cpu_hours_left for stage in stages]),
         cost=_cost([stage.cost for stage in stages]),
         cost_left=_cost([stage.cost_left for stage in stages if stage.cost is not None]),
+        spent=spent_on(now) or None,
+        max_cost=read_budget(now).max_cost,
         goodput=accepted / hours if hours and accepted else None,
         goodput_per="GPU-hour" if gpu_hours else "CPU-hour",
         cluster=_cluster_status(cluster) if cluster.launched else None,

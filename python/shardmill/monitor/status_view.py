@@ -125,6 +125,9 @@ def _sum_line(status: RunStatus) -> str:
         parts.append(f"goodput {status.goodput:,.0f} accepted rows per {status.goodput_per}")
     if status.cost is not None:
         parts.append(f"cost {_money(status.cost)}" + ("" if status.finished else f", {_money(status.cost_left)} left"))
+    if status.spent is not None or status.max_cost is not None:
+        limit = "" if status.max_cost is None else f" of at most {_money(status.max_cost)}"
+        parts.append(f"{_money(status.spent or 0.0)}{limit} spent on requests so far")
     return "; ".join(parts)
 
 

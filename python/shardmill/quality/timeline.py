@@ -12,6 +12,7 @@ from shardmill.quality.model import QualityFinding, ReportSection
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST
+from shardmill.store.spending import read_budget
 
 MIN_SLOW_SECONDS = 10.0
 """Nobody waits for a slow shard of fewer seconds."""
@@ -125,7 +126,7 @@ def _stage_line(finished: FinishedShards, stage: str) -> TableRow:
     usage, spent = sums["usage"], timed["seconds"]
     tokens = timed["usage"].get("prompt_tokens", 0) + timed["usage"].get("completion_tokens", 0)
     prompt = usage.get("prompt_tokens", 0)
-    price = None if stage == INGEST else finished.run.stage(stage).price
+    price = None if stage == INGEST else read_budget(finished.run).price_of(finished.run.stage(stage))
     hours = gpu_hours(finished, stage)
     return [
         stage,

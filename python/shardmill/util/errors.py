@@ -14,6 +14,10 @@ class NoRows(UserError):
     """A run or a stage of which no row came out. The message has the main reason and what to change; the CLI exits 3."""
 
 
+class BudgetSpent(UserError):
+    """A run has cost what it may (`--max-cost`). What was paid for is saved; the CLI exits 5, and more budget lets it go on."""
+
+
 class FingerprintChanged(UserError):
     """What a stage is made of, its code say, is not what the run was planned with. It is so on every node."""
 

@@ -9,24 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shardmill.util.disk_errors import disk_problem
-from shardmill.util.errors import ModelDied, NoRows, Stopped, UserError
+from shardmill.util.errors import BudgetSpent, ModelDied, NoRows, Stopped, UserError
 from shardmill.util.signals import GRACE_SECONDS, StopFlag, end_in_time
 from shardmill.util.terminal import echo, show_traceback
 
-EXIT_USER, EXIT_NO_ROWS, EXIT_DIED, EXIT_RESUMABLE = 2, 3, 70, 75
+EXIT_USER, EXIT_NO_ROWS, EXIT_BUDGET, EXIT_DIED, EXIT_RESUMABLE = 2, 3, 5, 70, 75
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn what the user can fix into one line and exit code 2 (3 where no row came out), a model that died into 70, a stop on
-    request into 75.
+    """Turn what the user can fix into one line and exit code 2 (3 where no row came out, 5 where a budget is spent), a model that
+    died into 70, a stop on request into 75.
     """
     sys.excepthook = show_traceback
     try:
         yield
     except UserError as error:
         echo(f"shardmill: {error}", err=True, fg="red")
-        sys.exit(EXIT_NO_ROWS if isinstance(error, NoRows) else EXIT_USER)
+        sys.exit(exit_code_of(error))
     except ModelDied as died:
         echo(f"shardmill: {died} Finished rows are saved; run the same command again.", err=True, fg="red")
         end_with_children(EXIT_DIED)
@@ -39,6 +39,11 @@ def user_errors() -> Iterator[None]:
             raise
         echo(f"shardmill: {problem}; finished rows are untouched; fix it and run the same command again", err=True, fg="red")
         sys.exit(EXIT_USER)
+
+
+def exit_code_of(error: UserError) -> int:
+    """How a command ends with an error that the user can fix."""
+    return EXIT_NO_ROWS if isinstance(error, NoRows) else EXIT_BUDGET if isinstance(error, BudgetSpent) else EXIT_USER
 
 
 @contextmanager
