@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from fuzz.hostile import PATHS, pick, texts, values
 from fuzz.target import Target
+from shardmill.audit.label_studio import VERDICTS, read_annotations
+from shardmill.audit.sample import AuditSample, SampledStatement, Stratum
 from shardmill.launch.assignment import Assignment
 from shardmill.launch.job_file import JobFile, read_job_file
 from shardmill.launch.launch_lock import one_launch_at_a_time
@@ -45,6 +47,22 @@ RECORDS = {
     "nodes": BadNode(node="n1", reason="no GPU", stage="first", job="7_0"),
     "allocations": Allocation(stages=["first"], job="7_0", node="n1", gpus=1, cpus=8, started=1.0, ended=2.0),
 }
+SAMPLE = AuditSample(
+    id="s0", pipeline="mine", input_sha256="ab", run_seed=0, seed=0, rows=1, missing_shards=[], fingerprints={},
+    strata=[Stratum(output="x", name="x", lines=1, drawn=1)],
+    claims=[SampledStatement(claim_id="s0-0", unit=0, stratum=0, kind="k", claim="c", row_id=0, sub_id=None, image=None)],
+)  # fmt: skip
+GIVEN = {"verdict": {"choices": ["right"]}, "note": {"text": ["dark"]}, "boxes": {"x": 1.5}}
+ANNOTATED = [
+    {
+        "data": {"claim_id": "s0-0"},
+        "annotations": [
+            {"completed_by": {"email": "ann@lab.org"}, "was_cancelled": False, "updated_at": "2026-01-01",
+             "result": [{"from_name": name, "value": value} for name, value in GIVEN.items()]},
+        ],
+    },
+    {"claim_id": "s0-0", "verdict": "wrong", "note": "x", "annotator": 2},
+]  # fmt: skip
 ODD = [*PATHS, "-rf", "a b", "a,b", "", ".", "..", -1, 10**400, 1e308, True, None, [], {}, [[]], "[" * 900, "x" * 5_000, "\ud800"]
 NUMBERS = [float("inf"), float("nan"), 2**63, -(2**63), 0.5]
 
@@ -132,6 +150,15 @@ def job_files(case: Edits, folder: Path) -> None:
     assert read_job_file(path, job.digest) == job
 
 
+def annotations(case: Edits, folder: Path) -> None:
+    """What Label Studio is said to have exported is refused, or its verdicts are texts."""
+    path = folder / "export.json"
+    path.write_bytes(changed(json.dumps(ANNOTATED), case))
+    for sheet in read_annotations(path, SAMPLE):
+        assert isinstance(sheet.annotator, str) and {tick.verdict for tick in sheet.ticks.values()} <= {*VERDICTS}
+        assert all(isinstance(tick.note, str) for tick in sheet.ticks.values())
+
+
 _VALUES = st.one_of(pick(ODD), pick(NUMBERS), texts(3), values())
 _EDITS = st.lists(
     st.tuples(st.floats(0, 1, exclude_max=True), st.sampled_from(["replace", "replace", "remove", "name"]), _VALUES), max_size=3
@@ -141,4 +168,5 @@ TARGETS = [
     Target("job-records", st.tuples(st.sampled_from(sorted(RECORDS)), _EDITS), records),
     Target("lease-owners", _EDITS, owners),
     Target("job-files", _EDITS, job_files),
+    Target("label-studio", _EDITS, annotations),
 ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from shardmill.audit.sample import AuditSample, SampledRow
 from shardmill.audit.sheet import Sheet, Tick, explain_unknown
@@ -56,6 +59,37 @@ def is_label_studio(path: Path) -> bool:
         return False
 
 
+class _Result(BaseModel):
+    """What an annotator gave for one field of the labelling interface."""
+
+    from_name: str | None = None
+    value: dict[str, Any] = {}
+
+    def words(self, key: str) -> list[str]:
+        """What `value` has under a key, a text or a list of texts."""
+        found = self.value.get(key) or []
+        return [word for word in (found if isinstance(found, list) else [found]) if isinstance(word, str)]
+
+
+class _Annotation(BaseModel):
+    was_cancelled: bool | None = False
+    updated_at: str | None = None
+    completed_by: Any = None
+    result: list[_Result] = []
+
+
+class _Task(BaseModel):
+    """A task as the JSON export has it; in JSON-MIN the data and the verdict stand beside everything else."""
+
+    model_config = ConfigDict(extra="allow")
+    data: dict[str, Any] | None = None
+    annotations: list[_Annotation] | None = None
+
+    @property
+    def flat(self) -> dict[str, Any]:
+        return self.model_extra or {}
+
+
 def read_annotations(path: Path, sample: AuditSample) -> list[Sheet]:
     """The verdicts in a JSON or JSON-MIN export, as a sheet for each annotator. Of two by one annotator, the last one counts.
 
@@ -64,48 +98,44 @@ def read_annotations(path: Path, sample: AuditSample) -> list[Sheet]:
     """
     known = {each.claim_id for each in sample.claims}
     ticks: defaultdict[str, dict[str, Tick]] = defaultdict(dict)
-    for number, entry in enumerate(_entries(path), 1):
+    for number, entry in enumerate(_tasks_in(path), 1):
         where = f"{path}, task {number}"
-        claim_id = _data(entry, where).get("claim_id")
+        claim_id = str((entry.flat if entry.data is None else entry.data).get("claim_id"))
         if claim_id not in known:
-            raise UserError(f"{where}: {explain_unknown(str(claim_id), sample)}")
+            raise UserError(f"{where}: {explain_unknown(claim_id, sample)}")
         for annotator, verdict, note in _verdicts(entry, where):
-            ticks[annotator][str(claim_id)] = Tick(verdict, note)
+            ticks[annotator][claim_id] = Tick(verdict, note)
     if not ticks:
         raise UserError(f"{path} has no verdict; tick tasks in Label Studio and export them as JSON")
     return [Sheet(path, annotator, given) for annotator, given in sorted(ticks.items())]
 
 
-def _entries(path: Path) -> list[Any]:
+def _tasks_in(path: Path) -> list[_Task]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}; export the project from Label Studio as JSON again") from None
-    if not isinstance(content, list):
-        raise UserError(f"{path} is not an export of Label Studio, which is a list of tasks; export the project as JSON")
-    return content
+        return TypeAdapter(list[_Task]).validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = f", task {int(first['loc'][0]) + 1}" if first["loc"] else ""
+        raise UserError(
+            f"{path}{where} is not what Label Studio exports: {first['msg']}; export the project from Label Studio as JSON again"
+        ) from None
 
 
-def _data(entry: Any, where: str) -> Mapping[str, Any]:
-    """The data of a task: under `data`, or beside everything else in JSON-MIN."""
-    data = entry.get("data", entry) if isinstance(entry, Mapping) else None
-    if not isinstance(data, Mapping):
-        raise UserError(f"{where} is not a task of Label Studio; export the project as JSON")
-    return data
-
-
-def _verdicts(entry: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, str]]:
+def _verdicts(task: _Task, where: str) -> Iterator[tuple[str, str, str]]:
     """Annotator, verdict and note of each annotation that has a verdict."""
-    if "annotations" not in entry:
-        if entry.get(VERDICT):
-            yield _person(entry.get("annotator")), _verdict(entry[VERDICT], where), _text(entry.get(NOTE))
+    if task.annotations is None:
+        if task.flat.get(VERDICT):
+            note = _Result(value={NOTE: task.flat.get(NOTE)}).words(NOTE)
+            yield _person(task.flat.get("annotator")), _verdict(task.flat[VERDICT], where), " ".join(note).strip()
         return
-    finished = [each for each in entry["annotations"] or () if not each.get("was_cancelled")]
-    for each in sorted(finished, key=lambda annotation: str(annotation.get("updated_at") or "")):
-        values = {result.get("from_name"): result.get("value") or {} for result in each.get("result") or ()}
-        choices = values.get(VERDICT, {}).get("choices") or []
-        if choices:
-            yield _person(each.get("completed_by")), _verdict(choices[0], where), _text(values.get(NOTE, {}).get("text"))
+    finished = [each for each in task.annotations if not each.was_cancelled]
+    for each in sorted(finished, key=lambda annotation: annotation.updated_at or ""):
+        verdicts = [word for result in each.result if result.from_name == VERDICT for word in result.words("choices")]
+        notes = [word for result in each.result if result.from_name == NOTE for word in result.words("text")]
+        if verdicts:
+            yield _person(each.completed_by), _verdict(verdicts[0], where), " ".join(notes).strip()
 
 
 def _verdict(word: Any, where: str) -> str:
@@ -122,7 +152,3 @@ def _person(value: Any) -> str:
     if isinstance(value, Mapping):
         value = value.get("email") or value.get("id")
     return str(value) if value not in (None, "") else "label studio"
-
-
-def _text(value: Any) -> str:
-    return " ".join(map(str, value)).strip() if isinstance(value, list) else str(value or "").strip()

@@ -129,8 +129,8 @@ def explain_unknown(claim_id: str, sample: AuditSample) -> str:
     """Why a statement is not of this sample."""
     found = CLAIM_ID.fullmatch(claim_id)
     if found and found[1] != sample.id:
-        return f"statement {claim_id} is from sample {found[1]}, but this folder has {sample.id}; name the other with --out"
-    return f"the sample has no statement {claim_id!r}; leave the column claim_id as it was written"
+        return f"statement {claim_id[:60]} is from sample {found[1]}, but this folder has {sample.id}; name the other with --out"
+    return f"the sample has no statement {claim_id[:40]!r}; leave the column claim_id as it was written"
 
 
 def _parse_verdict(path: Path, number: int, cell: str) -> str:
