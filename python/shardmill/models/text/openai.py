@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 import weakref
@@ -34,6 +35,7 @@ from shardmill.models.text.openai_replies import (
     SchemaMode,
     read_reply,
 )
+from shardmill.models.text.openai_window import BUSY_STATUSES
 from shardmill.models.text.schemas import ProbePrompt, make_probe
 from shardmill.models.text.settings import TextSettings
 from shardmill.util.errors import UserError
@@ -74,7 +76,11 @@ class OpenAISettings(TextSettings):
     omit: list[Literal["seed", "temperature", "top_p", "stop"]] = Field(
         [], description="parameters that requests are sent without, for servers that refuse them"
     )
-    max_in_flight: int = Field(64, ge=1, description="requests in flight at once, of one worker")
+    max_in_flight: int = Field(
+        64,
+        ge=1,
+        description="requests in flight at once, of one worker; fewer where a server without rate limits here is too busy",
+    )
     requests_per_minute: float | None = Field(default=None, gt=0, description="rate limit of requests, per worker")
     tokens_per_minute: float | None = Field(default=None, gt=0, description="rate limit of tokens, per worker")
     connect_seconds: float = Field(20, gt=0)
@@ -134,7 +140,10 @@ class OpenAIModel(SettingsModel):
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         mode: SchemaMode = "json_schema" if wanted.schema_mode == "auto" else wanted.schema_mode
         folder = Path(wanted.servers) if wanted.servers else None
-        self._pool = EndpointPool(wanted.model, wanted.base_urls, folder, self._key, mode, wanted.wait_minutes, self._session)
+        given = wanted.requests_per_minute is not None or wanted.tokens_per_minute is not None
+        window = math.inf if given else wanted.max_in_flight
+        pool = EndpointPool(wanted.model, wanted.base_urls, folder, self._key, mode, wanted.wait_minutes, self._session, window)
+        self._pool = pool
         self._requests, self._tokens = RateLimit(wanted.requests_per_minute), RateLimit(wanted.tokens_per_minute)
         self._room = asyncio.Semaphore(wanted.max_in_flight)
         self._formats = ResponseFormats(of_vllm=wanted.servers is not None)
@@ -232,6 +241,7 @@ class OpenAIModel(SettingsModel):
                 reply = self._reply(endpoint, read_reply(request.key, content, time.monotonic() - started), omitted)
                 used = reply.usage.prompt_tokens + reply.usage.completion_tokens
                 self._pool.mark_healthy(endpoint)
+                endpoint.window.answered(started, reply.usage.completion_tokens, endpoint.in_flight)
                 return reply
         except ErrorReply as claimed:
             status = claimed.status
@@ -244,6 +254,8 @@ class OpenAIModel(SettingsModel):
             self._pool.record_failure(endpoint, problem, unreachable=True)
             return _Retry(f"{endpoint.url} {problem}")
         except (*INTERRUPTED, MalformedReply) as fault:
+            if isinstance(fault, asyncio.TimeoutError):
+                endpoint.window.rejected(started)
             problem = redact(f"{type(fault).__name__} {fault}".strip(), endpoint.key)[:300]
             self._pool.record_failure(endpoint, problem)
             return _Retry(f"{endpoint.url}: {problem}", counts=True)
@@ -251,6 +263,8 @@ class OpenAIModel(SettingsModel):
             self._tokens.correct(estimate, used)
         error = read_error(status, content, headers)
         error = replace(error, message=redact(error.message, endpoint.key))
+        if error.status in BUSY_STATUSES and not error.is_about_prompt:
+            endpoint.window.rejected(started)
         if error.status in (400, 422) and self._adapt(endpoint, request, error, mode, sent):
             return _Retry(error.message)
         return await self._handle_error(endpoint, request, error, started)

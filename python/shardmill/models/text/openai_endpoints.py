@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import random
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -19,6 +21,7 @@ import aiohttp
 
 from shardmill.models.servers import KEY_HOSTS, AnnouncedServer, host_of, live_servers, trusted_variable
 from shardmill.models.text.openai_replies import WEAKER, SchemaMode
+from shardmill.models.text.openai_window import RequestWindow
 from shardmill.util.errors import UserError
 
 log = logging.getLogger("shardmill")
@@ -124,15 +127,17 @@ class RateLimit:
 class Endpoint:
     """A server and its state.
 
-    It gets requests unless it is `down`, or before `paused_until` (seconds of the monotonic clock). `failures` and `rejections`
-    (429 and the like) count since its last good reply, `problem` is the last of them. `limit_name` is its name for the token
-    limit of an answer. `schema_mode` holds for all schemas but those in `modes`, which it refused individually. `omitted` are the
-    parameters that it refused by name. `answered_at` is when it last replied as it should, in seconds of the monotonic clock.
+    It gets requests, as many at once as its `window` allows, unless it is `down`, or before `paused_until` (seconds of the
+    monotonic clock). `failures` and `rejections` (429 and the like) count since its last good reply, `problem` is the last of
+    them. `limit_name` is its name for the token limit of an answer. `schema_mode` holds for all schemas but those in `modes`,
+    which it refused individually. `omitted` are the parameters that it refused by name. `answered_at` is when it last replied
+    as it should, in seconds of the monotonic clock.
     """
 
     url: str
     key: str | None = field(repr=False)
     schema_mode: SchemaMode
+    window: RequestWindow = field(default_factory=lambda: RequestWindow(math.inf), repr=False)
     modes: dict[str, SchemaMode] = field(default_factory=dict, repr=False)
     limit_name: str = "max_tokens"
     omitted: set[str] = field(default_factory=set)
@@ -196,6 +201,8 @@ class EndpointPool:
         schema_mode: How servers are asked to constrain answers, to begin with.
         wait_minutes: How long to wait while no server replies.
         session: The connections of the client.
+        window: The most requests that a server may have in flight, fewer where it turns out to be too busy; infinite to leave
+            that to rate limits.
     """
 
     def __init__(
@@ -207,15 +214,20 @@ class EndpointPool:
         schema_mode: SchemaMode,
         wait_minutes: float,
         session: aiohttp.ClientSession,
+        window: float = math.inf,
     ):
         self._model, self._folder, self._schema_mode = model, folder, schema_mode
         self._wait_seconds, self._session = wait_minutes * 60, session
-        self.endpoints = {url: Endpoint(url, key, schema_mode) for url in (address.rstrip("/") for address in urls)}
+        self._window, self._freed = window, asyncio.Event()
+        self.endpoints = {url: self._endpoint(url, key) for url in (address.rstrip("/") for address in urls)}
         self._refreshed = 0.0
         self._none_ready_since: float | None = None
         self._warned = 0.0
         self._left_out: set[str] = set()
         self._recoveries: set[asyncio.Task[None]] = set()
+
+    def _endpoint(self, url: str, key: str | None) -> Endpoint:
+        return Endpoint(url, key, self._schema_mode, RequestWindow(self._window))
 
     async def acquire_endpoint(self, about: str = "") -> Endpoint:
         """The ready server with the fewest requests in flight; waits while none is ready.
@@ -231,10 +243,16 @@ class EndpointPool:
             await self._refresh_announced()
             now = time.monotonic()
             ready = [endpoint for endpoint in self.endpoints.values() if not endpoint.down and endpoint.paused_until <= now]
-            if ready:
-                chosen = _choose(ready, about)
+            free = [endpoint for endpoint in ready if endpoint.in_flight + 1 <= endpoint.window.size]
+            if free:
+                chosen = _choose(free, about)
                 chosen.in_flight += 1
                 return chosen
+            if ready:
+                self._freed.clear()
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._freed.wait(), REFRESH_SECONDS)
+                continue
             if self._none_ready_since is None:
                 self._none_ready_since = self._warned = now
             self._check_patience(now, now - self._none_ready_since)
@@ -243,6 +261,7 @@ class EndpointPool:
     def release_endpoint(self, endpoint: Endpoint) -> None:
         """A request to the server has ended, one way or another."""
         endpoint.in_flight -= 1
+        self._freed.set()
 
     def mark_healthy(self, endpoint: Endpoint) -> None:
         """The server has replied as it should."""
@@ -326,7 +345,7 @@ class EndpointPool:
         for url in [url for url in self.endpoints if url not in announced]:
             del self.endpoints[url]
         for url, key in announced.items():
-            self.endpoints.setdefault(url, Endpoint(url, key, self._schema_mode)).key = key
+            self.endpoints.setdefault(url, self._endpoint(url, key)).key = key
 
     def _read_announced(self, folder: Path) -> dict[str, str | None]:
         """The keys of the announced servers that have the model, by address."""
