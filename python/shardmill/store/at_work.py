@@ -28,9 +28,10 @@ def presence(run: RunFolder, owner: LeaseOwner) -> Presence:
 
 
 def remove_dead(run: RunFolder) -> None:
-    """Remove the files of processes that were killed, or could not write theirs."""
-    with suppress(FileNotFoundError):
-        sweep(run.path / FOLDER)
+    """Remove the files of processes that were killed, or could not write theirs, and the plans that they were replacing."""
+    for folder in (run.path, run.path / FOLDER):
+        with suppress(FileNotFoundError):
+            sweep(folder)
 
 
 def is_at_work(run: RunFolder) -> bool:

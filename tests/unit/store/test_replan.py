@@ -21,7 +21,9 @@ from shardmill.store.leases import Presence, this_process
 from shardmill.store.replan import replan
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.shard import Shard
+from shardmill.util.atomic import temporary_name
 from shardmill.util.errors import PlanChanged, Stopped, UserError
+from shardmill.util.processes import process_mark
 from shardmill.util.progress import Progress
 
 MakeRun = Callable[..., RunFolder]
@@ -166,6 +168,17 @@ def test_what_a_killed_replan_leaves_is_removed_by_the_next_build(
     assert not others(run)
     for shard in range(run.num_shards):
         assert run_shard(run, "extract_objects", shard).conserved()
+
+
+def test_a_plan_that_a_killed_redo_was_writing_is_removed(make_run: MakeRun) -> None:
+    run = make_run()
+    own = temporary_name(run.path / "plan.json")
+    killed = own.with_name(own.name.replace(process_mark(), process_mark() + "0"))
+    for path in (own, killed):
+        path.write_text("{")
+    tidy(run)
+    assert own.exists()
+    assert not killed.exists()
 
 
 def others(run: RunFolder) -> list[Path]:
