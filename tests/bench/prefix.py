@@ -5,6 +5,7 @@ into the tokens of a real tokenizer (Mistral's Tekken, which comes with vLLM; Ll
 keeps everything, in blocks of 16 tokens as vLLM has them, then gives the share of the prompt tokens that it had seen before.
 
     python tests/bench/prefix.py [--rows 10000] [--live]
+    python tests/bench/prefix.py --set caption_negated.together=false --set paraphrase_mcq.together=false
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,17 +54,20 @@ class Recording(Model):
             yield reply
 
 
-def record() -> tuple[int, dict[str, Recording]]:
-    """The rows of the sample, and what each text stage asks about them."""
+def record(settings: Sequence[str]) -> tuple[int, int, dict[str, Recording]]:
+    """The rows of the sample, how many of them get negated captions, and what each text stage asks about them."""
     found: dict[str, Recording] = {}
     with tempfile.TemporaryDirectory() as folder:
-        run = start_run(Path(folder) / "run", NewRun(input=resource_path("data/samples/captions.csv"), num_shards=1))
+        new = NewRun(input=resource_path("data/samples/captions.csv"), num_shards=1, settings=settings)
+        run = start_run(Path(folder) / "run", new)
         for name in run.stages:
             model = run.stage(name).model
             if stage_class("negbench", name).role == "text":
                 found[name] = Recording(open_model("text", model))
-            run_shard(run, name, 0, models={pool_key("text", model): found[name]} if name in found else {})
-    return run.plan.input.rows, found
+            manifest = run_shard(run, name, 0, models={pool_key("text", model): found[name]} if name in found else {})
+            if name == "caption_negated":
+                accepted = manifest.rows_out
+    return run.plan.input.rows, accepted, found
 
 
 def doubted(asked: list[TextRequest]) -> list[TextRequest]:
@@ -79,9 +83,11 @@ def varied(asked: list[TextRequest], rows: int) -> Iterator[TextRequest]:
         request = asked[number % len(asked)]
         assert isinstance(request.chat, Prompt)
         values = dict(request.chat.values)
-        first = next(name for name in ("caption", "sentence") if name in values)
+        first = next(name for name in ("caption", "sentence", "things") if name in values)
         if number >= len(asked):
-            values[first] = f"{number // len(asked)} {values[first]}"
+            text = values[first]
+            again = number // len(asked)
+            values[first] = f"{again} {text}" if isinstance(text, str) else [f"{again} {text[0]}", *text[1:]]
         yield replace(request, chat=Prompt(request.chat.template, values), seed=request.seed + number)
 
 
@@ -148,10 +154,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--live", action="store_true", help="also ask a real vLLM, 300 prompts of each template")
+    parser.add_argument("--set", action="append", default=[], metavar="STAGE.OPTION=VALUE", help="as that of `shardmill launch`")
     args = parser.parse_args()
     os.environ.update({"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "ERROR"})
     tokens = Tokens()
-    rows, stages = record()
+    rows, accepted, stages = record(args.set)
     print(f"{'stage':18} requests/row  prompt  of it fixed  cached  answer   per input row: prompt  fresh  answer")
     sums = [0.0, 0.0, 0.0]
     for name, recording in stages.items():
@@ -172,6 +179,7 @@ def main() -> None:
             f"{name:18} {per_row:12.2f}  {each:6.0f}  {fixed / each:11.0%}  {hits / total:6.1%}  {answer:6.1f}   {'':14}{figures}"
         )
     print(f"{'all':18} {'':64} {'  '.join(f'{value:6.0f}' for value in sums)}")
+    print(f"uncached and answered: {sum(sums[1:]):.0f} tokens an input row, {sum(sums[1:]) * rows / accepted:.0f} a row accepted")
     if args.live:
         for name, recording in stages.items():
             by_counters, computed = live(list(varied(recording.asked or doubted(stages["propose_negatives"].asked), 300)))

@@ -63,4 +63,5 @@ def _served_by(servers: Path, entry: StageEntry) -> StageEntry:
     if "max_tiles" in kept:
         kept["tile_size"] = INTERNVL_TILE
     asking = entry.with_model({"kind": "openai", "servers": str(servers.resolve()), **kept})
-    return asking.model_copy(update={"price": entry.price or file.price})
+    requests = entry.requests or file.requests.model_dump(exclude_none=True)
+    return asking.model_copy(update={"price": entry.price or file.price, "requests": requests})

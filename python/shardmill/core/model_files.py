@@ -27,11 +27,18 @@ class Thresholds(BaseModel):
     absent_below: float | None = Field(default=None, ge=0, le=1)
 
 
+class RequestDefaults(BaseModel):
+    """How much a text model can be asked for in one request: options of stages, see `list_stage`."""
+
+    model_config = ConfigDict(extra="forbid")
+    together: bool | None = None
+
+
 class ModelFile(BaseModel):
     """A model file. `spec` is the model's kind and its settings, `resources` those of a worker that loads it.
 
     `thresholds` are defaults for options of a stage that asks this model, by their names: scores of different detectors mean
-    different things.
+    different things. So are `requests`: not every model can write lists.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -40,6 +47,7 @@ class ModelFile(BaseModel):
     resources: dict[str, float] = Field(default_factory=dict)
     price: Price | None = None
     thresholds: Thresholds = Thresholds()
+    requests: RequestDefaults = RequestDefaults()
 
 
 def load_model_file(name: str) -> ModelFile:
@@ -60,6 +68,7 @@ def load_model_file(name: str) -> ModelFile:
             resources=content.pop("resources", {}),
             price=content.pop("price", None),
             thresholds=content.pop("thresholds", {}),
+            requests=content.pop("requests", {}),
             spec=content,
         )
     except ValidationError as error:

@@ -306,7 +306,7 @@ class ModelShard:
                 return replace(failed, problem=TRUNCATED)
             reply = replace(reply, result=usable)
         try:
-            value = self.stage.parse(reply)
+            value = (call.parse or self.stage.parse)(reply)
         except ValueError as error:
             return replace(failed, problem="malformed answer", detail=str(error))
         try:

@@ -42,8 +42,13 @@ KINDS: Mapping[Any, Kind] = {str: "text", int: "int", float: "float", bool: "boo
 
 def prompt_value(answer: Answer, name: str) -> Any:
     """The value that a prompt variable had in the call of a text stage's answer."""
-    assert isinstance(answer.call.request, TextRequest)
-    return answer.call.request.chat.values[name]
+    return asked_value(answer.call, name)
+
+
+def asked_value(call: ModelCall, name: str) -> Any:
+    """The value that a prompt variable has in a text stage's call."""
+    assert isinstance(call.request, TextRequest)
+    return call.request.chat.values[name]
 
 
 @lru_cache(maxsize=256)

@@ -50,6 +50,7 @@ class StageEntry(BaseModel):
     resources: Resources = Resources()
     price: Price | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)
+    requests: dict[str, bool] = Field(default_factory=dict)
 
     @property
     def kind(self) -> type[Stage]:
@@ -64,7 +65,7 @@ class StageEntry(BaseModel):
         """The entry with another model. What a worker needed for the old one, and what that cost, goes with it."""
         kept = self.resources.model_dump(exclude_unset=True, exclude=set(WORKER_FIELDS))
         return self.model_copy(
-            update={"model": model, "resources": Resources.model_validate(kept), "price": None, "thresholds": {}}
+            update={"model": model, "resources": Resources.model_validate(kept), "price": None, "thresholds": {}, "requests": {}}
         )
 
 
@@ -204,7 +205,9 @@ def plan_stages(
         model = _model_of(entry)
         own = entry.thresholds or model.thresholds.model_dump(exclude_none=True)
         thresholds.update(own)
-        defaults = {name: value for name, value in thresholds.items() if name in entry.kind.Options.model_fields}
+        requests = entry.requests or model.requests.model_dump(exclude_none=True)
+        options_of = entry.kind.Options.model_fields
+        defaults = {name: value for name, value in {**thresholds, **requests}.items() if name in options_of}
         options = {**defaults, **entry.options}
         stage = entry.make(context, options)
         check_declaration(stage)
@@ -232,6 +235,7 @@ def plan_stages(
                 resources=_resources(model, entry),
                 price=entry.price or model.price,
                 thresholds=own,
+                requests=requests,
                 adds=stage.columns(),
                 fingerprint=fingerprint,
                 texts=sorted(read),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shardmill import __version__
-from shardmill.core.model_files import Thresholds
+from shardmill.core.model_files import RequestDefaults, Thresholds
 from shardmill.core.permissions import allow_models
 from shardmill.core.pipeline_file import PipelineFile, StageEntry, override, plan_stages
 from shardmill.core.planning import code_of
@@ -140,6 +140,7 @@ def plan_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -> 
             resources=stage.resources,
             price=stage.price,
             thresholds=stage.thresholds,
+            requests=stage.requests,
         )
         for stage in plan.stages
     ]
@@ -148,7 +149,7 @@ def plan_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -> 
     use_texts({text: content for text, content in plan.texts.items() if text not in renewed_texts})
     texts: dict[str, str] = {}
     recall_code(run.path)
-    _forget_thresholds(plan, entries)
+    _forget_defaults(plan, entries)
     pipeline = override(PipelineFile(pipeline=plan.pipeline, source=plan.source or plan.pipeline, stages=entries), settings)
     context = Context(plan.seed, Path(plan.input.image_root))
     given = [*plan.input.mapping.values(), *plan.input.copies]
@@ -166,12 +167,14 @@ def plan_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -> 
     return plan.model_copy(update={"stages": renewed, "texts": texts})
 
 
-def _forget_thresholds(plan: Plan, entries: Sequence[StageEntry]) -> None:
-    """Take out of the options what is a threshold by default or by its model: another model brings thresholds of its own."""
-    known: dict[str, float] = {}
+def _forget_defaults(plan: Plan, entries: Sequence[StageEntry]) -> None:
+    """Take out of the options what they are by default or by their stage's model: another model brings defaults of its own."""
+    thresholds: dict[str, float] = {}
     for stage, entry in zip(plan.stages, entries, strict=True):
         fields = stage_class(stage.source, stage.name).Options.model_fields
-        known |= {name: fields[name].default for name in Thresholds.model_fields if name in fields} | stage.thresholds
+        thresholds |= {name: fields[name].default for name in Thresholds.model_fields if name in fields} | stage.thresholds
+        requests = {name: fields[name].default for name in RequestDefaults.model_fields if name in fields} | stage.requests
+        known = {**thresholds, **requests}
         entry.options = {name: value for name, value in entry.options.items() if name not in known or known[name] != value}
 
 

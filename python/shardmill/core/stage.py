@@ -80,6 +80,8 @@ class ModelCall:
         shorter: What to send instead when the token limit has cut the answer.
         whole: The part that can be used of an answer that was cut even so; None if there is none.
         check_retries: How often it is asked again at most for what `check` says; None: as often as the stage's attempts allow.
+        parse: Reads a reply to it, where the stage's own `parse` reads those to its other calls.
+        parts: The calls that it stands for; see `list_stage`.
     """
 
     request: Request
@@ -88,6 +90,8 @@ class ModelCall:
     shorter: Request | None = None
     whole: Callable[[str], str | None] | None = None
     check_retries: int | None = None
+    parse: Callable[[Reply], Any] | None = None
+    parts: tuple[ModelCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from shardmill.core.list_stage import LIST_TEMPLATE, ListStage
 from shardmill.core.model_stages import TextStage
 from shardmill.core.prompts import is_prompt_file
 from shardmill.core.registry import pipeline_of, resolve
@@ -54,7 +55,7 @@ def prompts_of(run: RunFolder, stage: str) -> list[PromptFile]:
     listed: InstalledPrompts | None = resolve(pipeline_of(run).prompts)
     installed = dict(listed(planned)) if listed else {}
     if TEMPLATE in planned.fingerprint and TEMPLATE not in installed:
-        installed[TEMPLATE] = _template_of(run, stage)
+        installed |= _templates_of(run, stage)
     found = []
     for field, prompt in installed.items():
         digest = planned.fingerprint.get(field)
@@ -63,15 +64,19 @@ def prompts_of(run: RunFolder, stage: str) -> list[PromptFile]:
     return found
 
 
-def _template_of(run: RunFolder, stage: str) -> InstalledPrompt:
-    """The template of a text stage; without files if its code is not installed or was not named by the command."""
+def _templates_of(run: RunFolder, stage: str) -> dict[str, InstalledPrompt]:
+    """The templates of a text stage; without files if its code is not installed or was not named by the command."""
+    unknown = {TEMPLATE: InstalledPrompt("", {})}
     try:
         opened = open_stage(run, stage)
-        template = opened.template if isinstance(opened, TextStage) else None
+        if not isinstance(opened, TextStage):
+            return unknown
+        own_file = run.stage(stage).prompt is None and is_prompt_file(opened.prompt)
+        name = Path(opened.prompt).name if own_file else f"{stage}.md"
+        found = {TEMPLATE: InstalledPrompt(opened.template.digest, {name: opened.template.text})}
+        if isinstance(opened, ListStage):
+            template = opened.list_template
+            found[LIST_TEMPLATE] = InstalledPrompt(template.digest, {Path(opened.list_prompt).name: template.text})
     except UserError:
-        template = None
-    if template is None or not isinstance(opened, TextStage):
-        return InstalledPrompt("", {})
-    own_file = run.stage(stage).prompt is None and is_prompt_file(opened.prompt)
-    name = Path(opened.prompt).name if own_file else f"{stage}.md"
-    return InstalledPrompt(template.digest, {name: template.text})
+        return unknown
+    return found

@@ -5,14 +5,16 @@ python -m shardmill.negbench.caption_negated --run RUN --shard-index 3
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any, Literal
 
 from pydantic import Field
 
-from shardmill.core.model_stages import TextStage, prompt_value
+from shardmill.core.list_stage import ListOptions, ListStage, pieces
+from shardmill.core.model_stages import asked_value, prompt_value
 from shardmill.core.seeding import rng_of
-from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
+from shardmill.core.stage import Answer, FollowUp, ModelCall, Reject, Row
 from shardmill.core.stage_main import main
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import is_denied
@@ -24,7 +26,7 @@ from shardmill.negbench.answers import NewCaption
 FORMS = ("affirmation_first", "negation_first")
 
 
-class NegatedCaptionOptions(Options):
+class NegatedCaptionOptions(ListOptions):
     """Options of `caption_negated`."""
 
     negatives: Literal["drawn", "all"] = Field(
@@ -46,8 +48,8 @@ class NegatedCaptionOptions(Options):
     )
 
 
-class CaptionNegated(TextStage):
-    """Negated captions of an image, one per negative.
+class CaptionNegated(ListStage):
+    """Negated captions of an image, one per negative, asked for together.
 
     caption (text), objects, drawn_negatives, seen_objects, positive_objects, negative_objects (list) -> negative_captions
     (list) and negation_details (json): for each caption {"object", "form", "cue", "template"}. Every caption passes the polarity
@@ -61,6 +63,7 @@ class CaptionNegated(TextStage):
     input_kinds = {"drawn_negatives": "list"}
     adds = {"negative_captions": "list", "negation_details": "json"}
     prompt = "negbench/caption_negated.md"
+    list_prompt = "negbench/caption_negated_list.md"
     answer = NewCaption
     Options = NegatedCaptionOptions
     options: NegatedCaptionOptions
@@ -68,7 +71,10 @@ class CaptionNegated(TextStage):
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
         if self.options.style == "retrieval":
             return []
-        return [self.caption_call(row, negative, wanted) for negative, wanted in self.draws(row, rng)]
+        calls = [self.caption_call(row, negative, wanted) for negative, wanted in self.draws(row, rng)]
+        if len(calls) < 2 or not self.asks_lists:
+            return calls
+        return [self.captions_call(row, piece) for piece in pieces(calls)]
 
     def caption_call(self, row: Row, negative: str, wanted: str) -> ModelCall:
         """The call for one caption."""
@@ -81,12 +87,30 @@ class CaptionNegated(TextStage):
             check=lambda answer: self.problem(row, answer.caption, negative, wanted),
         )
 
-    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
+    def captions_call(self, row: Row, calls: Sequence[ModelCall]) -> ModelCall:
+        """The call for several captions: first those that begin with what is there."""
+        wanted = {form: [call for call in calls if asked_value(call, "form") == form] for form in FORMS}
+        negatives = {form: [asked_value(call, "negative") for call in each] for form, each in wanted.items()}
+        return self.list_call(
+            [call for form in FORMS for call in wanted[form]],
+            caption=corrected(row["caption"][:2_000]),
+            objects=row["positive_objects"],
+            unconfirmed=unconfirmed_objects(row),
+            last=negatives["affirmation_first"],
+            first=negatives["negation_first"],
+        )
+
+    def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject | FollowUp:
         if self.options.style == "retrieval":
             return self.retrieval(row)
+        found = self.single_answers(answers)
+        if isinstance(found, FollowUp):
+            return found
+        if found and all(answer.problem is not None for answer in found):
+            return Reject(found[0].problem or "", found[0].detail)
         captions: list[str] = []
         details: list[dict[str, Any]] = []
-        for answer in answers:
+        for answer in found:
             if answer.problem is not None or answer.value.caption.casefold() in map(str.casefold, captions):
                 continue
             negative = prompt_value(answer, "negative")

@@ -122,6 +122,7 @@ class StagePlan(BaseModel):
         prompt: The text of a prompt of the user's.
         stop_after: The stage stops when so many of its first rows are all rejected for one reason; 0 if it never does.
         thresholds: Those of its model: defaults for options of this stage and of those after it.
+        requests: How much its model can be asked for in one request: defaults for options of this stage.
         fingerprint: All that shapes its rows, by field.
         texts: The names of the texts that shape its rows: prompts, wordings, patterns. What they say is in the plan's `texts`.
         sources: The digests of the source files behind the field `code`, to name the file that was changed.
@@ -145,6 +146,7 @@ class StagePlan(BaseModel):
     resources: Resources = Resources()
     price: Price | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)
+    requests: dict[str, bool] = Field(default_factory=dict)
     adds: dict[str, Kind] = Field(default_factory=dict)
     fingerprint: dict[str, str] = Field(default_factory=dict)
     texts: list[str] = Field(default_factory=list)

@@ -137,6 +137,7 @@ def test_the_card_names_models_and_prompts_with_their_texts(tmp_path: Path) -> N
     assert f"| `{digest}` | [caption\\_negated.md](prompts/caption_negated.md) |" in text
     prompts = Path(__file__).parents[3] / "templates" / "negbench"
     assert (done.path / "prompts" / "caption_negated.md").read_bytes() == (prompts / "caption_negated.md").read_bytes()
+    assert (done.path / "prompts" / "caption_negated_list.md").is_file()
     recaptioned = export(recaption(), "hf", tmp_path / "re")
     assert (recaptioned.path / "prompts" / "perspectives.yaml").is_file()
 

@@ -36,6 +36,8 @@ GOOD = [
     "There is a cat and no dog.",
     "No dog and no cat can be found.",
 ]
+ALONE = {"together": False}
+"""Options of a stage that asks for each paraphrase alone."""
 
 
 def row(row_id: int = 0, order: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def texts(result: dict[str, Any]) -> list[str]:
 
 
 def test_each_option_is_asked_about_with_what_it_claims() -> None:
-    asks = ask(ParaphraseMcq(), row())
+    asks = ask(ParaphraseMcq(ALONE), row())
     assert [prompt_value(Answer(one), "sentence") for one in asks] == SENTENCES
     assert [prompt_value(Answer(one), "objects") for one in asks] == TRUTHS
     assert {prompt_value(Answer(one), "order") for one in asks} == {"free"}
@@ -84,7 +86,7 @@ def test_each_option_is_asked_about_with_what_it_claims() -> None:
     ],
 )
 def test_a_paraphrase_keeps_every_polarity_and_adds_nothing(index: int, caption: str, problem: str | None) -> None:
-    check = ask(ParaphraseMcq(), row())[index].check
+    check = ask(ParaphraseMcq(ALONE), row())[index].check
     assert check is not None
     assert check(NewCaption(caption=caption)) == problem
 
@@ -92,52 +94,52 @@ def test_a_paraphrase_keeps_every_polarity_and_adds_nothing(index: int, caption:
 def test_a_paraphrase_may_have_as_many_words_as_the_option_says() -> None:
     caption = "A dog is here while there is no cat anywhere to be seen."
     for most, problem in ((13, None), (12, "paraphrase too long")):
-        check = ask(ParaphraseMcq({"max_words": most}), row())[1].check
+        check = ask(ParaphraseMcq({**ALONE, "max_words": most}), row())[1].check
         assert check is not None
         assert check(NewCaption(caption=caption)) == problem
 
 
 def test_good_paraphrases_replace_the_sentences() -> None:
-    result = accept(ParaphraseMcq(), list(GOOD))
+    result = accept(ParaphraseMcq(ALONE), list(GOOD))
     assert texts(result) == GOOD
     assert result["paraphrased"] == [True] * 4
 
 
 def test_an_option_without_a_good_paraphrase_keeps_the_sentence_of_the_template() -> None:
-    result = accept(ParaphraseMcq(), [GOOD[0], None, GOOD[2], None])
+    result = accept(ParaphraseMcq(ALONE), [GOOD[0], None, GOOD[2], None])
     assert texts(result) == [GOOD[0], SENTENCES[1], GOOD[2], SENTENCES[3]]
     assert result["paraphrased"] == [True, False, True, False]
 
 
 def test_a_row_without_any_good_paraphrase_is_not_lost() -> None:
     assert ParaphraseMcq.tolerant
-    result = accept(ParaphraseMcq(), [None] * 4)
+    result = accept(ParaphraseMcq(ALONE), [None] * 4)
     assert texts(result) == SENTENCES
     assert result["paraphrased"] == [False] * 4
 
 
 def test_paraphrases_that_look_the_same_fall_back_until_all_four_differ() -> None:
-    result = accept(ParaphraseMcq(), [GOOD[0], "Dogs: no cat!", "dogs, no cat", GOOD[3]])
+    result = accept(ParaphraseMcq(ALONE), [GOOD[0], "Dogs: no cat!", "dogs, no cat", GOOD[3]])
     assert texts(result) == [GOOD[0], SENTENCES[1], "dogs, no cat", GOOD[3]]
-    result = accept(ParaphraseMcq(), [GOOD[0], SENTENCES[3].upper(), GOOD[2], None])
+    result = accept(ParaphraseMcq(ALONE), [GOOD[0], SENTENCES[3].upper(), GOOD[2], None])
     assert texts(result) == [GOOD[0], SENTENCES[1], GOOD[2], SENTENCES[3]]
-    result = accept(ParaphraseMcq(), ["The same."] * 4)
+    result = accept(ParaphraseMcq(ALONE), ["The same."] * 4)
     assert texts(result) == [*SENTENCES[:3], "The same."]
 
 
 def test_a_fall_back_that_meets_another_paraphrase_makes_that_one_fall_back_too() -> None:
-    result = accept(ParaphraseMcq(), [SENTENCES[1], "Twice.", "twice", GOOD[3]])
+    result = accept(ParaphraseMcq(ALONE), [SENTENCES[1], "Twice.", "twice", GOOD[3]])
     assert texts(result) == [SENTENCES[0], SENTENCES[1], "twice", GOOD[3]]
 
 
 def test_sentences_that_cannot_be_told_apart_end_the_falling_back() -> None:
     question = {**row(), "caption_1": "A zorb ball.", "caption_2": "A zorbball."}
-    result = accept(ParaphraseMcq(), [GOOD[0], None, None, GOOD[3]], question)
+    result = accept(ParaphraseMcq(ALONE), [GOOD[0], None, None, GOOD[3]], question)
     assert texts(result) == [GOOD[0], "A zorb ball.", "A zorbball.", GOOD[3]]
 
 
 def test_equal_sentences_share_few_asks_wherever_they_stand() -> None:
-    stage = ParaphraseMcq({"variants": 3})
+    stage = ParaphraseMcq({**ALONE, "variants": 3})
     shares: dict[str, set[str]] = {}
     for row_id in range(200):
         order = tuple(Random(row_id).sample(range(4), 4))
@@ -149,9 +151,9 @@ def test_equal_sentences_share_few_asks_wherever_they_stand() -> None:
 
 
 def test_the_variant_of_a_row_comes_from_its_seed_alone() -> None:
-    stage = ParaphraseMcq()
+    stage = ParaphraseMcq(ALONE)
     first = [[one.share for one in ask(stage, row(row_id))] for row_id in range(50)]
-    again = [[one.share for one in ask(ParaphraseMcq(), row(row_id))] for row_id in reversed(range(50))]
+    again = [[one.share for one in ask(ParaphraseMcq(ALONE), row(row_id))] for row_id in reversed(range(50))]
     assert first == again[::-1]
     assert len({share for shares in first for share in shares}) > 4
 
@@ -163,7 +165,9 @@ def test_the_examples_of_the_prompt_are_paraphrases_by_our_own_rules() -> None:
         claims = [tuple(example.values["objects"].values()) for example in bundle]
         assert sorted(claims) == [(False, False), (False, True), (True, False), (True, True)]
         for example in bundle:
-            problem = ParaphraseMcq().problem(example.answer["caption"], example.values["sentence"], example.values["objects"])
+            problem = ParaphraseMcq(ALONE).problem(
+                example.answer["caption"], example.values["sentence"], example.values["objects"]
+            )
             assert problem is None, example
 
 
@@ -180,7 +184,7 @@ def forgetful(sentence: str, truth: dict[str, bool], rng: Random) -> str:
 def test_whatever_the_model_answers_the_options_say_what_they_claim(
     model: Callable[[str, dict[str, bool], Random], str], kept: int
 ) -> None:
-    stage = ParaphraseMcq()
+    stage = ParaphraseMcq(ALONE)
     rng = Random(1)
     for row_id in range(40):
         question = row(row_id, tuple(rng.sample(range(4), 4)))

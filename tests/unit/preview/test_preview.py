@@ -56,13 +56,15 @@ def test_rows_below_an_unreadable_one_keep_their_row_ids_and_random_choices(tmp_
     assert len({str(row.steps[-1].result) for row in rows}) > 1
 
 
-def test_questions_that_rows_share_are_shown_with_each_of_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("together", "exchanges"), [("true", 1), ("false", 4)])
+def test_questions_that_rows_share_are_shown_with_each_of_them(tmp_path: Path, together: str, exchanges: int) -> None:
     path = tmp_path / "same.csv"
     path.write_text("image,caption\n" + "a.png,A dog and a cat sit on a sofa next to a lamp.\n" * 3)
-    rows = preview("paraphrase_mcq", path)
+    settings = [*SETTINGS, f"paraphrase_mcq.together={together}"]
+    rows = preview_stage("paraphrase_mcq", NewRun(input=path, settings=settings), 3)
     assert rows
     for row in rows:
-        assert len({exchange.sent[-1]["content"] for exchange in row.steps[-1].exchanges}) == 4
+        assert len({exchange.sent[-1]["content"] for exchange in row.steps[-1].exchanges}) == exchanges
         assert not row.rejected
 
 

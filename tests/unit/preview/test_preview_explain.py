@@ -25,10 +25,10 @@ def test_a_preview_shows_prompt_answer_and_result_and_writes_nothing(captions_cs
     assert [row.row_id for row in rows] == [0, 1, 2]
     for row in rows:
         assert not row.rejected
-        assert len(row.steps[-1].exchanges) >= 3
+        assert len(row.steps[-1].exchanges) == 1
         assert row.steps[-1].exchanges[0].sent[0]["role"] == "system"
         assert row.values["caption"] in row.steps[-1].exchanges[0].sent[-1]["content"]
-        assert '"caption"' in row.steps[-1].exchanges[0].raw
+        assert '"captions"' in row.steps[-1].exchanges[0].raw
     assert sorted(captions_csv.parent.rglob("*")) == before
 
 
