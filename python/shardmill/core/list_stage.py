@@ -72,6 +72,10 @@ class ListStage(TextStage):
         return load_template(self.list_prompt.removesuffix(".md"))
 
     @property
+    def more_templates(self) -> Mapping[str, Template]:
+        return {LIST_TEMPLATE: self.list_template} if self.asks_lists else {}
+
+    @property
     def asks_lists(self) -> bool:
         """Whether several texts are asked for in one request; a prompt of the user's knows one text only."""
         return self.options.together and self.context.prompt is None
@@ -121,10 +125,6 @@ class ListStage(TextStage):
                     chosen[index] = at
         for index, call in enumerate(calls):
             yield call, replace(answer, call=call, value=values[chosen[index]], problem=None) if index in chosen else None
-
-    def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
-        lists = {LIST_TEMPLATE: self.list_template.digest} if self.asks_lists else {}
-        return {**super().fingerprint(model), **lists}
 
 
 def pieces(calls: Sequence[ModelCall]) -> list[Sequence[ModelCall]]:

@@ -32,6 +32,7 @@ class RequestDefaults(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     together: bool | None = None
+    proposals: bool | None = None
 
 
 class ModelFile(BaseModel):

@@ -91,6 +91,11 @@ class TextStage(ModelStage):
             return load_template(self.prompt.removesuffix(".md"))
         return self._parse(text_of(str(own), lambda: read_prompt(own)), str(own), short)
 
+    @property
+    def more_templates(self) -> Mapping[str, Template]:
+        """Prompts that it uses beside its own, by the field of its fingerprint that has the digest."""
+        return {}
+
     def _parse(self, text: str, where: str, task: str) -> Template:
         return parse_template(text, where, name=task, task=task, system=_system_for(self.answer))
 
@@ -143,6 +148,7 @@ class TextStage(ModelStage):
         return {
             **super().fingerprint(model),
             "template": self.template.digest,
+            **{field: template.digest for field, template in self.more_templates.items()},
             "answer schema": sha256(schema.encode()).hexdigest(),
         }
 

@@ -224,7 +224,7 @@ def plan_stages(
                 name=entry.stage,
                 source=entry.source,
                 role=stage.role,
-                reads=list(stage.reads),
+                reads=[name for name in stage.reads if name in available[after]],
                 after=after,
                 prompt=entry.prompt,
                 sources=stage.sources(model.spec),
@@ -267,7 +267,7 @@ def _check_columns(entry: StageEntry, stage: Stage, after: str, available: Mappi
             f"stage {entry.stage} reads from {after!r}, which is not a stage before it; {did_you_mean(after, available)}"
         )
     for column in stage.reads:
-        if column not in available[after]:
+        if column not in available[after] and column not in stage.optional:
             where = "the input" if after == "ingest" else after
             raise UserError(
                 f"stage {entry.stage} reads the column {column!r}, which {where} does not have; "

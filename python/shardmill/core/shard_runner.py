@@ -74,7 +74,9 @@ def open_stage(run: RunFolder, name: str) -> Stage:
     use_texts(plan.texts)
     context = Context(plan.seed, Path(plan.input.image_root), run.path.resolve(), plan.pipeline)
     recall_code(run.path)
-    return make_stage(planned.source or plan.pipeline, planned.name, planned.options, context, planned.prompt)
+    stage = make_stage(planned.source or plan.pipeline, planned.name, planned.options, context, planned.prompt)
+    stage.reads = tuple(name for name in stage.reads if name in planned.reads or name not in stage.optional)
+    return stage
 
 
 def run_shard(

@@ -126,7 +126,8 @@ class Stage(ABC):
     Attributes:
         name: What the stage is called: in commands, and as the folder of its files.
         reads: The columns that it reads.
-        optional: Columns of `reads` that may be missing or empty; without any that is required, a run needs no captions.
+        optional: Columns of `reads` that may be missing or empty; without any that is required, a run needs no captions. One
+            that neither a stage nor the input has is not in `row`.
         input_kinds: The kinds of columns of `reads` that may come from the input and are not text, or are optional.
         adds: The columns that it adds, and the kind of each: "text", "int", "float", "bool", "list" (of text) or "json".
         role: Which kind of model it calls; None for a stage without a model.

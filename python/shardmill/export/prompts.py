@@ -8,7 +8,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from shardmill.core.list_stage import LIST_TEMPLATE, ListStage
 from shardmill.core.model_stages import TextStage
 from shardmill.core.prompts import is_prompt_file
 from shardmill.core.registry import pipeline_of, resolve
@@ -74,9 +73,8 @@ def _templates_of(run: RunFolder, stage: str) -> dict[str, InstalledPrompt]:
         own_file = run.stage(stage).prompt is None and is_prompt_file(opened.prompt)
         name = Path(opened.prompt).name if own_file else f"{stage}.md"
         found = {TEMPLATE: InstalledPrompt(opened.template.digest, {name: opened.template.text})}
-        if isinstance(opened, ListStage):
-            template = opened.list_template
-            found[LIST_TEMPLATE] = InstalledPrompt(template.digest, {Path(opened.list_prompt).name: template.text})
+        for field, template in opened.more_templates.items():
+            found[field] = InstalledPrompt(template.digest, {f"{Path(template.name).name}.md": template.text})
     except UserError:
         return unknown
     return found

@@ -14,6 +14,13 @@ class ObjectList(BaseModel):
     objects: list[str]
 
 
+class NamedAndMissing(BaseModel):
+    """Names of the objects in a caption, and of others that would fit."""
+
+    objects: list[str] = []
+    missing: list[str] = []
+
+
 class NewCaption(BaseModel):
     """One sentence."""
 

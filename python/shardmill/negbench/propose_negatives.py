@@ -29,11 +29,13 @@ class ProposeNegatives(TextStage):
     """Plausible objects that a caption does not name.
 
     caption (text), objects (list) -> negatives (list): first those that the caption itself says are absent. None is an object of
-    the caption, a synonym, a kind, a superclass or a part of one, and no other is named in it.
+    the caption, a synonym, a kind, a superclass or a part of one, and no other is named in it. The model is asked only where
+    `extract_objects` got too few usable proposals (list), or none.
     """
 
     name = "propose_negatives"
-    reads = ("caption", "objects")
+    reads = ("caption", "objects", "proposals")
+    optional = ("proposals",)
     adds = {"negatives": "list"}
     prompt = "negbench/propose_negatives.md"
     answer = ObjectList
@@ -41,20 +43,28 @@ class ProposeNegatives(TextStage):
     options: ProposeOptions
 
     def ask(self, row: Row, rng: Random) -> list[ModelCall]:
+        if len(self.usable(row, self.proposed(row))) >= self.options.at_least:
+            return []
+
         def check(answer: ObjectList) -> str | None:
-            usable = len(self.usable(row, answer))
+            usable = len(self.usable(row, answer.objects))
             return None if usable >= self.options.at_least else "too few negatives"
 
         return [self.text_call(caption=row["caption"][:2_000], objects=row["objects"], count=self.options.count, check=check)]
 
     def accept(self, row: Row, answers: list[Answer]) -> dict[str, Any] | Reject:
-        return {"negatives": self.usable(row, answers[0].value)[: self.options.count]}
+        offered = answers[0].value.objects if answers else self.proposed(row)
+        return {"negatives": self.usable(row, offered)[: self.options.count]}
 
-    def usable(self, row: Row, answer: ObjectList) -> list[str]:
-        """The names of an answer that keep the rules."""
+    def proposed(self, row: Row) -> list[str]:
+        """What was proposed when the objects were asked for."""
+        return row.get("proposals") or []
+
+    def usable(self, row: Row, offered: list[str]) -> list[str]:
+        """The names that keep the rules."""
         return [
             name
-            for name in distinct([*denied_objects(row["caption"]), *answer.objects])
+            for name in distinct([*denied_objects(row["caption"]), *offered])
             if form_problem(name) is None and negative_problem(name, row["objects"], row["caption"]) is None
         ]
 

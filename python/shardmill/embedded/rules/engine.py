@@ -63,6 +63,7 @@ def _rule(answer: Callable[[Mapping[str, Any], Random], dict[str, Any]], reads: 
 
 RULES = {
     "extract_objects": _rule(extract.extract_objects, "caption"),
+    "extract_and_propose": _rule(lists.extract_and_propose, "caption count"),
     "judge_objects": _rule(judge.judge_objects, "objects"),
     "propose_negatives": _rule(propose.propose_negatives, "caption objects count"),
     "caption_negated": _rule(negate.caption_negated, "caption objects negative form"),

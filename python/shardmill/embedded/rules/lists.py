@@ -1,4 +1,4 @@
-"""Tasks that ask for several texts at once: each is written as if it had been asked for alone."""
+"""Tasks that ask for several things at once: each is made as if it had been asked for alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from shardmill.embedded.rules.extract import extract_objects
 from shardmill.embedded.rules.negate import caption_negated
+from shardmill.embedded.rules.propose import propose_negatives
 from shardmill.embedded.rules.rephrase import paraphrase
 
 CELLS = ((True, True), (True, False), (False, True), (False, False))
@@ -25,3 +27,9 @@ def paraphrases(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]
     claims = [dict(zip(values["things"], cell, strict=True)) for cell in CELLS]
     pairs = zip(values["sentences"], claims, strict=True)
     return {"captions": [paraphrase({"sentence": text, "objects": claim}, rng)["caption"] for text, claim in pairs]}
+
+
+def extract_and_propose(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
+    """{"caption", "count"} -> {"objects", "missing"}: what the caption names, and others that would fit."""
+    named = extract_objects(values, rng)["objects"]
+    return {"objects": named, "missing": propose_negatives({**values, "objects": named}, rng)["objects"]}
