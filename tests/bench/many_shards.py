@@ -111,7 +111,8 @@ def made_up_run(folder: Path, shards: int, *, whole: bool = False) -> RunFolder:
     small = start_run(folder / "small", NewRun(input=folder / "captions.csv", num_shards=count, settings=SETTINGS))
     bounds = [(shard * ROWS, (shard + 1) * ROWS) for shard in range(shards)]
     run = RunFolder(folder / "run")
-    create_plan(run.path, small.plan.model_copy(update={"shards": bounds}))
+    whole_input = small.plan.input.model_copy(update={"rows": shards * ROWS})
+    create_plan(run.path, small.plan.model_copy(update={"shards": bounds, "input": whole_input}))
     for stage in (INGEST, *(run.stages if whole else (STAGE,))):
         run.folder(stage).mkdir()
         template = made_up_manifest(run, stage)

@@ -191,12 +191,12 @@ def _states(
     complete = run.complete()
     state: dict[tuple[str, int], str] = {}
     for stage, source in after.items():
+        above = {shard for shard in range(needed) if state.get((source, shard)) == "blocked"}
+        failed = set(quarantined.get(stage, ()))
         for shard in range(needed):
             if (stage, shard) in complete:
                 state[stage, shard] = "done"
-            elif shard in quarantined.get(stage, ()) or any(
-                state.get((source, each)) == "blocked" for each in run.needed_by(stage, shard)
-            ):
+            elif shard in failed or (above and not above.isdisjoint(run.needed_by(stage, shard))):
                 state[stage, shard] = "blocked"
             else:
                 state[stage, shard] = "open"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.table import Table
 
-from shardmill.store.manifest import Manifest, summary, totals
+from shardmill.store.manifest import Counts, summary, totals
 from shardmill.store.run_folder import INGEST, RunFolder
 
 
@@ -13,7 +15,7 @@ def final_table(run: RunFolder) -> Table:
     table = Table(title=str(run.path), title_justify="left")
     for name in ("stage", "shards", "rows in", "rows out", "rejected", "seconds"):
         table.add_column(name, justify="left" if name == "stage" else "right")
-    for stage, manifests in _finished(run).items():
+    for stage, manifests in _by_stage(run, run.complete()).items():
         sums = totals(manifests)
         table.add_row(
             stage,
@@ -26,9 +28,12 @@ def final_table(run: RunFolder) -> Table:
     return table
 
 
-def closing_lines(run: RunFolder) -> list[str]:
-    """For each last stage what became of the input on its way there: `caption_negated: 542 in = 482 out + 60 rejected (...)`."""
-    finished = _finished(run)
+def closing_lines(run: RunFolder, complete: Mapping[tuple[str, int], Counts]) -> list[str]:
+    """For each last stage what became of the input on its way there: `caption_negated: 542 in = 482 out + 60 rejected (...)`.
+
+    `complete` has the finished shards of the run, by (stage, shard).
+    """
+    finished = _by_stage(run, complete)
     lines = []
     for leaf in run.leaves():
         path = [leaf]
@@ -46,9 +51,9 @@ def closing_lines(run: RunFolder) -> list[str]:
     return lines
 
 
-def _finished(run: RunFolder) -> dict[str, list[Manifest]]:
-    """The manifests of the complete shards of each stage."""
-    found: dict[str, list[Manifest]] = {stage: [] for stage in [INGEST, *run.stages]}
-    for (stage, _), manifest in run.complete().items():
+def _by_stage(run: RunFolder, complete: Mapping[tuple[str, int], Counts]) -> dict[str, list[Counts]]:
+    """The finished shards of each stage."""
+    found: dict[str, list[Counts]] = {stage: [] for stage in [INGEST, *run.stages]}
+    for (stage, _), manifest in complete.items():
         found[stage].append(manifest)
     return found

@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from shardmill.store.finished import FinishedShard, ManifestReader
 from shardmill.store.layout import ATTEMPT
 from shardmill.store.leases import LeaseOwner, live_blocks, read_owner, this_process
-from shardmill.store.manifest import Manifest, read_manifest
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.errors import UserError
 from shardmill.util.processes import is_running
+from shardmill.util.safe_files import read_untrusted
 
 OF_SHARD = re.compile(r"part-(\d+)-of-(\d+)(\.json|\.[^/]+\.journal|\.block-\d+\.claim)")
 
@@ -34,8 +35,9 @@ class Version(NamedTuple):
 class Memory:
     """What was read before and need not be read again: manifests, and the lines of journals up to some byte."""
 
-    manifests: dict[str, tuple[Version, Manifest | None]] = field(default_factory=dict)
+    manifests: dict[str, dict[int, tuple[Version, FinishedShard | None]]] = field(default_factory=dict)
     lines: dict[str, tuple[int, int]] = field(default_factory=dict)
+    reader: ManifestReader = field(default_factory=ManifestReader)
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Writing:
 
 @dataclass
 class _Listing:
-    manifests: dict[int, Manifest] = field(default_factory=dict)
+    manifests: dict[int, FinishedShard] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     journals: dict[int, list[os.DirEntry[str]]] = field(default_factory=dict)
@@ -64,8 +66,18 @@ class Snapshot(RunFolder):
 
     memory: Memory = field(default_factory=Memory, compare=False)
 
-    def manifest(self, stage: str, shard: int) -> Manifest | None:
-        return self._listed(stage).manifests.get(shard)
+    def finished(self) -> dict[tuple[str, int], FinishedShard]:
+        """All complete shards, by (stage, shard), ingest included: those of which `complete` reads the manifests."""
+        found: dict[tuple[str, int], FinishedShard] = {}
+        for stage in [INGEST, *self.stages]:
+            source, accepted = self.after(stage), dict[int, bool]()
+            for shard, made in sorted(self._listed(stage).manifests.items()):
+                above = found.get((source, shard)) if source else None
+                if id(made.made_with) not in accepted:
+                    accepted[id(made.made_with)] = self.accepts(stage, made.made_with)
+                if accepted[id(made.made_with)] and (source is None or (above is not None and above.part == made.input)):
+                    found[stage, shard] = made
+        return found
 
     @property
     def damaged(self) -> list[str]:
@@ -121,15 +133,17 @@ class Snapshot(RunFolder):
             self._listings[stage] = listing = _Listing()
             entries = _entries(self.folder(stage))
             for entry in entries:
-                match = self._match(entry.name)
+                match = self._match(entry.name) if entry.name.endswith((".json", ".journal")) else None
                 if match is not None and match[3] == ".json":
-                    self._note_manifest(listing, int(match[1]), entry)
+                    self._note_manifest(listing, stage, int(match[1]), entry)
                 elif match is not None:
                     listing.journals.setdefault(int(match[1]), []).append(entry)
             names = {entry.name for entry in entries}
+            beside = (self.plan.part_format, "rejects.csv")
             for shard in sorted(listing.manifests):
-                files = self.files(stage, shard)
-                gone = [path for path in (files.part, files.rejects) if path.name not in names and not path.exists()]
+                stem = f"part-{shard:05d}-of-{self.num_shards:05d}"
+                absent = [self.folder(stage) / name for suffix in beside if (name := f"{stem}.{suffix}") not in names]
+                gone = [path for path in absent if not path.exists()]  # it may have come since the folder was listed
                 if gone:
                     del listing.manifests[shard]
                     listing.missing += map(str, gone)
@@ -139,20 +153,23 @@ class Snapshot(RunFolder):
         match = OF_SHARD.fullmatch(name)
         return match if match and int(match[2]) == self.num_shards and int(match[1]) < self.num_shards else None
 
-    def _note_manifest(self, listing: _Listing, shard: int, entry: os.DirEntry[str]) -> None:
+    def _note_manifest(self, listing: _Listing, stage: str, shard: int, entry: os.DirEntry[str]) -> None:
         try:
             stat = entry.stat()
         except FileNotFoundError:
             return
         version = Version(stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        known = self.memory.manifests.get(entry.path)
+        read = self.memory.manifests.setdefault(stage, {})
+        known = read.get(shard)
         if known is None or known[0] != version:
             try:
-                known = (version, read_manifest(Path(entry.path)))
-            except UserError:
+                known = (version, self.memory.reader.read(shard, read_untrusted(entry.path)))
+            except FileNotFoundError:
+                return
+            except (UserError, ValueError):
                 known = (version, None)
                 listing.damaged.append(entry.path)
-            self.memory.manifests[entry.path] = known
+            read[shard] = known
         elif known[1] is None:
             listing.damaged.append(entry.path)
         if known[1] is not None:

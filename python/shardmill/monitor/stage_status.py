@@ -11,9 +11,10 @@ from statistics import median
 from shardmill.monitor.cluster_state import ClusterState
 from shardmill.monitor.snapshot import Snapshot, Writing, begun
 from shardmill.store.allocations import RENEW_SECONDS
+from shardmill.store.finished import FinishedShard
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.leases import LeaseOwner
-from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
+from shardmill.store.manifest import SLOW_FACTOR, totals
 from shardmill.store.run_folder import INGEST
 from shardmill.store.spending import Budget, read_budget
 from shardmill.util.plain_text import plain
@@ -93,7 +94,7 @@ class StageStatus:
 
 
 def stage_statuses(
-    run: Snapshot, jobs: JobsFolder, cluster: ClusterState, complete: Mapping[tuple[str, int], Manifest], needed: int
+    run: Snapshot, jobs: JobsFolder, cluster: ClusterState, complete: Mapping[tuple[str, int], FinishedShard], needed: int
 ) -> list[StageStatus]:
     """All stages in order, ingest first, with the shards up to `needed`."""
     found: dict[str, StageStatus] = {}
@@ -121,7 +122,7 @@ def _sort(
     jobs: JobsFolder,
     cluster: ClusterState,
     status: StageStatus,
-    done: Mapping[int, Manifest],
+    done: Mapping[int, FinishedShard],
     blocked: set[int],
     startable: set[int],
 ) -> set[int]:
@@ -179,7 +180,7 @@ def _begun(owners: Sequence[LeaseOwner], journals: Writing) -> float:
 
 
 def _slow(
-    done: Mapping[int, Manifest], running: Mapping[int, float], owners_of: Mapping[int, Sequence[LeaseOwner]]
+    done: Mapping[int, FinishedShard], running: Mapping[int, float], owners_of: Mapping[int, Sequence[LeaseOwner]]
 ) -> tuple[list[SlowShard], list[SlowShard]]:
     """The three finished shards that took longest, and the running ones that are far behind."""
     if len(done) < 2:
@@ -196,13 +197,14 @@ def _slow(
     return slowest, sorted(behind, key=lambda slow: -slow.seconds)
 
 
-def _add_totals(status: StageStatus, manifests: Iterable[Manifest]) -> None:
+def _add_totals(status: StageStatus, manifests: Iterable[FinishedShard]) -> None:
     manifests = list(manifests)
     sums = totals(manifests)
     status.usage = {name: value for name, value in sums["usage"].items() if value}
-    timed = totals(made for made in manifests if not made.elsewhere)
-    if timed["seconds"] and timed["usage"].get("completion_tokens"):
-        status.tokens_per_second = timed["usage"]["completion_tokens"] / timed["seconds"]
+    timed = [made for made in manifests if not made.elsewhere]
+    seconds, answered = sum(made.seconds for made in timed), sum(made.usage.get("completion_tokens", 0.0) for made in timed)
+    if seconds and answered:
+        status.tokens_per_second = answered / seconds
     status.rows_in, status.rows_out, status.rejected = sums["rows_in"], sums["rows_out"], sums["rejected"]
     status.reasons = dict(Counter(sums["reasons"]).most_common())
     if sums["seconds"] and sums["rows_in"]:
@@ -213,7 +215,7 @@ def _rows_of_plan(run: Snapshot, needed: int) -> list[float]:
     return [float(end - start) for start, end in run.plan.shards[:needed]]
 
 
-def _expect(status: StageStatus, done: Mapping[int, Manifest], rows_in: Sequence[float]) -> list[float]:
+def _expect(status: StageStatus, done: Mapping[int, FinishedShard], rows_in: Sequence[float]) -> list[float]:
     """Set the rows that are left, from the rows that each shard is expected to read; returns those that it will pass on.
 
     Unfinished shards pass on the same share as finished ones; all rows where none is finished.
@@ -234,7 +236,7 @@ def _add_eta(status: StageStatus, source: StageStatus | None) -> None:
         status.eta_seconds = max(own / status.workers, before)
 
 
-def _seconds_by_stage(complete: Mapping[tuple[str, int], Manifest]) -> dict[str, float]:
+def _seconds_by_stage(complete: Mapping[tuple[str, int], FinishedShard]) -> dict[str, float]:
     """The seconds of work in each stage's finished shards."""
     found: dict[str, float] = {}
     for (stage, _), made in complete.items():
@@ -243,11 +245,11 @@ def _seconds_by_stage(complete: Mapping[tuple[str, int], Manifest]) -> dict[str,
 
 
 def _add_hours(
-    run: Snapshot, cluster: ClusterState, status: StageStatus, manifests: Iterable[Manifest], worked: Mapping[str, float]
+    run: Snapshot, cluster: ClusterState, status: StageStatus, manifests: Iterable[FinishedShard], worked: Mapping[str, float]
 ) -> None:
     """Hours allocated to jobs, and hours of work outside of jobs; for what is left, the work at the rate so far."""
     gpus, cpus = _per_worker(run, cluster, status.stage)
-    outside = sum(made.seconds for made in manifests if "SLURM_JOB_ID" not in made.job) / 3600
+    outside = sum(made.seconds for made in manifests if not made.job) / 3600
     status.gpu_hours, status.cpu_hours = outside * gpus, outside * cpus
     for allocation in cluster.allocations:
         share = allocation.share_of(status.stage, worked)

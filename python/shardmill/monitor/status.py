@@ -17,7 +17,7 @@ from shardmill.store.jobs import JobsFolder
 from shardmill.store.no_rows import no_rows
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.spending import read_budget, spent_on
-from shardmill.store.tasks import needed_shards
+from shardmill.store.tasks import Task, shards_for
 from shardmill.util.plain_text import plain
 
 UNFINISHED, NO_ROWS, FAILED, FINISHED = 4, 3, 1, 0
@@ -99,8 +99,12 @@ def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
     seen = seen or Seen()
     now = Snapshot(run.path, seen.files)
     jobs = JobsFolder(now)
-    complete = now.complete()
-    needed = needed_shards(now)
+    complete = now.finished()
+
+    def rows_out(task: Task) -> int | None:
+        return complete[task].rows_out if task in complete else None
+
+    needed = shards_for(now.plan.target_rows, now.num_shards, now.leaves(), rows_out)
     unfinished = {stage: {shard for shard in range(needed) if (stage, shard) not in complete} for stage in now.stages}
     cluster = read_cluster(jobs, unfinished, seen.ended)
     stages = stage_statuses(now, jobs, cluster, complete, needed)
@@ -130,7 +134,7 @@ def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
         bad_nodes={bad.node: plain(bad.reason) for bad in jobs.bad_nodes()},
         damaged=now.damaged,
         missing=now.missing,
-        closing=closing_lines(now) if finished else [],
+        closing=closing_lines(now, complete) if finished else [],
         no_rows=no_rows(now, complete) if finished else "",
     )
     status.next = _next_step(status)

@@ -12,6 +12,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -75,11 +76,11 @@ class FitBlocks:
         >>> FitBlocks([(0, 10), (10, 20)], [(0, 8), (8, 16), (16, 20)]).of_shard(1)
         range(0, 2)
         """
-        return _overlapping(self.shards[shard], self.bounds)
+        return _overlapping(self.shards[shard], self._block_starts)
 
     def shards_of(self, block: int) -> range:
         """The shards that hold rows of a block."""
-        return _overlapping(self.bounds[block], self.shards)
+        return _overlapping(self.bounds[block], self._shard_starts)
 
     def needed_by(self, shard: int) -> range:
         """The shards that the stage before must have finished before this shard can be done.
@@ -90,11 +91,18 @@ class FitBlocks:
         blocks = self.of_shard(shard)
         return range(self.shards_of(blocks[0]).start, self.shards_of(blocks[-1]).stop)
 
+    @cached_property
+    def _block_starts(self) -> list[int]:
+        return [start for start, _ in self.bounds]
 
-def _overlapping(bounds: tuple[int, int], ranges: Sequence[tuple[int, int]]) -> range:
-    """The indices of the ranges, which are in order and without gaps, that share a row with `bounds`."""
+    @cached_property
+    def _shard_starts(self) -> list[int]:
+        return [start for start, _ in self.shards]
+
+
+def _overlapping(bounds: tuple[int, int], starts: Sequence[int]) -> range:
+    """The indices of the ranges from each of `starts` to the next, in order and without gaps, that share a row with `bounds`."""
     first, last = bounds
-    starts = [start for start, _ in ranges]
     return range(max(bisect_right(starts, first) - 1, 0), bisect_left(starts, max(last, first + 1)))
 
 
@@ -104,12 +112,6 @@ def fit_blocks(plan: Plan, stage: StagePlan) -> FitBlocks | None:
         return None
     count = max(1, round(plan.input.rows / stage.fit_rows))
     return FitBlocks(cut(plan.input.rows, num_shards=count), plan.shards)
-
-
-def needed_by(plan: Plan, stage: StagePlan, shard: int) -> range:
-    """The shards of the stage before that a shard of `stage` is made from: itself, or all that it is fitted on."""
-    blocks = fit_blocks(plan, stage)
-    return range(shard, shard + 1) if blocks is None else blocks.needed_by(shard)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -108,21 +108,39 @@ def counted(reasons: dict[str, int]) -> str:
     return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
 
-def totals(manifests: Iterable[Manifest]) -> dict[str, Any]:
+class Counts(Protocol):
+    """The counts of a finished shard, in a manifest or read from one."""
+
+    @property
+    def shard(self) -> int: ...
+    @property
+    def rows_in(self) -> int: ...
+    @property
+    def rows_out(self) -> int: ...
+    @property
+    def lines_out(self) -> int: ...
+    @property
+    def rejected(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def reasons(self) -> Mapping[str, int]: ...
+    @property
+    def usage(self) -> Mapping[str, float]: ...
+
+
+def totals(manifests: Iterable[Counts]) -> dict[str, Any]:
     """Sums over shards: rows_in, rows_out, lines_out, rejected, seconds, reasons, usage."""
-    total: dict[str, Any] = {
-        "rows_in": 0,
-        "rows_out": 0,
-        "lines_out": 0,
-        "rejected": 0,
-        "seconds": 0.0,
-        "reasons": {},
-        "usage": {},
-    }
-    for manifest in manifests:
-        for field in ("rows_in", "rows_out", "lines_out", "rejected", "seconds"):
-            total[field] += getattr(manifest, field)
-        for field in ("reasons", "usage"):
-            for key, value in getattr(manifest, field).items():
-                total[field][key] = total[field].get(key, 0) + value
-    return total
+    rows_in = rows_out = lines_out = rejected = 0
+    seconds, reasons, usage = 0.0, dict[str, int](), dict[str, float]()
+    for made in manifests:
+        rows_in, rows_out, lines_out = rows_in + made.rows_in, rows_out + made.rows_out, lines_out + made.lines_out
+        rejected, seconds = rejected + made.rejected, seconds + made.seconds
+        for reason, count in made.reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+        for name, value in made.usage.items():
+            usage[name] = usage.get(name, 0) + value
+    return {
+        "rows_in": rows_in, "rows_out": rows_out, "lines_out": lines_out, "rejected": rejected, "seconds": seconds,
+        "reasons": reasons, "usage": usage,
+    }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from shardmill.store.manifest import Manifest, counted, totals
+from shardmill.store.manifest import Counts, counted, totals
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.commands import command_line
 from shardmill.util.errors import NoRows
@@ -27,7 +27,7 @@ def check_rows(run: RunFolder, stages: Iterable[str] | None = None) -> None:
         raise NoRows(problem)
 
 
-def no_rows(run: RunFolder, complete: Mapping[tuple[str, int], Manifest], stages: Iterable[str] | None = None) -> str:
+def no_rows(run: RunFolder, complete: Mapping[tuple[str, int], Counts], stages: Iterable[str] | None = None) -> str:
     """Why no row came out of `stages` (by default the last ones), and what to do; empty if some did, or shards are unfinished.
 
     Args:
@@ -43,11 +43,11 @@ def no_rows(run: RunFolder, complete: Mapping[tuple[str, int], Manifest], stages
     return _reason(run, empty, _manifests(run, empty, complete))
 
 
-def _manifests(run: RunFolder, stage: str, complete: Mapping[tuple[str, int], Manifest]) -> list[Manifest]:
+def _manifests(run: RunFolder, stage: str, complete: Mapping[tuple[str, int], Counts]) -> list[Counts]:
     return [complete[stage, shard] for shard in range(run.num_shards) if (stage, shard) in complete]
 
 
-def _first_empty(run: RunFolder, stage: str, complete: Mapping[tuple[str, int], Manifest]) -> str:
+def _first_empty(run: RunFolder, stage: str, complete: Mapping[tuple[str, int], Counts]) -> str:
     """The stage, on the way to `stage`, at which the last rows were rejected."""
     above = run.after(stage)
     while above is not None and not any(manifest.rows_out for manifest in _manifests(run, above, complete)):
@@ -55,7 +55,7 @@ def _first_empty(run: RunFolder, stage: str, complete: Mapping[tuple[str, int], 
     return stage
 
 
-def _reason(run: RunFolder, stage: str, made: list[Manifest]) -> str:
+def _reason(run: RunFolder, stage: str, made: list[Counts]) -> str:
     sums = totals(made)
     reasons: dict[str, int] = sums["reasons"]
     main = max(reasons, key=lambda reason: reasons[reason], default="")

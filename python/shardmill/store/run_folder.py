@@ -13,7 +13,8 @@ from typing import Any
 import polars as pl
 
 from shardmill.store.cells import Kind, decode
-from shardmill.store.fits import FitBlocks, FitFiles, fit_blocks, needed_by
+from shardmill.store.finished import MadeWith
+from shardmill.store.fits import FitBlocks, FitFiles, fit_blocks
 from shardmill.store.frames import read_frame
 from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import FileRecord, Manifest, read_manifest
@@ -105,7 +106,11 @@ class RunFolder:
 
     def fit_blocks(self, stage: str) -> FitBlocks | None:
         """The blocks of rows that a stage is fitted on; None for one that is not."""
-        return None if stage == INGEST else fit_blocks(self.plan, self.stage(stage))
+        return None if stage == INGEST else self._fit_blocks[self.stage(stage).name]
+
+    @cached_property
+    def _fit_blocks(self) -> dict[str, FitBlocks | None]:
+        return {stage.name: fit_blocks(self.plan, stage) for stage in self.plan.stages}
 
     def fit_files(self, stage: str, block: int) -> FitFiles:
         """The files of a fit."""
@@ -113,9 +118,10 @@ class RunFolder:
 
     def needed_by(self, stage: str, shard: int) -> range:
         """The shards of the stage before that a shard is made from: itself, or all that its stage is fitted on."""
-        return needed_by(self.plan, self.stage(stage), shard)
+        blocks = self.fit_blocks(stage)
+        return range(shard, shard + 1) if blocks is None else blocks.needed_by(shard)
 
-    def accepts(self, stage: str, manifest: Manifest) -> bool:
+    def accepts(self, stage: str, manifest: MadeWith) -> bool:
         """Whether a manifest is as planned, or of earlier code that the user accepted, and made with today's fits."""
         return self.is_planned(stage, manifest.fingerprint, manifest.revision) and self._has_todays_fits(stage, manifest)
 
@@ -123,7 +129,7 @@ class RunFolder:
         """Whether a stage is planned like that, or was before a change of code that the user accepted."""
         return fingerprint in self._fingerprints(stage) and revision == self.stage_revision(stage)
 
-    def _has_todays_fits(self, stage: str, manifest: Manifest) -> bool:
+    def _has_todays_fits(self, stage: str, manifest: MadeWith) -> bool:
         """Whether it was made with the fits that are on disk. One that was deleted is made again, and is the same then."""
         for block, digest in manifest.fits.items():
             record = self.fit_files(stage, block).read_manifest()

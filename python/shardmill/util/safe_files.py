@@ -24,7 +24,7 @@ def is_plain_name(text: str) -> bool:
     return re.fullmatch(PLAIN_NAME, text) is not None
 
 
-def read_untrusted(path: Path, most: int = MAX_RECORD_BYTES) -> bytes:
+def read_untrusted(path: Path | str, most: int = MAX_RECORD_BYTES) -> bytes:
     """The content of a regular file.
 
     Args:
@@ -58,11 +58,11 @@ def read_private(path: Path, most: int, *, secret: bool = False) -> bytes:
     return content
 
 
-def _read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
+def _read(path: Path | str, most: int) -> tuple[bytes, os.stat_result]:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if path.is_symlink():
+        if Path(path).is_symlink():
             raise UserError(f"{path} is a link, which is not followed here; put the file itself there") from None
         raise error
     try:
@@ -71,8 +71,10 @@ def _read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
             raise UserError(f"{path} is not a regular file")
         if found.st_size > most:
             raise UserError(f"{path} has {found.st_size:,} bytes; at most {most:,} are read")
-        with open(handle, "rb", closefd=False) as file:
-            return file.read(most), found
+        content = b""
+        while (left := found.st_size - len(content)) > 0 and (more := os.read(handle, left)):
+            content += more
+        return content, found
     finally:
         os.close(handle)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -471,9 +472,25 @@ def test_a_shard_that_was_made_again_is_seen_by_a_long_look(run: RunFolder) -> N
 def test_a_snapshot_answers_as_the_run_folder_does(run: RunFolder) -> None:
     for shard in (0, 2):
         run_shard(run, STAGE, shard)
-    for shard in range(run.num_shards):
-        assert Snapshot(run.path).manifest(STAGE, shard) == run.manifest(STAGE, shard)
-    assert Snapshot(run.path).complete() == run.complete()
+    found, complete = Snapshot(run.path).finished(), run.complete()
+    assert found.keys() == complete.keys()
+    for task, manifest in complete.items():
+        made = found[task]
+        for name in ("shard", "rows_in", "rows_out", "rejected", "lines_out", "seconds", "elsewhere", "node", "reasons", "usage"):
+            assert getattr(made, name) == getattr(manifest, name)
+        assert (made.part, made.input) == (manifest.part.sha256, manifest.input.sha256)
+
+
+def test_a_snapshot_of_many_shards_is_small(run: RunFolder) -> None:
+    seen = Seen()
+    run_shard(run, STAGE, 0)
+    content = run.files(STAGE, 0).manifest.read_bytes()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    kept = [seen.files.reader.read(shard, content) for shard in range(1000)]
+    size = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert len(kept) == 1000 and size < 1_000_000
 
 
 def test_the_target_sets_how_many_shards_count(make_run: MakeRun) -> None:
