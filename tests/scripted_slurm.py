@@ -26,6 +26,10 @@ class ScriptedSlurm:
         """Lines as `12_3|COMPLETED|n1`."""
         self._prints("sacct", lines)
 
+    def sinfo(self, *lines: str) -> None:
+        """Lines as `n1|idle`."""
+        self._prints("sinfo", lines)
+
     def sbatch(self) -> None:
         """Jobs are accepted, and get the numbers from 101 on."""
         count = f"$(/bin/cat '{self.folder}/sbatch.calls' | /usr/bin/wc -l)"

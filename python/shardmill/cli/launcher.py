@@ -32,7 +32,7 @@ def launch_here(run: RunFolder, workers: int, build: bool) -> int:
             print_note(f"{change}. This launch continues with the current plan")
             run = RunFolder(run.path)
     TextConsole().print(final_table(run))
-    for line in closing_lines(run, run.complete()):
+    for line in closing_lines(run, run.finished()):
         echo(line)
     for failure in result.failed:
         echo(f"failed: {failure.stage} shard {failure.shard}: {failure.message} (log: {failure.log})", fg="red", err=True)

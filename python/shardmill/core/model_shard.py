@@ -80,6 +80,7 @@ class ModelShard:
         self.errors: list[tuple[tuple[int, ...], Exception]] = []
         self.trusted = False
         self.commits: dict[str, str] = {}
+        self.loading = 0.0
         self.over_budget = False
         self.first_rejects = FirstRejects(shard, self.planned.stop_after)
 
@@ -141,7 +142,9 @@ class ModelShard:
             for other in [other for other, model in models.items() if model.fills_gpu]:
                 models.pop(other).close()
             check_model(self.stage.name, self.planned.model)
+            began = time.monotonic()
             models[name] = open_model(self.stage.role, self.planned.model)
+            self.loading += time.monotonic() - began
         self.commits = loaded_commits(self.stage.role, self.planned.model)
         return models[name]
 

@@ -143,7 +143,12 @@ def run_shard(
                 current.journal = work.own_journal
                 pool, note = models if models is not None else {}, report or (lambda progress: None)
                 work.finish_rows(pool, note, stop_early, all_requested)
-                made = {"round": work.round, "own_rows": work.own_rows, "commits": work.commits}
+                made = {
+                    "round": work.round,
+                    "own_rows": work.own_rows,
+                    "commits": work.commits,
+                    "loading": round(work.loading, 3),
+                }
         except (Stopped, ShardBusy) as end:
             if isinstance(end, ShardBusy):
                 current.journal = None  # one without rows was removed

@@ -188,7 +188,7 @@ def _states(
     run: RunFolder, after: Mapping[str, str], quarantined: Mapping[str, list[int]], needed: int
 ) -> dict[tuple[str, int], str]:
     """The state of each shard in each stage: done, open, or blocked by a quarantine in this stage or before it."""
-    complete = run.complete()
+    complete = run.finished()
     state: dict[tuple[str, int], str] = {}
     for stage, source in after.items():
         above = {shard for shard in range(needed) if state.get((source, shard)) == "blocked"}

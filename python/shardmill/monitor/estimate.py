@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.launch import slurm
 from shardmill.launch.cluster_plan import default_group, each_stage_alone, phase_jobs, phase_resources, workers_per_node
 from shardmill.launch.elements import groups
 from shardmill.launch.phases import Phase, phases_of
@@ -20,9 +22,11 @@ from shardmill.store.manifest import summary
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.spending import read_budget
+from shardmill.util.errors import UserError
 from shardmill.util.exits import stop_signals
 from shardmill.util.progress import Progress, ProgressLine, clock
 from shardmill.util.terminal import echo
+from shardmill.util.words import count_of
 
 GOOD_MINUTES = (10, 30)
 """A shard that takes this long is small enough to lose and large enough to load a model for."""
@@ -65,7 +69,8 @@ class StageEstimate:
 
 @dataclass
 class Estimate:
-    """The whole run. `hours` is the wall time on `nodes` nodes at once; `unmeasured` stages are in no figure.
+    """The whole run. `hours` is the wall time on `nodes` nodes at once, of the `usable_nodes` that the site has now (None where
+    SLURM cannot be asked); `unmeasured` stages are in no figure.
 
     `_low` and `_high` are None where a stage was timed on one shard only. `bytes_left` are those not yet on disk.
     """
@@ -90,6 +95,7 @@ class Estimate:
     stages: list[StageEstimate]
     unmeasured: list[str]
     measured_on: list[str]
+    usable_nodes: int | None = None
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,7 +154,10 @@ class _FirstEstimate:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How the shards of a run are grouped: `elements` has the number of shards of each, `limit` is the most nodes at once."""
+    """How the shards of a run are grouped: `elements` has the number of shards of each.
+
+    `usable` are the nodes that the site has now, if that is known, and `limit` is the most nodes at once.
+    """
 
     run: RunFolder
     site: Site | None
@@ -156,6 +165,7 @@ class _Layout:
     elements: list[int]
     limit: int | None
     phases: Sequence[Phase]
+    usable: int | None = None
 
     def phase(self, stage: str) -> Phase:
         """The phase of a stage."""
@@ -201,7 +211,7 @@ def estimate(
     high = low
     if stages and all(rate.shards > 1 for rate in rates.values()):
         low, high = _whole(layout, rates, rows, lambda rate: rate.fast), _whole(layout, rates, rows, lambda rate: rate.slow)
-    there = sum(made.part.bytes + made.rejects.bytes for (stage, _), made in run.complete().items() if stage != INGEST)
+    there = sum(made.bytes for (stage, _), made in run.finished().items() if stage != INGEST)
     needed = sum(stage.bytes for stage in stages)
     costs = [stage.cost for stage in stages if stage.cost is not None]
     made = Estimate(
@@ -216,6 +226,7 @@ def estimate(
         stages=stages,
         unmeasured=[stage for stage in run.stages if stage not in rates],
         measured_on=sorted({host for rate in rates.values() for host in rate.hosts}),
+        usable_nodes=layout.usable,
     )  # fmt: skip
     made.notes = list(_notes(run, rates, made))
     return made
@@ -236,7 +247,19 @@ def _layout(
     submissions = JobsFolder(run).submissions()
     group = group or (submissions[-1].group if submissions else 0) or default_group(run, site, phases)
     elements = [len(each) for each in groups(shards, group)]
-    return _Layout(run, site, shards, elements, max_parallel or site.max_parallel, phases)
+    usable = _usable_nodes(run, site, phases)
+    limits = [limit for limit in (max_parallel or site.max_parallel, usable) if limit]
+    return _Layout(run, site, shards, elements, min(limits, default=None), phases, usable)
+
+
+def _usable_nodes(run: RunFolder, site: Site, phases: Sequence[Phase]) -> int | None:
+    """The nodes of the phases with GPUs, or of all, that are not down or drained; None where SLURM cannot be asked."""
+    on_gpus = [phase for phase in phases if phase_resources(run, site, phase).gpus_per_worker]
+    partitions = {phase_jobs(run, site, phase).partition for phase in on_gpus or phases}
+    with suppress(UserError):
+        if slurm.available():
+            return len(set[str]().union(*map(slurm.nodes, partitions))) or None
+    return None
 
 
 def _stage(layout: _Layout, stage: str, rate: StageRate, rows: int) -> StageEstimate:
@@ -343,6 +366,8 @@ def _notes(run: RunFolder, rates: Mapping[str, StageRate], made: Estimate) -> It
         yield f"{made.shards:,} of {run.num_shards:,} shards give the target of {run.plan.target_rows:,} rows"
     if any(stage.measured_shards == 1 for stage in made.stages):
         yield "some stages are measured on one shard only, so how much shards differ is not known"
+    if made.usable_nodes is not None and made.nodes == made.usable_nodes < made.elements:
+        yield f"{made.site} has {count_of(made.usable_nodes, 'usable node')} now, fewer than the run could use"
     yield from _shard_size(run, made)
     for stage in made.stages:
         if stage.minutes_limit is not None and stage.minutes_per_element > stage.minutes_limit:

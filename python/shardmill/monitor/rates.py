@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from shardmill.store.manifest import Manifest, totals
+from shardmill.store.finished import FinishedShard
+from shardmill.store.manifest import totals
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.tasks import Task, shards_for
 
 WHOLE = 0.8
 """A shard whose last attempt made fewer of a typical shard's requests per row than this was not done by that attempt alone."""
+
+MIN_LOADING_SECONDS = 1.0
+"""A model that loads in less counts as work."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class StageRate:
     """One stage, timed on `shards` finished shards with `rows` rows, which are the lines of the part that the stage reads.
 
     seconds_per_row: of one worker's work, including the loading of the model unless `startup` is known.
-    startup: seconds that the first shard of a worker takes on top; None if no worker did several shards of the stage.
+    startup: seconds that the first shard of a worker takes on top, since it loads the model; None if that is not known.
     fast, typical, slow: seconds per row of the fastest, the median and the slowest shard.
     bytes_per_row: of part and rejects. passed, kept: lines, and distinct rows, that come out for each row in.
     hosts: the machines that were measured. usage: requests, tokens and their like for each row in.
@@ -47,20 +51,20 @@ class StageRate:
 
 def stage_rates(run: RunFolder) -> dict[str, StageRate]:
     """The rate of each stage that has finished a shard with rows, and timed one."""
-    finished: dict[str, list[Manifest]] = {stage: [] for stage in run.stages}
-    for (stage, _), made in run.complete().items():
+    finished: dict[str, list[FinishedShard]] = {stage: [] for stage in run.stages}
+    for (stage, _), made in run.finished().items():
         if stage != INGEST and made.rows_in:
             finished[stage].append(made)
     rates = {stage: _rate(made) for stage, made in finished.items()}
     return {stage: rate for stage, rate in rates.items() if rate is not None}
 
 
-def _rate(finished: Sequence[Manifest]) -> StageRate | None:
+def _rate(finished: Sequence[FinishedShard]) -> StageRate | None:
     timed = _timed(finished)
     if not timed:
         return None
-    startup, firsts = _startup(timed)
-    seconds = {made.shard: max(made.seconds - (startup or 0.0) * (made.shard in firsts), 0.0) for made in timed}
+    startup, loading = _loading(timed)
+    seconds = {made.shard: max(made.seconds - loading.get(made.shard, 0.0), 0.0) for made in timed}
     each = [seconds[made.shard] / made.rows_in for made in timed]
     rows = sum(made.rows_in for made in finished)
     return StageRate(
@@ -71,7 +75,7 @@ def _rate(finished: Sequence[Manifest]) -> StageRate | None:
         fast=min(each),
         typical=median(each),
         slow=max(each),
-        bytes_per_row=sum(made.part.bytes + made.rejects.bytes for made in finished) / rows,
+        bytes_per_row=sum(made.bytes for made in finished) / rows,
         passed=sum(made.lines_out for made in finished) / rows,
         kept=sum(made.rows_out for made in finished) / rows,
         hosts=tuple(sorted({made.host for made in timed})),
@@ -79,7 +83,7 @@ def _rate(finished: Sequence[Manifest]) -> StageRate | None:
     )
 
 
-def _timed(finished: Sequence[Manifest]) -> list[Manifest]:
+def _timed(finished: Sequence[FinishedShard]) -> list[FinishedShard]:
     """The shards whose `seconds` are those of all their rows.
 
     They are the last attempt's: of a shard that was interrupted, shared with another worker or opened again for its rejects,
@@ -88,19 +92,27 @@ def _timed(finished: Sequence[Manifest]) -> list[Manifest]:
     return [made for made in finished if made.round == 0 and made.elsewhere <= (1 - WHOLE) * made.rows_in]
 
 
-def _startup(timed: Sequence[Manifest]) -> tuple[float | None, set[int]]:
+def _loading(timed: Sequence[FinishedShard]) -> tuple[float | None, dict[int, float]]:
+    """Seconds that a worker takes to load its model, and those of each shard: as measured, or by how long first shards took."""
+    measured = {made.shard: made.loading for made in timed if made.loading >= MIN_LOADING_SECONDS}
+    if measured:
+        return median(measured.values()), measured
+    startup, firsts = _startup(timed)
+    return startup, dict.fromkeys(firsts, startup or 0.0)
+
+
+def _startup(timed: Sequence[FinishedShard]) -> tuple[float | None, set[int]]:
     """Seconds that a worker's first shard takes on top of what its later ones take per row, and which shards were first ones.
 
     On a cluster the shards of a worker are those of its SLURM task. Elsewhere manifests do not say.
     """
-    workers: dict[tuple[str | None, ...], list[Manifest]] = defaultdict(list)
+    workers: dict[tuple[str, str], list[FinishedShard]] = defaultdict(list)
     for made in timed:
-        if "SLURM_JOB_ID" in made.job:
-            names = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_PROCID")
-            workers[tuple(made.job.get(name) for name in names)].append(made)
+        if made.element:
+            workers[made.element, made.worker].append(made)
     extra, firsts = [], set()
     for done in workers.values():
-        first, *later = sorted(done, key=lambda made: made.attempt)
+        first, *later = sorted(done, key=lambda made: made.begun)
         firsts.add(first.shard)
         if later:
             rate = sum(made.seconds for made in later) / sum(made.rows_in for made in later)
@@ -129,7 +141,7 @@ def expected_shards(run: RunFolder, rates: Mapping[str, StageRate]) -> int:
     """How many shards, from shard 0 on, give the run's `target_rows`, by its manifests and for other shards by the rates."""
     if run.plan.target_rows is None:
         return run.num_shards
-    complete = run.complete()
+    complete = run.finished()
     kept = {leaf: _kept(run, rates, leaf) for leaf in run.leaves()}
 
     def rows_out(task: Task) -> int | None:
@@ -167,7 +179,7 @@ def typical_shard(run: RunFolder) -> int | None:
 
     One that an earlier attempt has begun is used only if there is no other, since its manifest would show too few seconds.
     """
-    complete = run.complete()
+    complete = run.finished()
     rows = {
         shard: complete[INGEST, shard].lines_out
         for shard in range(run.num_shards)

@@ -15,7 +15,7 @@ def final_table(run: RunFolder) -> Table:
     table = Table(title=str(run.path), title_justify="left")
     for name in ("stage", "shards", "rows in", "rows out", "rejected", "seconds"):
         table.add_column(name, justify="left" if name == "stage" else "right")
-    for stage, manifests in _by_stage(run, run.complete()).items():
+    for stage, manifests in _by_stage(run, run.finished()).items():
         sums = totals(manifests)
         table.add_row(
             stage,

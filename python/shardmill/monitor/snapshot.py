@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,18 +66,9 @@ class Snapshot(RunFolder):
 
     memory: Memory = field(default_factory=Memory, compare=False)
 
-    def finished(self) -> dict[tuple[str, int], FinishedShard]:
-        """All complete shards, by (stage, shard), ingest included: those of which `complete` reads the manifests."""
-        found: dict[tuple[str, int], FinishedShard] = {}
-        for stage in [INGEST, *self.stages]:
-            source, accepted = self.after(stage), dict[int, bool]()
-            for shard, made in sorted(self._listed(stage).manifests.items()):
-                above = found.get((source, shard)) if source else None
-                if id(made.made_with) not in accepted:
-                    accepted[id(made.made_with)] = self.accepts(stage, made.made_with)
-                if accepted[id(made.made_with)] and (source is None or (above is not None and above.part == made.input)):
-                    found[stage, shard] = made
-        return found
+    def _read_finished(self, stage: str, shards: Sequence[int]) -> Iterator[tuple[int, FinishedShard]]:
+        listed = self._listed(stage).manifests
+        return ((shard, listed[shard]) for shard in shards if shard in listed)
 
     @property
     def damaged(self) -> list[str]:

@@ -249,7 +249,7 @@ def _add_hours(
 ) -> None:
     """Hours allocated to jobs, and hours of work outside of jobs; for what is left, the work at the rate so far."""
     gpus, cpus = _per_worker(run, cluster, status.stage)
-    outside = sum(made.seconds for made in manifests if not made.job) / 3600
+    outside = sum(made.seconds for made in manifests if not made.element) / 3600
     status.gpu_hours, status.cpu_hours = outside * gpus, outside * cpus
     for allocation in cluster.allocations:
         share = allocation.share_of(status.stage, worked)

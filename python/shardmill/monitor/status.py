@@ -13,6 +13,7 @@ from shardmill.monitor.run_summary import closing_lines
 from shardmill.monitor.snapshot import Memory, Snapshot
 from shardmill.monitor.stage_status import StageStatus, stage_statuses
 from shardmill.store.at_work import is_at_work
+from shardmill.store.goodput import GpuTime, gpu_time
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.no_rows import no_rows
 from shardmill.store.run_folder import RunFolder
@@ -56,8 +57,9 @@ class RunStatus:
 
     finished: every needed shard is finished; live: something runs, or will without being launched again.
     goodput: accepted rows of the last stages per allocated GPU-hour (`goodput_per` says GPU-hour; CPU-hour in a run without
-    GPUs). eta_seconds: None where nothing is known. bad_nodes: the nodes that are avoided, and why. damaged: manifests that
-    cannot be read; missing: files that finished shards have no more. cluster: None for a run that was never launched on one.
+    GPUs). gpu_time: what the allocated GPUs were doing, by phase. eta_seconds: None where nothing is known. bad_nodes: the nodes
+    that are avoided, and why. damaged: manifests that cannot be read; missing: files that finished shards have no more. cluster:
+    None for a run that was never launched on one.
     spent: what all requests have cost so far, also those of unfinished shards and of rows made again; None for nothing. max_cost:
     the budget, None without one.
     closing: what became of all rows, once finished.
@@ -88,6 +90,7 @@ class RunStatus:
     closing: list[str]
     no_rows: str = ""
     next: str = ""
+    gpu_time: list[GpuTime] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the fields of this class, of StageStatus, SlowShard and ClusterStatus, by their names."""
@@ -137,6 +140,7 @@ def read_status(run: RunFolder, seen: Seen | None = None) -> RunStatus:
         closing=closing_lines(now, complete) if finished else [],
         no_rows=no_rows(now, complete) if finished else "",
     )
+    status.gpu_time = gpu_time(cluster.allocations, complete, [stage.name for stage in now.plan.stages if stage.role])
     status.next = _next_step(status)
     return status
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from statistics import median
 
-from shardmill.pages.charts import FigureTable, ShardSpan, TableRow
+from shardmill.pages.charts import Chart, ChartSeries, FigureTable, ShardSpan, TableRow
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.model import QualityFinding, ReportSection
+from shardmill.store.goodput import gpu_time
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.manifest import SLOW_FACTOR, Manifest, totals
 from shardmill.store.run_folder import INGEST
@@ -65,9 +66,8 @@ def _seconds(time: str) -> float:
 
 def gpus_of(finished: FinishedShards, stage: str, manifest: Manifest) -> int:
     """The number of GPUs that a worker saw; as planned if its manifest does not say."""
-    seen = manifest.job.get("CUDA_VISIBLE_DEVICES")
-    if seen is not None:
-        return len([device for device in seen.split(",") if device.strip() not in ("", "-1", "NoDevFiles")])
+    if "CUDA_VISIBLE_DEVICES" in manifest.job:
+        return manifest.gpus
     return 0 if stage == INGEST else finished.run.stage(stage).resources.gpus_per_worker
 
 
@@ -105,7 +105,25 @@ def time_section(finished: FinishedShards) -> ReportSection:
     if slow:
         names = ["stage", "shard", "node", "seconds", "times the median"]
         tables.append(FigureTable(id="time.slow", title="Slowest shards", columns=names, rows=slow))
-    return ReportSection(id="time", title="Time and cost", tables=tables, text=" ".join(_texts(finished)))
+    charts = list(_gpu_charts(finished))
+    return ReportSection(id="time", title="Time and cost", charts=charts, tables=tables, text=" ".join(_texts(finished)))
+
+
+def _gpu_charts(finished: FinishedShards) -> Iterator[Chart]:
+    """What allocated GPUs were doing, by phase; nothing for a run that had none."""
+    made = {(stage, shard): each for stage, shards in finished.manifests.items() for shard, each in shards.items()}
+    with_model = [stage.name for stage in finished.run.plan.stages if stage.role]
+    phases = gpu_time(JobsFolder(finished.run).allocations(), made, with_model)
+    if phases:
+        names = [phase.stages[0] + (f" and {len(phase.stages) - 1} more" if len(phase.stages) > 1 else "") for phase in phases]
+        parts = ("asking", "loading", "waiting", "idle")
+        series = [ChartSeries(name=part, x=names, y=[round(getattr(phase, part), 4) for phase in phases]) for part in parts]
+        yield Chart(
+            id="time.gpus", title="What allocated GPUs were doing", kind="bars", x_label="stages", y_label="GPU-hours",
+            series=series,
+            note="Asking is what they are for. Much loading: give each worker more or larger shards. Waiting: for input, or for "
+            "a stage without a model. Idle: starting, waiting for the other workers of the node, or work that was lost.",
+        )  # fmt: skip
 
 
 def _texts(finished: FinishedShards) -> Iterator[str]:

@@ -57,13 +57,14 @@ def finish_shard(
     round: int = 0,
     fits: Mapping[int, str] | None = None,
     commits: Mapping[str, str] | None = None,
+    loading: float = 0.0,
     current: CurrentPlan | None = None,
 ) -> Manifest:
     """Write and publish the shard from its journals, or from the `transformed` frame of a table stage.
 
     `own_rows` is how many of its rows this attempt has finished: all of them if not given. `fits` has the digests of the fits,
-    and `commits` the commits of the weights, that it was made with. `current` is the plan that it works for, with what it knows
-    of it already.
+    and `commits` the commits of the weights, that it was made with; `loading` are the seconds that its model took to load.
+    `current` is the plan that it works for, with what it knows of it already.
 
     Returns the manifest, which is another attempt's if that one was faster.
 
@@ -105,6 +106,7 @@ def finish_shard(
         fits=fits,
         current=current,
         commits=commits,
+        loading=loading,
     )
 
 
@@ -134,6 +136,7 @@ def seal(
     elsewhere: int = 0,
     fits: Mapping[int, str] | None = None,
     commits: Mapping[str, str] | None = None,
+    loading: float = 0.0,
     tidy: bool = True,
     current: CurrentPlan | None = None,
 ) -> Manifest:
@@ -169,6 +172,7 @@ def seal(
         started=_time(started),
         finished=_time(time.time()),
         seconds=seconds,
+        loading=loading,
         host=socket.gethostname(),
         attempt=attempt,
         code_version=__version__,

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shardmill.store.manifest import begun_at, element_of, gpus_of, worker_of
 from shardmill.util.untrusted import Count, Digest, Seconds
 
 
@@ -23,10 +24,16 @@ class MadeWith(Protocol):
     def fits(self) -> dict[int, str]: ...
 
 
-class _File(BaseModel):
-    """A part, by its digest."""
+class _Input(BaseModel):
+    """A part that a shard was made from."""
 
     sha256: Digest
+
+
+class _File(_Input):
+    """A file of the shard."""
+
+    bytes: Count
 
 
 class _Digests(BaseModel):
@@ -47,10 +54,14 @@ class _Record(_Digests):
     lines_out: Count
     reasons: dict[str, Count] = Field(default_factory=dict)
     part: _File
-    input: _File
+    rejects: _File
+    input: _Input
+    round: Count = 0
     usage: dict[str, float] = Field(default_factory=dict)
     seconds: Seconds = 0.0
+    loading: Seconds = 0.0
     elsewhere: Count = 0
+    attempt: str = ""
     host: str = ""
     job: dict[str, str] = Field(default_factory=dict)
 
@@ -60,8 +71,7 @@ class FinishedShard:
     """A finished shard by its manifest, whose fields have the same names.
 
     Attributes:
-        node: The node that finished it.
-        job: The job that did, if any.
+        bytes: Those of its part and rejects.
         part: The digest of its part.
         input: The digest of the part that it was made from.
         made_with: Its fingerprint, revision and fits.
@@ -73,9 +83,16 @@ class FinishedShard:
     rejected: int
     lines_out: int
     seconds: float
+    loading: float
     elsewhere: int
+    round: int
+    bytes: int
+    begun: float
     node: str
-    job: str
+    host: str
+    element: str
+    worker: str
+    gpus: int
     part: str
     input: str
     reasons: Mapping[str, int]
@@ -103,9 +120,15 @@ class ManifestReader:
             self._made_with[digests] = _Digests(fingerprint=made.fingerprint, revision=made.revision, fits=made.fits)
         names = tuple(made.usage)
         return FinishedShard(
-            shard, made.rows_in, made.rows_out, made.rejected, made.lines_out, made.seconds, made.elsewhere,
+            shard, made.rows_in, made.rows_out, made.rejected, made.lines_out, made.seconds, made.loading, made.elsewhere,
+            round=made.round,
+            bytes=made.part.bytes + made.rejects.bytes,
+            begun=begun_at(made.attempt),
             node=intern(made.job.get("SHARDMILL_NODE") or made.job.get("SLURMD_NODENAME") or made.host),
-            job=intern(made.job.get("SLURM_JOB_ID", "")),
+            host=intern(made.host),
+            element=intern(element_of(made.job)),
+            worker=intern(worker_of(made.job)),
+            gpus=gpus_of(made.job),
             part=intern(made.part.sha256),
             input=intern(made.input.sha256),
             reasons=self._reasons.setdefault(tuple(made.reasons.items()), made.reasons),

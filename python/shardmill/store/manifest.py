@@ -36,8 +36,9 @@ class Manifest(BaseModel):
     """What one stage did with one shard. `rows_*` count distinct row_ids, `lines_out` the lines of the part.
 
     `revision` is that of the planned stage. `usage` is what all attempts paid for the shard's rows; `seconds` are the last
-    attempt's, which found `elsewhere` of the rows finished by earlier ones or by other workers. `fits` has the digests of the
-    fits that it was made with, by block; `commits` those of the weights that its last attempt loaded from the hub, by model.
+    attempt's, which found `elsewhere` of the rows finished by earlier ones or by other workers, and which loaded its model in
+    `loading` of them. `fits` has the digests of the fits that it was made with, by block; `commits` those of the weights that its
+    last attempt loaded from the hub, by model.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -62,6 +63,7 @@ class Manifest(BaseModel):
     round: Count = 0
     usage: dict[str, float] = Field(default_factory=dict)
     seconds: Seconds = 0.0
+    loading: Seconds = 0.0
     elsewhere: Count = 0
     started: str = ""
     finished: str = ""
@@ -75,12 +77,58 @@ class Manifest(BaseModel):
         """The node that finished the shard."""
         return self.job.get("SHARDMILL_NODE") or self.job.get("SLURMD_NODENAME") or self.host
 
+    @property
+    def element(self) -> str:
+        """The job that finished the shard, `12_3` for an element of an array; empty outside of SLURM."""
+        return element_of(self.job)
+
+    @property
+    def worker(self) -> str:
+        """What tells the workers of an element apart."""
+        return worker_of(self.job)
+
+    @property
+    def begun(self) -> float:
+        """When the last attempt began."""
+        return begun_at(self.attempt)
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs of the worker, as far as it was told which are its own."""
+        return gpus_of(self.job)
+
     def to_bytes(self) -> bytes:
         return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode("utf-8")
 
     def conserved(self) -> bool:
         """Distinct rows in = distinct rows out + rejected."""
         return self.rows_in == self.rows_out + self.rejected
+
+
+def element_of(job: Mapping[str, str]) -> str:
+    """The job's id in the variables of SLURM that a manifest keeps.
+
+    >>> element_of({"SLURM_JOB_ID": "15", "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"})
+    '12_3'
+    """
+    array, task = job.get("SLURM_ARRAY_JOB_ID"), job.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else job.get("SLURM_JOB_ID", "")
+
+
+def worker_of(job: Mapping[str, str]) -> str:
+    """How often the job was started again before, and the number of its SLURM task."""
+    return f"{job.get('SLURM_RESTART_COUNT', '0')} {job.get('SLURM_PROCID', '0')}"
+
+
+def gpus_of(job: Mapping[str, str]) -> int:
+    """The number of GPUs that a worker saw."""
+    seen = job.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return sum(device.strip() not in ("", "-1", "NoDevFiles") for device in seen)
+
+
+def begun_at(attempt: str) -> float:
+    """When an attempt began, by its name; 0 for one that does not say."""
+    return int(attempt[:13]) / 1000 if attempt[:13].isdigit() else 0.0
 
 
 def read_manifest(path: Path) -> Manifest | None:

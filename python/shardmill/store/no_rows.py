@@ -23,7 +23,7 @@ FIXES = {
 
 def check_rows(run: RunFolder, stages: Iterable[str] | None = None) -> None:
     """Raises NoRows if no row came out of `stages` (by default the last ones) although all of their shards are finished."""
-    if problem := no_rows(run, run.complete(), stages):
+    if problem := no_rows(run, run.finished(), stages):
         raise NoRows(problem)
 
 

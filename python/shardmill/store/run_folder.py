@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -13,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from shardmill.store.cells import Kind, decode
-from shardmill.store.finished import MadeWith
+from shardmill.store.finished import FinishedShard, MadeWith, ManifestReader
 from shardmill.store.fits import FitBlocks, FitFiles, fit_blocks
 from shardmill.store.frames import read_frame
 from shardmill.store.layout import ShardFiles
@@ -21,6 +22,7 @@ from shardmill.store.manifest import FileRecord, Manifest, read_manifest
 from shardmill.store.plan import INGEST, Plan, StagePlan, load_plan
 from shardmill.util.atomic import file_digest
 from shardmill.util.errors import UserError, did_you_mean
+from shardmill.util.safe_files import read_untrusted
 
 __all__ = ["INGEST", "RunFolder", "rows_digest"]
 
@@ -179,6 +181,29 @@ class RunFolder:
                 ):
                     found[stage, shard] = manifest
         return found
+
+    def finished(self) -> dict[tuple[str, int], FinishedShard]:
+        """The same shards as `complete`, with what figures over a whole run need of their manifests."""
+        found: dict[tuple[str, int], FinishedShard] = {}
+        for stage in [INGEST, *self.stages]:
+            source, accepted = self.after(stage), dict[int, bool]()
+            possible = [shard for shard in range(self.num_shards) if source is None or (source, shard) in found]
+            for shard, made in self._read_finished(stage, possible):
+                if id(made.made_with) not in accepted:
+                    accepted[id(made.made_with)] = self.accepts(stage, made.made_with)
+                if accepted[id(made.made_with)] and (source is None or found[source, shard].part == made.input):
+                    found[stage, shard] = made
+        return found
+
+    @cached_property
+    def _reader(self) -> ManifestReader:
+        return ManifestReader()
+
+    def _read_finished(self, stage: str, shards: Sequence[int]) -> Iterator[tuple[int, FinishedShard]]:
+        """Those of the shards that have a manifest which can be read."""
+        for shard in shards:
+            with suppress(FileNotFoundError, UserError, ValueError):
+                yield shard, self._reader.read(shard, read_untrusted(self.files(stage, shard).manifest))
 
     def is_stale(self, stage: str, shard: int, manifest: Manifest) -> bool:
         """The input part is another one than the manifest names: rows were added to it by `shardmill retry`."""

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from conftest import run_of_text_stages
+from scripted_slurm import ScriptedSlurm
 from shardmill.core.shard_runner import run_shard
 from shardmill.launch.site import Site
 from shardmill.monitor.estimate import Estimate, estimate, makespan, probe
@@ -74,6 +75,25 @@ def test_more_nodes_make_it_shorter_up_to_one_group_each(run: RunFolder) -> None
     finish(run, FIRST, 0, 3600.0)
     site = Site(name="mine", cpu_workers_per_node=2)
     assert [estimate_of(run, site, nodes).hours for nodes in (1, 2, 3, 4, 8)] == [4, 2, 2, 1, 1]
+
+
+def test_no_more_nodes_are_used_than_the_cluster_has(run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(run, FIRST, 0, 3600.0)
+    site = Site(name="mine", cpu_workers_per_node=2)
+    ScriptedSlurm(tmp_path / "bin", monkeypatch).sinfo("n1|idle", "n2|allocated", "n3|drained", "n4|down*")
+    made = estimate_of(run, site)
+    assert (made.elements, made.nodes, made.usable_nodes, made.hours) == (4, 2, 2, 2)
+    assert "mine has 2 usable nodes now, fewer than the run could use" in text(made).replace("\n", " ")
+    assert estimate_of(run, site, 1).nodes == 1
+
+
+def test_loading_a_model_is_counted_once_for_each_worker(run: RunFolder) -> None:
+    finish(run, FIRST, 0, 3600.0)
+    path = run.files(FIRST, 0).manifest
+    path.write_text(json.dumps({**json.loads(path.read_text()), "loading": 1800.0}))
+    rate = stage_rates(run)[FIRST]
+    assert (rate.startup, rate.seconds_per_row) == (1800, 180)
+    assert estimate_of(run, Site(name="mine", cpu_workers_per_node=2), 1).hours == 4 * (0.5 + 0.5)
 
 
 def test_groups_are_those_of_the_launch_before(run: RunFolder) -> None:

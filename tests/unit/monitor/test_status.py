@@ -331,6 +331,8 @@ def test_gpu_hours_are_those_of_the_nodes_held(make_run: MakeRun, tmp_path: Path
     assert status.goodput is None, "the last stages have made nothing yet"
     assert status.gpu_hours_left is None, "nothing is known of the later stages"
     assert "GPU-h" in text_of(status)
+    assert [(phase.stages, phase.held) for phase in status.gpu_time] == [([STAGE], pytest.approx(6, rel=0.01))]
+    assert f"{STAGE}: 6.00 GPU-hours allocated: asking 0%, loading 0%, waiting 0%, idle 100%" in text_of(status)
 
 
 def test_local_work_counts_as_hours_of_its_workers(run: RunFolder) -> None:
@@ -476,7 +478,8 @@ def test_a_snapshot_answers_as_the_run_folder_does(run: RunFolder) -> None:
     assert found.keys() == complete.keys()
     for task, manifest in complete.items():
         made = found[task]
-        for name in ("shard", "rows_in", "rows_out", "rejected", "lines_out", "seconds", "elsewhere", "node", "reasons", "usage"):
+        for name in ("shard", "rows_in", "rows_out", "rejected", "lines_out", "seconds", "elsewhere", "node", "reasons", "usage",
+                     "loading", "element", "worker", "begun", "gpus"):  # fmt: skip
             assert getattr(made, name) == getattr(manifest, name)
         assert (made.part, made.input) == (manifest.part.sha256, manifest.input.sha256)
 
