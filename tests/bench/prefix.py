@@ -163,7 +163,9 @@ def main() -> None:
     sums = [0.0, 0.0, 0.0]
     for name, recording in stages.items():
         cache, total, hits = Cache(), 0, 0
-        asked = recording.asked or doubted(stages["propose_negatives"].asked)
+        asked = recording.asked or (doubted(stages["propose_negatives"].asked) if name == "validate_objects" else [])
+        if not asked:
+            continue
         for request in varied(asked, args.rows):
             ids = tokens.chat(request.chat.messages(request.seed))
             total += len(ids)
