@@ -26,6 +26,13 @@ def _allow_code(ctx: click.Context, param: click.Parameter, references: tuple[st
                 allow_code(reference)
 
 
+def _use_lexicon(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is not None:
+        from shardmill.language.own_lexicon import use_own_lexicon
+
+        use_own_lexicon(path)
+
+
 code_option = click.option(
     "--code",
     multiple=True,
@@ -48,7 +55,7 @@ set_option = click.option(
 )
 
 INPUT_SECTIONS = {
-    "Models and options": ("--model", "--set", "--servers", "--code", "--seed"),
+    "Models and options": ("--model", "--set", "--servers", "--code", "--lexicon", "--seed"),
     "Shards": ("--num-shards", "--rows-per-shard", "--format", "--target-rows", "--total", "--start-at"),
     "Reading the input": (
         "--caption-column", "--image-column", "--list-column", "--image-root", "--min-words", "--columns", "--header",
@@ -70,6 +77,13 @@ INPUT_OPTIONS = (
         "--servers",
         type=FOLDER,
         help="use the servers that `shardmill serve` announced in this folder instead of loading models",
+    ),
+    click.option(
+        "--lexicon",
+        type=FILE,
+        expose_value=False,
+        callback=_use_lexicon,
+        help="a CSV of objects of your own, added to the lexicon; a first row with the name * replaces it",
     ),
     click.option(
         "--seed",

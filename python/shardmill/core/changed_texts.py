@@ -9,6 +9,7 @@ from shardmill.util.commands import command_line
 from shardmill.util.errors import UserError
 from shardmill.util.resources import resource_path
 from shardmill.util.safe_files import read_untrusted
+from shardmill.util.texts import LEXICON
 
 
 def changed_texts(run: RunFolder) -> dict[str, str]:
@@ -16,7 +17,7 @@ def changed_texts(run: RunFolder) -> dict[str, str]:
     found = {}
     for stage in run.plan.stages:
         for name in stage.texts:
-            if name not in found and _text_now(name) != run.plan.texts.get(name):
+            if name not in found and name != LEXICON and _text_now(name) != run.plan.texts.get(name):
                 found[name] = stage.name
     return found
 

@@ -20,7 +20,7 @@ from shardmill.store.publish import archive_files, published_files
 from shardmill.store.run_folder import INGEST, RunFolder, rows_digest
 from shardmill.store.shard import Shard
 from shardmill.util.errors import UserError
-from shardmill.util.texts import use_texts
+from shardmill.util.texts import LEXICON, use_texts
 
 
 @one_change_at_a_time
@@ -145,7 +145,7 @@ def plan_of_today(run: RunFolder, name: str | None, settings: Sequence[str]) -> 
         for stage in plan.stages
     ]
     redone = [] if name is None else run.downstream(name)
-    renewed_texts = {text for stage in plan.stages if stage.name in redone for text in stage.texts}
+    renewed_texts = {text for stage in plan.stages if stage.name in redone for text in stage.texts} - {LEXICON}
     use_texts({text: content for text, content in plan.texts.items() if text not in renewed_texts})
     texts: dict[str, str] = {}
     recall_code(run.path)

@@ -9,6 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, get_args
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shardmill.core.fingerprint import combined, source_digests
 from shardmill.core.seeding import rng_of
+from shardmill.language.own_lexicon import own_text
 from shardmill.models.contract import Finish, Reply, Request
 from shardmill.models.registry import model_class, model_identity
 from shardmill.store.cells import Kind, dump_cell
@@ -174,6 +176,8 @@ class Stage(ABC):
     def fingerprint(self, model: Mapping[str, Any]) -> dict[str, str]:
         """All that shapes the stage's rows, by field, as text."""
         fields = {"options": dump_cell(self.options.model_dump(mode="json")), "code": combined(self.sources(model))}
+        if own := own_text():
+            fields["lexicon"] = sha256(own.encode()).hexdigest()
         if self.role:
             fields.update({f"model {field}": value for field, value in model_identity(self.role, model).items()})
         return fields

@@ -12,7 +12,8 @@ from functools import cache, cached_property
 from hashlib import sha256
 from importlib.resources import files
 
-from shardmill.language.nouns import fold
+from shardmill.language.nouns import fold, plural
+from shardmill.language.own_lexicon import ALONE, own_rows, own_text
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,31 @@ class Lexicon:
         return {scene: tuple(entries) for scene, entries in scenes.items()}
 
 
-@cache
 def lexicon() -> Lexicon:
-    """The lexicon that ships with the package, read once."""
-    text = files("shardmill.language").joinpath("lexicon.csv").read_text(encoding="utf-8")
-    return Lexicon(_entry(row) for row in csv.DictReader(text.splitlines()))
+    """The lexicon that ships with the package, with the objects of the user's own if there is one."""
+    return _lexicon_with(own_text())
+
+
+@cache
+def _lexicon_with(own: str) -> Lexicon:
+    bundled = files("shardmill.language").joinpath("lexicon.csv").read_text(encoding="utf-8")
+    rows = list(own_rows(own))
+    if rows and rows[0]["name"] == ALONE:
+        return Lexicon(_entry(_with_plural(row)) for row in rows[1:])
+    merged = {row["name"]: row for row in csv.DictReader(bundled.splitlines())}
+    merged.update({row["name"]: _with_plural(row) for row in rows})
+    return Lexicon(map(_entry, merged.values()))
+
+
+def _with_plural(row: dict[str, str]) -> dict[str, str]:
+    if row["plural"] or row["number"] != "count":
+        return {**row, "plural": row["plural"] or row["name"]}
+    return {**row, "plural": plural(row["name"])}
 
 
 @cache
 def lexicon_digest() -> str:
-    """The SHA-256 of the lexicon's file, in hexadecimal."""
+    """The SHA-256 of the lexicon that ships with the package, in hexadecimal."""
     return sha256(files("shardmill.language").joinpath("lexicon.csv").read_bytes()).hexdigest()
 
 

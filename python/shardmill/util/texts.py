@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+LEXICON = "lexicon"
+"""The name of the user's own lexicon among the texts of a run: it is no path, since any file may be given."""
+
 _kept: dict[str, str] = {}
 _recorders: list[dict[str, str]] = []
 _caches: list[Callable[[], None]] = []
+_watchers: dict[str, Callable[[], None]] = {}
 
 
 def text_of(name: str, read: Callable[[], str]) -> str:
@@ -29,12 +33,25 @@ def text_of(name: str, read: Callable[[], str]) -> str:
     return text
 
 
+def has_text(name: str) -> bool:
+    """Whether the run in use keeps a text of that name."""
+    return name in _kept
+
+
+def when_changed(name: str, act: Callable[[], None]) -> None:
+    """Call this whenever another run comes into use that keeps another text of that name."""
+    _watchers[name] = act
+
+
 def use_texts(kept: Mapping[str, str]) -> None:
     """Read these texts instead of the files of their names, which for resources are paths such as `templates/x.md`."""
     if kept != _kept:
+        changed = [act for name, act in _watchers.items() if kept.get(name) != _kept.get(name)]
         _kept.clear()
         _kept.update(kept)
         _forget()
+        for act in changed:
+            act()
 
 
 @contextmanager
