@@ -18,9 +18,9 @@ from shardmill.core.shard_runner import run_shard
 from shardmill.core.stage import Context, Stage
 from shardmill.core.user_code import allow_object
 from shardmill.models.registry import DEFAULT_MODELS
-from shardmill.store.cells import DTYPES, Kind, decode, encode
+from shardmill.store.cells import Kind, decode, encode
 from shardmill.store.finish import ShardCounts, seal
-from shardmill.store.frames import write_frame
+from shardmill.store.frames import DTYPES, write_frame
 from shardmill.store.layout import INGEST_REJECTS, REJECTS
 from shardmill.store.manifest import InputRecord
 from shardmill.store.plan import InputPlan, Plan, StagePlan, create_plan

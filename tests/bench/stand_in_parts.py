@@ -16,8 +16,8 @@ from generated_captions import write_captions
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.seeding import uniform
 from shardmill.core.shard_runner import ModelPool, run_shard
-from shardmill.store.cells import DTYPES
 from shardmill.store.finish import finish_shard
+from shardmill.store.frames import DTYPES
 from shardmill.store.run_folder import RunFolder
 from shardmill.store.shard import Shard
 from shardmill.util.atomic import make_folder, new_attempt

@@ -18,8 +18,8 @@ from shardmill.export.image_paths import NO_IMAGE, load_image
 from shardmill.export.images import ExportImage, ExportImages, copied_path, map_ahead
 from shardmill.export.options import ExportOptions
 from shardmill.export.rows import TableRows, row_keys
-from shardmill.store.cells import DTYPES, Kind
-from shardmill.store.frames import LIST, real_lists
+from shardmill.store.cells import Kind
+from shardmill.store.frames import DTYPES, LIST, real_lists
 from shardmill.util.atomic import new_attempt, sync_file, sync_folder
 
 IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})

@@ -13,21 +13,11 @@ from collections.abc import Iterable, Mapping
 from sys import float_info
 from typing import Any, Literal
 
-import polars as pl
-
 from shardmill.util.literals import read_literal
 
 Kind = Literal["text", "int", "float", "bool", "list", "json"]
 Kinds = Mapping[str, Kind]
 
-DTYPES: dict[str, pl.DataType] = {
-    "text": pl.String(),
-    "int": pl.Int64(),
-    "float": pl.Float64(),
-    "bool": pl.Boolean(),
-    "list": pl.String(),
-    "json": pl.String(),
-}
 PYTHON_TYPES = {"text": str, "int": int, "bool": bool}
 MAX_LITERAL = 100_000
 """Longest Python-literal cell that is parsed; deeper or longer ones are not lists that any tool wrote."""

@@ -11,8 +11,8 @@ from typing import IO
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from shardmill.store.cells import DTYPES, Kinds
-from shardmill.store.frames import LIST, read_frame, real_lists, write_frame
+from shardmill.store.cells import Kinds
+from shardmill.store.frames import DTYPES, LIST, read_frame, real_lists, write_frame
 from shardmill.store.image_columns import with_absolute_paths
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import INGEST, RunFolder

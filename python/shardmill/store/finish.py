@@ -15,9 +15,9 @@ from pathlib import Path
 import polars as pl
 
 from shardmill import __version__
-from shardmill.store.cells import DTYPES, Kind, Kinds
+from shardmill.store.cells import Kind, Kinds
 from shardmill.store.current_plan import CurrentPlan
-from shardmill.store.frames import GrowingFrame, write_frame
+from shardmill.store.frames import DTYPES, GrowingFrame, write_frame
 from shardmill.store.journal import read_records
 from shardmill.store.layout import REJECTS, ShardFiles
 from shardmill.store.manifest import FileRecord, InputRecord, Manifest

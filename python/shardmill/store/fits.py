@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from shardmill.store.manifest import FileRecord
@@ -32,6 +32,9 @@ from shardmill.util.atomic import (
 )
 from shardmill.util.errors import UserError
 from shardmill.util.untrusted import CorruptRecord, Count, Digest, read_model
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FOLDER = "fits"
 LEASED_AS = 99
@@ -150,6 +153,8 @@ class FitFiles:
             raise UserError(
                 f"{self.table} does not match its manifest (missing or changed); run: shardmill run {run} {stage} --redo"
             )
+        import polars as pl  # here, so that commands that only look at records start at once
+
         return pl.read_parquet(self.table)
 
     def publish(

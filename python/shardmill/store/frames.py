@@ -13,11 +13,19 @@ from typing import IO, Any, Literal, get_args
 
 import polars as pl
 
-from shardmill.store.cells import DTYPES, Kind, Kinds, dump_cell, encode
+from shardmill.store.cells import Kind, Kinds, dump_cell, encode
 
 Format = Literal["csv", "jsonl", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
 LIST = pl.List(pl.String)
+DTYPES: dict[str, pl.DataType] = {
+    "text": pl.String(),
+    "int": pl.Int64(),
+    "float": pl.Float64(),
+    "bool": pl.Boolean(),
+    "list": pl.String(),
+    "json": pl.String(),
+}
 ROWS_HELD = 2_000
 """So many rows are Python values, or text to be written, at a time."""
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from shardmill.store.cells import DTYPES, Kind, Kinds
-from shardmill.store.frames import LIST
+from shardmill.store.cells import Kind, Kinds
+from shardmill.store.frames import DTYPES, LIST
 from shardmill.util.atomic import replacing
 
 SUFFIX = ".schema.parquet"

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from shardmill.store.cells import Kind, decode
+from shardmill.store.cells import Kind, Kinds, decode
 from shardmill.store.finished import FinishedShard, MadeWith, ManifestReader
 from shardmill.store.fits import FitBlocks, FitFiles, fit_blocks
-from shardmill.store.frames import read_frame
 from shardmill.store.layout import ShardFiles
 from shardmill.store.manifest import FileRecord, Manifest, read_manifest
 from shardmill.store.plan import INGEST, Plan, StagePlan, load_plan
 from shardmill.util.atomic import file_digest
 from shardmill.util.errors import UserError, did_you_mean
 from shardmill.util.safe_files import read_untrusted
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["INGEST", "RunFolder", "rows_digest"]
 
@@ -225,7 +225,7 @@ class RunFolder:
         if manifest is None:
             raise UserError(f"{stage} has not finished shard {shard}; run: shardmill run {self.path} {stage} --shard {shard}")
         self._check_file(stage, shard, files.part, manifest.part)
-        return read_frame(files.part, manifest.columns, self.plan.part_format), manifest
+        return self._read_frame(files.part, manifest.columns, self.plan.part_format), manifest
 
     def rows(self, stage: str, shards: Iterable[int]) -> Iterator[dict[str, Any]]:
         """The rows of finished shards in their order, list and json cells decoded; one part in memory at a time."""
@@ -238,7 +238,13 @@ class RunFolder:
         """The rejects of a finished shard, checked in the same way."""
         files = self.files(stage, shard)
         self._check_file(stage, shard, files.rejects, manifest.rejects)
-        return read_frame(files.rejects, kinds, "csv")
+        return self._read_frame(files.rejects, kinds, "csv")
+
+    @staticmethod
+    def _read_frame(path: Path, kinds: Kinds, format: str) -> pl.DataFrame:
+        from shardmill.store.frames import read_frame  # here, so that commands that only look at records start at once
+
+        return read_frame(path, kinds, format)
 
     def _check_file(self, stage: str, shard: int, path: Path, record: FileRecord) -> None:
         if not path.is_file() or file_digest(path) != record.sha256:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-import polars as pl
 from pydantic import BaseModel, Field
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Selection(BaseModel):
