@@ -14,7 +14,7 @@ demo: $(VENV)/core.stamp
 	$(LAUNCH) antidote --input data/samples/antidote.json --run $(RUN)-antidote --min-words 8 --total 12000 --num-shards 4 --workers 2
 	$(LAUNCH) recaption --input data/samples/captions.csv --run $(RUN)-recaption --num-shards 4 --workers 2
 	$(LAUNCH) anyedit --input data/samples/anyedit.csv --run $(RUN)-anyedit --num-shards 4 --workers 2
-	@for run in $(RUN) $(RUN)-antidote $(RUN)-recaption $(RUN)-anyedit; do $(REPORT) $$run --brief || exit 1; done
+	@for run in $(RUN) $(RUN)-antidote $(RUN)-recaption $(RUN)-anyedit; do $(REPORT) $$run || exit 1; done
 	@printf '%s\n' '' \
 	  'Look at the data:    open $(RUN)/report/report.html in a browser (the other runs have one, too)' \
 	  'Follow one row:      $(BIN)/shardmill explain $(RUN) 42' \

@@ -1,11 +1,13 @@
-"""Reports written by hand, for tests of the page."""
+"""Reports and comparisons written by hand, for tests of their pages."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from shardmill.compare.model import Balance, Comparison, PlanDifference, RunCounts, StageCounts, StageRows
 from shardmill.pages.cards import BoxView, Card, TextView
 from shardmill.pages.charts import Chart, ChartSeries, FigureTable, Mark, ShardSpan
 from shardmill.quality.model import FlowStep, QualityFinding, Report, ReportSection, RowExample
@@ -112,3 +114,19 @@ def _finding(name: str, verdict: str, examples: list[RowExample] | None = None) 
         id=name, rule=f"The rule of {name}.", verdict=verdict, value=0.31, shown="31.0 %", threshold="at most 28 %", n=342,
         means="One place is right far too often; look at the drawing of positions.", examples=examples or [],
     )  # fmt: skip
+
+
+def sample_comparison(**changes: Any) -> Comparison:
+    """A comparison of two runs over 342 rows, all of which differ, with `changes`."""
+    rows = StageRows(
+        stage="create_mcq", both=342, only_a=0, only_b=0, differ=342, columns={}, examples_a=[], examples_b=[], not_compared=0
+    )
+    fields = [PlanDifference(field="seed", a=0, b=1), PlanDifference(field="shards", a=8, b=4)]
+    counts = RunCounts(shards=8, rows_in=400, rows_out=342, lines_out=342, rejected={"too dark": 58})
+    stage = StageCounts(stage="create_mcq", a=counts, b=counts.model_copy(update={"shards": 4}), p=1.0)
+    balance = Balance(name="true cell", stage="create_mcq", a={"both": 9}, b={"both": 8, "neither": 1}, p=0.99)
+    made: dict[str, Any] = {
+        "a": "/runs/first", "b": "/runs/second", "pipeline": "negbench", "same_input": True, "tests": 1, "plan": fields,
+        "stages": [stage], "balances": [balance], "frequencies": [], "rows": [rows], "sample": [], "sample_seed": 0,
+    }  # fmt: skip
+    return Comparison(**(made | changes))

@@ -7,7 +7,7 @@
   const noteOf = (statement) => statement.querySelector(".note");
   const annotator = document.getElementById("annotator");
   const key = "shardmill audit " + sheet.id;
-  const state = { annotator: "", verdicts: new Map(), notes: new Map() };
+  const state = { annotator: "", verdicts: new Map(), notes: new Map(), changes: 0, sheet: "", changesInSheet: 0, stored: true };
   let here = 0;
 
   const notice = (text) => { document.getElementById("notice").textContent = text; };
@@ -21,23 +21,45 @@
       }
       for (const [statement, note] of kept.notes || []) if (known.has(statement)) state.notes.set(statement, String(note));
       state.annotator = String(kept.annotator || "");
+      state.changes = Number(kept.changes) || 0;
+      state.sheet = String(kept.sheet || "");
+      state.changesInSheet = Number(kept.changesInSheet) || 0;
     } catch (error) {
-      notice("Earlier ticks cannot be read, or this browser stores nothing: save the sheet before you close the page.");
+      state.stored = false;
     }
   };
 
   const keep = () => {
-    const kept = { annotator: state.annotator, verdicts: [...state.verdicts], notes: [...state.notes] };
+    const { annotator, changes, sheet, changesInSheet } = state;
+    const kept = { annotator, changes, sheet, changesInSheet, verdicts: [...state.verdicts], notes: [...state.notes] };
     try {
       localStorage.setItem(key, JSON.stringify(kept));
+      state.stored = true;
     } catch (error) {
-      notice("This browser stores nothing: save the sheet before you close the page.");
+      state.stored = false;
     }
+    showSaved();
+  };
+
+  const change = () => {
+    state.changes += 1;
+    keep();
+  };
+
+  // Whether the ticks would outlive this page, and whether the last saved sheet has them all.
+  const showSaved = () => {
+    const inSheet = state.sheet && state.changes === state.changesInSheet;
+    let text = "nothing ticked yet";
+    if (inSheet) text = `all in ${state.sheet}`;
+    else if (!state.stored) text = "not kept: save the sheet before you close the page";
+    else if (state.changes) text = state.sheet ? `kept in this browser, newer than ${state.sheet}` : "kept in this browser, no sheet saved yet";
+    document.getElementById("saved").textContent = text;
   };
 
   const show = () => {
     document.getElementById("progress").value = state.verdicts.size;
-    document.getElementById("count").textContent = `${state.verdicts.size} of ${statements.length} statements`;
+    const many = `${statements.length} ${statements.length === 1 ? "statement" : "statements"}`;
+    document.getElementById("count").textContent = `${state.verdicts.size} of ${many}`;
   };
 
   const go = (at, scroll) => {
@@ -62,7 +84,7 @@
     if (verdict) state.verdicts.set(id(statement), verdict);
     else state.verdicts.delete(id(statement));
     for (const radio of radios(statement)) radio.checked = radio.value === verdict;
-    keep();
+    change();
     show();
   };
 
@@ -90,13 +112,16 @@
     link.download = name ? `audit-${name}.csv` : "audit-ticked.csv";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    state.sheet = link.download;
+    state.changesInSheet = state.changes;
+    keep();
     const open = statements.length - state.verdicts.size;
     notice(`Saved ${link.download}` + (open ? `; still open: ${open}.` : "."));
   };
 
   load();
   annotator.value = state.annotator;
-  annotator.addEventListener("input", () => { state.annotator = annotator.value.trim(); keep(); });
+  annotator.addEventListener("input", () => { state.annotator = annotator.value.trim(); change(); });
   statements.forEach((statement, at) => {
     const verdict = state.verdicts.get(id(statement));
     for (const radio of radios(statement)) {
@@ -107,10 +132,13 @@
     noteOf(statement).addEventListener("input", (event) => {
       if (event.target.value) state.notes.set(id(statement), event.target.value);
       else state.notes.delete(id(statement));
-      keep();
+      change();
     });
     statement.addEventListener("focusin", () => go(at, false));
-    statement.addEventListener("click", () => go(at, false));
+    statement.addEventListener("click", (event) => {
+      const ticked = event.target.type === "radio";
+      go(ticked ? Math.min(at + 1, statements.length - 1) : at, ticked);
+    });
   });
 
   document.addEventListener("keydown", (event) => {
@@ -131,6 +159,7 @@
   document.getElementById("next").addEventListener("click", goOpen);
   document.getElementById("export").addEventListener("click", save);
   show();
+  showSaved();
   if (statements.length) go(0, false);
   if (state.verdicts.size) goOpen();
 })();

@@ -91,9 +91,16 @@
   addEventListener("hashchange", reveal);
   reveal();
 
+  for (const menu of document.querySelectorAll("details.menu")) {
+    addEventListener("click", (event) => {
+      if (event.target.closest(".menu") !== menu || event.target.tagName === "A") menu.open = false;
+    });
+    addEventListener("keydown", (event) => { if (event.key === "Escape") menu.open = false; });
+  }
+
   let closed = [];
   addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
+    closed = [...document.querySelectorAll("details:not([open]):not(.menu)")];
     for (const details of closed) details.open = true;
   });
   addEventListener("afterprint", () => closed.forEach((details) => (details.open = false)));

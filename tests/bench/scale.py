@@ -79,7 +79,7 @@ def steps(folder: Path, size: Size, sample: RunFolder, real: Sequence[str], *, b
             yield from stage_step(run, stage, sample, real)
     if build:
         yield step("build", path / "datasets", "build", path)
-    yield step("report", path / "report", "report", path, "--brief")
+    yield step("report", path / "report", "report", path)
     yield step("status", path / "plan.json", "status", path, "--json")
 
 

@@ -175,6 +175,40 @@ def test_boxes_lie_over_the_picture_where_the_detector_saw_them(page: Any) -> No
     assert box == pytest.approx([image[0] + 10 * scale, image[1] + 10 * scale, 290 * scale, 190 * scale], abs=3)
 
 
+def test_it_says_whether_ticks_are_kept_and_in_a_saved_sheet(page: Any, tmp_path: Path) -> None:
+    says = lambda: page.find_element("id", "saved").text  # noqa: E731
+    assert says() == "nothing ticked yet"
+    press(page, "1")
+    assert says() == "kept in this browser, no sheet saved yet"
+    saved(page, tmp_path)
+    assert says() == "all in audit-ticked.csv"
+    page.refresh()
+    assert says() == "all in audit-ticked.csv"
+    press(page, "2")
+    assert says() == "kept in this browser, newer than audit-ticked.csv"
+
+
+@pytest.mark.parametrize("size", [(390, 844), (360, 640), (1280, 700)])
+def test_the_picture_stays_in_view_while_its_statements_are_ticked(browser: Any, page: Any, tmp_path: Path, size: Any) -> None:
+    browser.open(tmp_path / "audit.html", *size)
+    more = "for (let n = 0; n < 20; n++) list.append(list.lastElementChild.cloneNode(true));"
+    browser.run("const list = document.querySelector('.statements');" + more)
+    browser.run("document.querySelector('.statements').lastElementChild.scrollIntoView({ block: 'nearest' })")
+    browser.wait_until_idle()
+    box = "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.top, b.bottom]"
+    (top, bottom), (start, end) = (browser.run(box, name) for name in (".picture", ".statements li:last-child .text"))
+    assert 0 <= top < bottom <= size[1] and end <= size[1]
+    if size[0] < 700:  # the picture is above the statement, and the bar with the buttons below it
+        assert bottom <= start and end <= browser.run(box, ".bar")[0]
+
+
+def test_a_tap_moves_on_to_the_next_statement_and_a_phone_is_told_how(browser: Any, page: Any, tmp_path: Path) -> None:
+    browser.open(tmp_path / "audit.html", width=390)
+    browser.all(".statement .right")[0].click()
+    assert page.execute_script("return document.querySelector('.here').dataset.at") == "1"
+    assert "tap right, wrong or unclear" in browser.visible(".how")[0].text and len(browser.visible(".how")) == 1
+
+
 def test_a_phone_shows_everything_in_its_width(page: Any, browser: Any, tmp_path: Path) -> None:
     browser.open(tmp_path / "audit.html", width=390)
     assert page.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")

@@ -11,7 +11,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from browser.chromium import Browser
-from report_samples import HOSTILE, sample_report, save_image
+from report_samples import HOSTILE, sample_comparison, sample_report, save_image
+from shardmill.compare.view import page_of
 from shardmill.core.planning import NewRun
 from shardmill.pages.shown import shown_text
 from shardmill.previews import preview_run
@@ -91,7 +92,7 @@ def test_an_example_leads_to_its_row_though_a_filter_hides_it(browser: Browser, 
     browser.open(page)
     choose(browser, "outcome", "rejected (2)")
     assert "row-42" not in cards(browser)
-    browser.run("document.querySelector('#rule-position a').click()")
+    browser.run("document.querySelector('#rule-position .examples a').click()")
     browser.wait_until_idle()
     assert "row-42" in cards(browser)
     assert browser.run("return document.activeElement.id") == "row-42"
@@ -150,6 +151,38 @@ def test_nothing_is_wider_than_the_window(browser: Browser, page: Path, preview:
         assert browser.console() == []
 
 
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_the_menu_is_one_line_and_its_figures_lead_to_their_section(browser: Browser, page: Path, width: int) -> None:
+    browser.open(page, width=width)
+    tops = {round(item.rect["y"] + item.rect["height"] / 2) for item in browser.visible("nav > a, nav summary")}
+    assert max(tops) - min(tops) <= 3
+    browser.visible("nav summary")[0].click()
+    browser.visible(".menu a")[-1].click()
+    browser.wait_until_idle()
+    assert browser.run("return location.hash") == "#section-objects" and browser.visible(".menu a") == []
+
+
+def test_what_passes_is_folded_and_opens_when_something_leads_to_it(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    assert browser.visible("#rule-kept") == [] and browser.visible("#rule-position") != []
+    browser.open(page, anchor="rule-kept")
+    assert browser.visible("#rule-kept") != []
+
+
+def test_a_comparison_has_no_table_wider_than_a_phone(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "compare.html"
+    path.write_text(page_of(sample_comparison()), encoding="utf-8")
+    browser.open(path, width=390)
+    browser.run("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert overflow(browser) <= 0
+    assert (
+        browser.run("return [...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth).length") == 0
+    )
+    label = browser.run("return getComputedStyle(document.querySelector('td[data-label]'), '::before').content")
+    assert label == '"first"'
+    assert browser.console() == []
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_stands_out_from_what_it_is_on(browser: Browser, page: Path, dark: bool) -> None:
     """The contrast of WCAG 2.1 AA: 4.5, of every text that is on the page."""
@@ -191,7 +224,7 @@ def test_everything_can_be_reached_by_keyboard(browser: Browser, page: Path) -> 
 def test_in_print_everything_is_open_and_nothing_is_to_click(browser: Browser, page: Path) -> None:
     browser.open(page)
     browser.run("dispatchEvent(new Event('beforeprint'))")
-    assert browser.all("details:not([open])") == []
+    assert browser.all("details:not([open]):not(.menu)") == []
     browser.run("dispatchEvent(new Event('afterprint'))")
     assert browser.all("details:not([open])") != []
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
@@ -201,13 +234,16 @@ def test_in_print_everything_is_open_and_nothing_is_to_click(browser: Browser, p
         browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-def test_a_preview_opens_all_its_stages_at_once(browser: Browser, preview: Path) -> None:
+def test_a_preview_opens_all_its_stages_at_once_and_keeps_requests_folded(browser: Browser, preview: Path) -> None:
     browser.open(preview)
     assert len(cards(browser)) == 8
-    before = len(browser.visible(".step pre"))
+    before = len(browser.visible(".step pre.answer"))
     browser.all("[data-open]")[0].click()
     assert browser.all("details.step:not([open])") == []
-    assert len(browser.visible(".step pre")) > before + 20
+    assert len(browser.visible(".step pre.answer")) > before + 20
+    assert browser.visible(".request pre") == []
+    browser.visible(".request summary")[0].click()
+    assert browser.visible(".request pre") != []
     field(browser, "words").send_keys("system")
     assert 0 < len(cards(browser)) <= 8
     assert browser.console() == []

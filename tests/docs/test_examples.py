@@ -45,7 +45,7 @@ def test_the_pipeline_of_one_file_runs_from_launch_to_export(folder: Path) -> No
     status = json.loads(shardmill(folder, "status", "RUN", "--json"))
     assert status["pipeline"] == "colours"
     assert '["red","grey"]' in shardmill(folder, "explain", "RUN", "0").replace(", ", ",")
-    shardmill(folder, "report", "RUN", "--brief")
+    shardmill(folder, "report", "RUN")
     shardmill(folder, "export", "RUN", "--format", "parquet", "--out", "exported")
     exported = pd.concat(map(pd.read_parquet, sorted((folder / "exported").rglob("*.parquet"))))
     assert [list(each) for each in exported["colours"]] == COLOURS

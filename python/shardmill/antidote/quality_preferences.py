@@ -33,6 +33,7 @@ LENGTH_RULE = QualityRule(
     counts="commonest",
     per_line=True,
     example=pl.format("preferred: {} / rejected: {}", pl.col("response"), pl.col("rejected_response")),
+    fault="The preferred answer is mostly the longer one, or mostly the shorter one.",
     advice="Training on the pairs teaches longer (or shorter) answers. Mix kinds of questions, or remove pairs of very unequal "
     "length.",
 )
@@ -65,6 +66,7 @@ class OpeningWords(SampledRows):
             at_most(0.65, 0.8),
             round(right),
             len(halves[1]),
+            fault="The first words of an answer tell which one is preferred.",
             advice="Training on the pairs teaches to begin like this, whatever the image shows. There should be as many pairs of "
             "CPQs as of TPQs: see why pair_preferences rejects those of one kind.",
             examples=[example(row["row_id"], f"{row['response']} / {row['rejected_response']}") for row in halves[1][:5]],

@@ -11,7 +11,7 @@ from shardmill.antidote.question_forms import question_problem
 from shardmill.language.existence_questions import existence_question
 from shardmill.quality.finished_shards import FinishedShards
 from shardmill.quality.frequency_tell import MIN_CAPTIONS, FrequencyTell
-from shardmill.quality.judging import example, percent
+from shardmill.quality.judging import example
 from shardmill.quality.measured_sections import CategoryBars, CrossTable, MeasuredSection
 from shardmill.quality.model import QualityFinding, RowExample, Verdict
 from shardmill.quality.one_sided import OneSidedNames
@@ -21,6 +21,7 @@ from shardmill.quality.separable import LabelledText, separability
 from shardmill.quality.text_patterns import skeleton
 from shardmill.quality.texts import Texts
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.words import percent, whole_percent
 
 QUESTIONS, POPE = "judge_questions", "ask_pope"
 SEPARABLE = 0.6
@@ -75,6 +76,7 @@ QUESTION_RULES = at_stage(
         NEVER,
         ("questions", *VERIFIED.values()),
         misplaced_questions,
+        fault="Some questions take for granted what the detector did not find, or deny what it found.",
         advice="The question takes for granted what is not so, or the other way round: the preferred answer is wrong.",
     ),
     QualityRule(
@@ -83,6 +85,7 @@ QUESTION_RULES = at_stage(
         NEVER,
         ("questions", *VERIFIED.values()),
         malformed_questions,
+        fault="Some questions ask whether the object is there, count it, or name another object.",
         advice="A question that asks whether something is there tests nothing that POPE does not.",
     ),
     QualityRule(
@@ -92,6 +95,7 @@ QUESTION_RULES = at_stage(
         ("questions",),
         field_of_items("questions", "verdict").list.eval(pl.element() == "pass"),
         example=_JUDGED_TEXTS.list.join("; "),
+        fault="Many questions are judged bad.",
         advice="The model that writes the questions does not keep the rules: use another model, or check the prompt with "
         "shardmill preview.",
     ),
@@ -103,6 +107,7 @@ QUESTION_RULES = at_stage(
         _of_passing("kind").list.drop_nulls(),
         counts="commonest",
         example=field_of_items("questions", "question").list.drop_nulls().list.join("; "),
+        fault="There are far more questions of one kind (CPQ or TPQ) than of the other.",
         advice="A model that always declines (or never does) gets most of them right.",
     ),
     *SENTENCE_RULES,
@@ -124,6 +129,7 @@ def pope_rules(run: RunFolder) -> list[QualityRule]:
             field_of_items("pope", "answer"),
             counts="commonest",
             example=field_of_items("pope", "question").list.join(" "),
+            fault="One of the answers yes and no is far more frequent than the other.",
             advice=f"A model that always gives the commoner answer gets most of them right.{by_design} Ask about absent objects "
             "too: ask_pope.absent=random, popular or adversarial.",
         ),
@@ -133,6 +139,7 @@ def pope_rules(run: RunFolder) -> list[QualityRule]:
             NEVER,
             ("pope",),
             ungrammatical_pope,
+            fault="Some questions say “is there” of several things, or “are there” of one.",
             advice="A wrong number makes the question odd, and may give its answer away.",
         ),
     )
@@ -254,8 +261,9 @@ class Separability(SampledRows):
                 verdict=verdict,
                 value=round(right.value, 6),
                 shown=f"{percent(right.value)} right ({percent(right.low)} to {percent(right.high)})",
-                threshold=f"at most {percent(SEPARABLE)}",
+                threshold=f"at most {whole_percent(SEPARABLE)}",
                 n=right.n,
+                fault="The words of a question tell whether it is a CPQ or a TPQ.",
                 means="A model learns to decline by the form of a question instead of looking. Draw one form for both of a pair.",
                 examples=[*_examples(texts, True), *_examples(texts, False)],
             )

@@ -65,6 +65,7 @@ SENTENCE_RULES = [
         at_most(0.01, 0.03),
         ("questions", "verified_caption"),
         number_problems,
+        fault="Some verbs do not agree with their object, or several things are asked about as one.",
         advice="“The zebra” of two zebras can be answered in two ways, and tells that the question was not made from the image.",
     ),
     QualityRule(
@@ -73,6 +74,7 @@ SENTENCE_RULES = [
         at_most(0.02, 0.1),
         ("questions",),
         senseless_questions,
+        fault="Some questions ask of a thing what nobody would ask of it.",
         advice="Nobody asks how big a boy is: a model learns to decline such questions for their oddness. "
         "What suits what is in antidote/question_forms.yaml.",
     ),
@@ -82,6 +84,7 @@ SENTENCE_RULES = [
         at_most(0.03, 0.1),
         ("questions",),
         awkward_questions,
+        fault="Some questions are worded as nobody would word them.",
         advice="The text model falls back on odd phrases: change the prompt, or templates/rules/questions.yaml.",
     ),
 ]

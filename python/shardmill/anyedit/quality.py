@@ -39,6 +39,7 @@ BACKGROUND_RULE = QualityRule(
     ("concept", "all_backgrounds"),
     repeated_backgrounds,
     stage=BACKGROUNDS,
+    fault="Some concepts have the same background twice.",
     advice="A concept's captions have the same background again and again.",
 )
 

@@ -85,18 +85,21 @@ EDIT_CHECKS = [
     (
         "edits.input",
         "The caption before an edit holds the edited object; that of an addition does not.",
+        "Some captions before an edit lack the edited object, or already have what is to be added.",
         _check(lambda row: input_problem(row, _object(row)), lambda row: bool(_object(row))),
         "The instruction is about something that is not in the image.",
     ),
     (
         "edits.change",
         "The caption after an edit differs from the one before.",
+        "Some edits leave the caption as it was.",
         _check(_changes_nothing, lambda row: row["output"] is not None),
         "A pair that changes nothing teaches the editor to do nothing.",
     ),
     (
         "edits.moves",
         "Additions, removals and replacements move their objects in and out as they say.",
+        "Some additions, removals or replacements do not do what they say.",
         _check(
             lambda row: move_problem(row, _object(row)),
             lambda row: row["output"] is not None and bool(_object(row)) and row["edit_type"] in ("add", "remove", "replace"),
@@ -106,12 +109,14 @@ EDIT_CHECKS = [
     (
         "edits.counts",
         "Numbers add up: the number before, less what is removed, is the number after.",
+        "Some numbers do not add up.",
         _check(count_problem, lambda row: row["edit_type"] == "counting" and "number_after" in _details(row)),
         "Counting edits teach wrong arithmetic.",
     ),
     (
         "edits.quotes",
         "Quoted texts are the same in the captions and the instruction.",
+        "Some quoted texts differ between the captions and the instruction.",
         _check(quote_problem, lambda row: row["edit_type"] == "textual_change"),
         "The image shows another text than the instruction asks for.",
     ),
@@ -120,7 +125,10 @@ EDIT_CHECKS = [
 
 def edit_rules(stage: str) -> list[QualityRule]:
     """The rules on the instructions of a stage."""
-    kept = [QualityRule(id, meaning, NEVER, COLUMNS, check, advice=advice) for id, meaning, check, advice in EDIT_CHECKS]
+    kept = [
+        QualityRule(id, meaning, NEVER, COLUMNS, check, fault=fault, advice=advice)
+        for id, meaning, fault, check, advice in EDIT_CHECKS
+    ]
     pair = pl.col("edit_input") + " / " + pl.col("edit")
     shares = [
         QualityRule(
@@ -130,6 +138,7 @@ def edit_rules(stage: str) -> list[QualityRule]:
             ("edit_input", "edit"),
             pair,
             counts="copies",
+            fault="Captions get the same instruction again.",
             advice="Pairs of caption and instruction are repeated, because the input has duplicate captions.",
         ),
         QualityRule(
@@ -140,6 +149,7 @@ def edit_rules(stage: str) -> list[QualityRule]:
             pl.col("edit_type"),
             counts="commonest",
             example=pl.col("edit"),
+            fault="One edit type makes up much of the data.",
             advice="The editor learns one type. Set draw_edits.weights, or use captions that allow others.",
         ),
         QualityRule(
@@ -149,6 +159,7 @@ def edit_rules(stage: str) -> list[QualityRule]:
             ("edit",),
             VERB,
             counts="commonest",
+            fault="Many instructions begin with the same verb.",
             advice="The editor learns one verb, but people ask in many ways.",
         ),
         QualityRule(
@@ -159,6 +170,7 @@ def edit_rules(stage: str) -> list[QualityRule]:
             OBJECT,
             counts="commonest",
             example=pl.col("edit"),
+            fault="One object is edited in much of the data.",
             advice="Captions are about few things: draw more concepts.",
         ),
     ]
@@ -198,6 +210,7 @@ CHAIN_RULES = [
         ("input", "chain"),
         broken_links,
         stage="chain_instructions",
+        fault="Some turns do not start from the caption that the turn before left.",
         advice="The turns do not belong together: a multi-turn editor learns from contradictions.",
     ),
     QualityRule(
@@ -207,6 +220,7 @@ CHAIN_RULES = [
         ("input", "chain"),
         repeated_types,
         stage="chain_instructions",
+        fault=f"Some chains have fewer than {MIN_TURNS} turns, or the same type twice.",
         advice="A chain that does the same thing again is not a multi-turn edit.",
     ),
     QualityRule(
@@ -216,6 +230,7 @@ CHAIN_RULES = [
         ("implicit",),
         idle_edits,
         stage="write_implicit",
+        fault="Some implicit edits change nothing, or do not name the words that say how.",
         advice="Nothing happens: the editor learns to do nothing.",
     ),
 ]

@@ -168,6 +168,7 @@ SENTENCE_RULES = [
         at_most(0.01, 0.03),
         COLUMNS,
         _check(number_problem),
+        fault="Some instructions name one thing where the caption has several, or could mean several things.",
         advice="“Move the zebra” of two zebras teaches the editor to guess.",
     ),
     QualityRule(
@@ -176,6 +177,7 @@ SENTENCE_RULES = [
         NEVER,
         COLUMNS,
         _check(material_problem, *MATERIAL_EDITS),
+        fault="Some things are of two materials after a change of material.",
         advice="A wooden chair made of glass is neither.",
     ),
     QualityRule(
@@ -184,6 +186,7 @@ SENTENCE_RULES = [
         at_most(0.02, 0.1),
         COLUMNS,
         _check(list_problem, "remove"),
+        fault="Some captions are mere lists of things after a removal.",
         advice="The caption no longer says what the image shows. Draw other types where a caption cannot do without the object.",
     ),
     QualityRule(
@@ -192,6 +195,7 @@ SENTENCE_RULES = [
         NEVER,
         COLUMNS,
         _check(place_problem, "add"),
+        fault="Some added things are not where the instruction puts them.",
         advice="The editor learns that “behind” and “next to” are the same.",
     ),
     QualityRule(
@@ -200,6 +204,7 @@ SENTENCE_RULES = [
         at_most(0.02, 0.1),
         COLUMNS,
         _check(background_problem, "background_change"),
+        fault="Some captions keep a part of the old background beside the new one.",
         advice="The caption after the edit has two places.",
     ),
     QualityRule(
@@ -208,6 +213,7 @@ SENTENCE_RULES = [
         at_most(0.05, 0.2),
         COLUMNS,
         _check(rest_problem, "action_change"),
+        fault="Some changes of action also remove other things from the caption.",
         advice="The caption after the edit says that more has changed than the instruction asks for.",
     ),
     QualityRule(
@@ -216,6 +222,7 @@ SENTENCE_RULES = [
         at_most(0.02, 0.1),
         COLUMNS,
         _check(layout_problem, *LAYOUT_EDITS),
+        fault="Some edits move, resize or turn a part of a thing, or a thing that carries another.",
         advice="The plate moves and the cake stays in the air.",
     ),
     QualityRule(
@@ -224,6 +231,7 @@ SENTENCE_RULES = [
         at_most(0.02, 0.1),
         COLUMNS,
         _check(weather_problem, "tune_transfer"),
+        fault="Some edits change the weather or the season in a room.",
         advice="The editor learns to let it rain on the dinner table.",
     ),
     QualityRule(
@@ -232,6 +240,7 @@ SENTENCE_RULES = [
         at_most(0.03, 0.1),
         COLUMNS,
         awkward,
+        fault="Some instructions or captions are worded as nobody would word them.",
         advice="The text model falls back on set phrases: change the prompt, or the patterns of templates/rules/edits.yaml.",
     ),
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shardmill.cli.base import code_option, run_argument
-from shardmill.util.commands import FILE, LOOK, command, json_option, print_next
+from shardmill.util.commands import FILE, LOOK, command, json_option, print_next, print_note
 from shardmill.util.terminal import echo
 
 if TYPE_CHECKING:
@@ -26,15 +26,16 @@ COLOURS = {"fail": "red", "look": "yellow", "pass": "green"}
 @click.option("--rows", type=click.IntRange(0), default=60, show_default=True, help="number of rows in the gallery")
 @click.option("--seed", type=int, default=0, show_default=True, help="another seed shows other rows")
 @click.option("--json", "as_json", is_flag=True, help="print report.json instead of the verdicts, for scripts")
-@click.option("--brief", is_flag=True, help="print only the rules that did not pass, and where the page is")
+@click.option("--all", "all_rules", is_flag=True, help="print the rules that passed as well")
 @code_option
-def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, brief: bool) -> None:
+def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, all_rules: bool) -> None:
     """Check whether the data is fit to train on.
 
     Quality rules, figures and sample rows, on one page. The page is a single file that needs no network and no server.
     Unfinished runs can be reported too.
     """
     from shardmill.quality.gather import gather
+    from shardmill.quality.model_uses import embedded_note
     from shardmill.quality.page import write_report
     from shardmill.store.no_rows import check_rows
     from shardmill.store.run_folder import RunFolder
@@ -52,9 +53,11 @@ def report(folder: Path, out: Path | None, rows: int, seed: int, as_json: bool, 
         check_rows(run)
         return
     for finding in sorted(found.findings, key=lambda finding: WORST_FIRST.index(finding.verdict)):
-        if not (brief and finding.verdict == "pass"):
+        if all_rules or finding.verdict != "pass":
             print_finding(finding)
-    echo(f"{found.facts.get('verdict') or f'{len(found.findings)} rules'}; the page: {page}")
+    if note := embedded_note(found.models):
+        print_note(note)
+    echo(f"{found.facts['verdict']}; the page, with how to fix what is wrong: {page}")
     check_rows(run)
     print_next("audit", folder)
 
@@ -68,11 +71,12 @@ def print_finding(finding: QualityFinding) -> None:
         line = finding.rule.rstrip(".") + ": " + finding.shown
         echo(shortened(line, LINE))
         return
-    echo(shown_text(finding.rule), bold=True)
-    echo(f"      {shown_text(finding.shown)}; expected: {shown_text(finding.threshold)}; measured on {finding.n:,}")
+    echo(shown_text(finding.headline), bold=True)
+    echo(f"      {shown_text(finding.shown)}; allowed: {shown_text(finding.threshold)}")
     echo(f"      {shown_text(finding.means)}")
     if finding.examples:
-        echo("      for example row " + ", ".join(str(example.row_id) for example in finding.examples))
+        rows = list(dict.fromkeys(str(example.row_id) for example in finding.examples))
+        echo(f"      for example {'row' if len(rows) == 1 else 'rows'} {', '.join(rows)}")
 
 
 @command(LOOK)

@@ -42,6 +42,12 @@ class StageCounts(ComparisonPart):
     p: float | None = None
     beyond_chance: bool = False
 
+    @property
+    def is_same(self) -> bool:
+        """Whether both runs have the same counts, in however many shards."""
+        one, other = (each.model_dump(exclude={"shards"}) if each else None for each in (self.a, self.b))
+        return one == other
+
 
 class Balance(ComparisonPart):
     """How the lines of a stage are distributed over categories, with a chi-square test."""
@@ -54,6 +60,11 @@ class Balance(ComparisonPart):
     df: int | None = None
     p: float | None = None
     beyond_chance: bool = False
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both runs have the same counts."""
+        return self.a == self.b
 
 
 class ObjectShift(ComparisonPart):

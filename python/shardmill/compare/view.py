@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,36 +12,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from shardmill.compare.model import Balance, CellDifference, Comparison, RunCounts
+from shardmill.compare.verdict import format_p, headline, names_of
 from shardmill.pages.html import flat, render
 from shardmill.pages.shown import shortened
+from shardmill.util.words import count_of, percent
 
 MAX_CATEGORIES, MAX_OBJECTS, MAX_CELLS, WIDTH = 6, 8, 6, 60
+MAX_HEADING = 24
 LEAD = 12
 """Characters that are shown before the point where two values begin to differ."""
 
 DIGEST = re.compile(r"\b[0-9a-f]{40,64}\b")
 
 
-def headline(found: Comparison) -> str:
-    """The comparison in a sentence."""
-    if not found.same_input:
-        return "The runs have different inputs: rows cannot be matched, so only counts and balances are compared"
-    last = found.rows[-1] if found.rows else None
-    differing = sum(each.differ + each.only_a + each.only_b for each in found.rows)
-    if not found.plan and not differing:
-        return "The plans are the same, and so are all rows"
-    fields = "1 field of the plans differs" if len(found.plan) == 1 else f"{len(found.plan):,} fields of the plans differ"
-    if last is None:
-        return f"{fields}; the runs have no stage in common"
-    return (
-        f"{fields}; of the rows of {last.stage}, {last.differ:,} of {last.both:,} differ, {last.only_a:,} are only in A and "
-        f"{last.only_b:,} only in B"
-    )
-
-
 def render_comparison(found: Comparison) -> RenderableType:
     """Tables for a terminal, shortened; `--json` and the page have everything."""
-    parts: list[RenderableType] = [f"A {escape(found.a)}\nB {escape(found.b)}\n{escape(headline(found))}"]
+    parts: list[RenderableType] = [f"[bold]{escape(headline(found))}[/]"]
     for title, table in (
         _plan_table(found),
         _stage_table(found),
@@ -59,8 +44,18 @@ def render_comparison(found: Comparison) -> RenderableType:
 def page_of(found: Comparison) -> str:
     """The page of a comparison, as text."""
     balances = [(each, [*balance_rows(each)]) for each in found.balances if each.a or each.b]
-    title = f"{found.pipeline}: {Path(found.a).name} and {Path(found.b).name}"
-    return render("compare.html.j2", title=title, found=found, headline=headline(found), balances=balances, yields=_format_counts)
+    one, other = names_of(found)
+    return render(
+        "compare.html.j2",
+        title=f"{one} and {other}",
+        names=(one, other),
+        found=found,
+        headline=headline(found),
+        balances=balances,
+        yields=_format_counts,
+        chance=format_p,
+        short=_short_digests,
+    )
 
 
 def balance_rows(balance: Balance) -> Iterator[tuple[str, int, float, int, float]]:
@@ -71,13 +66,6 @@ def balance_rows(balance: Balance) -> Iterator[tuple[str, int, float, int, float
     yield from sorted(rows, key=lambda row: (-abs(row[4] - row[2]), row[0]))
 
 
-def format_p(p: float | None, beyond: bool) -> str:
-    """The p-value of a difference, and whether it is beyond chance."""
-    if p is None:
-        return "–"
-    return f"{'p < 0.0001' if p < 0.0001 else f'p = {p:.4f}'}{', beyond chance' if beyond else ''}"
-
-
 def _table(*columns: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in columns:
@@ -85,16 +73,24 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def _headings(found: Comparison) -> list[str]:
+    return [escape(shortened(name, MAX_HEADING)) for name in names_of(found)]
+
+
 def _shorten_pair(first: Any, second: Any) -> list[str]:
     """Two values, from a little before the point where they begin to differ."""
-    texts = ["–" if value is None else DIGEST.sub(lambda found: found[0][:12], flat(value)) for value in (first, second)]
+    texts = ["–" if value is None else _short_digests(flat(value)) for value in (first, second)]
     unlike = (at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other)
     start = next(unlike, min(map(len, texts))) - LEAD
     return [escape(shortened(f"…{text[start:]}" if start > LEAD and len(text) > WIDTH else text, WIDTH)) for text in texts]
 
 
+def _short_digests(text: str) -> str:
+    return DIGEST.sub(lambda found: found[0][:12], text)
+
+
 def _plan_table(found: Comparison) -> tuple[str, Table]:
-    table = _table("field", "A", "B")
+    table = _table("field", *_headings(found))
     for each in found.plan:
         table.add_row(escape(each.field), *_shorten_pair(each.a, each.b))
     return "differences between the plans", table
@@ -103,19 +99,19 @@ def _plan_table(found: Comparison) -> tuple[str, Table]:
 def _format_counts(counts: RunCounts | None) -> str:
     if counts is None:
         return "not in this run"
-    share = f" ({counts.rows_out / counts.rows_in:.1%})" if counts.rows_in else ""
-    lines = f", {counts.lines_out:,} lines" if counts.lines_out != counts.rows_out else ""
+    share = f" ({percent(counts.rows_out / counts.rows_in)})" if counts.rows_in else ""
+    lines = f", {count_of(counts.lines_out, 'line')}" if counts.lines_out != counts.rows_out else ""
     return f"{counts.rows_out:,} of {counts.rows_in:,}{share}{lines}"
 
 
 def _stage_table(found: Comparison) -> tuple[str, Table]:
-    table = _table("stage", "A", "B", "")
+    table = _table("stage", *_headings(found), "")
     for each in found.stages:
         table.add_row(
             escape(each.stage),
             _format_counts(each.a),
             _format_counts(each.b),
-            "the same" if each.a == each.b else format_p(each.p, each.beyond_chance),
+            "the same" if each.is_same else format_p(each.p, each.beyond_chance),
         )
         reasons = {**(each.a.rejected if each.a else {}), **(each.b.rejected if each.b else {})}
         for reason in sorted(reasons):
@@ -127,7 +123,7 @@ def _stage_table(found: Comparison) -> tuple[str, Table]:
 
 def _balance_table(found: Comparison) -> tuple[str, Table]:
     changed = [each for each in found.balances if any(row[2] != row[4] for row in balance_rows(each))]
-    table = _table("", "A", "B", "")
+    table = _table("", *_headings(found), "")
     for balance in changed:
         rows = [row for row in balance_rows(balance) if row[2] != row[4]]
         table.add_row(f"[bold]{escape(balance.name)}[/]", "", "", format_p(balance.p, balance.beyond_chance))
@@ -140,7 +136,7 @@ def _balance_table(found: Comparison) -> tuple[str, Table]:
 
 def _object_table(found: Comparison) -> tuple[str, Table]:
     moved = [each for each in found.frequencies if each.moved]
-    table = _table("", "A", "B", "z")
+    table = _table("", *_headings(found), "z")
     for each in moved:
         table.add_row(f"[bold]{escape(each.name)}[/]", f"{each.distinct_a:,} distinct", f"{each.distinct_b:,} distinct", "")
         for shift in each.moved[:MAX_OBJECTS]:
@@ -149,19 +145,19 @@ def _object_table(found: Comparison) -> tuple[str, Table]:
 
 
 def _row_table(found: Comparison) -> tuple[str, Table]:
-    table = _table("stage", "in both", "only A", "only B", "differ", "in")
+    table = _table("stage", "in both", *(f"only in {name}" for name in _headings(found)), "differ", "in")
     for each in found.rows:
         alone = ((each.only_a, each.examples_a), (each.only_b, each.examples_b))
         counts = [f"{count:,}" + (f" ({', '.join(map(str, rows))} …)" if rows else "") for count, rows in alone]
         columns = ", ".join(f"{name} {count:,}" for name, count in each.columns.items())
-        skipped = f"{each.not_compared:,} rows not compared: unfinished" if each.not_compared else ""
+        skipped = f"{count_of(each.not_compared, 'row')} not compared: unfinished" if each.not_compared else ""
         where = escape("; ".join(filter(None, [columns, skipped])))
         table.add_row(escape(each.stage), f"{each.both:,}", *counts, f"{each.differ:,}", where)
     return "rows by row_id", table
 
 
 def _sample_table(found: Comparison) -> tuple[str, Table]:
-    table = _table("row", "where", "A", "B")
+    table = _table("row", "where", *_headings(found))
     for row in found.sample:
         for at, cell in enumerate(row.cells[:MAX_CELLS]):
             table.add_row("" if at else str(row.row_id), escape(cell_location(cell)), *_shorten_pair(cell.a, cell.b))

@@ -60,6 +60,11 @@ def known_kinds(role: str) -> set[str]:
     return {kind for other, kind in (*MODELS, *_installed()) if other == role}
 
 
+def is_embedded(role: str, kind: str) -> bool:
+    """Whether a model is one of those that need no weights and only stand in for real ones."""
+    return DEFAULT_MODELS.get(role) == kind
+
+
 def model_class(role: str, spec: Mapping[str, Any]) -> type[Model]:
     """The class of a model.
 

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from shardmill.language.named_objects import named_objects
 from shardmill.language.polarity import AFFIRMED, NEGATED, polarity
-from shardmill.negbench.blind_knowledge import OPTIONS, BlindQuestion, Truth, common_are_there, frequency_features
+from shardmill.negbench.blind_knowledge import OPTIONS, BlindQuestion, Truth, common_are_there, frequency_features, half_of
 from shardmill.quality.caption_knowledge import CaptionKnowledge
 from shardmill.quality.significance import MeasuredShare
 from shardmill.quality.text_patterns import BUCKETS, TOKEN, hashed_features, masked
@@ -84,8 +84,8 @@ def _question(row: dict[str, str], number: int) -> BlindQuestion:
     texts = tuple(row[f"caption_{index}"] for index in OPTIONS)
     stored = row.get("option_truths")
     truths = tuple(parse_json_cell(stored)) if stored else claims_of(texts)
-    image = row.get("row_id") or row.get("image_path") or str(number)
-    return BlindQuestion(texts, truths, int(row["correct_answer"]), crc32(image.encode()) & 1)
+    half = half_of(row.get("image_path") or row.get("row_id") or number)
+    return BlindQuestion(texts, truths, int(row["correct_answer"]), half)
 
 
 def claims_of(texts: Sequence[str]) -> tuple[Truth, ...]:

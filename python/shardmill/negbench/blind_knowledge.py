@@ -28,6 +28,11 @@ class BlindQuestion:
     half: int
 
 
+def half_of(image: object) -> int:
+    """The half that all questions about an image are in, however many captions it has."""
+    return crc32(str(image).encode()) & 1
+
+
 def common_are_there(question: BlindQuestion, known: CaptionKnowledge) -> int:
     """The option that says of common objects that they are there, and of rare ones that they are not."""
 

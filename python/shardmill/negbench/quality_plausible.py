@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from shardmill.quality.caption_knowledge import CaptionKnowledge, sampled_captions
 from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.judging import example, judged, percent
+from shardmill.quality.judging import example, judged
 from shardmill.quality.model import QualityFinding, RowExample
 from shardmill.quality.parts import ColumnReading, QualityPart, SampledRows
 from shardmill.quality.rules import at_least
+from shardmill.util.words import percent
 
 ROWS = 10_000
 MIN_CAPTIONS = 5
@@ -58,6 +59,7 @@ class PlausibleNegatives(QualityPart):
             FITTING,
             fitting,
             counted,
+            fault="Many negatives do not go with the objects of their row.",
             advice="Random nouns are useless negatives: nobody expects them, so denying them teaches nothing. Only names of at "
             "least five captions are counted.",
             examples=strange,

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
-from zlib import crc32
 
 import polars as pl
 
 from shardmill.language.polarity import check_polarity
 from shardmill.negbench.blind import CHANCE, KNOW_OBJECTS, TOLERANCE, Baseline, blind_baselines
-from shardmill.negbench.blind_knowledge import BlindQuestion
+from shardmill.negbench.blind_knowledge import BlindQuestion, half_of
 from shardmill.negbench.mcq_forms import plain
 from shardmill.negbench.quality_sentences import option_sentence_rules
 from shardmill.pages.charts import Chart, ChartSeries, FigureTable, Mark, TableRow
 from shardmill.quality.caption_knowledge import CaptionKnowledge, sampled_captions
 from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.judging import example, percent
+from shardmill.quality.judging import TOO_FEW, example
 from shardmill.quality.measured_sections import CategoryBars, CrossTable, MeasuredSection
 from shardmill.quality.measures import ValueTally
 from shardmill.quality.model import QualityFinding, ReportSection, Verdict
@@ -27,6 +26,7 @@ from shardmill.quality.rules import NEVER, QualityRule, Row, at_least, at_most, 
 from shardmill.quality.significance import uniform_p
 from shardmill.quality.text_patterns import skeleton
 from shardmill.quality.texts import Texts
+from shardmill.util.words import count_of, percent, whole_percent
 
 OPTIONS = range(4)
 LETTERS = "ABCD"
@@ -51,6 +51,7 @@ class QuestionQuality(QualityPart):
     def __init__(self, finished: FinishedShards, seed: int) -> None:
         self._stage, self._columns = _options(finished)
         columns = (*self._columns, "option_truths", "correct_answer")
+        columns += ("image",) if finished.has(self._stage, "image") else ()
         self._sample = SampledRows(finished, self._stage, columns, BLIND_QUESTIONS, seed, "questions")
         self._captions = sampled_captions(finished, "objects", seed)
         self._positions = ValueTally()
@@ -87,9 +88,10 @@ class QuestionQuality(QualityPart):
             rule="Readers who never see the image do no better than chance.",
             verdict="look",
             value=None,
-            shown=f"too few to judge: {self._positions.total:,} questions, and {MIN_QUESTIONS:,} are needed",
-            threshold=f"at most {percent(MAX_BLIND)}",
+            shown=f"{count_of(self._positions.total, 'question')}, and {MIN_QUESTIONS:,} are needed",
+            threshold=f"at most {whole_percent(MAX_BLIND)}",
             n=self._positions.total,
+            fault=f"{TOO_FEW}Readers who never see the image may find the answers.",
             means="Whether words give the answers away shows only in more questions: make them of more captions.",
         )
 
@@ -109,8 +111,9 @@ class QuestionQuality(QualityPart):
             verdict=verdict,
             value=round(share, 6),
             shown=f"{shares} (chi-square test: p = {p:.2g})",
-            threshold=f"p at least {MIN_P:g}; fails below it with a position above {percent(MAX_POSITION)}",
+            threshold=f"p at least {MIN_P:g}; fails below it with a position above {whole_percent(MAX_POSITION)}",
             n=total,
+            fault="The true option is in one position more often than in the others.",
             means="A reader who always picks one letter scores above chance. Shuffle the options of each row.",
             examples=[example(row["row_id"], self._true_option(row), row["sub_id"]) for row in rows],
         )
@@ -131,8 +134,9 @@ class QuestionQuality(QualityPart):
             verdict=verdict,
             value=round(right.value, 6),
             shown=f"{percent(right.value)} right ({percent(right.low)} to {percent(right.high)}){doubt}",
-            threshold=f"at most {percent(MAX_BLIND)}",
+            threshold=f"at most {whole_percent(MAX_BLIND)}",
             n=right.n,
+            fault=f"A reader who never sees the image finds too many answers: {baseline.name}.",
             means=advice,
             examples=[example(row["row_id"], self._true_option(row), row["sub_id"]) for row in self._sample.rows[:4]],
         )
@@ -152,6 +156,7 @@ class QuestionQuality(QualityPart):
             kind="bars",
             x_label="blind reader",
             y_label="share right",
+            shares=True,
             series=[ChartSeries(name="share right", x=names, y=shares)],
             marks=[Mark(label="chance", at=CHANCE), Mark(label="too much", at=CHANCE + TOLERANCE)],
             note="Bad: a bar above the second line. Readers that learn are trained on one half of the questions and tested on "
@@ -162,7 +167,7 @@ class QuestionQuality(QualityPart):
             for each in found
         ]
         columns = ["blind reader", "right", "95 % from", "to", "questions"]
-        table = FigureTable(id="blind.table", title="Blind readers", columns=columns, rows=rows)
+        table = FigureTable(id="blind.table", title="Blind readers", columns=columns, rows=rows, shares=columns[1:4])
         text = f"On a seeded sample of {BLIND_QUESTIONS:,} questions." if self._positions.total > BLIND_QUESTIONS else ""
         return [ReportSection(id="blind", title="Blind baselines", text=text, charts=[chart], tables=[table])]
 
@@ -190,6 +195,7 @@ def question_rules(stage: str, columns: list[str], style: str) -> list[QualityRu
             NEVER,
             (*whole, "mcq_objects"),
             untrue,
+            fault="Some questions have no true option, several, or two equal options.",
             advice="There are questions without a right answer, or with two. Run create_mcq again.",
         ),
         QualityRule(
@@ -198,6 +204,7 @@ def question_rules(stage: str, columns: list[str], style: str) -> list[QualityRu
             NEVER,
             whole,
             misworded,
+            fault="Some options say something else than they are taken to claim.",
             advice="A paraphrase reversed a claim: the marked option is not the true one.",
         ),
         QualityRule(
@@ -208,6 +215,7 @@ def question_rules(stage: str, columns: list[str], style: str) -> list[QualityRu
             pl.col("correct_answer_template"),
             counts="commonest",
             example=texts,
+            fault="One kind of option is true more often than the others.",
             advice="One kind of statement is true more often, so its wording alone scores points.",
         ),
         QualityRule(
@@ -217,6 +225,7 @@ def question_rules(stage: str, columns: list[str], style: str) -> list[QualityRu
             tuple(columns),
             texts,
             counts="copies",
+            fault="Questions are repeated.",
             advice="The same four sentences are asked about several images: there are few objects, or duplicate rows.",
         ),
         QualityRule(
@@ -227,6 +236,7 @@ def question_rules(stage: str, columns: list[str], style: str) -> list[QualityRu
             pl.col("paraphrased").str.json_decode(pl.List(pl.Boolean)),
             stage="paraphrase_mcq",
             example=texts,
+            fault="Many options still have the wording of the template.",
             advice="Paraphrases failed their checks and fell back to the template: the model is weak or ignores the prompt.",
         ),
     )
@@ -254,8 +264,7 @@ def is_whole(row: Row, columns: list[str]) -> bool:
 
 def _blind_question(row: Row, columns: list[str]) -> BlindQuestion:
     texts = tuple(row[name] for name in columns)
-    half = crc32(str(row["row_id"]).encode()) & 1
-    return BlindQuestion(texts, tuple(row["option_truths"]), row["correct_answer"], half)
+    return BlindQuestion(texts, tuple(row["option_truths"]), row["correct_answer"], half_of(row.get("image") or row["row_id"]))
 
 
 def _sides(finished: FinishedShards, stage: str) -> OneSidedNames:

@@ -31,6 +31,7 @@ def checked_rule(stage: str) -> QualityRule:
         ~pl.col("image_checked").fill_null(False),
         stage=stage,
         example=pl.lit("not checked: ") + pl.col("image").fill_null("(no image)"),
+        fault="Some rows were not checked against their image.",
         advice="Rows passed on unverified (filter_objects.unverified=keep is for trials): their objects are what the caption "
         "says, and their negatives may well be in the image.",
     )
@@ -47,6 +48,7 @@ RULES = [
         ("positive_objects", "negative_captions", "negation_details"),
         contradicting_captions,
         stage=CAPTIONS,
+        fault="Some negated captions deny a positive, or do not deny the negative.",
         advice="Captions say the opposite of what they are taken for: wrong supervision. Run caption_negated again.",
     ),
     QualityRule(
@@ -58,6 +60,7 @@ RULES = [
         stage=CAPTIONS,
         counts="commonest",
         example=pl.col("negative_captions").list.join(" / "),
+        fault="Most negations are in one place: at the beginning, or at the end.",
         advice="One form dominates: a model learns where a negation stands instead of what it denies.",
     ),
     QualityRule(
@@ -69,6 +72,7 @@ RULES = [
         stage=CAPTIONS,
         counts="commonest",
         example=pl.col("negative_captions").list.join(" / "),
+        fault="One word makes most of the negations.",
         advice="A model learns one word (“no”) instead of negation. Vary the template set or the prompt.",
     ),
 ]

@@ -107,9 +107,10 @@ _CAPTIONS = ("caption", "objects", "positive_objects", "negative_captions", "neg
 
 
 def _rule(
-    id: str, meaning: str, look: float, fail: float, check: Callable[[Row], Iterator[str | None]], advice: str
+    id: str, meaning: str, fault: str, look: float, fail: float, check: Callable[[Row], Iterator[str | None]], advice: str
 ) -> QualityRule:
-    return QualityRule(id, meaning, at_most(look, fail), _CAPTIONS, check, advice=advice, max_rows=CHECKED, enough=ENOUGH)
+    limits = at_most(look, fail)
+    return QualityRule(id, meaning, limits, _CAPTIONS, check, fault=fault, advice=advice, max_rows=CHECKED, enough=ENOUGH)
 
 
 def caption_sentence_rules(lists: str, captions: str) -> list[QualityRule]:
@@ -129,6 +130,7 @@ def caption_sentence_rules(lists: str, captions: str) -> list[QualityRule]:
             ("caption", "positive_objects"),
             affirmed_although_denied,
             max_rows=CHECKED,
+            fault="Some objects are listed as present although the caption says that they are missing.",
             advice="“A kitchen missing a stove” shows no stove: all that is said of it is the wrong way round.",
         ),
         QualityRule(
@@ -139,6 +141,7 @@ def caption_sentence_rules(lists: str, captions: str) -> list[QualityRule]:
             misspelled_objects,
             max_rows=CHECKED,
             enough=ENOUGH,
+            fault="Some names of objects are misspelled.",
             advice="A misspelled name is an object of its own, and tells that it was taken from a caption.",
         ),
     )
@@ -149,6 +152,7 @@ def caption_sentence_rules(lists: str, captions: str) -> list[QualityRule]:
             _rule(
                 "captions.replaced",
                 "Negated captions keep what the caption says, and are no mere lists of its objects.",
+                "Some negated captions are mere lists of objects, and say nothing else of the caption.",
                 0.01,
                 0.03,
                 replaced_captions,
@@ -158,6 +162,7 @@ def caption_sentence_rules(lists: str, captions: str) -> list[QualityRule]:
             _rule(
                 "captions.spelling",
                 "Negated captions are spelled as English is.",
+                "Some negated captions have misspelled words.",
                 0.02,
                 0.08,
                 misspelled_captions,
@@ -166,6 +171,7 @@ def caption_sentence_rules(lists: str, captions: str) -> list[QualityRule]:
             _rule(
                 "captions.number",
                 "Articles and verbs agree with the missing object.",
+                "Articles or verbs of some negated captions do not agree with the missing object.",
                 0.005,
                 0.02,
                 disagreeing_captions,
@@ -174,6 +180,7 @@ def caption_sentence_rules(lists: str, captions: str) -> list[QualityRule]:
             _rule(
                 "captions.wording",
                 "Few negated captions have a pattern of what nobody would write.",
+                "Some negated captions are worded as nobody would word them.",
                 0.05,
                 0.1,
                 awkward_captions,
@@ -205,6 +212,7 @@ def option_sentence_rules(stage: str, columns: list[str]) -> list[QualityRule]:
             disagreeing,
             max_rows=CHECKED,
             enough=ENOUGH,
+            fault="Articles or verbs of some options do not agree with their objects.",
             advice="A sentence such as “There is no dogs” is not English: the text model does not know the number of its nouns.",
         ),
         QualityRule(
@@ -215,6 +223,7 @@ def option_sentence_rules(stage: str, columns: list[str]) -> list[QualityRule]:
             stiff,
             max_rows=CHECKED,
             enough=ENOUGH,
+            fault="Some options are worded as nobody would word them.",
             advice="The text model falls back on stiff phrases: change the prompt, or templates/rules/paraphrases.yaml.",
         ),
     )

@@ -41,6 +41,8 @@ class Chart(PageData):
     y_label: str
     series: list[ChartSeries]
     marks: list[Mark] = []
+    shares: bool = Field(default=False, description="the values are shares, shown in percent")
+    log: bool = Field(default=False, description="both axes are logarithmic")
     note: str = Field("", description="what a bad one looks like")
 
 
@@ -51,6 +53,7 @@ class FigureTable(PageData):
     title: str
     columns: list[str]
     rows: list[TableRow]
+    shares: list[str] = Field(default=[], description="columns, or first cells of rows, with shares, shown in percent")
     note: str = ""
 
 

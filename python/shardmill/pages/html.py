@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from shardmill.pages.shown import shown_text
 from shardmill.util.resources import resource_text
+from shardmill.util.words import count_of, percent
 
 FOLDER = "templates/report"
 FIGURE = re.compile(r"([-+±~<>≤≥]?\d(?:[^(:;,]|,(?=\d)){0,22}?)(?= ?[(:;]|, |$)")
@@ -64,7 +65,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"number": number, "flat": flat, "pretty": pretty, "figure": figure}
+    environment.filters |= {
+        "number": number,
+        "flat": flat,
+        "pretty": pretty,
+        "figure": figure,
+        "percent": percent,
+        "count": count_of,
+    }
     return environment
 
 

@@ -14,15 +14,16 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from shardmill.pages.charts import Chart, ShardSpan
+from shardmill.pages.charts import Chart, ChartSeries, ShardSpan
 from shardmill.pages.shown import shortened, shown_text
+from shardmill.util.words import whole_percent
 
 INSTALL = "pip install 'shardmill[report]'"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
-DASHED = (0, (4, 2))
+MARK_DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 INK, GRID, PAPER = "#010203", "#040506", "#070809"
 """Placeholders, replaced by the page's own colours."""
 PAGE_COLOURS = {INK: "currentColor", GRID: "var(--line)", PAPER: "var(--paper)"}
@@ -30,7 +31,10 @@ WIDTH = 4.8
 """Inches: on a phone the text is still readable, in two columns on a laptop not yet large."""
 MAX_BARS = 40
 MAX_SPANS = 1_500
-UPRIGHT_BARS = 6
+UPRIGHT_BARS, UPRIGHT_CHARACTERS = 6, 30
+LEGEND: dict[str, Any] = {
+    "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False, "borderaxespad": 0.2, "handlelength": 1.8
+}  # fmt: skip
 LABEL = 26
 TAG = re.compile("<[^>]*>")
 
@@ -42,16 +46,16 @@ def can_draw() -> bool:
 
 
 def draw(chart: Chart) -> str:
-    """A chart as an <svg> element. A mark is a line at a value of bars, else at a position on the x axis.
+    """A chart as an <svg> element. A mark is a line at a value of bars, else at a position on the x axis; the legend names it.
 
-    Axes with values over more than three powers of ten are logarithmic. Needs `can_draw`.
+    Needs `can_draw`.
     """
     kinds: dict[str, Callable[[Any, Chart], None]] = {"bars": _bars, "histogram": _histogram, "lines": _lines}
 
     def fill(axes: Any) -> None:
         kinds[chart.kind](axes, chart)
-        if len(chart.series) > 1:
-            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2, handlelength=1.8)
+        if len(chart.series) > 1 or chart.marks:
+            axes.legend(**LEGEND)
 
     return _svg(chart.id, chart.title, _height(chart), fill)
 
@@ -74,7 +78,7 @@ def _height(chart: Chart) -> float:
 def _lying(chart: Chart) -> bool:
     """Whether bars lie: many bars, or long names, are easier to read that way."""
     names = [str(name) for series in chart.series for name in series.x]
-    return len(set(names)) > UPRIGHT_BARS or sum(map(len, set(names))) > 42
+    return len(set(names)) > UPRIGHT_BARS or sum(map(len, set(names))) > UPRIGHT_CHARACTERS
 
 
 def _bars(axes: Any, chart: Chart) -> None:
@@ -87,7 +91,7 @@ def _bars(axes: Any, chart: Chart) -> None:
         at = [position + (index - (len(chart.series) - 1) / 2) * thick for position in positions]
         draw_bar = axes.barh if lying else axes.bar
         size = {"height" if lying else "width": thick}
-        draw_bar(at, [values.get(name, 0.0) for name in names], **size, **_style(index, series.name))
+        draw_bar(at, [values.get(name, 0.0) for name in names], **size, **_style(index), label=_name(chart, series))
     ticks = [shortened(name, LABEL) for name in names]
     if lying:
         axes.set_yticks(list(positions), ticks)
@@ -98,6 +102,7 @@ def _bars(axes: Any, chart: Chart) -> None:
     more = f" ({left_out} more not drawn)" if left_out > 0 else ""
     _label(axes, *((chart.y_label, chart.x_label + more) if lying else (chart.x_label + more, chart.y_label)))
     axes.grid(axis="x" if lying else "y")
+    _value_axis(axes.xaxis if lying else axes.yaxis, chart)
     _marks(axes, chart, upright=lying)
 
 
@@ -105,12 +110,13 @@ def _histogram(axes: Any, chart: Chart) -> None:
     for index, series in enumerate(chart.series):
         left = [float(x) for x in series.x]
         width = left[1] - left[0] if len(left) > 1 else 1.0
-        style = _style(index, series.name)
-        if len(chart.series) > 1:
-            style |= {"alpha": 0.65}
-        axes.bar(left, series.y, width=width, align="edge", **style)
+        if len(chart.series) == 1:
+            axes.bar(left, series.y, width=width, align="edge", **_style(index), label=_name(chart, series))
+        else:  # outlines: bars in front of others would hide them
+            axes.stairs(series.y, [*left, left[-1] + width], label=_name(chart, series), **_stroke(index))
     _label(axes, chart.x_label, chart.y_label)
     axes.grid(axis="y")
+    _value_axis(axes.yaxis, chart)
     _marks(axes, chart, upright=True)
 
 
@@ -118,32 +124,58 @@ def _lines(axes: Any, chart: Chart) -> None:
     numeric = all(not isinstance(x, str) for series in chart.series for x in series.x)
     for index, series in enumerate(chart.series):
         marker = MARKERS[index % len(MARKERS)] if len(series.y) <= 60 else ""
-        style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)], "linewidth": 1.8}
         xs = series.x if numeric else [shortened(str(x), LABEL) for x in series.x]
-        axes.plot(xs, series.y, marker=marker, markersize=4, label=shortened(series.name, LABEL), **style)
-    x_log = numeric and _wide([float(x) for series in chart.series for x in series.x])
-    y_log = _wide([y for series in chart.series for y in series.y])
-    for is_log, scale, axis in ((x_log, axes.set_xscale, axes.xaxis), (y_log, axes.set_yscale, axes.yaxis)):
-        if is_log:
-            scale("log")
-            axis.set_major_formatter(lambda value, position: f"{value:,.9g}")
-            axis.set_minor_formatter(lambda value, position: "")
-    _label(axes, chart.x_label + (" (log)" if x_log else ""), chart.y_label + (" (log)" if y_log else ""))
+        axes.plot(xs, series.y, marker=marker, markersize=4, label=_name(chart, series), **_stroke(index))
+    _label(axes, chart.x_label, chart.y_label)
     axes.grid()
+    if chart.log:
+        _log_axes(axes)
+    else:
+        _value_axis(axes.yaxis, chart)
     _marks(axes, chart, upright=True)
 
 
-def _wide(values: Sequence[float]) -> bool:
-    return bool(values) and min(values) > 0 and max(values) >= 1000 * min(values)
+def _log_axes(axes: Any) -> None:
+    """Logarithmic axes with ticks at 1, 10, 100; where a single one of them would be seen, at 2 and 5 as well."""
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(10, subs=(1.0,) if high >= 50 * low else (1.0, 2.0, 5.0)))
+        axis.set_major_formatter(lambda value, position: f"{value:,.9g}")
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
 
 
-def _style(index: int, name: str) -> dict[str, Any]:
+def _value_axis(axis: Any, chart: Chart) -> None:
+    """Shares in percent, counts at whole numbers, with separators."""
+    from matplotlib.ticker import MaxNLocator
+
+    values = [y for series in chart.series for y in series.y]
+    if chart.shares:
+        axis.set_major_formatter(lambda value, position: whole_percent(value))
+    elif all(float(value).is_integer() for value in values):
+        axis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+        axis.set_major_formatter(lambda value, position: f"{value:,.0f}")
+
+
+def _stroke(index: int) -> dict[str, Any]:
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)], "linewidth": 1.8}
+
+
+def _name(chart: Chart, series: ChartSeries) -> str:
+    """What the legend calls a series; nothing if it is the only one."""
+    return shortened(series.name, LABEL) if len(chart.series) > 1 else ""
+
+
+def _style(index: int) -> dict[str, Any]:
     return {
         "color": COLOURS[index % len(COLOURS)],
         "hatch": HATCHES[index % len(HATCHES)],
         "edgecolor": PAPER,
         "linewidth": 0.5,
-        "label": shortened(name, LABEL),
     }
 
 
@@ -153,22 +185,11 @@ def _label(axes: Any, x: str, y: str) -> None:
 
 
 def _marks(axes: Any, chart: Chart, upright: bool) -> None:
-    """Thresholds: a dashed line each, with its name at its end; above the chart if that has no legend."""
-    size: dict[str, Any] = {"textcoords": "offset points", "color": INK, "fontsize": 9}
-    size["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
-    above = len(chart.series) <= 1
+    """Thresholds: a line each, dashed in its own way, which the legend names."""
+    draw_line = axes.axvline if upright else axes.axhline
     for index, mark in enumerate(chart.marks):
-        label = shortened(mark.label, LABEL)
-        if not upright:
-            axes.axhline(mark.at, color=INK, linestyle=DASHED, linewidth=1.2)
-            axes.annotate(label, (0.99, mark.at), (0, 3), xycoords=axes.get_yaxis_transform(), ha="right", va="bottom", **size)
-            continue
-        axes.axvline(mark.at, color=INK, linestyle=DASHED, linewidth=1.2)
-        late = mark.at > sum(axes.get_xlim()) / 2
-        spot = (mark.at, 1.0) if above else (mark.at, 0.98 - 0.1 * index)
-        shift = (0, 3 + 12 * index) if above else (-4 if late else 4, 0)
-        along, side = axes.get_xaxis_transform(), "right" if late else "left"
-        axes.annotate(label, spot, shift, xycoords=along, ha=side, va="bottom" if above else "top", **size)
+        dashes = MARK_DASHES[index % len(MARK_DASHES)]
+        draw_line(mark.at, color=INK, linestyle=dashes, linewidth=1.4, label=shortened(mark.label, LABEL))
 
 
 def _gantt(axes: Any, spans: Sequence[ShardSpan], stages: list[str]) -> None:
@@ -212,7 +233,7 @@ def _running(axes: Any, spans: Sequence[ShardSpan], stages: list[str]) -> None:
         axes.step(xs, ys, where="post", label=shortened(stage, LABEL), linewidth=1.6, **style)
     axes.set_xlabel(f"{unit} since the start")
     axes.set_ylabel("shards running")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
+    axes.legend(**LEGEND)
     axes.grid()
 
 

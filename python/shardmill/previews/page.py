@@ -16,6 +16,7 @@ from shardmill.pages.gallery import CardView, views
 from shardmill.pages.html import flat, render
 from shardmill.previews.run import PreviewedRow, PreviewStep
 from shardmill.previews.tracing import Exchange
+from shardmill.quality.model_uses import embedded_note, model_uses
 from shardmill.store.image_columns import GENERATED_IMAGE, image_columns, image_reference
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.atomic import replacing
@@ -59,9 +60,12 @@ def write_preview(run: RunFolder, rows: Sequence[PreviewedRow], out: Path, sourc
         "rejected": str(sum(row.rejected for row in rows)),
         "seed": str(run.plan.seed),
     }
-    models = {stage.name: ", ".join(map(flat, stage.model.values())) for stage in run.plan.stages if stage.model}
+    uses = model_uses(run)
+    if uses:
+        facts["models"] = ", ".join(dict.fromkeys(use.name for use in uses))
     found = [RowView(view, [_step_view(run, step) for step in row.steps]) for view, row in zip(cards, rows, strict=True)]
-    page = render("preview.html.j2", title=f"{run.plan.pipeline}: a preview", facts=facts, models=models, rows=found)
+    title, embedded = f"{run.plan.pipeline}: a preview", embedded_note(uses)
+    page = render("preview.html.j2", title=title, facts=facts, embedded=embedded, rows=found)
     with replacing(out) as file:
         file.write(page.encode("utf-8"))
     return out

@@ -90,6 +90,7 @@ def filled_rule(stage: str, column: str, kind: Kind) -> QualityRule:
         filled.get(kind, value.is_not_null()).fill_null(False),
         stage=stage,
         example=pl.lit("empty"),
+        fault=f"Many rows have no value in {column}.",
         advice=f"Many rows of {stage} have no {column}. Does the model answer as it should? Should such rows be rejected?",
     )
 

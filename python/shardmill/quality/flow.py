@@ -11,11 +11,12 @@ import polars as pl
 
 from shardmill.core.seeding import uniform
 from shardmill.quality.finished_shards import FinishedShards, shards_in_words
-from shardmill.quality.judging import example, percent
+from shardmill.quality.judging import example
 from shardmill.quality.model import FlowStep, QualityFinding, RowExample
 from shardmill.quality.sampling import own_text
 from shardmill.store.manifest import summary, totals
 from shardmill.store.run_folder import INGEST
+from shardmill.util.words import percent, whole_percent
 
 MAX_PER_REASON = 20
 """Rejected rows of each stage and reason that are kept for examples and for the gallery."""
@@ -100,6 +101,7 @@ def _conserved(finished: FinishedShards, steps: list[FlowStep]) -> QualityFindin
         else lines[0] + ("; the flow below shows the other datasets" if lines[1:] else ""),
         threshold="every row",
         n=by_name[INGEST].rows_in,
+        fault=f"Rows are lost in {lost}.",
         means="Rows are missing that no stage rejected. Find the shards with: shardmill build RUN",
     )
 
@@ -118,6 +120,7 @@ def _complete(finished: FinishedShards) -> QualityFinding:
         shown=f"{wanted - count:,} of {wanted:,} finished" + (f": {detail}{damaged}" if missing else ""),
         threshold="all",
         n=wanted,
+        fault="Some shards are not finished yet, or files are missing.",
         means="This report covers the finished shards only, and its figures may change. Continue with shardmill launch, which "
         "runs only what is missing.",
     )
@@ -191,12 +194,14 @@ def _yield(id: str, stages: list[str], sums: list[dict[str, Any]], source: str, 
     detail = f"; most are rejected in {worst[0]}: {worst[1]} ({worst[2]:,})" if worst else ""
     return QualityFinding(
         id=id,
+        stage=worst[0] if worst else stages[-1],
         rule=f"Most of the {source} reaches the output of {stages[-1]}.",
         verdict="fail" if out == 0 else "look" if out / given < MIN_YIELD else "pass",
         value=round(out / given, 6),
         shown=f"{percent(out / given)} ({out:,} of {given:,}){detail}",
-        threshold=f"at least {percent(MIN_YIELD)}; fails if nothing comes out",
+        threshold=f"at least {whole_percent(MIN_YIELD)}; fails if nothing comes out",
         n=given,
+        fault=f"{'Few rows' if out else 'None'} of the {source} reach the output of {stages[-1]}.",
         means="Few rows survive, or none: the input does not suit the pipeline, a threshold is too strict, or a model does not "
         "answer as it should. See the reasons of each stage in the flow.",
         examples=steps[worst[0]].examples.get(worst[1], []) if worst else [],

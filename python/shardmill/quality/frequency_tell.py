@@ -6,12 +6,13 @@ import polars as pl
 
 from shardmill.quality.caption_knowledge import CaptionKnowledge, sampled_captions
 from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.judging import example, percent, verdict_on
+from shardmill.quality.judging import TOO_FEW, example, threshold_text, verdict_on
 from shardmill.quality.model import QualityFinding, RowExample
 from shardmill.quality.parts import ColumnReading, QualityPart, columns_of
 from shardmill.quality.rules import at_most
 from shardmill.quality.sampling import RowSample, keys_in
 from shardmill.quality.significance import wilson_interval
+from shardmill.util.words import percent
 
 ROWS = 10_000
 MIN_CAPTIONS = 1_000
@@ -89,18 +90,19 @@ class FrequencyTell(QualityPart):
         low, high = wilson_interval(right / compared, compared)
         shown = f"the {'rarer' if is_rarer else 'more common'} object is the missing one {percent(right / compared)} of the time"
         shown = f"{shown} ({percent(low)} to {percent(high)})"
-        verdict = verdict_on(LIMITS, right, compared)
+        verdict, too_few = verdict_on(LIMITS, right, compared), ""
         if captions < MIN_CAPTIONS or compared < MIN_COMPARED:
             needed = f"{MIN_CAPTIONS:,} captions and {MIN_COMPARED:,} missing objects are needed"
-            verdict, shown = "look", f"too few to judge, {needed}: {shown}"
+            verdict, shown, too_few = "look", f"{needed}: {shown}", TOO_FEW
         return QualityFinding(
             id=f"{self._id}.frequency",
             rule=f"What is missing in {self._plural} is as common in captions as what is there.",
             verdict=verdict,
             value=round(right / compared, 6),
             shown=shown,
-            threshold=f"at most {percent(LIMITS.look)}; fails if surely above {percent(LIMITS.fail)}; chance is 50 %",
+            threshold=f"{threshold_text(LIMITS)}; chance is 50 %",
             n=compared,
+            fault=f"{too_few}How often captions name a thing tells whether it is missing in the {self._plural}.",
             means="Who knows how often captions name things can tell what is missing without looking. Draw it from other rows' "
             "objects, each as often as they have it.",
             examples=examples,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from shardmill import __version__
 from shardmill.core.registry import pipeline_of, resolve
+from shardmill.pages.charts import ShardSpan
 from shardmill.quality.default import DefaultQuality
 from shardmill.quality.finished_shards import FinishedShards
+from shardmill.quality.fixes import fixes_of, maker_of
 from shardmill.quality.flow import draw_rejected, flow_findings, flow_of, path_to
 from shardmill.quality.model import FlowStep, QualityFinding, Report, ReportSection
+from shardmill.quality.model_uses import model_uses
 from shardmill.quality.parts import ColumnReading, PipelineQuality, QualityPart
 from shardmill.quality.rule_checks import RuleChecks
 from shardmill.quality.sample import cards_of
@@ -19,6 +23,7 @@ from shardmill.quality.timeline import gpu_hours, spans_of, time_findings, time_
 from shardmill.store.manifest import totals
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.store.verify import refuse_if_changed
+from shardmill.util.words import count_of, duration
 
 WORST_FIRST = {"fail": 0, "look": 1, "pass": 2}
 
@@ -51,24 +56,36 @@ def gather(run: RunFolder, *, rows: int = 60, seed: int = 0) -> Report:
     steps = flow_of(finished, rejected)
     findings = [*flow_findings(finished, steps), *time_findings(finished)]
     sections: list[ReportSection] = []
-    facts = _facts(finished, steps)
+    spans = spans_of(finished)
+    facts = _facts(finished, steps, spans)
     for part in parts:
-        findings += part.findings()
+        findings += map(partial(_with_stage, finished, part), part.findings())
         sections += part.sections()
         facts.update(part.facts())
     refuse_if_changed(run)
+    findings.sort(key=lambda each: WORST_FIRST[each.verdict])
     with_examples = [example.row_id for finding in findings if finding.verdict != "pass" for example in finding.examples]
     return Report(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         pipeline=run.plan.pipeline,
         run=_run_facts(finished),
         facts={**facts, "verdict": _verdict(findings)},
-        findings=sorted(findings, key=lambda each: WORST_FIRST[each.verdict]),
+        models=model_uses(run),
+        findings=findings,
+        fixes=fixes_of(run, findings),
         flow=steps,
-        spans=spans_of(finished),
+        spans=spans,
         sections=[*sections, time_section(finished)],
         cards=cards_of(quality, rejected, rows, with_examples if rows else ()),
     )
+
+
+def _with_stage(finished: FinishedShards, part: QualityPart, finding: QualityFinding) -> QualityFinding:
+    """The finding of a part with the stage that made what it is about: that of the first thing that the part reads."""
+    reading = next(iter(part.readings()), None)
+    if finding.stage or reading is None:
+        return finding
+    return finding.model_copy(update={"stage": maker_of(finished.run, reading.stage, reading.columns)})
 
 
 def _read(finished: FinishedShards, parts: Sequence[QualityPart]) -> None:
@@ -84,13 +101,15 @@ def _read(finished: FinishedShards, parts: Sequence[QualityPart]) -> None:
                 reading.add_batch(batch)
 
 
-def _facts(finished: FinishedShards, steps: list[FlowStep]) -> dict[str, str]:
+def _facts(finished: FinishedShards, steps: list[FlowStep], spans: list[ShardSpan]) -> dict[str, str]:
     by_name = {step.stage: step for step in steps}
     done = sum(map(len, finished.manifests.values()))
     facts = {"rows in": f"{by_name[INGEST].rows_in:,}"}
     for leaf in finished.run.leaves():
         rows, lines = path_to(finished, leaf).rows_out, by_name[leaf].lines_out
-        facts[f"out of {leaf}"] = f"{rows:,}" + (f" ({lines:,} lines)" if lines != rows else "")
+        facts[f"rows out of {leaf}"] = f"{rows:,}" + (f" ({count_of(lines, 'line')})" if lines != rows else "")
+    if spans:
+        facts["time"] = duration(max(span.end for span in spans))
     facts["shards finished"] = f"{done:,} of {finished.needed * len(finished.stages):,}"
     usage: dict[str, float] = {}
     for shards in finished.manifests.values():
@@ -100,7 +119,7 @@ def _facts(finished: FinishedShards, steps: list[FlowStep]) -> dict[str, str]:
         facts["tokens"] = f"{usage['prompt_tokens']:,.0f} read, {usage.get('completion_tokens', 0):,.0f} written"
     hours = sum(gpu_hours(finished, stage) for stage in finished.stages)
     work = sum(made.seconds for shards in finished.manifests.values() for made in shards.values()) / 3600
-    facts["work"] = f"{hours:,.2f} GPU-hours" if hours else f"{work:,.2f} CPU-hours"
+    facts["work"] = f"{hours:,.2f} GPU-hours" if hours else f"{work:,.2f} worker-hours"
     if unpinned := _unpinned_weights(finished):
         facts["weights that no commit pins"] = unpinned
     return facts

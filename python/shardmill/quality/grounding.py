@@ -60,6 +60,7 @@ def grounding_rules(stage: str, claims: GroundingClaims) -> list[QualityRule]:
             NEVER,
             claims.columns,
             contradicted,
+            fault="Some objects are on the wrong list: the detector decided otherwise.",
             advice="Objects are on the wrong list, which teaches what is false. Run the stage that reads the detections again.",
         ),
         QualityRule(
@@ -68,6 +69,7 @@ def grounding_rules(stage: str, claims: GroundingClaims) -> list[QualityRule]:
             at_most(0.3, 0.6),
             claims.columns,
             marginal,
+            fault=f"Many scores lie within {MARGIN:g} of the threshold that decides about them.",
             advice="Many decisions are close: the threshold does not suit this detector. See the histogram of scores, and try "
             "another threshold with: shardmill rethreshold",
         ),
@@ -105,10 +107,11 @@ class GroundingScores(SampledRows):
         rows: list[TableRow] = []
         for label, before, after in pairs:
             named = sum(len(row[before] or []) for row in self.rows)
-            kept = sum(len(row[after] or []) for row in self.rows)
+            kept = sum(name in (row[after] or []) for row in self.rows for name in row[before] or [])
             rows.append([label, named, kept, round(kept / named, 4) if named else None])
         columns = ["claimed to be", "named", "kept", "share"]
-        return FigureTable(id="detector.lists", title="What the detector kept of the lists", columns=columns, rows=rows)
+        title = "What the detector kept of the lists"
+        return FigureTable(id="detector.lists", title=title, columns=columns, rows=rows, shares=["share"])
 
 
 class DetectionScores(SampledRows):
@@ -166,6 +169,7 @@ def _kept_by_threshold(scores: Mapping[str, list[float]], marks: list[Mark]) -> 
         kind="lines",
         x_label="threshold",
         y_label="share kept",
+        shares=True,
         series=series,
         marks=marks,
         note="Objects claimed to be there are kept from the threshold on, objects claimed not to be there below it.",

@@ -35,6 +35,7 @@ def image_rules(run: RunFolder, stage: str) -> list[QualityRule]:
             (COLUMN,),
             unreadable,
             max_rows=OPENED_IMAGES,
+            fault="Some generated images are missing or cannot be opened.",
             advice="Images were deleted or damaged after they were generated. Run the stage that generates them again.",
         ),
         QualityRule(
@@ -44,6 +45,7 @@ def image_rules(run: RunFolder, stage: str) -> list[QualityRule]:
             (COLUMN,),
             pl.col(COLUMN),
             counts="copies",
+            fault="Some rows share an image file.",
             advice="Rows share an image, so their texts may be about another one.",
         ),
     )

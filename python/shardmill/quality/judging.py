@@ -7,22 +7,11 @@ from collections.abc import Sequence
 from shardmill.quality.model import QualityFinding, RowExample, Verdict
 from shardmill.quality.rules import Limits
 from shardmill.quality.significance import wilson_interval
+from shardmill.util.words import percent, whole_percent
 
 MAX_EXAMPLES = 5
 MAX_CHARACTERS = 300
-
-
-def percent(share: float) -> str:
-    """A share as people read it; a small one that is not zero keeps a digit that shows it.
-
-    >>> percent(0.312), percent(0), percent(0.00042), percent(0.0000001)
-    ('31.2 %', '0 %', '0.04 %', 'under 0.01 %')
-    """
-    if not share:
-        return "0 %"
-    if share < 0.0001:
-        return "under 0.01 %"
-    return f"{100 * share:.2f} %" if share < 0.001 else f"{100 * share:.1f} %"
+TOO_FEW = "Too few rows to be sure: "
 
 
 def verdict_on(limits: Limits, found: int, n: int) -> Verdict:
@@ -41,13 +30,13 @@ def threshold_text(limits: Limits) -> str:
     """The limits in words.
 
     >>> threshold_text(Limits(0.28, 0.32))
-    'at most 28.0 %; fails if surely above 32.0 %'
+    'at most 28 %; fails if surely above 32 %'
     """
     if limits.is_least:
-        wanted, beyond, can_fail = f"at least {percent(limits.look)}", "below", limits.fail > 0
+        wanted, beyond, can_fail = f"at least {whole_percent(limits.look)}", "below", limits.fail > 0
     else:
-        wanted, beyond, can_fail = f"at most {percent(limits.look)}" if limits.look else "none", "above", limits.fail < 1
-    return wanted + (f"; fails if surely {beyond} {percent(limits.fail)}" if can_fail else "")
+        wanted, beyond, can_fail = f"at most {whole_percent(limits.look)}" if limits.look else "none", "above", limits.fail < 1
+    return wanted + (f"; fails if surely {beyond} {whole_percent(limits.fail)}" if can_fail else "")
 
 
 def judged(
@@ -57,6 +46,7 @@ def judged(
     found: int,
     n: int,
     *,
+    fault: str = "",
     advice: str,
     examples: Sequence[RowExample] = (),
     detail: str = "",
@@ -64,15 +54,16 @@ def judged(
 ) -> QualityFinding:
     """The finding on a share of `found` among `n` things; `detail` is appended to the figure.
 
-    Fewer than `enough` things fail nothing: the finding then says that they are too few to judge.
+    Fewer than `enough` things fail nothing: the finding then says that they are too few to be sure.
     """
     shown = f"{percent(found / n)} ({found:,} of {n:,})" if n else "nothing to measure yet"
     verdict = verdict_on(limits, found, n)
     if 0 < n < enough and verdict != "pass":
-        verdict, detail = "look", "too few to judge" + (f"; {detail}" if detail else "")
+        verdict, fault = "look", f"{TOO_FEW}{fault or meaning}"
     return QualityFinding(
         id=id,
         rule=meaning,
+        fault=fault,
         verdict=verdict,
         value=round(found / n, 6) if n else None,
         shown=f"{shown}: {detail}" if detail and n else shown,

@@ -28,6 +28,8 @@ class QualityFinding(PageData):
 
     id: str
     rule: str = Field(description="what good data is, in one sentence")
+    fault: str = Field(default="", description="what is wrong if the data does not keep the rule, in one sentence")
+    stage: str = Field(default="", description="the stage that made what was measured; empty for findings about the whole run")
     verdict: Verdict
     value: float | None = None
     shown: str = Field(description="the figure as people read it: 31.2 %")
@@ -35,6 +37,29 @@ class QualityFinding(PageData):
     n: int
     means: str = Field(description="what a bad value looks like, and what to do about it")
     examples: list[RowExample] = []
+
+    @property
+    def headline(self) -> str:
+        """What the finding says in one sentence: the rule that is kept, or what is wrong."""
+        return self.rule if self.verdict == "pass" else self.fault or f"This does not hold: {self.rule}"
+
+
+class Fix(PageData):
+    """What to do about the findings of one stage, or about the run as a whole, with commands to type."""
+
+    id: str
+    title: str
+    text: str
+    commands: list[str]
+
+
+class ModelUse(PageData):
+    """A model that made the data, and the stages that called it. Embedded ones need no weights and only stand in for others."""
+
+    name: str
+    role: str
+    stages: list[str]
+    embedded: bool
 
 
 class FlowStep(PageData):
@@ -67,7 +92,9 @@ class Report(PageData):
     pipeline: str
     run: dict[str, Any]
     facts: dict[str, str] = {}
+    models: list[ModelUse] = []
     findings: list[QualityFinding] = []
+    fixes: list[Fix] = []
     flow: list[FlowStep] = []
     spans: list[ShardSpan] = []
     sections: list[ReportSection] = []

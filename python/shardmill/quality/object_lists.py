@@ -57,6 +57,7 @@ def object_rules(stage: str, present: str, absent: str, text: str | None) -> lis
         NEVER,
         (*texts, present),
         unnamed,
+        fault="Some objects listed as present are not named in the caption.",
         advice="The model invents objects. Texts about them say what the caption does not.",
     )
     formed = QualityRule(
@@ -65,6 +66,7 @@ def object_rules(stage: str, present: str, absent: str, text: str | None) -> lis
         NEVER,
         (present, absent),
         malformed,
+        fault="Some names are not those of things, have a quantity or an opinion in them, or come twice.",
         advice="Names such as “two big dogs”, or “dogs” beside “dog”, make odd sentences and repeated options.",
     )
     missing = QualityRule(
@@ -73,6 +75,7 @@ def object_rules(stage: str, present: str, absent: str, text: str | None) -> lis
         NEVER,
         (*texts, present, absent),
         contradicted,
+        fault="Some objects listed as absent are there, by another name or as a kind or part of another.",
         advice="What is said to be absent is there after all: captions, questions and answers about it are wrong.",
     )
     return at_stage(stage, *([named] if texts else []), formed, missing)
@@ -89,6 +92,7 @@ def common_object_rule(stage: str, column: str, plural: str) -> QualityRule:
         stage=stage,
         counts="commonest",
         per_line=True,
+        fault=f"One object is in many rows among the {plural}.",
         advice="One object is in a large share of the rows, and a model trained on them learns to expect it. Balance the input, "
         "or check whether the model names it wherever it is asked.",
     )
@@ -139,20 +143,21 @@ class ObjectFrequencies(QualityPart):
             ["Gini coefficient (0: all equally frequent)", round(gini(counts), 4)],
         ]
         note = f"The {dropped:,} rarest mentions were not counted by name." if dropped else ""
-        return FigureTable(id=id, title="How they spread", columns=["figure", "value"], rows=rows, note=note)
+        shares = ["share named once", "share of the ten most frequent"]
+        return FigureTable(id=id, title="How they spread", columns=["figure", "value"], rows=rows, shares=shares, note=note)
 
 
 def rank_chart(id: str, counts: np.ndarray) -> Chart:
-    """Counts (the largest first) by rank, both as powers of ten, at no more than 60 ranks."""
+    """Counts (the largest first) by rank, both on logarithmic axes, at no more than 60 ranks."""
     ranks = np.unique(np.geomspace(1, len(counts), min(60, len(counts))).astype(int))
-    x = [round(float(value), 4) for value in np.log10(ranks)]
-    y = [round(float(value), 4) for value in np.log10(counts[ranks - 1])]
+    x, y = ranks.astype(float).tolist(), counts[ranks - 1].astype(float).tolist()
     return Chart(
         id=id,
         title="From the most frequent to the rarest",
         kind="lines",
-        x_label="rank (powers of ten)",
-        y_label="rows (powers of ten)",
+        x_label="rank",
+        y_label="rows",
+        log=True,
         series=[ChartSeries(name="objects", x=x, y=y)],
         note="Natural data falls in about a straight line. Bad: a cliff after a short flat head, which means a small vocabulary.",
     )

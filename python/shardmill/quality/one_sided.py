@@ -75,6 +75,7 @@ class OneSidedNames(QualityPart):
             self._limits,
             sum(sum(uses[name]) for name in one_sided),
             n,
+            fault=f"Some names tell by themselves whether the object is there: the {self._plural} use them on one side only.",
             advice="Who has seen other rows knows from the name alone whether the object is there. Draw what is missing from "
             "the objects of other rows.",
             examples=self._examples(one_sided, counts["present"]),

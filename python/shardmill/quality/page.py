@@ -14,7 +14,9 @@ from shardmill.pages import plots
 from shardmill.pages.charts import Chart, FigureTable, ShardSpan
 from shardmill.pages.gallery import anchors, views
 from shardmill.pages.html import render
+from shardmill.quality.fixes import fix_id
 from shardmill.quality.model import FlowStep, Report
+from shardmill.quality.model_uses import embedded_note
 from shardmill.util.atomic import replacing
 
 ORDER = ("fail", "look", "pass")
@@ -47,7 +49,11 @@ def report_page(report: Report, image_root: Path | None = None) -> str:
         "report.html.j2",
         title=title(report),
         report=report,
-        findings=sorted(report.findings, key=lambda finding: ORDER.index(finding.verdict)),
+        wrong=[finding for verdict in ORDER[:2] for finding in report.findings if finding.verdict == verdict],
+        passed=[finding for finding in report.findings if finding.verdict == "pass"],
+        fixes={finding.id: fix_id(finding) for finding in report.findings},
+        models=list(dict.fromkeys(use.name for use in report.models)),
+        embedded=embedded_note(report.models),
         headline=headline(report),
         worst=next((verdict for verdict in ORDER if any(f.verdict == verdict for f in report.findings)), None),
         flow=[_step(step, report.flow, index) for index, step in enumerate(report.flow)],
@@ -69,19 +75,21 @@ def title(report: Report) -> str:
 
 
 def headline(report: Report) -> str:
-    """`Of 12 rules: 1 fails, 2 to look at, 9 pass`: the verdict in a sentence."""
+    """`Of 12 rules 1 fails, 2 need a look`: the verdict in a sentence."""
     counts = Counter(finding.verdict for finding in report.findings)
     total = len(report.findings)
     if not total:
         return "No rule could be checked on this run"
     if counts["pass"] == total:
         return f"All {total} rules pass" if total > 1 else "The only rule passes"
-    words = [
-        f"{counts['fail']} fail{'s' if counts['fail'] == 1 else ''}" if counts["fail"] else "",
-        f"{counts['look']} to look at" if counts["look"] else "",
-        f"{counts['pass']} pass{'es' if counts['pass'] == 1 else ''}" if counts["pass"] else "",
-    ]
-    return f"Of {total} rules: " + ", ".join(filter(None, words))
+    fails, looks = counts["fail"], counts["look"]
+    if total == 1:
+        return "The only rule fails" if fails else "The only rule needs a look"
+    looked = f"{looks} {'needs' if looks == 1 else 'need'} a look"
+    if not fails:
+        return f"Of {total} rules none fails, {looked}"
+    failed = f"Of {total} rules {fails} {'fails' if fails == 1 else 'fail'}"
+    return f"{failed}, {looked}" if looks else failed
 
 
 def _step(step: FlowStep, flow: Sequence[FlowStep], index: int) -> dict[str, Any]:
@@ -151,4 +159,5 @@ def chart_table(chart: Chart) -> FigureTable:
     more = len(xs) - MAX_LINES
     names = [chart.y_label] if len(values) == 1 else [series.name for series in chart.series]
     note = f"{more:,} more lines are in report.json" if more > 0 else ""
-    return FigureTable(id=chart.id, title=chart.title, columns=[chart.x_label, *names], rows=rows, note=note)
+    columns, shares = [chart.x_label, *names], names if chart.shares else []
+    return FigureTable(id=chart.id, title=chart.title, columns=columns, rows=rows, shares=shares, note=note)

@@ -13,7 +13,8 @@ import polars as pl
 from shardmill.core.user_code import describe, where
 from shardmill.pages.shown import shortened
 from shardmill.quality.finished_shards import FinishedShards
-from shardmill.quality.judging import MAX_EXAMPLES, example, judged, percent
+from shardmill.quality.fixes import maker_of
+from shardmill.quality.judging import MAX_EXAMPLES, example, judged
 from shardmill.quality.measures import ValueTally
 from shardmill.quality.model import QualityFinding, RowExample
 from shardmill.quality.parts import ColumnReading, QualityPart, SampledRows, with_lists
@@ -21,6 +22,7 @@ from shardmill.quality.repeats import Repeats
 from shardmill.quality.rules import CHECKED_ROWS, QualityRule, Row, RowCheck
 from shardmill.quality.sampling import KEYS, RowSample, keys_in
 from shardmill.util.errors import UserError
+from shardmill.util.words import percent
 
 MAX_NAMED = 6
 """Commonest values that a finding names."""
@@ -78,7 +80,8 @@ class RuleChecks(QualityPart):
         for stage, checks in self._checks.items():
             for rule, check in checks:
                 with _named_in_errors(rule):
-                    found.append(check.finding(self._samples[stage]))
+                    finding = check.finding(self._samples[stage])
+                found.append(finding.model_copy(update={"stage": maker_of(self._finished.run, stage, rule.columns)}))
         return [finding for finding in found if finding.n]
 
 
@@ -141,6 +144,7 @@ class _Counted:
             rule.limits,
             found,
             n,
+            fault=rule.fault,
             advice=rule.advice,
             examples=examples,
             detail=detail,
@@ -236,7 +240,17 @@ class _Problems:
                     examples.append(example(row["row_id"], problem, row.get("sub_id")))
         found = counts[rule.limits.is_least]
         n = counts.total()
-        return judged(rule.id, rule.meaning, rule.limits, found, n, advice=rule.advice, examples=examples, enough=rule.enough)
+        return judged(
+            rule.id,
+            rule.meaning,
+            rule.limits,
+            found,
+            n,
+            fault=rule.fault,
+            advice=rule.advice,
+            examples=examples,
+            enough=rule.enough,
+        )
 
 
 def copy_examples(repeats: Repeats) -> list[RowExample]:

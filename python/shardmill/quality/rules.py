@@ -67,6 +67,7 @@ class QualityRule:
         counts: Which share the limits are about. "true": of things for which the expression is true (for a RowCheck: that have a
             problem; with `at_least`, that have none). "commonest": of things that have the commonest value. "copies": of things
             whose text repeats another's.
+        fault: What is wrong if the rule is not kept, in one sentence: the report says this instead of the meaning then.
         advice: What a bad value does to training, and what to do about it.
         stage: The stage whose rows are read; if not given, the last one that has the columns.
         example: The text that shows a line among the examples; if not given, the columns.
@@ -81,6 +82,7 @@ class QualityRule:
     columns: tuple[str, ...]
     expression: pl.Expr | RowCheck
     counts: Literal["true", "commonest", "copies"] = "true"
+    fault: str = ""
     advice: str = ""
     stage: str = ""
     example: pl.Expr | None = None

@@ -115,6 +115,7 @@ class Texts(QualityPart):
             limits,
             self.repeats.copies,
             self.repeats.total,
+            fault=f"Some {self.plural} are repeated.",
             advice="Texts are repeated: the input has duplicates, or too few words vary. Repeated texts weigh more in training, "
             "and may be in both halves of a split.",
             examples=copy_examples(self.repeats),
@@ -128,6 +129,7 @@ class Texts(QualityPart):
             limits,
             most[0].times if most else 0,
             self.repeats.total,
+            fault=f"One text makes up much of the {self.plural}.",
             advice="One text comes again and again: there are few templates, or the input is about few things.",
             examples=copy_examples(self.repeats),
         )
@@ -144,6 +146,7 @@ class Texts(QualityPart):
             limits,
             counts[top],
             counts.total(),
+            fault=f"Many {self.plural} share one pattern.",
             advice="One template makes much of the data, and a model learns its words instead of what they say. Vary the prompt "
             "or the template set, or raise the temperature.",
             examples=examples,
@@ -165,6 +168,7 @@ class Texts(QualityPart):
             id=f"{self.id}.patterns",
             title=f"Most frequent patterns: {self.plural}",
             columns=["pattern", "share"],
+            shares=["share"],
             rows=[[each, round(count / total, 4)] for each, count in _ordered(counts)[:MAX_PATTERNS]],
             note=f"Objects are masked. A sample of {total:,} texts has {len(counts):,} different patterns.",
         )
@@ -193,8 +197,9 @@ class TextsSection(QualityPart):
             id="texts.variety",
             title="How varied they are",
             columns=TEXT_COLUMNS,
+            shares=["distinct-1", "distinct-2", "share of copies"],
             rows=[each.figures() for each in known],
             note=f"Distinct-n and compression are of a seeded sample of {VARIED_TEXTS:,} texts, so that runs can be compared: "
-            "a distinct-2 below about 0.3, or a compression above 5, is a sign of templates. Copies are counted over all texts.",
+            "a distinct-2 below about 30 %, or a compression above 5, is a sign of templates. Copies are counted over all texts.",
         )
         return [ReportSection(id="texts", title="Texts", charts=[lengths], tables=[table, *(each.patterns() for each in known)])]

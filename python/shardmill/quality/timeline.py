@@ -99,8 +99,10 @@ def gpu_hours(finished: FinishedShards, stage: str) -> float:
 def time_section(finished: FinishedShards) -> ReportSection:
     """Two tables: what each stage took, and its slowest shards."""
     rows = [_stage_line(finished, stage) for stage in finished.stages]
+    columns, shares = list(TIME_COLUMNS), ["cached share"]
     note = "Rates are those of one worker. GPU-hours count allocated GPUs, busy or not; without SLURM, those of the work."
-    tables = [FigureTable(id="time.stages", title="What each stage took", columns=list(TIME_COLUMNS), rows=rows, note=note)]
+    title = "What each stage took"
+    tables = [FigureTable(id="time.stages", title=title, columns=columns, rows=rows, shares=shares, note=note)]
     slow = [line for stage in finished.stages for line in _slow_lines(stage, finished.manifests[stage])]
     if slow:
         names = ["stage", "shard", "node", "seconds", "times the median"]
@@ -193,6 +195,7 @@ def time_findings(finished: FinishedShards) -> list[QualityFinding]:
             shown=f"{len(slow):,} of {count:,} shards took more than twice the median{detail}",
             threshold=f"none (of {MIN_SLOW_SECONDS:g} s or more)",
             n=count,
+            fault="Some shards took far longer than the others of their stage.",
             means="Workers wait for a few slow shards. Use smaller shards, or check whether one node is slow.",
         )
     ]

@@ -46,6 +46,7 @@ JUDGED_RULE = QualityRule(
     )
     .list.drop_nulls()
     .list.join(" | "),
+    fault="Many captions were found to have a fault.",
     advice="A captioner does not do what it is asked. See the faults by captioner and perspective.",
 )
 

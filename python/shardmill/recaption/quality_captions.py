@@ -98,6 +98,7 @@ def caption_rules(finished: FinishedShards, asked: AskedTexts) -> list[QualityRu
             ("checked",),
             checks.unusable,
             max_rows=CHECKED_CAPTIONS,
+            fault="Some kept captions are empty, a refusal, their own prompt, or a loop.",
             advice="Texts that say nothing about the image teach the encoder noise. Run check_captions again.",
         ),
         QualityRule(
@@ -107,6 +108,7 @@ def caption_rules(finished: FinishedShards, asked: AskedTexts) -> list[QualityRu
             ("checked",),
             checks.foreign,
             max_rows=CHECKED_CAPTIONS,
+            fault=f"Some kept captions are not written in {script.capitalize()} letters.",
             advice="A captioner answered in another language, which CLIP's tokenizer breaks into fragments. Set "
             "check_captions.script.",
         ),
@@ -117,6 +119,7 @@ def caption_rules(finished: FinishedShards, asked: AskedTexts) -> list[QualityRu
             ("checked", *sources),
             checks.cut_off,
             max_rows=CHECKED_CAPTIONS,
+            fault="Some kept captions are cut off in a sentence by the token limit.",
             advice="Captions end in the middle: set a larger limit, or ask for less in the prompt.",
         ),
         QualityRule(
@@ -126,6 +129,7 @@ def caption_rules(finished: FinishedShards, asked: AskedTexts) -> list[QualityRu
             ("checked",),
             checks.naming,
             max_rows=CHECKED_CAPTIONS,
+            fault="Some captions of background or style name the main object.",
             advice="The perspectives say the same, but are meant to complement each other.",
         ),
     )
@@ -168,6 +172,7 @@ class Redundancy(SampledRows):
             NEVER,
             len(near),
             len(self._pairs),
+            fault="Some images have two texts that say nearly the same.",
             advice="A second text that repeats the first adds nothing to training. Drop it with check_captions.near_duplicate.",
             examples=near,
         )

@@ -31,6 +31,7 @@ def line_rules(names: list[str]) -> list[QualityRule]:
             ("texts", "text_sources"),
             ~is_whole.fill_null(False),
             example=texts.list.join(" | "),
+            fault=f"Some lines do not have exactly {len(names)} texts, or have an empty one.",
             advice="Image vector i is trained with text i: a line of another length shifts them. Run merge_captions again.",
         ),
         QualityRule(
@@ -40,6 +41,7 @@ def line_rules(names: list[str]) -> list[QualityRule]:
             ("texts", "text_sources"),
             pl.concat_list([_is_padded(position, name) for position, name in enumerate(names)]),
             example=pl.lit("texts are from: ") + sources.list.join(", "),
+            fault="Many texts are padded with another text of their image.",
             advice="Perspectives are missing, so an image's texts repeat each other. The verdicts on captions say why.",
         ),
     )
@@ -95,6 +97,7 @@ class LineLengths(SampledRows):
                 len(self._too_long),
                 sum(each.n for each in lengths),
                 detail=f"longest {longest:.0f} tokens",
+                fault=f"Many texts are longer than CLIP's {LIMIT} tokens.",
                 advice="Training cuts what is longer and never reads its end. Ask for shorter captions, or train with a longer "
                 "context.",
                 examples=self._too_long,

@@ -54,13 +54,13 @@ def test_text_that_looks_like_our_own_stand_ins_stays() -> None:
 def test_a_threshold_is_a_line_with_its_name_and_value_in_place() -> None:
     chart = bars(["A", "B"], [0.2, 0.3], marks=[Mark(label="at most 28 %", at=0.28)])
     assert "at most 28 %" in texts(draw(chart))
-    assert draw(chart).count("stroke-dasharray") == 1
+    assert draw(chart).count("stroke-dasharray") == 2  # the line, and its sample in the legend
     assert draw(bars(["A", "B"], [0.2, 0.3])).count("stroke-dasharray") == 0
 
 
 def test_series_differ_in_more_than_colour() -> None:
     histogram, lines = (next(chart for chart in every_chart() if chart.kind == kind) for kind in ("histogram", "lines"))
-    assert draw(histogram).count("<pattern") == 1
+    assert draw(histogram).count("stroke-dasharray") >= 2  # the second outline, and the line of the mark
     both = lines.model_copy(update={"series": [*lines.series, lines.series[0].model_copy(update={"name": "more"})]})
     dashes = set(re.findall(r"stroke-dasharray: ([^;\"]+)", draw(both)))
     assert len(dashes) == 1
@@ -80,10 +80,37 @@ def test_of_very_many_bars_the_first_are_drawn_and_the_rest_counted() -> None:
 
 
 def test_a_long_tail_is_drawn_on_logarithmic_axes() -> None:
-    chart = Chart(id="r", title="t", kind="lines", x_label="rank", y_label="rows", series=[
+    chart = Chart(id="r", title="t", kind="lines", x_label="rank", y_label="rows", log=True, series=[
         ChartSeries(name="a", x=[float(rank) for rank in range(1, 2000)], y=[9000 / rank for rank in range(1, 2000)])
     ])  # fmt: skip
-    assert {"rank (log)", "rows (log)", "1,000", "10"} <= set(texts(draw(chart)))
+    labels = texts(draw(chart))
+    assert labels.count("1") == 1 and labels.count("10") == 2 and labels.count("100") == 2 and labels.count("1,000") == 2
+
+
+def test_a_short_logarithmic_axis_has_ticks_between_the_powers_of_ten() -> None:
+    chart = Chart(id="r", title="t", kind="lines", x_label="rank", y_label="rows", log=True, series=[
+        ChartSeries(name="a", x=[1.0, 2.0, 4.0, 7.0], y=[9.0, 5.0, 3.0, 2.0])
+    ])  # fmt: skip
+    assert {"2", "5"} <= set(texts(draw(chart)))
+
+
+def test_counts_have_whole_ticks_and_shares_are_in_percent() -> None:
+    counts = [text for text in texts(draw(bars(["A", "B"], [3.0, 5.0]))) if text[0].isdigit()]
+    assert counts == ["0", "1", "2", "3", "4", "5"]
+    shares = [text for text in texts(draw(bars(["A", "B"], [0.1, 0.3], shares=True))) if text[0].isdigit()]
+    assert "30 %" in shares and all(text.endswith(" %") for text in shares)
+
+
+def test_thresholds_are_named_in_the_legend_each_with_dashes_of_its_own() -> None:
+    marks = [Mark(label="chance", at=0.25), Mark(label="too much", at=0.28)]
+    svg = draw(bars(["A", "B"], [0.2, 0.3], marks=marks))
+    assert {"chance", "too much"} <= set(texts(svg)) and "all" not in texts(svg)
+    assert len(set(re.findall(r"stroke-dasharray: ([^;\"]+)", svg))) == 2
+
+
+def test_histograms_that_overlap_are_outlines() -> None:
+    histogram = next(chart for chart in every_chart() if chart.kind == "histogram")
+    assert "opacity" not in draw(histogram) and "<pattern" not in draw(histogram)
 
 
 def spans(count: int, late: int = -1) -> list[ShardSpan]:

@@ -20,6 +20,7 @@ from shardmill.negbench.blind_knowledge import BlindQuestion, common_are_there
 from shardmill.quality import frequency_tell
 from shardmill.quality.caption_knowledge import CaptionKnowledge
 from shardmill.quality.gather import gather
+from shardmill.quality.judging import TOO_FEW
 from shardmill.quality.model import QualityFinding, Report
 from shardmill.store.run_folder import RunFolder
 
@@ -457,7 +458,7 @@ def test_what_is_missing_must_not_be_rarer_than_what_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run, before = healthy("negbench")
-    assert "too few to judge" in found(before, "captions.frequency").shown
+    assert found(before, "captions.frequency").fault.startswith(TOO_FEW)
     for module in (frequency_tell, negbench_quality):
         monkeypatch.setattr(module, "MIN_CAPTIONS", 100)
     shutil.copytree(run.path, tmp_path / "run")
@@ -479,7 +480,7 @@ def test_what_is_missing_must_not_be_rarer_than_what_is_there(
 def test_few_questions_are_not_said_to_be_blind(tmp_path: Path) -> None:
     few = found(gather(make_run(tmp_path / "run", "negbench", 30, *SETTINGS["negbench"]), rows=0), "mcq.blind")
     assert (few.verdict, few.value) == ("look", None)
-    assert few.shown.startswith("too few to judge")
+    assert few.fault.startswith(TOO_FEW)
 
 
 def test_the_published_style_of_questions_leaks(tmp_path: Path) -> None:

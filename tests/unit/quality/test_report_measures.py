@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from shardmill.quality.figures import compression, distinct_n, gini
-from shardmill.quality.judging import judged, percent, verdict_on
+from shardmill.quality.judging import judged, verdict_on
 from shardmill.quality.measures import Histogram, ValueTally
 from shardmill.quality.repeats import Repeats
 from shardmill.quality.rules import NEVER, at_least, at_most
@@ -20,6 +20,7 @@ from shardmill.quality.sampling import RowSample
 from shardmill.quality.separable import LabelledText, separability
 from shardmill.quality.significance import uniform_p
 from shardmill.quality.text_patterns import skeleton
+from shardmill.util.words import percent
 
 
 def batches(frame: pl.DataFrame, size: int) -> list[pl.DataFrame]:
