@@ -49,13 +49,17 @@ class InFlightRequest:
 def usage_of(reply: Reply, attempt: int) -> dict[str, float]:
     """What a reply cost, in the words of a manifest."""
     usage = reply.usage
-    counted = {
-        "requests": 1,
-        "retries": int(attempt > 1),
+    tokens = {
         "prompt_tokens": usage.prompt_tokens,
         "cached_tokens": usage.cached_tokens,
         "completion_tokens": usage.completion_tokens,
+    }
+    counted = {
+        "requests": 1,
+        "retries": int(attempt > 1),
+        **tokens,
         "request_seconds": usage.seconds,
+        **({f"batched_{name}": value for name, value in tokens.items()} if usage.batched else {}),
         f"finish_{reply.finish}": 1,
         **dict.fromkeys(usage.notes, 1),
     }

@@ -69,6 +69,7 @@ class ModelShard:
         self.reader = JournalReader(shard.digests)
         self.kept = read_kept(journals, shard.digests) if stage.extendable else {}
         self.round = max((header.round for path in journals if (header := read_header(path))), default=0)
+        self.work_folder = shard.run.path / "jobs" / "models"
         self.meter = Meter(shard.run, shard.planned)
         self.own_journal = self.files.journal(attempt)
         self.journal = Journal(self.own_journal, JournalHeader(shard.digest, self.round))
@@ -145,6 +146,7 @@ class ModelShard:
             began = time.monotonic()
             models[name] = open_model(self.stage.role, self.planned.model)
             self.loading += time.monotonic() - began
+        models[name].work_folder = self.work_folder
         self.commits = loaded_commits(self.stage.role, self.planned.model)
         return models[name]
 

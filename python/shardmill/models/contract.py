@@ -9,6 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 Finish = Literal["stop", "length", "error", "unusable"]
@@ -21,6 +22,8 @@ class Usage:
     """What a reply cost. `cached_tokens` are the prompt tokens that a prefix cache paid for, `seconds` the time from handing the
     request to the engine to its last token.
 
+    A reply that was `batched` came from a provider's batch, at the price of batches.
+
     `notes` are short phrases, of which there are few, on what was unusual about the request, such as "without seed"; a manifest
     counts them.
     """
@@ -30,6 +33,7 @@ class Usage:
     completion_tokens: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    batched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,8 @@ class Model(ABC):
     """For a class of your own: the role that `--model FILE.py:CLASS` gives it, such as "text"."""
     many_streams: bool = False
     """Several threads may call `stream` at once, so that the model is not idle between the end of one shard and the next."""
+    work_folder: Path | None = None
+    """Where a model may keep, for the run that it works for, what must outlive the worker; set before `stream` is called."""
     fills_gpu: bool = False
     """The model takes a GPU for itself: a worker holds one of them at a time, and calls `close` before it loads another."""
 

@@ -92,21 +92,28 @@ class Resources(BaseModel):
 
 
 class Price(BaseModel):
-    """What a model costs, in one currency of your own: per million tokens, and per GPU and hour."""
+    """What a model costs, in one currency of your own: per million tokens, and per GPU and hour.
+
+    A token of a batched request costs the share `batch` of that.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     prompt: float = Field(default=0, ge=0)
     cached_prompt: float | None = Field(default=None, ge=0)
     completion: float = Field(default=0, ge=0)
     gpu_hour: float = Field(default=0, ge=0)
+    batch: float = Field(default=0.5, ge=0, le=1)
 
     def of(self, usage: Mapping[str, float], gpu_hours: float = 0.0) -> float:
         """The cost of what a manifest's usage counts; cached prompt tokens cost as others if no price is given for them."""
-        cached = usage.get("cached_tokens", 0.0)
-        fresh = usage.get("prompt_tokens", 0.0) - cached
+        saved = (1 - self.batch) * self._tokens(usage, "batched_")
+        return (self._tokens(usage) - saved) / 1e6 + gpu_hours * self.gpu_hour
+
+    def _tokens(self, usage: Mapping[str, float], prefix: str = "") -> float:
+        cached = usage.get(f"{prefix}cached_tokens", 0.0)
+        fresh = usage.get(f"{prefix}prompt_tokens", 0.0) - cached
         cached_price = self.prompt if self.cached_prompt is None else self.cached_prompt
-        tokens = fresh * self.prompt + cached * cached_price + usage.get("completion_tokens", 0.0) * self.completion
-        return tokens / 1e6 + gpu_hours * self.gpu_hour
+        return fresh * self.prompt + cached * cached_price + usage.get(f"{prefix}completion_tokens", 0.0) * self.completion
 
 
 class StagePlan(BaseModel):

@@ -24,6 +24,7 @@ from pydantic import Field
 from shardmill.models.contract import Reply, Request, TextRequest
 from shardmill.models.settings import SettingsModel, read_settings
 from shardmill.models.text.key_redaction import is_secret, redact
+from shardmill.models.text.openai_batches import BatchClient, BatchedRequest, as_text_request, refusal, unfitted
 from shardmill.models.text.openai_endpoints import Endpoint, EndpointPool, RateLimit, backoff, estimated_tokens, read_key
 from shardmill.models.text.openai_errors import REFUSED, ServerError, read_error
 from shardmill.models.text.openai_replies import (
@@ -39,6 +40,7 @@ from shardmill.models.text.openai_window import BUSY_STATUSES
 from shardmill.models.text.schemas import ProbePrompt, make_probe
 from shardmill.models.text.settings import TextSettings
 from shardmill.util.errors import UserError
+from shardmill.util.signals import stop_requested
 
 log = logging.getLogger("shardmill")
 
@@ -86,6 +88,10 @@ class OpenAISettings(TextSettings):
     connect_seconds: float = Field(20, gt=0)
     timeout_seconds: float = Field(600, gt=0, description="time limit of one answer")
     tries: int = Field(6, ge=1, description="maximum attempts after connection or server errors")
+    batch: bool = Field(
+        False, description="send requests in batches, at half the price and within a day, where the provider has them"
+    )
+    batch_min: int = Field(50, ge=1, description="fewer requests than this make no batch, and are sent one by one")
     wait_minutes: float = Field(30, ge=0, description="how long to wait while no server answers, and for one that is too busy")
 
 
@@ -117,6 +123,8 @@ class OpenAIModel(SettingsModel):
         self.settings = read_settings(self.Settings, settings)
         if bool(self.settings.base_urls) == bool(self.settings.servers):
             raise UserError("an openai model needs base_urls, or servers: a folder; one of the two")
+        if self.settings.batch and len(self.settings.base_urls) != 1:
+            raise UserError("batch: true needs one address in base_urls: batches are a provider's own")
         for url in self.settings.base_urls:
             _check_address(url, self.settings.key_variable)
         # A provider's key in the environment must not reach servers that anyone may announce in a shared folder.
@@ -159,7 +167,52 @@ class OpenAIModel(SettingsModel):
 
     def replies_to(self, requests: Iterable[PreparedRequest | Reply]) -> Iterator[Reply]:
         """Replies to requests as they come; what is a reply already, since it can never be sent, is one of them."""
-        yield from ReplyStream(self._loop, self._answer, 2 * self.settings.max_in_flight).replies(requests)
+        if self.settings.batch and self.work_folder is not None:
+            yield from self._replies_in_batches(requests, self.work_folder / "batches")
+        else:
+            yield from ReplyStream(self._loop, self._answer, 2 * self.settings.max_in_flight).replies(requests)
+
+    def _replies_in_batches(self, requests: Iterable[PreparedRequest | Reply], folder: Path) -> Iterator[Reply]:
+        """Replies from batches; what is too little for one, or was refused in one, is sent by itself in the end."""
+        (endpoint,) = self._pool.endpoints.values()
+        ready: list[Reply] = []
+        alone: list[PreparedRequest] = []
+
+        def batched() -> Iterator[BatchedRequest]:
+            for each in requests:
+                if isinstance(each, Reply):
+                    ready.append(each)
+                else:
+                    fitted = self._fitted(endpoint, each.body, each.request.schema)
+                    yield BatchedRequest(each.request.key, each.request.schema, fitted=fitted)
+
+        def refit(request: BatchedRequest, error: ServerError, fitted: dict[str, Any]) -> dict[str, Any] | None:
+            mode = endpoint.mode_of(request.schema)
+            if error.status not in (400, 422) or not self._adapt(endpoint, as_text_request(request), error, mode, fitted):
+                return None
+            return self._fitted(endpoint, unfitted(fitted), request.schema)
+
+        wanted = self.settings
+        client = BatchClient(self._session, self._loop, endpoint, folder, wanted.wait_minutes, wanted.tries, refit)
+        for request, outcome in client.replies(batched(), wanted.batch_min):
+            yield from ready
+            ready.clear()
+            if isinstance(outcome, Reply):
+                yield self._reply(endpoint, outcome, endpoint.omitted)
+            elif outcome is None and request.fitted is not None:
+                alone.append(PreparedRequest(as_text_request(request), unfitted(request.fitted)))
+            elif outcome is not None:
+                yield refusal(request, outcome)
+        yield from ready
+        if not stop_requested():
+            yield from ReplyStream(self._loop, self._answer, 2 * wanted.max_in_flight).replies(alone)
+
+    def _fitted(self, endpoint: Endpoint, body: Mapping[str, Any], schema: Mapping[str, Any] | None) -> dict[str, Any]:
+        """A body as a server takes it, by all that is known of it now."""
+        sent = {name: value for name, value in body.items() if name not in endpoint.omitted}
+        sent.update(self._formats.of(endpoint.mode_of(schema), schema))
+        sent[endpoint.limit_name] = sent.pop("max_tokens")
+        return sent
 
     def body(self, request: TextRequest) -> dict[str, Any]:
         """The body of a request, before it is fitted to a server."""
@@ -231,10 +284,8 @@ class OpenAIModel(SettingsModel):
         await self._tokens.acquire(estimate)
         started, used = time.monotonic(), 0.0
         # All of these may change while the request is in flight: what counts is what was sent.
-        mode, limit_name, omitted = endpoint.mode_of(request.schema), endpoint.limit_name, endpoint.omitted & body.keys()
-        sent = {name: value for name, value in body.items() if name not in omitted}
-        sent.update(self._formats.of(mode, request.schema))
-        sent[limit_name] = sent.pop("max_tokens")
+        mode, omitted = endpoint.mode_of(request.schema), endpoint.omitted & body.keys()
+        sent = self._fitted(endpoint, body, request.schema)
         try:
             status, content, headers = await self._post(endpoint, sent)
             if status == 200:
