@@ -51,7 +51,7 @@ _shardmill_python() {
     [[ -d $conda_env/conda-meta ]] || { _shardmill_error "CONDA_ENV: $conda_env is not a conda environment, as seen from $HOSTNAME"; return; }
     [[ -r $conda_root/etc/profile.d/conda.sh ]] || { _shardmill_error "CONDA_ROOT: there is no conda in '$conda_root'"; return; }
     source "$conda_root/etc/profile.d/conda.sh" && conda activate "$conda_env" || _shardmill_error "CONDA_ENV: $conda_env could not be activated"
-  else
+  elif [[ -z ${SHARDMILL_CONTAINER:-} ]]; then
     _shardmill_error "VENV and CONDA_ENV are both missing"
   fi
 }

@@ -106,6 +106,8 @@ def launch(
         raise UserError(
             "--dry-run, --max-parallel, --shards-per-node and --no-phases are for a cluster; name its site file with --site"
         )
+    if site != "local":
+        apply_umask(site)
     if accept_code_change:
         accept_changes(resume(folder, pipeline))
     if input is not None:
@@ -146,6 +148,16 @@ def check_launch(
     check_place(plan, site, workers, phases)
     if max_cost is not None or prices is not None:
         changed_budget(read_budget(RunFolder(folder)), plan, max_cost, prices)
+
+
+def apply_umask(site: str) -> None:
+    """Make the files of this command with the permissions that the site's jobs give theirs."""
+    import os
+
+    from shardmill.launch.site import load_site
+
+    if (umask := load_site(site).umask) is not None:
+        os.umask(int(umask, 8))
 
 
 def check_place(plan: Plan, site: str, workers: int, phases: bool | None) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 
 from shardmill.launch import slurm
 from shardmill.launch.elements import ElementArray, arrays_of, groups, limit
 from shardmill.launch.environment import check_environment
 from shardmill.launch.job_settings import JobSettings
 from shardmill.launch.phases import Phase, phases_of, resources_of
+from shardmill.launch.sharing import group_number
 from shardmill.launch.site import Site
 from shardmill.launch.throttle import current_shares
 from shardmill.store.jobs import JobsFolder, Submission
@@ -44,6 +46,12 @@ class ClusterPlan:
     def job_name(self) -> str:
         """What the names of this run's jobs begin with."""
         return TaskLogs(self.run).folder.name
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the logs of the run's jobs are: below the site's `logs`, unless the run has a log folder elsewhere already."""
+        folder = TaskLogs(self.run).folder
+        return folder.resolve() if self.site.logs is None or folder.exists() else self.site.logs / folder.name
 
     def resources(self, phase: Phase) -> Resources:
         """What a worker of a phase is given."""
@@ -157,7 +165,11 @@ def check_site(site: Site, plan: Plan) -> None:
     """Check what is known before there is a run folder. Raises UserError if a file of the site is faulty, or does not fit."""
     site.check(plan)
     if site.environment is not None:
-        check_environment(site.environment)
+        check_environment(site.environment, site.container is not None)
+    if site.container is not None:
+        site.container.check()
+    if site.group is not None:
+        group_number(site.group)
 
 
 def each_stage_alone(submissions: Sequence[Submission], asked: bool | None = None) -> bool:

@@ -11,8 +11,8 @@ from shardmill.util.errors import did_you_mean
 
 
 def first_error(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first validation error, with a hint for a mistyped name or value."""
-    first = error.errors()[0]
+    """The first validation error, with a hint for a mistyped name or value. A mistyped name comes before what is missing."""
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     where = ".".join(map(str, first["loc"]))
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

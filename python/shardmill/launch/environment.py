@@ -22,8 +22,8 @@ LINE = re.compile(r"([A-Z_]+)=(.*)")
 PLACEHOLDER = re.compile(r"<.*>")
 
 
-def check_environment(path: Path) -> dict[str, str]:
-    """The values of an environment file, paths made absolute.
+def check_environment(path: Path, container: bool = False) -> dict[str, str]:
+    """The values of an environment file, paths made absolute. For a `container`, which has its own Python, it must name none.
 
     Raises UserError naming file, line and key for whatever would fail in a job: a missing file or folder, an unknown key, a
     placeholder that was not filled in, no Python environment, a token file that cannot be read.
@@ -47,7 +47,7 @@ def check_environment(path: Path) -> dict[str, str]:
             raise UserError(f"{path} line {number}: {key} is still a placeholder; fill it in, or remove the line")
         where[key] = f"{path} line {number}: {key}"
         values[key] = value
-    _check_values(path, values, where)
+    _check_values(path, values, where, container)
     return values
 
 
@@ -55,7 +55,7 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
-def _check_values(path: Path, values: dict[str, str], where: dict[str, str]) -> None:
+def _check_values(path: Path, values: dict[str, str], where: dict[str, str], container: bool) -> None:
     base = values.get("BASE_DIR", "")
     for key in PATHS:
         if values.get(key) and key != "BASE_DIR" and not values[key].startswith("/"):
@@ -63,7 +63,11 @@ def _check_values(path: Path, values: dict[str, str], where: dict[str, str]) -> 
     for key in FOLDERS:
         if values.get(key) and not Path(values[key]).is_dir():
             raise UserError(f"{where[key]}: the folder {values[key]} was not found; make it, or name another")
-    if not values.get("VENV") and not values.get("CONDA_ENV"):
+    if container:
+        for key in ("VENV", "CONDA_ENV", "CONDA_ROOT"):
+            if values.get(key):
+                raise UserError(f"{where[key]}: jobs run in the Python of the site's container; remove the line, or `container`")
+    elif not values.get("VENV") and not values.get("CONDA_ENV"):
         raise UserError(f"{path}: neither VENV nor CONDA_ENV says which Python environment jobs run in (env/README.md)")
     if values.get("CONDA_ENV") and not values.get("VENV") and not values.get("CONDA_ROOT"):
         raise UserError(f"{path}: CONDA_ENV needs CONDA_ROOT, the folder of the conda that made it")
@@ -76,8 +80,9 @@ def setup_lines(site: Site) -> list[str]:
     """The first lines of a job script: activate the site's environment, or exit with what is wrong. Empty without one."""
     if site.environment is None:
         return []
-    activate = resource_path("env/activate.sh")
+    activate = os.environ.get("SHARDMILL_ACTIVATE") or resource_path("env/activate.sh")
     return [
+        *([f"export SHARDMILL_CONTAINER=1 SHARDMILL_ACTIVATE={shlex.quote(str(activate))}"] if site.container else []),
         f"export SHARDMILL_ENV_FILE={shlex.quote(str(site.environment))}",
         f"source {shlex.quote(str(activate))} || exit 1",
     ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
+from shardmill.launch.container import Container
 from shardmill.launch.entry_errors import first_error
-from shardmill.launch.job_settings import GPU_ENTRIES, JobChanges, JobSettings, changed
+from shardmill.launch.job_settings import GPU_ENTRIES, JobChanges, JobSettings, Text, changed
 from shardmill.models.registry import ROLES
 from shardmill.store.plan import Plan, Resources, StagePlan
 from shardmill.util.commands import command_line
@@ -32,8 +33,15 @@ class Site(JobSettings):
     scratch: str | None = None
     health_check: list[str] = Field(default_factory=list)
     stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    dependencies: Literal["aftercorr", "afterok"] = "aftercorr"
+    prolog: list[Annotated[str, Field(pattern=r"^[^\n]*$")]] = Field(default_factory=list)
+    umask: Annotated[str, Field(pattern=r"^[0-7]{3,4}$")] | None = None
+    group: Text | None = None
+    logs: Path | None = None
+    container: Container | None = None
 
     _reference: str = PrivateAttr("")
+    _text: str = PrivateAttr("")
 
     @model_validator(mode="after")
     def _check_kinds(self) -> Site:
@@ -42,6 +50,8 @@ class Site(JobSettings):
                 raise ValueError(f"roles: there is no role {role!r}; {did_you_mean(role, ROLES)}")
         if useless := [name for name in GPU_ENTRIES if name in self.cpu.model_fields_set]:
             raise ValueError(f"cpu.{useless[0]} has no use: jobs without GPUs ask for none; remove it")
+        if self.logs is not None and not self.logs.is_absolute():
+            raise ValueError(f"logs: {self.logs} is not an absolute path")
         for name, changes in {"cpu": self.cpu, **{f"roles.{role}": self.roles[role] for role in self.roles}}.items():
             try:
                 changed(self, changes)
@@ -53,6 +63,11 @@ class Site(JobSettings):
     def reference(self) -> str:
         """The value of `--site` that means this site in any folder."""
         return self._reference or self.name
+
+    @property
+    def text(self) -> str:
+        """The content of the site file."""
+        return self._text
 
     def jobs(self, gpu: bool, role: str | None = None) -> JobSettings:
         """The settings of jobs with GPUs, for a model of `role`, or of jobs without."""
@@ -86,8 +101,8 @@ def load_site(name: str) -> Site:
     """A site by the path of its file, or by name from `slurm/sites/`. Raises UserError naming the file and the entry."""
     path = site_path(name)
     try:
-        values = read_yaml(path.read_text(encoding="utf-8")) or {}
-        site = Site.model_validate(values)
+        text = path.read_text(encoding="utf-8")
+        site = Site.model_validate(read_yaml(text) or {})
     except FileNotFoundError:
         folder = () if path.parent == Path() else ("--folder", path.parent)
         make = command_line("site", "new", path.stem, *folder)
@@ -98,8 +113,11 @@ def load_site(name: str) -> Site:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if site.environment is not None and not site.environment.is_absolute():
         site.environment = (path.resolve().parent / site.environment).resolve()
+    if site.container is not None and site.container.file is not None:
+        site.container.image = str(path.resolve().parent / Path(site.container.image).expanduser())
     site.name = site.name or path.stem
     site._reference = name if name == path.stem else str(path.resolve())  # noqa: SLF001 (set once, when the file is read)
+    site._text = text  # noqa: SLF001
     return site
 
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from shardmill.launch import relay
 from shardmill.util.errors import UserError
 
 TIMEOUT_SECONDS = 60
@@ -48,17 +49,20 @@ class Job:
 
 def available() -> bool:
     """Whether SLURM's commands are here."""
-    return all(shutil.which(name) for name in ("sbatch", "squeue", "scontrol", "scancel"))
+    return relay.folder() is not None or all(shutil.which(name) for name in ("sbatch", "squeue", "scontrol", "scancel"))
 
 
 def command(*argv: str, timeout: float = TIMEOUT_SECONDS, send: str | None = None) -> str:
-    """What a SLURM command prints, given `send` as its input.
+    """What a SLURM command prints, given `send` as its input. In a container it is run outside, by the job script.
 
     Raises UserError with its message if it fails, is missing, or does not answer.
     """
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if send is None else {"input": send}
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, errors="replace", **given)
+        if (outside := relay.folder()) is not None:
+            done = relay.run(outside, argv, send, timeout)
+        else:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, errors="replace", **given)
     except FileNotFoundError:
         raise UserError(f"the command {argv[0]} was not found; run this on a login node of the cluster") from None
     except subprocess.TimeoutExpired:
@@ -104,7 +108,7 @@ def named(prefix: str) -> set[str]:
 
 def history(arrays: Collection[str]) -> dict[str, Job] | None:
     """How the jobs of these ids ended, from the accounting; None where there is none."""
-    if not arrays or not shutil.which("sacct"):
+    if not arrays or not (shutil.which("sacct") or relay.folder()):
         return None
     ids = ",".join(sorted(str(job) for job in arrays))
     try:

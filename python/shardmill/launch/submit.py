@@ -10,8 +10,6 @@ between an `sbatch` and its record leaves a job without one; the next launch fin
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,18 +19,17 @@ from shardmill.core.user_code import allowed_code
 from shardmill.launch import slurm
 from shardmill.launch.assignment import Assignment
 from shardmill.launch.cluster_plan import ClusterPlan
-from shardmill.launch.element_job import JOB_FILE
 from shardmill.launch.elements import ElementArray
-from shardmill.launch.environment import setup_lines
 from shardmill.launch.job_file import FinishWork, JobFile
+from shardmill.launch.job_script import job_files, job_script
 from shardmill.launch.job_settings import JobSettings
 from shardmill.launch.phases import Phase
+from shardmill.launch.sharing import share_with_group
 from shardmill.launch.site import Site
-from shardmill.launch.time_warning import catching
 from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.store.plan import Resources
-from shardmill.store.run_folder import RunFolder
 from shardmill.store.task_logs import TaskLogs
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
 from shardmill.util.words import count_of
 
@@ -49,6 +46,11 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
     earlier = jobs.submissions()
     submission = Submission(site=plan.site.reference, group=plan.group, max_parallel=plan.max_parallel, by_stage=plan.by_stage)
     path = jobs.add_submission(submission)
+    make_log_folder(plan)
+    if plan.site.text:
+        keep_site(plan.site, jobs.path / "sites" / f"{path.stem}.yaml")
+    if plan.site.group is not None:
+        share_with_group([plan.run.path, plan.log_folder], plan.site.group)
     with outside_of_jobs():
         for job, share in plan.lowered.items():
             slurm.set_parallel(job, share)
@@ -67,6 +69,22 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
     return submission
 
 
+def keep_site(site: Site, path: Path) -> None:
+    """Keep the site file of a launch in the run folder, for people: no command reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(site.text.encode("utf-8"))
+
+
+def make_log_folder(plan: ClusterPlan) -> None:
+    """Make the folder of the run's logs; where the site has its logs elsewhere, a link leads there."""
+    (plan.log_folder / "slurm").mkdir(parents=True, exist_ok=True)
+    link = TaskLogs(plan.run).folder
+    if not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(plan.log_folder)
+
+
 def _record(plan: ClusterPlan, array: ElementArray) -> ArrayRecord:
     resources, workers = plan.resources(array.stages), plan.workers(array)
     return ArrayRecord(
@@ -77,7 +95,7 @@ def _record(plan: ClusterPlan, array: ElementArray) -> ArrayRecord:
         gpus=resources.gpus_per_worker * workers,
         cpus=resources.cpus_per_worker * workers,
         minutes=plan.minutes(array),
-        depends=dependency(array) or "",
+        depends=dependency(array, plan.site.dependencies) or "",
         chained_to=[job_of(array.chained_to)] if array.chained_to is not None else [],
         parallel=array.parallel,
     )
@@ -88,11 +106,14 @@ def job_of(array: ElementArray | str) -> str:
     return array if isinstance(array, str) else array.job or f"<job of {array.name}>"
 
 
-def dependency(array: ElementArray) -> str | None:
-    """What the array waits for, as an option of sbatch. SLURM removes a job whose condition cannot come true any more."""
+def dependency(array: ElementArray, style: str = "aftercorr") -> str | None:
+    """What the array waits for, as an option of sbatch. SLURM removes a job whose condition cannot come true any more.
+
+    Elements wait for each other with `aftercorr`, whole arrays with `afterok`, by the site's `style`.
+    """
     parts = []
     if array.after:
-        parts.append(("aftercorr:" if len(array.elements) > 1 else "afterok:") + ":".join(map(job_of, array.after)))
+        parts.append((f"{style}:" if len(array.elements) > 1 else "afterok:") + ":".join(map(job_of, array.after)))
     if array.after_all:
         parts.append("afterok:" + ":".join(map(job_of, array.after_all)))
     if array.waits_for:
@@ -112,7 +133,7 @@ def parameters(plan: ClusterPlan, array: ElementArray) -> dict[str, Any]:
         "time": plan.minutes(array),
         "array_parallelism": array.parallel,
         "srun_args": srun_options(resources.cpus_per_worker),
-        "dependency": dependency(array),
+        "dependency": dependency(array, plan.site.dependencies),
     }
     jobs = plan.jobs(array)
     common = _common(plan, jobs, resources, workers)
@@ -137,7 +158,6 @@ def _common(plan: ClusterPlan, jobs: JobSettings, resources: Resources, workers:
     return {
         "exclude": plan.excluded(jobs) or None,
         "nodes": 1,
-        "setup": setup_lines(plan.site) or None,
         "signal_delay_s": jobs.signal_seconds,
         "stderr_to_stdout": True,
         "wckey": None,
@@ -152,7 +172,7 @@ def assignment(plan: ClusterPlan, array: ElementArray, shards: list[int]) -> Ass
         run=str(plan.run.path.resolve()),
         stages=array.stages,
         shards=tuple(shards),
-        logs=str(TaskLogs(plan.run).folder.resolve()),
+        logs=str(plan.log_folder),
         gpus_per_worker=resources.gpus_per_worker,
         cpus=resources.cpus_per_worker * plan.workers(array),
         scratch=site.scratch,
@@ -170,37 +190,12 @@ def job_file(plan: ClusterPlan, array: ElementArray) -> JobFile:
 def script(plan: ClusterPlan, array: ElementArray) -> str:
     """The text of an array's job script, as it is given to sbatch."""
     count = len(array.elements) if len(array.elements) > 1 else None
-    return _script(plan, job_file(plan, array), parameters(plan, array), count)
-
-
-def _script(plan: ClusterPlan, job: JobFile, options: dict[str, Any], elements: int | None = None) -> str:
-    """A job script by submitit, whose command names the job file and its digest: no pickle is written or read."""
-    from submitit.slurm.slurm import _make_sbatch_string
-
-    file = _job_files(plan.run) / f"{job.digest}.json"
-    command = f"{job_python(plan.site)} -u -m shardmill.launch.element_job {JOB_FILE} {shlex.quote(str(file))} {job.digest}"
-    text: str = _make_sbatch_string(command=command, folder=_slurm_logs(plan.run), map_count=elements, **options)
-    return catching(text)
-
-
-def _job_files(run: RunFolder) -> Path:
-    return run.path.resolve() / "jobs" / "arrays"
-
-
-def _slurm_logs(run: RunFolder) -> Path:
-    """Where SLURM writes what a job prints before its own log is open: no link of another user can be waiting there."""
-    return TaskLogs(run).folder.resolve() / "slurm"
-
-
-def job_python(site: Site) -> str:
-    """The Python of a job: that of the site's environment, which the job activates, else this one."""
-    return "python" if site.environment is not None else shlex.quote(sys.executable)
+    return job_script(plan, job_file(plan, array), parameters(plan, array), count)
 
 
 def _sbatch(plan: ClusterPlan, what: str, job: JobFile, text: str) -> str:
     """Submit a job script; returns the job's id. Raises UserError if sbatch refuses it."""
-    _slurm_logs(plan.run).mkdir(parents=True, exist_ok=True)
-    job.write(_job_files(plan.run))
+    job.write(job_files(plan.run))
     try:
         return slurm.submit(text, timeout=SBATCH_SECONDS)
     except UserError as error:
@@ -225,9 +220,9 @@ def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Subm
         "dependency": "afterany:" + ":".join(waited) if waited else None,
         **_common(plan, jobs, resources, workers=1),
     }
-    log = TaskLogs(plan.run).folder.resolve() / "build.log"
+    log = plan.log_folder / "build.log"
     job = JobFile(finish=FinishWork(str(plan.run.path.resolve()), str(log)), code=allowed_code())
-    return _sbatch(plan, "the job that builds the datasets", job, _script(plan, job, options))
+    return _sbatch(plan, "the job that builds the datasets", job, job_script(plan, job, options))
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def catching(script: str) -> str:
     """A job script by submitit that catches the signal from its first line on, and goes on waiting for its step."""
     lines = re.sub(r"(?m)^(#SBATCH --signal=)(?![RB]+:)", r"\1B:", script).rstrip("\n").split("\n")
     first = next(index for index, line in enumerate(lines) if index > 0 and line and not line.startswith("#"))
-    step = next(index for index, line in enumerate(lines) if line.startswith("srun "))
+    step = max(index for index, line in enumerate(lines) if line.startswith("srun "))
     # The step writes down its exit code: `wait` gives a wrong one where the signal and the end of the step meet.
     in_background = ["{ code=0", f"{lines[step]} || code=$?", f'echo "$code" >"${VARIABLE}.code"', "} &"]
     return "\n".join([*lines[:first], CATCH, *lines[first:step], *in_background, WAIT, *lines[step + 1 :], ""])

@@ -14,6 +14,7 @@ from shardmill.launch.site import Site, load_site
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import UserError
+from shardmill.util.resources import REPOSITORY
 
 
 def test_the_example_reads_and_is_named_after_its_file() -> None:
@@ -108,3 +109,8 @@ def test_a_time_limit_covers_the_turns_of_the_workers_and_the_time_to_start_and_
     assert site.time_limit(8, 2, 60) == 245
     assert site.time_limit(8, 1, 600) == 1440
     assert site.time_limit(1, 8, 0.2) == 6
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (REPOSITORY / "slurm" / "sites" / "examples").glob("*.yaml")))
+def test_each_style_has_an_example_that_reads(name: str) -> None:
+    assert load_site(str(REPOSITORY / "slurm" / "sites" / "examples" / name)).partition
