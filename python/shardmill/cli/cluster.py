@@ -18,10 +18,16 @@ from shardmill.util.words import count_of
 @command(CLUSTER)
 @click.option("--site", help="a site file, or its name in slurm/sites/: also check SLURM, the partition, the environment")
 @click.option("--run", "folder", type=FOLDER, help="also check this run: its disk, its models, a small job that writes to it")
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="with --site: also submit a job of a minute for each phase of the run (or each kind of jobs), "
+    "which says what its node has",
+)
 @json_option
 @code_option
 @click.pass_context
-def doctor(ctx: click.Context, site: str | None, folder: Path | None, as_json: bool) -> None:
+def doctor(ctx: click.Context, site: str | None, folder: Path | None, probe: bool, as_json: bool) -> None:
     """Check what a run needs of a machine or site.
 
     Each line that is not ok comes with a remedy. Exit code 1 if a check fails.
@@ -30,7 +36,9 @@ def doctor(ctx: click.Context, site: str | None, folder: Path | None, as_json: b
     from shardmill.monitor.doctor import examine, render
     from shardmill.util.console import TextConsole
 
-    checks = examine(load_site(site) if site else None, folder)
+    if probe and not site:
+        raise UserError("--probe submits jobs to a cluster; name its site file with --site")
+    checks = examine(load_site(site) if site else None, folder, probe)
     if as_json:
         echo(json.dumps([vars(check) for check in checks], indent=1))
     else:

@@ -105,7 +105,7 @@ def launch_on_cluster(
                 echo(text)
             echo("nothing was submitted; to submit it, leave out --dry-run")
             return
-        if plan.arrays:
+        if plan.arrays or plan.postponed:
             submit(plan, echo, build=build)
     if plan.complete:
         print_next("build", run.path)

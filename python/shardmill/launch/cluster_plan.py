@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from shardmill.launch.phases import Phase, phases_of, resources_of
 from shardmill.launch.sharing import group_number
 from shardmill.launch.site import Site
 from shardmill.launch.throttle import current_shares
+from shardmill.launch.waves import wave
 from shardmill.store.jobs import JobsFolder, Submission
 from shardmill.store.plan import Plan, Resources
 from shardmill.store.run_folder import RunFolder
@@ -26,7 +28,10 @@ from shardmill.util.words import count_of
 
 @dataclass
 class ClusterPlan:
-    """What a launch would submit, and what is left out: `live` jobs of earlier launches and `quarantined` shards by stage."""
+    """What a launch would submit, and what is left out: `live` jobs of earlier launches and `quarantined` shards by stage.
+
+    `postponed` elements wait until the queue has room for them; `finished` counts the finished shards of all stages.
+    """
 
     run: RunFolder
     site: Site
@@ -40,6 +45,9 @@ class ClusterPlan:
     quarantined: dict[str, list[int]] = field(default_factory=dict)
     bad_nodes: list[str] = field(default_factory=list)
     complete: bool = False
+    finished: int = 0
+    postponed: int = 0
+    logs: Path | None = None
     _outside: dict[tuple[str, str | None], str] = field(default_factory=dict)
 
     @property
@@ -51,6 +59,8 @@ class ClusterPlan:
     def log_folder(self) -> Path:
         """Where the logs of the run's jobs are: below the site's `logs`, unless the run has a log folder elsewhere already."""
         folder = TaskLogs(self.run).folder
+        if self.logs is not None:
+            return self.logs
         return folder.resolve() if self.site.logs is None or folder.exists() else self.site.logs / folder.name
 
     def resources(self, phase: Phase) -> Resources:
@@ -145,16 +155,16 @@ def plan_launch(
     after = {stage.name: stage.after for stage in run.plan.stages}
     plan.quarantined = {stage: shards for stage in after if (shards := sorted(jobs.quarantined(stage)))}
     state = _states(run, after, plan.quarantined, needed)
-    plan.arrays = arrays_of(
-        _open_phases(phases, state),
-        after,
-        groups(needed, group),
-        lambda stage, shard: state[stage, shard] == "open",
-        in_queue,
-        site.max_array_size or slurm.max_array_size(),
-        run.needed_by,
-    )
     plan.complete = all(value == "done" for value in state.values())
+    plan.finished = sum(value == "done" for value in state.values())
+    open_phases, parts = _open_phases(phases, state), groups(needed, group)
+    if site.max_jobs is not None and not plan.complete:
+        room = site.max_jobs - slurm.jobs_in_queue() - 1  # for the job that submits the next wave, or builds
+        is_open = partial(_is_open, state)
+        chosen, plan.postponed = wave(open_phases, after, parts, is_open, in_queue, run.needed_by, room)
+        state = {task: "later" if value == "open" and task not in chosen else value for task, value in state.items()}
+    largest = site.max_array_size or slurm.max_array_size()
+    plan.arrays = arrays_of(open_phases, after, parts, partial(_is_open, state), in_queue, largest, run.needed_by)
     shares = current_shares(jobs)
     live_arrays = {job.partition("_")[0] for job in plan.live}
     plan.lowered = limit(plan.arrays, {job: shares[job] for job in shares if job in live_arrays}, limit_of_nodes)
@@ -187,6 +197,10 @@ def _nodes_to_avoid(jobs: JobsFolder, site: Site) -> list[str]:
 def default_group(run: RunFolder, site: Site, phases: Sequence[Phase]) -> int:
     """Shards of an element: `shards_per_task` for each worker of the phase that has the most workers on a node."""
     return max(workers_per_node(run, site, phase) * phase_resources(run, site, phase).shards_per_task for phase in phases)
+
+
+def _is_open(state: Mapping[tuple[str, int], str], stage: str, shard: int) -> bool:
+    return state[stage, shard] == "open"
 
 
 def _open_phases(phases: Sequence[Phase], state: Mapping[tuple[str, int], str]) -> list[Phase]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -121,4 +122,4 @@ class Container(BaseModel):
 
 def _in_quotes(text: str) -> str:
     """A text for the inside of double quotes in a shell."""
-    return text.translate(str.maketrans({character: f"\\{character}" for character in '\\"$`'}))
+    return re.sub(r'([\\"$`])', r"\\\1", text)

@@ -32,7 +32,12 @@ def run_job(path: Path, digest: str) -> int:
     if job.finish is None:
         return run_element(job.elements[int(os.environ.get("SLURM_ARRAY_TASK_ID") or 0)])
     write_to(Path(job.finish.log), "finish")
-    return finish(Path(job.finish.run))
+    run = Path(job.finish.run)
+    if job.finish.wave is None:
+        return finish(run)
+    from shardmill.launch.next_wave import submit_next_wave
+
+    return submit_next_wave(run, job.finish.wave)
 
 
 def run_element(work: Assignment) -> int:

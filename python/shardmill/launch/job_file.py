@@ -22,11 +22,35 @@ MAX_BYTES = 200_000_000
 
 
 @dataclass(frozen=True)
+class NextWave:
+    """The launch that is continued by the last job of a wave.
+
+    Attributes:
+        site: The site, as `Site.packed` gives it.
+        logs: The folder of the run's logs.
+        finished: The shards that were finished in all stages together when the wave was submitted.
+        build: Whether datasets are built at the end.
+    """
+
+    site: str
+    logs: str
+    group: int
+    max_parallel: int | None
+    by_stage: bool
+    finished: int
+    build: bool
+
+
+@dataclass(frozen=True)
 class FinishWork:
-    """The job after all others: builds the datasets of `run` if every shard is finished, and prints to `log`."""
+    """The job after all others: builds the datasets of `run` if every shard is finished, and prints to `log`.
+
+    With a `wave` it first submits what could not be submitted before.
+    """
 
     run: str
     log: str
+    wave: NextWave | None = None
 
 
 @dataclass(frozen=True)

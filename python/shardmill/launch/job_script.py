@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,41 @@ def job_script(plan: ClusterPlan, job: JobFile, options: dict[str, Any], element
         options: The options of sbatch, by submitit's names.
         elements: The length of the array; None for a plain job.
     """
+    file = job_files(plan.run) / f"{job.digest}.json"
+    program = f"-m shardmill.launch.element_job {JOB_FILE} {shlex.quote(str(file))} {job.digest}"
+    gpu = any(work.gpus_per_worker for work in job.elements)
+    mounts = list(mount_points(_needed(plan))) if plan.site.container is not None else []
+    return site_script(plan.site, program, options, plan.log_folder / "slurm", plan.run.path.resolve(), mounts, gpu, elements)
+
+
+def site_script(
+    site: Site,
+    program: str,
+    options: dict[str, Any],
+    logs: Path,
+    folder: Path,
+    mounts: Sequence[str] = (),
+    gpu: bool = False,
+    elements: int | None = None,
+) -> str:
+    """A job script of a site.
+
+    Args:
+        site: The site.
+        program: The arguments of Python.
+        options: The options of sbatch, by submitit's names.
+        logs: Where SLURM writes what a job prints before its own log is open: no link of another user can be waiting there.
+        folder: The working directory in a container.
+        mounts: What a container needs of the folders outside.
+        gpu: Whether a container needs GPUs.
+        elements: The length of the array; None for a plain job.
+    """
     from submitit.slurm.slurm import _make_sbatch_string
 
-    file = job_files(plan.run) / f"{job.digest}.json"
-    program = f"{job_python(plan.site)} -u -m shardmill.launch.element_job {JOB_FILE} {shlex.quote(str(file))} {job.digest}"
-    container = plan.site.container
-    if container is not None:
-        gpu = any(work.gpus_per_worker for work in job.elements)
-        program = container.command(program, list(mount_points(plan)), str(plan.run.path.resolve()), gpu)
-    text: str = _make_sbatch_string(
-        command=program, folder=plan.log_folder / "slurm", map_count=elements, setup=_setup(plan.site), **options
-    )
+    command = f"{job_python(site)} -u {program}"
+    if site.container is not None:
+        command = site.container.command(command, mounts, str(folder), gpu)
+    text: str = _make_sbatch_string(command=command, folder=logs, map_count=elements, setup=_setup(site), **options)
     return catching(text)
 
 
@@ -70,13 +94,13 @@ def job_python(site: Site) -> str:
     return "python" if site.environment is not None else shlex.quote(sys.executable)
 
 
-def mount_points(plan: ClusterPlan) -> Iterator[str]:
-    """The files and folders that workers in a container are known to need, none twice or inside of another.
+def mount_points(needed: Iterable[str]) -> Iterator[str]:
+    """The files and folders of those that workers in a container need, none twice or inside of another.
 
     Raises:
         UserError: If the name of one has a character that mounts cannot have.
     """
-    found = sorted({os.path.abspath(path) for path in _needed(plan) if path})
+    found = sorted({os.path.abspath(path) for path in needed if path})
     for path in found:
         if any(path != other and path.startswith(f"{other.rstrip('/')}/") for other in found):
             continue
@@ -86,15 +110,20 @@ def mount_points(plan: ClusterPlan) -> Iterator[str]:
 
 
 def _needed(plan: ClusterPlan) -> Iterator[str]:
-    site, run = plan.site, plan.run
+    run = plan.run
     yield str(run.path.resolve())
     yield str(plan.log_folder)
-    yield site.scratch or ""
     if INPUT_IMAGE in run.plan.input.mapping.values():
         yield run.plan.input.image_root
     for stage in run.plan.stages:
         yield from (value for value in stage.model.values() if isinstance(value, str) and value.startswith("/"))
     yield from (path for path in allowed_code().values() if path.startswith("/"))
+    yield from needed_by_site(plan.site)
+
+
+def needed_by_site(site: Site) -> Iterator[str]:
+    """The folders and files of a site that its jobs need, whatever they do."""
+    yield site.scratch or ""
     if site.environment is not None:
         values = check_environment(site.environment, site.container is not None)
         yield from (values[name] for name in PATHS if name not in ("BASE_DIR", "TMP_DIR") and name in values)

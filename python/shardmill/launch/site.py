@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ class Site(JobSettings):
     roles: dict[str, JobChanges] = Field(default_factory=dict)
     max_array_size: int | None = Field(default=None, ge=2)
     max_parallel: int | None = Field(default=None, ge=1)
+    max_jobs: int | None = Field(default=None, ge=3)
     environment: Path | None = None
     scratch: str | None = None
     health_check: list[str] = Field(default_factory=list)
@@ -68,6 +70,21 @@ class Site(JobSettings):
     def text(self) -> str:
         """The content of the site file."""
         return self._text
+
+    def packed(self) -> str:
+        """The site for another process, which may not be able to read its file."""
+        return json.dumps([self.model_dump(mode="json", exclude_unset=True), self._reference, self._text])
+
+    @classmethod
+    def unpacked(cls, text: str) -> Site:
+        """The site that `packed` gave."""
+        values, reference, content = json.loads(text)
+        return cls.model_validate(values).read_from(reference, content)
+
+    def read_from(self, reference: str, text: str) -> Site:
+        """The site itself, which now knows its file."""
+        self._reference, self._text = reference, text
+        return self
 
     def jobs(self, gpu: bool, role: str | None = None) -> JobSettings:
         """The settings of jobs with GPUs, for a model of `role`, or of jobs without."""
@@ -116,9 +133,7 @@ def load_site(name: str) -> Site:
     if site.container is not None and site.container.file is not None:
         site.container.image = str(path.resolve().parent / Path(site.container.image).expanduser())
     site.name = site.name or path.stem
-    site._reference = name if name == path.stem else str(path.resolve())  # noqa: SLF001 (set once, when the file is read)
-    site._text = text  # noqa: SLF001
-    return site
+    return site.read_from(name if name == path.stem else str(path.resolve()), text)
 
 
 def site_path(name: str) -> Path:

@@ -99,6 +99,11 @@ def queue(arrays: Collection[str]) -> dict[str, Job]:
     return jobs
 
 
+def jobs_in_queue() -> int:
+    """How many jobs of the user are in the queue; each element of an array counts, as it does for the limits of a QOS."""
+    return len(command("squeue", "-h", "-r", "-a", "-u", str(os.getuid()), "-o", "%i").splitlines())
+
+
 def named(prefix: str) -> set[str]:
     """The ids of the user's live jobs and arrays whose names begin with `prefix` and a dot."""
     text = command("squeue", "-h", "-a", "-u", str(os.getuid()), "-o", "%F|%j|%T")

@@ -20,12 +20,13 @@ from shardmill.launch import slurm
 from shardmill.launch.assignment import Assignment
 from shardmill.launch.cluster_plan import ClusterPlan
 from shardmill.launch.elements import ElementArray
-from shardmill.launch.job_file import FinishWork, JobFile
+from shardmill.launch.job_file import FinishWork, JobFile, NextWave
 from shardmill.launch.job_script import job_files, job_script
 from shardmill.launch.job_settings import JobSettings
 from shardmill.launch.phases import Phase
 from shardmill.launch.sharing import share_with_group
 from shardmill.launch.site import Site
+from shardmill.launch.waves import jobs_in_queue
 from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.store.plan import Resources
 from shardmill.store.task_logs import TaskLogs
@@ -37,6 +38,9 @@ NICE_STEP = 10
 SBATCH_SECONDS = 300
 FINISH_MINUTES = 120
 FINISH_CPUS = 4
+LIMITS = "say in the site file how many jobs you may have in the queue (max_jobs: 40), so that they are submitted in waves,"
+RETRY_MINUTES = 10
+"""When to look again for room in a queue that is full of other jobs of the user."""
 FINISH_MEMORY_GB = 16
 
 
@@ -45,7 +49,7 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
     jobs = JobsFolder(plan.run)
     earlier = jobs.submissions()
     submission = Submission(site=plan.site.reference, group=plan.group, max_parallel=plan.max_parallel, by_stage=plan.by_stage)
-    path = jobs.add_submission(submission)
+    path, own_job = jobs.add_submission(submission), slurm.job_id()
     make_log_folder(plan)
     if plan.site.text:
         keep_site(plan.site, jobs.path / "sites" / f"{path.stem}.yaml")
@@ -60,12 +64,12 @@ def submit(plan: ClusterPlan, say: Callable[[str], None], *, build: bool = True)
             jobs.update_submission(path, submission)
             counts = f"{count_of(len(array.elements), 'element')}, {count_of(array.shards, 'shard')}"
             say(f"{', '.join(array.stages)}: job {array.job}, {counts}")
-        if build:
-            old = [each.finish for each in earlier if each.finish]
+        if build or plan.postponed:
+            old = [each.finish for each in earlier if each.finish and each.finish != own_job]
             slurm.cancel(job for job in slurm.queue(old) if job in old)
-            submission.finish = _submit_finish(plan, submission, earlier)
+            submission.finish = _submit_finish(plan, submission, earlier, build)
             jobs.update_submission(path, submission)
-            say(f"datasets: job {submission.finish}, after all of them")
+            say(f"{'the next wave' if plan.postponed else 'datasets'}: job {submission.finish}")
     return submission
 
 
@@ -80,7 +84,7 @@ def make_log_folder(plan: ClusterPlan) -> None:
     """Make the folder of the run's logs; where the site has its logs elsewhere, a link leads there."""
     (plan.log_folder / "slurm").mkdir(parents=True, exist_ok=True)
     link = TaskLogs(plan.run).folder
-    if not link.exists():
+    if plan.logs is None and not link.exists():
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(plan.log_folder)
 
@@ -199,19 +203,22 @@ def _sbatch(plan: ClusterPlan, what: str, job: JobFile, text: str) -> str:
     try:
         return slurm.submit(text, timeout=SBATCH_SECONDS)
     except UserError as error:
+        fix = LIMITS if any(word in str(error) for word in ("Submit", "submit limit")) else "fix that"
         raise UserError(
-            f"sbatch refused {what}: {error}; what was submitted before it stays submitted; fix that and launch again"
+            f"sbatch refused {what}: {error}; what was submitted before it stays submitted; {fix} and launch again"
         ) from None
 
 
-def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Submission]) -> str:
-    live = {job.partition("_")[0] for job in plan.live}
-    waited = [array.job for array in submission.arrays]
-    waited += [array.job for each in earlier for array in each.arrays if array.job in live]
+def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Submission], build: bool) -> str:
+    """Submit the job after the others; if elements are postponed, after half of them: it submits the next wave."""
+    arrays = [*(array for each in earlier for array in each.arrays), *submission.arrays]
+    waited = jobs_in_queue(arrays, plan.live, {array.job for array in submission.arrays})
     jobs = plan.site.jobs(gpu=False)
     resources = Resources(
         cpus_per_worker=min(FINISH_CPUS, jobs.cpus_per_node), memory_gb=min(FINISH_MEMORY_GB, jobs.memory_gb_per_node)
     )
+    if plan.postponed:
+        waited = waited[: -(-len(waited) // 2)]
     options = {
         "job_name": f"{plan.job_name}.build",
         "ntasks_per_node": 1,
@@ -220,9 +227,19 @@ def _submit_finish(plan: ClusterPlan, submission: Submission, earlier: list[Subm
         "dependency": "afterany:" + ":".join(waited) if waited else None,
         **_common(plan, jobs, resources, workers=1),
     }
-    log = plan.log_folder / "build.log"
-    job = JobFile(finish=FinishWork(str(plan.run.path.resolve()), str(log)), code=allowed_code())
-    return _sbatch(plan, "the job that builds the datasets", job, job_script(plan, job, options))
+    if plan.postponed and not waited:
+        options["additional_parameters"]["begin"] = f"now+{RETRY_MINUTES}minutes"
+    job = JobFile(finish=finish_work(plan, build), code=allowed_code())
+    return _sbatch(plan, "the last job", job, job_script(plan, job, options))
+
+
+def finish_work(plan: ClusterPlan, build: bool) -> FinishWork:
+    """What the last job does."""
+    wave = NextWave(
+        site=plan.site.packed(), logs=str(plan.log_folder), group=plan.group, max_parallel=plan.max_parallel,
+        by_stage=plan.by_stage, finished=plan.finished, build=build,
+    ) if plan.postponed else None  # fmt: skip
+    return FinishWork(str(plan.run.path.resolve()), str(plan.log_folder / "build.log"), wave)
 
 
 @contextmanager

@@ -11,9 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +23,8 @@ from shardmill.launch.gpus import visible_gpus
 from shardmill.launch.job_settings import START_SECONDS, JobSettings, as_options
 from shardmill.launch.phases import phase_name, phases_of
 from shardmill.launch.site import Site
+from shardmill.monitor.checks import Check
+from shardmill.monitor.probe_jobs import probe
 from shardmill.store.plan import Resources
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.atomic import link_if_absent
@@ -38,18 +38,8 @@ LOW_DISK = 20 << 30
 JOB_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line: what was checked, the verdict, what was found, and what to do if it is not ok."""
-
-    name: str
-    verdict: Literal["ok", "warn", "fail"]
-    detail: str
-    remedy: str = ""
-
-
-def examine(site: Site | None, run: Path | None) -> list[Check]:
-    """All checks: of this machine, of a site if one is given, of a run folder if one is given."""
+def examine(site: Site | None, run: Path | None, with_probes: bool = False) -> list[Check]:
+    """All checks: of this machine, of a site if one is given, of a run folder if one is given; on nodes if `with_probes`."""
     checks = [*_python(), _gpus()]
     if (logs := logs_folder()) is not None:
         checks.append(_writable("logs", logs))
@@ -57,6 +47,9 @@ def examine(site: Site | None, run: Path | None) -> list[Check]:
         checks += _site(site)
     if run is not None:
         checks += _run(run, site)
+    if site is not None and with_probes:
+        folder = run or logs_folder() or Path.cwd()
+        checks += probe(site, RunFolder(run) if run is not None and (run / "plan.json").exists() else None, folder)
     return checks
 
 

@@ -32,10 +32,13 @@ def describe(plan: ClusterPlan, rates: Mapping[str, StageRate] | None = None) ->
         lines.append(f"{stage}: {count_of(len(shards), 'shard')} quarantined ({_few(shards)}); {again}")
     if plan.bad_nodes:
         lines.append(f"excluded nodes, where everything failed: {', '.join(plan.bad_nodes)}")
+    if plan.postponed:
+        wait = f"{count_of(plan.postponed, 'element')} more when the queue has room (max_jobs: {plan.site.max_jobs})"
+        lines.append(f"{wait}: a job submits them when half of these are done")
     if plan.complete:
         lines.append("every shard is finished")
     elif not plan.arrays:
-        lines.append("nothing to submit")
+        lines.append("nothing to submit now" if plan.postponed else "nothing to submit")
     if not plan.arrays:
         return Group(*(Text(line) for line in lines))
     whole_run = estimate(plan.run, plan.site, rates, plan.max_parallel, plan.group, plan.phases)

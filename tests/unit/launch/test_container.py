@@ -14,7 +14,7 @@ from shardmill.launch import relay, slurm
 from shardmill.launch.cluster_plan import ClusterPlan, check_site
 from shardmill.launch.container import Container
 from shardmill.launch.elements import ElementArray
-from shardmill.launch.job_script import mount_points
+from shardmill.launch.job_script import _needed, mount_points
 from shardmill.launch.site import Site, load_site
 from shardmill.launch.submit import job_file, script
 from shardmill.launch.time_warning import CATCH
@@ -70,11 +70,11 @@ def plan(make_run: Callable[..., RunFolder], tmp_path: Path) -> ClusterPlan:
 def test_what_a_run_needs_is_mounted_once(plan: ClusterPlan, tmp_path: Path) -> None:
     plan.site.scratch = "/scratch"
     plan.site.logs = plan.run.path / "logs"
-    mounted = list(mount_points(plan))
+    mounted = list(mount_points(_needed(plan)))
     assert mounted == sorted({"/scratch", plan.run.plan.input.image_root})  # in which the run folder is
     plan.site.scratch = "/scratch:a"
     with pytest.raises(UserError, match="colon or comma"):
-        list(mount_points(plan))
+        list(mount_points(_needed(plan)))
 
 
 def fake_cluster(plan: ClusterPlan, folder: Path, apptainer: str) -> subprocess.CompletedProcess[str]:
@@ -160,7 +160,7 @@ def test_slurms_commands_run_outside(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (tmp_path / "script").read_text() == "#!/bin/sh\ntrue\n"
         with pytest.raises(UserError, match=r"scontrol requeue: no such job: a b\*"):
             slurm.requeue("a b*")
-        with pytest.raises(UserError, match="touch: not a command of SLURM"):
+        with pytest.raises(UserError, match="touch : not a command of SLURM"):
             slurm.command("touch")
         assert list(Path(os.environ[relay.VARIABLE]).iterdir()) == []
         job.communicate("\n")
