@@ -18,6 +18,7 @@ from shardmill.audit.sheet import RIGHT, UNCLEAR, WRONG, Sheet
 from shardmill.quality.significance import wilson_interval
 from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 
 class AuditPart(BaseModel):
@@ -155,7 +156,9 @@ def load_result(folder: Path) -> AuditResult | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise UserError(f"{path} is corrupt ({error.error_count()} errors); read the sheets again: audit --read") from error
+        raise UserError(
+            f"{path} is corrupt ({count_of(error.error_count(), 'error')}); read the sheets again: audit --read"
+        ) from error
 
 
 def _weights(sample: AuditSample, judged: Mapping[int, int]) -> dict[int, float]:

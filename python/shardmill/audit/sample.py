@@ -27,6 +27,7 @@ from shardmill.store.verify import choose_shards
 from shardmill.tables.parquet_images import check_embedded
 from shardmill.util.atomic import replacing
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 FOLDER, SAMPLE, SHEET, PAGE, RESULT = "audit", "sample.json", "audit.csv", "audit.html", "audit.json"
 FORMAT = 1
@@ -230,7 +231,7 @@ def load_sample(run: RunFolder, folder: Path) -> AuditSample:
         raise UserError(f"{path} was not found; draw a sample first with: shardmill audit {run.path}") from None
     except ValidationError as error:
         raise UserError(
-            f"{path} is corrupt ({error.error_count()} errors); draw the sample again, the same rows will be drawn"
+            f"{path} is corrupt ({count_of(error.error_count(), 'error')}); draw the sample again, the same rows will be drawn"
         ) from error
     if (sample.pipeline, sample.input_sha256, sample.run_seed) != (run.plan.pipeline, run.plan.input.sha256, run.plan.seed):
         raise UserError(f"{path} was drawn from another run than {run.path}; name that run, or the right folder with --out")

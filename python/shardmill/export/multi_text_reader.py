@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shardmill.export.multi_text_format import read_header
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 MAX_LINE = 64 * 2**20
 
@@ -95,6 +96,6 @@ def read_multitext(path: Path, m: int | None = None) -> Iterator[MultiTextLine]:
         m = m or len(line.captions)
         blank = [position for position, text in enumerate(line.captions, 1) if not text.strip()]
         if len(line.captions) != m or blank:
-            what = f"text {blank[0]} is empty" if blank else f"{len(line.captions)} texts instead of {m}"
+            what = f"text {blank[0]} is empty" if blank else f"{count_of(len(line.captions), 'text')} instead of {m}"
             raise UserError(f"{path}, line {line.number}: {what}. All errors: shardmill check-multitext {path}")
         yield line

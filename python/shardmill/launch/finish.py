@@ -61,7 +61,7 @@ def build_datasets(run: RunFolder, out: Path | None = None, allow_missing: bool 
         raise UserError(f"{run.plan.pipeline} compares no questions; leave out --likeness")
     result = build(run, out, allow_missing=allow_missing, **more)
     for path, rows in result.files.items():
-        echo(f"{path}: {rows:,} rows" if rows is not None else f"{path}")
+        echo(f"{path}: {count_of(rows, 'row')}" if rows is not None else f"{path}")
     for note in getattr(result, "notes", ()):
         echo(note)
     if note := image_note(run):

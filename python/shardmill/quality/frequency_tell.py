@@ -12,7 +12,7 @@ from shardmill.quality.parts import ColumnReading, QualityPart, columns_of
 from shardmill.quality.rules import at_most
 from shardmill.quality.sampling import RowSample, keys_in
 from shardmill.quality.significance import wilson_interval
-from shardmill.util.words import percent
+from shardmill.util.words import count_of, percent
 
 ROWS = 10_000
 MIN_CAPTIONS = 1_000
@@ -82,7 +82,7 @@ class FrequencyTell(QualityPart):
     def _example(line: dict[str, object], name: str, known: CaptionKnowledge) -> RowExample:
         present = [str(each) for each in line["present"] or []]  # type: ignore[attr-defined]
         there = ", ".join(f"{each} in {known.count(each):,}" for each in present)
-        return example(line["row_id"], f"{name} is missing, in {known.count(name):,} captions; there are {there}")  # type: ignore[arg-type]
+        return example(line["row_id"], f"{name} is missing, in {count_of(known.count(name), 'caption')}; there are {there}")  # type: ignore[arg-type]
 
     def _finding(self, rarer: float, compared: int, captions: int, examples: list[RowExample]) -> QualityFinding:
         is_rarer = rarer >= compared / 2

@@ -20,6 +20,7 @@ from shardmill.quality.rule_checks import copy_examples
 from shardmill.quality.rules import Limits, Row, at_most
 from shardmill.quality.sampling import RowSample, keys_in
 from shardmill.quality.text_patterns import skeleton
+from shardmill.util.words import count_of
 
 FEW_COPIES = at_most(0.01, 0.05)
 ONE_PATTERN = at_most(0.2, 0.5)
@@ -170,7 +171,7 @@ class Texts(QualityPart):
             columns=["pattern", "share"],
             shares=["share"],
             rows=[[each, round(count / total, 4)] for each, count in _ordered(counts)[:MAX_PATTERNS]],
-            note=f"Objects are masked. A sample of {total:,} texts has {len(counts):,} different patterns.",
+            note=f"Objects are masked. A sample of {count_of(total, 'text')} has {count_of(len(counts), 'different pattern')}.",
         )
 
 

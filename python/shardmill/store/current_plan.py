@@ -17,6 +17,7 @@ from shardmill.store.plan import NAME, Plan, load_plan
 from shardmill.store.run_folder import INGEST, RunFolder
 from shardmill.util.commands import command_line
 from shardmill.util.errors import PlanChanged
+from shardmill.util.words import count_of
 
 CHECK_SECONDS = 5.0
 """How often a worker looks whether its plan is still the current one: its answers are paid for in vain when it is not."""
@@ -82,7 +83,7 @@ class CurrentPlan:
         if now.shards != self.run.plan.shards:
             again = command_line("launch", now.pipeline, "--run", self.run.path)
             raise PlanChanged(
-                f"{self.run.path} was cut into {len(now.shards)} shards while a worker was at work; continue: {again}"
+                f"{self.run.path} was cut into {count_of(len(now.shards), 'shard')} while a worker was at work; continue: {again}"
             )
         if self.stage == INGEST:
             return

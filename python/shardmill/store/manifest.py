@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shardmill.store.cells import Kind
 from shardmill.util.errors import UserError
 from shardmill.util.untrusted import CorruptRecord, Count, Digest, PlainName, Seconds, read_model
+from shardmill.util.words import count_of
 
 SLOW_FACTOR = 2.0
 """A shard that takes so many times the median of its stage is slow."""
@@ -145,7 +146,7 @@ def summary(rows_in: int, rows_out: int, reasons: dict[str, int], lines_out: int
     """`10,000 in = 9,812 out + 188 rejected (malformed 97, not grounded 91)`: the line that ends every command."""
     rejected = sum(reasons.values())
     sign = "=" if rows_in == rows_out + rejected else "≠"
-    lines = f" ({lines_out:,} lines)" if lines_out not in (None, rows_out) else ""
+    lines = f" ({count_of(lines_out, 'line')})" if lines_out not in (None, rows_out) else ""
     return f"{rows_in:,} in {sign} {rows_out:,} out{lines} + {rejected:,} rejected" + (
         f" ({counted(reasons)})" if reasons else ""
     )

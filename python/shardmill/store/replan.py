@@ -22,6 +22,7 @@ from shardmill.store.shard import Shard
 from shardmill.store.verify import check_lineage, refuse
 from shardmill.util.atomic import new_attempt, set_aside
 from shardmill.util.errors import UserError
+from shardmill.util.words import count_of
 
 
 @one_change_at_a_time
@@ -53,7 +54,7 @@ def _replan(run: RunFolder, num_shards: int | None, rows_per_shard: int | None) 
     _swept(run)
     shards = cut(run.plan.input.rows, num_shards=num_shards, rows_per_shard=rows_per_shard)
     if shards == run.plan.shards:
-        raise UserError(f"{run.path} has {len(shards)} shards already")
+        raise UserError(f"{run.path} has {count_of(len(shards), 'shard')} already")
     if len(shards) == run.num_shards:
         raise UserError(f"{len(shards)} shards with other bounds would get the names of the old ones; choose another number")
     refuse(run, check_lineage(run, [INGEST, *run.stages], depth="origin"), allow_missing=True)
