@@ -14,6 +14,7 @@ FIXES = {
     "empty caption": f"name the column of captions with --caption-column, {NEW_RUN}",
     "no image": f"name the column of images with --image-column, {NEW_RUN}",
     "unreadable image": f"say with --image-root where the paths of images start, {NEW_RUN}",
+    "not a scene image": f"name a model that reads photos: --model owlvit-base, or --model openai-detector, {NEW_RUN}",
     "cut by the token limit": "raise max_tokens in the model's `sampling`",
     "malformed answer": "use a larger model, or one whose engine constrains answers to a schema",
     "prompt too long": "raise max_model_len of the model, or shorten the prompt",
