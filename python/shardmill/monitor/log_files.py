@@ -76,7 +76,17 @@ def _why_none(run: RunFolder, stage: str, shard: int | None) -> str:
     if run.is_complete(stage, shard):
         return f"{what} is finished and has no log: it was run by hand, which prints to the terminal, or its log was removed"
     element = read_cluster(JobsFolder(run), {}).shards.get((stage, shard))
-    return f"{what} has no log yet: {_job_state(element)}; {hint}"
+    said = _last_words(run, element.job) if element is not None else ""
+    return f"{what} has no log yet: {_job_state(element)}{said}; {hint}"
+
+
+def _last_words(run: RunFolder, job: str) -> str:
+    """The last line that a job printed before its worker had a log, such as that its container was not found."""
+    lines: list[str] = []
+    for path in sorted((TaskLogs(run).folder / "slurm").glob(f"{job}_*_log.out")):
+        with suppress(OSError), open(path, encoding="utf-8", errors="replace", newline="\n") as printed:
+            lines += _last(printed, 1)
+    return f' ("{lines[-1][:300]}")' if lines else ""
 
 
 def _job_state(element: ElementState | None) -> str:

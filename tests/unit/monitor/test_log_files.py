@@ -137,6 +137,11 @@ def test_without_a_log_it_says_why(run: RunFolder, tmp_path: Path, monkeypatch: 
     slurm.squeue("7_0|CANCELLED||None")
     with pytest.raises(UserError, match="its job 7_0 was cancelled before it started it"):
         latest_text(run, STAGE, 1)
+    printed = TaskLogs(run).folder / "slurm" / "7_0_0_log.out"
+    printed.parent.mkdir(parents=True)
+    printed.write_text("a banner\nshardmill: the image mill.sif was not found on n2\n")
+    with pytest.raises(UserError, match=r'before it started it \("shardmill: the image mill.sif was not found on n2"\); see'):
+        latest_text(run, STAGE, 1)
     slurm.down()
     with pytest.raises(UserError, match="it was submitted as job 7_0, which has not started it"):
         latest_text(run, STAGE, 1)
