@@ -24,9 +24,9 @@ def embedded_note(models: list[ModelUse]) -> str:
     embedded = list(dict.fromkeys(each.name for each in models if each.embedded))
     if not embedded:
         return ""
-    names = f"the embedded model {embedded[0]}" if len(embedded) == 1 else f"the embedded models {' and '.join(embedded)}"
+    if len(embedded) == 1:
+        names = f"the embedded model {embedded[0]}, which needs no weights and only stands in for a real model"
+    else:
+        names = f"the embedded models {' and '.join(embedded)}, which need no weights and only stand in for real models"
     what = "This run" if all(each.embedded for each in models) else "Part of this run"
-    return (
-        f"{what} was made by {names}, which need no weights and only stand in for real models: good for trying a pipeline, "
-        "not for data to train on."
-    )
+    return f"{what} was made by {names}: good for trying a pipeline, not for data to train on."

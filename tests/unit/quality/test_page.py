@@ -187,7 +187,7 @@ def test_the_top_names_the_models_and_says_which_only_stand_in_for_others(pictur
     report = sample_report(picture)
     report.models = [ModelUse(name="rules", role="text", stages=["extract_objects"], embedded=True)]
     top = report_page(report).split("</header>")[0]
-    assert "made by the embedded model rules" in top and "not for data to train on" in top
+    assert "made by the embedded model rules, which needs no weights" in top and "not for data to train on" in top
     report.models = [ModelUse(name="Qwen/Qwen3-8B (vllm)", role="text", stages=["extract_objects"], embedded=False)]
     top = report_page(report).split("</header>")[0]
     assert "Qwen/Qwen3-8B (vllm)" in top and "embedded" not in top.split("</style>")[1]
