@@ -32,6 +32,8 @@ WIDTH = 4.8
 MAX_BARS = 40
 MAX_SPANS = 1_500
 UPRIGHT_BARS, UPRIGHT_CHARACTERS = 6, 30
+SHORT_LABEL = 17
+"""Two columns of longer labels would be cut off at the right edge."""
 LEGEND: dict[str, Any] = {
     "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False, "borderaxespad": 0.2, "handlelength": 1.8
 }  # fmt: skip
@@ -55,7 +57,8 @@ def draw(chart: Chart) -> str:
     def fill(axes: Any) -> None:
         kinds[chart.kind](axes, chart)
         if len(chart.series) > 1 or chart.marks:
-            axes.legend(**LEGEND)
+            longest = max(map(len, axes.get_legend_handles_labels()[1]), default=0)
+            axes.legend(**LEGEND | {"ncols": 2 if longest <= SHORT_LABEL else 1})
 
     return _svg(chart.id, chart.title, _height(chart), fill)
 

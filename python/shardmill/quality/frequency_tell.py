@@ -80,7 +80,7 @@ class FrequencyTell(QualityPart):
 
     @staticmethod
     def _example(line: dict[str, object], name: str, known: CaptionKnowledge) -> RowExample:
-        present = [str(each) for each in line["present"] or []]  # type: ignore[attr-defined]
+        present = [str(each) for each in line["present"] or [] if each]  # type: ignore[attr-defined]
         there = ", ".join(f"{each} in {known.count(each):,}" for each in present)
         return example(line["row_id"], f"{name} is missing, in {count_of(known.count(name), 'caption')}; there are {there}")  # type: ignore[arg-type]
 
