@@ -15,7 +15,8 @@ from shardmill.core.model_stages import read_detections
 from shardmill.core.stage import Context, Options, Reject, Row, RowStage
 from shardmill.core.stage_main import main
 from shardmill.language.existence_questions import listed
-from shardmill.language.nouns import fold
+from shardmill.language.named_number import names_several
+from shardmill.language.nouns import fold, is_plural
 from shardmill.language.object_names import form_problem
 from shardmill.language.relations import as_worded
 
@@ -77,7 +78,7 @@ class CheckFacts(RowStage):
             "verified_present": present,
             "verified_absent": absent,
             "dropped_facts": self.dropped(names, scores, {*present, *absent}),
-            "verified_caption": f"A picture of {listed([as_worded(caption, name) for name in present])}.",
+            "verified_caption": f"A picture of {listed([_in_number(caption, name) for name in present])}.",
         }
 
     def dropped(self, names: dict[str, list[str]], scores: dict[str, float], kept: set[str]) -> dict[str, Any]:
@@ -91,6 +92,12 @@ class CheckFacts(RowStage):
                     reason = form_problem(name) or (reason if name in once(listed_as) else "named twice")
                     found[name] = {"list": which, "score": scores[name], "reason": reason}
         return found
+
+
+def _in_number(caption: str, name: str) -> str:
+    """An object as the caption words it; several where its noun does not say so."""
+    worded = as_worded(caption, name)
+    return f"several {worded}" if names_several(caption, name) and not is_plural(worded) else worded
 
 
 def once(names: list[str]) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 
 from shardmill.antidote.question_forms import LOOKS, OWN_FORMS, PLACES
-from shardmill.language.nouns import is_mass, is_plural, singular
+from shardmill.language.named_number import names_several
+from shardmill.language.nouns import INVARIANT, is_mass, is_plural, singular
 from shardmill.language.relations import as_worded, mentions
 from shardmill.language.word_lists import word_lists
 from shardmill.quality.rules import QualityRule, Row, at_most
@@ -27,8 +28,13 @@ def number_problems(row: Row) -> Iterator[str | None]:
             continue
         asked = question[slice(*spans[0])].lower()
         verb = _VERB_BEFORE.search(question[: spans[0][0]])
-        many = is_plural(asked) and not is_mass(asked)
-        worded = as_worded(row["verified_caption"] or "", name)
+        caption = row["verified_caption"] or ""
+        if asked.rpartition(" ")[2] in INVARIANT and not mentions(caption, name):
+            continue  # one absent sheep, or several
+        many = (is_plural(asked) or (asked.rpartition(" ")[2] in INVARIANT and names_several(caption, name))) and not is_mass(
+            asked
+        )
+        worded = as_worded(caption, name)
         is_split = each["kind"] == "tpq" and is_plural(worded) and not is_plural(asked) and singular(worded) == asked
         disagrees = verb is not None and (verb[1].lower() in _OF_ONE) == many
         yield f"{worded}: {question}" if is_split else question if disagrees else None

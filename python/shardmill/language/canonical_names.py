@@ -9,8 +9,9 @@ from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem
 from shardmill.language.word_lists import word_lists
 
-ALWAYS_THERE = word_lists("shardmill.language", "canonical_names.yaml").words("always_there")
-"""What is in nearly every picture whether it is named or not; no question is about it."""
+_LISTS = word_lists("shardmill.language", "canonical_names.yaml")
+NEVER_ABSENT = _LISTS.words("always_there") | _LISTS.words("vague")
+"""What is in nearly every picture whether it is named or not, and what may be anything; no question is about it."""
 
 
 def canonical_names(counts: Mapping[str, int]) -> dict[str, str]:
@@ -33,7 +34,7 @@ def canonical_names(counts: Mapping[str, int]) -> dict[str, str]:
             listed.setdefault(_letters(name), entry.name)
     best |= listed
     found = {name: best[_letters(fold(name))] for name in counts}
-    return {name: main for name, main in found.items() if form_problem(main) is None and main not in ALWAYS_THERE}
+    return {name: main for name, main in found.items() if form_problem(main) is None and main not in NEVER_ABSENT}
 
 
 def _letters(name: str) -> str:

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import permutations
+from itertools import permutations, product
 
 from shardmill.language.lexicon import lexicon
 from shardmill.language.word_lists import word_lists
 
 _LISTS = word_lists("shardmill.language", "canonical_names.yaml")
 _ROOMS = frozenset(_LISTS.phrases("rooms"))
+_ALIKE = [frozenset(group.split("|")) for group in _LISTS.phrases("alike")]
 _TOLD_APART = _LISTS.words("told_apart")
 _COMES_WITH = _LISTS.table("comes_with")
+_WORN = frozenset(_LISTS.phrases("worn_by_people"))
 
 
 def implied_pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The pairs of names, in both orders, of which one cannot be said to be absent where the other is there."""
     known = frozenset(names)
-    yield from permutations(sorted(_ROOMS & known), 2)
-    pairs = [(name, other) for name in sorted(known & _COMES_WITH.keys()) for other in _COMES_WITH[name] if other in known]
-    people = sorted(name for name in known - _TOLD_APART if (entry := lexicon().find(name)) and entry.category == "person")
-    pairs += [(one, other) for one in people for other in sorted(_TOLD_APART & known)]
+    for group in (_ROOMS, *_ALIKE):
+        yield from permutations(sorted(group & known), 2)
+    called = {name: _called(name) for name in sorted(known)}
+    of: dict[str, list[str]] = {}
+    for name, terms in called.items():
+        for term in terms:
+            of.setdefault(term, []).append(name)
+    pairs = [
+        (name, part)
+        for whole, others in _COMES_WITH.items()
+        for name, other in product(of.get(whole, ()), others)
+        for part in of.get(other, ())
+    ]
+    people, animals, bodies = (_of_category(known, category) for category in ("person", "animal", "body"))
+    worn = sorted(known & _WORN)
+    pairs += product([name for name in people if name not in _TOLD_APART], sorted(_TOLD_APART & known))
+    pairs += [*product(people, worn), *product([*people, *animals], bodies)]
     for one, other in pairs:
-        yield one, other
-        yield other, one
+        if one != other:
+            yield one, other
+            yield other, one
+
+
+def _called(name: str) -> frozenset[str]:
+    """A name, and what it is a kind of: a transit bus is a bus."""
+    entry = lexicon().find(name)
+    return frozenset({name, entry.name}) if entry is not None else frozenset({name, name.rpartition(" ")[2]})
+
+
+def _of_category(names: frozenset[str], category: str) -> list[str]:
+    return sorted(name for name in names if (entry := lexicon().find(name)) is not None and entry.category == category)

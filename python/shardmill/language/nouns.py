@@ -112,7 +112,8 @@ def is_mass(phrase: str) -> bool:
 def with_article(phrase: str) -> str:
     """The phrase with "a" or "an" where English wants one: plurals, mass nouns and determined phrases stay bare."""
     words = phrase.split()
-    if not words or words[0].lower() in _DETERMINERS or _NUMERAL.match(words[0]) or is_plural(phrase) or is_mass(phrase):
+    determined = len(words) > 1 and words[0].lower() in _DETERMINERS  # "a couple"
+    if not words or determined or _NUMERAL.match(words[0]) or is_plural(phrase) or is_mass(phrase):
         return phrase
     return f"{_article(words[0])} {phrase}"
 

@@ -69,6 +69,8 @@ def capitalized(text: str) -> str:
 def _with_capitals(word: str) -> str:
     if word in _ACRONYMS and word.isalpha():
         return word.upper()
+    if word.endswith("s") and word[:-1] in _ACRONYMS and word.isalpha():
+        return f"{word[:-1].upper()}s"  # "TVs"
     return word.capitalize() if is_proper(word) else word
 
 

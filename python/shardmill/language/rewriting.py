@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from shardmill.language.appearance import COLORS, MATERIALS, SHADES, has_word, words_of
-from shardmill.language.nouns import is_plural, plural, with_article
+from shardmill.language.named_number import is_several
+from shardmill.language.nouns import plural, with_article
 from shardmill.language.relations import mentions
 from shardmill.language.word_classes import ADJECTIVE, DETERMINER, NOUN, POSSESSIVE
 from shardmill.language.word_spans import Phrase, WordSpan, phrase_around, word_spans
@@ -42,7 +43,7 @@ def replaced(caption: str, name: str, new: str) -> str | None:
     if found is None:
         return None
     words, phrase = found
-    many = is_plural(caption[phrase.name : phrase.end])
+    many = is_several(caption, phrase.name, phrase.end)
     kept = [each for each in caption[phrase.modifiers : phrase.name].split() if each.lower() not in MATERIALS]
     output = _with_phrase(caption, words, phrase, " ".join([*kept, plural(new) if many else new]))
     return None if output is None or mentions(output, name) else output

@@ -13,8 +13,6 @@ from shardmill.stages.occurrences import CoOccurrence, Flags, Floats, Ints
 
 FILLED = 0.5
 """The share of the room in rows that quotas fill: with more, common names would not find rows enough."""
-MIN_ROWS = 4
-"""Of a name in fewer rows nobody can say what goes with it."""
 TRIES = 60
 ROUNDS = 40
 
@@ -32,6 +30,7 @@ class AbsentDrawing:
         self.beside, self.seen, self.per_row = beside, beside.seen, per_row
         self.random = np.random.Generator(np.random.PCG64(seed))
         self._used = np.zeros(self.seen.rows, np.int64)
+        self._has_objects = np.bincount(self.seen.row, minlength=self.seen.rows) > 0
         self._taken = np.zeros(0, np.int64)
         self.row, self.name = self._draw()
 
@@ -48,7 +47,7 @@ class AbsentDrawing:
             names.append(wanted[good])
             wanted = wanted[~good]
         for _ in range(TRIES):
-            row = np.flatnonzero((self._used == 0) & (self.seen.rarest >= 0))
+            row = np.flatnonzero((self._used == 0) & (self._has_objects))
             if not len(row):
                 break
             own = self.seen.object_of(row, self._uniform(row))
@@ -62,7 +61,7 @@ class AbsentDrawing:
     def _give(self, row: Ints, name: Ints) -> Flags:
         """Give names to rows that lack them and could have them; which were given."""
         good = row >= 0
-        for check in (self._is_open, self._suits, self.beside.plausible):
+        for check in (self._is_open, self.beside.plausible):
             good[good] = check(row[good], name[good])
         self._used += np.bincount(row[good], minlength=self.seen.rows)
         self._taken = np.concatenate([self._taken, row[good] * len(self.seen.names) + name[good]])
@@ -97,11 +96,6 @@ class AbsentDrawing:
         rank[order] = np.arange(len(order)) - starts
         good[good] = self._used[row[good]] + rank < self.per_row
         return good
-
-    def _suits(self, row: Ints, name: Ints) -> Flags:
-        """Whether each name goes with the rarest object of its row: what goes with a person alone may be anywhere."""
-        rarest = self.seen.rarest[row]
-        return (self.beside.together(rarest, name) > 0) | (self.seen.count[rarest] < MIN_ROWS)
 
     def share_drawn(self) -> Floats:
         """How much of its quota each name got: 1 where rows enough were found."""

@@ -22,6 +22,8 @@ Flags = NDArray[np.bool_]
 MIN_ROWS_OF_NAME = 2
 SMALL_BLOCK = 500
 """In a block of fewer rows a name that occurs once is used too, or there would be no questions."""
+MIN_IMAGES = 4
+"""Of an object in fewer images nobody can say what goes with it."""
 MIN_LIFT = 1.0
 """An object is plausible beside another if they occur together at least as often as two random ones."""
 MIN_FIT = -0.5
@@ -87,10 +89,11 @@ class Occurrences:
         return np.bincount(self._image_keys % max(len(self.names), 1), minlength=len(self.names))
 
     @cached_property
-    def rarest(self) -> Ints:
-        """The rarest object of each row, -1 where there is none: what says most of where it is."""
+    def telling(self) -> Ints:
+        """Of the objects of each row that are in a few images, the rarest, which says most of where it is; -1 for none."""
         found = np.full(self.rows, -1)
-        order = np.lexsort((-self.name, -self.count[self.name]))
+        known = np.flatnonzero(self.images[self.name] >= (MIN_IMAGES if self.rows >= SMALL_BLOCK else 1))
+        order = known[np.lexsort((-self.name[known], -self.count[self.name[known]]))]
         found[self.row[order]] = self.name[order]
         return found
 
@@ -214,18 +217,34 @@ class CoOccurrence:
     def __init__(self, seen: Occurrences, captions: Sequence[str]):
         self.seen, self.captions = seen, captions
         self.pairs = Pairs.of(seen)
-        self._together = self._both_ways(self.pairs)
+        self._together = self._both_ways(self.pairs.count)
+        self._images_together = self._both_ways(self._images_of_pairs())
 
-    def _both_ways(self, pairs: Pairs) -> tuple[Ints, Ints]:
+    def _both_ways(self, counts: Ints) -> tuple[Ints, Ints]:
         """The pairs in both orders as sorted numbers, and their counts."""
         size = len(self.seen.names)
-        keys = np.concatenate([pairs.first * size + pairs.second, pairs.second * size + pairs.first])
+        first, second = self.pairs.first, self.pairs.second
+        keys = np.concatenate([first * size + second, second * size + first])
         order = np.argsort(keys)
-        return keys[order], np.concatenate([pairs.count, pairs.count])[order]
+        return keys[order], np.concatenate([counts, counts])[order]
+
+    def _images_of_pairs(self) -> Ints:
+        """In how many images each pair occurs."""
+        pair = np.repeat(np.arange(len(self.pairs.count)), self.pairs.count)
+        images = np.int64(self.seen.image.max(initial=0) + 1)
+        once = np.unique(pair * images + self.seen.image[self.pairs.row]) // images
+        return np.bincount(once, minlength=len(self.pairs.count))
 
     def together(self, one: Ints, other: Ints) -> Ints:
         """In how many rows the objects of each pair occur together; 0 for related ones."""
-        keys, counts = self._together
+        return self._looked_up(self._together, one, other)
+
+    def images_together(self, one: Ints, other: Ints) -> Ints:
+        """In how many images the objects of each pair occur together; 0 for related ones."""
+        return self._looked_up(self._images_together, one, other)
+
+    def _looked_up(self, table: tuple[Ints, Ints], one: Ints, other: Ints) -> Ints:
+        keys, counts = table
         if not len(keys):
             return np.zeros(len(one), np.int64)
         wanted = one * len(self.seen.names) + other
@@ -252,9 +271,16 @@ class CoOccurrence:
         spoiled = implied | in_sorted(self.seen.related, wanted)
         fits = np.bincount(owner, lift >= MIN_LIFT, minlength=len(row)) > 0
         fits &= np.bincount(owner, np.log((together + 1) / (by_chance + 1)), minlength=len(row)) >= MIN_FIT
-        good = fits & (np.bincount(owner, spoiled, minlength=len(row)) == 0)
+        good = fits & self._goes_with_telling(row, name) & (np.bincount(owner, spoiled, minlength=len(row)) == 0)
         good[good] = [not self.is_mentioned(int(at), int(each)) for at, each in zip(row[good], name[good], strict=True)]
         return good
+
+    def _goes_with_telling(self, row: Ints, name: Ints) -> Flags:
+        """Whether each name goes with the most telling object of its row, in more than one image where there are many."""
+        telling = self.seen.telling[row]
+        once = self.images_together(telling, name)
+        wanted = 2 if self.seen.rows >= SMALL_BLOCK else 1
+        return (telling < 0) | (once >= wanted)
 
     def is_mentioned(self, row: int, name: int) -> bool:
         """Whether a caption of the row's image names an object that was not extracted from it."""

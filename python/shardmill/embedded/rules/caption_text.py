@@ -41,6 +41,10 @@ _CLUTTER = re.compile(
     r"\bstock (?:photos?|images?|(?=vector))|(?<= )- \d+ of \d+\b|\.{2,}|…|--+",
     re.IGNORECASE,
 )
+# What is left of a phrase that somebody did not finish: "a bus with advertising on the".
+_CUT_OFF = re.compile(
+    r"(?:,? (?:in|on|at|of|with|to|from|by|for|and|near|under|over|beside|behind))*,? (?:an?|the|and|of)$", re.IGNORECASE
+)
 _BEFORE_MARK = re.compile(r" (?=[,.;:!?](?:\s|$)|['’]s\b)()")
 _SHOUTED = 0.5
 """A caption with a larger share of capitals than this is written in capitals."""
@@ -61,6 +65,7 @@ _OPENERS = _CLOSED | word_set(
 )
 _DETERMINED = DETERMINERS | word_set("several many few six seven eight nine ten")
 _SUBORDINATES = RELATIVES | word_set("as while when where because")
+_VIEWS = word_set("close close-up closeup portrait image pictured selfie collage shown display")
 _NOT_VERBS = word_set("glasses jeans pants its his hers less across towards news series perhaps always sometimes yes")
 
 
@@ -69,6 +74,7 @@ def usable(caption: str) -> str | None:
     text = " ".join(_DECORATION.sub("", _with_persons(unescape(caption))).split())
     text = " ".join(_CLUTTER.sub(" ", text).split())
     text = _BEFORE_MARK.sub("", text).strip(_QUOTES + " ").rstrip(".!?,;: -").strip()
+    text = _CUT_OFF.sub("", text)
     words = _WORD.findall(text)
     if not 2 <= len(words) <= _MAX_WORDS or _DEBRIS.search(text):
         return None
@@ -103,7 +109,7 @@ def kind(text: str) -> str:
     main = next((at for at, word in enumerate(words) if word in _SUBORDINATES), len(words))
     if any(_finite(words[at], words[at - 1]) for at in range(1, main)):
         return "clause"
-    named = lower_first(text)[0].isupper() or any(word in MEDIA for word in words[:2])
+    named = lower_first(text)[0].isupper() or any(word in MEDIA | _VIEWS for word in words[:4])
     return "any" if named or any(_maybe_verb(words, at) for at in range(1, len(words))) else "phrase"
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from shardmill.embedded.rules.phrases import capital, patterns
 from shardmill.embedded.rules.wording import ended, sentence
 from shardmill.language.lexicon import LexiconEntry, lexicon
+from shardmill.language.named_number import names_several
 from shardmill.language.noun_phrases import extract_objects
-from shardmill.language.nouns import is_plural, plural, with_article
+from shardmill.language.nouns import plural, with_article
 from shardmill.language.relations import as_worded, mentions, relation
 from shardmill.language.removal import without
 from shardmill.language.rewriting import core, replaced
@@ -50,7 +51,7 @@ def replace(values: Values, rng: random.Random) -> Answer:
     caption, name = str(values["caption"]), str(values["object"])
     found = ((new, replaced(caption, name, new)) for new in _alike(caption, name, rng))
     new, output = next(((new, text) for new, text in found if text is not None and mentions(text, new)), ("", None))
-    thing = plural(new) if is_plural(as_worded(caption, name)) else with_article(new)
+    thing = plural(new) if names_several(caption, name) else with_article(new)
     edit = sentence(patterns("edits")["replace"][values["verb"]], rng, values, caption, thing=thing)
     return {"edit": edit, "edited_object": name, "new_object": new or name, "output": ended(output or caption, caption)}
 

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from shardmill.embedded.rules.phrases import bare, be, patterns
+from shardmill.embedded.rules.phrases import bare, patterns
 from shardmill.language.lexicon import lexicon
-from shardmill.language.nouns import PLURAL_ONLY, fold, is_mass, is_plural, plural
-from shardmill.language.relations import as_worded, mentions
+from shardmill.language.named_number import names_several
+from shardmill.language.nouns import INVARIANT, PLURAL_ONLY, fold, is_mass, is_plural, plural
+from shardmill.language.relations import mentions
 from shardmill.language.visibility import is_visible
 
 
@@ -22,26 +23,27 @@ def ask_presuppositions(values: Mapping[str, Any], rng: random.Random) -> dict[s
     """
     wordings: list[str] = patterns("questions")[values["form"]]
     present = bare(str(values["present_object"]))
-    if is_plural(as_worded(str(values["caption"]), present)) and not is_plural(present):
+    many = names_several(str(values["caption"]), present)
+    if many and not is_plural(present):
         present = plural(present)
-    absent = _in_number_of(present, bare(str(values["absent_object"])))
+    absent = _in_number(bare(str(values["absent_object"])), many)
     return {
-        "absent_question": rng.choice(wordings).format(**_words(absent)),
-        "present_question": rng.choice(wordings).format(**_words(present)),
+        "absent_question": rng.choice(wordings).format(**_words(absent, many)),
+        "present_question": rng.choice(wordings).format(**_words(present, many)),
     }
 
 
-def _in_number_of(model: str, name: str) -> str:
-    if is_plural(model):
+def _in_number(name: str, many: bool) -> str:
+    if many:
         return name if is_plural(name) or is_mass(name) else plural(name)
     return fold(name) if is_plural(name) and fold(name).rpartition(" ")[2] not in PLURAL_ONLY else name
 
 
-def _words(name: str) -> dict[str, str]:
-    many = is_plural(name)
+def _words(name: str, many: bool) -> dict[str, str]:
+    many = is_plural(name) or (many and name.rpartition(" ")[2] in INVARIANT)
     return {
         "the": f"the {name}",
-        "is": be(name),
+        "is": "are" if many else "is",
         "does": "do" if many else "does",
         "has": "have" if many else "has",
     }

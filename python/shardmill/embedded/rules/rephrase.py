@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shardmill.embedded.rules.phrases import bare, be, capital, joined, patterns
+from shardmill.language.backgrounds import is_background
+from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import with_article
 from shardmill.language.polarity import NEGATION_FIRST, check_polarity, form, new_objects
 from shardmill.language.proper_names import capitalized
 from shardmill.language.relations import mentions
 
 _MEDIUM = re.compile(r"\b(image|photo|picture|video|clip|photograph)\b", re.IGNORECASE)
+_HAS = re.compile(r"\b(?:has|have|contains|includes?)\b")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'])")
 
 
@@ -31,6 +34,8 @@ def paraphrase(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
     words = _words(names, objects, _medium(sentence, objects))
     caption = sentence
     for pattern in _shuffled(said, names, rng):
+        if any(map(_is_place, names)) and _HAS.search(pattern):
+            continue  # "the image has a kitchen in it"
         saying = capital(pattern.format(**words))
         caption = _joined(parts, saying, keep, rng)
         if saying.casefold() not in sentence.casefold() and _right(caption, sentence, objects):
@@ -40,6 +45,10 @@ def paraphrase(values: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
 
 def _right(caption: str, sentence: str, objects: Mapping[str, bool]) -> bool:
     return check_polarity(caption, objects) is None and not new_objects(caption, objects, sentence)
+
+
+def _is_place(name: str) -> bool:
+    return name in lexicon().scenes or is_background(name)
 
 
 def _parts(sentence: str, objects: Mapping[str, bool]) -> tuple[str, bool] | None:
