@@ -26,6 +26,7 @@ from shardmill.language.appearance import ASPECTS, has_word, is_stuff, names_col
 from shardmill.language.backgrounds import is_background
 from shardmill.language.doing import lone_verb
 from shardmill.language.lexicon import lexicon
+from shardmill.language.named_number import names_several
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.placement import supports
@@ -116,7 +117,8 @@ def writings(row: Row) -> list[Target]:
     texts = [text for text in row["input_texts"] or [] if _writable(text)]
     if texts:
         return [{"text": " ".join(text.split())} for text in texts]
-    return [{"object": name} for name in things(row) if {fold(name), fold(name).rpartition(" ")[2]} & _BEARERS]
+    bearers = [name for name in things(row) if {fold(name), fold(name).rpartition(" ")[2]} & _BEARERS]
+    return [{"object": name} for name in bearers if not names_several(row["input"], name)]
 
 
 def foregrounds(row: Row) -> list[Target]:

@@ -59,8 +59,9 @@ def has_looks(name: str) -> bool:
 def colors_of(name: str, colors: list[str]) -> list[str]:
     """Those of some colours that a thing may have."""
     entry = lexicon().find(name)
-    natural = _LISTS.phrases("animal_colors") if entry is not None and entry.category == "animal" else colors
-    return [color for color in colors if color in natural]
+    category = entry.category if entry is not None else ""
+    own = {"animal": "animal_colors", "food": "food_colors", "plant": "food_colors"}.get(category)
+    return [color for color in colors if own is None or color in _LISTS.phrases(own)]
 
 
 def materials_of(name: str) -> tuple[str, ...]:

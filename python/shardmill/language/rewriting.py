@@ -10,10 +10,14 @@ from shardmill.language.named_number import is_several
 from shardmill.language.nouns import plural, with_article
 from shardmill.language.relations import mentions
 from shardmill.language.word_classes import ADJECTIVE, DETERMINER, NOUN, POSSESSIVE
+from shardmill.language.word_lists import word_set
 from shardmill.language.word_spans import Phrase, WordSpan, phrase_around, word_spans
 
 _MADE_OF = re.compile(r"\s+(?:made|built|carved|constructed) (?:out )?(?:of|from)\b", re.IGNORECASE)
 _ADJECTIVES = {"wood": "wooden", "gold": "golden"}
+_MEASURES = word_set(
+    "slice slices piece pieces wedge loaf loaves cup glass mug bottle can carton pot head ear cob stick scoop bit bite"
+)
 _IRREGULAR = {"are": "is", "were": "was", "have": "has", "do": "does"}
 
 
@@ -38,15 +42,30 @@ def looking(caption: str, name: str, look: str) -> str | None:
 
 
 def replaced(caption: str, name: str, new: str) -> str | None:
-    """The caption with an object replaced by another, in the same number (singular or plural). Its material goes with it."""
+    """The caption with an object replaced by another, in the same number (singular or plural). Its material goes with it.
+
+    None for what belongs to another noun: the remote of "a Wii remote", the pizza of "a slice of pizza".
+    """
     found = _found(caption, name)
     if found is None:
         return None
     words, phrase = found
+    if _belongs_to_others(words, phrase):
+        return None
     many = is_several(caption, phrase.name, phrase.end)
     kept = [each for each in caption[phrase.modifiers : phrase.name].split() if each.lower() not in MATERIALS]
     output = _with_phrase(caption, words, phrase, " ".join([*kept, plural(new) if many else new]))
     return None if output is None or mentions(output, name) else output
+
+
+def _belongs_to_others(words: Sequence[WordSpan], phrase: Phrase) -> bool:
+    """Whether an object cannot be exchanged by itself: "a Wii remote", "a slice of pizza", "a box of donuts", "into a ball"."""
+    at = next(at for at, word in enumerate(words) if word.end > phrase.name)
+    before = [words[index].text for index in range(max(0, phrase.first - 2), phrase.first)]
+    is_compound = any(word.kind == NOUN and word.text not in MATERIALS for word in words[phrase.first : at])
+    measured = before[-1:] == ["of"] and before[0] in _MEASURES
+    holds = phrase.after < len(words) and words[phrase.after].text == "of"
+    return is_compound or measured or holds or before[-1:] in (["into"], ["about"])
 
 
 def made_of(caption: str, name: str, material: str) -> list[str]:

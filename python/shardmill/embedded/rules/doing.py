@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
 
 from shardmill.embedded.rules.phrases import patterns
 from shardmill.language.actions import actions, is_human, verb_stem
 from shardmill.language.doing import lone_verb
 from shardmill.language.placement import place_phrases
 from shardmill.language.relations import mentions
-from shardmill.language.rewriting import gerund, third_person
+from shardmill.language.rewriting import core, gerund, third_person
+
+_GERUND = re.compile(
+    r"\b(?!building|wedding|evening|morning|railing|ceiling|clothing|painting|string)[a-z]{2,}ing\b", re.IGNORECASE
+)
 
 
 def doing(caption: str, agent: str, verb: str, rng: random.Random) -> tuple[str, str | None]:
@@ -19,6 +24,8 @@ def doing(caption: str, agent: str, verb: str, rng: random.Random) -> tuple[str,
     known: list[str] = patterns("edits")[found.group if found else "resting"]["person" if is_human(agent) else "animal"]
     if found is not None and _is_held_up(caption, found.end):
         known = [each for each in known if each in patterns("edits")["gestures"]]
+    if _GERUND.search(core(caption), found.end if found is not None else 0):
+        known = [each for each in known if each in patterns("edits")["postures"]]  # nobody claps while cutting a cake
     free = [action for action in known if verb_stem(action.split()[0]) not in before]
     if found is None or not free:
         return (known or ["wave"])[0], None

@@ -8,8 +8,10 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from shardmill.embedded.rules.caption_text import kind
 from shardmill.embedded.rules.phrases import capital, patterns
 from shardmill.embedded.rules.wording import ended, sentence
+from shardmill.language.appearance import has_word
 from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.named_number import names_several
 from shardmill.language.noun_phrases import extract_objects
@@ -19,6 +21,8 @@ from shardmill.language.removal import without
 from shardmill.language.rewriting import core, replaced
 from shardmill.language.scene_words import is_indoors, is_outdoors
 from shardmill.util.texts import cached
+
+_GAME_KINDS = frozenset({"sport", "ball", "frisbee", "uniform", "helmet"})
 
 Values = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -34,7 +38,8 @@ def add(values: Values, rng: random.Random) -> Answer:
     words = {"thing": with_article(new), "where": where, "the": f"the {as_worded(caption, anchor)}"}
     table = patterns("edits")["add"]
     edit = rng.choice(table["edit"]).format(Verb=capital(str(values["verb"])), **words)
-    output = rng.choice(table["output"]).format(caption=core(caption), **words)
+    said_of = "output_of_phrase" if kind(core(caption)) == "phrase" else "output"
+    output = rng.choice(table[said_of]).format(caption=core(caption), **words)
     return {"edit": edit, "edited_object": new, "output": ended(output, caption)}
 
 
@@ -78,6 +83,8 @@ def _entry_of(name: str, caption: str) -> Mapping[str, Any] | None:
     kinds = {found.name, found.category, *lexicon().kinds(found)}
     for entry in patterns("additions"):
         is_seen = {True: is_outdoors, False: is_indoors}.get(entry.get("open"))
+        if has_word(caption, entry.get("unless", ())):
+            continue
         if not kinds.isdisjoint(entry["near"]) and (is_seen is None or is_seen(caption)):
             return dict(entry)
     return None
@@ -88,6 +95,10 @@ def _alike(caption: str, name: str, rng: random.Random) -> Iterator[str]:
     entry, present = lexicon().find(name), extract_objects(caption)
     if entry is None or (entry.category == "animal" and any(map(_is_of_body, present))):
         return  # no squirrel has a beak
+    if has_word(caption, patterns("swaps")["games"]) and not _GAME_KINDS.isdisjoint(
+        {entry.category, entry.name, *lexicon().kinds(entry)}
+    ):
+        return  # nobody pitches a balloon
     known = _stand_ins(entry)
     for new in rng.sample(known, len(known)):
         is_free = not mentions(caption, new) and all(relation(new, other) is None for other in present)
@@ -104,10 +115,10 @@ def _is_of_body(name: str) -> bool:
 def _stand_ins(entry: LexiconEntry) -> list[str]:
     """What the lists let stand for a thing; for a kind of thing that is in none, what may stand for what it is a kind of."""
     lists = patterns("swaps")
-    for kind in (entry.name, *entry.hypernyms):
-        found = [name for group in lists["groups"] if kind in group for name in group]
-        if listed := [*found, *lists["instead"].get(kind, [])]:
-            return [name for name in dict.fromkeys(listed) if name not in (kind, entry.name)]
+    for each in (entry.name, *entry.hypernyms):
+        found = [name for group in lists["groups"] if each in group for name in group]
+        if listed := [*found, *lists["instead"].get(each, [])]:
+            return [name for name in dict.fromkeys(listed) if name not in (each, entry.name)]
     is_class = any(entry.name in other.hypernyms for other in lexicon().entries.values())
     if is_class or entry.category not in lists["by_shape"]:
         return []

@@ -20,6 +20,8 @@ from shardmill.language.rewriting import core
 from shardmill.language.word_classes import GERUND, NOUN, VERB
 from shardmill.language.word_spans import word_spans
 
+_PETS = frozenset({"cat", "dog", "rabbit", "hamster"})
+
 Values = Mapping[str, Any]
 Answer = dict[str, Any]
 
@@ -89,9 +91,15 @@ def _stands_alone(caption: str, end: int) -> bool:
 
 def _needs(caption: str) -> set[str]:
     """Which things a place must be for: people, animals, vehicles, or things of a room."""
-    groups = {"person": "people", "animal": "animals", "vehicle": "vehicles", "furniture": "things"}
-    found = [entry.category for name in extract_objects(caption) if (entry := lexicon().find(name)) and not is_background(name)]
-    return {groups[category] for category in found if category in groups} or {"things"}
+    groups = {
+        "person": "people", "animal": "animals", "vehicle": "vehicles", "furniture": "things", "food": "food", "drink": "food",
+        "kitchenware": "food",
+    }  # fmt: skip
+    found = [entry for name in extract_objects(caption) if (entry := lexicon().find(name)) and not is_background(name)]
+    needs = {
+        "pets" if not _PETS.isdisjoint({entry.name, *lexicon().kinds(entry)}) else groups.get(entry.category) for entry in found
+    }
+    return {need for need in needs if need is not None} or {"things"}
 
 
 def _names(caption: str, place: str) -> bool:
