@@ -14,6 +14,7 @@ from pydantic import Field
 from shardmill.antidote.answer_checks import affirms, declines, says_yes
 from shardmill.core.stage import Options, Reject, Row, RowStage
 from shardmill.core.stage_main import main
+from shardmill.language.relations import mentions
 from shardmill.language.similarity import cosine, vectors
 
 NOT_RIGHT = "the preferred answer is not right"
@@ -31,8 +32,8 @@ class PairPreferences(RowStage):
 
     query_kind, query_object, preferred, answer, answer_hint, answer_problem (text), hint_is_true (bool), verified_absent (list)
     -> response, rejected_response (text), answers_alike (float, their cosine). A CPQ's preferred answer must decline, that to a
-    TPQ must not, that to a POPE question must be the right word, and a description must name nothing that is not there; the
-    rejected answer must not be right too.
+    TPQ must not, that to a POPE question must be the right word, and a description must name nothing that is not there, nor
+    list that as its hint does; the rejected answer must not be right too.
     """
 
     name = "pair_preferences"
@@ -69,8 +70,10 @@ def _fault(row: Row, answer: str) -> str | None:
         return None if says_yes(answer, name) is not row["hint_is_true"] and says_yes(answer, name) is not None else NOT_RIGHT
     if declines(answer) or SPEAKS_OF_HINT.search(answer):
         return "the preferred answer is not a description"
-    wrong = next((each for each in row["verified_absent"] if affirms(answer, each)), None)
-    return None if wrong is None else "the preferred answer names what is not there"
+    if any(affirms(answer, each) for each in row["verified_absent"]):
+        return "the preferred answer names what is not there"
+    denied = sum(bool(mentions(answer, each)) for each in row["verified_absent"])
+    return "the preferred answer lists what is not there" if denied > 1 else None  # as its hint does; nobody describes so
 
 
 if __name__ == "__main__":

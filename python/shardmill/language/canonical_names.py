@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shardmill.language.implied import NEVER_ABSENT
 from shardmill.language.lexicon import lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.object_names import form_problem
-from shardmill.language.word_lists import word_lists
-
-_LISTS = word_lists("shardmill.language", "canonical_names.yaml")
-NEVER_ABSENT = _LISTS.words("always_there") | _LISTS.words("vague")
-"""What is in nearly every picture whether it is named or not, and what may be anything; no question is about it."""
 
 
 def canonical_names(counts: Mapping[str, int]) -> dict[str, str]:

@@ -12,6 +12,11 @@ MAX_CHARS = 2_000
 _PERSON = re.compile(r"<\s*person\s*>", re.I)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 _URL = re.compile(r"(?:https?://|www\.)\S+|\b[\w.-]+@[\w-]+\.\w+|\b[\w-]+\.(?:com|org|net|co\.uk)\b\S*", re.I)
+# A hyphen between blanks, as some data sets write it: "tube - fed", "t - shirt".
+_SPACED_HYPHEN = re.compile(
+    r"(?<=[a-z]) - (?=(?:[a-z]{2,}ed|fed|length|sleeved?|free|sized|style|old|level|high|long|made|built|class|end|shirts?)\b)",
+    re.I,
+)
 _FILE = re.compile(r"\S+\.(?:jpe?g|png|gif|webp|tiff?|bmp|svg|heic|pdf|psd|eps|mp4|mov)\b", re.I)
 _CAMERA_NAME = re.compile(r"\b(?:img|dscn?|dscf|pict?|p|wp|pxl|screenshot)[_-]?\d[\d_-]*\b", re.I)
 _HASHTAG = re.compile(r"#\w+")
@@ -59,6 +64,7 @@ def _plain(caption: str) -> str:
         text = text[:MAX_CHARS].rpartition(" ")[0] or text[:MAX_CHARS]
     text = _PERSON.sub(" person ", html.unescape(text))
     text = text.replace("’", "'").replace("‘", "'")
+    text = _SPACED_HYPHEN.sub("-", text)
     for noise in (_TAG, _URL, _FILE, _CAMERA_NAME):
         text = noise.sub(" ", text)
     text = _HASHTAG.sub(lambda match: f" | {match.group()[1:]} | ", text)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import permutations, product
 
 from shardmill.language.lexicon import lexicon
 from shardmill.language.word_lists import word_lists
 
 _LISTS = word_lists("shardmill.language", "canonical_names.yaml")
+NEVER_ABSENT = _LISTS.words("always_there") | _LISTS.words("vague")
+"""What is in nearly every picture whether it is named or not, and what may be anything; no question is about it."""
 _ROOMS = frozenset(_LISTS.phrases("rooms"))
 _ALIKE = [frozenset(group.split("|")) for group in _LISTS.phrases("alike")]
 _TOLD_APART = _LISTS.words("told_apart")
@@ -40,6 +43,12 @@ def implied_pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
         if one != other:
             yield one, other
             yield other, one
+
+
+@lru_cache(maxsize=1 << 16)
+def is_implied(name: str, other: str) -> bool:
+    """Whether a name cannot be said to be absent where the other is there."""
+    return name in NEVER_ABSENT or any(True for _ in implied_pairs((name, other)))
 
 
 def _called(name: str) -> frozenset[str]:

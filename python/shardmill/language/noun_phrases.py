@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from shardmill.language.caption_text import MAX_CHARS, tokens
 from shardmill.language.nouns import fold, singular
 from shardmill.language.out_of_view import is_out_of_view
-from shardmill.language.polarity import NEGATED, polarity
+from shardmill.language.polarity import MIXED, NEGATED, polarity
+from shardmill.language.relations import mentions
 from shardmill.language.spelling import corrected
 from shardmill.language.tagging import makes_compound, tag
 from shardmill.language.visibility import IMAGE_WORDS, PARTITIVES, PLACE_IN_IMAGE, TIMES, names_visible_thing
@@ -22,7 +23,7 @@ MAX_WORDS = 4
 # A quick look for the letters of a negation; `scopes` decides.
 _NEGATION = re.compile(
     r"\b(?:no|not|never|without|zero|sans|minus|lack|exclud|omit|leav|free|devoid|empty|clear|bare|void|absen|miss|gone"
-    r"|nowhere|neither|nor|none|nothing|instead|rather|out|invisible|unseen|fail|barren|strip)|n[\'’]t\b|less\b|[_-]free",
+    r"|nowhere|remov|hardly|barely|scarcely|neither|nor|none|nothing|instead|rather|out|invisible|unseen|fail|barren|strip)|n[\'’]t\b|less\b|[_-]free",
     re.I,
 )
 
@@ -46,7 +47,11 @@ _LOOKING = word_set(
 _FINISHED = word_set(
     "paneled panelled floored tiled framed trimmed topped sided covered lined walled coated plated finished clad cased"
 )
-_BY_HAND = word_set("drawn painted made crafted written carved stitched knit knitted woven picked held thrown sewn lettered")
+_BY_HAND = word_set(
+    "built drawn painted made crafted written carved stitched knit knitted woven picked held thrown sewn lettered"
+)
+_REACHED = word_set("knee thigh ankle waist floor tea shoulder chest hip elbow calf shin")
+_REACHING = word_set("high deep length long low")
 _STARTERS = frozenset({DETERMINER, ADJECTIVE, NUMBER, POSSESSIVE})
 
 
@@ -87,8 +92,10 @@ def named_things(caption: str) -> NamedThings:
             continue
         found = (_name(part, words) for part in _split(run))
         names.update(dict.fromkeys(name for name in found if name))
-    denied = [name for name in names if polarity(text, name) == NEGATED] if _NEGATION.search(text) else []
-    return NamedThings([name for name in names if name not in denied], denied)
+    said = {name: polarity(text, name) for name in names} if _NEGATION.search(text) else {}
+    denied = [name for name in names if said.get(name) == NEGATED]
+    hedged = [name for name in names if said.get(name) == MIXED and len(mentions(text, name)) == 1]  # "hardly any boats"
+    return NamedThings([name for name in names if name not in denied and name not in hedged], denied)
 
 
 def _is_counter(words: Sequence[Word], end: int) -> bool:
@@ -100,7 +107,9 @@ def _is_counter(words: Sequence[Word], end: int) -> bool:
 
 
 def _is_finish(noun: Word, after: Word) -> bool:
-    """Whether a noun says how something is made: "wood paneled", "hand drawn"."""
+    """Whether a noun says how something is made, or how far it reaches: "wood paneled", "hand drawn", "knee high"."""
+    if noun.text in _REACHED and after.text in _REACHING:
+        return True
     return (noun.text in _MATERIALS and after.text in _FINISHED) or (noun.text == "hand" and after.text in _BY_HAND)
 
 

@@ -16,6 +16,7 @@ _REPORTS = _LISTS.words("reports")
 _IDEAS = _LISTS.words("ideas")
 _PERSONS = _LISTS.words("persons")
 _VISUAL = _LISTS.words("visual")
+_OPINIONS = re.compile(rf"\b(?:{'|'.join(map(re.escape, _LISTS.phrases('opinions')))})\b")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|'[a-z]+|[.!?:$]")
 _QUOTED = re.compile(r'["“][^"”]{1,200}["”]')
 _BEGINS = _LISTS.words("begins")
@@ -41,4 +42,6 @@ def prose_problem(caption: str) -> str | None:
     # Who describes a picture begins with what it shows: "a man who will".
     if words[0] not in _BEGINS and (modal or not _REPORTS.isdisjoint(words)):
         return "headline"
+    if _OPINIONS.search(text):
+        return "idea"
     return "idea" if not _IDEAS.isdisjoint(words[:_FIRST_WORDS]) else None

@@ -26,6 +26,11 @@ _SHORTEST = 4
 """Shorter words are near too many others."""
 _LONG = 8
 """From this length on, two letters may be wrong."""
+_MEDIUM = 6
+"""From this length on, two letters may be wrong in a word that sounds right."""
+_DOUBLED = re.compile(r"([a-z])\1")
+_SAME_SOUNDS = {"ph": "f", "ck": "k", "c(?![eiyh])": "k", "ei": "ie", "el$": "le", "els$": "les", "eo": "oe"}
+_SOUNDS = [(re.compile(letters), sound) for letters, sound in _SAME_SOUNDS.items()]
 _WORD = re.compile(r"(?<![\w@#'’.-])[A-Za-z]{2,24}(?![\w@'’-]|\.\w)")
 _PAIR = re.compile(r"(?<![\w'’-])([A-Za-z]{3,12}) (?=([a-zA-Z]{3,12})(?![\w'’-]))")
 _CUT_WITHOUT = re.compile(r"\b(with) (?=out (?:an?|the|any|his|her|its|their)\b)", re.IGNORECASE)
@@ -71,9 +76,16 @@ def correction(word: str) -> str | None:
 @lru_cache(maxsize=_CACHE)
 def is_word(word: str) -> bool:
     """Whether English has a word in lower case: in some form, or as a name."""
-    if _has(word) or _has(singular(word)):
+    one = singular(word)
+    if _has(word) or (_has(one) and (one == word or plural(one) == word)):
         return True
-    return any(word.endswith(end) and (_has(word[: -len(end)]) or _has(word[: -len(end)] + "e")) for end in _ENDINGS)
+    return any(word.endswith(end) and (_has(word[: -len(end)]) or _has(word[: -len(end)] + "e")) for end in _endings(word))
+
+
+def _endings(word: str) -> tuple[str, ...]:
+    """The endings that a word may have: -s and -es only where English adds them so: "flows", not "flowes"."""
+    regular = [stem for end in ("s", "es") if (stem := word.removesuffix(end)) != word and plural(stem) == word]
+    return _ENDINGS if regular or not word.endswith("s") else tuple(end for end in _ENDINGS if end not in ("s", "es"))
 
 
 def _is_compound(word: str) -> bool:
@@ -125,9 +137,24 @@ def _nearest(word: str) -> str | None:
 
     words = _vocabulary()
     reach = 2 if len(word) >= _LONG else 1
-    near = extract(word, list(_by_length(len(word), reach)), scorer=OSA.distance, score_cutoff=reach, limit=20)
-    ranked = sorted(((distance, found[0] != word[0], -words[found], found) for found, distance, _ in near))
-    return next((found for _, _, _, found in ranked if _begins_alike(word, found)), None)
+    far = 2 if len(word) >= _MEDIUM else 1
+    sound = _sound(word)
+    near = extract(word, list(_by_length(len(word), far)), scorer=OSA.distance, score_cutoff=far, limit=40)
+    ranked = sorted(
+        (_sound(found) != sound, distance, found[0] != word[0], -words[found], found)
+        for found, distance, _ in near
+        if distance <= reach or _sound(found) == sound
+    )
+    return next((each[-1] for each in ranked if _begins_alike(word, each[-1])), None)
+
+
+@lru_cache(maxsize=_CACHE)
+def _sound(word: str) -> str:
+    """What a word sounds like, roughly: "trunck" and "trunk", "peice" and "piece", "baterry" and "battery" alike."""
+    text = _DOUBLED.sub(r"\1", word)
+    for letters, sound in _SOUNDS:
+        text = letters.sub(sound, text)
+    return text
 
 
 def _distance(word: str, other: str) -> int:

@@ -13,7 +13,9 @@ from pydantic import Field
 from shardmill.core.model_stages import TextStage
 from shardmill.core.stage import Answer, ModelCall, Options, Reject, Row
 from shardmill.core.stage_main import main
+from shardmill.language.implied import is_implied
 from shardmill.language.noun_phrases import denied_objects
+from shardmill.language.nouns import fold
 from shardmill.language.object_names import distinct, form_problem, negative_problem
 from shardmill.negbench.answers import ObjectList
 
@@ -29,8 +31,8 @@ class ProposeNegatives(TextStage):
     """Plausible objects that a caption does not name.
 
     caption (text), objects (list) -> negatives (list): first those that the caption itself says are absent. None is an object of
-    the caption, a synonym, a kind, a superclass or a part of one, and no other is named in it. The model is asked only where
-    `extract_objects` got too few usable proposals (list), or none.
+    the caption, a synonym, a kind, a superclass or a part of one, or comes with one, and no other is named in it. The model is
+    asked only where `extract_objects` got too few usable proposals (list), or none.
     """
 
     name = "propose_negatives"
@@ -62,9 +64,11 @@ class ProposeNegatives(TextStage):
 
     def usable(self, row: Row, offered: list[str]) -> list[str]:
         """The names that keep the rules."""
+        denied, objects = denied_objects(row["caption"]), [fold(name) for name in row["objects"]]
+        possible = [name for name in offered if not any(is_implied(fold(name), other) for other in objects)]
         return [
             name
-            for name in distinct([*denied_objects(row["caption"]), *offered])
+            for name in distinct([*denied, *possible])
             if form_problem(name) is None and negative_problem(name, row["objects"], row["caption"]) is None
         ]
 

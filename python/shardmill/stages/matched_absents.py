@@ -61,7 +61,7 @@ class AbsentDrawing:
     def _give(self, row: Ints, name: Ints) -> Flags:
         """Give names to rows that lack them and could have them; which were given."""
         good = row >= 0
-        for check in (self._is_open, self.beside.plausible):
+        for check in (self._is_open, self._suits, self.beside.plausible):
             good[good] = check(row[good], name[good])
         self._used += np.bincount(row[good], minlength=self.seen.rows)
         self._taken = np.concatenate([self._taken, row[good] * len(self.seen.names) + name[good]])
@@ -96,6 +96,11 @@ class AbsentDrawing:
         rank[order] = np.arange(len(order)) - starts
         good[good] = self._used[row[good]] + rank < self.per_row
         return good
+
+    def _suits(self, row: Ints, name: Ints) -> Flags:
+        """Whether each name goes with the most telling object of its row: what goes with a person alone may be anywhere."""
+        telling = self.seen.telling[row]
+        return (telling < 0) | (self.beside.together(telling, name) > 0)
 
     def share_drawn(self) -> Floats:
         """How much of its quota each name got: 1 where rows enough were found."""

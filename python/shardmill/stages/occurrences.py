@@ -217,34 +217,18 @@ class CoOccurrence:
     def __init__(self, seen: Occurrences, captions: Sequence[str]):
         self.seen, self.captions = seen, captions
         self.pairs = Pairs.of(seen)
-        self._together = self._both_ways(self.pairs.count)
-        self._images_together = self._both_ways(self._images_of_pairs())
+        self._together = self._both_ways(self.pairs)
 
-    def _both_ways(self, counts: Ints) -> tuple[Ints, Ints]:
+    def _both_ways(self, pairs: Pairs) -> tuple[Ints, Ints]:
         """The pairs in both orders as sorted numbers, and their counts."""
         size = len(self.seen.names)
-        first, second = self.pairs.first, self.pairs.second
-        keys = np.concatenate([first * size + second, second * size + first])
+        keys = np.concatenate([pairs.first * size + pairs.second, pairs.second * size + pairs.first])
         order = np.argsort(keys)
-        return keys[order], np.concatenate([counts, counts])[order]
-
-    def _images_of_pairs(self) -> Ints:
-        """In how many images each pair occurs."""
-        pair = np.repeat(np.arange(len(self.pairs.count)), self.pairs.count)
-        images = np.int64(self.seen.image.max(initial=0) + 1)
-        once = np.unique(pair * images + self.seen.image[self.pairs.row]) // images
-        return np.bincount(once, minlength=len(self.pairs.count))
+        return keys[order], np.concatenate([pairs.count, pairs.count])[order]
 
     def together(self, one: Ints, other: Ints) -> Ints:
         """In how many rows the objects of each pair occur together; 0 for related ones."""
-        return self._looked_up(self._together, one, other)
-
-    def images_together(self, one: Ints, other: Ints) -> Ints:
-        """In how many images the objects of each pair occur together; 0 for related ones."""
-        return self._looked_up(self._images_together, one, other)
-
-    def _looked_up(self, table: tuple[Ints, Ints], one: Ints, other: Ints) -> Ints:
-        keys, counts = table
+        keys, counts = self._together
         if not len(keys):
             return np.zeros(len(one), np.int64)
         wanted = one * len(self.seen.names) + other
@@ -271,16 +255,9 @@ class CoOccurrence:
         spoiled = implied | in_sorted(self.seen.related, wanted)
         fits = np.bincount(owner, lift >= MIN_LIFT, minlength=len(row)) > 0
         fits &= np.bincount(owner, np.log((together + 1) / (by_chance + 1)), minlength=len(row)) >= MIN_FIT
-        good = fits & self._goes_with_telling(row, name) & (np.bincount(owner, spoiled, minlength=len(row)) == 0)
+        good = fits & (np.bincount(owner, spoiled, minlength=len(row)) == 0)
         good[good] = [not self.is_mentioned(int(at), int(each)) for at, each in zip(row[good], name[good], strict=True)]
         return good
-
-    def _goes_with_telling(self, row: Ints, name: Ints) -> Flags:
-        """Whether each name goes with the most telling object of its row, in more than one image where there are many."""
-        telling = self.seen.telling[row]
-        once = self.images_together(telling, name)
-        wanted = 2 if self.seen.rows >= SMALL_BLOCK else 1
-        return (telling < 0) | (once >= wanted)
 
     def is_mentioned(self, row: int, name: int) -> bool:
         """Whether a caption of the row's image names an object that was not extracted from it."""

@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
+from shardmill.language.implied import is_implied
 from shardmill.language.lexicon import LexiconEntry, lexicon
 from shardmill.language.nouns import fold
 from shardmill.language.relations import mentions, relation
@@ -112,6 +113,8 @@ class _Fitness:
         if any(fold(word) in self._words for word in entry.name.split()):
             return False
         if mentions(self._caption, entry.name):
+            return False
+        if any(is_implied(entry.name, fold(name)) for name in self._present):
             return False
         others = [*self._present, *(other.name for other in chosen)]
         return all(relation(entry.name, other) is None for other in others)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -112,7 +113,7 @@ def _reply(prompt: str, objects: list[str], look: Look) -> str:
     """
     shown = SHOWN.search(prompt)
     if shown is not None:
-        return f"The picture shows {shown[1]}. There is no {shown[2].replace(', ', ' and no ')}. It is {look.whole}."
+        return _told(shown[1].split(", "), look, crc32(prompt.encode()) & 1)
     told = DENIED.search(prompt)
     question = QUESTION.search(prompt)
     if question is None:
@@ -125,8 +126,18 @@ def _reply(prompt: str, objects: list[str], look: Look) -> str:
         )
     named = [entry.name for entry in named_objects(question[0])]
     if THERE.match(question[0]):
-        return "Yes, it is there." if any(name in objects for name in named) else "No, I do not see it."
+        # Of what is not there it sees half, as models do that say yes too readily
+        is_seen = any(name in objects for name in named) or crc32(f"{question[0]} {objects}".encode()) & 1
+        return "Yes, it is there." if is_seen else "No, I do not see it."
     return f"The {named[0] if named else 'thing'} is part of {look.whole}."
+
+
+def _told(objects: list[str], look: Look, is_brief: int) -> str:
+    """A description that believes a list of what is there; brief or not, so that its length says nothing."""
+    things = [_some(name) for name in objects]
+    listed = ", ".join(things[:-1]) + (" and " if len(things) > 1 else "") + things[-1]
+    opening = listed[:1].upper() + listed[1:]
+    return f"{opening}." if is_brief else f"{opening} can be seen here. In all this is {look.whole}."
 
 
 def _some(name: str) -> str:
