@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shardmill.language.nouns import singular
 from shardmill.language.word_classes import ADJECTIVE, DETERMINER, GERUND, MARK, NOUN, NUMBER, PARTICIPLE, POSSESSIVE, VERB, Word
-from shardmill.language.word_context import is_human_noun
+from shardmill.language.word_context import is_agent, is_human_noun
 from shardmill.language.word_lists import word_lists, word_set
 
 _LISTS = word_lists("shardmill.language", "out_of_view.yaml")
@@ -121,18 +121,18 @@ def _is_far(words: Sequence[Word], first: int) -> bool:
 
 
 def _is_for_whom(words: Sequence[Word], first: int, end: int) -> bool:
-    """Whether a thing is for somebody: "shoes for women"."""
+    """Whether a thing is for somebody: "shoes for women", "balls for dogs"."""
     if first < 2 or words[first - 2].kind != NOUN or is_human_noun(words[first - 2].text):
         return False
     head = words[end - 1]
-    return head.many and is_human_noun(head.text) and words[first].kind not in (DETERMINER, NUMBER)
+    return head.many and (is_human_noun(head.text) or is_agent(head)) and words[first].kind not in (DETERMINER, NUMBER)
 
 
 def _is_for_many(words: Sequence[Word], start: int, end: int) -> bool:
-    """Whether one thing is for people of a kind: "a men's room" shows no man."""
+    """Whether a thing is for people of a kind: "a men's room", "women's shoes"; not what "the two men's" is."""
     head = words[end - 1]
-    one = start > 0 and words[start - 1].text in ("a", "an")
-    return one and head.many and is_human_noun(head.text) and end < len(words) and words[end].kind == POSSESSIVE
+    counted = start > 0 and words[start - 1].kind in (NUMBER, ADJECTIVE, POSSESSIVE)
+    return not counted and head.many and is_human_noun(head.text) and end < len(words) and words[end].kind == POSSESSIVE
 
 
 def _is_writing(words: Sequence[Word], first: int) -> bool:

@@ -82,7 +82,7 @@ def _is_tin(words: Sequence[Word], index: int) -> bool:
     after = words[index + 1] if index + 1 < len(words) else None
     starts = index > 1 and words[index - 2].kind in (DETERMINER, ADJECTIVE, NUMBER)
     ends = after is None or after.kind in (PREPOSITION, MARK, CONJUNCTION)
-    return words[index].text == "can" and starts and words[index - 1].kind == NOUN and ends and not _is_agent(words[index - 1])
+    return words[index].text == "can" and starts and words[index - 1].kind == NOUN and ends and not is_agent(words[index - 1])
 
 
 def _is_verb_here(words: Sequence[Word], index: int) -> bool:
@@ -111,12 +111,12 @@ def _is_misspelled_verb(words: Sequence[Word], index: int) -> bool:
     """Whether an apostrophe stands in a verb: "a bird fly's over the lake"."""
     kinds = [word.kind for word in words[index + 1 : index + 3]]
     apart = kinds[:1] == [POSSESSIVE] and kinds[1:] in ([PREPOSITION], [DETERMINER], [ADVERB])
-    return apart and index > 0 and words[index].text in MAYBE_VERBS and _is_agent(words[index - 1])
+    return apart and index > 0 and words[index].text in MAYBE_VERBS and is_agent(words[index - 1])
 
 
 def is_doing(before: Word | None, word: Word) -> bool:
     """Whether somebody does what also names a thing: "a man painting"."""
-    return before is not None and word.text in _DOINGS and (_is_agent(before) or before.text.endswith(_DOERS))
+    return before is not None and word.text in _DOINGS and (is_agent(before) or before.text.endswith(_DOERS))
 
 
 def _is_color(words: Sequence[Word], index: int) -> bool:
@@ -141,7 +141,7 @@ def _is_shared_verb(words: Sequence[Word], index: int) -> bool:
     while start and words[start - 1].kind in (DETERMINER, ADJECTIVE, NUMBER, NOUN):
         start -= 1
     joined = start > 1 and words[start - 1].text == "and" and words[start - 2].kind == NOUN
-    return joined and _is_agent(words[index - 1]) and _is_agent(words[start - 2])
+    return joined and is_agent(words[index - 1]) and is_agent(words[start - 2])
 
 
 def _is_predicate(subject: Word, word: Word, after: Word | None, determiner: str) -> bool:
@@ -151,14 +151,14 @@ def _is_predicate(subject: Word, word: Word, after: Word | None, determiner: str
     if word.text != stem and word.text not in PLURAL_ONLY:  # it ends in -s: a plural noun, or a verb in the third person
         if determiner in SINGULAR_DETERMINERS:
             return not subject.many  # "a man ties": no noun phrase has both "a" and a plural head
-        if _is_verb_alone(word.text) and _is_agent(subject) and not subject.many:
+        if _is_verb_alone(word.text) and is_agent(subject) and not subject.many:
             return True  # "football player readies"
         if stem not in MAYBE_VERBS or (subject.many and determiner != "of"):
             return False  # "dogs toys", "kitchen knives"
         if determiner and determiner not in _PLURAL_DETERMINERS and not determiner[0].isdigit():
             return True  # "the man ties a knot"
         # Bare, as headlines are: "man rides a bike" against "street signs".
-        return _is_agent(subject) or (after is not None and after.kind == DETERMINER)
+        return is_agent(subject) or (after is not None and after.kind == DETERMINER)
     # Without -s it agrees with several things alone: "two men walk" against "sports car".
     takes_object = after is not None and after.kind == DETERMINER
     return several and subject.text not in _PLURAL_MODIFIERS and (word.text in MAYBE_VERBS or takes_object)
@@ -224,7 +224,8 @@ def rescued(word: Word, before: Sequence[Word], after: Word | None) -> str:
     return word.kind
 
 
-def _is_agent(word: Word) -> bool:
+def is_agent(word: Word) -> bool:
+    """Whether a noun names a person or an animal."""
     entry = lexicon().exact(word.text)
     return entry is not None and entry.category in ("person", "animal")
 
