@@ -9,7 +9,7 @@ from shardmill.language.appearance import COLORS, MATERIALS, SHADES, has_word, w
 from shardmill.language.named_number import is_several
 from shardmill.language.nouns import plural, with_article
 from shardmill.language.relations import mentions
-from shardmill.language.word_classes import ADJECTIVE, DETERMINER, NOUN, POSSESSIVE
+from shardmill.language.word_classes import ADJECTIVE, DETERMINER, NOUN, PARTICIPLE, POSSESSIVE
 from shardmill.language.word_lists import word_set
 from shardmill.language.word_spans import Phrase, WordSpan, phrase_around, word_spans
 
@@ -64,8 +64,10 @@ def _belongs_to_others(words: Sequence[WordSpan], phrase: Phrase) -> bool:
     before = [words[index].text for index in range(max(0, phrase.first - 2), phrase.first)]
     is_compound = any(word.kind == NOUN and word.text not in MATERIALS for word in words[phrase.first : at])
     measured = before[-1:] == ["of"] and before[0] in _MEASURES
-    holds = phrase.after < len(words) and words[phrase.after].text == "of"
-    return is_compound or measured or holds or before[-1:] in (["into"], ["about"])
+    after = [words[index] for index in range(phrase.after, min(phrase.after + 2, len(words)))]
+    holds = bool(after) and after[0].text == "of"
+    describes = [word.kind for word in after] == [PARTICIPLE, NOUN]  # "a tree covered park"
+    return is_compound or measured or holds or describes or before[-1:] in (["into"], ["about"])
 
 
 def made_of(caption: str, name: str, material: str) -> list[str]:

@@ -22,6 +22,7 @@ from shardmill.language.rewriting import core, replaced
 from shardmill.language.scene_words import is_indoors, is_outdoors
 from shardmill.util.texts import cached
 
+_RIDING, _RIDDEN = ("ride", "rides", "riding", "rider", "riders", "horseback"), ("horse", "donkey", "camel")
 _GAME_KINDS = frozenset({"sport", "ball", "frisbee", "uniform", "helmet"})
 
 Values = Mapping[str, Any]
@@ -100,6 +101,8 @@ def _alike(caption: str, name: str, rng: random.Random) -> Iterator[str]:
     ):
         return  # nobody pitches a balloon
     known = _stand_ins(entry)
+    if entry.category == "animal" and has_word(caption, _RIDING):
+        known = [new for new in known if new in _RIDDEN]
     for new in rng.sample(known, len(known)):
         is_free = not mentions(caption, new) and all(relation(new, other) is None for other in present)
         if is_free and lexicon().entries[new].number == entry.number:

@@ -15,7 +15,7 @@ from shardmill.embedded.rules.wording import ended, sentence
 from shardmill.language.appearance import has_word, words_of
 from shardmill.language.lexicon import lexicon
 from shardmill.language.named_number import names_several
-from shardmill.language.nouns import with_article
+from shardmill.language.nouns import is_mass, with_article
 from shardmill.language.relations import as_worded, mentions
 from shardmill.language.rewriting import colored, core, gerund, looking, made_of
 
@@ -41,7 +41,7 @@ def appearance_alter(values: Values, rng: random.Random) -> Answer:
     looks = _of_kind(patterns("edits")["looks"], name)
     look = rng.choice([each for each in looks if not has_word(caption, words_of(each))] or looks)
     many = names_several(caption, name)
-    one = f"{look} ones" if many else f"{with_article(look)} one"
+    one = f"{look} {name}" if is_mass(name) else f"{look} ones" if many else f"{with_article(look)} one"
     edit = sentence(patterns("edits")["appearance_alter"][values["verb"]], rng, values, caption, look=look, one=one)
     edit = edit.replace("so that it looks", "so that they look") if many else edit
     return {
