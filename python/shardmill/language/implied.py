@@ -45,12 +45,22 @@ def implied_pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield other, one
 
 
-@lru_cache(maxsize=1 << 16)
 def is_implied(name: str, other: str) -> bool:
     """Whether a name cannot be said to be absent where the other is there."""
-    return name in NEVER_ABSENT or any(True for _ in implied_pairs((name, other)))
+    if name in NEVER_ABSENT or any(name in group and other in group for group in (_ROOMS, *_ALIKE)):
+        return True
+    for one, two in ((name, other), (other, name)):
+        if any(part in _COMES_WITH.get(whole, ()) for whole in _called(one) for part in _called(two)):
+            return True
+        category, of_two = _category(one), _category(two)
+        if category == "person" and (two in _WORN or (two in _TOLD_APART and one not in _TOLD_APART)):
+            return True
+        if category in ("person", "animal") and of_two == "body":
+            return True
+    return False
 
 
+@lru_cache(maxsize=1 << 16)
 def _called(name: str) -> frozenset[str]:
     """A name, and what it is a kind of: a transit bus is a bus."""
     entry = lexicon().find(name)
@@ -58,4 +68,10 @@ def _called(name: str) -> frozenset[str]:
 
 
 def _of_category(names: frozenset[str], category: str) -> list[str]:
-    return sorted(name for name in names if (entry := lexicon().find(name)) is not None and entry.category == category)
+    return sorted(name for name in names if _category(name) == category)
+
+
+@lru_cache(maxsize=1 << 16)
+def _category(name: str) -> str | None:
+    entry = lexicon().find(name)
+    return entry.category if entry is not None else None

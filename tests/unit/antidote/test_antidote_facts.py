@@ -200,6 +200,7 @@ def test_pairs_prefer_the_answer_that_is_right() -> None:
         (("pope", "cat", True, "Yes.", "Yes, there is a cat."), "the preferred answer is not right"),
         (("desc", "", True, "A dog on a sofa in a room.", "A dog on a sofa in a room."), "answers too similar"),
         (("desc", "", True, "A dog.", "A dog and a cat on a sofa."), "the preferred answer names what is not there"),
+        (("desc", "", True, "A dog.", "A dog. There is no cat and no anchor."), "the preferred answer lists what is not there"),
         (("desc", "", True, "A dog.", "I'm sorry, I cannot describe this image."), "the preferred answer is not a description"),
         (("desc", "", True, "A dog.", "According to the hint, a dog."), "the preferred answer is not a description"),
         (

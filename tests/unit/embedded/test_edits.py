@@ -51,6 +51,37 @@ def test_several_things_are_replaced_by_several() -> None:
         assert not answer["edit"].startswith("Replace the horses with a ")
 
 
+@pytest.mark.parametrize(
+    ("caption", "name"),
+    [
+        ("A woman eats a slice of pizza.", "pizza"),
+        ("A box of donuts on a desk.", "box"),
+        ("A cat curled up into a ball on a rug.", "ball"),
+        ("A path in a tree covered park.", "tree"),
+        ("A boy hits a ball with a bat.", "ball"),
+    ],
+)
+def test_what_belongs_to_another_noun_is_not_replaced(caption: str, name: str) -> None:
+    assert all(replace({"caption": caption, "object": name, "verb": "replace"}, Random(n))["output"] == caption for n in range(9))
+
+
+def test_several_sheep_are_replaced_by_several() -> None:
+    done = replace({"caption": "A herd of sheep on a hill.", "object": "sheep", "verb": "replace"}, Random(2))
+    assert done["output"].split()[3] in ("goats", "cows", "deer", "geese", "pigs", "horses", "donkeys"), done
+
+
+def test_nobody_rides_what_nobody_rides() -> None:
+    caption = "A girl rides a horse along a beach."
+    found = {replace({"caption": caption, "object": "horse", "verb": "replace"}, Random(n))["new_object"] for n in range(30)}
+    assert found == {"donkey", "camel"}
+
+
+def test_food_is_put_where_people_eat() -> None:
+    caption = "A plate of pasta and a fork."
+    places = {background_change({"caption": caption, "verb": "change"}, Random(n))["new_background"] for n in range(60)}
+    assert not places & {"a factory", "a theatre stage", "a canyon"}
+
+
 def test_what_stands_for_a_thing_is_alike() -> None:
     named = {answer["new_object"] for answer in answers(replace, "A pizza on a plate.", "replace", object="plate")}
     assert named == {"bowl", "tray", "cutting board"}

