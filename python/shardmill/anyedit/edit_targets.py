@@ -32,6 +32,7 @@ from shardmill.language.object_names import distinct, form_problem
 from shardmill.language.placement import supports
 from shardmill.language.relations import mentions, relation
 from shardmill.language.removal import without
+from shardmill.language.rewriting import is_exchangeable
 from shardmill.language.scene_words import is_outdoors, is_snowbound, shows_hour
 from shardmill.language.visibility import is_visible
 from shardmill.language.word_lists import word_lists
@@ -84,8 +85,9 @@ def removable(row: Row) -> list[Target]:
 
 
 def replaceable(row: Row) -> list[Target]:
-    """Things that are no people: pictures with other people in their place mislead."""
-    return [{"object": name} for name in wholes(row) if not is_human(name)]
+    """Things that are no part of a name or a measure, and no people: pictures with other people in their place mislead."""
+    loose = [name for name in wholes(row) if is_exchangeable(row["input"], name)]
+    return [{"object": name} for name in loose if not is_human(name)]
 
 
 def colorable(row: Row) -> list[Target]:

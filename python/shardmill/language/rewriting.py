@@ -58,6 +58,12 @@ def replaced(caption: str, name: str, new: str) -> str | None:
     return None if output is None or mentions(output, name) else output
 
 
+def is_exchangeable(caption: str, name: str) -> bool:
+    """Whether an object can be exchanged by itself: not the pizza of "a slice of pizza"."""
+    found = _found(caption, name)
+    return found is None or not _belongs_to_others(*found)
+
+
 def _belongs_to_others(words: Sequence[WordSpan], phrase: Phrase) -> bool:
     """Whether an object cannot be exchanged by itself: "a Wii remote", "a slice of pizza", "a box of donuts", "into a ball"."""
     at = next(at for at, word in enumerate(words) if word.end > phrase.name)

@@ -23,7 +23,7 @@ from shardmill.language.scene_words import is_indoors, is_outdoors
 from shardmill.util.texts import cached
 
 _RIDING, _RIDDEN = ("ride", "rides", "riding", "rider", "riders", "horseback"), ("horse", "donkey", "camel")
-_GAME_KINDS = frozenset({"sport", "ball", "frisbee", "uniform", "helmet"})
+_GAME_KINDS = frozenset({"ball", "baseball", "baseball bat", "tennis racket"})
 
 Values = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -96,12 +96,11 @@ def _alike(caption: str, name: str, rng: random.Random) -> Iterator[str]:
     entry, present = lexicon().find(name), extract_objects(caption)
     if entry is None or (entry.category == "animal" and any(map(_is_of_body, present))):
         return  # no squirrel has a beak
-    if has_word(caption, patterns("swaps")["games"]) and not _GAME_KINDS.isdisjoint(
-        {entry.category, entry.name, *lexicon().kinds(entry)}
-    ):
+    kinds = {entry.category, entry.name, *lexicon().kinds(entry)}
+    if has_word(caption, patterns("swaps")["games"]) and not _GAME_KINDS.isdisjoint(kinds):
         return  # nobody pitches a balloon
     known = _stand_ins(entry)
-    if entry.category == "animal" and has_word(caption, _RIDING):
+    if not kinds.isdisjoint(_RIDDEN) and has_word(caption, _RIDING):
         known = [new for new in known if new in _RIDDEN]
     for new in rng.sample(known, len(known)):
         is_free = not mentions(caption, new) and all(relation(new, other) is None for other in present)
