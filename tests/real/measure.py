@@ -29,12 +29,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from real import smollm
 from shardmill.api import REJECTED_ROWS
+from shardmill.core.pipeline_file import load_pipeline
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.prompts import Prompt
 from shardmill.core.registry import find_pipeline, stage_class
 from shardmill.core.shard_runner import ModelPool, run_shard
 from shardmill.store.verify import check_stage
-from shardmill.util.resources import resource_path
+from shardmill.util.resources import resource_names, resource_path
 
 BACKENDS = ("openai", "transformers", "vllm")
 PIPELINES = ("negbench", "antidote", "anyedit", "recaption")
@@ -57,24 +58,30 @@ class Measured:
     outcomes: dict[tuple[int, ...], str] = field(repr=False)
 
 
-def text_stages(wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Pipeline and name of the text stages, all or those that are named `pipeline.stage`."""
+def text_stages(wanted: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Pipeline, name and pipeline file of the text stages, all or those that are named `pipeline.stage`."""
     for pipeline in PIPELINES:
         for each in find_pipeline(pipeline).stages:
             stage = stage_class(pipeline, each)
             if stage.role == "text" and (not wanted or f"{pipeline}.{stage.name}" in wanted):
-                yield pipeline, stage.name
+                yield pipeline, stage.name, _file_with(pipeline, stage.name)
+
+
+def _file_with(pipeline: str, stage: str) -> str:
+    """The bundled pipeline file that has a stage: the pipeline's main one if it does."""
+    files = {name: load_pipeline(name) for name in [pipeline, *sorted(resource_names("slurm/pipelines"))]}
+    with_stage = [name for name, file in files.items() if stage in {entry.stage for entry in file.stages}]
+    return next(name for name in with_stage if files[name].pipeline == pipeline)
 
 
 def write_rows(pipeline: str, folder: Path, rows: int) -> Path:
-    """The first rows of a pipeline's bundled sample."""
+    """Rows of the bundled sample for a pipeline file."""
     if pipeline == "antidote":
         captions = json.loads(resource_path("data/samples/antidote.json").read_text(encoding="utf-8"))
         (folder / "rows.json").write_text(json.dumps(dict(islice(captions.items(), rows))))
         return folder / "rows.json"
-    if pipeline == "anyedit":
-        return _first_rows(resource_path("data/samples/anyedit.csv"), folder / "rows.csv", rows)
-    return _first_rows(resource_path("data/samples/captions.csv"), folder / "rows.csv", rows)
+    sample = {"anyedit": "anyedit.csv", "anyedit-concepts": "concepts.csv"}.get(pipeline, "captions.csv")
+    return _first_rows(resource_path(f"data/samples/{sample}"), folder / "rows.csv", rows)
 
 
 def _first_rows(sample: Path, path: Path, rows: int) -> Path:
@@ -165,12 +172,12 @@ def say_differences(found: dict[str, dict[str, Measured]]) -> Iterator[str]:
 def measure_backend(backend: str, model: dict[str, Any], wanted: argparse.Namespace) -> Iterator[tuple[str, Measured]]:
     """Each stage, or with `bundles` each set of examples of each stage, with one backend, whose model is loaded once."""
     pool: ModelPool = {}
-    for pipeline, stage in text_stages(wanted.stages.split(",") if wanted.stages else ()):
+    for pipeline, stage, file in text_stages(wanted.stages.split(",") if wanted.stages else ()):
         for number in range(MAX_BUNDLES) if wanted.bundles else (None,):
             only_bundle(number)
             name = f"{pipeline}.{stage}" + ("" if number is None else f" ({number})")
             more = [f"{stage}.attempts=1"] if wanted.bundles else []
-            measured = measure(pipeline, stage, model, wanted.rows, pool, *more)
+            measured = measure(file, stage, model, wanted.rows, pool, *more)
             print(
                 f"{backend} {name}: {measured.out} of {measured.rows} rows, {measured.seconds:.0f} s", file=sys.stderr, flush=True
             )
@@ -196,7 +203,7 @@ def main() -> None:
             url = stack.enter_context(smollm.llama_server(scratch / "log")) if backend == "openai" else ""
             for name, measured in measure_backend(backend, smollm.settings(backend, folder=folder, url=url), wanted):
                 found.setdefault(name, {})[backend] = measured
-    print(table(found, backends))
+            print(table(found, backends), flush=True)  # after hours nothing that was measured is lost
     print(*say_differences(found), sep="\n")
 
 
