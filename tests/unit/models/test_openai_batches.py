@@ -193,6 +193,21 @@ def test_a_parameter_that_is_refused_is_left_out_of_the_next_batch(server: Batch
     assert len(server.made) == 2 and server.bodies == []
 
 
+def test_a_batch_of_which_all_is_refused_for_the_schema_asks_for_one_step_less_and_loses_no_row(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    def form(body: dict[str, Any]) -> str:
+        return str(body.get("response_format", {}).get("type"))
+
+    server.answer = lambda body: (
+        (400, {"error": {"message": "response_format json_schema is not supported"}})
+        if form(body) == "json_schema"
+        else (200, completion(OBJECTS))
+    )
+    assert {reply.finish for reply in replies(client(server, tmp_path), *"abcd").values()} == {"stop"}
+    assert [{form(line["body"]) for line in lines} for lines in server.made.values()] == [{"json_schema"}, {"json_object"}]
+
+
 def test_a_batch_that_is_refused_as_a_whole_is_the_users_to_fix_unless_it_only_waits_for_room(
     server: BatchServer, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ from pydantic import Field
 from shardmill.models.contract import Reply, Request, TextRequest
 from shardmill.models.settings import SettingsModel, read_settings
 from shardmill.models.text.key_redaction import is_secret, redact
-from shardmill.models.text.openai_batches import BatchClient, BatchedRequest, as_text_request, refusal, unfitted
+from shardmill.models.text.openai_batches import BatchClient, BatchedRequest, as_text_request, refusal, sent_mode, unfitted
 from shardmill.models.text.openai_endpoints import Endpoint, EndpointPool, RateLimit, backoff, estimated_tokens, read_key
 from shardmill.models.text.openai_errors import REFUSED, ServerError, read_error
 from shardmill.models.text.openai_replies import (
@@ -187,7 +187,7 @@ class OpenAIModel(SettingsModel):
                     yield BatchedRequest(each.request.key, each.request.schema, fitted=fitted)
 
         def refit(request: BatchedRequest, error: ServerError, fitted: dict[str, Any]) -> dict[str, Any] | None:
-            mode = endpoint.mode_of(request.schema)
+            mode = sent_mode(fitted)
             if error.status not in (400, 422) or not self._adapt(endpoint, as_text_request(request), error, mode, fitted):
                 return None
             return self._fitted(endpoint, unfitted(fitted), request.schema)

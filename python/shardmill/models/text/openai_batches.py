@@ -32,7 +32,7 @@ from shardmill.models.text.openai_batch_records import (
 )
 from shardmill.models.text.openai_endpoints import Endpoint
 from shardmill.models.text.openai_errors import MAX_MESSAGE, ServerError, read_error
-from shardmill.models.text.openai_replies import ErrorReply, MalformedReply, read_reply
+from shardmill.models.text.openai_replies import ErrorReply, MalformedReply, SchemaMode, read_reply
 from shardmill.util.errors import Stopped, UserError
 from shardmill.util.signals import stop_requested
 
@@ -466,6 +466,12 @@ def unfitted(body: Mapping[str, Any]) -> dict[str, Any]:
     if "max_completion_tokens" in plain:
         plain["max_tokens"] = plain.pop("max_completion_tokens")
     return plain
+
+
+def sent_mode(body: Mapping[str, Any]) -> SchemaMode:
+    """How an answer was to be constrained by a body that was sent; the server may be asked for less by now."""
+    mode: SchemaMode = body["response_format"]["type"] if "response_format" in body else "none"
+    return mode
 
 
 def refusal(request: BatchedRequest, error: ServerError) -> Reply:
