@@ -95,6 +95,23 @@ def test_a_worker_that_is_killed_while_it_waits_pays_for_nothing_again(server: B
     assert [len(lines) for lines in server.made.values()] == [3, 2] and len(paid(server)) == 5
 
 
+def test_a_worker_that_forgot_what_the_server_refuses_pays_for_nothing_again(server: BatchServer, tmp_path: Path) -> None:
+    server.answer = lambda body: (
+        (400, {"error": {"message": "Unsupported parameter: 'seed'", "param": "seed"}})
+        if "seed" in body
+        else (200, completion(OBJECTS))
+    )
+    model = client(server, tmp_path)
+    replies(model, "a", "b")
+    server.polls = 10**9
+    until = server.looks + 2
+    with stopping_when(lambda: server.looks > until):
+        assert replies(model, "c", "d") == {}
+    server.polls = 1
+    assert set(replies(client(server, tmp_path), "c", "d")) == {*"cd"}
+    assert [len(about(server, key)) for key in "cd"] == [1, 1]
+
+
 def test_results_that_were_fetched_are_not_fetched_again_and_some_of_their_rows_may_be_done(
     server: BatchServer, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from pydantic import Field
 from shardmill.models.contract import Reply, Request, TextRequest
 from shardmill.models.settings import SettingsModel, read_settings
 from shardmill.models.text.key_redaction import is_secret, redact
+from shardmill.models.text.openai_batch_records import digest_of
 from shardmill.models.text.openai_batches import BatchClient, BatchedRequest, as_text_request, refusal, sent_mode, unfitted
 from shardmill.models.text.openai_endpoints import Endpoint, EndpointPool, RateLimit, backoff, estimated_tokens, read_key
 from shardmill.models.text.openai_errors import REFUSED, ServerError, read_error
@@ -183,8 +184,9 @@ class OpenAIModel(SettingsModel):
                 if isinstance(each, Reply):
                     ready.append(each)
                 else:
-                    fitted = self._fitted(endpoint, each.body, each.request.schema)
-                    yield BatchedRequest(each.request.key, each.request.schema, fitted=fitted)
+                    schema = each.request.schema
+                    asked = digest_of(each.body, schema, self.settings.schema_mode)
+                    yield BatchedRequest(each.request.key, schema, asked, fitted=self._fitted(endpoint, each.body, schema))
 
         def refit(request: BatchedRequest, error: ServerError, fitted: dict[str, Any]) -> dict[str, Any] | None:
             mode = sent_mode(fitted)

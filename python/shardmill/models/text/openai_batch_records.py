@@ -6,7 +6,7 @@ A record is written before its batch is made. So after a kill at any moment it i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -41,9 +41,14 @@ class BatchRecord(BaseModel):
         return blake2b(" ".join(sorted(self.ids)).encode(), digest_size=16).hexdigest()
 
 
-def request_id(key: str, body: dict[str, Any], attempt: int) -> str:
-    """The id of a request in a batch: a digest of what is asked, for which row, and for the how many-th time."""
-    return blake2b(json.dumps([key, body, attempt], sort_keys=True).encode(), digest_size=16).hexdigest()
+def digest_of(body: Mapping[str, Any], schema: Mapping[str, Any] | None, schema_mode: str) -> str:
+    """A digest of what is asked, before it is fitted to a server, of which a worker that begins knows nothing yet."""
+    return blake2b(json.dumps([body, schema, schema_mode], sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def request_id(key: str, asked: str, attempt: int) -> str:
+    """The id of a request in a batch: a digest of what is asked, for which row, and in which attempt."""
+    return blake2b(json.dumps([key, asked, attempt]).encode(), digest_size=16).hexdigest()
 
 
 class BatchFolder:

@@ -99,10 +99,14 @@ class _Interrupted(Exception):
 
 @dataclass
 class BatchedRequest:
-    """A request on its way through batches. `fitted` is its body as it is sent, in the file of requests once that is written."""
+    """A request on its way through batches.
+
+    `asked` is the digest of what it asks. `fitted` is its body as it is sent, in the file of requests once that is written.
+    """
 
     key: str
     schema: Mapping[str, Any] | None
+    asked: str
     attempt: int = 1
     id: str = ""
     problem: str = ""
@@ -181,7 +185,7 @@ class BatchClient:
 
         for request in requests:
             assert request.fitted is not None
-            request.id = request_id(request.key, request.fitted, request.attempt)
+            request.id = request_id(request.key, request.asked, request.attempt)
             record = self._confirmed(known, request.id)
             if record is not None:
                 request.fitted = None
