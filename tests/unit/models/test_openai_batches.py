@@ -121,6 +121,22 @@ def test_results_that_were_fetched_are_not_fetched_again_and_some_of_their_rows_
     assert server.looks == looks and len(server.made) == 1
 
 
+def test_two_workers_that_fetch_the_same_results_both_have_them(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download, other = BatchClient._download, dict[str, Reply]()
+
+    async def beside_another(self: BatchClient, *arguments: Any) -> None:
+        await download(self, *arguments)
+        monkeypatch.setattr(BatchClient, "_download", download)
+        other.update(replies(client(server, tmp_path), "a", "b"))
+
+    monkeypatch.setattr(BatchClient, "_download", beside_another)
+    found = replies(client(server, tmp_path), "a", "b")
+    assert {reply.finish for reply in [*found.values(), *other.values()]} == {"stop"}
+    assert len(other) == len(found) == len(paid(server)) == 2
+
+
 @pytest.mark.parametrize("moment", ["before the batch", "after the batch"])
 def test_a_kill_while_a_batch_is_made_is_cleared_up_by_the_providers_list(
     server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str

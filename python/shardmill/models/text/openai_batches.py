@@ -14,7 +14,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import aiohttp
 from pydantic import BaseModel, Field, ValidationError
@@ -33,6 +33,7 @@ from shardmill.models.text.openai_batch_records import (
 from shardmill.models.text.openai_endpoints import Endpoint
 from shardmill.models.text.openai_errors import MAX_MESSAGE, ServerError, read_error
 from shardmill.models.text.openai_replies import ErrorReply, MalformedReply, SchemaMode, read_reply
+from shardmill.util.atomic import replacing
 from shardmill.util.errors import Stopped, UserError
 from shardmill.util.signals import stop_requested
 
@@ -302,14 +303,10 @@ class BatchClient:
             self._pause(pause)
             pause = min(pause * 1.5, MAX_POLL_SECONDS)
         files = [name for name in (batch.output_file_id, batch.error_file_id) if name]
-        target = self._folder.results_file(record.label)
-        partial = target.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        for name in files:
-            kept = partial.stat().st_size if partial.exists() else 0
-            self._patiently(lambda name=name, kept=kept: self._download(name, partial, kept))  # type: ignore[misc]
-        partial.touch()
-        partial.replace(target)
+        with replacing(self._folder.results_file(record.label)) as file:  # other workers may fetch them too, for shared requests
+            for name in files:
+                kept = file.tell()
+                self._patiently(lambda name=name, kept=kept: self._download(name, file, kept))  # type: ignore[misc]
         log.info("batch %s is %s", batch.id, batch.status)
 
     def _made_again(self, record: BatchRecord, batch: ServerBatch) -> BatchRecord:
@@ -407,20 +404,20 @@ class BatchClient:
             raise _Interrupted(problem)
         raise UserError(f"{problem}; does this server take batches, and is the key that of the account that made them?")
 
-    async def _download(self, name: str, path: Path, kept: int) -> None:
-        """Append a file of the server's to `path`, of which the first `kept` bytes stay."""
+    async def _download(self, name: str, file: IO[bytes], kept: int) -> None:
+        """Append a file of the server's to `file`, of which the first `kept` bytes stay."""
         url = f"{self._endpoint.url}/files/{name}/content"
         try:
             async with self._session.get(url, **self._endpoint.request_options()) as response:
                 if response.status != 200:
                     self._check_status(f"/files/{name}/content", response.status, await response.content.read(65_536))
-                with open(path, "ab") as file:
-                    file.truncate(kept)
-                    async for piece in response.content.iter_chunked(1 << 20):
-                        file.write(piece)
-                        if file.tell() > MAX_RESULT_BYTES:
-                            raise UserError(f"{url} has more than {MAX_RESULT_BYTES:,} bytes")
-                    file.write(b"\n")
+                file.seek(kept)
+                file.truncate()
+                async for piece in response.content.iter_chunked(1 << 20):
+                    file.write(piece)
+                    if file.tell() > MAX_RESULT_BYTES:
+                        raise UserError(f"{url} has more than {MAX_RESULT_BYTES:,} bytes")
+                file.write(b"\n")
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             raise _Interrupted(redact(f"{url}: {error}", self._endpoint.key)[:600]) from None
 
