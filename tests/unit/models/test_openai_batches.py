@@ -175,6 +175,22 @@ def test_a_kill_while_a_batch_is_made_is_cleared_up_by_the_providers_list(
     assert len(paid(server)) == 3
 
 
+def test_a_batch_that_another_worker_is_making_is_left_to_it(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, other = BatchClient._call, dict[str, Reply]()
+
+    async def beside_another(self: BatchClient, form: Any, method: str, path: str, **options: Any) -> Any:
+        monkeypatch.setattr(BatchClient, "_call", call)
+        other.update(replies(client(server, tmp_path), "a", "b"))
+        return await call(self, form, method, path, **options)
+
+    monkeypatch.setattr(BatchClient, "_call", beside_another)
+    found = replies(client(server, tmp_path, wait_minutes=0), "a", "b", "c")
+    assert set(found) == {*"abc"} and set(other) == {*"ab"}
+    assert {reply.finish for reply in [*found.values(), *other.values()]} == {"stop"}
+
+
 def test_a_batch_whose_making_was_not_confirmed_is_found_instead_of_made_again(server: BatchServer, tmp_path: Path) -> None:
     server.forget_answer = True
     assert set(replies(client(server, tmp_path), "a", "b")) == {*"ab"}

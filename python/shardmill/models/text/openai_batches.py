@@ -169,7 +169,9 @@ class BatchClient:
         self, requests: Iterable[BatchedRequest], least: int
     ) -> tuple[list[tuple[BatchRecord, dict[str, BatchedRequest]]], list[BatchedRequest]]:
         """The batches that the requests are in, made where they are not there yet, and requests too few for one."""
-        known = {name: record for record in self._folder.records() if record.url == self._endpoint.url for name in record.ids}
+        mine = [record for record in self._folder.records() if record.url == self._endpoint.url]
+        made_last = sorted(mine, key=lambda record: record.batch is not None)
+        known = {name: record for record in made_last for name in record.ids}
         found: dict[str, tuple[BatchRecord, dict[str, BatchedRequest]]] = {}
         fresh: dict[str, BatchedRequest] = {}
         lines: list[bytes] = []
@@ -206,20 +208,20 @@ class BatchClient:
         return list(found.values()), list(fresh.values())
 
     def _confirmed(self, known: dict[str, BatchRecord], name: str) -> BatchRecord | None:
-        """The record of the batch that has a request; one that was never made is forgotten."""
+        """The record of the batch that has a request, if it was made.
+
+        Otherwise the record stays: another worker, which has a request that is the same for several shards, may be making it.
+        """
         record = known.get(name)
         if record is None or record.batch is not None:
             return record
-        batch = self._find(record)
-        if batch is None:
-            self._folder.forget(record)
-            found = None
-        else:
+        batch, found = self._find(record), None
+        if batch is not None:
             found = record.model_copy(update={"batch": batch.id})
             self._folder.save(found)
-        for each in record.ids:
+        for each in [each for each in record.ids if known.get(each) is record]:
             if found is None:
-                known.pop(each, None)
+                del known[each]
             else:
                 known[each] = found
         return found
