@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,22 @@ def paid(server: BatchServer) -> list[str]:
 def about(server: BatchServer, key: str) -> list[dict[str, Any]]:
     lines = [line for lines in server.made.values() for line in lines]
     return [line for line in lines if f"a dog {key}" in line["body"]["messages"][-1]["content"]]
+
+
+def test_an_answer_that_comes_just_when_the_wait_for_it_ends_counts(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, early = Future.result, set[int]()
+
+    def too_early(self: Future[Any], timeout: float | None = None) -> Any:
+        found = result(self, None)
+        if timeout is not None and id(self) not in early:
+            early.add(id(self))
+            raise FutureTimeout
+        return found
+
+    monkeypatch.setattr(Future, "result", too_early)
+    assert set(replies(client(server, tmp_path), "a", "b")) == {*"ab"}
 
 
 def test_a_stream_is_one_batch_and_its_answers_are_marked_as_such(server: BatchServer, tmp_path: Path) -> None:

@@ -351,8 +351,8 @@ class BatchClient:
             try:
                 return future.result(CHECK_SECONDS)
             except FutureTimeout:
-                if future.done():
-                    raise
+                if future.done():  # just now, or what was done has timed out itself
+                    return future.result()
                 if stop_requested():
                     future.cancel()
                     raise Stopped("batches are waited for") from None
