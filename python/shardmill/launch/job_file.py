@@ -28,7 +28,8 @@ class NextWave:
     Attributes:
         site: The site, as `Site.packed` gives it.
         logs: The folder of the run's logs.
-        finished: The shards that were finished in all stages together when the wave was submitted.
+        finished: The shards that were finished in all stages together when the wave was submitted; None if the queue had no room
+            for a single job of it.
         build: Whether datasets are built at the end.
     """
 
@@ -37,7 +38,7 @@ class NextWave:
     group: int
     max_parallel: int | None
     by_stage: bool
-    finished: int
+    finished: int | None
     build: bool
 
 

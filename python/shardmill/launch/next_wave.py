@@ -19,7 +19,7 @@ from shardmill.util.terminal import echo
 def submit_next_wave(path: Path, wave: NextWave) -> int:
     """Submit what a run has left, as far as the queue has room for it; returns the exit code.
 
-    If nothing was finished since the wave before, nothing is submitted: its jobs would fail again and again.
+    If the jobs of the wave before have finished nothing, nothing is submitted: they would fail again and again.
     """
     run = RunFolder(path)
     with one_launch_at_a_time(JobsFolder(run)):

@@ -237,7 +237,7 @@ def finish_work(plan: ClusterPlan, build: bool) -> FinishWork:
     """What the last job does."""
     wave = NextWave(
         site=plan.site.packed(), logs=str(plan.log_folder), group=plan.group, max_parallel=plan.max_parallel,
-        by_stage=plan.by_stage, finished=plan.finished, build=build,
+        by_stage=plan.by_stage, finished=plan.finished if plan.arrays or plan.live else None, build=build,
     ) if plan.postponed else None  # fmt: skip
     return FinishWork(str(plan.run.path.resolve()), str(plan.log_folder / "build.log"), wave)
 

@@ -101,6 +101,22 @@ def test_the_next_wave_is_submitted_with_the_site_of_the_first(
     assert json.loads(work.wave.site)[1] == latest.site
 
 
+def test_a_queue_that_is_full_of_other_jobs_is_looked_at_again_until_it_has_room(
+    make_run: Callable[..., RunFolder], scripted: ScriptedSlurm
+) -> None:
+    scripted.squeue(*[f"9_{element}|other.work|RUNNING|n1" for element in range(8)])
+    run = make_run(num_shards=4)
+    submit(plan_launch(run, limited(8), by_stage=True, group=1), lambda line: None)
+    for _ in range(2):
+        (script,) = scripted.scripts()[-1:]
+        work = last_job(scripted).finish
+        assert "#SBATCH --begin=now+10minutes" in script and work is not None and work.wave is not None
+        assert submit_next_wave(run.path, work.wave) == 0
+    scripted.squeue()
+    assert submit_next_wave(run.path, work.wave) == 0
+    assert [len(each.arrays) > 0 for each in JobsFolder(run).submissions()] == [False, False, False, True]
+
+
 def test_a_refused_submission_says_how_to_submit_in_waves(make_run: Callable[..., RunFolder], scripted: ScriptedSlurm) -> None:
     count = f"/usr/bin/wc -l <'{scripted.folder}/sbatch.calls'"
     refuse = "echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1"
