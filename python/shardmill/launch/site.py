@@ -128,6 +128,8 @@ def load_site(name: str) -> Site:
         raise UserError(f"{path}: {first_error(error, Site)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise UserError(f"the site file {path} cannot be read: {error.strerror}") from None
     if site.environment is not None and not site.environment.is_absolute():
         site.environment = (path.resolve().parent / site.environment).resolve()
     if site.container is not None and site.container.file is not None:

@@ -40,6 +40,12 @@ def test_a_faulty_file_is_an_error_that_names_file_and_entry(tmp_path: Path, tex
     assert said in str(error.value)
 
 
+def test_a_site_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").mkdir()
+    with pytest.raises(UserError, match=r"mine\.yaml cannot be read: Is a directory"):
+        load_site(str(tmp_path / "mine.yaml"))
+
+
 def test_an_unknown_site_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="shardmill site new none --folder "):
         load_site(str(tmp_path / "none.yaml"))
