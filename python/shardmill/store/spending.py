@@ -73,6 +73,8 @@ def changed_budget(before: Budget, plan: Plan, max_cost: float | None, prices: P
     Raises:
         UserError: If a model that is paid by tokens has no price, or the file of prices is not one.
     """
+    if max_cost is not None and math.isnan(max_cost):
+        raise UserError("--max-cost: nan is not an amount")
     limit = before.max_cost if max_cost is None else None if math.isinf(max_cost) else max_cost
     known = {**before.prices, **(read_prices(prices) if prices is not None else {})}
     changed = Budget(max_cost=limit, prices=known)

@@ -117,6 +117,11 @@ def test_prices_of_the_user_count_instead_of_those_of_the_model_file(make_run: C
     assert read_budget(run) == Budget(prices={"gpt-4o-mini": price})
 
 
+def test_a_budget_is_a_number(make_run: Callable[..., RunFolder]) -> None:
+    with pytest.raises(UserError, match="--max-cost: nan is not an amount"):
+        set_budget(make_run("run", num_shards=1), math.nan, None)
+
+
 def test_a_budget_without_anything_to_pay_for_is_refused(make_run: Callable[..., RunFolder]) -> None:
     with pytest.raises(UserError, match="no model of this run has a price"):
         set_budget(make_run("run", num_shards=1), 5, None)
