@@ -64,7 +64,9 @@ def read_budget(run: RunFolder) -> Budget:
     except FileNotFoundError:
         return Budget()
     except ValidationError as error:
-        raise UserError(f"{path} is not a budget ({error.errors()[0]['msg']}); set it again with --max-cost") from None
+        raise UserError(
+            f"{path} is not a budget ({error.errors()[0]['msg']}); remove it, and give --max-cost and --prices again"
+        ) from None
 
 
 def changed_budget(before: Budget, plan: Plan, max_cost: float | None, prices: Path | None) -> Budget:
