@@ -69,8 +69,10 @@ def fit_pixels(image: Image.Image, max_pixels: int) -> Image.Image:
 
 
 def pad_to_square(image: Image.Image) -> Image.Image:
-    """The image in the middle of a square of the mean colour."""
+    """The image in the middle of a square of the mean colour. Raises UnreadableImage if the square is larger than any image."""
     side = max(image.size)
+    if side * side > MAX_PIXELS:
+        raise UnreadableImage(f"{image.width} x {image.height} pixels are too narrow to be padded to a square")
     return image if image.width == image.height else ImageOps.pad(image, (side, side), color=MEAN_COLOR)
 
 

@@ -17,7 +17,8 @@ from shardmill.models.images import fit_pixels, open_image, pad_to_square
 DEFAULT_PIXELS = 1_003_520
 """1,280 visual tokens of Qwen2-VL; the largest image that OpenAI and Anthropic do not scale down has about as many."""
 MAX_PIXELS = 16_000_000
-JPEG_QUALITY = 90
+JPEG_QUALITY, MAX_SIDE = 90, 65_500
+"""The longest side that a JPEG can have; only images of a few pixels' height are longer after scaling."""
 MAX_TILES = 40
 SHAPING = ("max_pixels", "square", "max_tiles", "tile_size", "detail")
 
@@ -35,11 +36,12 @@ class SentImageSettings(BaseModel):
 
     def read_image(self, reference: str) -> SentImage:
         """The image of a reference, encoded. Raises UnreadableImage."""
-        original = open_image(reference)
-        image = fit_pixels(original, self.max_pixels)
+        image = open_image(reference)
+        original_size, image = image.size, fit_pixels(image, self.max_pixels)
+        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC, reducing_gap=3)
         sent = pad_to_square(image) if self.square else image
         padding = (1 - image.width / sent.width) / 2, (1 - image.height / sent.height) / 2
-        found = SentImage(original.size, sent, self.tile_size, padding)
+        found = SentImage(original_size, sent, self.tile_size, padding)
         found.url(self.max_tiles)  # encoded here, in a thread that reads ahead
         return found
 

@@ -17,9 +17,10 @@ from faulty_server import FaultyServer, completion, fails
 from shardmill.models.caption.openai import OpenAICaptioner
 from shardmill.models.contract import CaptionRequest, DetectionResult, DetectRequest, Reply, Sampling, ScoreRequest, Scores
 from shardmill.models.detect.openai import OpenAIDetector
+from shardmill.models.images import UnreadableImage, pad_to_square
 from shardmill.models.registry import model_identity
 from shardmill.models.score.openai import OpenAIScorer
-from shardmill.models.sent_images import SentImage
+from shardmill.models.sent_images import SentImage, SentImageSettings
 from shardmill.models.text import openai_endpoints
 from shardmill.util.errors import UserError
 
@@ -151,6 +152,15 @@ def test_an_image_that_cannot_be_read_costs_no_request_and_the_others_are_answer
     replies = by_key(OpenAICaptioner(**where(server)).stream(requests))
     assert replies["a"].finish == "unusable" and replies["a"].problem == "unreadable image" and "bad.jpg" in replies["a"].detail
     assert replies["b"].finish == "stop" and len(server.bodies) == 1
+
+
+def test_an_image_of_a_few_pixels_height_is_sent_or_costs_its_own_row(tmp_path: Path) -> None:
+    path = str(tmp_path / "narrow.png")
+    Image.new("RGB", (70_000, 10)).save(path)
+    sent = SentImageSettings().read_image(path)
+    assert sent.original_size == (70_000, 10) and sent.width == 65_500
+    with pytest.raises(UnreadableImage, match="70000 x 10 pixels are too narrow to be padded to a square"):
+        pad_to_square(Image.new("RGB", (70_000, 10)))
 
 
 def test_a_server_that_cannot_see_ends_the_run_or_rejects_the_row_as_for_text(server: FaultyServer, tmp_path: Path) -> None:
