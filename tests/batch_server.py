@@ -87,7 +87,9 @@ class BatchServer(FaultyServer):
         return web.json_response({"object": "list", "data": page, "has_more": start + 2 < len(newest)})
 
     async def _look(self, request: web.Request) -> web.StreamResponse:
-        batch = self.batches[request.match_info["name"]]
+        batch = self.batches.get(request.match_info["name"])
+        if batch is None:
+            return web.json_response({"error": {"message": "no such batch"}}, status=404)
         self.looks += 1
         batch["looks"] += 1
         if batch["status"] in ("validating", "in_progress"):

@@ -286,6 +286,19 @@ def test_a_batch_that_is_refused_as_a_whole_is_the_users_to_fix_unless_it_only_w
     assert set(replies(client(server, tmp_path), "x", "y")) == {*"xy"}
 
 
+def test_a_batch_that_the_provider_no_longer_has_says_how_to_go_on(server: BatchServer, tmp_path: Path) -> None:
+    server.polls = 10**9
+    with stopping_when(lambda: server.looks > 0):
+        replies(client(server, tmp_path), "a", "b")
+    server.batches.clear()
+    with pytest.raises(UserError, match=r"no such batch.*remove .*/batches/\w+\.json"):
+        replies(client(server, tmp_path), "a", "b")
+    (record,) = (tmp_path / "batches").glob("*.json")
+    record.unlink()
+    server.polls = 1
+    assert set(replies(client(server, tmp_path), "a", "b")) == {*"ab"}
+
+
 @pytest.mark.parametrize(
     "line",
     [b"\xff\xfe", b"[" * 100_000, b'{"custom_id": 7}', b'{"custom_id": "unknown", "response": {}}', b'{"custom_id": ["a"]}'],

@@ -98,6 +98,10 @@ class _Interrupted(Exception):
     """The server could not be reached, or failed; whether it did what it was to do is not known."""
 
 
+class _NotFound(UserError):
+    """The server does not have what was asked for."""
+
+
 @dataclass
 class BatchedRequest:
     """A request on its way through batches.
@@ -281,7 +285,11 @@ class BatchClient:
     ) -> Iterator[tuple[BatchedRequest, Reply | ServerError | None]]:
         """The outcomes of requests of a batch; None for one that may go better in another."""
         if not self._folder.results_file(record.label).exists():
-            self._fetch(record)
+            try:
+                self._fetch(record)
+            except _NotFound as error:
+                file = self._folder.record_file(record.label)
+                raise UserError(f"{error} If it is gone, remove {file}: its requests are paid for again") from None
         left = dict(asked)
         for name, line in self._folder.results(record):
             if name in left:
@@ -404,7 +412,8 @@ class BatchClient:
         problem = f"{self._endpoint.url}{path} answered {status}: {message}"
         if status in RETRIED or status >= 500:
             raise _Interrupted(problem)
-        raise UserError(f"{problem}; does this server take batches, and is the key that of the account that made them?")
+        error = _NotFound if status == 404 else UserError
+        raise error(f"{problem}; does this server take batches, and is the key that of the account that made them?")
 
     async def _download(self, name: str, file: IO[bytes], kept: int) -> None:
         """Append a file of the server's to `file`, of which the first `kept` bytes stay."""
