@@ -141,6 +141,6 @@ def test_a_budget_that_was_damaged_stops_the_work_instead_of_being_ignored(
     run = run_on(server, make_run, num_shards=1)
     (run.path / BUDGET).parent.mkdir(exist_ok=True)
     (run.path / BUDGET).write_text('{"max_cost": -1}')
-    with pytest.raises(UserError, match="is not a budget.*remove it, and give --max-cost"):
+    with pytest.raises(UserError, match=r"is not a budget.*remove it, and give --max-cost"):
         run_shard(run, "extract_objects", 0)
     assert captions_asked(server) == []
