@@ -52,7 +52,7 @@ def test_the_example_is_launched_killed_resumed_looked_at_and_exported(cluster: 
 
     status = json.loads(shardmill("status", "RUN", "--json"))
     assert status["pipeline"] == "colours"
-    assert "0 failed" in shardmill("report", "RUN", "--brief")
+    assert "0 failed" in shardmill("report", "RUN")
     shardmill("export", "RUN", "--format", "parquet", "--out", "exported")
     exported = pl.concat(map(pl.read_parquet, sorted((folder / "exported").rglob("*.parquet"))))
     assert exported["colours"].to_list() == [[COLOURS[row % 4]] for row in range(40)]

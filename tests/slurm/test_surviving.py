@@ -53,6 +53,7 @@ def test_the_time_limit_queues_the_job_again_and_it_goes_on(mill: Mill) -> None:
     mill.cluster.expire(job, 30)
     mill.cluster.wait_until(lambda: restarts(mill, job) == [0, 1], 300, "the job started again")
     check_all_is_well(mill)
+    mill.cluster.wait_for_empty(180)
     assert [held.outcome for held in mill.jobs.allocations() if held.job == job] == ["stopped", "done"]
     assert mill.jobs.failures(STAGE) == []
 
@@ -118,6 +119,7 @@ def test_a_bad_node_is_named_and_its_shards_move_on_uncounted(mill: Mill) -> Non
     mill.break_things(bad_nodes=["n1"])
     mill.launch("--no-build")
     mill.wait_complete()
+    mill.cluster.wait_for_empty(180)
     assert {bad.node for bad in mill.jobs.bad_nodes()} == {"n1"}
     assert mill.jobs.quarantined(STAGE) == {}
     assert {held.node for held in mill.jobs.allocations() if held.outcome == "done"} == {"n2"}
