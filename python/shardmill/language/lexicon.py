@@ -18,7 +18,7 @@ from shardmill.language.own_lexicon import ALONE, own_rows, own_text
 
 @dataclass(frozen=True)
 class LexiconEntry:
-    """One kind of visible thing. `number` is "count", "mass" or "plural"; `shape` and `color` are for a painter."""
+    """One kind of visible thing. `number` is "count", "mass" or "plural"; `shape` and `color` say how `scene` draws it."""
 
     name: str
     plural: str

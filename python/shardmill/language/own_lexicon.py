@@ -31,8 +31,9 @@ def use_own_lexicon(path: Path | None) -> None:
         UserError: The file cannot be read, or a row is not one of a lexicon.
     """
     text = "" if path is None else _read(path)
-    for _ in own_rows(text, str(path)):
-        pass
+    rows = list(own_rows(text, str(path)))
+    if path is not None and not rows:
+        raise UserError(f"the lexicon {path} has no rows")
     _given[:] = [text] if text else []
     _clear_caches()
 
@@ -48,7 +49,7 @@ def own_rows(text: str, source: str = LEXICON) -> Iterator[dict[str, str]]:
     reader = csv.DictReader(text.splitlines())
     unknown = [name for name in reader.fieldnames or () if name not in COLUMNS]
     if text and "name" not in (reader.fieldnames or ()):
-        raise UserError(f"{source} has no column 'name'; its columns are those of {', '.join(COLUMNS)} that you need")
+        raise UserError(f"{source} has no column 'name'; its first line names its columns, of {', '.join(COLUMNS)}")
     if unknown:
         raise UserError(f"{source} has a column {unknown[0]!r}; {did_you_mean(unknown[0], COLUMNS)}")
     for number, cells in enumerate(reader, 2):

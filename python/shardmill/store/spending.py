@@ -21,7 +21,7 @@ from shardmill.store.plan import MAX_STAGES, Plan, Price, StagePlan
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.atomic import new_attempt, replacing
 from shardmill.util.commands import command_line
-from shardmill.util.errors import BudgetSpent, UserError
+from shardmill.util.errors import BudgetSpent, UserError, did_you_mean
 from shardmill.util.safe_files import read_untrusted
 from shardmill.util.yaml_text import read_yaml
 
@@ -73,7 +73,7 @@ def changed_budget(before: Budget, plan: Plan, max_cost: float | None, prices: P
     """The budget of a run with another limit, prices, or both; what is not given stays. An infinite `max_cost` is no limit.
 
     Raises:
-        UserError: If a model that is paid by tokens has no price, or the file of prices is not one.
+        UserError: If `max_cost` is not a number, a model that is paid by tokens has no price, or the file of prices is not one.
     """
     if max_cost is not None and math.isnan(max_cost):
         raise UserError("--max-cost: nan is not an amount")
@@ -101,11 +101,19 @@ def read_prices(path: Path) -> dict[str, Price]:
     except FileNotFoundError:
         raise UserError(f"--prices: there is no file {path}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"][1:])) or "the file"
-        raise UserError(f"{path}: {where}: {first['msg']}; a line is MODEL: {{prompt: 0.15, completion: 0.60}}") from None
+        raise UserError(f"{path}: {_price_error(error)}; a line is MODEL: {{prompt: 0.15, completion: 0.60}}") from None
     except (ValueError, OSError, yaml.YAMLError) as error:
         raise UserError(f"--prices: {path} cannot be read: {' '.join(str(error).split())[:300]}") from None
+
+
+def _price_error(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"][1:]]
+    if not where:
+        return "there are no prices by model in it"
+    if first["type"] == "extra_forbidden":
+        return f"{where[0]} has no price {where[-1]!r}; {did_you_mean(where[-1], Price.model_fields)}"
+    return f"{'.'.join(where)}: {first['msg']}"
 
 
 def _check_prices(plan: Plan, budget: Budget) -> None:

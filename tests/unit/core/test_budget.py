@@ -135,6 +135,13 @@ def test_a_file_of_prices_that_is_none_is_named(tmp_path: Path, text: str) -> No
         read_prices(prices(tmp_path, text))
 
 
+def test_a_mistyped_price_is_named_with_the_right_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="m has no price 'promt'; did you mean 'prompt'"):
+        read_prices(prices(tmp_path, "m: {promt: 1}"))
+    with pytest.raises(UserError, match="there are no prices by model in it"):
+        read_prices(prices(tmp_path, ""))
+
+
 def test_a_budget_that_was_damaged_stops_the_work_instead_of_being_ignored(
     server: FaultyServer, make_run: Callable[..., RunFolder]
 ) -> None:

@@ -58,6 +58,8 @@ def test_a_first_row_with_a_star_leaves_out_all_that_is_bundled(tmp_path: Path) 
         (["name,number", "a,many"], "line 2: the number is 'many'"),
         (["name,plural", "a,b", ",c"], "line 3: a name is missing"),
         (["name", "a,b"], "line 2: there are too many cells"),
+        (["name,plural"], "has no rows"),
+        ([], "has no rows"),
     ],
 )
 def test_what_is_no_lexicon_is_refused_by_line(lines: list[str], said: str, tmp_path: Path) -> None:
