@@ -99,7 +99,7 @@ def launch_on_cluster(
             by_stage=None if phases is None else not phases,
             minutes=shard_minutes(run, rates),
         )
-        TextConsole().print(describe(plan, rates))
+        TextConsole(width=160).print(describe(plan, rates))
         if dry_run:
             for text in scripts(plan):
                 echo(text)
