@@ -103,7 +103,7 @@ class FrequencyTell(QualityPart):
             threshold=f"{threshold_text(LIMITS)}; chance is 50 %",
             n=compared,
             fault=f"{too_few}How often captions name a thing tells whether it is missing in the {self._plural}.",
-            means="Who knows how often captions name things can tell what is missing without looking. Draw it from other rows' "
-            "objects, each as often as they have it.",
+            means="Whoever knows how often captions name things can tell what is missing without looking. Draw it from other "
+            "rows' objects, each as often as they have it.",
             examples=examples,
         )
