@@ -282,6 +282,8 @@ def _remedy(run: Path, difference: str, old: Plan, new: Plan) -> str:
     """What to do about the first difference: a command for this run where there is one."""
     if difference.startswith(("the number of shards", "the row ranges")):
         return f"to cut this run anew: {command_line('replan', run, '--num-shards', len(new.shards))}; or use another run folder"
+    if difference.startswith("lexicon of stage"):
+        return "a run keeps its lexicon: give the same file, or use another run folder"
     match = re.search(r" of stage (\S+?)[:,;]? ", f"{difference} ")
     pairs = zip(old.stages, new.stages, strict=False)
     before, after = next(((one, other) for one, other in pairs if match and one.name == match[1]), (None, None))

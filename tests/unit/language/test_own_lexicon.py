@@ -88,5 +88,9 @@ def test_a_run_keeps_it_and_other_runs_go_without(tmp_path: Path) -> None:
     assert "lexicon" not in without.fingerprint("extract_objects") and "lexicon" in with_it.fingerprint("extract_objects")
     objects(without)
     assert lexicon().exact("zorble") is None
+    use_own_lexicon(own(tmp_path, "name", "frobnik"))
+    with pytest.raises(UserError, match="a run keeps its lexicon"):
+        start_run(tmp_path / "without", new)
+    use_own_lexicon(None)
     start_run(tmp_path / "with", new)  # the same command without the file: the run goes on with what it keeps
     assert lexicon().exact("zorble") is not None
