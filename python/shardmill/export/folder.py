@@ -21,7 +21,7 @@ from typing import IO, Any
 from shardmill import __version__
 from shardmill.store.exclusive import exclusive
 from shardmill.util.atomic import file_digest, make_folder, replacing, sync_folder
-from shardmill.util.errors import UserError
+from shardmill.util.errors import NoRows, UserError
 
 RECORD, PROGRESS, LEFT_OUT = "export.json", "export.progress.jsonl", "left_out.jsonl"
 LOCK = ".exporting.json"
@@ -34,12 +34,14 @@ class LeftOutRows:
 
     def __init__(self, path: Path):
         self.counts: Counter[str] = Counter()
+        self.example = ""
         self._path = path
         self._file: IO[bytes] = open(path, "ab+")  # noqa: SIM115 (open as long as the export is made)
 
     def add(self, reason: str, row_id: int, detail: str, sub_id: int | None = None) -> None:
         """Record a row with the reason why it is left out."""
         self.counts[reason] += 1
+        self.example = self.example or f"row {row_id}: {detail or reason}"
         line = {"row_id": row_id, **({} if sub_id is None else {"sub_id": sub_id}), "reason": reason, "detail": detail}
         self._file.write((json.dumps(line) + "\n").encode("utf-8"))
 
@@ -141,6 +143,19 @@ class ExportFolder:
         with replacing(self.path / name) as file:
             file.write(text.encode("utf-8"))
         self.files[name] = {"rows": None}
+
+    def refuse_if_empty(self) -> None:
+        """Raises NoRows if every row was left out, and removes what was written, so that the export can be made again."""
+        if not self.left_out.counts or any(entry["rows"] for entry in self.files.values()):
+            return
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif LOCK not in path.name:
+                path.unlink()
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.left_out.counts.most_common())
+        example = f"; for example {self.left_out.example}" if self.left_out.example else ""
+        raise NoRows(f"no row was exported to {self.path}: all were left out ({reasons}){example}")
 
     def finish(self) -> dict[str, Any]:
         """Write the record, which makes the export complete."""

@@ -60,6 +60,7 @@ def export(
 
     Raises:
         UserError: Shards are unfinished, or the run does not have what is asked for, or the format cannot hold it.
+        NoRows: Every row was left out.
     """
     made_as = find_format(format, run)
     tables = choose_tables(run, format, what)
@@ -88,6 +89,7 @@ def _write(made_as: ExportFormat, sources: Sequence[TableRows], folder: ExportFo
     try:
         resolve(made_as.write)(sources if made_as.holds_several else sources[0], folder, options)
         refuse_if_changed(sources[0].run)
+        folder.refuse_if_empty()
         if (folder.path / IMAGES).is_dir():
             folder.facts["image_root"] = "."
         return folder.finish()

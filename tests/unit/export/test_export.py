@@ -23,7 +23,7 @@ from shardmill.export.make import export as make_export
 from shardmill.export.options import ExportOptions, size_of
 from shardmill.export.tables import export_tables
 from shardmill.store.run_folder import RunFolder
-from shardmill.util.errors import UserError
+from shardmill.util.errors import NoRows, UserError
 
 EXPECTED = {
     "negbench": {
@@ -106,6 +106,19 @@ def test_unfinished_shards_are_named_and_nothing_is_written(run: RunFolder, tmp_
     with pytest.raises(UserError, match=r"caption_negated: shards 1 of 3 are not finished; finish them: shardmill launch"):
         export(run, format, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("format", ["hf", "webdataset"])
+def test_an_export_without_a_row_fails_and_is_made_once_the_images_are_there(tmp_path: Path, format: str) -> None:
+    image = tmp_path / "gone.png"
+    shutil.copy(SAMPLES / "images" / "0001.png", image)
+    run = selected(tmp_path / "it", [[str(image), "A seagull on a beach with several french fries."]], 1)
+    image.unlink()
+    with pytest.raises(NoRows, match=r"all were left out \(no readable image 1\); for example row 0: .*gone\.png"):
+        export(run, format, tmp_path / "out")
+    shutil.copy(SAMPLES / "images" / "0001.png", image)
+    done = export(run, format, tmp_path / "out")
+    assert not done.already and not done.record["left_out"]
 
 
 def test_a_part_that_was_changed_is_refused(run: RunFolder, tmp_path: Path) -> None:
