@@ -49,7 +49,7 @@ def build(folder: Path, out: Path | None, allow_missing: bool, likeness: str | N
 @click.option(
     "--images",
     type=click.Choice(["copy", "reference"]),
-    help="copy the images, or only name their files (default: copy for webdataset, hf and mds, else reference)",
+    help="copy the images, or only name their files (default: copy for hf and mds, else reference)",
 )
 @click.option("--max-size", default="1GB", show_default=True, help="webdataset, parquet, hf, mds: maximum size of a file")
 @click.option("--texts", type=click.IntRange(1), help="jsonl: number of texts per image, where the pipeline lets one choose")
