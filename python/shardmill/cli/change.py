@@ -221,8 +221,9 @@ def replan(folder: Path, num_shards: int | None, rows_per_shard: int | None) -> 
     if (num_shards is None) == (rows_per_shard is None):
         raise UserError("give either --num-shards or --rows-per-shard")
     before = RunFolder(folder)
+    shards = count_of(before.num_shards, "shard")
     run = change(before, num_shards=num_shards, rows_per_shard=rows_per_shard)
-    became = f"{count_of(before.num_shards, 'shard')} became {run.num_shards:,}"
+    became = f"{shards} became {run.num_shards:,}"
     echo(f"{became}; the old files are in {before.superseded}")
     print_next("launch", run.plan.pipeline, "--run", folder)
 
