@@ -75,7 +75,7 @@ class Worker:
 
 def test_a_model_is_kept_busy_after_a_task_that_does_not_ask_it(run: RunFolder) -> None:
     supervisor = WorkerSupervisor.__new__(WorkerSupervisor)
-    supervisor.queue, supervisor._stopping, supervisor._retry_at = queue(run, 3, 1), False, 0.0
+    supervisor.queue, supervisor._stopping, supervisor._spent, supervisor._retry_at = queue(run, 3, 1), False, None, 0.0
     supervisor.queue.next_task(0, None, [])
     worker = Worker()
     supervisor.workers = {0: worker}  # type: ignore[dict-item]
