@@ -10,7 +10,8 @@ from typing import Any
 from crash.disk import contents
 
 OF_THE_MOMENT = {
-    "started", "finished", "seconds", "loading", "attempt", "created", "elsewhere", "request_seconds", "revision", "job", "bytes", "date",
+    "started", "finished", "seconds", "loading", "attempt", "created", "elsewhere", "request_seconds", "revision", "job", "bytes",
+    "date",
 }  # fmt: skip
 """Fields of manifests, plans and cards. `bytes` and digests of files stand beside the files, which are compared themselves."""
 
