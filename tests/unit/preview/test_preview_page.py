@@ -84,7 +84,7 @@ def test_the_page_has_picture_prompt_answer_row_and_verdict(
     assert len(re.findall('<article class="card"', page)) == 6
     assert page.count('<image href="data:image/jpeg;base64,') >= 3
     assert len(re.findall('<rect class="box kept"', page)) >= boxes
-    assert "<h4>answer</h4>" in page and "<h4>outcome</h4>" in page and "<summary>request" in page
+    assert "<h4>answer" in page and "<h4>outcome</h4>" in page and "<summary>request" in page
     for word in said:
         assert word in page, word
     assert "http://" not in page and "https://" not in page
