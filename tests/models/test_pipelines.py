@@ -112,7 +112,7 @@ def test_what_prompts_share_is_paid_for_once_and_counted(by_vllm: RunFolder) -> 
         assert paid["completion_tokens"] > 0 and paid["request_seconds"] > 0
         assert paid["prompt_tokens"] > paid["cached_tokens"] > 0
         if paid["requests"] >= 20:
-            assert paid["cached_tokens"] > 0.6 * paid["prompt_tokens"]
+            assert paid["cached_tokens"] > 0.5 * paid["prompt_tokens"]
 
 
 def test_transformers_gives_the_same_rows_and_rejects(by_vllm: RunFolder, start: Start, pools: Pools) -> None:

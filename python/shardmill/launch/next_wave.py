@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import sleep
 
 from shardmill.launch.cluster_plan import plan_launch
 from shardmill.launch.finish import finish
 from shardmill.launch.job_file import NextWave
 from shardmill.launch.launch_lock import one_launch_at_a_time
 from shardmill.launch.site import Site
+from shardmill.launch.slurm import SlurmError
 from shardmill.launch.submit import submit
 from shardmill.store.jobs import JobsFolder
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.commands import command_line
 from shardmill.util.terminal import echo
 
+ATTEMPTS, PAUSE_SECONDS = 5, 20.0
+"""A controller that does not answer just now must not end a run that nobody looks at."""
+
 
 def submit_next_wave(path: Path, wave: NextWave) -> int:
     """Submit what a run has left, as far as the queue has room for it; returns the exit code.
 
     If the jobs of the wave before have finished nothing, nothing is submitted: they would fail again and again.
+
+    Raises:
+        SlurmError: If SLURM does not answer, or refuses, ATTEMPTS times.
     """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _submit_wave(path, wave)
+        except SlurmError as error:  # what was submitted before it is in the queue, and is not submitted again
+            echo(f"{error}; trying again in {PAUSE_SECONDS:g} s", err=True)
+            sleep(PAUSE_SECONDS)
+    return _submit_wave(path, wave)
+
+
+def _submit_wave(path: Path, wave: NextWave) -> int:
     run = RunFolder(path)
     with one_launch_at_a_time(JobsFolder(run)):
         plan = plan_launch(

@@ -47,6 +47,10 @@ class Job:
         return self.waiting or self.running or self.state in BETWEEN
 
 
+class SlurmError(UserError):
+    """A command of SLURM failed, or did not answer: it may do so later."""
+
+
 def available() -> bool:
     """Whether SLURM's commands are here."""
     return relay.folder() is not None or all(shutil.which(name) for name in ("sbatch", "squeue", "scontrol", "scancel"))
@@ -55,7 +59,7 @@ def available() -> bool:
 def command(*argv: str, timeout: float = TIMEOUT_SECONDS, send: str | None = None) -> str:
     """What a SLURM command prints, given `send` as its input. In a container it is run outside, by the job script.
 
-    Raises UserError with its message if it fails, is missing, or does not answer.
+    Raises SlurmError with its message if it fails or does not answer, UserError if it is missing.
     """
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if send is None else {"input": send}
     try:
@@ -66,10 +70,12 @@ def command(*argv: str, timeout: float = TIMEOUT_SECONDS, send: str | None = Non
     except FileNotFoundError:
         raise UserError(f"the command {argv[0]} was not found; run this on a login node of the cluster") from None
     except subprocess.TimeoutExpired:
-        raise UserError(f"{argv[0]} did not answer within {timeout:.0f} s; the SLURM controller may be down, try again") from None
+        raise SlurmError(
+            f"{argv[0]} did not answer within {timeout:.0f} s; the SLURM controller may be down, try again"
+        ) from None
     if done.returncode != 0:
         message = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
-        raise UserError(f"{argv[0]} {argv[1] if len(argv) > 1 else ''}: {message}")
+        raise SlurmError(f"{argv[0]} {argv[1] if len(argv) > 1 else ''}: {message}")
     return done.stdout
 
 

@@ -31,7 +31,6 @@ from shardmill.store.jobs import ArrayRecord, JobsFolder, Submission
 from shardmill.store.plan import Resources
 from shardmill.store.task_logs import TaskLogs
 from shardmill.util.atomic import replacing
-from shardmill.util.errors import UserError
 from shardmill.util.words import count_of
 
 NICE_STEP = 10
@@ -198,13 +197,13 @@ def script(plan: ClusterPlan, array: ElementArray) -> str:
 
 
 def _sbatch(plan: ClusterPlan, what: str, job: JobFile, text: str) -> str:
-    """Submit a job script; returns the job's id. Raises UserError if sbatch refuses it."""
+    """Submit a job script; returns the job's id. Raises SlurmError if sbatch refuses it."""
     job.write(job_files(plan.run))
     try:
         return slurm.submit(text, timeout=SBATCH_SECONDS)
-    except UserError as error:
+    except slurm.SlurmError as error:
         fix = LIMITS if any(word in str(error) for word in ("Submit", "submit limit")) else "fix that"
-        raise UserError(
+        raise slurm.SlurmError(
             f"sbatch refused {what}: {error}; what was submitted before it stays submitted; {fix} and launch again"
         ) from None
 

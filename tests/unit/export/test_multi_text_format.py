@@ -150,7 +150,7 @@ def test_a_line_that_cannot_be_read_is_told_by_its_number(tmp_path: Path, line: 
 def test_a_reader_for_training_refuses_a_line_of_another_length_or_with_an_empty_text(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text('{"image": "a", "caption": ["x", "y"]}\n{"image": "b", "caption": ["x"]}\n')
-    with pytest.raises(UserError, match="line 2: 1 texts instead of 2"):
+    with pytest.raises(UserError, match="line 2: 1 text instead of 2"):
         list(read_multitext(path))
     path.write_text('{"image": "a", "caption": ["x", " "]}\n')
     with pytest.raises(UserError, match="line 1: text 2 is empty"):

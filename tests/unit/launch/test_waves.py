@@ -117,6 +117,21 @@ def test_a_queue_that_is_full_of_other_jobs_is_looked_at_again_until_it_has_room
     assert [len(each.arrays) > 0 for each in JobsFolder(run).submissions()] == [False, False, False, True]
 
 
+def test_a_controller_that_does_not_answer_for_a_moment_does_not_end_the_chain(
+    make_run: Callable[..., RunFolder], scripted: ScriptedSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(num_shards=4)
+    submit(plan_launch(run, limited(6), by_stage=True, group=1), lambda line: None)
+    work = last_job(scripted).finish
+    assert work is not None and work.wave is not None
+    unlike = type(work.wave)(**{**vars(work.wave), "finished": -1})
+    before = len(scripted.scripts())
+    scripted.down()
+    monkeypatch.setattr("shardmill.launch.next_wave.sleep", lambda seconds: scripted.squeue())
+    assert submit_next_wave(run.path, unlike) == 0
+    assert len(scripted.scripts()) > before
+
+
 def test_a_refused_submission_says_how_to_submit_in_waves(make_run: Callable[..., RunFolder], scripted: ScriptedSlurm) -> None:
     count = f"/usr/bin/wc -l <'{scripted.folder}/sbatch.calls'"
     refuse = "echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1"
