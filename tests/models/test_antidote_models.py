@@ -88,7 +88,9 @@ def keys(run: RunFolder, stage: str, *columns: str) -> tuple[list[tuple[Any, ...
 
 
 def lines(run: RunFolder, name: str) -> list[Row]:
-    return [json.loads(line) for line in (run.path / "datasets" / name).read_text(encoding="utf-8").splitlines()]
+    """The lines of a dataset, with the paths of images from the run's folder on."""
+    text = (run.path / "datasets" / name).read_text(encoding="utf-8").replace(f"{run.path}/", "")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_the_model_knows_what_it_is_asked_and_most_rows_come_through_every_stage(run: RunFolder) -> None:
@@ -134,7 +136,7 @@ def test_every_query_is_about_its_own_picture_and_what_was_verified_of_it(run: R
         assert len(found) >= CAPTIONS // 6
         for query in found:
             picture = pictures[query["row_id"]]
-            assert Path(query["image"]) == run.path / picture["generated_image"] and Path(query["image"]).is_file()
+            assert query["image"] == picture["generated_image"] and (run.path / query["image"]).is_file()
             assert query["text_hint"].endswith(query["text"])
             present, absent = picture["verified_present"], picture["verified_absent"]
             if kind == "desc":
