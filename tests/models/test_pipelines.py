@@ -23,6 +23,7 @@ from models.train_tiny import ROWS, write_rows
 from shardmill.core.planning import NewRun, start_run
 from shardmill.core.registry import stage_class
 from shardmill.core.shard_runner import ModelPool, run_shard
+from shardmill.models.servers import Announcement, Server
 from shardmill.models.text import openai_endpoints
 from shardmill.negbench.build import build
 from shardmill.store.run_folder import RunFolder
@@ -141,7 +142,7 @@ def test_a_server_that_ignores_schemas_brings_rows_through_all_stages(
 
 
 def test_faults_between_worker_and_server_change_nothing(
-    by_vllm: RunFolder, start: Start, announced: Path, monkeypatch: pytest.MonkeyPatch
+    by_vllm: RunFolder, start: Start, announced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openai_endpoints, "MIN_BACKOFF", 0.02)
     monkeypatch.setattr(openai_endpoints, "MAX_BACKOFF", 0.1)
@@ -157,7 +158,9 @@ def test_faults_between_worker_and_server_change_nothing(
         return await chosen(request, body)
 
     proxy = FaultyServer(moody)
-    run = start("faults", behind_servers(base_urls=[proxy.url], tries=40))
+    # Announced, as vLLM's own servers are: only those are told where the blanks of an answer belong.
+    Announcement(tmp_path / "servers", Server(url=proxy.url, model=server.model, node="n1", pid=os.getpid())).beat()
+    run = start("faults", behind_servers(servers=str(tmp_path / "servers"), tries=40))
     run_shard(run, "extract_objects", 0)
     proxy.end()
     assert seen == {0, 3, 4, 5, 6, 7}

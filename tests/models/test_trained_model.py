@@ -58,4 +58,4 @@ def test_llama_cpps_server_reads_the_same_tokens_and_names_the_same_objects(
     with smollm.llama_server(tmp_path / "log") as url:
         served = measure(*STAGE, smollm.settings("openai", url=url), ROWS, {}, ONCE)
     assert served.usage["prompt_tokens"] == local.usage["prompt_tokens"]
-    assert len(differing({"served": served, "local": local})) <= ROWS // 4  # its arithmetic is with 8-bit activations
+    assert len(differing({"served": served, "local": local})) <= ROWS // 2  # its arithmetic is with 8-bit activations
