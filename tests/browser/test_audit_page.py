@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from PIL import Image
 from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from shardmill.audit.page import write_page
 from shardmill.audit.result import summarize_sheets
@@ -183,7 +184,7 @@ def test_it_says_whether_ticks_are_kept_and_in_a_saved_sheet(page: Any, tmp_path
     saved(page, tmp_path)
     assert says() == "all in audit-ticked.csv"
     page.refresh()
-    assert says() == "all in audit-ticked.csv"
+    WebDriverWait(page, 10).until(lambda _: says() == "all in audit-ticked.csv")
     press(page, "2")
     assert says() == "kept in this browser, newer than audit-ticked.csv"
 

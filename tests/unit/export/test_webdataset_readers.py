@@ -15,6 +15,7 @@ from exported import SAMPLES, antidote, export, finish, negbench, recaption, sam
 from planted import rewrite_cells
 from shardmill.core.planning import NewRun, start_run
 from shardmill.store.run_folder import RunFolder
+from shardmill.util.errors import NoRows
 
 
 @pytest.fixture(autouse=True)
@@ -85,8 +86,9 @@ def test_an_image_without_a_text_is_left_out_and_named(tmp_path: Path) -> None:
     assert all(sample["txt"] for sample in epoch(done.path))
 
 
-def test_a_run_of_which_no_sample_is_left_has_no_card(tmp_path: Path) -> None:
+def test_a_run_of_which_no_sample_is_left_is_refused_and_leaves_no_card(tmp_path: Path) -> None:
     table = write_table(tmp_path / "captions.csv", ["image", "caption"], [["gone.png", "A dog sits on a red sofa."]])
     new = NewRun(input=table, settings=("filter_objects.unverified=keep",))
-    done = export(finish(start_run(tmp_path / "run", new)), "webdataset", tmp_path / "out")
-    assert not (done.path / "README.md").exists() and done.record["files"] == {}
+    with pytest.raises(NoRows, match="all were left out"):
+        export(finish(start_run(tmp_path / "run", new)), "webdataset", tmp_path / "out")
+    assert not (tmp_path / "out" / "README.md").exists()
