@@ -158,7 +158,7 @@ def test_faults_between_worker_and_server_change_nothing(
         return await chosen(request, body)
 
     proxy = FaultyServer(moody)
-    # Announced, as vLLM's own servers are: only those are told where the blanks of an answer belong.
+    # Announced, as vLLM's own servers are: only to those it is said where the blanks of an answer belong.
     Announcement(tmp_path / "servers", Server(url=proxy.url, model=server.model, node="n1", pid=os.getpid())).beat()
     run = start("faults", behind_servers(servers=str(tmp_path / "servers"), tries=40))
     run_shard(run, "extract_objects", 0)

@@ -21,7 +21,7 @@ _PHRASE_WORDS = 4
 def names_several(text: str, name: str) -> bool:
     """Whether the first mention of an object in a text is of several; its name decides where the text does not mention it.
 
-    A noun with one form for both numbers is told by what stands around it: "a sheep", "three sheep", "the sheep graze".
+    What stands around a noun with one form for both numbers shows which it is: "a sheep", "three sheep", "the sheep graze".
     """
     spans = mentions(text, name) if name else []
     return is_several(text, *spans[0]) if spans else is_plural(name)

@@ -137,19 +137,7 @@ class _Counted:
 
     def finding_of(self, found: int, n: int, examples: Sequence[RowExample], detail: str = "") -> QualityFinding:
         """The verdict on a share."""
-        rule = self.rule
-        return judged(
-            rule.id,
-            rule.meaning,
-            rule.limits,
-            found,
-            n,
-            fault=rule.fault,
-            advice=rule.advice,
-            examples=examples,
-            detail=detail,
-            enough=rule.enough,
-        )
+        return _verdict(self.rule, found, n, examples, detail)
 
 
 class _TrueShare(_Counted):
@@ -238,19 +226,22 @@ class _Problems:
                 counts[problem is None] += 1
                 if problem is not None and len(examples) < MAX_EXAMPLES:
                     examples.append(example(row["row_id"], problem, row.get("sub_id")))
-        found = counts[rule.limits.is_least]
-        n = counts.total()
-        return judged(
-            rule.id,
-            rule.meaning,
-            rule.limits,
-            found,
-            n,
-            fault=rule.fault,
-            advice=rule.advice,
-            examples=examples,
-            enough=rule.enough,
-        )
+        return _verdict(rule, counts[rule.limits.is_least], counts.total(), examples)
+
+
+def _verdict(rule: QualityRule, found: int, n: int, examples: Sequence[RowExample], detail: str = "") -> QualityFinding:
+    return judged(
+        rule.id,
+        rule.meaning,
+        rule.limits,
+        found,
+        n,
+        fault=rule.fault,
+        advice=rule.advice,
+        examples=examples,
+        detail=detail,
+        enough=rule.enough,
+    )
 
 
 def copy_examples(repeats: Repeats) -> list[RowExample]:

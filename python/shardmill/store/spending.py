@@ -99,7 +99,7 @@ def read_prices(path: Path) -> dict[str, Price]:
         content = read_yaml(path.read_text(encoding="utf-8"))
         return Budget.model_validate({"prices": content}).prices
     except FileNotFoundError:
-        raise UserError(f"--prices: there is no file {path}") from None
+        raise UserError(f"--prices: {path} was not found") from None
     except ValidationError as error:
         raise UserError(f"{path}: {_price_error(error)}; a line is MODEL: {{prompt: 0.15, completion: 0.60}}") from None
     except (ValueError, OSError, yaml.YAMLError) as error:

@@ -17,9 +17,9 @@ from faulty_server import completion
 from shardmill.core.prompts import Prompt, load_template
 from shardmill.core.shard_runner import run_shard
 from shardmill.models.contract import Reply, Sampling, TextRequest
-from shardmill.models.text import openai_batches
+from shardmill.models.text import openai_batch_api, openai_batches
 from shardmill.models.text.openai import OpenAIModel
-from shardmill.models.text.openai_batches import BatchClient
+from shardmill.models.text.openai_batch_api import BatchApi
 from shardmill.store.plan import Price
 from shardmill.store.run_folder import RunFolder
 from shardmill.util.errors import Stopped, UserError
@@ -38,8 +38,13 @@ async def directly(request: web.Request, body: dict[str, Any]) -> web.StreamResp
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchServer]:
-    for name in ("POLL_SECONDS", "MAX_POLL_SECONDS", "CHECK_SECONDS"):
-        monkeypatch.setattr(openai_batches, name, 0.01)
+    for module, name in (
+        (openai_batches, "POLL_SECONDS"),
+        (openai_batches, "MAX_POLL_SECONDS"),
+        (openai_batch_api, "POLL_SECONDS"),
+        (openai_batch_api, "CHECK_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, 0.01)
     server = BatchServer(directly, lambda body: (200, completion(OBJECTS)))
     yield server
     server.end()
@@ -142,14 +147,14 @@ def test_results_that_were_fetched_are_not_fetched_again_and_some_of_their_rows_
 def test_two_workers_that_fetch_the_same_results_both_have_them(
     server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    download, other = BatchClient._download, dict[str, Reply]()
+    download, other = BatchApi.download, dict[str, Reply]()
 
-    async def beside_another(self: BatchClient, *arguments: Any) -> None:
+    async def beside_another(self: BatchApi, *arguments: Any) -> None:
         await download(self, *arguments)
-        monkeypatch.setattr(BatchClient, "_download", download)
+        monkeypatch.setattr(BatchApi, "download", download)
         other.update(replies(client(server, tmp_path), "a", "b"))
 
-    monkeypatch.setattr(BatchClient, "_download", beside_another)
+    monkeypatch.setattr(BatchApi, "download", beside_another)
     found = replies(client(server, tmp_path), "a", "b")
     assert {reply.finish for reply in [*found.values(), *other.values()]} == {"stop"}
     assert len(other) == len(found) == len(paid(server)) == 2
@@ -161,9 +166,9 @@ def test_a_kill_while_a_batch_is_made_is_cleared_up_by_the_providers_list(
 ) -> None:
     for number in range(5):  # of others
         server.batches[f"other_{number}"] = {"id": f"other_{number}", "status": "completed", "metadata": None, "looks": 0}
-    call = BatchClient._call
+    call = BatchApi.call
 
-    async def killed(self: BatchClient, form: Any, method: str, path: str, **options: Any) -> Any:
+    async def killed(self: BatchApi, form: Any, method: str, path: str, **options: Any) -> Any:
         if (method, path) == ("POST", "/batches"):
             if moment == "after the batch":
                 await call(self, form, method, path, **options)
@@ -173,7 +178,7 @@ def test_a_kill_while_a_batch_is_made_is_cleared_up_by_the_providers_list(
     class Killed(Exception):
         pass
 
-    def in_loop(self: BatchClient, work: Any) -> Any:
+    def in_loop(self: BatchApi, work: Any) -> Any:
         import asyncio
 
         async def done() -> Any:
@@ -185,8 +190,8 @@ def test_a_kill_while_a_batch_is_made_is_cleared_up_by_the_providers_list(
         return asyncio.run_coroutine_threadsafe(done(), self._loop).result()
 
     with monkeypatch.context() as patch:
-        patch.setattr(BatchClient, "_call", killed)
-        patch.setattr(BatchClient, "_in_loop", in_loop)
+        patch.setattr(BatchApi, "call", killed)
+        patch.setattr(BatchApi, "in_loop", in_loop)
         with pytest.raises(Killed):
             replies(client(server, tmp_path), "a", "b", "c")
     assert set(replies(client(server, tmp_path), "a", "b", "c")) == {*"abc"}
@@ -196,14 +201,14 @@ def test_a_kill_while_a_batch_is_made_is_cleared_up_by_the_providers_list(
 def test_a_batch_that_another_worker_is_making_is_left_to_it(
     server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call, other = BatchClient._call, dict[str, Reply]()
+    call, other = BatchApi.call, dict[str, Reply]()
 
-    async def beside_another(self: BatchClient, form: Any, method: str, path: str, **options: Any) -> Any:
-        monkeypatch.setattr(BatchClient, "_call", call)
+    async def beside_another(self: BatchApi, form: Any, method: str, path: str, **options: Any) -> Any:
+        monkeypatch.setattr(BatchApi, "call", call)
         other.update(replies(client(server, tmp_path), "a", "b"))
         return await call(self, form, method, path, **options)
 
-    monkeypatch.setattr(BatchClient, "_call", beside_another)
+    monkeypatch.setattr(BatchApi, "call", beside_another)
     found = replies(client(server, tmp_path, wait_minutes=0), "a", "b", "c")
     assert set(found) == {*"abc"} and set(other) == {*"ab"}
     assert {reply.finish for reply in [*found.values(), *other.values()]} == {"stop"}
@@ -284,6 +289,15 @@ def test_a_batch_that_is_refused_as_a_whole_is_the_users_to_fix_unless_it_only_w
     with pytest.raises(UserError, match="refused batch batch_2: there is no model m"):
         replies(client(server, tmp_path), "x", "y")
     assert set(replies(client(server, tmp_path), "x", "y")) == {*"xy"}
+
+
+def test_a_batch_that_never_has_room_is_not_made_again_for_ever(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_batches, "MAX_ROOM_SECONDS", -1.0)
+    server.fail = [{"code": "token_limit_exceeded", "message": "Enqueued token limit reached"}]
+    with pytest.raises(UserError, match=r"had no room for 2 requests for a day: Enqueued token.*more shards"):
+        replies(client(server, tmp_path), "a", "b")
 
 
 def test_a_batch_that_the_provider_no_longer_has_says_how_to_go_on(server: BatchServer, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from pydantic import Field
 from shardmill.models.contract import Reply, Request, TextRequest
 from shardmill.models.settings import SettingsModel, read_settings
 from shardmill.models.text.key_redaction import is_secret, redact
+from shardmill.models.text.openai_batch_api import BatchApi
 from shardmill.models.text.openai_batch_records import digest_of
 from shardmill.models.text.openai_batches import BatchClient, BatchedRequest, as_text_request, refusal, sent_mode, unfitted
 from shardmill.models.text.openai_endpoints import Endpoint, EndpointPool, RateLimit, backoff, estimated_tokens, read_key
@@ -195,7 +196,8 @@ class OpenAIModel(SettingsModel):
             return self._fitted(endpoint, unfitted(fitted), request.schema)
 
         wanted = self.settings
-        client = BatchClient(self._session, self._loop, endpoint, folder, wanted.wait_minutes, wanted.tries, refit)
+        server = BatchApi(self._session, self._loop, endpoint, wanted.wait_minutes)
+        client = BatchClient(server, folder, wanted.wait_minutes, wanted.tries, refit)
         for request, outcome in client.replies(batched(), wanted.batch_min):
             yield from ready
             ready.clear()

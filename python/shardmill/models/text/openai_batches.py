@@ -5,101 +5,55 @@ The form is that of OpenAI's Batch API (`/files`, `/batches`), which other provi
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, TypeVar
-
-import aiohttp
-from pydantic import BaseModel, Field, ValidationError
+from typing import Any
 
 from shardmill.models.contract import Reply, TextRequest
 from shardmill.models.text.key_redaction import redact
+from shardmill.models.text.openai_batch_api import (
+    POLL_SECONDS,
+    RETRIED,
+    BatchApi,
+    BatchList,
+    Interrupted,
+    NotFound,
+    ServerBatch,
+    ServerFile,
+)
 from shardmill.models.text.openai_batch_records import (
     MAX_REQUEST_BYTES,
     MAX_REQUESTS,
-    MAX_RESULT_BYTES,
     BatchFolder,
     BatchRecord,
-    ServerId,
     request_id,
 )
-from shardmill.models.text.openai_endpoints import Endpoint
 from shardmill.models.text.openai_errors import MAX_MESSAGE, ServerError, read_error
 from shardmill.models.text.openai_replies import ErrorReply, MalformedReply, SchemaMode, read_reply
 from shardmill.util.atomic import replacing
 from shardmill.util.errors import Stopped, UserError
-from shardmill.util.signals import stop_requested
 
 log = logging.getLogger("shardmill")
 
-POLL_SECONDS, MAX_POLL_SECONDS, CHECK_SECONDS = 5.0, 60.0, 0.25
-MAX_ANSWER_BYTES = 4_000_000
+MAX_POLL_SECONDS = 60.0
+MAX_ROOM_PAUSE, MAX_ROOM_SECONDS = 1_800.0, 90_000.0
+"""How long to wait for room in the account's queue: the batches that wait there end within a day."""
 MAX_PAGES, PAGE = 50, 100
 """How much of the server's list of batches is searched for one whose making was interrupted."""
 LABEL = "shardmill"
 """The name in a batch's metadata."""
 WINDOW = "24h"
-RETRIED = (408, 409, 425, 429)
 FINAL = ("completed", "expired", "cancelled")
 OVER_QUEUE_LIMIT = "token_limit_exceeded"
 """The account has too many tokens in batches that wait already."""
 ENDPOINT = "/v1/chat/completions"
 
-Result = TypeVar("Result")
-Form = TypeVar("Form", bound=BaseModel)
 Refit = Callable[["BatchedRequest", ServerError, dict[str, Any]], "dict[str, Any] | None"]
-
-
-class ServerFile(BaseModel):
-    """A file at the server."""
-
-    id: ServerId
-
-
-class BatchProblem(BaseModel):
-    """Why a batch failed."""
-
-    code: str | None = None
-    message: str | None = None
-
-
-class BatchProblems(BaseModel):
-    """Why a batch failed, all of it."""
-
-    data: list[BatchProblem] = Field(default_factory=list)
-
-
-class ServerBatch(BaseModel):
-    """A batch at the server."""
-
-    id: ServerId
-    status: str = ""
-    output_file_id: ServerId | None = None
-    error_file_id: ServerId | None = None
-    errors: BatchProblems | None = None
-    metadata: dict[str, Any] | None = None
-
-
-class BatchList(BaseModel):
-    """A page of the server's list of batches."""
-
-    data: list[ServerBatch]
-    has_more: bool = False
-
-
-class _Interrupted(Exception):
-    """The server could not be reached, or failed; whether it did what it was to do is not known."""
-
-
-class _NotFound(UserError):
-    """The server does not have what was asked for."""
 
 
 @dataclass
@@ -122,26 +76,15 @@ class BatchClient:
     """Answers requests in batches.
 
     Args:
-        session: The connections of the client.
-        loop: The event loop that they belong to, which runs in another thread.
-        endpoint: The server.
+        server: The server.
         folder: Where the records are.
-        wait_minutes: How long to wait for a server that fails.
+        wait_minutes: How long to wait until a batch can be made.
         tries: How often a request is put into a batch.
         refit: Gives the body to send instead of one that the server refused, if it is the form that was refused.
     """
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        loop: asyncio.AbstractEventLoop,
-        endpoint: Endpoint,
-        folder: Path,
-        wait_minutes: float,
-        tries: int,
-        refit: Refit,
-    ):
-        self._session, self._loop, self._endpoint = session, loop, endpoint
+    def __init__(self, server: BatchApi, folder: Path, wait_minutes: float, tries: int, refit: Refit):
+        self._server, self._endpoint = server, server.endpoint
         self._folder, self._wait_seconds, self._tries = BatchFolder(folder), wait_minutes * 60, tries
         self._refit = refit
 
@@ -234,7 +177,7 @@ class BatchClient:
         """Upload the requests of a record and have the server make its batch."""
         self._folder.save(record)
         path = self._folder.requests_file(record.label)
-        uploaded = self._patiently(lambda: self._call(ServerFile, "POST", "/files", upload=path))
+        uploaded = self._server.patiently(lambda: self._server.call(ServerFile, "POST", "/files", upload=path))
         wanted = {
             "input_file_id": uploaded.id,
             "endpoint": ENDPOINT,
@@ -244,10 +187,10 @@ class BatchClient:
         deadline = time.monotonic() + self._wait_seconds
         while True:
             try:
-                batch = self._in_loop(self._call(ServerBatch, "POST", "/batches", body=wanted))
+                batch = self._server.in_loop(self._server.call(ServerBatch, "POST", "/batches", body=wanted))
                 break
-            except _Interrupted as error:
-                self._pause(POLL_SECONDS)
+            except Interrupted as error:
+                self._server.pause(POLL_SECONDS)
                 found = self._find(record)  # it may have been made all the same
                 if found is not None:
                     batch = found
@@ -265,7 +208,7 @@ class BatchClient:
         for _ in range(MAX_PAGES):
             path = f"/batches?limit={PAGE}" + (f"&after={after}" if after else "")
             try:
-                page = self._patiently(lambda path=path: self._call(BatchList, "GET", path))  # type: ignore[misc]
+                page = self._server.patiently(lambda path=path: self._server.call(BatchList, "GET", path))  # type: ignore[misc]
             except UserError as error:
                 file = self._folder.record_file(record.label)
                 raise UserError(
@@ -287,7 +230,7 @@ class BatchClient:
         if not self._folder.results_file(record.label).exists():
             try:
                 self._fetch(record)
-            except _NotFound as error:
+            except NotFound as error:
                 file = self._folder.record_file(record.label)
                 raise UserError(f"{error} If it is gone, remove {file}: its requests are paid for again") from None
         left = dict(asked)
@@ -301,36 +244,47 @@ class BatchClient:
 
     def _fetch(self, record: BatchRecord) -> None:
         """Wait for a batch and keep its results."""
-        pause = POLL_SECONDS
+        pause, room_pause, began = POLL_SECONDS, MAX_POLL_SECONDS, time.monotonic()
         while True:
             path = f"/batches/{record.batch}"
-            batch = self._patiently(lambda path=path: self._call(ServerBatch, "GET", path))  # type: ignore[misc]
+            batch = self._server.patiently(lambda path=path: self._server.call(ServerBatch, "GET", path))  # type: ignore[misc]
             if batch.status == "failed":
-                record = self._made_again(record, batch)
+                record = self._made_again(record, batch, room_pause, last=time.monotonic() - began > MAX_ROOM_SECONDS)
+                room_pause = min(2 * room_pause, MAX_ROOM_PAUSE)
                 continue
             if batch.status in FINAL:
                 break
-            self._pause(pause)
+            self._server.pause(pause)
             pause = min(pause * 1.5, MAX_POLL_SECONDS)
         files = [name for name in (batch.output_file_id, batch.error_file_id) if name]
         with replacing(self._folder.results_file(record.label)) as file:  # other workers may fetch them too, for shared requests
             for name in files:
                 kept = file.tell()
-                self._patiently(lambda name=name, kept=kept: self._download(name, file, kept))  # type: ignore[misc]
+                self._server.patiently(lambda name=name, kept=kept: self._server.download(name, file, kept))  # type: ignore[misc]
         log.info("batch %s is %s", batch.id, batch.status)
 
-    def _made_again(self, record: BatchRecord, batch: ServerBatch) -> BatchRecord:
+    def _made_again(self, record: BatchRecord, batch: ServerBatch, pause: float, *, last: bool) -> BatchRecord:
         """Another batch for one that failed as a whole, of which nothing was paid for, if that was for lack of room alone."""
         problems = batch.errors.data if batch.errors else []
         shown = redact("; ".join(str(each.message or each.code) for each in problems[:3])[:MAX_MESSAGE], self._endpoint.key)
         if not any(each.code == OVER_QUEUE_LIMIT for each in problems):
             self._folder.forget(record)
             raise UserError(f"{self._endpoint.url} refused batch {batch.id}: {shown or 'it does not say why'}")
+        if last:
+            raise UserError(
+                f"{self._endpoint.url} had no room for {len(record.ids):,} requests for a day: {shown}; if that is more than "
+                "your account takes at once, start a run with more shards, which make smaller batches"
+            )
         log.warning("batch %s waits for room at the provider: %s", batch.id, shown)
         waiting = record.model_copy(update={"batch": None})
         self._folder.save(waiting)
-        self._pause(MAX_POLL_SECONDS)
-        return self._make(waiting)
+        self._server.pause(pause)
+        found = self._find(waiting)  # another worker that has some of the requests may have made it meanwhile
+        if found is None:
+            return self._make(waiting)
+        made = waiting.model_copy(update={"batch": found.id})
+        self._folder.save(made)
+        return made
 
     def _another_body(
         self, record: BatchRecord, request: BatchedRequest, outcome: Reply | ServerError | None
@@ -340,101 +294,6 @@ class BatchClient:
             return None
         body = self._folder.body(record.label, request.id)
         return body if outcome is None or body is None else self._refit(request, outcome, body)
-
-    def _patiently(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        """Call until the server answers; for as long as the settings say."""
-        deadline = time.monotonic() + self._wait_seconds
-        while True:
-            try:
-                return self._in_loop(call())
-            except _Interrupted as error:
-                if time.monotonic() > deadline:
-                    raise UserError(f"batches: {error}") from None
-                self._pause(POLL_SECONDS)
-
-    def _in_loop(self, work: Awaitable[Result]) -> Result:
-        """Have the loop do something. Raises Stopped when the worker is to stop meanwhile."""
-        future = asyncio.run_coroutine_threadsafe(_awaited(work), self._loop)
-        while True:
-            try:
-                return future.result(CHECK_SECONDS)
-            except FutureTimeout:
-                if future.done():  # just now, or what was done has timed out itself
-                    return future.result()
-                if stop_requested():
-                    future.cancel()
-                    raise Stopped("batches are waited for") from None
-
-    def _pause(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            if stop_requested():
-                raise Stopped("batches are waited for")
-            time.sleep(min(left, CHECK_SECONDS))
-
-    async def _call(
-        self, form: type[Form], method: str, path: str, *, body: dict[str, Any] | None = None, upload: Path | None = None
-    ) -> Form:
-        """What the server answers, checked. Raises _Interrupted, or UserError for what only the user can fix."""
-        options: dict[str, Any] = {} if body is None else {"json": body}
-        try:
-            if upload is None:
-                status, content = await self._exchange(method, path, options)
-            else:
-                with open(upload, "rb") as file:
-                    data = aiohttp.FormData()
-                    data.add_field("purpose", "batch")
-                    data.add_field("file", file, filename="requests.jsonl", content_type="application/jsonl")
-                    status, content = await self._exchange(method, path, {"data": data})
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise _Interrupted(redact(f"{self._endpoint.url} cannot be reached: {error}", self._endpoint.key)[:600]) from None
-        self._check_status(path, status, content)
-        try:
-            return form.model_validate_json(content)
-        except ValidationError:
-            raise _Interrupted(f"{self._endpoint.url}{path} answered with something else than batches or files") from None
-
-    async def _exchange(self, method: str, path: str, options: dict[str, Any]) -> tuple[int, bytes]:
-        async with self._session.request(
-            method, self._endpoint.url + path, **options, **self._endpoint.request_options()
-        ) as response:
-            content = bytearray()
-            async for piece in response.content.iter_chunked(65_536):
-                content += piece
-                if len(content) > MAX_ANSWER_BYTES:
-                    raise aiohttp.ClientError(f"more than {MAX_ANSWER_BYTES:,} bytes")
-            return response.status, bytes(content)
-
-    def _check_status(self, path: str, status: int, content: bytes) -> None:
-        if 200 <= status < 300:
-            return
-        message = redact(read_error(status, content, {}).message, self._endpoint.key)
-        problem = f"{self._endpoint.url}{path} answered {status}: {message}"
-        if status in RETRIED or status >= 500:
-            raise _Interrupted(problem)
-        error = _NotFound if status == 404 else UserError
-        raise error(f"{problem}; does this server take batches, and is the key that of the account that made them?")
-
-    async def _download(self, name: str, file: IO[bytes], kept: int) -> None:
-        """Append a file of the server's to `file`, of which the first `kept` bytes stay."""
-        url = f"{self._endpoint.url}/files/{name}/content"
-        try:
-            async with self._session.get(url, **self._endpoint.request_options()) as response:
-                if response.status != 200:
-                    self._check_status(f"/files/{name}/content", response.status, await response.content.read(65_536))
-                file.seek(kept)
-                file.truncate()
-                async for piece in response.content.iter_chunked(1 << 20):
-                    file.write(piece)
-                    if file.tell() > MAX_RESULT_BYTES:
-                        raise UserError(f"{url} has more than {MAX_RESULT_BYTES:,} bytes")
-                file.write(b"\n")
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            raise _Interrupted(redact(f"{url}: {error}", self._endpoint.key)[:600]) from None
-
-
-async def _awaited(work: Awaitable[Result]) -> Result:
-    return await work
 
 
 def _line(request: BatchedRequest) -> bytes:
